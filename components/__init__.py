@@ -1,0 +1,14 @@
+"""What runs inside containers: the nouns (artifacts), the model and the verbs (steps).
+
+Importing this package sets TensorFlow's environment before TensorFlow can be imported: Model Garden and TF-Hub need
+the Keras 2 API, and start-up messages do not belong on a person's terminal. Values that are already set win.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("PYTHONWARNINGS", "ignore:pkg_resources is deprecated:UserWarning")

@@ -1,0 +1,168 @@
+"""A directory is an artifact if and only if it holds a complete, matching manifest.
+
+The manifest is written last and by rename, so a directory that a crash left half-written has none and does not exist
+for any reader. It names every file with its SHA-256 and size, so a file that was cut, changed, added or removed later
+is found before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components import __version__
+from components.errors import DataError
+
+NAME = "manifest.json"
+FORMAT_VERSION = 1
+Kind = Literal["token_shards", "checkpoint", "report", "release"]
+
+
+class FileEntry(BaseModel):
+    """Size in bytes and SHA-256 (hex) of one file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """What an artifact is, what it holds and where it came from.
+
+    `inputs` maps the role of each input to its digest (for an artifact: `Manifest.digest`). `content` is the noun's own
+    description; each module of `components.artifacts` has a model for it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Kind
+    format_version: int = FORMAT_VERSION
+    files: dict[str, FileEntry]
+    inputs: dict[str, str] = {}
+    config: dict[str, Any] = {}
+    content: dict[str, Any] = {}
+    code_version: str = __version__
+    image: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over kind, files, inputs, config and content: equal artifacts have equal digests."""
+        identity = self.model_dump(include={"kind", "format_version", "files", "inputs", "config", "content"})
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, read in blocks."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def seal(
+    directory: Path,
+    kind: Kind,
+    *,
+    content: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Make the directory an artifact: hash every file in it, then write the manifest by rename."""
+    files = {
+        path.relative_to(directory).as_posix(): FileEntry(size=path.stat().st_size, sha256=file_sha256(path))
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.relative_to(directory).as_posix() != NAME
+    }
+    manifest = Manifest(
+        kind=kind,
+        files=files,
+        inputs=dict(inputs or {}),
+        config=dict(config or {}),
+        content=dict(content),
+        image=os.environ.get("KUBERT_IMAGE", ""),
+    )
+    write_atomically(directory / NAME, manifest.model_dump_json(indent=2) + "\n")
+    return manifest
+
+
+def read(directory: Path, kind: Kind | None = None) -> Manifest:
+    """The directory's manifest; DataError if there is none, it is damaged, or it is of another kind or format."""
+    path = directory / NAME
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{directory}: no {NAME}, so this is not a finished artifact; run the step that makes it again") from None
+    except ValidationError as error:
+        raise DataError(f"{path}: not a valid manifest ({error.error_count()} errors); run the step that makes it again") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise DataError(f"{path}: format {manifest.format_version}, but this version of kubert reads {FORMAT_VERSION}")
+    if kind is not None and manifest.kind != kind:
+        raise DataError(f"{directory}: holds a {manifest.kind}, but a {kind} is needed here")
+    return manifest
+
+
+def verify(directory: Path, kind: Kind | None = None) -> Manifest:
+    """The manifest, after every file's size and SHA-256 were found to match and no file is there that it does not name.
+
+    Raises DataError that names the first file at fault.
+    """
+    manifest = read(directory, kind)
+    found = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()} - {NAME}
+    if extra := sorted(found - manifest.files.keys()):
+        raise DataError(f"{directory / extra[0]}: not in the manifest; remove it or make the artifact again")
+    for name, entry in manifest.files.items():
+        path = directory / name
+        if name not in found:
+            raise DataError(f"{path}: missing, although the manifest names it; make the artifact again")
+        if path.stat().st_size != entry.size:
+            raise DataError(f"{path}: {path.stat().st_size} bytes, the manifest says {entry.size}; make the artifact again")
+        if file_sha256(path) != entry.sha256:
+            raise DataError(f"{path}: its SHA-256 is not the manifest's; make the artifact again")
+    return manifest
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, sees the old content or the new, never a part."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def building(output: Path) -> Iterator[Path]:
+    """A fresh directory beside `output` that takes its place when the block ends well, and is removed when it does not.
+
+    The block fills it and calls `seal`. An empty `output` made by the caller is replaced; one with files in it is
+    replaced. What a killed builder of the same output left beside it is removed first: an output has one builder at a time.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in output.parent.glob(f".{output.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    try:
+        yield work
+        if not (work / NAME).exists():
+            raise AssertionError(f"{output}: the block that builds it did not call seal()")
+        os.chmod(work, 0o755)
+        if output.is_dir():
+            shutil.rmtree(output)
+        elif output.exists():
+            output.unlink()
+        os.replace(work, output)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
