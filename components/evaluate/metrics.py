@@ -1,0 +1,228 @@
+"""Every figure is finite or None, whatever the test split looks like: scores that are not finite are refused.
+
+What is not defined is not made up. A class without test rows has no recall, F1 or ROC and is left out of macro-F1; a
+class that was never predicted has no precision. With test rows of one class only there is no macro-F1 at all, and
+`Measures.one_class` says so.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics as sklearn_metrics
+
+from components.artifacts.report import CalibrationBin, ClassFigures, Measures, Mistake, RocCurve
+from components.errors import DataError
+
+Labels = npt.NDArray[np.int32]
+Scores = npt.NDArray[np.float32]
+
+CALIBRATION_BINS = 15
+CURVE_POINTS = 200
+ABOVE_EVERY_SCORE = 2.0
+TEXT_LIMIT = 600
+
+
+def measure(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
+    """All figures of a model whose `scores` [rows, classes] are probabilities for rows of true class `labels` [rows].
+
+    The predicted class is the first one with the largest score. Raises DataError for no rows, fewer than two classes,
+    labels out of range, and scores that are not finite, not in [0, 1] or do not sum to 1 (within 1e-3).
+    """
+    check(labels, scores, classes)
+    predicted = scores.argmax(axis=1)
+    numbers = np.arange(len(classes))
+    confusion = sklearn_metrics.confusion_matrix(labels, predicted, labels=numbers)
+    support = confusion.sum(axis=1)
+    correct = int(confusion.trace())
+    low, high = wilson(correct, len(labels))
+    bins = calibration(labels, scores)
+    return Measures(
+        classes=tuple(classes),
+        test_rows=len(labels),
+        accuracy=correct / len(labels),
+        accuracy_low=low,
+        accuracy_high=high,
+        majority_accuracy=int(support.max()) / len(labels),
+        macro_f1=macro_f1(labels, predicted),
+        loss=cross_entropy(labels, scores),
+        ece=expected_calibration_error(bins),
+        per_class=per_class(labels, predicted, classes),
+        missing_classes=tuple(name for name, rows in zip(classes, support, strict=True) if rows == 0),
+        confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        roc={name: roc_curve(labels == number, scores[:, number]) for number, name in enumerate(classes)},
+        micro_roc=_pooled(labels, scores),
+        calibration=bins,
+    )
+
+
+def check(labels: Labels, scores: Scores, classes: Sequence[str]) -> None:
+    """DataError unless labels [rows] and scores [rows, classes] fit each other and every score is a probability."""
+    if len(classes) < 2:
+        raise DataError(f"test split: {len(classes)} class in the data; a classifier needs at least two")
+    if len(labels) == 0:
+        raise DataError("test split: no rows, so there is nothing to measure; give data.test_source or a larger data.test_fraction")
+    if scores.shape != (len(labels), len(classes)):
+        raise DataError(f"test split: scores of shape {scores.shape} for {len(labels)} rows and {len(classes)} classes")
+    if len(wrong := np.flatnonzero((labels < 0) | (labels >= len(classes)))):
+        raise DataError(f"test split: row {wrong[0]} has label {labels[wrong[0]]}, but there are {len(classes)} classes")
+    if len(bad := np.flatnonzero(~np.isfinite(scores).all(axis=1))):
+        raise DataError(
+            f"test split: the model's scores are NaN or infinite for {len(bad)} of {len(labels)} rows (the first is row {bad[0]}); "
+            "this checkpoint is unusable: train again with a lower train.learning_rate or train.precision=float32"
+        )
+    improbable = (scores < 0).any(axis=1) | (scores > 1).any(axis=1) | (np.abs(scores.sum(axis=1) - 1) > 1e-3)
+    if len(bad := np.flatnonzero(improbable)):
+        raise DataError(f"test split: the model's scores for row {bad[0]} are not probabilities that sum to 1")
+
+
+def wilson(successes: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval for a share of `successes` in `rows` > 0, within [0, 1].
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212. Unlike
+    the normal approximation it is sound for few rows and for shares near 0 or 1.
+    """
+    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+    share, weight = successes / rows, z * z / rows
+    centre = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * (share * (1 - share) / rows + weight / (4 * rows)) ** 0.5
+    # At the ends the formula gives 0 and 1 exactly; rounding must not push the share itself out of its interval.
+    return (0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == rows else min(1.0, centre + half))
+
+
+def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
+    """Mean F1 over the classes that have test rows; None if fewer than two have."""
+    present = np.unique(labels)
+    if len(present) < 2:
+        return None
+    return float(sklearn_metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0.0))
+
+
+def per_class(labels: Labels, predicted: npt.NDArray[np.intp], classes: Sequence[str]) -> dict[str, ClassFigures]:
+    """Precision, recall, F1 and support of each class by name, with None for what is not defined."""
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(classes)), zero_division=0.0
+    )
+    times_predicted = np.bincount(predicted, minlength=len(classes))
+    return {
+        name: ClassFigures(
+            precision=float(precision[number]) if times_predicted[number] else None,
+            recall=float(recall[number]) if support[number] else None,
+            f1=float(f1[number]) if support[number] else None,
+            support=int(support[number]),
+        )
+        for number, name in enumerate(classes)
+    }
+
+
+def cross_entropy(labels: Labels, scores: Scores) -> float:
+    """Mean of -log(score of the true class) in nats; a score that underflowed to 0 counts as the smallest normal float32."""
+    truth = scores[np.arange(len(labels)), labels].astype(np.float64)
+    return max(0.0, float(-np.log(np.maximum(truth, np.finfo(np.float32).tiny)).mean()))
+
+
+def roc_curve(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]) -> RocCurve | None:
+    """The ROC of `scores` [rows] for the rows that are `positive` [rows]; None where all rows are, or none.
+
+    At most CURVE_POINTS points are kept, evenly spaced along the curve; the area is that of the full one.
+    """
+    if positive.all() or not positive.any():
+        return None
+    fpr, tpr, thresholds = sklearn_metrics.roc_curve(positive, scores)
+    kept = _evenly_along(fpr, tpr)
+    finite = np.where(np.isfinite(thresholds), thresholds, ABOVE_EVERY_SCORE)
+    return RocCurve(fpr=_rounded(fpr[kept]), tpr=_rounded(tpr[kept]), thresholds=_rounded(finite[kept]), auc=sklearn_metrics.auc(fpr, tpr))
+
+
+def _pooled(labels: Labels, scores: Scores) -> RocCurve:
+    """One curve over all (row, class) pairs: the micro-average of one class against the rest."""
+    curve = roc_curve((labels[:, None] == np.arange(scores.shape[1])).ravel(), scores.ravel())
+    if curve is None:
+        raise AssertionError("with two classes or more, each row gives a positive and a negative pair")
+    return curve
+
+
+def _evenly_along(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Indices of at most CURVE_POINTS points, both ends included, spaced evenly by |dx| + |dy|.
+
+    Even spacing along the curve, unlike even spacing by index, keeps the steep start of a good model's curve.
+    """
+    if len(x) <= CURVE_POINTS:
+        return np.arange(len(x))
+    travelled = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
+    wanted = np.linspace(0, travelled[-1], CURVE_POINTS)
+    kept = np.unique(np.searchsorted(travelled, wanted).clip(0, len(x) - 1))
+    kept[-1] = len(x) - 1
+    return kept
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values)
+
+
+def calibration(labels: Labels, scores: Scores) -> tuple[CalibrationBin, ...]:
+    """Rows by confidence (the largest score) in CALIBRATION_BINS equal bins of (0, 1], each with its share of right answers."""
+    confidence = scores.max(axis=1).astype(np.float64)
+    right = scores.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
+    number = np.searchsorted(edges[1:-1], confidence, side="left")
+    bins = []
+    for index, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        inside = number == index
+        rows = int(inside.sum())
+        bins.append(
+            CalibrationBin(
+                low=round(float(low), 6),
+                high=round(float(high), 6),
+                rows=rows,
+                confidence=float(confidence[inside].mean()) if rows else None,
+                accuracy=float(right[inside].mean()) if rows else None,
+            )
+        )
+    return tuple(bins)
+
+
+def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
+    """Mean distance between confidence and accuracy over the bins, weighted by rows.
+
+    C. Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3.
+    """
+    rows = sum(part.rows for part in bins)
+    gaps = (part.rows * abs(part.confidence - part.accuracy) for part in bins if part.confidence is not None and part.accuracy is not None)
+    return sum(gaps) / rows
+
+
+def most_confident_mistakes(labels: Labels, scores: Scores, count: int) -> npt.NDArray[np.intp]:
+    """Indices of at most `count` wrongly classified rows, the highest score of a wrong class first; ties by row."""
+    predicted = scores.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    order = np.argsort(-scores[wrong, predicted[wrong]], kind="stable")
+    return wrong[order[:count]]
+
+
+def describe_mistakes(
+    rows: npt.NDArray[np.intp], texts: Sequence[str], labels: Labels, scores: Scores, classes: Sequence[str]
+) -> tuple[Mistake, ...]:
+    """What the report says of the mistakes in `rows`; `texts` are theirs, in the same order, cut after TEXT_LIMIT characters."""
+    described = []
+    for row, text in zip(rows, texts, strict=True):
+        predicted = int(scores[row].argmax())
+        described.append(
+            Mistake(
+                row=int(row),
+                label=classes[labels[row]],
+                predicted=classes[predicted],
+                confidence=float(scores[row, predicted]),
+                label_score=float(scores[row, labels[row]]),
+                text=shortened(text),
+            )
+        )
+    return tuple(described)
+
+
+def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
+    """The text, or its first `limit` characters and an ellipsis if it is longer."""
+    return text if len(text) <= limit else text[:limit].rstrip() + "…"
