@@ -7,6 +7,7 @@ class that was never predicted has no precision. With test rows of one class onl
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -170,7 +171,7 @@ def calibration(labels: Labels, scores: Scores) -> tuple[CalibrationBin, ...]:
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
     number = np.searchsorted(edges[1:-1], confidence, side="left")
     bins = []
-    for index, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for index, (low, high) in enumerate(itertools.pairwise(edges)):
         inside = number == index
         rows = int(inside.sum())
         bins.append(

@@ -1,0 +1,66 @@
+"""Scores every row of a split once, in the split's order, with little padding.
+
+Rows are taken by falling length, so that a batch's rows are about equally long and a batch too large for the memory
+fails at the start. The result does not depend on the batch size beyond rounding: padding is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.errors import DataError
+
+WIDTH_MULTIPLE = 8
+
+
+class Rows(Protocol):
+    """What is needed of a split: `components.artifacts.token_shards.Split` has it."""
+
+    def __len__(self) -> int: ...
+
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Tokens per row: int32 [rows]."""
+
+    def padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
+        """Token ids of the rows, filled up with [PAD]: int32 [len(indices), width]."""
+
+
+def score_rows(
+    model: Callable[..., Any], split: Rows, batch_size: int, on_progress: Callable[[int, int], None] | None = None
+) -> npt.NDArray[np.float32]:
+    """Class probabilities of every row, float32 [rows, classes]: the softmax of `model(inputs, training=False)`.
+
+    `model` takes {"input_word_ids": int32 [batch, length]} of any length and gives logits [batch, classes].
+    `on_progress(done, total)` is called in rows after each batch. Raises DataError for a split without rows; scores that
+    are not finite are returned as they are.
+    """
+    if len(split) == 0:
+        raise DataError("the split to score has no rows")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def probabilities(ids: Any) -> Any:
+        return tf.nn.softmax(tf.cast(model({"input_word_ids": ids}, training=False), tf.float32))
+
+    lengths = split.lengths()
+    order = np.argsort(-lengths, kind="stable")
+    longest = int(lengths[order[0]])
+    parts = []
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        parts.append(probabilities(split.padded(rows, _width(int(lengths[rows[0]]), longest))).numpy())
+        if on_progress is not None:
+            on_progress(start + len(rows), len(order))
+    scores = np.concatenate(parts)
+    restored = np.empty_like(scores)
+    restored[order] = scores
+    return restored
+
+
+def _width(length: int, longest: int) -> int:
+    """The next multiple of WIDTH_MULTIPLE, but never beyond the split's longest row: the model may have no such position."""
+    return min(-(-length // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, longest)
