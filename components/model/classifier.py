@@ -1,0 +1,78 @@
+"""Encoder -> one vector per text -> dropout -> logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from components.artifacts.token_shards import Vocabulary
+from components.config import ModelConfig
+from components.model import encoders
+from components.model.dropout import DropoutState, ExampleDropout
+from components.model.scratch import mean_of_tokens
+
+
+class Classifier(tf.keras.Model):
+    """Token ids -> logits, float32 [batch, classes] under every precision policy. A label never enters.
+
+    `features` and `head` are its two halves: those of a frozen encoder can be computed once and the head trained on them.
+    Training (training=True) with dropout runs inside `with classifier.dropout_state.at(step, first_row):`.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        pooling: Literal["mean", "cls", "pooled"],
+        dropout: float,
+        classes: int,
+        pad_id: int,
+        seed: int,
+        state: DropoutState,
+    ) -> None:
+        super().__init__(name="classifier")
+        self.encoder = encoder
+        self.pooling = pooling
+        self.pad_id = pad_id
+        self.dropout_state = state
+        self.dropout = ExampleDropout(dropout, state, name="dropout", dtype=tf.float32)
+        initial = tf.keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
+        self.logits = tf.keras.layers.Dense(classes, kernel_initializer=initial, dtype=tf.float32, name="logits")
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        return self.head(self.features(inputs, training=training), training=training)
+
+    def features(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """One vector per text, float32 [batch, hidden].
+
+        `inputs`: input_word_ids (int32 [batch, length]); input_mask (1: a real token) and input_type_ids where they are not
+        simply "not [PAD]" and zeros. A frozen encoder never drops units.
+        """
+        ids = inputs["input_word_ids"]
+        mask = inputs["input_mask"] if "input_mask" in inputs else tf.cast(ids != self.pad_id, tf.int32)
+        types = inputs["input_type_ids"] if "input_type_ids" in inputs else tf.zeros_like(ids)
+        given = {"input_word_ids": ids, "input_mask": mask, "input_type_ids": types}
+        outputs = self.encoder(given, training=training and self.encoder.trainable)
+        if self.pooling == "mean":
+            return mean_of_tokens(outputs["sequence_output"], mask)
+        vector = outputs["pooled_output"] if self.pooling == "pooled" else outputs["sequence_output"][:, 0]
+        return tf.cast(vector, tf.float32)
+
+    def head(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Features [batch, hidden] -> logits, float32 [batch, classes]."""
+        return self.logits(self.dropout(features, training=training))
+
+
+def build_classifier(config: ModelConfig, vocabulary: Vocabulary, num_classes: int, seed: int) -> Classifier:
+    """A built classifier: the encoder's own weights, a head drawn from the seed.
+
+    Set the precision policy, and enter the distribution strategy's scope, before calling this. Raises ConfigError or
+    DataError when the encoder cannot be had or does not fit `config` or `vocabulary`.
+    """
+    state = DropoutState(seed)
+    encoder = encoders.build_encoder(config, vocabulary, seed, state)
+    classifier = Classifier(encoder, config.pooled_by, config.dropout, num_classes, vocabulary.pad_id, seed, state)
+    classifier({"input_word_ids": tf.constant(np.full([1, 2], vocabulary.pad_id), tf.int32)})
+    return classifier

@@ -1,0 +1,135 @@
+"""Dropout whose mask belongs to the example, so that a run does not depend on how many workers share a batch.
+
+The mask of one example is a pure function of (seed, step, layer, the example's row in the global batch): any split of the
+batch into slices drops exactly the same units. Bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3", SC 2011), addressed directly:
+
+    key              = seed (high 32 bits), layer (low 32 bits)
+    counter, high    = step
+    counter, low     = row * (Philox blocks per row)
+
+A block is 128 bits, used as eight 16-bit numbers: each row is padded to whole blocks, so a row always starts at a counter
+of its own, and the rate is exact to 1/65536. Two forward passes of one step must pad to the same length to draw the same
+masks.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+_PHILOX = 1
+_LEVELS = 1 << 16
+_PER_BLOCK = 8
+
+
+class DropoutState:
+    """Names the rows that a forward pass works on, for all `ExampleDropout` layers that were built with it.
+
+    The state is Python's, not a variable: `at` is entered inside the traced function, around the forward pass, and the
+    layers capture the tensors that it was given. Nothing has to be assigned, replicated or saved. Each thread has its own
+    position, because a distribution strategy traces every replica in a thread of its own.
+    """
+
+    def __init__(self, seed: int) -> None:
+        if not 0 <= seed < 2**31:
+            raise ValueError(f"seed {seed}: must lie in [0, 2**31)")
+        self.seed = seed
+        self._layers = 0
+        self._position = threading.local()
+
+    def next_layer(self) -> int:
+        """A number that no other layer of this state has; it depends on the order of construction alone."""
+        self._layers += 1
+        return self._layers
+
+    @contextmanager
+    def at(self, step: Any, first_row: Any) -> Iterator[None]:
+        """Within the block, row i of every input is row `first_row` + i of the global batch of optimizer step `step`.
+
+        Both are integers or scalar integer tensors, not negative.
+        """
+        outer = getattr(self._position, "value", None)
+        self._position.value = (tf.cast(step, tf.uint64), tf.cast(first_row, tf.uint64))
+        try:
+            yield
+        finally:
+            self._position.value = outer
+
+    @property
+    def position(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Step and first row, scalar uint64; RuntimeError outside of `at`."""
+        value: tuple[tf.Tensor, tf.Tensor] | None = getattr(self._position, "value", None)
+        if value is None:
+            raise RuntimeError("training with dropout needs `with state.at(step, first_row):` around the forward pass")
+        return value
+
+
+class ExampleDropout(tf.keras.layers.Layer):
+    """Zeroes a share `rate` of the units and scales the others by 1 / (1 - rate); the same for any split of the batch.
+
+    Input and output: [rows, ...], any floating type. With training=False, or a rate that rounds to zero, the input itself
+    is returned and the graph gets no operation.
+    """
+
+    def __init__(self, rate: float, state: DropoutState, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate {rate}: must lie in [0, 1)")
+        self.rate = rate
+        self._threshold = min(round(rate * _LEVELS), _LEVELS - 1)
+        self._state = state
+        self._layer = state.next_layer()
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if not training or self._threshold == 0:
+            return inputs
+        kept = tf.reshape(self._bits(inputs), tf.shape(inputs)) >= tf.constant(self._threshold - _LEVELS // 2, tf.int16)
+        scale = tf.constant(_LEVELS / (_LEVELS - self._threshold), inputs.dtype)
+        return tf.where(kept, inputs * scale, tf.zeros([], inputs.dtype))
+
+    def _bits(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Uniform int16 [rows, units per row]."""
+        step, first_row = self._state.position
+        units = _units_per_row(inputs)
+        blocks = (units + (_PER_BLOCK - 1)) // _PER_BLOCK
+        rows = tf.shape(inputs)[0]
+        key = tf.constant([(self._state.seed << 32) | self._layer], tf.uint64)
+        counter = tf.stack([first_row * tf.cast(blocks, tf.uint64), step])
+        words = tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=tf.stack([rows * blocks * 4]), key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32
+        )
+        numbers = tf.reshape(tf.bitcast(words, tf.int16), tf.stack([rows, blocks * _PER_BLOCK]))
+        return numbers[:, :units]
+
+
+def _units_per_row(inputs: tf.Tensor) -> Any:
+    """Number of units of one example: an int where the shape says so, else a scalar int32 tensor."""
+    static = inputs.shape[1:]
+    if static.is_fully_defined():
+        return math.prod(static.as_list())
+    return tf.reduce_prod(tf.shape(inputs)[1:])
+
+
+def replace_dropout(network: Any, state: DropoutState) -> None:
+    """Put an `ExampleDropout` in the place of every dropout layer of a built Model Garden `BertEncoderV2`."""
+    _swap(network, "_embedding_dropout", state)
+    for block in network.transformer_layers:
+        replace_block_dropout(block, state)
+
+
+def replace_block_dropout(block: Any, state: DropoutState) -> None:
+    """The same for one built Model Garden `TransformerEncoderBlock`."""
+    _swap(block._attention_layer, "_dropout_layer", state)
+    for attribute in ("_attention_dropout", "_inner_dropout_layer", "_output_dropout"):
+        _swap(block, attribute, state)
+
+
+def _swap(owner: Any, attribute: str, state: DropoutState) -> None:
+    old = getattr(owner, attribute)
+    setattr(owner, attribute, ExampleDropout(old.rate, state, name=old.name, dtype=old._dtype_policy))
