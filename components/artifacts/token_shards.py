@@ -1,0 +1,308 @@
+"""A row's token ids are read where they lie on disk, and never from a file that is not exactly the one that was written.
+
+Layout of the directory: `vocab.txt`, `<split>-00000.arrow`, ... and the manifest. The Arrow IPC files are uncompressed, so
+that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>` for vocabularies over 65,536) without padding,
+`label: int32`, and for validation and test also `text: string`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.artifacts import manifest
+from components.errors import DataError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+VOCABULARY_FILE = "vocab.txt"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+Ids = npt.NDArray[np.int32]
+
+
+class Vocabulary(BaseModel):
+    """Word pieces in id order, and whether texts are lower-cased and stripped of accents before they are looked up.
+
+    Raises ValueError if one of [PAD], [UNK], [CLS], [SEP] is missing, or a piece is empty, doubled or holds a line break.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    tokens: tuple[str, ...]
+    lower_case: bool
+
+    @model_validator(mode="after")
+    def _complete(self) -> Vocabulary:
+        if missing := [token for token in SPECIAL_TOKENS if token not in self._index]:
+            raise ValueError(f"the vocabulary has no {', '.join(missing)}")
+        if len(self._index) != len(self.tokens):
+            raise ValueError("the vocabulary holds a piece twice")
+        if any(not token or "\n" in token or "\r" in token for token in self.tokens):
+            raise ValueError("the vocabulary holds an empty piece or one with a line break")
+        return self
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {token: index for index, token in enumerate(self.tokens)}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def id_of(self, token: str) -> int:
+        """The token's id; KeyError if it is not in the vocabulary."""
+        return self._index[token]
+
+    @property
+    def pad_id(self) -> int:
+        """The id that padding is made of."""
+        return self._index["[PAD]"]
+
+    @cached_property
+    def text(self) -> str:
+        """The content of vocab.txt: one piece per line, the line number is the id."""
+        return "".join(f"{token}\n" for token in self.tokens)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 (hex) over vocab.txt's bytes and lower_case: equal digests give equal ids for every text."""
+        return hashlib.sha256(self.text.encode() + (b"lower_case" if self.lower_case else b"cased")).hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Write vocab.txt (UTF-8, one piece per line)."""
+        path.write_bytes(self.text.encode())
+
+    @classmethod
+    def read(cls, path: Path, lower_case: bool) -> Vocabulary:
+        """The vocabulary in a vocab.txt; DataError if the file is missing, is not UTF-8 or is not a BERT vocabulary."""
+        try:
+            lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
+            return cls(tokens=tuple(line.removesuffix("\r") for line in lines), lower_case=lower_case)
+        except OSError as error:
+            raise DataError(f"{path}: cannot read the vocabulary: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{path}: the vocabulary is not UTF-8") from None
+        except ValidationError as error:
+            raise DataError(f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
+
+class SplitInfo(BaseModel):
+    """What one split holds; `length_histogram` maps a length in tokens ([CLS] and [SEP] included) to a number of rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rows: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    class_counts: dict[str, int]
+    length_histogram: dict[int, int]
+    files: tuple[str, ...]
+
+
+class ShardsContent(BaseModel):
+    """What token shards say about themselves.
+
+    `refused` counts refused rows by reason; `refused_examples` names file, row, field and reason of the first ones, never
+    their text. `notes` are sentences for a person, such as how many training rows are in the given test split, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    classes: tuple[str, ...] = Field(min_length=2)
+    vocabulary_sha256: str
+    lower_case: bool
+    encoder: str
+    max_length: int
+    splits: dict[SplitName, SplitInfo]
+    refused: dict[str, int] = {}
+    refused_examples: list[str] = []
+    source_sha256: str
+    notes: list[str] = []
+
+
+class ShardWriter:
+    """Writes one split's rows, in the order they come, into files of `shard_rows` rows each; the last may hold fewer.
+
+    Memory does not grow with the rows: each `add` goes to disk at once. `close` returns the split's description.
+    """
+
+    def __init__(self, directory: Path, split: SplitName, vocabulary_size: int, classes: Sequence[str], shard_rows: int) -> None:
+        ids = pa.uint16() if vocabulary_size <= 1 << 16 else pa.int32()
+        fields = [pa.field("input_ids", pa.list_(ids), nullable=False), pa.field("label", pa.int32(), nullable=False)]
+        if split != "train":
+            fields.append(pa.field("text", pa.string(), nullable=False))
+        self._schema = pa.schema(fields)
+        self._directory, self._split, self._classes, self._shard_rows = directory, split, tuple(classes), shard_rows
+        self._files: list[str] = []
+        self._writer: Any = None
+        self._rows_in_file = 0
+        self._tokens = 0
+        self._lengths: Counter[int] = Counter()
+        self._labels: Counter[int] = Counter()
+
+    def add(self, ids: Ids, row_splits: npt.NDArray[Any], labels: Sequence[int], texts: Sequence[str]) -> None:
+        """Append rows: `ids` int32 [tokens], `row_splits` [rows + 1], `labels` [rows], `texts` [rows] (not kept for train)."""
+        label_array = np.asarray(labels, np.int32)
+        lengths = np.diff(row_splits)
+        columns = [
+            pa.ListArray.from_arrays(
+                pa.array(row_splits, pa.int32()), pa.array(ids.astype(self._schema.field(0).type.value_type.to_pandas_dtype()))
+            ),
+            pa.array(label_array),
+        ]
+        if self._split != "train":
+            columns.append(pa.array(texts, pa.string()))
+        batch = pa.record_batch(columns, schema=self._schema)
+        start = 0
+        while start < len(batch):
+            if self._writer is None:
+                self._open_next()
+            part = batch.slice(start, self._shard_rows - self._rows_in_file)
+            self._writer.write_batch(part)
+            start += len(part)
+            self._rows_in_file += len(part)
+            if self._rows_in_file == self._shard_rows:
+                self._close_file()
+        self._tokens += len(ids)
+        self._lengths.update(lengths.tolist())
+        self._labels.update(label_array.tolist())
+
+    def close(self) -> SplitInfo:
+        """Finish the last file and describe the split."""
+        if self._writer is not None:
+            self._close_file()
+        return SplitInfo(
+            rows=sum(self._lengths.values()),
+            tokens=self._tokens,
+            class_counts={name: self._labels[index] for index, name in enumerate(self._classes)},
+            length_histogram=dict(sorted(self._lengths.items())),
+            files=tuple(self._files),
+        )
+
+    def _open_next(self) -> None:
+        self._files.append(f"{self._split}-{len(self._files):05d}.arrow")
+        self._writer = pa.ipc.new_file(str(self._directory / self._files[-1]), self._schema)
+
+    def _close_file(self) -> None:
+        self._writer.close()
+        self._writer, self._rows_in_file = None, 0
+
+
+class Split:
+    """One split's rows, numbered from 0 over all its files; memory-mapped, so only the rows that are asked for are read."""
+
+    def __init__(self, directory: Path, name: SplitName, info: SplitInfo, pad_id: int) -> None:
+        self.name, self.info = name, info
+        self._pad_id = pad_id
+        self._batches = [batch for file in info.files for batch in _batches(directory / file)]
+        self._values = [batch.column(0).values.to_numpy() for batch in self._batches]
+        self._offsets = [batch.column(0).offsets.to_numpy() for batch in self._batches]
+        self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
+        if self._starts[-1] != info.rows:
+            raise DataError(f"{directory}: split {name} has {self._starts[-1]} rows, its manifest says {info.rows}; tokenize again")
+
+    def __len__(self) -> int:
+        return self.info.rows
+
+    def lengths(self) -> Ids:
+        """Tokens of every row, [CLS] and [SEP] included: int32 [rows]."""
+        return _joined([np.diff(offsets) for offsets in self._offsets])
+
+    def labels(self) -> Ids:
+        """Label of every row, an index into the classes: int32 [rows]."""
+        return _joined([batch.column(1).to_numpy() for batch in self._batches])
+
+    def rows(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[Ids]:
+        """The token ids of the rows, unpadded: int32 arrays [length], in the order of `indices`."""
+        return [self._row(*place).astype(np.int32) for place in self._places(indices)]
+
+    def padded(self, indices: Sequence[int] | npt.NDArray[Any], width: int) -> Ids:
+        """The token ids of the rows, filled up with [PAD] to `width`: int32 [len(indices), width].
+
+        Raises DataError if a row is longer than `width`: nothing is ever cut here.
+        """
+        places = self._places(indices)
+        padded = np.full((len(places), width), self._pad_id, np.int32)
+        for line, place in zip(padded, places, strict=True):
+            row = self._row(*place)
+            if len(row) > width:
+                raise DataError(f"split {self.name}: a row has {len(row)} tokens and does not fit into {width}")
+            line[: len(row)] = row
+        return padded
+
+    def texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[str]:
+        """The rows' texts as they were read; only validation and test keep them. Raises DataError for train."""
+        if self.name == "train":
+            raise DataError("the training split keeps no texts")
+        return [self._batches[batch].column(2)[row].as_py() for batch, row in self._places(indices)]
+
+    def _places(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[tuple[int, int]]:
+        wanted = np.asarray(indices, np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"split {self.name} has rows 0 to {len(self) - 1}")
+        batches = np.searchsorted(self._starts, wanted, side="right") - 1
+        return list(zip(batches.tolist(), (wanted - self._starts[batches]).tolist(), strict=True))
+
+    def _row(self, batch: int, row: int) -> npt.NDArray[Any]:
+        offsets = self._offsets[batch]
+        ids: npt.NDArray[Any] = self._values[batch][offsets[row] : offsets[row + 1]]
+        return ids
+
+
+class TokenShards:
+    """Opened token shards: `content`, `manifest`, `vocabulary` and the splits."""
+
+    def __init__(self, directory: Path, sealed: manifest.Manifest, content: ShardsContent, vocabulary: Vocabulary) -> None:
+        self.directory, self.manifest, self.content, self.vocabulary = directory, sealed, content, vocabulary
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest: equal shards have equal digests."""
+        return self.manifest.digest
+
+    def split(self, name: SplitName) -> Split:
+        """The split's rows."""
+        return Split(self.directory, name, self.content.splits[name], self.vocabulary.pad_id)
+
+
+def open_shards(directory: Path, verify: bool = True) -> TokenShards:
+    """The token shards in a directory, after every file was found to be the one its manifest names.
+
+    `verify=False` skips reading every file to compare digests (for a second worker on one machine). Raises DataError for
+    a directory that is unfinished, damaged, of another kind, or whose vocabulary is not the one its rows were made with.
+    """
+    sealed = manifest.verify(directory, "token_shards") if verify else manifest.read(directory, "token_shards")
+    try:
+        content = ShardsContent.model_validate(sealed.content)
+    except ValidationError as error:
+        raise DataError(
+            f"{directory}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again"
+        ) from None
+    vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
+    if vocabulary.sha256 != content.vocabulary_sha256:
+        raise DataError(f"{directory}: {VOCABULARY_FILE} is not the vocabulary that the rows were made with; tokenize again")
+    return TokenShards(directory, sealed, content, vocabulary)
+
+
+def seal_shards(
+    directory: Path, vocabulary: Vocabulary, content: ShardsContent, inputs: Mapping[str, str], config: Mapping[str, Any]
+) -> None:
+    """Write the vocabulary and then the manifest: from here on the directory is an artifact."""
+    vocabulary.write(directory / VOCABULARY_FILE)
+    manifest.seal(directory, "token_shards", content=content.model_dump(mode="json"), inputs=inputs, config=config)
+
+
+def _batches(path: Path) -> list[Any]:
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        return [reader.get_batch(index) for index in range(reader.num_record_batches)]
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: not a readable shard ({' '.join(str(error).split())}); tokenize again") from None
+
+
+def _joined(parts: list[Any]) -> Ids:
+    return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int32)

@@ -1,0 +1,100 @@
+"""A text gets the same ids offline and in the served model, because both run this one module.
+
+The pieces are looked up by tensorflow_text's FastBertTokenizer: clean, lower-case and strip accents (if the vocabulary is
+lower-cased), split at spaces, punctuation and CJK characters, then longest match first. Nothing in a text is special:
+a literal "[SEP]" is split like any other brackets around a word.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from components.artifacts.token_shards import SPECIAL_TOKENS, Vocabulary
+from components.errors import DataError
+
+# BERT gives up on words of more than 100 characters, FastBertTokenizer counts bytes: three per character keeps scripts
+# without spaces (Thai, Khmer) readable.
+LONGEST_WORD_BYTES = 300
+FEWEST_OCCURRENCES = 2
+
+
+class WordPiece(tf.Module):
+    """Texts to ids with [CLS] first and [SEP] last, cut to a length; usable eagerly, in a graph and in a SavedModel."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__(name="wordpiece")
+        self._tokenizer = tf_text.FastBertTokenizer(
+            vocab=list(vocabulary.tokens),
+            max_bytes_per_word=LONGEST_WORD_BYTES,
+            token_out_type=tf.int32,
+            lower_case_nfd_strip_accents=vocabulary.lower_case,
+        )
+        self._cls, self._sep = vocabulary.id_of("[CLS]"), vocabulary.id_of("[SEP]")
+
+    def __call__(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
+        """Ragged int32 [n, 2 to max_length] for a string tensor [n] of UTF-8 texts; an empty text gives [CLS] [SEP]."""
+        pieces = self._tokenizer.tokenize(texts)[:, : max_length - 2]
+        column = tf.ones([pieces.nrows(), 1], tf.int32)
+        return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
+
+
+def learn(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:
+    """At most `size` word pieces learned from the texts; equal texts give equal pieces, whatever their order.
+
+    `texts` is iterated twice (a list, or an object that reads a file again), streaming: memory grows with the number of
+    different words, not of texts. Works for any language: up to a third of the pieces are single characters.
+    Raises DataError if there is no word to learn from.
+    """
+    if iter(texts) is texts:
+        raise TypeError("learn() reads the texts twice, so it needs a list or another object that can be iterated again")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case, strip_accents=lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    alphabet = _alphabet(texts, tokenizer, size // 3)
+    if not alphabet:
+        raise DataError("the training texts hold no word to learn a vocabulary from")
+    # The trainer numbers pieces as its hash map yields them and breaks ties by number, so two runs would learn different
+    # pieces. Naming every one-character piece in advance, in sorted order, leaves nothing to the hash map.
+    inner = [f"##{character}" for character in alphabet if _continues_a_word(character, tokenizer)]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=FEWEST_OCCURRENCES,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        special_tokens=[*SPECIAL_TOKENS, *inner],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_grouped(texts), trainer)
+    pieces: dict[str, int] = tokenizer.get_vocab()
+    return Vocabulary(tokens=tuple(sorted(pieces, key=pieces.__getitem__)), lower_case=lower_case)
+
+
+def _alphabet(texts: Iterable[str], tokenizer: Any, limit: int) -> list[str]:
+    """The `limit` most frequent characters that are left after normalization, sorted."""
+    raw: Counter[str] = Counter()
+    for group in _grouped(texts):
+        raw.update("".join(group))
+    normal: Counter[str] = Counter()
+    for character, count in raw.items():
+        for part in tokenizer.normalizer.normalize_str(character):
+            if not part.isspace():
+                normal[part] += count
+    return sorted(sorted(normal, key=lambda character: (-normal[character], character))[:limit])
+
+
+def _continues_a_word(character: str, tokenizer: Any) -> bool:
+    words = tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(f"a{character}"))
+    return len(words) == 1
+
+
+def _grouped(texts: Iterable[str]) -> Iterator[list[str]]:
+    stream = iter(texts)
+    while group := list(itertools.islice(stream, 1000)):
+        yield group
