@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from components.errors import ConfigError
 
 SAMPLE = "sample"
+BUCKETS = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
 
 
 class Section(BaseModel):
@@ -154,7 +155,7 @@ class TrainConfig(Section):
     xla: bool = Field(False, description="compile the step with XLA (slower on CPU, faster on most GPUs)")
     seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order and dropout")
     buckets: tuple[int, ...] = Field(
-        (16, 32, 48, 64, 80, 96, 128, 192, 256, 384, 512),
+        BUCKETS,
         min_length=1,
         description="lengths in tokens that batches are padded to; the largest is max_length in any case",
     )

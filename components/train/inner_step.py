@@ -1,0 +1,116 @@
+"""One optimizer step on all replicas, and one validation batch: the mathematics, compiled.
+
+The loss of a step is the sum over the batch's rows divided by the configured batch size, whoever computes which row.
+Gradients are summed over all replicas before they are measured and clipped. So a step's result does not depend on the
+number of workers, up to the order in which floating-point numbers are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from components.config import TrainConfig
+from components.model.dropout import DropoutState
+
+Tensor = Any
+
+
+class Outcome(NamedTuple):
+    """Totals over all replicas: cross-entropy sum in nats, correct rows, rows, stop flags raised, norm of the gradient."""
+
+    loss_sum: float
+    correct: float
+    rows: float
+    stops: float
+    gradient_norm: float
+
+
+def make_train_step(
+    strategy: tf.distribute.Strategy,
+    forward: Callable[[Tensor, bool], Tensor],
+    variables: list[tf.Variable],
+    optimizer: tf.keras.optimizers.legacy.Optimizer,
+    dropout: DropoutState,
+    config: TrainConfig,
+) -> Callable[[Any, int, bool], Outcome]:
+    """A function (batch, step, stop) -> Outcome that updates `variables` once.
+
+    `forward` maps (inputs, training) to float32 logits [rows, classes]. `batch` comes from `feed`.
+    """
+    scaled = config.precision == "float16"
+
+    @tf.function(jit_compile=config.xla)
+    def differentiate(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor) -> tuple[Tensor, list[Tensor]]:
+        with tf.GradientTape() as tape, dropout.at(step, position):
+            loss_sum, correct = _score(forward(inputs, True), labels)
+            objective = loss_sum / tf.constant(config.batch_size, tf.float32)
+            if scaled:
+                objective = optimizer.get_scaled_loss(objective)
+        gradients = tape.gradient(objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tf.stack([loss_sum, correct]), [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def in_parts(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor) -> tuple[Tensor, list[Tensor]]:
+        if config.accumulate == 1:
+            return differentiate(inputs, labels, position, step)
+        count = tf.shape(labels, tf.int64)[0]
+
+        def one_part(part: Tensor, totals: Tensor, sums: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+            start, stop = part * count // config.accumulate, (part + 1) * count // config.accumulate
+            more, gradients = differentiate(inputs[start:stop], labels[start:stop], position + start, step)
+            return part + 1, totals + more, [a + b for a, b in zip(sums, gradients, strict=True)]
+
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+        start = (tf.constant(0, tf.int64), tf.zeros(2), zeros)
+        _, totals, sums = tf.while_loop(lambda part, *_: part < config.accumulate, one_part, start, maximum_iterations=config.accumulate)
+        return totals, sums
+
+    def on_replica(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor, stop: Tensor) -> Tensor:
+        totals, gradients = in_parts(inputs, labels, position, step)
+        counts = tf.stack([tf.cast(tf.size(labels), tf.float32), stop])
+        context = tf.distribute.get_replica_context()
+        *gradients, totals, counts = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, totals, counts])
+        if scaled:
+            gradients = optimizer.get_unscaled_gradients(gradients)
+        norm = tf.linalg.global_norm(gradients)
+        if config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm, use_norm=norm)
+        optimizer.apply_gradients(list(zip(gradients, variables, strict=True)), experimental_aggregate_gradients=False)
+        return tf.concat([totals, counts, [norm]], axis=0)
+
+    @tf.function(reduce_retracing=True)
+    def step_on_all(batch: Any, step: Tensor, stop: Tensor) -> Tensor:
+        return strategy.run(on_replica, args=(*batch, step, stop))
+
+    def train_step(batch: Any, step: int, stop: bool) -> Outcome:
+        return _outcome(strategy, step_on_all(batch, tf.constant(step, tf.int64), tf.constant(float(stop))))
+
+    return train_step
+
+
+def make_validation_step(strategy: tf.distribute.Strategy, forward: Callable[[Tensor, bool], Tensor]) -> Callable[[Any], Outcome]:
+    """A function batch -> Outcome over all replicas, without dropout."""
+
+    def on_replica(inputs: Tensor, labels: Tensor, _: Tensor) -> Tensor:
+        loss_sum, correct = _score(forward(inputs, False), labels)
+        figures = tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, figures)
+
+    @tf.function(reduce_retracing=True)
+    def on_all(batch: Any) -> Tensor:
+        return strategy.run(on_replica, args=batch)
+
+    return lambda batch: _outcome(strategy, on_all(batch))
+
+
+def _score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
+    return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
+
+
+def _outcome(strategy: tf.distribute.Strategy, value: Tensor) -> Outcome:
+    return Outcome(*np.asarray(strategy.experimental_local_results(value)[0]).tolist())

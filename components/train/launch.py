@@ -1,0 +1,192 @@
+"""Starts a gang of workers, restarts it as a whole when one fails, and leaves no process behind.
+
+The local back end: N processes on loopback. A gang that lost a member cannot go on, and a member alone cannot come
+back, so all of them end and all of them start again, from the newest checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+
+from components import progress
+from components.artifacts import manifest
+from components.errors import ConfigError, DataError, KubertError, UsageError
+from components.train import exits
+from components.train.cluster import Membership, usable_cores
+from components.train.job import Job
+
+POLL = 0.1
+STOP_GRACE = 30.0
+LAST_LINES = 15
+_OOM_EVENTS = Path("/sys/fs/cgroup/memory.events")
+
+
+class Interrupted(KubertError):
+    """The launcher was asked to stop; the workers saved a checkpoint if they had begun to train."""
+
+    exit_code = exits.PREEMPTED
+
+
+class GangFailed(KubertError):
+    """The gang failed more often than it may be restarted, or for a reason that no restart cures."""
+
+
+def run_local(job: Job) -> None:
+    """Return when `job` has a finished checkpoint; raises what its workers reported, Interrupted, or GangFailed."""
+    job.scratch.mkdir(parents=True, exist_ok=True)
+    path = job.scratch / "job.json"
+    manifest.write_atomically(path, job.model_dump_json(indent=2) + "\n")
+    restarts = attempt = 0
+    with _stop_signals() as stop:
+        while not (job.finished / manifest.NAME).exists():
+            attempt += 1
+            codes = _one_attempt(job, path, attempt, stop)
+            if stop.is_set():
+                raise Interrupted("stopped; the next run goes on from the last checkpoint")
+            if all(code == exits.DONE for code in codes):
+                continue
+            if all(code in (exits.DONE, exits.PREEMPTED) for code in codes):
+                progress.report("train", "a worker was asked to stop and saved its checkpoint; starting again")
+                continue
+            _refuse_permanent(job, codes)
+            restarts += 1
+            if restarts > job.train.max_restarts:
+                raise GangFailed(_last_words(job, attempt, codes))
+            progress.report("train", f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}")
+
+
+def _one_attempt(job: Job, path: Path, attempt: int, stop: threading.Event) -> list[int]:
+    """Start every worker, wait until all have ended; exit codes by rank, as in `subprocess`."""
+    for stale in job.failures.glob("worker-*.txt"):
+        stale.unlink()
+    members = _members(job.train.workers)
+    threads = max(1, usable_cores() // len(members))
+    oom_before = _oom_kills()
+    with ExitStack() as stack:
+        processes = [stack.enter_context(_worker(path, member, threads, log_path(job, attempt, member.rank))) for member in members]
+        codes = _watch(processes, stop)
+    if _oom_kills() > oom_before and -signal.SIGKILL in codes:
+        raise GangFailed(
+            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; lower train.batch_size or model.max_length, raise train.accumulate, or use fewer train.workers"
+        )
+    return codes
+
+
+def log_path(job: Job, attempt: int, rank: int) -> Path:
+    """The file that a worker's output goes to."""
+    return job.scratch / "logs" / f"attempt-{attempt:02d}-worker-{rank}.log"
+
+
+def _members(count: int) -> list[Membership]:
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        workers = tuple(f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners)
+    return [Membership(workers=workers, rank=rank) for rank in range(count)]
+
+
+@contextmanager
+def _worker(path: Path, member: Membership, threads: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One worker process in a session of its own; it is dead when the block ends."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "TF_CONFIG": member.tf_config(), "KUBERT_LOCAL_GANG": "1", "KUBERT_THREADS": str(threads)}
+    with open(log, "wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "components.train.worker", str(path)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def _watch(processes: list[subprocess.Popen[bytes]], stop: threading.Event) -> list[int]:
+    """Wait for all to end; once one fails, or a stop is asked for, the rest have a bounded time to end by themselves."""
+    deadline: float | None = None
+    while any(process.poll() is None for process in processes):
+        ended = [process.returncode for process in processes if process.returncode is not None]
+        if stop.is_set() and deadline is None:
+            for process in processes:
+                process.terminate()
+            deadline = time.monotonic() + STOP_GRACE
+        elif any(code != exits.DONE for code in ended) and deadline is None:
+            # A preempted worker's peers save at the same step; peers of a dead worker can only be ended.
+            saving = all(code in (exits.DONE, exits.PREEMPTED) for code in ended)
+            deadline = time.monotonic() + (STOP_GRACE if saving else 1.0)
+        if deadline is not None and time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
+        time.sleep(POLL)
+    return [process.returncode for process in processes]
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while the block runs (only where signals can be handled: the main thread)."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(_: int, __: FrameType | None) -> None:
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refuse_permanent(job: Job, codes: list[int]) -> None:
+    """Raise the error that a worker reported as the user's to solve."""
+    kinds = {kind.exit_code: kind for kind in (UsageError, DataError, ConfigError)}
+    for rank, code in enumerate(codes):
+        if code in exits.PERMANENT:
+            raise kinds[code](_message(job, rank) or f"worker {rank} {exits.describe(code)}")
+
+
+def _message(job: Job, rank: int) -> str:
+    path = job.failures / f"worker-{rank}.txt"
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
+def _summary(codes: list[int]) -> str:
+    return ", ".join(f"worker {rank} {exits.describe(code)}" for rank, code in enumerate(codes))
+
+
+def _last_words(job: Job, attempt: int, codes: list[int]) -> str:
+    parts = [f"training failed {attempt} times and is given up (train.max_restarts={job.train.max_restarts}): {_summary(codes)}"]
+    for rank in range(len(codes)):
+        path = log_path(job, attempt, rank)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        parts.append("\n".join([f"worker {rank}, {path}:", *(f"  {line[:200]}" for line in lines)]))
+    return "\n".join(parts)
+
+
+def _oom_kills() -> int:
+    """How often the kernel has killed a process of this control group for lack of memory."""
+    try:
+        fields = dict(line.split() for line in _OOM_EVENTS.read_text().splitlines())
+    except (OSError, ValueError):
+        return 0
+    return int(fields.get("oom_kill", 0))

@@ -1,0 +1,35 @@
+"""AdamW with linear warm-up and decay, counted in optimizer steps, from Model Garden."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from official.nlp import optimization
+
+from components.config import TrainConfig
+
+NO_DECAY = ("layer_norm", "LayerNorm", "bias")
+EPSILON = 1e-6  # BERT's own (Devlin et al. 2019, the reference code's AdamWeightDecayOptimizer)
+
+
+def learning_rate(config: TrainConfig, total_steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    """Rate by step: 0 rising linearly to the peak during warm-up, then down to 0 at `total_steps`, or constant."""
+    warmup = round(config.warmup_fraction * total_steps)
+    end = 0.0 if config.decay == "linear" else config.learning_rate
+    after = tf.keras.optimizers.schedules.PolynomialDecay(config.learning_rate, decay_steps=max(total_steps, 1), end_learning_rate=end)
+    return optimization.WarmUp(config.learning_rate, after, warmup_steps=warmup) if warmup else after
+
+
+def build_optimizer(config: TrainConfig, total_steps: int) -> tf.keras.optimizers.legacy.Optimizer:
+    """AdamW; biases and layer norms are not decayed; wrapped for loss scaling when the precision is float16.
+
+    It neither clips nor aggregates: the step does both, over all workers' gradients, so that the result does not
+    depend on how many workers there are.
+    """
+    optimizer = optimization.AdamWeightDecay(
+        learning_rate=learning_rate(config, total_steps),
+        weight_decay_rate=config.weight_decay,
+        epsilon=EPSILON,
+        exclude_from_weight_decay=list(NO_DECAY),
+        gradient_clip_norm=0.0,
+    )
+    return tf.keras.mixed_precision.LossScaleOptimizer(optimizer) if config.precision == "float16" else optimizer

@@ -1,0 +1,68 @@
+"""SIGTERM asks for a checkpoint and an orderly end; it is taken by a thread of its own.
+
+TensorFlow swallows SIGTERM, and Python's own handlers wait for the main thread, which may be stuck in a collective. So
+the signal is blocked in every thread, before TensorFlow starts any, and one thread waits for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+
+from components.train import exits
+
+_PR_SET_PDEATHSIG = 1
+
+
+class StopRequest:
+    """Whether somebody asked this process to stop; install it before importing TensorFlow.
+
+    After a request the process has `grace` seconds to leave by itself; then it ends with the code of a lost peer, whatever
+    its main thread hangs in.
+    """
+
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._asked = threading.Event()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+        threading.Thread(target=self._wait, daemon=True, name="stop-request").start()
+
+    def __call__(self) -> bool:
+        return self._asked.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a request, at most so long; whether one came."""
+        return self._asked.wait(seconds)
+
+    def _wait(self) -> None:
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        self._asked.set()
+        time.sleep(self._grace)
+        os._exit(exits.PEER_LOST)
+
+
+class Watchdog:
+    """Ends the process with the code of a lost peer when `beat` was not called for `deadline` seconds."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._last = time.monotonic()
+        threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
+
+    def beat(self) -> None:
+        """A step was finished."""
+        self._last = time.monotonic()
+
+    def _watch(self) -> None:
+        while time.monotonic() - self._last < self._deadline:
+            time.sleep(min(1.0, self._deadline / 10))
+        print(f"no step was finished for {self._deadline:.0f} s; a peer hangs, or train.stall_deadline is too short", flush=True)
+        os._exit(exits.PEER_LOST)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it ends: a worker must not outlive its launcher."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

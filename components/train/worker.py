@@ -1,0 +1,131 @@
+"""The worker process: joins the gang, trains, and ends with a code that says what its launcher should do.
+
+python -m components.train.worker JOB.json
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from components.artifacts import manifest
+from components.errors import KubertError
+from components.train import exits
+from components.train.cluster import Membership, PeerNeverCame, find_membership, usable_cores, wait_for_names, wait_for_ports
+from components.train.job import Job
+from components.train.signals import StopRequest, Watchdog, die_with_parent
+
+STOP_GRACE = 25.0
+PEER_GRACE = 15.0
+LOCK_PATIENCE = 30.0
+
+
+def main(argument: str) -> None:
+    """Run one worker to its end; never returns, because TensorFlow's threads may hang on the way out."""
+    if os.environ.get("KUBERT_LOCAL_GANG"):
+        die_with_parent()
+    stop = StopRequest(STOP_GRACE)
+    job = Job.model_validate_json(Path(argument).read_bytes())
+    membership = find_membership(os.environ)
+    try:
+        _work(job, membership, stop)
+    except KubertError as error:
+        _leave(job, membership, error.exit_code, str(error))
+    except BaseException as error:
+        traceback.print_exc()
+        if _is_peer_loss(error) and len(membership.workers) > 1:
+            # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
+            stop.wait(PEER_GRACE)
+            _leave(job, membership, exits.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}")
+        _leave(job, membership, 1, f"{type(error).__name__}: {str(error)[:600]}")
+    _leave(job, membership, exits.DONE, "")
+
+
+def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
+    lock = _hold(job.scratch) if membership.is_chief else None
+    _join(job, membership)
+    import tensorflow as tf
+
+    from components.train.loop import Preempted
+    from components.train.training import Training
+
+    threads = int(os.environ.get("KUBERT_THREADS", usable_cores()))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    watchdog = Watchdog(job.train.stall_deadline)
+    training = Training(job, membership, strategy, stop, watchdog.beat)
+    try:
+        training.run()
+    except Preempted as notice:
+        _leave(job, membership, exits.PREEMPTED, str(notice))
+    training.barrier()
+    if membership.is_chief and len(membership.workers) > 1:
+        time.sleep(1.0)  # the peers' last collective must end before the service that coordinates it does
+    if lock is not None:
+        os.close(lock)
+
+
+def _join(job: Job, membership: Membership) -> None:
+    """Wait for the peers' names; then watch, beside TensorFlow's own endless wait, that their ports answer in time."""
+    if len(membership.workers) == 1:
+        os.environ.pop("TF_CONFIG", None)
+        return
+    wait_for_names(membership, job.train.start_deadline)
+    os.environ["TF_CONFIG"] = membership.tf_config()
+
+    def watch() -> None:
+        try:
+            wait_for_ports(membership, job.train.start_deadline)
+        except PeerNeverCame as error:
+            _leave(job, membership, error.exit_code, str(error))
+
+    threading.Thread(target=watch, daemon=True, name="peers").start()
+
+
+def _hold(scratch: Path) -> int:
+    """Be the only chief that writes into this directory, for as long as this process lives."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise KubertError(f"{scratch}: another run is training here; wait for it, or stop it") from None
+            time.sleep(0.5)
+
+
+def _is_peer_loss(error: BaseException) -> bool:
+    import tensorflow as tf
+
+    lost: tuple[Any, ...] = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.InternalError,
+        tf.errors.DeadlineExceededError,
+    )
+    return isinstance(error, lost)
+
+
+def _leave(job: Job, membership: Membership, code: int, message: str) -> None:
+    if code not in (exits.DONE, exits.PREEMPTED):
+        job.failures.mkdir(parents=True, exist_ok=True)
+        manifest.write_atomically(job.failures / f"worker-{membership.rank}.txt", message + "\n")
+    if message:
+        print(message, flush=True)
+    sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
