@@ -1,0 +1,83 @@
+"""Google Cloud Storage as a store."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.store.backend import Claim, CorruptError, DeniedError, Remote, TemporaryError, by_status
+
+TIMEOUT = 60.0
+
+
+class Google(Remote):
+    """A Google Cloud Storage bucket; its client checks CRC32C on the way up and down."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        super().__init__(prefix)
+        from google.auth.exceptions import DefaultCredentialsError
+        from google.cloud import storage
+
+        try:
+            self._client = storage.Client()
+        except (DefaultCredentialsError, OSError) as error:
+            raise DeniedError(f"gs://{bucket}: no Google credentials ({error})") from None
+        self._bucket = self._client.bucket(bucket)
+        self._once: dict[str, Any] = {"retry": None, "timeout": TIMEOUT}
+
+    def size(self, key: str) -> int | None:
+        with _google_errors():
+            blob = self._bucket.get_blob(self._prefix + key, **self._once)
+            return None if blob is None else int(blob.size)
+
+    def _all(self, prefix: str) -> Iterator[str]:
+        with _google_errors():
+            for blob in self._client.list_blobs(self._bucket, prefix=prefix, fields="items(name),nextPageToken", **self._once):
+                yield str(blob.name)
+
+    def get(self, key: str, local: Path) -> Claim:
+        with _google_errors():
+            blob = self._bucket.blob(self._prefix + key)
+            blob.download_to_filename(str(local), raw_download=True, checksum="crc32c", **self._once)
+            return Claim(None, f"crc32c:{blob.crc32c}" if blob.crc32c else "")
+
+    def put(self, key: str, local: Path) -> None:
+        with _google_errors():
+            self._bucket.blob(self._prefix + key).upload_from_filename(str(local), checksum="crc32c", **self._once)
+
+    def create(self, key: str, data: bytes) -> bool:
+        try:
+            with _google_errors():
+                self._bucket.blob(self._prefix + key).upload_from_string(data, if_generation_match=0, checksum="crc32c", **self._once)
+        except FileExistsError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError), _google_errors():
+            self._bucket.blob(self._prefix + key).delete(**self._once)
+
+
+@contextmanager
+def _google_errors() -> Iterator[None]:
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError, TransportError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except DataCorruption as error:
+        raise CorruptError(str(error)) from error
+    except (TransportError, RequestException) as error:
+        raise TemporaryError(errno.EIO, str(error)) from error
+    except GoogleAuthError as error:
+        raise PermissionError(errno.EACCES, str(error)) from error
+    except GoogleAPICallError as error:
+        raise by_status(int(error.code or 0), str(error.message)) from error
+    except InvalidResponse as error:
+        raise by_status(int(error.response.status_code), str(error)) from error
