@@ -1,0 +1,166 @@
+"""The evaluate verb: token shards and a checkpoint -> report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components import progress
+from components.artifacts import checkpoints, manifest
+from components.artifacts import report as reports
+from components.artifacts.checkpoints import CheckpointContent
+from components.artifacts.predictions import write_predictions
+from components.artifacts.report import DataFacts, ReportContent, TrainingFacts
+from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
+from components.config import EvaluateConfig
+from components.errors import ConfigError, DataError
+from components.evaluate import metrics, page
+from components.model.restore import restore_classifier
+from components.model.scoring import score_rows
+
+STEP_POINTS = 250
+SHOWN_OPTIONS = {
+    "epochs": "Epochs, at most",
+    "batch_size": "Batch size",
+    "learning_rate": "Peak learning rate",
+    "warmup_fraction": "Warm-up",
+    "decay": "Decay",
+    "weight_decay": "Weight decay",
+    "precision": "Precision",
+    "seed": "Seed",
+}
+
+
+def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) -> ReportContent:
+    """Measure the checkpoint on the shards' test rows and seal the report in `output`.
+
+    Both inputs are verified first. Raises DataError for a damaged input, an empty test split and scores that are not finite,
+    ConfigError for a checkpoint that was trained on another vocabulary, label list or encoder than the shards have. Nothing
+    is left in `output` unless the report is whole.
+    """
+    progress.report("evaluate", "reading the data and the checkpoint")
+    opened = open_shards(shards)
+    trained = checkpoints.read_content(checkpoint)
+    refuse_misfit(opened.content, trained, checkpoint)
+    model, _, _ = restore_classifier(checkpoint)
+    with manifest.building(output) as directory:
+        content = _measure_into(directory, config, opened, trained, checkpoint, model)
+    progress.report("evaluate", f"accuracy {content.accuracy:.4f}", done=content.test_rows, total=content.test_rows, **content.scalars())
+    return content
+
+
+def refuse_misfit(shards: ShardsContent, trained: CheckpointContent, checkpoint: Path) -> None:
+    """ConfigError naming the first field in which the checkpoint does not fit the shards."""
+    fields: dict[str, tuple[object, object]] = {
+        "classes": (trained.classes, shards.classes),
+        "vocabulary_sha256": (trained.vocabulary_sha256, shards.vocabulary_sha256),
+        "lower_case": (trained.lower_case, shards.lower_case),
+        "encoder": (trained.model.encoder, shards.encoder),
+        "max_length": (trained.model.max_length, shards.max_length),
+    }
+    for field, (ours, theirs) in fields.items():
+        if ours != theirs:
+            raise ConfigError(
+                f"{checkpoint}: its {field} is {_short(ours)}, the shards' is {_short(theirs)}; "
+                "evaluate it on the shards it was trained on, or train on these"
+            )
+
+
+def _measure_into(
+    directory: Path,
+    config: EvaluateConfig,
+    shards: TokenShards,
+    trained: CheckpointContent,
+    checkpoint: Path,
+    model: Callable[..., Any],
+) -> ReportContent:
+    split = shards.split("test")
+    if len(split) == 0:
+        raise DataError(f"{shards.directory}: the test split has no rows; give data.test_source or a larger data.test_fraction")
+    labels, classes = split.labels(), shards.content.classes
+    scores = score_rows(
+        model, split, config.batch_size, lambda done, total: progress.report("evaluate", "scoring the test rows", done=done, total=total)
+    )
+    measures = metrics.measure(labels, scores, classes)
+    wrong = metrics.most_confident_mistakes(labels, scores, config.mistakes)
+    content = ReportContent(
+        **dict(measures),
+        min_accuracy=config.min_accuracy,
+        mistakes=metrics.describe_mistakes(wrong, split.texts(wrong), labels, scores, classes),
+        data=_data_facts(shards),
+        training=_training_facts(trained, manifest.read(checkpoint, "checkpoint").config, checkpoint),
+        shards_digest=shards.digest,
+        checkpoint_digest=manifest.read(checkpoint, "checkpoint").digest,
+        vocabulary_sha256=shards.content.vocabulary_sha256,
+        source_sha256=shards.content.source_sha256,
+        encoder_fingerprint=trained.encoder_fingerprint,
+    )
+    progress.report("evaluate", "writing the report", done=len(split), total=len(split))
+    (directory / reports.CONTENT).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (directory / reports.PAGE).write_text(page.render(content), encoding="utf-8")
+    write_predictions(directory, labels, scores, split.texts(np.arange(len(split))) if config.mistakes else None)
+    manifest.seal(
+        directory,
+        reports.KIND,
+        content={"classes": list(classes), **content.scalars()},
+        inputs={"shards": content.shards_digest, "checkpoint": content.checkpoint_digest},
+        config=config.model_dump(mode="json"),
+    )
+    return content
+
+
+def _data_facts(shards: TokenShards) -> DataFacts:
+    splits = shards.content.splits
+    lengths: dict[int, int] = {}
+    for info in splits.values():
+        for length, rows in info.length_histogram.items():
+            lengths[length] = lengths.get(length, 0) + rows
+    return DataFacts(
+        rows={name: info.rows for name, info in splits.items()},
+        tokens={name: info.tokens for name, info in splits.items()},
+        refused=shards.content.refused,
+        length_histogram=dict(sorted(lengths.items())),
+        max_length=shards.content.max_length,
+        vocabulary_tokens=len(shards.vocabulary),
+        notes=tuple(shards.content.notes),
+    )
+
+
+def _training_facts(trained: CheckpointContent, options: dict[str, Any], checkpoint: Path) -> TrainingFacts:
+    for epoch in trained.history:
+        for name, value in epoch:
+            if not math.isfinite(value):
+                raise DataError(f"{checkpoint}: epoch {epoch.epoch} of its history has {name} {value}; train again")
+    return TrainingFacts(
+        encoder=trained.model.encoder,
+        frozen=trained.model.freeze,
+        pooling=trained.model.pooled_by,
+        options={"Workers": str(trained.workers)} | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
+        history=trained.history,
+        best_step=trained.best_step,
+        step_losses=thinned(trained.step_losses, STEP_POINTS),
+        examples_per_second=trained.train_examples_per_second,
+    )
+
+
+def thinned(losses: tuple[float, ...], points: int) -> tuple[tuple[int, float], ...]:
+    """(step, mean loss) over at most `points` runs of steps of equal length; steps count from 1, a run is named by its last.
+
+    Losses that are not finite (a step that a scaled loss skipped) are left out.
+    """
+    size = -(-len(losses) // points)
+    runs = (losses[start : start + size] for start in range(0, len(losses), size or 1))
+    means = []
+    for number, run_losses in enumerate(runs):
+        if finite := [loss for loss in run_losses if math.isfinite(loss)]:
+            means.append((min((number + 1) * size, len(losses)), sum(finite) / len(finite)))
+    return tuple(means)
+
+
+def _short(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
