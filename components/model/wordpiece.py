@@ -54,7 +54,7 @@ def learn(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:
     """
     if iter(texts) is texts:
         raise TypeError("learn() reads the texts twice, so it needs a list or another object that can be iterated again")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case, strip_accents=lower_case)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     alphabet = _alphabet(texts, tokenizer, size // 3)

@@ -1,0 +1,1 @@
+"""The verb that turns raw text into token shards."""

@@ -1,0 +1,213 @@
+"""Raw text in, token shards out: every row is in exactly one split or counted as refused, and memory does not grow with the rows.
+
+The source is read two times as a stream (three or four times where the vocabulary is learned): once for its labels, once to
+tokenize. Texts are tokenized in batches on all cores while the next ones are read; the shards do not depend on the number
+of threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.manifest import building
+from components.artifacts.raw_text import Corpus, Example, Refusals, open_corpus
+from components.artifacts.token_shards import (
+    SPLITS,
+    Ids,
+    ShardsContent,
+    ShardWriter,
+    SplitInfo,
+    SplitName,
+    Vocabulary,
+    seal_shards,
+)
+from components.config import DataConfig, ModelConfig, TokenizeConfig
+from components.errors import DataError
+from components.progress import report
+
+BATCH_ROWS = 1000
+BATCH_CHARACTERS = 1 << 22
+SECONDS_BETWEEN_REPORTS = 1.0
+
+
+def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: Path) -> ShardsContent:
+    """Write token shards to `output` and return their description.
+
+    Raises DataError for data that cannot be used: an unreadable source, more refused rows than data.max_bad_rows, an empty
+    split, fewer than two classes in training. Then nothing is left at `output`.
+    """
+    report("tokenize", "reading labels")
+    with open_corpus(data) as corpus:
+        vocabulary = _vocabulary(corpus, model)
+        refusals, overlap = Refusals(data.max_bad_rows), Counter[str]()
+        with building(output) as directory:
+            writers = {
+                split: ShardWriter(directory, split, len(vocabulary), corpus.labels.classes, tokenize.shard_rows) for split in SPLITS
+            }
+            examples = _reported(corpus.examples(refusals, overlap), "tokenizing", corpus.rows)
+            _write(examples, writers, vocabulary, model.max_length, tokenize.threads or len(os.sched_getaffinity(0)))
+            splits = {split: writer.close() for split, writer in writers.items()}
+            _check(splits, corpus)
+            content = ShardsContent(
+                classes=corpus.labels.classes,
+                vocabulary_sha256=vocabulary.sha256,
+                lower_case=vocabulary.lower_case,
+                encoder=model.encoder,
+                max_length=model.max_length,
+                splits=splits,
+                refused=dict(refusals.counts),
+                refused_examples=refusals.examples,
+                source_sha256=_source_sha256(corpus),
+                notes=_notes(splits, overlap),
+            )
+            seal_shards(directory, vocabulary, content, _inputs(corpus), _options(data, model, tokenize))
+    report("tokenize", "done", done=corpus.rows, total=corpus.rows)
+    return content
+
+
+@dataclass
+class Batch:
+    """Rows of one split that are tokenized together."""
+
+    split: SplitName
+    texts: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    characters: int = 0
+
+    def add(self, example: Example) -> bool:
+        """Take the row in; true when the batch is full."""
+        self.texts.append(example.text)
+        self.labels.append(example.label)
+        self.characters += len(example.text)
+        return len(self.texts) == BATCH_ROWS or self.characters >= BATCH_CHARACTERS
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """The texts of the training split, read again from the source by each iteration."""
+
+    corpus: Corpus
+
+    def __iter__(self) -> Iterator[str]:
+        refusals = Refusals(self.corpus.data.max_bad_rows)
+        examples = self.corpus.examples(refusals, Counter())
+        return (example.text for example in _reported(examples, "learning the vocabulary", self.corpus.rows) if example.split == "train")
+
+
+def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
+    from components.model.encoders import vocabulary_of
+    from components.model.wordpiece import learn
+
+    return vocabulary_of(model) or learn(TrainingTexts(corpus), model.vocabulary_size, model.lower_case)
+
+
+def _write(
+    examples: Iterable[Example], writers: dict[SplitName, ShardWriter], vocabulary: Vocabulary, max_length: int, threads: int
+) -> None:
+    """Tokenize batch by batch on the threads and write in order; at most two batches per thread wait in memory."""
+    tokenizer = _tokenizer(vocabulary, max_length)
+    waiting: deque[tuple[Batch, Future[tuple[Ids, Any]]]] = deque()
+
+    def write_oldest() -> None:
+        batch, future = waiting.popleft()
+        ids, row_splits = future.result()
+        writers[batch.split].add(ids, row_splits, batch.labels, batch.texts)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in _batches(examples):
+            waiting.append((batch, pool.submit(tokenizer, batch.texts)))
+            if len(waiting) > 2 * threads:
+                write_oldest()
+        while waiting:
+            write_oldest()
+
+
+def _tokenizer(vocabulary: Vocabulary, max_length: int) -> Any:
+    import tensorflow as tf
+
+    from components.model.wordpiece import WordPiece
+
+    wordpiece = WordPiece(vocabulary)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def graph(texts: Any) -> Any:
+        ragged = wordpiece(texts, max_length)
+        return ragged.values, ragged.row_splits
+
+    def tokenize(texts: Sequence[str]) -> tuple[Ids, Any]:
+        ids, row_splits = graph(tf.constant(texts, tf.string))
+        return ids.numpy(), row_splits.numpy()
+
+    return tokenize
+
+
+def _batches(examples: Iterable[Example]) -> Iterator[Batch]:
+    open_batches = {split: Batch(split) for split in SPLITS}
+    for example in examples:
+        batch = open_batches[example.split]
+        if batch.add(example):
+            yield batch
+            open_batches[example.split] = Batch(example.split)
+    yield from (batch for batch in open_batches.values() if batch.texts)
+
+
+def _reported(examples: Iterator[Example], message: str, total: int) -> Iterator[Example]:
+    last = time.monotonic()
+    for done, example in enumerate(examples):
+        if done % BATCH_ROWS == 0 and time.monotonic() - last >= SECONDS_BETWEEN_REPORTS:
+            last = time.monotonic()
+            report("tokenize", message, done=done, total=total)
+        yield example
+
+
+def _check(splits: dict[SplitName, SplitInfo], corpus: Corpus) -> None:
+    for split, info in splits.items():
+        if info.rows == 0:
+            given = split == "test" and corpus.test_source is not None
+            remedy = "data.test_source has no usable row" if given else f"give more rows, or a larger data.{split}_fraction"
+            if split == "train":
+                remedy = "give more rows, or smaller data.validation_fraction and data.test_fraction"
+            raise DataError(f"{corpus.source.name}: the {split} split is empty ({corpus.rows} rows in all); {remedy}")
+    trained = [name for name, count in splits["train"].class_counts.items() if count]
+    if len(trained) < 2:
+        raise DataError(
+            f"{corpus.source.name}: only one class ({trained[0]}) has training rows; a classifier needs at least two: check data.label and data.classes"
+        )
+
+
+def _notes(splits: dict[SplitName, SplitInfo], overlap: Counter[str]) -> list[str]:
+    notes = [
+        f"{count} {split} rows have a text that is in the given test split, too; they were kept" for split, count in sorted(overlap.items())
+    ]
+    for split, info in splits.items():
+        if absent := [name for name, count in info.class_counts.items() if not count]:
+            notes.append(f"the {split} split has no rows of: {', '.join(absent)}")
+    return notes
+
+
+def _inputs(corpus: Corpus) -> dict[str, str]:
+    inputs = {"source": corpus.source.sha256}
+    return inputs if corpus.test_source is None else {**inputs, "test_source": corpus.test_source.sha256}
+
+
+def _source_sha256(corpus: Corpus) -> str:
+    digests = list(_inputs(corpus).values())
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+def _options(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig) -> dict[str, Any]:
+    """The options that the shards depend on: not the threads, and not where the same bytes lie."""
+    own = {"encoder", "preprocessor", "max_length"} | ({"vocabulary_size", "lower_case"} if model.encoder == "scratch" else set())
+    return {
+        "data": data.model_dump(mode="json", exclude={"source", "test_source", "tfds_data_dir"}),
+        "model": model.model_dump(mode="json", include=own),
+        "tokenize": tokenize.model_dump(mode="json", include={"shard_rows"}),
+    }
