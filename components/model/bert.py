@@ -87,8 +87,11 @@ def read_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
     return BertSizes(**{name: values[field] for name, field in _SIZES.items()}, norm_epsilon=epsilon)
 
 
-def build_network(sizes: BertSizes, dropout: float, state: DropoutState) -> BertEncoderV2:
-    """A built network with random weights; exact GELU, as Hugging Face's `gelu` (the tanh form is 4e-3 off)."""
+def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None) -> BertEncoderV2:
+    """A built network with random weights; exact GELU, as Hugging Face's `gelu` (the tanh form is 4e-3 off).
+
+    Units are dropped per example under `state`; with None, by Keras's own layers (for an export to other programs).
+    """
     network = BertEncoderV2(
         vocab_size=sizes.vocabulary,
         hidden_size=sizes.hidden,
@@ -104,7 +107,8 @@ def build_network(sizes: BertSizes, dropout: float, state: DropoutState) -> Bert
     )
     ids = tf.zeros([1, 2], tf.int32)
     network({"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": ids})
-    replace_dropout(network, state)
+    if state is not None:
+        replace_dropout(network, state)
     network._embedding_norm_layer.epsilon = sizes.norm_epsilon
     for block in network.transformer_layers:
         block._attention_layer_norm.epsilon = block._output_layer_norm.epsilon = sizes.norm_epsilon

@@ -106,11 +106,7 @@ def checked_vocabulary(tokens: list[str], lower_case: bool, source: str) -> Voca
 def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
     file = directory / "vocab.txt"
     if file.exists():
-        try:
-            tokens = file.read_text(encoding="utf-8").split("\n")
-        except UnicodeDecodeError:
-            raise DataError(f"{file}: not UTF-8") from None
-        return [token.removesuffix("\r") for token in (tokens[:-1] if tokens[-1] == "" else tokens)]
+        return read_pieces(file)
     model = tokenizer.get("model") or {}
     if model.get("type") != "WordPiece" or not model.get("vocab"):
         raise DataError(f"{directory}: has neither vocab.txt nor a tokenizer.json with a WordPiece vocabulary")
@@ -118,6 +114,17 @@ def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
     if sorted(ids.values()) != list(range(len(ids))):
         raise DataError(f"{directory}: tokenizer.json: the vocabulary's ids do not run from 0 to {len(ids) - 1}")
     return sorted(ids, key=ids.__getitem__)
+
+
+def read_pieces(file: Path) -> list[str]:
+    """The lines of a vocabulary file, ended by newlines alone: a word piece may hold any other separator of Unicode."""
+    try:
+        pieces = file.read_bytes().decode("utf-8").split("\n")
+    except FileNotFoundError:
+        raise DataError(f"{file}: missing") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: not UTF-8") from None
+    return [piece.removesuffix("\r") for piece in (pieces[:-1] if pieces[-1] == "" else pieces)]
 
 
 def read_json(file: Path, optional: bool = False) -> dict[str, Any]:
