@@ -83,11 +83,14 @@ class Store:
         if expected is not None and (size := self.size(key)) is not None and size != expected.size:
             raise CorruptError(f"{self.uri(key)}: {size} bytes, the manifest says {expected.size}")
 
-        def attempt() -> None:
-            with beside(local) as part:
-                _compare(part, self._backend.get(key, part), expected)
+        with beside(local) as part:
 
-        self._try(key, attempt)
+            def attempt() -> None:
+                _compare(part, self._backend.get(key, part))
+
+            self._try(key, attempt)
+            if expected is not None and (part.stat().st_size != expected.size or file_sha256(part) != expected.sha256):
+                raise CorruptError(f"{self.uri(key)}: its size or SHA-256 is not the manifest's")
 
     def upload(self, local: Path, key: str) -> None:
         """Make the object's content that of the file `local`, in place of any other."""
@@ -223,12 +226,10 @@ def _because(error: OSError) -> str:
     return f" ({' '.join(reason.split())[:300]})" if reason else ""
 
 
-def _compare(path: Path, claim: Claim, expected: FileEntry | None) -> None:
+def _compare(path: Path, claim: Claim) -> None:
     size = path.stat().st_size
     if claim.size is not None and size != claim.size:
         raise CorruptError(f"{size} bytes arrived, the store holds {claim.size}")
     kind, _, value = claim.checksum.partition(":")
     if kind and value != (file_sha256(path) if kind == "sha256" else crc32c(path)):
         raise CorruptError(f"what arrived does not match the store's {kind}")
-    if expected is not None and (size != expected.size or file_sha256(path) != expected.sha256):
-        raise CorruptError("its size or SHA-256 is not the manifest's")

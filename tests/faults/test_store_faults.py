@@ -1,0 +1,182 @@
+"""S1-S5 and A5 against a backend that fails, loses replies and damages bytes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.artifacts.store import CorruptError, DeniedError, MissingError, StoreError, open_store
+from components.artifacts.store.backend import TemporaryError, by_status
+from components.errors import ConfigError
+from tests.faults.faulty_backend import Faulty, store_over
+
+
+def failing(rate: float, seed: int, statuses: tuple[int, ...] = (429, 500, 503)) -> Callable[[str, str], None]:
+    """A hook that fails a seeded share of calls, by status, time-out or a cut connection."""
+    draw = random.Random(seed)
+
+    def hook(operation: str, key: str) -> None:
+        if draw.random() < rate:
+            raise draw.choice(
+                [*(by_status(status, "busy") for status in statuses), TimeoutError("timed out"), ConnectionResetError("reset")]
+            )
+
+    return hook
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5], ids=lambda rate: f"{rate:.0%}")
+def test_s1_same_bytes_in_the_end(rate: float, tmp_path: Path) -> None:
+    waits: list[float] = []
+    store = store_over(Faulty(tmp_path / "store", failing(rate, seed=7)), waits)
+    for number in range(30):
+        store.write(f"k/{number}", bytes([number]) * 1000)
+        assert store.create(f"c/{number}", b"%d" % number)
+    assert store.list("k") == sorted(f"k/{number}" for number in range(30))
+    assert all(store.read_bytes(f"k/{number}") == bytes([number]) * 1000 for number in range(30))
+    assert all(0 <= wait <= 20 for wait in waits)
+    if rate == 0.5:
+        assert len(set(waits)) > len(waits) / 2, "waits without jitter"
+
+
+def test_s1_tries_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> None:
+    waits: list[float] = []
+    store = store_over(Faulty(tmp_path, failing(1.0, seed=1, statuses=(503,))), waits)
+    with pytest.raises(StoreError, match=r"gs://double/models/news/1/x: .*attempts: 12"):
+        store.read_bytes("news/1/x")
+    assert len(waits) == 11
+    assert sum(waits) < 11 * 20
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, DeniedError), (403, DeniedError), (404, MissingError)])
+@pytest.mark.parametrize("operation", ["size", "get", "put", "create", "delete", "names"])
+def test_s2_refused_or_absent_fails_at_once(status: int, kind: type[Exception], operation: str, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "k").write_bytes(b"1")
+    calls: list[str] = []
+
+    def hook(called: str, key: str) -> None:
+        if called == operation:
+            calls.append(key)
+            raise by_status(status, "no")
+
+    waits: list[float] = []
+    store = store_over(Faulty(tmp_path / "store", hook), waits)
+    acts: dict[str, Callable[[], object]] = {
+        "size": lambda: store.size("k"),
+        "get": lambda: store.download("k", tmp_path / "down"),
+        "put": lambda: store.write("k", b"2"),
+        "create": lambda: store.create("n", b"2"),
+        "delete": lambda: store.delete("k"),
+        "names": lambda: store.list(),
+    }
+    with pytest.raises(kind, match="gs://double/models"):
+        acts[operation]()
+    assert len(calls) == 1
+    assert waits == []
+
+
+def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.write("news/model", b"old" * 1000)
+
+    def dies(source: Path, target: Path) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:100])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("components.artifacts.store.local.shutil.copyfile", dies)
+        for key in ("news/model", "news/other"):
+            with pytest.raises(KeyboardInterrupt):
+                store.write(key, b"new" * 1000)
+    assert store.read_bytes("news/model") == b"old" * 1000
+    assert store.list() == ["news/model"]
+    store.write("news/model", b"new" * 1000)
+    assert store.read_bytes("news/model") == b"new" * 1000
+
+
+def losing(first: int) -> Callable[[str, str], None]:
+    """A hook that loses the replies of the first calls."""
+    left = first
+
+    def hook(operation: str, key: str) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raise TemporaryError(5, "the reply was lost")
+
+    return hook
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+def test_s4_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
+    backend = Faulty(tmp_path, after=losing(lost))
+    store = store_over(backend)
+    assert store.create("claim", b"mine, 5d1f"), "the object is ours, although only a repeated attempt could say so"
+    backend.after = losing(lost)
+    store.write("k", b"1")
+    backend.after = losing(lost)
+    store.delete("k")
+    assert store.list() == ["claim"]
+
+
+def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(tmp_path: Path) -> None:
+    assert open_store(str(tmp_path)).create("claim", b"theirs")
+    assert not store_over(Faulty(tmp_path, after=losing(1))).create("claim", b"ours")
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+def test_s5_short_or_wrong_bytes_are_never_used(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    open_store(str(tmp_path / "store")).write("k", b"0123456789")
+    with pytest.raises(CorruptError, match=r"gs://double/models/k: .*(arrived)"):
+        store_over(Faulty(tmp_path / "store", damage=damage)).download("k", tmp_path / "down")
+    assert not (tmp_path / "down").exists()
+
+
+def test_s5_damage_on_the_way_is_fetched_again(tmp_path: Path) -> None:
+    open_store(str(tmp_path / "store")).write("k", b"0123456789")
+    hits: list[Path] = []
+
+    def once(path: Path) -> None:
+        hits.append(path)
+        if len(hits) == 1:
+            cut(path)
+
+    assert store_over(Faulty(tmp_path / "store", damage=once)).read_bytes("k") == b"0123456789"
+    assert len(hits) == 2
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gs://../x", "gs://bucket/../x", "gs://a..b/x", "s3://bucket/a/../../b", "/srv/models/../../etc", "../models", "file:///a/../b",
+        "gs://user@bucket/x", "s3://key:canary@bucket/x", "gs://bucket/a@b", "http://example.com/x", "https://bucket/x", "ftp://bucket/x",
+        "gs://169.254.169.254/computeMetadata/v1", "s3://metadata.google.internal/x", "gs://metadata/x", "gs://localhost/x",
+        "gs://bucket:8080/x", "gs:///x", "gs://", "", " ", "file://host/x", "s3://bucket/x?versionId=1", "gs://bucket/a\nb", "GS://bucket/x", "gs://Bucket/x",
+        "gs://[fd00:ec2::254]/x", "gs://bucket/a//b",
+    ],
+)  # fmt: skip
+def test_a5_places_that_are_refused(uri: str) -> None:
+    with pytest.raises(ConfigError):
+        open_store(uri)
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://AKIA:canary@bucket/x", "http://me:canary@host/x", "gs://bucket/x?token=canary", "s3://canary@a..b/../x"]
+)
+def test_a6_a_secret_in_a_uri_is_not_in_the_error(uri: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        open_store(uri)
+    assert "canary" not in str(error.value)
