@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
 from components.artifacts.checkpoints import Epoch
 from components.artifacts.report import CalibrationBin, RocCurve
 from components.evaluate import figures
-from components.evaluate.axes import Axes, Point, dot, line, picture, rectangle, text, ticks
+from components.evaluate.axes import Axes, Point, dot, line, number, picture, rectangle, text, ticks
 
 WIDTH = 480.0
 LEFT = 46.0
 RIGHT = 18.0
 MOST_CURVES = 8
+CORNER_AUC = 0.9
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -71,15 +73,14 @@ def reliability(bins: Sequence[CalibrationBin], ece: float) -> Markup:
         if part.confidence is None or part.accuracy is None:
             continue
         x = axes.px(part.confidence)
-        tooltip = f"{figures.count(part.rows)} rows: confidence {figures.percent(part.confidence)}, right {figures.percent(part.accuracy)}"
+        tooltip = f"{figures.count(part.rows)} texts: confidence {figures.percent(part.confidence)}, right {figures.percent(part.accuracy)}"
         parts.append(line((x, axes.py(part.confidence)), (x, axes.py(part.accuracy)), "gap"))
         # The area of a dot stands for its rows, so that a bin with three rows does not look like one with three thousand.
         parts.append(dot(x, axes.py(part.accuracy), 3 + 6 * (part.rows / total) ** 0.5, "point", tooltip))
         left, right = strip.px(part.low) + 1, strip.px(part.high) - 1
         height = max(1.0, strip.top + strip.height - strip.py(part.rows))
         parts.append(rectangle(left, strip.top + strip.height - height, right - left, height, "bar", tooltip))
-    parts.append(text(LEFT - 8, strip.top - 12, "rows", "title", "start"))
-    parts.append(strip.frame(SHARES, [], _whole_percent, figures.count, "confidence", ""))
+    parts.append(strip.frame(SHARES, (0, strip.y[1]), _whole_percent, _thousands, "confidence", "texts"))
     description = f"The expected calibration error is {figures.decimal(ece)}; 0 would lie on the diagonal throughout."
     return picture("calibration", WIDTH, 422, "Share of right answers by confidence", description, parts)
 
@@ -92,11 +93,31 @@ def roc(curves: Mapping[str, RocCurve], pooled: RocCurve) -> Markup:
         axes.path([(0, 0), (1, 1)], "diagonal"),
         axes.path(list(zip(pooled.fpr, pooled.tpr, strict=True)), "series pooled"),
     ]
-    for index, curve in enumerate(curves.values()):
-        parts.append(axes.path(list(zip(curve.fpr, curve.tpr, strict=True)), f"series class-{index}"))
+    parts += _curves(axes, curves)
+    if pooled.auc > CORNER_AUC:
+        parts += _corner(axes, curves)
     areas = [f"{name} {figures.decimal(curve.auc)}" for name, curve in curves.items()]
     description = f"Areas under the curves: {', '.join([*areas, f'all classes pooled {figures.decimal(pooled.auc)}'])}."
     return picture("roc", WIDTH, 422, "Receiver operating characteristic", description, parts)
+
+
+def _curves(axes: Axes, curves: Mapping[str, RocCurve]) -> list[str]:
+    return [axes.path(list(zip(curve.fpr, curve.tpr, strict=True)), f"series class-{index}") for index, curve in enumerate(curves.values())]
+
+
+def _corner(axes: Axes, curves: Mapping[str, RocCurve]) -> list[str]:
+    """The upper left corner, where a good model's curves lie together, enlarged into the empty lower right."""
+    size, share = 140.0, 0.2
+    left, top = axes.left + axes.width - size - 8, axes.top + axes.height - size - 26
+    inner = Axes(0, 0, size / share, size / share, (0, 1), (0, 1))
+    frame = Axes(left, top, size, size, (0, share), (1 - share, 1))
+    return [
+        rectangle(left - 34, top - 26, size + 42, size + 50, "cover", "the corner, enlarged"),
+        frame.frame((0, 0.1, 0.2), (0.8, 0.9, 1), _whole_percent, _whole_percent, "", "the corner, enlarged"),
+        f'<svg x="{number(left)}" y="{number(top - 2)}" width="{number(size)}" height="{number(size + 4)}" overflow="hidden">',
+        *_curves(replace(inner, top=2), curves),
+        "</svg>",
+    ]
 
 
 def drawn_curves(curves: Mapping[str, RocCurve | None]) -> dict[str, RocCurve]:
@@ -182,4 +203,4 @@ def _whole_percent(value: float) -> str:
 
 
 def _thousands(value: float) -> str:
-    return f"{figures.short(value / 1000)}k" if value >= 10_000 else figures.short(value)
+    return f"{figures.short(round(value / 1000))}k" if value >= 10_000 else figures.short(value)
