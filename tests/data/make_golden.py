@@ -61,7 +61,7 @@ def compute(directory: Path, inputs: dict[str, list[list[int]]], rows: slice, un
 
 def main(minilm: Path) -> None:
     """Both files, beside this script."""
-    from transformers import AutoTokenizer  # type: ignore[import-not-found]
+    from transformers import AutoTokenizer
 
     encoded = AutoTokenizer.from_pretrained(minilm)(list(TEXTS), padding=True)
     inputs = {"input_word_ids": encoded["input_ids"], "input_mask": encoded["attention_mask"]}
