@@ -54,10 +54,9 @@ class BertSizes(NamedTuple):
 class BertEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden]."""
 
-    def __init__(self, network: BertEncoderV2, has_pooler: bool = True, **kwargs: Any) -> None:
+    def __init__(self, network: BertEncoderV2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.network = network
-        self.has_pooler = has_pooler
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         outputs = self.network(inputs)
@@ -123,7 +122,7 @@ def exact_gelu(x: tf.Tensor) -> tf.Tensor:
 def load_weights(network: BertEncoderV2, names: Iterable[str], read: Callable[[str], np.ndarray], source: str) -> bool:
     """Assign every weight of the network from a checkpoint; `read(name)` gives a tensor as an array.
 
-    Returns whether the checkpoint has a pooler. DataError lists the tensors that are missing, unknown or of another shape.
+    Returns whether the checkpoint has a pooler; without one, the pooled output is all zeros. DataError lists the tensors that are missing, unknown or of another shape.
     """
     found = _encoder_names(names)
     slots = _slots(network)
@@ -143,6 +142,8 @@ def load_weights(network: BertEncoderV2, names: Iterable[str], read: Callable[[s
         raise DataError(f"{source}: the weights do not fit:\n  " + "\n  ".join(sorted(problems)[:10]) + more)
     for variable, value in values:
         variable.assign(value.reshape(variable.shape))
+    if not has_pooler:
+        network.pooler_layer.kernel.assign(tf.zeros_like(network.pooler_layer.kernel))
     return has_pooler
 
 
