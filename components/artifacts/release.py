@@ -1,0 +1,365 @@
+"""A released model is one integer version of a TensorFlow Serving directory, complete or invisible.
+
+    <store>/<name>/<version>/    saved_model.pb, variables/, assets/, assets.extra/, and manifest.json last
+    <store>/<name>/.kubert/      claims of version numbers, records of what was released, unfinished local copies
+
+A version number is claimed by a conditional create and never given twice. What makes a release is the record of its key,
+also a conditional create, written when every file is in place: of any number of publishers of one key, crashed, repeated
+or at the same time, one gets the record, and the others take its version for theirs. A server that watches the directory
+ignores `.kubert`, which is not a number.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+import unicodedata
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.artifacts import manifest as manifests
+from components.artifacts.manifest import NAME, Manifest
+from components.artifacts.store import CorruptError, MissingError, Store, StoreError
+from components.errors import ConfigError, DataError, KubertError
+
+MODEL = "saved_model.pb"
+PRIVATE = ".kubert"
+MODEL_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+KEY = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
+VERSION = re.compile(r"^[1-9][0-9]{0,17}$")
+MAX_FILES = 10_000
+MAX_BYTES = 64 * 2**30
+MAX_MANIFEST = 16 * 2**20
+
+
+class ReleaseContent(BaseModel):
+    """What a release says about itself. `name` and `version` are empty and 0 until it is published.
+
+    `accuracy` and its 95 % interval `accuracy_low`..`accuracy_high`, and `macro_f1`, are shares of 1 on `test_rows` rows;
+    `parity_difference` is the largest difference between a score served and the evaluator's, on `parity_rows` of them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str = ""
+    version: int = Field(0, ge=0)
+    classes: tuple[str, ...]
+    encoder: str
+    max_length: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    macro_f1: float
+    test_rows: int
+    gate: dict[str, Any]
+    parity_rows: int
+    parity_difference: float
+
+
+class Published(BaseModel):
+    """A version in the store; `new` is false if its key had been released before."""
+
+    model_config = ConfigDict(frozen=True)
+    version: int
+    uri: str
+    new: bool
+
+
+class _Claim(BaseModel):
+    """Who has a version number: the key, this attempt, and where its files are put together."""
+
+    key: str
+    attempt: str
+    staged: str
+
+
+class _Record(BaseModel):
+    """The version that a key was released as, with the manifest as it stands there."""
+
+    version: int
+    staged: str
+    manifest: Manifest
+
+
+class _Champion(BaseModel):
+    """A version to be preferred as long as no version above `until` is released."""
+
+    version: int
+    until: int
+
+
+def publish(directory: Path, store: Store, name: str, key: str) -> Published:
+    """Release the sealed directory under the next free version, or find the version that `key` was released as.
+
+    Idempotent by key: what a crash left half-done is completed or replaced by the next call, and never seen by a reader.
+    Raises ConfigError for an impossible name, DataError if the directory does not match its manifest.
+    """
+    _check_name(name)
+    if not KEY.match(key):
+        raise ConfigError(f"{key!r}: the key of a release is letters, digits, - and _")
+    manifest = verify(directory)
+    record = _recorded(store, name, key)
+    new = record is None
+    if record is None:
+        version, claim = _claim(store, name, key)
+        record = _upload(directory, manifest, store, name, version, claim)
+    _finish(store, name, record)
+    _clear_abandoned(store, name, key, record)
+    return Published(version=record.version, uri=store.uri(f"{name}/{record.version}"), new=new)
+
+
+def versions(store: Store, name: str) -> list[int]:
+    """All complete versions, oldest first."""
+    _check_name(name)
+    return _complete(store.list(name))
+
+
+def champion(store: Store, name: str) -> int | None:
+    """The version in force: the newest complete one, unless an older one was put back (`put_back`); None without any."""
+    complete = versions(store, name)
+    pointer = _champion_key(name)
+    if complete and store.exists(pointer):
+        chosen = _Champion.model_validate_json(store.read_bytes(pointer))
+        if chosen.version in complete and complete[-1] <= chosen.until:
+            return chosen.version
+    return complete[-1] if complete else None
+
+
+def put_back(store: Store, name: str, version: int) -> None:
+    """Make an older complete version the champion, until another is released."""
+    complete = versions(store, name)
+    if version not in complete:
+        raise DataError(f"{store.uri(name)}: has no version {version}; complete ones: {', '.join(map(str, complete)) or 'none'}")
+    store.write(_champion_key(name), _Champion(version=version, until=complete[-1]).model_dump_json().encode())
+
+
+def pull(store: Store, name: str, version: int, target: Path) -> Manifest:
+    """Copy one version to the directory `target`, which appears whole and verified, or not at all.
+
+    A target that already holds this very release is left as it is; a damaged release there is replaced. DataError if
+    the store's copy lacks its manifest, differs from it in any file, or its manifest names what must not be written.
+    """
+    _check_name(name)
+    prefix = f"{name}/{version}"
+    data = _manifest_bytes(store, prefix)
+    manifest = _parse(data, store.uri(f"{prefix}/{NAME}"))
+    _check_files(manifest, store.uri(prefix))
+    content = read_content(manifest, store.uri(prefix))
+    if (content.name, content.version) != (name, version):
+        raise DataError(f"{store.uri(prefix)}: its manifest is that of {content.name} version {content.version}")
+    there = {key.removeprefix(f"{prefix}/") for key in store.list(prefix)} - {NAME}
+    _check_same(there, manifest.files, store.uri(prefix))
+    if _holds(target, manifest):
+        return manifest
+    total = sum(entry.size for entry in manifest.files.values())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if total > (free := shutil.disk_usage(target.parent).free):
+        raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        for file, entry in manifest.files.items():
+            store.download(f"{prefix}/{file}", work / file, entry)
+        (work / NAME).write_bytes(data)
+        work.chmod(0o755)
+        _replace(work, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return manifest
+
+
+def verify(directory: Path) -> Manifest:
+    """The manifest of a local release whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
+    manifest = manifests.read(directory, "release")
+    _check_files(manifest, str(directory))
+    for folder, folders, files in os.walk(directory):
+        for entry in (*folders, *files):
+            path = Path(folder) / entry
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise DataError(f"{path}: a release holds only ordinary files and directories, no links; pull it again")
+    return manifests.verify(directory, "release")
+
+
+def read_content(manifest: Manifest, where: str) -> ReleaseContent:
+    """The release's description; DataError if it is not one."""
+    try:
+        return ReleaseContent.model_validate(manifest.content)
+    except ValidationError as error:
+        raise DataError(f"{where}: the manifest does not describe a release ({error.error_count()} errors)") from None
+
+
+def _check_name(name: str) -> None:
+    if not MODEL_NAME.match(name) or ".." in name:
+        raise ConfigError(
+            f"{name[:100]!r}: not a model's name; use letters, digits, `_`, `.` and `-`, at most 63, starting with a letter or digit"
+        )
+
+
+def _check_files(manifest: Manifest, where: str) -> None:
+    """Refuse names that could be written elsewhere than below the release's directory, or over each other, and absurd sizes."""
+    if len(manifest.files) > MAX_FILES or sum(entry.size for entry in manifest.files.values()) > MAX_BYTES:
+        raise DataError(f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a release")
+    if MODEL not in manifest.files:
+        raise DataError(f"{where}: its manifest names no {MODEL}")
+    seen: set[str] = {_folded(NAME)}
+    folders: set[str] = set()
+    for file in manifest.files:
+        parts = file.split("/")
+        if (
+            any(part in ("", ".", "..") for part in parts)
+            or re.search(r"[\\:@?#\x00-\x1f\x7f]", file)
+            or len(file.encode(errors="replace")) > 500
+        ):
+            raise DataError(f"{where}: its manifest names {file[:100]!r}, which is not a plain name below the release's directory")
+        if _folded(file) in seen:
+            raise DataError(f"{where}: its manifest names {file!r} twice, or with another case")
+        seen.add(_folded(file))
+        folders.update(_folded("/".join(parts[:count])) for count in range(1, len(parts)))
+    if clash := seen & folders:
+        raise DataError(f"{where}: its manifest names {min(clash)!r} as a file and as a directory")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _check_same(there: Iterable[str], named: Iterable[str], where: str) -> None:
+    there, named = set(there), set(named)
+    if extra := sorted(there - named):
+        raise DataError(f"{where}/{extra[0]}: not in the manifest; it was added after the release")
+    if absent := sorted(named - there):
+        raise DataError(f"{where}/{absent[0]}: missing, although the manifest names it")
+
+
+def _manifest_bytes(store: Store, prefix: str) -> bytes:
+    try:
+        return store.read_bytes(f"{prefix}/{NAME}", MAX_MANIFEST)
+    except MissingError:
+        raise DataError(f"{store.uri(prefix)}: no {NAME}, so this is not a finished release") from None
+
+
+def _parse(data: bytes, where: str) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{where}: not a valid manifest ({error.error_count()} errors)") from None
+    if manifest.kind != "release" or manifest.format_version != manifests.FORMAT_VERSION:
+        raise DataError(
+            f"{where}: a {manifest.kind} of format {manifest.format_version}, not a release of format {manifests.FORMAT_VERSION}"
+        )
+    return manifest
+
+
+def _holds(target: Path, manifest: Manifest) -> bool:
+    """Whether the target is this very release. Anything else than a release there is refused, so that it is not lost."""
+    if not target.is_symlink() and (not target.exists() or (target.is_dir() and not any(target.iterdir()))):
+        return False
+    try:
+        found = manifests.read(target, "release")
+        return found == manifest and verify(target) == manifest
+    except (DataError, NotADirectoryError):
+        if target.is_symlink() or not (target / NAME).is_file() or not (target / MODEL).is_file():
+            raise DataError(f"{target}: holds something else than a release; remove it or name another directory") from None
+        return False
+
+
+def _replace(work: Path, target: Path) -> None:
+    old = None
+    if target.exists():
+        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+        os.replace(target, old)
+    os.replace(work, target)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _complete(keys: Iterable[str]) -> list[int]:
+    found = (key.split("/") for key in keys)
+    return sorted(int(parts[1]) for parts in found if len(parts) == 3 and parts[2] == NAME and VERSION.match(parts[1]))
+
+
+def _taken(keys: Iterable[str]) -> int:
+    """The largest version number that was ever claimed or is in use."""
+    numbers = [parts[1] for key in keys if len(parts := key.split("/")) > 2]
+    claims = [key.rpartition("/claim-")[2] for key in keys if f"/{PRIVATE}/claim-" in key]
+    return max((int(number) for number in numbers + claims if VERSION.match(number)), default=0)
+
+
+def _claim(store: Store, name: str, key: str) -> tuple[int, _Claim]:
+    version = _taken(store.list(name)) + 1
+    while True:
+        attempt = uuid.uuid4().hex
+        staged = f"{name}/{PRIVATE}/staged-{version}-{attempt}" if store.renames else f"{name}/{version}"
+        claim = _Claim(key=key, attempt=attempt, staged=staged)
+        if store.create(f"{name}/{PRIVATE}/claim-{version}", claim.model_dump_json().encode()):
+            return version, claim
+        version += 1
+
+
+def _upload(directory: Path, manifest: Manifest, store: Store, name: str, version: int, claim: _Claim) -> _Record:
+    """Put all files but the manifest in place, the model's graph last, and then get the record of the key, or another's."""
+    for file in sorted(manifest.files, key=lambda file: (file == MODEL, file)):
+        store.upload(directory / file, f"{claim.staged}/{file}")
+    stamped = manifest.model_copy(update={"content": {**manifest.content, "name": name, "version": version}})
+    record = _Record(version=version, staged=claim.staged, manifest=stamped)
+    if store.create(_record_key(name, claim.key), record.model_dump_json().encode()):
+        return record
+    return _Record.model_validate_json(store.read_bytes(_record_key(name, claim.key)))
+
+
+def _recorded(store: Store, name: str, key: str) -> _Record | None:
+    """The key's record, if its version is there or can still be finished; a record of a version that was removed is removed."""
+    try:
+        record = _Record.model_validate_json(store.read_bytes(_record_key(name, key)))
+    except MissingError:
+        return None
+    whole = {f"{record.staged}/{file}" for file in record.manifest.files} <= set(store.list(record.staged))
+    if whole or store.exists(f"{name}/{record.version}/{NAME}"):
+        return record
+    store.delete(_record_key(name, key))
+    return None
+
+
+def _finish(store: Store, name: str, record: _Record) -> None:
+    """Make the recorded version visible; whoever of several publishers comes later finds that it is."""
+    final = f"{name}/{record.version}"
+    if not store.exists(f"{final}/{NAME}"):
+        store.write(f"{record.staged}/{NAME}", (record.manifest.model_dump_json(indent=2) + "\n").encode())
+        if store.renames:
+            try:
+                store.rename(record.staged, final)
+            except (MissingError, StoreError):
+                if not store.exists(f"{final}/{NAME}"):
+                    raise
+    if store.renames:
+        store.clear(record.staged)
+
+
+def _clear_abandoned(store: Store, name: str, key: str, record: _Record) -> None:
+    """Remove the files of other attempts at this key. Their numbers stay claimed: such an attempt may still be running."""
+    keys = store.list(name)
+    complete = set(_complete(keys))
+    for claim_key in (key for key in keys if f"/{PRIVATE}/claim-" in key):
+        number = claim_key.rpartition("-")[2]
+        if number == str(record.version) or (VERSION.match(number) and int(number) in complete):
+            continue
+        try:
+            claim = _Claim.model_validate_json(store.read_bytes(claim_key))
+        except (MissingError, CorruptError, ValidationError):
+            continue
+        if claim.key == key and any(k.startswith(f"{claim.staged}/") for k in keys):
+            store.clear(claim.staged)
+
+
+def _record_key(name: str, key: str) -> str:
+    return f"{name}/{PRIVATE}/released-{key}"
+
+
+def _champion_key(name: str) -> str:
+    return f"{name}/{PRIVATE}/champion"
