@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from components.errors import KubertError, UsageError
 from pipeline.outcome import EventFile, Failure, Outcome
 
 LOG = "kubert.log"
+COMMAND = (sys.executable, "-m", "pipeline.kfp_process")
 GRACE_SECONDS = 45.0
 _POLL_SECONDS = 0.1
 
@@ -79,9 +80,7 @@ def new_run(workdir: Path) -> Iterator[Run]:
         yield Run(workdir, directory)
 
 
-def execute(
-    run: Run, arguments: Mapping[str, Any], watch: Callable[[dict[str, Any]], None], module: str = "pipeline.kfp_process"
-) -> Outcome:
+def execute(run: Run, arguments: Mapping[str, Any], watch: Callable[[dict[str, Any]], None], command: Sequence[str] = COMMAND) -> Outcome:
     """Run the pipeline with these arguments; `watch` sees each progress event as it comes.
 
     The outcome's failure is set when a step failed or the pipeline ended without the release that the gate allowed.
@@ -92,7 +91,7 @@ def execute(
     (run.directory / "run.json").write_text(json.dumps(order), encoding="utf-8")
     events, outcome = EventFile(run.events), Outcome()
     with tempfile.TemporaryDirectory(prefix="kubert-") as temporary, run.log.open("ab") as log, _signals() as received:
-        process = _start(run, module, log, temporary)
+        process = _start(run, command, log, temporary)
         try:
             while True:
                 ended = process.poll() is not None
@@ -143,7 +142,7 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         return
 
 
-def _start(run: Run, module: str, log: IO[bytes], temporary: str) -> subprocess.Popen[bytes]:
+def _start(run: Run, command: Sequence[str], log: IO[bytes], temporary: str) -> subprocess.Popen[bytes]:
     # The steps are run by name and `python -m` would look in the current directory first: a folder called
     # `components` there must not be taken for ours. KFP leaves a directory per step in TMPDIR.
     environment = {
@@ -155,7 +154,7 @@ def _start(run: Run, module: str, log: IO[bytes], temporary: str) -> subprocess.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", module, str(run.directory)],
+        [*command, str(run.directory)],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 """What a person sees while a run goes on: one line per finished step, and a bar for the one that runs.
 
-Without a terminal (a pipe, a CI log) there is no bar, only lines.
+Without a terminal (a pipe, a CI log) there is no bar; a step that takes long then says so in a line every few seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.outcome import STEPS
 
 _WIDTH = max(len(step) for step in STEPS)
+_QUIET_SECONDS = 5.0
 _FIGURES = {"loss": "loss {:.3f}", "accuracy": "accuracy {:.3f}", "examples_per_second": "{:,.0f} examples/s"}
 
 
@@ -25,8 +26,7 @@ class ProgressView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._task: TaskID | None = None
-        self._said = ""
-        self._started = time.monotonic()
+        self._started = self._last_line = time.monotonic()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn(f"{{task.fields[step]:<{_WIDTH}}}"),
@@ -48,7 +48,7 @@ class ProgressView:
         """Show one event; events that say nothing to a person are passed over."""
         step, kind = str(event.get("step", "")), event.get("kind")
         if kind == "started":
-            self._started = time.monotonic()
+            self._started = self._last_line = time.monotonic()
             self._clear()
             self._task = self._bar.add_task("", step=step, message="starting", total=None)
         elif kind in ("finished", "reused", "error"):
@@ -56,8 +56,7 @@ class ProgressView:
             self._line(step, kind, event)
         elif self._console.is_terminal and self._task is not None:
             self._bar.update(self._task, completed=event.get("done"), total=event.get("total"), message=describe(event))
-        elif (message := event.get("message")) and message != self._said:
-            self._said = message
+        elif event.get("message") and time.monotonic() - self._last_line > _QUIET_SECONDS:
             self._line(step, "message", event)
 
     def _clear(self) -> None:
@@ -74,7 +73,8 @@ class ProgressView:
         elif kind == "error":
             line.append(f"{time.monotonic() - self._started:7.1f} s  failed", style="red")
         else:
-            line.append(f"{time.monotonic() - self._started:7.1f} s  {event['message']}", style="dim")
+            line.append(f"{time.monotonic() - self._started:7.1f} s  {describe(event)}", style="dim")
+        self._last_line = time.monotonic()
         self._console.print(line, soft_wrap=True)
 
 

@@ -1,0 +1,129 @@
+"""The floors: no import runs back up, and each heavy or outside library is spoken to in one place only."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+VERBS = ("tokenize_text", "train", "evaluate", "export", "serve")
+FLOORS = {
+    "config": 0,
+    "errors": 0,
+    "progress": 0,
+    "step_entry": 0,
+    "sample": 0,
+    "": 0,
+    "artifacts": 1,
+    "model": 2,
+    **dict.fromkeys(VERBS, 3),
+}
+TENSORFLOW = {"tensorflow", "tf_keras", "tensorflow_text", "tensorflow_hub", "tensorflow_datasets", "official"}
+STORAGE = {"google", "gcsfs", "s3fs", "boto3", "botocore", "aiobotocore", "fsspec"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: the module it names, and whether it stands inside a function."""
+
+    file: Path
+    line: int
+    module: str
+    inside: bool
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.module}"
+
+
+def imports_of(file: Path, text: str) -> Iterator[Import]:
+    tree = ast.parse(text)
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            names = [base] if node.level else [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Import(file, node.lineno, name, id(node) in inside)
+
+
+def found_in(folder: str) -> list[Import]:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files, f"no source files below {folder}"
+    return [item for file in files for item in imports_of(file, file.read_text(encoding="utf-8"))]
+
+
+def floor_of(parts: tuple[str, ...]) -> tuple[str, int]:
+    name = parts[1].removesuffix(".py") if len(parts) > 1 else ""
+    name = "" if name == "__init__" or name not in FLOORS else name
+    return name, FLOORS[name]
+
+
+def climbs(item: Import) -> bool:
+    own, here = floor_of(item.file.relative_to(ROOT).parts)
+    other, there = floor_of(tuple(item.module.split(".")))
+    return item.top == "components" and (there > here or (there == here == FLOORS["train"] and other != own))
+
+
+def test_imports_are_absolute() -> None:
+    assert [str(item) for item in found_in("components") + found_in("pipeline") if item.module.startswith(".")] == []
+
+
+def test_no_import_runs_back_up_and_no_verb_imports_another() -> None:
+    assert [str(item) for item in found_in("components") if climbs(item)] == []
+
+
+def test_components_import_neither_kfp_nor_the_pipeline() -> None:
+    assert [str(item) for item in found_in("components") if item.top in ("kfp", "pipeline")] == []
+
+
+def test_the_pipeline_imports_no_tensorflow() -> None:
+    assert [str(item) for item in found_in("pipeline") if item.top in TENSORFLOW] == []
+
+
+def test_the_pipeline_calls_steps_only_inside_the_shims() -> None:
+    steps = {"tokenize_text", "train", "evaluate", "export", "model"}
+    calls = [item for item in found_in("pipeline") if item.top == "components" and floor_of(tuple(item.module.split(".")))[0] in steps]
+    assert calls
+    assert [str(item) for item in calls if item.file.name != "steps.py" or not item.inside] == []
+
+
+def test_object_storage_is_spoken_to_in_one_place() -> None:
+    speakers = [
+        item
+        for item in found_in("components") + found_in("pipeline")
+        if item.top in STORAGE and not item.module.startswith("google.protobuf")
+    ]
+    store = ROOT / "components" / "artifacts" / "store"
+    assert speakers
+    assert [str(item) for item in speakers if store not in item.file.parents and item.file != store.with_suffix(".py")] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "wrong"),
+    [
+        pytest.param("components/artifacts/x.py", "from components.model import encoders", True, id="up"),
+        pytest.param("components/train/x.py", "from components.evaluate import step", True, id="sideways"),
+        pytest.param("components/train/x.py", "import components.train.loop", False, id="own"),
+        pytest.param("components/train/x.py", "from components import config", False, id="down"),
+        pytest.param("components/config.py", "from components import train", True, id="ground-to-verb"),
+    ],
+)
+def test_the_floor_rule_itself(file: str, line: str, wrong: bool) -> None:
+    assert [climbs(item) for item in imports_of(ROOT / file, line)] == [wrong]

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from components.config import load
+from components.errors import ConfigError
+from pipeline import inputs
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "news.csv").write_text("title,description,label\na,b,c\n")
+    return tmp_path
+
+
+def test_relative_paths_become_absolute(here: Path) -> None:
+    (here / "bert").mkdir()
+    found = inputs.absolute(load(None, ["data.source=news.csv", "data.test_source=./news.csv", "model.encoder=hf:bert"]), here / "work")
+    assert (found.data.source, found.data.test_source) == (str(here / "news.csv"), str(here / "news.csv"))
+    assert found.model.encoder == f"hf:{here / 'bert'}"
+    assert found.export.model_store == str(here / "work" / "models")
+
+
+@pytest.mark.parametrize("source", ["sample", "tfds:ag_news_subset", "gs://bucket/news.csv", "s3://bucket/news.csv"])
+def test_what_is_no_local_path_stays(here: Path, source: str) -> None:
+    config = load(None, [f"data.source={source}", "model.encoder=hf:google/bert", "export.model_store=gs://bucket/models"])
+    found = inputs.absolute(config, here)
+    assert (found.data.source, found.model.encoder, found.export.model_store) == (source, "hf:google/bert", "gs://bucket/models")
+
+
+def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.test_source: {here}/nope\.csv does not exist; .*{here}"):
+        inputs.absolute(load(None, ["data.test_source=nope.csv"]), here)
+
+
+def fingerprint(*assignments: str) -> str:
+    return inputs.fingerprint(inputs.absolute(load(None, assignments), Path("work").absolute()))
+
+
+def test_the_fingerprint_follows_the_content_and_nothing_else(here: Path) -> None:
+    before = fingerprint("data.source=news.csv")
+    os.utime(here / "news.csv", (1, 1))
+    assert fingerprint("data.source=news.csv") == before
+    (here / "news.csv").write_text("title,description,label\na,b,d\n")
+    assert fingerprint("data.source=news.csv") != before
+
+
+def test_an_encoders_directory_counts(here: Path) -> None:
+    (here / "bert").mkdir()
+    (here / "bert" / "vocab.txt").write_text("a")
+    before = fingerprint("model.encoder=hf:bert")
+    assert fingerprint("model.encoder=hf:bert") == before
+    (here / "bert" / "vocab.txt").write_text("ab")
+    assert fingerprint("model.encoder=hf:bert") != before
+
+
+def test_what_may_change_unseen_is_never_the_same(here: Path) -> None:
+    assert fingerprint("data.source=gs://bucket/news.csv") != fingerprint("data.source=gs://bucket/news.csv")
+    assert fingerprint("data.source=sample") == fingerprint("data.source=sample")

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+
+from components.config import Config, load
+from components.errors import ConfigError
+from components.step_entry import options
+from pipeline import definition, parameters
+
+CHANGED = [
+    "data.source=news.csv", "data.test_source=test.csv", "data.classes=[a, b]", "data.text=[1, 2]", "model.encoder=scratch",
+    "model.dropout=0.25", "train.epochs=7", "train.buckets=[8, 16]", "train.learning_rate=0.001", "evaluate.mistakes=0",
+    "export.model_store=gs://bucket/models",
+]  # fmt: skip
+
+
+def rebuilt(values: dict) -> Config:
+    sections = {}
+    for name, field in Config.model_fields.items():
+        typed = {option: values[parameter] for parameter, (section, option) in parameters.TYPED.items() if section == name}
+        sections[name] = options(field.annotation, values[name], **{key: None if value == "" else value for key, value in typed.items()})
+    return Config(**sections)
+
+
+@pytest.mark.parametrize("assignments", [pytest.param([], id="defaults"), pytest.param(CHANGED, id="changed")])
+def test_a_configuration_survives_the_journey_through_parameters(assignments: list[str]) -> None:
+    config = load(None, assignments)
+    assert rebuilt(parameters.arguments(config)) == config
+
+
+def test_what_is_at_its_default_is_not_sent() -> None:
+    assert {name: value for name, value in parameters.arguments(Config()).items() if name in parameters.SECTIONS} == dict.fromkeys(
+        parameters.SECTIONS, "{}"
+    )
+
+
+def test_every_parameter_has_a_description_and_every_description_a_parameter() -> None:
+    names = set(inspect.signature(definition._flow).parameters)
+    assert names == set(parameters.descriptions()) == set(parameters.defaults())
+    assert all(text.strip() for text in parameters.descriptions().values())
+
+
+@pytest.mark.parametrize("text", ["{{workflow.name}}", "{{$.pipeline_job_uuid}}", "a {{$}} b"])
+def test_a4_placeholders_inside_sections_travel_as_data(text: str) -> None:
+    config = load(None, ["data.classes=" + json.dumps([text, "other"])])
+    sent = parameters.arguments(config)
+    assert "{{" not in sent["data"]
+    assert rebuilt(sent) == config
+
+
+def test_a4_placeholders_in_plain_parameters_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data\.source: '\{\{workflow.name\}\}\.csv' holds"):
+        parameters.arguments(load(None, ["data.source='{{workflow.name}}.csv'"]))
