@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from components.artifacts import manifest
+from components.artifacts.predictions import NAME, Predictions, read_predictions, write_predictions
+from components.artifacts.report import CONTENT, KIND, ClassFigures, read_report
+from components.errors import DataError
+from tests.data.made_report import report_content
+
+
+def sealed(directory: Path, text: str) -> None:
+    with manifest.building(directory) as work:
+        (work / CONTENT).write_text(text, encoding="utf-8")
+        manifest.seal(work, KIND, content={})
+
+
+def write_and_read(directory: Path, rows: int, texts: list[str] | None = None) -> tuple[np.ndarray, np.ndarray, Predictions]:
+    random = np.random.default_rng(rows)
+    labels = random.integers(0, 3, rows).astype(np.int32)
+    scores = random.dirichlet(np.ones(3), rows).astype(np.float32)
+    write_predictions(directory, labels, scores, texts)
+    return labels, scores, read_predictions(directory)
+
+
+def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    content = report_content()
+    sealed(tmp_path / "report", content.model_dump_json())
+    assert read_report(tmp_path / "report") == content
+
+
+def test_a_report_that_was_changed_is_refused(tmp_path: Path) -> None:
+    sealed(tmp_path / "report", report_content().model_dump_json())
+    path = tmp_path / "report" / CONTENT
+    path.write_text(path.read_text().replace('"test_rows":240', '"test_rows":241'))
+    with pytest.raises(DataError, match=r"report\.json: its SHA-256 is not the manifest's"):
+        read_report(tmp_path / "report")
+
+
+def test_an_unfinished_report_does_not_exist(tmp_path: Path) -> None:
+    (tmp_path / CONTENT).write_text(report_content().model_dump_json())
+    with pytest.raises(DataError, match="not a finished artifact"):
+        read_report(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "1.5", '"high"', "-0.1"])
+def test_an_accuracy_that_is_no_share_is_refused_with_its_field(tmp_path: Path, value: str) -> None:
+    written = json.loads(report_content().model_dump_json())
+    written["accuracy"] = "HERE"
+    sealed(tmp_path / "report", json.dumps(written).replace('"HERE"', value))
+    with pytest.raises(DataError, match=r"report\.json: accuracy: "):
+        read_report(tmp_path / "report")
+
+
+def test_a_report_without_content_is_refused(tmp_path: Path) -> None:
+    with manifest.building(tmp_path / "report") as work:
+        (work / "other.txt").write_text("x")
+        manifest.seal(work, KIND, content={})
+    with pytest.raises(DataError, match=r"report\.json: missing"):
+        read_report(tmp_path / "report")
+
+
+def test_no_figure_can_be_nan() -> None:
+    with pytest.raises(ValidationError):
+        ClassFigures(precision=float("nan"), recall=None, f1=None, support=3)
+
+
+def test_scalars_hold_only_what_is_defined() -> None:
+    content = report_content()
+    assert content.scalars()["accuracy"] == content.accuracy
+    assert set(content.scalars()) - set(content.model_copy(update={"macro_f1": None}).scalars()) == {"macro_f1"}
+
+
+@pytest.mark.parametrize("rows", [1, 7, 70_000], ids=["one", "few", "more than one batch"])
+def test_predictions_come_back_as_they_were_written(tmp_path: Path, rows: int) -> None:
+    texts = [f"text {row} ≠ \U0001f600" for row in range(rows)]
+    labels, scores, found = write_and_read(tmp_path, rows, texts)
+    assert np.array_equal(found.labels, labels)
+    assert found.scores.dtype == np.float32 and np.array_equal(found.scores, scores)
+    assert found.predicted.dtype == np.int32 and np.array_equal(found.predicted, scores.argmax(axis=1))
+    assert found.texts == tuple(texts) and len(found) == rows
+
+
+def test_predictions_without_texts_hold_none(tmp_path: Path) -> None:
+    assert write_and_read(tmp_path, 4)[2].texts is None
+
+
+def test_predictions_that_were_cut_are_refused(tmp_path: Path) -> None:
+    write_and_read(tmp_path, 50)
+    whole = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"predictions\.arrow: cannot be read"):
+        read_predictions(tmp_path)
+
+
+def test_missing_predictions_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"predictions\.arrow: cannot be read"):
+        read_predictions(tmp_path)
+
+
+def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"row": [0, 1]})
+    with pa.ipc.new_file(tmp_path / NAME, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(DataError, match="columns are not those"):
+        read_predictions(tmp_path)
+
+
+def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
+    write_and_read(tmp_path, 6)
+    with pa.ipc.open_file(tmp_path / NAME) as reader:
+        table = reader.read_all()
+    with pa.ipc.new_file(tmp_path / NAME, table.schema) as writer:
+        writer.write_table(table.take(pa.array([1, 0, 2, 3, 4, 5])))
+    with pytest.raises(DataError, match="out of order"):
+        read_predictions(tmp_path)
