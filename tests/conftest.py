@@ -1,0 +1,3 @@
+"""Imported before any test: `components` chooses Keras 2, which works only before TensorFlow is first imported."""
+
+import components  # noqa: F401
