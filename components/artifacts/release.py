@@ -55,7 +55,7 @@ class ReleaseContent(BaseModel):
     accuracy: float
     accuracy_low: float
     accuracy_high: float
-    macro_f1: float
+    macro_f1: float | None
     test_rows: int
     gate: dict[str, Any]
     parity_rows: int
@@ -100,18 +100,21 @@ def publish(directory: Path, store: Store, name: str, key: str) -> Published:
     Idempotent by key: what a crash left half-done is completed or replaced by the next call, and never seen by a reader.
     Raises ConfigError for an impossible name, DataError if the directory does not match its manifest.
     """
+    if (found := find(store, name, key)) is not None:
+        return found
+    manifest = verify(directory)
+    version, claim = _claim(store, name, key)
+    record = _upload(directory, manifest, store, name, version, claim)
+    return _finish(store, name, key, record, new=record.version == version)
+
+
+def find(store: Store, name: str, key: str) -> Published | None:
+    """The version that `key` was released as, made visible if a crash prevented that; None if it was not released."""
     _check_name(name)
     if not KEY.match(key):
         raise ConfigError(f"{key!r}: the key of a release is letters, digits, - and _")
-    manifest = verify(directory)
     record = _recorded(store, name, key)
-    new = record is None
-    if record is None:
-        version, claim = _claim(store, name, key)
-        record = _upload(directory, manifest, store, name, version, claim)
-    _finish(store, name, record)
-    _clear_abandoned(store, name, key, record)
-    return Published(version=record.version, uri=store.uri(f"{name}/{record.version}"), new=new)
+    return None if record is None else _finish(store, name, key, record, new=False)
 
 
 def versions(store: Store, name: str) -> list[int]:
@@ -326,8 +329,8 @@ def _recorded(store: Store, name: str, key: str) -> _Record | None:
     return None
 
 
-def _finish(store: Store, name: str, record: _Record) -> None:
-    """Make the recorded version visible; whoever of several publishers comes later finds that it is."""
+def _finish(store: Store, name: str, key: str, record: _Record, new: bool) -> Published:
+    """Make the recorded version visible, or find that another publisher has; then clear up after other attempts."""
     final = f"{name}/{record.version}"
     if not store.exists(f"{final}/{NAME}"):
         store.write(f"{record.staged}/{NAME}", (record.manifest.model_dump_json(indent=2) + "\n").encode())
@@ -339,6 +342,8 @@ def _finish(store: Store, name: str, record: _Record) -> None:
                     raise
     if store.renames:
         store.clear(record.staged)
+    _clear_abandoned(store, name, key, record)
+    return Published(version=record.version, uri=store.uri(final), new=new)
 
 
 def _clear_abandoned(store: Store, name: str, key: str, record: _Record) -> None:

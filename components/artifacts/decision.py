@@ -1,0 +1,45 @@
+"""A gate's decision about one report: whether its checkpoint may be released, and why, as a JSON file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.artifacts.manifest import write_atomically
+from components.errors import DataError
+
+
+class GateDecision(BaseModel):
+    """`accuracy` and `champion_accuracy` are shares of the same `test_rows` rows; None where there is no such figure.
+
+    `report_digest` and `checkpoint_digest` say what was decided about; they are empty if the report could not be read, and
+    then the gate is closed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    passed: bool
+    reason: str
+    min_accuracy: float
+    accuracy: float | None = None
+    champion_version: int | None = None
+    champion_accuracy: float | None = None
+    test_rows: int = 0
+    report_digest: str = ""
+    checkpoint_digest: str = ""
+
+
+def write_decision(path: Path, decision: GateDecision) -> None:
+    """Write the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, decision.model_dump_json(indent=2) + "\n")
+
+
+def read_decision(path: Path) -> GateDecision:
+    """The decision; DataError if there is none or it is damaged."""
+    try:
+        return GateDecision.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; run the gate first") from None
+    except ValidationError as error:
+        raise DataError(f"{path}: not a gate's decision ({error.error_count()} errors); run the gate again") from None

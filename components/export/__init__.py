@@ -1,0 +1,1 @@
+"""The verb that turns a checkpoint into a released version."""

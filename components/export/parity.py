@@ -1,0 +1,68 @@
+"""A model is only released if it answers as it was evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.artifacts.token_shards import Split, Vocabulary
+from components.errors import KubertError
+from components.model.served import Scorer
+from components.model.wordpiece import WordPiece
+
+TOLERANCE = 1e-5
+ROWS = 64
+Scores = npt.NDArray[np.float32]
+PROBES = (
+    "",
+    " \t\n",
+    "word " * 10_000,
+    "x" * 20_000,
+    "\U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea",
+    "Mixed \u043c\u0438\u0440 \u4e16\u754c \u0645\u0631\u062d\u0628\u0627 \u0928\u092e\u0938\u094d\u0924\u0947 caf\u00e9 cafe\u0301 \ufb01ne\u2026",
+    "[CLS] [SEP] [PAD] [UNK] ##ing",
+    '<b>"quoted"</b> &lt; \\ \' ; -- $1,000.00',
+)
+
+
+def spread(lengths: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
+    """Up to `count` row numbers, evenly over the rows sorted by length: the shortest and the longest are among them."""
+    order = np.argsort(lengths, kind="stable")
+    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.intp))]
+
+
+def check_rows(scorer: Scorer, split: Split, evaluated: Scores) -> tuple[int, float]:
+    """(rows compared, largest difference) between the served scores and the evaluator's, on test rows of all lengths.
+
+    Raises KubertError if any differs by more than TOLERANCE, or is not a finite number.
+    """
+    rows = spread(split.lengths(), ROWS)
+    return len(rows), _compare(scorer(split.texts(rows)), evaluated[rows], [f"test row {row}" for row in rows])
+
+
+def check_probes(scorer: Scorer, classifier: Callable[..., Any], vocabulary: Vocabulary, max_length: int) -> None:
+    """The same for texts that people do not write into test sets, against the classifier on ids made offline."""
+    tokenizer = WordPiece(vocabulary)
+    offline = []
+    for text in PROBES:
+        ids = tokenizer(tf.constant([text]), max_length).to_tensor(vocabulary.pad_id)
+        offline.append(tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)).numpy()[0])
+    _compare(scorer(PROBES), np.stack(offline), [f"the text {text[:20]!r}" for text in PROBES])
+
+
+def _compare(served: Scores, expected: Scores, names: Sequence[str]) -> float:
+    if served.shape != expected.shape:
+        raise KubertError(f"not released: the exported model gives scores of shape {served.shape}, evaluated were {expected.shape}")
+    differences = np.abs(served - expected).max(axis=1)
+    # Written so that a NaN fails.
+    wrong = np.flatnonzero(~(differences <= TOLERANCE))
+    if len(wrong):
+        raise KubertError(
+            f"not released: for {names[wrong[0]]} the exported model's scores differ from the evaluated ones by "
+            f"{differences[wrong[0]]:.2g}, more than {TOLERANCE:g}; {len(wrong)} of {len(names)} texts differ"
+        )
+    return float(differences.max())

@@ -1,0 +1,129 @@
+"""The export verb: a checkpoint that passed the gate -> a release in the model store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components import progress
+from components.artifacts import manifest, release
+from components.artifacts.decision import GateDecision, read_decision
+from components.artifacts.predictions import read_predictions
+from components.artifacts.release import Published, ReleaseContent
+from components.artifacts.report import KIND, ReportContent, read_report
+from components.artifacts.store import open_store
+from components.artifacts.token_shards import open_shards
+from components.config import ExportConfig
+from components.errors import DataError
+from components.export.parity import check_probes, check_rows
+from components.export.warmup import write_warmup_requests
+from components.model.restore import restore_classifier
+from components.model.served import ServedClassifier, load_scorer, save
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version in the model store; `path` is its directory or URI, `new` is false if the checkpoint had been released before."""
+
+    version: int
+    path: str
+    new: bool
+
+
+def run(config: ExportConfig, shards: Path, checkpoint: Path, report: Path, decision: Path) -> Release:
+    """Export the checkpoint, check that it answers as it was evaluated, and publish it.
+
+    The same checkpoint released twice is one version. Nothing is published, and DataError raised, if the gate is closed,
+    or the inputs are damaged or do not belong together; KubertError if the exported model's scores are not the
+    evaluator's to 1e-5.
+    """
+    progress.report("export", "reading the checkpoint and the report")
+    sealed = manifest.verify(checkpoint, "checkpoint")
+    evaluated, passed = _evidence(report, decision, sealed.digest)
+    store = open_store(config.model_store)
+    key = release_key(config, sealed.digest)
+    published = release.find(store, config.model_name, key)
+    if published is None:
+        with tempfile.TemporaryDirectory(prefix="kubert-export-") as temporary:
+            directory = Path(temporary) / "release"
+            _build(config, shards, checkpoint, report, evaluated, passed, directory)
+            progress.report("export", f"publishing to {store.uri(config.model_name)}")
+            published = release.publish(directory, store, config.model_name, key)
+    progress.report("export", _outcome(config.model_name, published), version=published.version)
+    return Release(published.version, published.uri, published.new)
+
+
+def release_key(config: ExportConfig, checkpoint_digest: str) -> str:
+    """SHA-256 (hex) over the checkpoint and what else determines the exported model: equal keys are one version."""
+    parts = {"checkpoint": checkpoint_digest, "warmup_requests": config.warmup_requests, "format": FORMAT}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _evidence(report: Path, decision: Path, checkpoint_digest: str) -> tuple[ReportContent, GateDecision]:
+    """The report and the gate's decision, if they are about this checkpoint and the gate is open."""
+    passed = read_decision(decision)
+    if not passed.passed:
+        raise DataError(f"{decision}: the gate is closed, nothing is released. {passed.reason}")
+    evaluated = read_report(report)
+    if passed.report_digest != manifest.read(report, KIND).digest:
+        raise DataError(f"{decision}: decides about another report than {report}; run the gate again")
+    if {evaluated.checkpoint_digest, passed.checkpoint_digest} != {checkpoint_digest}:
+        raise DataError(f"{report}: is about another checkpoint; evaluate this one first")
+    return evaluated, passed
+
+
+def _build(
+    config: ExportConfig, shards: Path, checkpoint: Path, report: Path, evaluated: ReportContent, passed: GateDecision, output: Path
+) -> None:
+    opened = open_shards(shards)
+    if opened.digest != evaluated.shards_digest:
+        raise DataError(f"{report}: is about other data than {shards}; evaluate on these shards first")
+    classifier, content, vocabulary = restore_classifier(checkpoint)
+    length = content.model.max_length
+    with manifest.building(output) as directory:
+        progress.report("export", "building the model to be served")
+        save(ServedClassifier(classifier, vocabulary, content.classes, length), directory)
+        write_warmup_requests(directory, config.model_name, config.warmup_requests, length)
+        progress.report("export", "comparing its scores with the evaluated ones")
+        scorer = load_scorer(directory)
+        rows, difference = check_rows(scorer, opened.split("test"), read_predictions(report).scores)
+        check_probes(scorer, classifier, vocabulary, length)
+        described = ReleaseContent(
+            classes=content.classes,
+            encoder=content.model.encoder,
+            max_length=length,
+            accuracy=evaluated.accuracy,
+            accuracy_low=evaluated.accuracy_low,
+            accuracy_high=evaluated.accuracy_high,
+            macro_f1=evaluated.macro_f1,
+            test_rows=evaluated.test_rows,
+            gate=passed.model_dump(mode="json"),
+            parity_rows=rows,
+            parity_difference=difference,
+        )
+        manifest.seal(
+            directory,
+            "release",
+            content=described.model_dump(mode="json"),
+            inputs=_inputs(evaluated, passed),
+            config=_public(config),
+        )
+
+
+def _inputs(evaluated: ReportContent, passed: GateDecision) -> dict[str, str]:
+    return {"shards": evaluated.shards_digest, "checkpoint": evaluated.checkpoint_digest, "report": passed.report_digest}
+
+
+def _public(config: ExportConfig) -> dict[str, Any]:
+    """The options that say something about the release; where the store is does not belong into what is given away."""
+    return config.model_dump(mode="json", exclude={"model_store"})
+
+
+def _outcome(name: str, published: Published) -> str:
+    return f"{'released' if published.new else 'already released'}: {name} version {published.version} at {published.uri}"

@@ -1,0 +1,33 @@
+"""Requests that TensorFlow Serving replays before a version takes traffic, so that no person waits for the first ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from components.model.served import INPUT, SIGNATURE
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+WORD = "news"
+
+
+def write_warmup_requests(directory: Path, name: str, count: int, max_length: int) -> None:
+    """Write `count` requests of one text each, from one word to as many as the model reads; none of them is a user's."""
+    if count == 0:
+        return
+    path = directory / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for number in range(count):
+            words = 1 + round(number * (max_length - 1) / max(1, count - 1))
+            writer.write(_request(name, " ".join([WORD] * words)).SerializeToString())
+
+
+def _request(name: str, text: str) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    request.model_spec.signature_name = SIGNATURE
+    request.inputs[INPUT].CopyFrom(tf.make_tensor_proto([text], tf.string))
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
