@@ -91,7 +91,8 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
     splits = builder.info.splits
     if split not in splits:
         raise DataError(f"{uri}: has no split {split!r}; splits: {', '.join(splits)}")
-    label = builder.info.features.get(data.label)
+    features = builder.info.features
+    label = features[data.label] if data.label in features else None
     names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.names else None
     digest = hashlib.sha256()
     for path in sorted(Path(builder.data_dir).iterdir()):
