@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def _strength(share: float, right: bool) -> float:
     strengths from 0.6 to 0.75, on which neither dark nor white digits have enough contrast.
     """
     if not right:
-        return round(0.85 * share**0.5, 3)
+        return round(0.85 * math.sqrt(share), 3)
     return round(1.2 * share if share < 0.5 else 0.55 + 0.4 * share, 3)
 
 

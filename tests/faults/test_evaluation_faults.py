@@ -1,0 +1,170 @@
+"""Faults of data, checkpoints, texts and the evaluator's own process: A10, C5, D1, D5, T4."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.artifacts import manifest
+from components.artifacts.predictions import read_predictions
+from components.artifacts.report import read_report
+from components.config import EvaluateConfig
+from components.errors import ConfigError, DataError
+from components.evaluate import metrics, step
+from tests.data.made_report import CLASSES, labels_and_scores, report_content
+from tests.data.tiny_checkpoint import MODEL, make_checkpoint, make_shards
+
+LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1]
+CANARY = "canary-text-7f3a"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("inputs")
+    make_shards(directory / "shards", LABELS, texts=[f"{CANARY} {row}" for row in range(len(LABELS))])
+    make_checkpoint(directory / "checkpoint")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("finished") / "report"
+    step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", output)
+    return output
+
+
+def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    step.run(EvaluateConfig(mistakes=0), inputs / "shards", inputs / "checkpoint", tmp_path / "report")
+    assert [path.name for path in (tmp_path / "report").iterdir() if CANARY.encode() in path.read_bytes()] == []
+    assert read_predictions(tmp_path / "report").texts is None
+    assert read_report(tmp_path / "report").mistakes == ()
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+def test_a10_texts_are_in_no_log_and_no_manifest(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", tmp_path / "report")
+    assert CANARY in (tmp_path / "report" / "report.html").read_text()
+    assert CANARY not in (tmp_path / "report" / manifest.NAME).read_text()
+    assert CANARY not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        pytest.param("classes", ("calm", "odd", "loud"), id="classes"),
+        pytest.param("vocabulary_sha256", "0" * 64, id="vocabulary"),
+        pytest.param("lower_case", False, id="lower_case"),
+        pytest.param("encoder", MODEL.model_copy(update={"encoder": "minilm"}), id="encoder"),
+        pytest.param("max_length", MODEL.model_copy(update={"max_length": 64}), id="max_length"),
+    ],
+)
+def test_c5_checkpoint_of_something_else(inputs: Path, tmp_path: Path, field: str, value: object) -> None:
+    changes = {"model": value} if field in ("encoder", "max_length") else {field: value}
+    make_checkpoint(tmp_path / "checkpoint", changes=changes)
+    with pytest.raises(ConfigError, match=f"checkpoint: its {field} is .*, the shards' is "):
+        step.run(EvaluateConfig(), inputs / "shards", tmp_path / "checkpoint", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("which", ["shards/test-00000.arrow", "checkpoint/vocab.txt"])
+def test_d1_input_truncated(inputs: Path, tmp_path: Path, which: str) -> None:
+    shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
+    with open(tmp_path / which, "r+b") as stream:
+        stream.truncate(10)
+    with pytest.raises(DataError, match=f"{which}: 10 bytes, the manifest says"):
+        step.run(EvaluateConfig(), tmp_path / "shards", tmp_path / "checkpoint", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "infinity", "minus infinity"])
+@pytest.mark.parametrize(("rows", "columns"), [(slice(7, 8), 1), (slice(7, 8), slice(3)), (slice(240), 0)], ids=["score", "row", "column"])
+def test_d5_no_score_that_is_not_finite_becomes_a_figure(value: float, rows: slice, columns: int | slice) -> None:
+    labels, scores = labels_and_scores()
+    scores[rows, columns] = value
+    with pytest.raises(DataError, match=f"NaN or infinite for {rows.stop - (rows.start or 0)} of 240 rows"):
+        metrics.measure(labels, scores, CLASSES)
+
+
+def test_d5_model_that_gives_nan(inputs: Path, tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "checkpoint", poison=True)
+    with pytest.raises(DataError, match="NaN or infinite for 10 of 10 rows"):
+        step.run(EvaluateConfig(), inputs / "shards", tmp_path / "checkpoint", tmp_path / "report")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_d5_class_missing_in_test(inputs: Path, tmp_path: Path) -> None:
+    make_shards(tmp_path / "shards", [0, 1, 1, 0, 1, 0])
+    found = step.run(EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report")
+    assert found.missing_classes == ("odd",) and not found.one_class
+    assert (found.per_class["odd"].recall, found.per_class["odd"].f1, found.roc["odd"]) == (None, None, None)
+    assert found.macro_f1 == pytest.approx(np.mean([found.per_class[name].f1 for name in ("calm", "loud")]))
+    assert "No test texts for <bdi>odd</bdi>" in (tmp_path / "report" / "report.html").read_text()
+    assert read_report(tmp_path / "report") == found
+
+
+def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
+    make_shards(tmp_path / "shards", [1] * 6)
+    found = step.run(EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report")
+    assert found.one_class and found.macro_f1 is None and "macro_f1" not in found.scalars()
+    assert set(found.roc.values()) == {None} and found.majority_accuracy == 1
+    assert "All test texts are of one class" in (tmp_path / "report" / "report.html").read_text()
+    assert read_report(tmp_path / "report") == found
+
+
+def test_d5_content_with_nan_is_refused_when_it_is_made() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        type(report_content())(**{**dict(report_content()), "accuracy": float("nan")})
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "report.json", "report.html", "predictions.arrow"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "longer"])
+def test_t4_report_with_any_file_damaged_does_not_exist(finished: Path, tmp_path: Path, name: str, damage: str) -> None:
+    shutil.copytree(finished, tmp_path / "report")
+    path = tmp_path / "report" / name
+    whole = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else whole + b"x")
+    with pytest.raises(DataError, match=r"report(/.*)?: "):
+        read_report(tmp_path / "report")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["while scoring", "while writing"])
+def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
+    output, progress = tmp_path / "report", tmp_path / "progress"
+    places = [f"--shards={inputs / 'shards'}", f"--checkpoint={inputs / 'checkpoint'}", f"--output={output}"]
+    command = [sys.executable, "-m", "components.evaluate", *places, "--set", "evaluate.batch_size=1"]
+    process = subprocess.Popen(command, env={**os.environ, "KUBERT_PROGRESS": str(progress)}, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 120
+        while not _reached(moment, output, progress):
+            assert process.poll() is None and time.monotonic() < deadline, "it was over before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+    finally:
+        process.kill()
+        process.communicate()
+    assert not output.exists()
+    leftovers = list(tmp_path.glob(".report.*"))
+    assert len(leftovers) == 1
+    for directory in (output, *leftovers):
+        with pytest.raises(DataError, match="not a finished artifact"):
+            read_report(directory)
+    step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", output)
+    assert read_report(output).test_rows == len(LABELS)
+    assert list(tmp_path.glob(".report.*")) == []
+
+
+def _reached(moment: str, output: Path, progress: Path) -> bool:
+    if moment == "while scoring":
+        return progress.exists() and "scoring" in progress.read_text()
+    return any(output.parent.glob(f".{output.name}.*/report.json"))

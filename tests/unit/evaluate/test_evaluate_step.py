@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.artifacts import checkpoints, manifest
+from components.artifacts.predictions import read_predictions
+from components.artifacts.report import ReportContent, read_report
+from components.artifacts.token_shards import open_shards
+from components.config import EvaluateConfig
+from components.errors import ConfigError, DataError
+from components.evaluate import step
+from components.model.restore import restore_classifier
+from tests.data.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
+
+LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1, 1, 0, 2]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("inputs")
+    make_shards(directory / "shards", LABELS)
+    make_checkpoint(directory / "checkpoint")
+    return directory
+
+
+def evaluate(inputs: Path, output: Path, config: EvaluateConfig | None = None) -> ReportContent:
+    return step.run(config or EvaluateConfig(batch_size=4), inputs / "shards", inputs / "checkpoint", output)
+
+
+def test_the_report_holds_what_the_model_says_of_the_test_rows(inputs: Path, tmp_path: Path) -> None:
+    content = evaluate(inputs, tmp_path / "report")
+    assert read_report(tmp_path / "report") == content
+    predictions = read_predictions(tmp_path / "report")
+    split = open_shards(inputs / "shards").split("test")
+    model, trained, _ = restore_classifier(inputs / "checkpoint")
+    for row, ids in enumerate(split.rows(range(len(split)))):
+        logits = model({"input_word_ids": ids[None]}).numpy()[0].astype(float)
+        powers = np.exp(logits - logits.max())
+        np.testing.assert_allclose(predictions.scores[row], powers / powers.sum(), atol=1e-5)
+    assert predictions.labels.tolist() == LABELS
+    assert predictions.texts == tuple(f"text {row} of {CLASSES[label]}" for row, label in enumerate(LABELS))
+    assert content.accuracy == float(np.mean(predictions.labels == predictions.predicted))
+    assert sorted(mistake.row for mistake in content.mistakes) == np.flatnonzero(predictions.labels != predictions.predicted).tolist()
+    assert all(mistake.text == predictions.texts[mistake.row] for mistake in content.mistakes) and content.mistakes
+    assert content.training.history == EPOCHS == trained.history
+    assert content.training.step_losses == ((1, 1.2), (2, 1.0), (3, 0.9), (4, 0.7))
+    assert content.training.options["Epochs, at most"] == "2"
+    assert content.data.rows == {"train": 13, "validation": 13, "test": 13}
+    assert sum(content.data.length_histogram.values()) == 39
+
+
+def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:
+    content = evaluate(inputs, tmp_path / "report")
+    digests = {name: manifest.read(inputs / name).digest for name in ("shards", "checkpoint")}
+    sealed = manifest.read(tmp_path / "report", "report")
+    assert sealed.inputs == digests == {"shards": content.shards_digest, "checkpoint": content.checkpoint_digest}
+    assert sealed.content["accuracy"] == content.accuracy and sealed.config["batch_size"] == 4
+    assert set(sealed.files) == {"report.json", "report.html", "predictions.arrow"}
+
+
+def test_equal_inputs_give_an_equal_report(inputs: Path, tmp_path: Path) -> None:
+    evaluate(inputs, tmp_path / "one")
+    evaluate(inputs, tmp_path / "two")
+    assert manifest.read(tmp_path / "one").digest == manifest.read(tmp_path / "two").digest
+
+
+def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
+    evaluate(inputs, tmp_path / "here", EvaluateConfig(mistakes=1))
+    places = [f"--{name}={inputs / name}" for name in ("shards", "checkpoint")]
+    command = [sys.executable, "-m", "components.evaluate", *places, "--set", "evaluate.mistakes=1", "--output", str(tmp_path / "there")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert manifest.read(tmp_path / "here").digest == manifest.read(tmp_path / "there").digest
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {event["step"] for event in events} == {"evaluate"}
+    assert events[-1]["done"] == events[-1]["total"] == len(LABELS) and "accuracy" in events[-1]
+
+
+def test_an_empty_test_split_is_refused(inputs: Path, tmp_path: Path) -> None:
+    make_shards(tmp_path / "shards", [])
+    with pytest.raises(DataError, match="the test split has no rows"):
+        step.run(EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -> None:
+    broken = EPOCHS[0].model_copy(update={"validation_loss": 1e999})
+    trained = checkpoints.read_content(inputs / "checkpoint").model_copy(update={"history": (broken,)})
+    with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):
+        step._training_facts(trained, {}, inputs / "checkpoint")
+
+
+def test_shards_of_other_lengths_are_refused(inputs: Path, tmp_path: Path) -> None:
+    make_shards(tmp_path / "shards", LABELS, max_length=16)
+    with pytest.raises(ConfigError, match="its max_length is 20, the shards' is 16"):
+        step.run(EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report")
+
+
+@pytest.mark.parametrize(
+    ("losses", "points", "expected"),
+    [
+        pytest.param((), 5, (), id="none"),
+        pytest.param((3.0, 1.0), 5, ((1, 3.0), (2, 1.0)), id="fewer than points"),
+        pytest.param((4.0, 2.0, 3.0, 1.0, 5.0), 3, ((2, 3.0), (4, 2.0), (5, 5.0)), id="runs"),
+        pytest.param((float("nan"), 2.0, float("inf"), float("inf")), 2, ((2, 2.0),), id="skipped steps"),
+    ],
+)
+def test_step_losses_are_thinned_to_means(losses: tuple[float, ...], points: int, expected: tuple[tuple[int, float], ...]) -> None:
+    assert step.thinned(losses, points) == expected
