@@ -21,8 +21,8 @@ from components.artifacts.row_formats import Row, Rows
 from components.artifacts.store import is_remote, open_store, parse
 from components.config import SAMPLE, DataConfig
 from components.errors import DataError
+from components.sample import NEWS
 
-SAMPLE_FILE = Path(__file__).parents[1] / "sample" / "news.csv"
 TFDS = "tfds:"
 
 
@@ -46,7 +46,7 @@ def open_source(uri: str, data: DataConfig, split: str = "train") -> Iterator[So
         yield _prepared(uri, data, split)
         return
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
-        path = SAMPLE_FILE if uri == SAMPLE else _local(uri, Path(temporary))
+        path = NEWS if uri == SAMPLE else _local(uri, Path(temporary))
         yield Source(uri, _reader(path, uri, data), file_sha256(path))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.artifacts.store.backend import Claim
+from components.artifacts.store.backend import Claim, TemporaryError
 
 PART = ".part-"
 
@@ -50,24 +50,23 @@ class Local:
 
     def put(self, key: str, local: Path) -> None:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside(path) as part:
+        with _parent(path), beside(path) as part:
             shutil.copyfile(local, part)
 
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PART)
-        part = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
-            settle(part)
-            os.link(part, path)
-        except FileExistsError:
-            return False
-        finally:
-            part.unlink(missing_ok=True)
+        with _parent(path):
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=PART)
+            part = Path(name)
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(data)
+                settle(part)
+                os.link(part, path)
+            except FileExistsError:
+                return False
+            finally:
+                part.unlink(missing_ok=True)
         return True
 
     def delete(self, key: str) -> None:
@@ -75,13 +74,32 @@ class Local:
 
     def clear(self, prefix: str) -> None:
         path = self._path(prefix)
-        if path.exists():
+        if not path.exists():
+            return
+        try:
             shutil.rmtree(path)
+        except OSError as error:
+            # Another process removes the same directory, or still writes into it.
+            if error.errno in (errno.ENOENT, errno.ENOTEMPTY):
+                raise TemporaryError(error.errno, "changes while it is removed") from error
+            raise
 
     def rename(self, source: str, target: str) -> None:
         path = self._path(target)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path(source).rename(path)
+
+
+@contextmanager
+def _parent(path: Path) -> Iterator[None]:
+    """The path's directory exists; TemporaryError if another process removes it inside the block."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except FileNotFoundError as error:
+        if path.parent.exists():
+            raise
+        raise TemporaryError(errno.ENOENT, f"{path.parent} was removed by another process") from error
 
 
 @contextmanager
