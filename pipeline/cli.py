@@ -6,10 +6,12 @@ What the commands need is imported inside them, so that `kubert --help` answers 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,18 +90,24 @@ def run(
 
 @app.command()
 def predict(
-    release: Annotated[str, typer.Argument(help="A released version's directory, as `kubert run` prints it.")],
+    release: Annotated[
+        str,
+        typer.Argument(help="A version's directory as `kubert run` prints it, or STORE/NAME or STORE/NAME/VERSION, gs:// and s3:// too."),
+    ],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts to classify; - or nothing: one per line of standard input.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text: label, label_index, scores.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text: text, label, scores.")] = False,
 ) -> None:
     """Classify texts with a released model."""
-    from pipeline.prediction import show_predictions
+    from components.serve.predict import predict as answers
 
-    given = list(texts or ["-"])
-    lines = [line.rstrip("\n") for line in sys.stdin] if given == ["-"] else given
-    show_predictions(release, lines, as_json)
+    lines: Iterable[str] = texts if texts and texts != ["-"] else (line.rstrip("\n") for line in sys.stdin)
+    for answer in answers(release, lines):
+        if as_json:
+            typer.echo(json.dumps({"text": answer.text, "label": answer.label, "scores": answer.scores}))
+        else:
+            typer.echo(f"{answer.label}\t{answer.scores[answer.label]:.4f}\t{answer.text}")
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What a person sees while a run goes on: one line per finished step, and a bar for the one that runs.
 
-Without a terminal (a pipe, a CI log) there is no bar; a step that takes long then says so in a line every few seconds.
+Without a terminal (a pipe, a CI log) there is no bar; a step that takes long then says where it is now and then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rich.text import Text
 from pipeline.outcome import STEPS
 
 _WIDTH = max(len(step) for step in STEPS)
-_QUIET_SECONDS = 5.0
+_QUIET_SECONDS = 15.0
 _FIGURES = {"loss": "loss {:.3f}", "accuracy": "accuracy {:.3f}", "examples_per_second": "{:,.0f} examples/s"}
 
 
@@ -79,7 +79,9 @@ class ProgressView:
 
 
 def describe(event: dict[str, Any]) -> str:
-    """The message and figures of a progress event, in one line."""
+    """The message of a progress event in one line, with its figures while something is being worked through."""
+    if not event.get("examples_per_second"):
+        return str(event.get("message", ""))
     figures = [form.format(event[name]) for name, form in _FIGURES.items() if isinstance(event.get(name), int | float)]
     if isinstance(left := event.get("seconds_left"), int | float):
         figures.append(f"{duration(left)} left")
@@ -94,8 +96,8 @@ def duration(seconds: float) -> str:
 
 
 def _closing(figures: dict[str, Any]) -> str:
-    if "passed" in figures:
-        return f"{'passed' if figures['passed'] else 'closed'}: {figures.get('reason', '')}"
+    if "reason" in figures:
+        return str(figures.get("reason", ""))
     if "version" in figures:
         return f"version {figures['version']}"
-    return str(figures.get("summary", ""))
+    return ""

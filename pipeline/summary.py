@@ -83,7 +83,7 @@ class Summary:
             "rows": ", ".join(f"{name} {count:,}" for name, count in self.rows.items()),
             "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, 95% interval {report.accuracy_low:.4f} to {report.accuracy_high:.4f}",
             "macro-F1": "not defined: fewer than two classes have test rows" if report.macro_f1 is None else f"{report.macro_f1:.4f}",
-            "gate": f"{'passed' if gate['passed'] else 'closed'}: {gate['reason']}",
+            "gate": gate["reason"],
             "version": str(self.version) if self.release else "nothing released",
             "seconds": ", ".join(f"{step.name} {'reused' if step.status == 'reused' else f'{step.seconds:.1f}'}" for step in steps),
             "training": f"{self.train_examples_per_second:,.1f} examples/s",

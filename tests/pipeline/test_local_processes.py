@@ -157,9 +157,12 @@ def test_when_the_starter_is_killed_the_pipeline_ends_too(tmp_path: Path) -> Non
         f"with local.new_run(Path({str(tmp_path / 'work')!r})) as run: local.execute(run, {{}}, lambda _: None, {inner!r})\n"
     )
     process = subprocess.Popen([sys.executable, str(starter)])
-    found: list[Path] = []
-    wait_for(lambda: found.extend(path for path in (tmp_path / "work").glob("runs/*/pid") if path.read_text()) or found)
-    pid = int(found[0].read_text())
+
+    def written() -> list[int]:
+        return [int(text) for path in (tmp_path / "work").glob("runs/*/pid") if (text := path.read_text())]
+
+    wait_for(written)
+    (pid,) = written()
     process.kill()
     process.wait()
     wait_for(lambda: not alive(pid))

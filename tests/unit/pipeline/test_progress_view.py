@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import time
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from pipeline.progress_view import ProgressView, describe, duration
 
-EVENTS = [
+EVENTS: list[dict[str, Any]] = [
     {"step": "tokenize", "kind": "reused", "outputs": {}},
     {"step": "train", "kind": "started"},
     {"step": "train", "message": "epoch 1 of 2", "done": 5, "total": 10, "loss": 0.5, "accuracy": 0.75, "examples_per_second": 120.0, "seconds_left": 65.0},
@@ -31,7 +32,7 @@ def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
     assert [line.rstrip() for line in shown(terminal=False).splitlines()] == [
         "tokenize     reused",
         "train        12.3 s",
-        "gate          0.5 s  closed: accuracy 0.5 < 0.9 [bold]",
+        "gate          0.5 s  accuracy 0.5 < 0.9 [bold]",
     ]
 
 

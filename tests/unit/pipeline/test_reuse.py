@@ -1,0 +1,80 @@
+"""S7: what a finished step made is used again only while every file of it is as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kfp import dsl
+from kfp.local.cache import LocalCache
+
+from components.artifacts import manifest
+from components.progress import VARIABLE
+from pipeline import kfp_process
+
+
+def sealed(directory: Path) -> Path:
+    with manifest.building(directory) as work:
+        (work / "weights").mkdir()
+        (work / "weights" / "model").write_bytes(b"0123456789")
+        manifest.seal(work, "checkpoint", content={})
+    return directory
+
+
+def outputs(directory: Path) -> dict[str, dsl.Artifact]:
+    (directory.parent / "logs").mkdir(parents=True, exist_ok=True)
+    return {
+        "checkpoint": dsl.Model(name="checkpoint", uri=str(directory)),
+        "logs": dsl.Artifact(name="logs", uri=str(directory.parent / "logs")),
+    }
+
+
+def flip(path: Path) -> None:
+    (path / "weights" / "model").write_bytes(b"0123456780")
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "flipped": flip,
+    "truncated": lambda path: (path / "weights" / "model").write_bytes(b"01234"),
+    "file-deleted": lambda path: (path / "weights" / "model").unlink(),
+    "manifest-deleted": lambda path: (path / manifest.NAME).unlink(),
+    "file-added": lambda path: (path / "more").touch(),
+}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCache:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "events.jsonl"))
+    monkeypatch.setattr(LocalCache, "get", LocalCache.get)
+    kfp_process._verify_before_reuse()
+    return LocalCache(str(tmp_path / "cache"))
+
+
+def test_s7_a_whole_result_is_reused_and_reported(cache: LocalCache, tmp_path: Path) -> None:
+    made = outputs(sealed(tmp_path / "train" / "checkpoint"))
+    cache.put("key", made)
+    found = cache.get("key")
+    assert found is not None and found["checkpoint"].uri == made["checkpoint"].uri
+    event = json.loads((tmp_path / "events.jsonl").read_text())
+    assert (event["step"], event["kind"]) == ("train", "reused")
+    assert event["outputs"] == {name: artifact.path for name, artifact in made.items()}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
+def test_s7_a_damaged_result_is_made_again(
+    damage: Callable[[Path], object], cache: LocalCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = sealed(tmp_path / "train" / "checkpoint")
+    cache.put("key", outputs(directory))
+    damage(directory)
+    assert cache.get("key") is None
+    assert "made again: " in capsys.readouterr().out
+    assert not (tmp_path / "events.jsonl").exists()
+
+
+def test_s7_a_result_that_is_gone_is_made_again(cache: LocalCache, tmp_path: Path) -> None:
+    cache.put("key", outputs(tmp_path / "train" / "checkpoint"))
+    assert cache.get("key") is None
+    assert cache.get("never") is None
