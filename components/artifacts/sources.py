@@ -92,7 +92,7 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
     if split not in splits:
         raise DataError(f"{uri}: has no split {split!r}; splits: {', '.join(splits)}")
     features = builder.info.features
-    label = features[data.label] if data.label in features else None
+    label = features[data.label] if data.label in features else None  # noqa: SIM401 - it is no dict and has no get
     names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.names else None
     digest = hashlib.sha256()
     for path in sorted(Path(builder.data_dir).iterdir()):
@@ -127,7 +127,7 @@ def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -
     features = builder.info.features
     for column in columns:
         if column not in features:
-            raise DataError(f"{uri}: no column {column!r}; columns: {', '.join(features)} (options data.text and data.label)")
+            raise DataError(f"{uri}: no column {column!r}; columns: {', '.join(sorted(features))} (options data.text and data.label)")
         if features[column].shape != ():
             raise DataError(f"{uri}: column {column!r} holds lists or records, not plain values")
     stream = builder.as_dataset(split=split, shuffle_files=False).map(lambda row: tuple(row[column] for column in columns))

@@ -21,7 +21,7 @@ def many(count, start=0):
 
 
 def read(max_bad_rows=0, **options):
-    refusals, overlap = Refusals(max_bad_rows), Counter()
+    refusals, overlap = Refusals(max_bad_rows), Counter[str]()
     with open_corpus(DataConfig(**{"max_bad_rows": max_bad_rows, **options})) as corpus:
         return list(corpus.examples(refusals, overlap)), refusals, overlap, corpus
 
@@ -172,5 +172,5 @@ def test_a_prepared_data_set_keeps_its_test_split_and_its_class_names(tmp_path):
     assert {example.text for example in examples} == {f"ünï {i}" for i in range(40)}
     assert all(example.label == int(example.text[4:]) % 2 for example in examples)
     assert overlap.total() == 3
-    with pytest.raises(DataError, match="no column 'body'; columns: title, label"):
+    with pytest.raises(DataError, match="no column 'body'; columns: label, title"):
         read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("body",))

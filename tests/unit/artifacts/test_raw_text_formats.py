@@ -153,7 +153,7 @@ def test_files_that_stop_the_reading(tmp_path, content, message):
 
 @pytest.mark.parametrize("content", [b"PAR1nonsense", b"title,label\n"], ids=["damaged", "csv"])
 def test_not_parquet(tmp_path, content):
-    with pytest.raises(DataError, match="a.parquet: cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"a\.parquet: cannot be read as Parquet"):
         list(parquet_rows(write(tmp_path / "a.parquet", content), "a.parquet", COLUMNS))
 
 
