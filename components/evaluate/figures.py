@@ -14,7 +14,7 @@ def percent(value: float | None) -> str:
         return ">99.9%"
     if written == "0.0%" and value > 0:
         return "<0.1%"
-    return "100%" if value == 1 else written
+    return f"{value:.0%}" if value in (0, 1) else written
 
 
 def decimal(value: float | None, digits: int = 3) -> str:

@@ -20,6 +20,7 @@ from components.evaluate import figures, plots
 
 TEMPLATE = "report.html.j2"
 MOST_CLASSES_IN_MATRIX = 12
+MOST_CLASSES_IN_A_COLUMN = 6
 CONFUSIONS = 3
 CONFUSIONS_WITHOUT_MATRIX = 25
 # What HTML or UTF-8 cannot hold: control characters other than tab and line breaks, and lone surrogates.
@@ -63,6 +64,7 @@ def _view(content: ReportContent) -> dict[str, Any]:
         "curves": curves,
         "hidden_curves": sum(curve is not None for curve in content.roc.values()) - len(curves),
         "matrix": confusion_rows(content) if has_matrix else [],
+        "narrow": len(content.classes) <= MOST_CLASSES_IN_A_COLUMN,
         "confusions": largest_confusions(content, CONFUSIONS if has_matrix else CONFUSIONS_WITHOUT_MATRIX),
         "overconfidence": overconfidence(content.calibration),
         "errors": content.test_rows - sum(row[number] for number, row in enumerate(content.confusion)),

@@ -21,6 +21,7 @@ LEFT = 46.0
 RIGHT = 18.0
 MOST_CURVES = 8
 CORNER_AUC = 0.9
+MOST_MARKS = 60
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -142,11 +143,11 @@ def length_histogram(histogram: Mapping[int, int], max_length: int) -> Markup:
         span = str(low) if width == 1 else f"{low} to {high - 1}"
         bar = rectangle(x + 0.5, y, axes.px(high) - x - 1, axes.top + axes.height - y, "bar", f"{span} tokens: {figures.count(rows)} texts")
         parts.append(bar)
-    for share, name, level in ((0.5, "median", 12), (0.95, "95% are shorter", 28)):
+    for share, name, level in ((0.5, "median:", 12), (0.95, "95%: at most", 28)):
         at = length_quantile(histogram, share)
         anchor, shift = ("start", 5) if at < max_length * 0.7 else ("end", -5)
         parts.append(line((axes.px(at), axes.top - 4 + level), (axes.px(at), axes.top + axes.height), "marker"))
-        parts.append(text(axes.px(at) + shift, axes.top + level, f"{name}: {at}", "note", anchor))
+        parts.append(text(axes.px(at) + shift, axes.top + level, f"{name} {at}", "note", anchor))
     description = (
         f"Half of the texts have at most {length_quantile(histogram, 0.5)} tokens, 95% at most {length_quantile(histogram, 0.95)}; "
         f"texts are cut at {max_length}."
@@ -175,9 +176,10 @@ def _pairs(history: Sequence[Epoch], figure: str) -> list[tuple[list[float], str
 
 def _series(axes: Axes, ends: Sequence[int], values: Sequence[float], style: str, name: str) -> list[str]:
     points: list[Point] = list(zip(ends, values, strict=True))
+    marked = points if len(points) <= MOST_MARKS else []
     return [
         axes.path(points, f"series {style}"),
-        *(dot(axes.px(x), axes.py(y), 3.5, f"mark {style}", f"{name}, step {x}: {y:.4f}") for x, y in points),
+        *(dot(axes.px(x), axes.py(y), 3.5, f"mark {style}", f"{name}, step {x}: {y:.4f}") for x, y in marked),
     ]
 
 

@@ -8,7 +8,7 @@ from components.evaluate.axes import Axes, number, ticks
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(None, "–"), (0.0, "0.0%"), (1.0, "100%"), (0.99999, ">99.9%"), (0.00001, "<0.1%"), (0.8994, "89.9%"), (0.5, "50.0%")],  # noqa: RUF001
+    [(None, "–"), (0.0, "0%"), (1.0, "100%"), (0.99999, ">99.9%"), (0.00001, "<0.1%"), (0.8994, "89.9%"), (0.5, "50.0%")],  # noqa: RUF001
 )
 def test_percentages(value: float | None, written: str) -> None:
     assert figures.percent(value) == written

@@ -133,3 +133,8 @@ def test_a_mistake_says_what_was_right_and_how_sure_the_model_was() -> None:
 def test_what_cannot_be_measured_is_refused(labels: list[int], scores: object, classes: tuple[str, ...], message: str) -> None:
     with pytest.raises(DataError, match=message):
         metrics.measure(np.array(labels, np.int32), np.asarray(scores, np.float32), classes)
+
+
+def test_many_equal_mistakes_come_by_row() -> None:
+    labels, scores = np.zeros(300, np.int32), np.tile(np.array([[0.25, 0.75]], np.float32), (300, 1))
+    assert metrics.most_confident_mistakes(labels, scores, 300).tolist() == list(range(300))

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from components.artifacts.report import ReportContent
@@ -125,10 +126,19 @@ def test_the_matrix_is_shown_while_it_can_be_read(classes: int, cells: int) -> N
     assert ("smallest areas are drawn" in html) == (classes > 8)
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 40], ids=["no history", "one epoch", "many epochs"])
-def test_any_history_can_be_drawn(epochs: int) -> None:
+@pytest.mark.parametrize(
+    ("epochs", "marks"),
+    [pytest.param(0, 0, id="none"), pytest.param(1, 2, id="one"), pytest.param(40, 80, id="many"), pytest.param(90, 0, id="too many")],
+)
+def test_any_history_can_be_drawn(epochs: int, marks: int) -> None:
     html = page.render(report_content(epochs=epochs))
-    assert html.count('class="mark validation"') == 2 * epochs
+    assert html.count('class="mark validation"') == marks
+    assert html.count('class="series validation" points=') == 2
+
+
+def test_one_class_is_never_said_to_reach_the_minimum() -> None:
+    html = page.render(report_content(labels=np.ones(240, np.int32), min_accuracy=0.01))
+    assert "All test texts are of one class" in html and "<strong>reached</strong>" not in html
 
 
 def test_confusions_are_listed_from_the_largest() -> None:
