@@ -1,32 +1,25 @@
-"""`python -m components.export`: the export verb from a command line, with the same arguments as `step.run`."""
+"""`python -m components.export`."""
 
-from __future__ import annotations
-
-import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from components import config
-from components.errors import KubertError
+from components.command import main
+from components.config import Config
 from components.export.step import run
 
 
-def main() -> int:
-    """Parse, run, print the release's path, and turn a KubertError into its message and exit code."""
-    parser = argparse.ArgumentParser(prog="python -m components.export", description="A checkpoint that passed the gate in, a release out.")
-    parser.add_argument("--config", type=Path, help="YAML file with a section export")
-    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="SECTION.OPTION=VALUE")
-    for name in ("shards", "checkpoint", "report", "decision"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    arguments = parser.parse_args()
-    try:
-        options = config.load(arguments.config, arguments.assignments)
-        print(run(options.export, arguments.shards, arguments.checkpoint, arguments.report, arguments.decision).path)
-    except KubertError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+def _run(options: Config, paths: Mapping[str, Path]) -> str:
+    return str(run(options.export, paths["shards"], paths["checkpoint"], paths["report"], paths["decision"]).path)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(
+        main(
+            "export",
+            "A checkpoint that passed the gate in; prints the release's path.",
+            "a section export",
+            ["shards", "checkpoint", "report", "decision"],
+            _run,
+        )
+    )

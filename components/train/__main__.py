@@ -1,33 +1,17 @@
-"""`python -m components.train`: the train verb from a command line, with the same arguments as `step.run`."""
+"""`python -m components.train`."""
 
-from __future__ import annotations
-
-import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from components import config
-from components.errors import KubertError
+from components.command import main
+from components.config import Config
 from components.train.step import run
 
 
-def main() -> int:
-    """Parse, run, and turn a KubertError into its message and exit code."""
-    parser = argparse.ArgumentParser(prog="python -m components.train", description="Token shards in, checkpoint out.")
-    parser.add_argument("--config", type=Path, help="YAML file with sections model and train")
-    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="SECTION.OPTION=VALUE")
-    parser.add_argument("--shards", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--scratch", type=Path, required=True)
-    arguments = parser.parse_args()
-    try:
-        options = config.load(arguments.config, arguments.assignments)
-        run(options.model, options.train, arguments.shards, arguments.output, arguments.scratch)
-    except KubertError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+def _run(options: Config, paths: Mapping[str, Path]) -> None:
+    run(options.model, options.train, paths["shards"], paths["output"], paths["scratch"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("train", "Token shards in, checkpoint out.", "sections model and train", ["shards", "output", "scratch"], _run))
