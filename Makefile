@@ -32,5 +32,14 @@ format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(STAMP) ## AG News with the shipped configurations (DATA=directory with train.csv and test.csv); hours on two cores
+	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the directory with AG News' train.csv and test.csv"; exit 2; }
+	$(BIN)/python benchmarks/ag_news.py --data $(DATA) --workdir .kubert/bench
+
+lock: ## pin every dependency anew, with hashes (needs uv)
+	cd locks && for name in train tools dev; do \
+	  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --override overrides.txt $$name.in -o $$name.txt || exit 1; \
+	done
+
 clean: ## remove the environment, the caches and the work directory
 	rm -rf $(VENV) .kubert .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
