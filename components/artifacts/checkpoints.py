@@ -113,8 +113,8 @@ def newest_valid(root: Path) -> tuple[int, Path, Manifest, list[str]] | None:
 
 
 def retain(root: Path, keep: int) -> None:
-    """Remove all but the newest `keep` periodic checkpoints; call it only after a newer one was sealed."""
-    for _, path in periodic(root)[keep:]:
+    """Remove all but the newest `keep` periodic checkpoints, and what killed saves left; call it only after a newer one was sealed."""
+    for path in [*(path for _, path in periodic(root)[keep:]), *root.glob(".step-*")]:
         shutil.rmtree(path, ignore_errors=True)
 
 

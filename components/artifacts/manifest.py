@@ -158,11 +158,18 @@ def building(output: Path) -> Iterator[Path]:
         if not (work / NAME).exists():
             raise AssertionError(f"{output}: the block that builds it did not call seal()")
         os.chmod(work, 0o755)
-        if output.is_dir():
-            shutil.rmtree(output)
-        elif output.exists():
-            output.unlink()
-        os.replace(work, output)
+        _put_in_place(work, output)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def _put_in_place(work: Path, output: Path) -> None:
+    # The old directory goes by rename first: removing it takes time, in which a crash would leave neither the old nor the new.
+    old = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    if output.is_dir():
+        os.replace(output, old)
+    elif output.exists():
+        output.unlink()
+    os.replace(work, output)
+    shutil.rmtree(old, ignore_errors=True)

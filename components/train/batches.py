@@ -55,7 +55,7 @@ def plan_epoch(lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tupl
     `lengths` are tokens per row, none above the last bucket; `window` is the number of batches within which rows are
     grouped by length.
     """
-    random = np.random.Generator(np.random.Philox(key=seed, counter=epoch))
+    random = _random(seed, epoch)
     order = random.permutation(len(lengths)).astype(np.int64)
     full = len(order) // batch_size * batch_size
     reach = window * batch_size
@@ -83,6 +83,11 @@ def padding_efficiency(plan: Plan, lengths: npt.NDArray[np.int32]) -> float:
     """Real tokens as a share of all positions computed."""
     sizes = np.diff(plan.starts)
     return float(lengths.sum(dtype=np.int64) / (sizes * plan.widths).sum(dtype=np.int64))
+
+
+def _random(seed: int, epoch: int) -> np.random.Generator:
+    # The counter's lowest word counts the draws: were the epoch there, each epoch would deal the one before's numbers, shifted.
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, epoch]))
 
 
 def _assemble(batches: list[Rows], lengths: npt.NDArray[np.int32], buckets: tuple[int, ...]) -> Plan:

@@ -51,7 +51,8 @@ def cached_features(
             for path in paths:
                 path.unlink()
         barrier()
-    return np.load(whole, mmap_mode="r")
+    features: npt.NDArray[np.float32] = np.load(whole, mmap_mode="r")
+    return features
 
 
 def _compute(split: Split, plan: Any, mine: range, compute: Callable[[Any], Any], width: int, speak: bool) -> npt.NDArray[np.float32]:
@@ -75,6 +76,9 @@ def _merge(paths: list[Path], plan: Any, workers: int, width: int) -> npt.NDArra
 
 def _write(path: Path, values: npt.NDArray[np.float32]) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(temporary, "wb") as stream:
-        np.save(stream, values)
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as stream:
+            np.save(stream, values)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

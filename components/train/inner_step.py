@@ -55,7 +55,8 @@ def make_train_step(
 
     def in_parts(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor) -> tuple[Tensor, list[Tensor]]:
         if config.accumulate == 1:
-            return differentiate(inputs, labels, position, step)
+            whole: tuple[Tensor, list[Tensor]] = differentiate(inputs, labels, position, step)
+            return whole
         count = tf.shape(labels, tf.int64)[0]
 
         def one_part(part: Tensor, totals: Tensor, sums: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:

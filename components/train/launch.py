@@ -100,7 +100,7 @@ def _members(count: int) -> list[Membership]:
 def _worker(path: Path, member: Membership, threads: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One worker process in a session of its own; it is dead when the block ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "TF_CONFIG": member.tf_config(), "KUBERT_LOCAL_GANG": "1", "KUBERT_THREADS": str(threads)}
+    environment = {**os.environ, "TF_CONFIG": member.tf_config(), "KUBERT_LAUNCHER": str(os.getpid()), "KUBERT_THREADS": str(threads)}
     with open(log, "wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "components.train.worker", str(path)],

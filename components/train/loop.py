@@ -75,14 +75,17 @@ def train(loop: Loop, position: Position, losses: list[float]) -> tuple[Position
 
     Raises Diverged at the first loss or gradient that is not finite, Preempted after saving when a worker was asked to stop.
     """
-    while position.step < loop.total_steps and not _lost_patience(loop.config, position):
-        position = _finish_epoch(loop, _run_epoch(loop, position, losses))
+    while len(position.history) < loop.config.epochs and not _lost_patience(loop.config, position):
+        # A run that was stopped at an epoch's last step goes on with the validation that it still owes.
+        if position.step < (len(position.history) + 1) * loop.steps_per_epoch:
+            position = _run_epoch(loop, position, losses)
+        position = _finish_epoch(loop, position)
         loop.keeper.save(position, losses)
     return position, losses
 
 
 def _run_epoch(loop: Loop, position: Position, losses: list[float]) -> Position:
-    config, epoch = loop.config, position.step // loop.steps_per_epoch
+    config, epoch = loop.config, len(position.history)
     plan = plan_epoch(
         loop.train_rows.lengths, batch_size=config.batch_size, buckets=loop.buckets, window=config.window, seed=config.seed, epoch=epoch
     )
@@ -93,13 +96,13 @@ def _run_epoch(loop: Loop, position: Position, losses: list[float]) -> Position:
         outcome = loop.train_step(batch, position.step, loop.stop_asked())
         seconds = time.perf_counter() - started
         loop.beat()
-        _refuse_non_finite(config, outcome, position.step)
+        _refuse_non_finite(config, position.step + 1, _watched(config, outcome))
         losses.append(outcome.loss_sum / outcome.rows)
         position = _after_step(position, outcome, seconds, timed=number != first)
         if loop.is_chief and (time.monotonic() - spoken > SPEAK_EVERY or number + 1 == len(plan)):
             spoken = time.monotonic()
             _speak(loop, position, outcome, epoch, number + 1, plan)
-        if outcome.stops and position.step < loop.total_steps:
+        if outcome.stops:
             loop.keeper.save(position, losses)
             raise Preempted(f"stopped at step {position.step}")
         if position.step % config.checkpoint_steps == 0 and number + 1 < len(plan):
@@ -121,10 +124,13 @@ def _after_step(position: Position, outcome: Outcome, seconds: float, *, timed: 
 
 
 def _finish_epoch(loop: Loop, position: Position) -> Position:
-    totals = [loop.validation_step(batch) for batch in loop.validation_batches()]
-    loop.beat()
+    totals = []
+    for batch in loop.validation_batches():
+        totals.append(loop.validation_step(batch))
+        loop.beat()
     rows = sum(outcome.rows for outcome in totals)
     validation_loss = sum(outcome.loss_sum for outcome in totals) / rows
+    _refuse_non_finite(loop.config, position.step, {"validation loss": validation_loss})
     epoch = Epoch(
         epoch=len(position.history) + 1,
         steps=position.step,
@@ -163,13 +169,16 @@ def _lost_patience(config: TrainConfig, position: Position) -> bool:
     return len(position.history) - 1 - best >= config.patience
 
 
-def _refuse_non_finite(config: TrainConfig, outcome: Outcome, step: int) -> None:
+def _watched(config: TrainConfig, outcome: Outcome) -> dict[str, float]:
     # Loss scaling finds its scale by overflowing now and then, and skips those steps itself.
-    watched = {"loss": outcome.loss_sum} if config.precision == "float16" else {"loss": outcome.loss_sum, "gradient": outcome.gradient_norm}
-    for name, value in watched.items():
+    return {"loss": outcome.loss_sum} | ({} if config.precision == "float16" else {"gradient": outcome.gradient_norm})
+
+
+def _refuse_non_finite(config: TrainConfig, step: int, figures: dict[str, float]) -> None:
+    for name, value in figures.items():
         if not math.isfinite(value):
             raise Diverged(
-                f"step {step + 1}: the {name} is {value}, so training stopped and nothing later than the last checkpoint is kept; "
+                f"step {step}: the {name} is {value}, so training stopped and nothing later than the last checkpoint is kept; "
                 f"lower train.learning_rate ({config.learning_rate:g}), set train.clip_norm, or use a wider train.precision ({config.precision})"
             )
 

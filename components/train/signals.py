@@ -63,6 +63,8 @@ class Watchdog:
         os._exit(exits.PEER_LOST)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it ends: a worker must not outlive its launcher."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent`, which started it, ends: a worker must not outlive its launcher."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(exits.PEER_LOST)  # it ended before this could be asked for

@@ -10,7 +10,7 @@ from components.artifacts import checkpoints, manifest
 from components.artifacts.checkpoints import CheckpointContent
 from components.artifacts.token_shards import ShardsContent, open_shards
 from components.config import ModelConfig, TrainConfig
-from components.errors import ConfigError
+from components.errors import ConfigError, DataError
 from components.train.job import Job, key
 from components.train.launch import run_local
 
@@ -47,6 +47,9 @@ def refuse_misfit(model: ModelConfig, train: TrainConfig, shards: ShardsContent)
         raise ConfigError(f"model.encoder is {model.encoder}, but the shards were tokenized for {shards.encoder}; tokenize again")
     if shards.max_length != model.max_length:
         raise ConfigError(f"model.max_length is {model.max_length}, but the shards were cut at {shards.max_length}; tokenize again")
+    for name in ("train", "validation"):
+        if not shards.splits[name].rows:
+            raise DataError(f"the shards have no {name} rows; give more data, or another data.validation_fraction, and tokenize again")
     rows = shards.splits["train"].rows
     if train.batch_size > rows:
         raise ConfigError(f"train.batch_size is {train.batch_size}, but there are only {rows} training rows; set it to {rows} at most")

@@ -56,7 +56,8 @@ class Training:
         def add(mine: Any) -> Any:
             return self.strategy.reduce(tf.distribute.ReduceOp.SUM, self.strategy.run(lambda one: one, args=(mine,)), axis=None)
 
-        return int(add(tf.constant(value, tf.int64))) // (self.strategy.num_replicas_in_sync // len(self.membership.workers))
+        replicas_per_worker: int = self.strategy.num_replicas_in_sync // len(self.membership.workers)
+        return int(add(tf.constant(value, tf.int64))) // replicas_per_worker
 
     @cached_property
     def _identity(self) -> dict[str, object]:
@@ -155,6 +156,7 @@ class Training:
             return state.load(checkpoints.step_directory(self.job.checkpoints, step), self._tensors, self._identity)
 
     def _finish(self, loop: Loop, position: Position, losses: list[float]) -> None:
+        manifest.verify(self.job.best, "checkpoint")
         with self.strategy.scope():
             tf.train.Checkpoint(model=self.model).read(str(self.job.best / checkpoints.WEIGHTS)).assert_consumed()
         content = CheckpointContent(

@@ -28,14 +28,15 @@ LOCK_PATIENCE = 30.0
 
 def main(argument: str) -> None:
     """Run one worker to its end; never returns, because TensorFlow's threads may hang on the way out."""
-    if os.environ.get("KUBERT_LOCAL_GANG"):
-        die_with_parent()
+    if launcher := os.environ.get("KUBERT_LAUNCHER"):
+        die_with_parent(int(launcher))
     stop = StopRequest(STOP_GRACE)
     job = Job.model_validate_json(Path(argument).read_bytes())
     membership = find_membership(os.environ)
     try:
         _work(job, membership, stop)
     except KubertError as error:
+        _let_go(membership)
         _leave(job, membership, error.exit_code, str(error))
     except BaseException as error:
         traceback.print_exc()
@@ -64,12 +65,18 @@ def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
     try:
         training.run()
     except Preempted as notice:
+        _let_go(membership)
         _leave(job, membership, exits.PREEMPTED, str(notice))
     training.barrier()
-    if membership.is_chief and len(membership.workers) > 1:
-        time.sleep(1.0)  # the peers' last collective must end before the service that coordinates it does
+    _let_go(membership)
     if lock is not None:
         os.close(lock)
+
+
+def _let_go(membership: Membership) -> None:
+    """Let the peers end the collective that this worker has already left; the chief, whose service coordinates them, goes last."""
+    if len(membership.workers) > 1:
+        time.sleep(1.0 if membership.is_chief else 0.5)
 
 
 def _join(job: Job, membership: Membership) -> None:
@@ -118,13 +125,14 @@ def _is_peer_loss(error: BaseException) -> bool:
 
 
 def _leave(job: Job, membership: Membership, code: int, message: str) -> None:
-    if code not in (exits.DONE, exits.PREEMPTED):
-        job.failures.mkdir(parents=True, exist_ok=True)
-        manifest.write_atomically(job.failures / f"worker-{membership.rank}.txt", message + "\n")
-    if message:
-        print(message, flush=True)
-    sys.stdout.flush()
-    os._exit(code)
+    try:
+        if message:
+            print(message, flush=True)
+        if code not in (exits.DONE, exits.PREEMPTED):
+            job.failures.mkdir(parents=True, exist_ok=True)
+            manifest.write_atomically(job.failures / f"worker-{membership.rank}.txt", message + "\n")
+    finally:
+        os._exit(code)  # also where the disk is full and nothing can be said
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.config import ModelConfig, TrainConfig
+from components.train.job import Job, key
+
+# An option is either irrelevant to what is learned, or two runs that differ in it must not share their state.
+IRRELEVANT: dict[str, Any] = {
+    "workers": 2,
+    "checkpoint_steps": 7,
+    "keep_checkpoints": 9,
+    "max_restarts": 0,
+    "start_deadline": 5,
+    "stall_deadline": 5,
+}
+RELEVANT: dict[str, Any] = {
+    "epochs": 4,
+    "batch_size": 33,
+    "accumulate": 2,
+    "learning_rate": 1e-4,
+    "warmup_fraction": 0.2,
+    "decay": "constant",
+    "weight_decay": 0.02,
+    "clip_norm": 0.0,
+    "precision": "bfloat16",
+    "xla": True,
+    "seed": 2,
+    "buckets": (8, 16),
+    "window": 1,
+    "patience": 1,
+}
+PLAIN = key(ModelConfig(), TrainConfig(), "shards")
+
+
+def test_every_option_is_known_here() -> None:
+    assert set(TrainConfig.model_fields) == set(IRRELEVANT) | set(RELEVANT)
+
+
+@pytest.mark.parametrize("name", IRRELEVANT)
+def test_a_run_goes_on_with_another(name: str) -> None:
+    assert key(ModelConfig(), TrainConfig(**{name: IRRELEVANT[name]}), "shards") == PLAIN
+
+
+@pytest.mark.parametrize("name", RELEVANT)
+def test_another_is_another_run(name: str) -> None:
+    assert key(ModelConfig(), TrainConfig(**{name: RELEVANT[name]}), "shards") != PLAIN
+
+
+def test_other_data_or_another_model_is_another_run() -> None:
+    assert key(ModelConfig(), TrainConfig(), "others") != PLAIN
+    assert key(ModelConfig(dropout=0.2), TrainConfig(), "shards") != PLAIN
+
+
+def test_workers_read_what_the_launcher_wrote(tmp_path: Path) -> None:
+    job = Job(model=ModelConfig(max_length=64), train=TrainConfig(seed=9), shards=tmp_path / "shards", scratch=tmp_path / "scratch")
+    assert Job.model_validate_json(job.model_dump_json(indent=2)) == job
+    places = {job.checkpoints, job.best, job.finished, job.tensorboard, job.failures}
+    assert len(places) == 5
+    assert {place.parent for place in places} == {job.scratch}
