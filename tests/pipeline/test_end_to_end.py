@@ -127,7 +127,7 @@ def wait_for(found: Callable[[], object]) -> None:
 
 def test_an_interrupted_training_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     workdir = tmp_path / "work"
-    process = subprocess.Popen(command(workdir, "train.epochs=40"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command(workdir, "train.epochs=15"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def events() -> str:
         return "".join(path.read_text() for path in workdir.glob("runs/*/events.jsonl"))
@@ -140,6 +140,6 @@ def test_an_interrupted_training_leaves_no_process_and_goes_on(tmp_path: Path) -
     assert "goes on from there" in shown and "Traceback" not in shown
     assert [p.pid for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get(VARIABLE) == str(file)] == []
     assert half_made(workdir) == []
-    result = kubert(workdir, "train.epochs=40")
+    result = kubert(workdir, "train.epochs=15")
     assert result["cached"] == ["tokenize"]
     assert "going on from step" in Path(result["log"]).with_name("events.jsonl").read_text()
