@@ -1,6 +1,6 @@
 """Raw text in, token shards out: every row is in exactly one split or counted as refused, and memory does not grow with the rows.
 
-The source is read two times as a stream (three or four times where the vocabulary is learned): once for its labels, once to
+The source is read twice as a stream (four times where the vocabulary is learned): once for its labels, once to
 tokenize. Texts are tokenized in batches on all cores while the next ones are read; the shards do not depend on the number
 of threads.
 """
@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from components.progress import report
 
 BATCH_ROWS = 1000
 BATCH_CHARACTERS = 1 << 22
+LEARNED_ROWS = 200_000
 SECONDS_BETWEEN_REPORTS = 1.0
 
 
@@ -92,14 +94,20 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingTexts:
-    """The texts of the training split, read again from the source by each iteration."""
+    """The texts of the training split, read again from the source by each iteration.
+
+    Of more than `LEARNED_ROWS` rows every n-th is taken, over the whole source: the trainer keeps each different word, and
+    numbers and names never stop being new.
+    """
 
     corpus: Corpus
 
     def __iter__(self) -> Iterator[str]:
         refusals = Refusals(self.corpus.data.max_bad_rows)
         examples = self.corpus.examples(refusals, Counter())
-        return (example.text for example in _reported(examples, "learning the vocabulary", self.corpus.rows) if example.split == "train")
+        reported = _reported(examples, "learning the vocabulary", self.corpus.rows)
+        texts = (example.text for example in reported if example.split == "train")
+        return islice(texts, 0, None, -(-self.corpus.rows // LEARNED_ROWS))
 
 
 def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:

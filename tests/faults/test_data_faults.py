@@ -81,6 +81,15 @@ def test_d1_damaged_shards_are_refused(tmp_path, shards_bytes, damage):
         open_shards(tmp_path)
 
 
+def test_d1_another_vocabulary_is_noticed_unverified(tmp_path, shards_bytes):
+    files = dict(shards_bytes)
+    other_vocabulary(files)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=r"vocab\.txt is not the vocabulary"):
+        open_shards(tmp_path, verify=False)
+
+
 def test_d1_rows_missing_in_a_resealed_file_are_noticed(tmp_path, shards_bytes):
     """Even unverified, a split whose files hold other than the manifest's rows is not opened."""
     files = dict(shards_bytes)

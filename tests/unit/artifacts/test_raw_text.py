@@ -90,6 +90,16 @@ def test_all_refused_rows_are_counted_before_the_run_is_refused(tmp_path):
     assert message.count("row ") == SHOWN
 
 
+def test_rows_after_too_many_refused_ones_are_only_counted(tmp_path):
+    path = source(tmp_path / "a.csv", [*many(10), ",,a", *many(50), ",,b"])
+    with open_corpus(DataConfig(source=path)) as corpus:
+        refusals = Refusals(0)
+        stream = corpus.examples(refusals, Counter())
+        assert [next(stream).text for _ in range(10)] == [f"title {i} description {i}" for i in range(10)]
+        with pytest.raises(DataError, match="2 rows refused"):
+            next(stream)
+
+
 def test_rows_are_never_shown(tmp_path):
     path = source(tmp_path / "a.csv", [*many(4), "my secret text,,nowhere", "my secret text"])
     with pytest.raises(DataError) as caught:

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components.artifacts.manifest import verify
+from components.artifacts.raw_text import open_corpus
 from components.artifacts.splits import split_of, text_hash
 from components.artifacts.token_shards import SPLITS, open_shards
 from components.config import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
@@ -55,19 +56,32 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
     assert total == 2500
 
 
-def test_the_number_of_threads_changes_nothing(tmp_path):
-    data = DataConfig(source=source(tmp_path / "a.csv", rows_of(3000)))
+def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "BATCH_ROWS", 40)
+    data = DataConfig(source=source(tmp_path / "a.csv", rows_of(1000)))
     for threads in (1, 3):
         run(data, SCRATCH, TokenizeConfig(threads=threads), tmp_path / f"shards{threads}")
     assert open_shards(tmp_path / "shards1").digest == open_shards(tmp_path / "shards3").digest
 
 
 def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
-    rows = [(f"shared words {i}", "here", CLASSES[i % 2]) for i in range(60)]
-    seen = [row for row in rows if split_of(text_hash(" ".join(row[:2])), 0.1, 0.2) == "train"]
-    assert 30 < len(seen) < 60
+    def split(row):
+        return split_of(text_hash(" ".join(row[:2])), 0.1, 0.2)
+
+    seen = [row for i in range(60) if split(row := (f"shared {i}", "words", CLASSES[i % 2])) == "train"]
+    hidden = [row for i in range(60) if split(row := (f"zebra {i}", "zebra", CLASSES[i % 2])) != "train"]
+    rows = [*seen, *hidden]
     run(DataConfig(source=source(tmp_path / "a.csv", rows)), SCRATCH, TokenizeConfig(), tmp_path / "all")
     assert open_shards(tmp_path / "all").vocabulary == learn([" ".join(row[:2]) for row in seen], 300, True)
+
+
+def test_a_vocabulary_is_learned_from_rows_all_over_a_large_source(tmp_path, monkeypatch):
+    monkeypatch.setattr(step, "LEARNED_ROWS", 100)
+    data = DataConfig(source=source(tmp_path / "a.csv", rows_of(1000)))
+    with open_corpus(data) as corpus:
+        numbers = [int(text.split()[1]) for text in step.TrainingTexts(corpus)]
+    assert 65 < len(numbers) < 80
+    assert min(numbers) < 20 and max(numbers) > 980
 
 
 def test_a_pretrained_encoders_vocabulary_is_taken_as_it_is(tmp_path):
