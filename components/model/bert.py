@@ -57,6 +57,7 @@ class BertEncoder(tf.keras.layers.Layer):
     def __init__(self, network: BertEncoderV2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.network = network
+        self.hidden_size: int = network.get_config()["hidden_size"]
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         outputs = self.network(inputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 import tensorflow as tf
 
 from components.artifacts.token_shards import Vocabulary
@@ -74,5 +73,5 @@ def build_classifier(config: ModelConfig, vocabulary: Vocabulary, num_classes: i
     state = DropoutState(seed)
     encoder = encoders.build_encoder(config, vocabulary, seed, state)
     classifier = Classifier(encoder, config.pooled_by, config.dropout, num_classes, vocabulary.pad_id, seed, state)
-    classifier({"input_word_ids": tf.constant(np.full([1, 2], vocabulary.pad_id), tf.int32)})
+    classifier.logits.build([None, encoder.hidden_size])
     return classifier

@@ -1,7 +1,7 @@
 """The four encoders behind one interface, chosen by `model.encoder`.
 
 An encoder is a built Keras layer: input_word_ids, input_mask and input_type_ids (int32 [batch, length], any length up to
-its table of positions) -> pooled_output [batch, hidden] and sequence_output [batch, length, hidden]. Weights are float32.
+its table of positions) -> pooled_output [batch, hidden] and sequence_output [batch, length, hidden], with `hidden_size`. Weights are float32.
 """
 
 from __future__ import annotations

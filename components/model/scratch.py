@@ -21,7 +21,7 @@ class ScratchEncoder(tf.keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, state: DropoutState, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.max_length = config.max_length
+        self.hidden_size = config.hidden_size
         self.tokens = tf.keras.layers.Embedding(vocabulary_size, config.hidden_size, name="tokens")
         self.positions = layers.PositionEmbedding(config.max_length, initializer="uniform", name="positions")
         self.dropout = ExampleDropout(config.dropout, state, name="dropout")

@@ -40,9 +40,10 @@ _TIMEOUT = 60.0
 class HubEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden]."""
 
-    def __init__(self, layer: hub.KerasLayer, inner_dropout: bool, **kwargs: Any) -> None:
+    def __init__(self, layer: hub.KerasLayer, width: int, inner_dropout: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.layer = layer
+        self.hidden_size = width
         self._inner_dropout = inner_dropout
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
@@ -65,22 +66,34 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> HubEncoder:
         layer = hub.KerasLayer(str(directory), trainable=not config.freeze, name="hub")
     except (ValueError, OSError, tf.errors.OpError) as error:
         raise ConfigError(f"{where}: not a SavedModel that can be called as an encoder ({_first_line(error)})") from None
-    _try(layer, 8, f"{where}: cannot be called with {', '.join(_INPUTS)}")
-    outputs = _try(layer, config.max_length, f"model.max_length {config.max_length}: longer than {config.encoder} can read")
+    width = _width(layer, where)
+    if not config.freeze and not layer.trainable_weights:
+        raise ConfigError(f"{where}: was published without trainable variables; set model.freeze=true")
+    try:
+        ids = tf.zeros([1, config.max_length], tf.int32)
+        # Under a multi-worker strategy a loaded function can only be executed as a replica does it.
+        tf.distribute.get_strategy().run(tf.function(lambda: layer(dict.fromkeys(_INPUTS, ids), training=False)))
+    except tf.errors.InvalidArgumentError:
+        raise ConfigError(f"model.max_length {config.max_length}: longer than {config.encoder} can read") from None
+    return HubEncoder(layer, width, inner_dropout=config.dropout > 0, name="encoder")
+
+
+def _width(layer: hub.KerasLayer, where: str) -> int:
+    """The size of the text's vector; ConfigError unless the layer takes and gives what a BERT encoder does."""
+    inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}
+    try:
+        outputs = tf.function(lambda given: layer(given, training=False)).get_concrete_function(inputs).structured_outputs
+    except (ValueError, TypeError, KeyError, tf.errors.OpError):
+        raise ConfigError(
+            f"{where}: cannot be called with {', '.join(_INPUTS)} of any length; a BERT encoder in TF-Hub's format is needed"
+        ) from None
     missing = [name for name in _OUTPUTS if not isinstance(outputs, Mapping) or name not in outputs]
     if missing:
         raise ConfigError(f"{where}: its outputs have no {' and no '.join(missing)}; a BERT encoder in TF-Hub's format is needed")
-    if not config.freeze and not layer.trainable_weights:
-        raise ConfigError(f"{where}: was published without trainable variables; set model.freeze=true")
-    return HubEncoder(layer, inner_dropout=config.dropout > 0, name="encoder")
-
-
-def _try(layer: hub.KerasLayer, length: int, problem: str) -> Any:
-    ids = tf.zeros([1, length], tf.int32)
-    try:
-        return layer(dict.fromkeys(_INPUTS, ids), training=False)
-    except (ValueError, TypeError, KeyError, tf.errors.OpError) as error:
-        raise ConfigError(f"{problem} ({_first_line(error)})") from None
+    width = outputs["pooled_output"].shape[-1]
+    if width is None or outputs["sequence_output"].shape[-1] != width:
+        raise ConfigError(f"{where}: pooled_output and sequence_output must have one fixed width")
+    return int(width)
 
 
 def read_vocabulary(config: ModelConfig) -> Vocabulary:
