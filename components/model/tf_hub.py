@@ -73,7 +73,7 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> HubEncoder:
         ids = tf.zeros([1, config.max_length], tf.int32)
         # Under a multi-worker strategy a loaded function can only be executed as a replica does it.
         tf.distribute.get_strategy().run(tf.function(lambda: layer(dict.fromkeys(_INPUTS, ids), training=False)))
-    except tf.errors.InvalidArgumentError:
+    except (ValueError, tf.errors.OpError):
         raise ConfigError(f"model.max_length {config.max_length}: longer than {config.encoder} can read") from None
     return HubEncoder(layer, width, inner_dropout=config.dropout > 0, name="encoder")
 
