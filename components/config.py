@@ -224,6 +224,7 @@ def load(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
     Values are read as YAML. Raises ConfigError for an unreadable file, an unknown option or an impossible value.
     """
     values: dict[str, Any] = {}
+    assignments = tuple(assignments)
     if path is not None:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -236,7 +237,7 @@ def load(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
         values = loaded or {}
     for assignment in assignments:
         _assign(values, assignment)
-    return validate(values, str(path or "config"))
+    return validate(values, " with ".join(filter(None, [path.name if path else "", "--set" if assignments else ""])) or "config")
 
 
 def _assign(values: dict[str, Any], assignment: str) -> None:

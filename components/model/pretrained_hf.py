@@ -105,9 +105,14 @@ def checked_vocabulary(tokens: list[str], lower_case: bool, source: str) -> Voca
 
 def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
     file = directory / "vocab.txt"
-    if file.exists():
-        return read_pieces(file)
     model = tokenizer.get("model") or {}
+    if file.exists():
+        pieces = read_pieces(file)
+        if "vocab" in model and len(pieces) != len(model["vocab"]):
+            raise DataError(
+                f"{file}: {len(pieces)} word pieces, but tokenizer.json beside it has {len(model['vocab'])}; one of them was cut or changed"
+            )
+        return pieces
     if model.get("type") != "WordPiece" or not model.get("vocab"):
         raise DataError(f"{directory}: has neither vocab.txt nor a tokenizer.json with a WordPiece vocabulary")
     ids = dict(model["vocab"])

@@ -26,16 +26,24 @@ FEWEST_OCCURRENCES = 2
 
 
 class WordPiece(tf.Module):
-    """Texts to ids with [CLS] first and [SEP] last, cut to a length; usable eagerly, in a graph and in a SavedModel."""
+    """Texts to ids with [CLS] first and [SEP] last, cut to a length; usable eagerly, in a graph and in a SavedModel.
+
+    Raises DataError for a vocabulary that no word can be looked up in.
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__(name="wordpiece")
-        self._tokenizer = tf_text.FastBertTokenizer(
-            vocab=list(vocabulary.tokens),
-            max_bytes_per_word=LONGEST_WORD_BYTES,
-            token_out_type=tf.int32,
-            lower_case_nfd_strip_accents=vocabulary.lower_case,
-        )
+        try:
+            self._tokenizer = tf_text.FastBertTokenizer(
+                vocab=list(vocabulary.tokens),
+                max_bytes_per_word=LONGEST_WORD_BYTES,
+                token_out_type=tf.int32,
+                lower_case_nfd_strip_accents=vocabulary.lower_case,
+            )
+        except RuntimeError as error:
+            raise DataError(
+                f"the vocabulary of {len(vocabulary)} pieces cannot be used: {error} It was cut, or is another kind of file"
+            ) from None
         self._cls, self._sep = vocabulary.id_of("[CLS]"), vocabulary.id_of("[SEP]")
 
     def __call__(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:

@@ -233,3 +233,12 @@ def test_a_repository_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
 
 def test_sizes_are_read_from_the_config():
     assert bert.read_sizes(tiny_bert.CONFIG, "here") == bert.BertSizes(40, 24, 2, 3, 40, 20, 3, 1e-6)
+
+
+def test_a_vocabulary_that_was_cut_is_refused(tmp_path):
+    directory = tiny_bert.write(tmp_path / "tiny")
+    pieces = (directory / "vocab.txt").read_text().splitlines()
+    (directory / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": {p: i for i, p in enumerate(pieces)}}}))
+    (directory / "vocab.txt").write_text("\n".join(pieces[:-5]) + "\n")
+    with pytest.raises(DataError, match=f"{len(pieces) - 5} word pieces, but tokenizer.json beside it has {len(pieces)}"):
+        pretrained_hf.read_vocabulary(directory)

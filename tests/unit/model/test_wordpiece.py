@@ -120,3 +120,9 @@ def test_nothing_to_learn_from(texts):
 def test_an_iterator_that_ends_after_one_pass_is_a_mistake_of_the_caller():
     with pytest.raises(TypeError, match="twice"):
         learn(iter(TEXTS), 100, True)
+
+
+def test_vocabulary_without_words_is_refused():
+    cut = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[unused0]", "[unused"), lower_case=True)
+    with pytest.raises(DataError, match="6 pieces cannot be used"):
+        WordPiece(cut)
