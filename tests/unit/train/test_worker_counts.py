@@ -1,0 +1,179 @@
+"""Real gangs on loopback: what is learned does not depend on the number of workers, and the artifact holds what it promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.artifacts import checkpoints, manifest
+from components.artifacts.checkpoints import CheckpointContent
+from components.config import ModelConfig
+from components.model.encoders import vocabulary_of
+from tests.data import gang, tiny_bert, training_shards
+
+MODEL = {
+    f"model__{name}": value for name, value in training_shards.MODEL.model_dump(include={"encoder", "max_length", "hidden_size"}).items()
+}
+MODEL |= {"model__vocabulary_size": 100, "model__inner_size": 16, "model__dropout": 0.2}
+# Batches of 16 do not divide by 3; 202 rows leave one of 10, or, with batches of 67, one of a single row.
+TRAIN = {"train__batch_size": 16, "train__epochs": 3, "train__learning_rate": 0.003, "train__buckets": [12, 20], "train__window": 4}
+Trained = Callable[..., tuple[Path, CheckpointContent]]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trains once for each set of options, however many tests look at the result."""
+    root = tmp_path_factory.mktemp("gangs")
+    shards = training_shards.make(root / "shards", rows={"train": 202})
+    done: dict[str, tuple[Path, CheckpointContent]] = {}
+
+    def train(**changes: Any) -> tuple[Path, CheckpointContent]:
+        name = json.dumps(changes, sort_keys=True)
+        if name not in done:
+            home = root / str(len(done))
+            done[name] = home, gang.train(home, shards, gang.options(**MODEL | TRAIN | changes))
+        return done[name]
+
+    return train
+
+
+def assert_same(one: CheckpointContent, other: CheckpointContent, tolerance: float = 1e-6) -> None:
+    np.testing.assert_allclose(one.step_losses, other.step_losses, rtol=tolerance, atol=tolerance)
+    for a, b in zip(one.history, other.history, strict=True):
+        assert a.validation_loss == pytest.approx(b.validation_loss, rel=tolerance)
+        assert a.validation_accuracy == b.validation_accuracy
+        assert (a.steps, a.learning_rate) == (b.steps, b.learning_rate)
+    assert (one.best_step, one.steps) == (other.best_step, other.steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 3], ids=lambda count: f"{count} workers")
+def test_w11_workers_learn_what_one_learns(workers: int, trained: Trained) -> None:
+    (alone_home, alone), (home, together) = trained(train__workers=1), trained(train__workers=workers)
+    assert_same(alone, together)
+    assert together.workers == workers
+    expected = gang.weights(alone_home / "checkpoint")
+    for name, value in gang.weights(home / "checkpoint").items():
+        np.testing.assert_allclose(value, expected[name], atol=2e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_run_learns_and_its_artifact_says_how(trained: Trained) -> None:
+    home, content = trained(train__workers=1)
+    assert content.steps == len(content.step_losses) == 3 * 13
+    assert [(epoch.epoch, epoch.steps) for epoch in content.history] == [(1, 13), (2, 26), (3, 39)]
+    assert content.history[-1].validation_loss < content.history[0].validation_loss < np.log(3)
+    assert content.history[-1].train_accuracy > 0.5
+    assert content.history[0].learning_rate > content.history[-1].learning_rate == 0
+    assert 0.5 < content.padding_efficiency < 1
+    assert content.train_examples_per_second > 0
+    assert content.classes == training_shards.CLASSES
+    assert content.vocabulary_sha256 == training_shards.VOCABULARY.sha256
+    sealed = manifest.verify(home / "checkpoint", "checkpoint")
+    assert any(name.startswith("tensorboard/events") for name in sealed.files)
+    assert sealed.inputs == {"shards": manifest.read(home.parent / "shards").digest}
+    assert sealed.config["batch_size"] == 16
+    loss_of_epoch = np.mean([content.step_losses[i] for i in range(13)])
+    assert content.history[0].train_loss == pytest.approx(loss_of_epoch, rel=0.02)
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_every_figure(trained: Trained) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+
+    home, content = trained(train__workers=1)
+    board = EventAccumulator(str(home / "checkpoint" / "tensorboard"), size_guidance={"tensors": 0})
+    board.Reload()
+    assert {"loss", "accuracy", "learning_rate", "gradient_norm", "validation_loss", "validation_accuracy"} <= set(board.Tags()["tensors"])
+    assert [event.step for event in board.Tensors("validation_loss")] == [epoch.steps for epoch in content.history]
+
+
+@pytest.mark.slow
+def test_w11_a_last_batch_smaller_than_the_gang_ends(trained: Trained) -> None:
+    # 202 = 3 * 67 + 1: one batch has a single row, so two of the three workers have none.
+    (_, alone), (_, together) = (trained(train__workers=count, train__batch_size=67, train__epochs=2) for count in (1, 3))
+    assert_same(alone, together)
+    assert alone.steps == 8
+
+
+@pytest.mark.slow
+def test_accumulating_changes_memory_and_not_the_result(trained: Trained) -> None:
+    (_, whole), (_, parts) = trained(train__workers=1), trained(train__workers=2, train__accumulate=3)
+    assert_same(whole, parts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_too(precision: str, trained: Trained) -> None:
+    (_, exact), (home, rough) = trained(train__workers=1), trained(train__workers=2, train__precision=precision)
+    assert np.isfinite(rough.step_losses).all()
+    np.testing.assert_allclose(rough.step_losses, exact.step_losses, atol=0.1)
+    assert rough.step_losses != exact.step_losses
+    assert {str(value.dtype) for value in gang.weights(home / "checkpoint").values() if value.dtype.kind == "f"} == {"float32"}
+
+
+@pytest.mark.slow
+def test_training_stops_when_validation_stops_improving_and_keeps_the_best(trained: Trained) -> None:
+    home, content = trained(train__workers=1, train__epochs=40, train__patience=2, train__learning_rate=0.02, train__decay="constant")
+    losses = [epoch.validation_loss for epoch in content.history]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 40
+    assert content.best_step == content.history[best].steps < content.steps
+    # The weights are those of the best step: they score what validation scored then, and not what it scored at the end.
+    assert _validation_loss(home) == pytest.approx(losses[best], rel=1e-5)
+    assert losses[-1] > losses[best] * 1.001
+
+
+@pytest.mark.slow
+def test_another_run_on_a_finished_state_starts_no_worker(trained: Trained) -> None:
+    home, content = trained(train__workers=1)
+    before = sorted((gang.work(home) / "logs").iterdir())
+    again = gang.train(home, home.parent / "shards", gang.options(**MODEL | TRAIN, train__workers=1), output="again")
+    assert again == content
+    assert sorted((gang.work(home) / "logs").iterdir()) == before
+    first, second = gang.weights(home / "checkpoint"), gang.weights(home / "again")
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_frozen_encoder_s_head_learns_the_same_from_cached_features(tmp_path: Path) -> None:
+    encoder = f"hf:{tiny_bert.write(tmp_path / 'bert')}"
+    vocabulary = vocabulary_of(ModelConfig(encoder=encoder))
+    assert vocabulary is not None
+    shards = training_shards.make(tmp_path / "shards", encoder=encoder, vocabulary=vocabulary, max_length=16)
+    model = {"model__encoder": encoder, "model__max_length": 16, "model__freeze": True, "model__dropout": 0.2}
+    arguments = TRAIN | model | {"train__buckets": [16], "train__batch_size": 32, "train__learning_rate": 0.05}
+    alone, together = (gang.train(tmp_path / str(n), shards, gang.options(**arguments, train__workers=n)) for n in (1, 2))
+    assert_same(alone, together)
+    assert alone.history[-1].train_loss < alone.history[0].train_loss
+    features = [np.load(next((tmp_path / str(n) / "scratch" / "features").glob("*/train.npy"))) for n in (1, 2)]
+    np.testing.assert_allclose(features[0], features[1], atol=1e-6)
+    assert features[0].shape == (203, 24)
+    assert {path.name for path in (tmp_path / "2" / "scratch" / "features").glob("*/*")} == {"train.npy", "validation.npy"}
+    weights = gang.weights(tmp_path / "2" / "checkpoint")
+    frozen = tiny_bert.tensors()["bert.embeddings.word_embeddings.weight"]
+    assert any(value.shape == frozen.shape and np.array_equal(value, frozen) for value in weights.values())
+
+
+def _validation_loss(home: Path) -> float:
+    import tensorflow as tf
+
+    from components.artifacts.token_shards import open_shards
+    from components.model.restore import restore_classifier
+
+    model, _, _ = restore_classifier(home / "checkpoint")
+    split = open_shards(home.parent / "shards").split("validation")
+    logits = model({"input_word_ids": tf.constant(split.padded(range(len(split)), 20))}, training=False)
+    return float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=split.labels(), logits=logits)))
+
+
+@pytest.mark.slow
+def test_c2_there_is_no_pointer_file_to_damage(trained: Trained) -> None:
+    home, _ = trained(train__workers=1)
+    assert [path for path in home.rglob("checkpoint") if path.is_file()] == []
+    assert checkpoints.periodic(gang.work(home) / "checkpoints")
