@@ -311,6 +311,9 @@ def _upload(directory: Path, manifest: Manifest, store: Store, name: str, versio
         store.upload(directory / file, f"{claim.staged}/{file}")
     stamped = manifest.model_copy(update={"content": {**manifest.content, "name": name, "version": version}})
     record = _Record(version=version, staged=claim.staged, manifest=stamped)
+    if store.renames:
+        # Before the record: once others can read it, one of them may rename the directory, and nothing may be written in it.
+        store.write(f"{claim.staged}/{NAME}", _bytes(stamped))
     if store.create(_record_key(name, claim.key), record.model_dump_json().encode()):
         return record
     return _Record.model_validate_json(store.read_bytes(_record_key(name, claim.key)))
@@ -322,7 +325,8 @@ def _recorded(store: Store, name: str, key: str) -> _Record | None:
         record = _Record.model_validate_json(store.read_bytes(_record_key(name, key)))
     except MissingError:
         return None
-    whole = {f"{record.staged}/{file}" for file in record.manifest.files} <= set(store.list(record.staged))
+    needed = {*record.manifest.files, *((NAME,) if store.renames else ())}
+    whole = {f"{record.staged}/{file}" for file in needed} <= set(store.list(record.staged))
     if whole or store.exists(f"{name}/{record.version}/{NAME}"):
         return record
     store.delete(_record_key(name, key))
@@ -333,17 +337,20 @@ def _finish(store: Store, name: str, key: str, record: _Record, new: bool) -> Pu
     """Make the recorded version visible, or find that another publisher has; then clear up after other attempts."""
     final = f"{name}/{record.version}"
     if not store.exists(f"{final}/{NAME}"):
-        store.write(f"{record.staged}/{NAME}", (record.manifest.model_dump_json(indent=2) + "\n").encode())
         if store.renames:
             try:
                 store.rename(record.staged, final)
             except (MissingError, StoreError):
                 if not store.exists(f"{final}/{NAME}"):
                     raise
-    if store.renames:
-        store.clear(record.staged)
+        else:
+            store.write(f"{final}/{NAME}", _bytes(record.manifest))
     _clear_abandoned(store, name, key, record)
     return Published(version=record.version, uri=store.uri(final), new=new)
+
+
+def _bytes(manifest: Manifest) -> bytes:
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
 
 
 def _clear_abandoned(store: Store, name: str, key: str, record: _Record) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -82,12 +83,12 @@ def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(tmp_path
     store = open_store(str(tmp_path / "store"))
     store.write("news/model", b"old" * 1000)
 
-    def dies(source: Path, target: Path) -> None:
-        Path(target).write_bytes(Path(source).read_bytes()[:100])
+    def dies(source: IO[bytes], target: IO[bytes], size: int) -> None:
+        target.write(source.read(100))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("components.artifacts.store.local.shutil.copyfile", dies)
+        patched.setattr("components.artifacts.store.local.shutil.copyfileobj", dies)
         for key in ("news/model", "news/other"):
             with pytest.raises(KeyboardInterrupt):
                 store.write(key, b"new" * 1000)

@@ -50,8 +50,8 @@ class Local:
 
     def put(self, key: str, local: Path) -> None:
         path = self._path(key)
-        with _parent(path), beside(path) as part:
-            shutil.copyfile(local, part)
+        with open(local, "rb") as source, _parent(path), beside(path) as part, open(part, "wb") as target:
+            shutil.copyfileobj(source, target, 2**20)
 
     def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
@@ -97,8 +97,6 @@ def _parent(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except FileNotFoundError as error:
-        if path.parent.exists():
-            raise
         raise TemporaryError(errno.ENOENT, f"{path.parent} was removed by another process") from error
 
 
