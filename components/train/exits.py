@@ -7,6 +7,7 @@ from components.errors import USER_MISTAKES
 DONE = 0
 PEER_NEVER_CAME = 69
 PEER_LOST = 70
+DISK_FULL = 74
 PREEMPTED = 75
 
 PERMANENT = USER_MISTAKES
@@ -19,6 +20,7 @@ def describe(code: int) -> str:
         DONE: "finished",
         PEER_NEVER_CAME: "a peer never appeared",
         PEER_LOST: "a peer was lost",
+        DISK_FULL: "found no space left on the disk",
         PREEMPTED: "stopped after saving its checkpoint",
         -9: "killed (SIGKILL)",
         -15: "terminated (SIGTERM)",

@@ -5,12 +5,14 @@ python -m components.train.worker JOB.json
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,14 @@ def main(argument: str) -> None:
         _let_go(membership)
         _leave(job, membership, error.exit_code, str(error))
     except BaseException as error:
-        traceback.print_exc()
+        _say(traceback.format_exc())
+        if _disk_is_full(error):
+            _leave(
+                job,
+                membership,
+                exits.DISK_FULL,
+                f"{job.scratch}: no space left; the last checkpoint is intact, and a new run goes on from it",
+            )
         if _is_peer_loss(error) and len(membership.workers) > 1:
             # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
             stop.wait(PEER_GRACE)
@@ -124,10 +133,21 @@ def _is_peer_loss(error: BaseException) -> bool:
     return isinstance(error, lost)
 
 
+def _disk_is_full(error: BaseException) -> bool:
+    # TensorFlow's writers report it under several types, so the operating system's words decide.
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
+def _say(message: str) -> None:
+    # Standard output may be a file on a full disk; that must not keep this process from ending.
+    if message:
+        with suppress(OSError):
+            print(message, flush=True)
+
+
 def _leave(job: Job, membership: Membership, code: int, message: str) -> None:
     try:
-        if message:
-            print(message, flush=True)
+        _say(message)
         if code not in (exits.DONE, exits.PREEMPTED):
             job.failures.mkdir(parents=True, exist_ok=True)
             manifest.write_atomically(job.failures / f"worker-{membership.rank}.txt", message + "\n")
