@@ -158,6 +158,7 @@ def test_progress_is_told_in_rows(tmp_path, monkeypatch):
     assert (events[-1]["done"], events[-1]["total"]) == (2500, 2500)
 
 
+@pytest.mark.slow
 def test_the_command_does_the_same_as_the_function(tmp_path):
     path = source(tmp_path / "a.csv", rows_of(60))
     run(DataConfig(source=path), SCRATCH, TokenizeConfig(), tmp_path / "here")
