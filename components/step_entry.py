@@ -49,7 +49,7 @@ def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
     `outputs` are the paths of what it makes. A KubertError ends the process with its exit code and no traceback; any
     other error keeps its traceback, for the log. SIGTERM unwinds the body, so that nothing half-made stays behind.
     """
-    signal.signal(signal.SIGTERM, _terminated)
+    before = signal.signal(signal.SIGTERM, _terminated)
     started = time.monotonic()
     report(step, kind="started")
     figures: dict[str, Any] = {}
@@ -63,6 +63,8 @@ def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
     except Exception as error:
         report(step, f"{type(error).__name__}: {error}", kind="error", exit_code=KubertError.exit_code)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     report(step, kind="finished", seconds=round(time.monotonic() - started, 3), outputs=outputs, figures=figures)
 
 

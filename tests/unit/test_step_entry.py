@@ -54,6 +54,7 @@ def test_entered_reports_start_and_end_with_outputs_and_figures(events: Path) ->
     assert (started["step"], started["kind"]) == ("gate", "started")
     assert (finished["kind"], finished["outputs"], finished["figures"]) == ("finished", {"decision": "/x/decision"}, {"passed": False})
     assert finished["seconds"] >= 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(events: Path, capsys: pytest.CaptureFixture) -> None:
