@@ -1,0 +1,236 @@
+"""C5, E2, E4 and T1, T3 for the export verb, on a real model that is small; and what predict and pull make of its release."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.artifacts import manifest, release
+from components.artifacts.decision import GateDecision, read_decision, write_decision
+from components.artifacts.predictions import read_predictions, write_predictions
+from components.artifacts.store import open_store
+from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, seal_shards
+from components.config import EvaluateConfig, ExportConfig
+from components.errors import ConfigError, DataError, KubertError, UsageError
+from components.evaluate import gate
+from components.evaluate import step as evaluation
+from components.export import parity, step
+from components.export.warmup import FILE
+from components.model.wordpiece import WordPiece
+from components.serve.predict import predict
+from components.serve.pull import pull
+from tests.data.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
+
+WORDS = np.random.default_rng(4).integers(0, 60, (24, 30))
+TEXTS = [" ".join(f"w{word}" for word in row[: 1 + number]) for number, row in enumerate(WORDS)]
+LABELS = [number % 3 for number in range(len(TEXTS))]
+
+
+def make_tokenized(directory: Path) -> None:
+    """Shards whose ids are those of their texts."""
+    ids = WordPiece(VOCABULARY)(tf.constant(TEXTS), MODEL.max_length)
+    with manifest.building(directory) as work:
+        splits = {}
+        for name in SPLITS:
+            writer = ShardWriter(work, name, len(VOCABULARY), CLASSES, shard_rows=10)
+            writer.add(ids.values.numpy(), ids.row_splits.numpy(), LABELS, TEXTS)
+            splits[name] = writer.close()
+        content = ShardsContent(
+            classes=CLASSES, vocabulary_sha256=VOCABULARY.sha256, lower_case=True, encoder="scratch", max_length=MODEL.max_length,
+            splits=splits, source_sha256="5" * 64,
+        )  # fmt: skip
+        seal_shards(work, VOCABULARY, content, {}, {})
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("evaluated")
+    make_tokenized(root / "shards")
+    make_checkpoint(root / "checkpoint")
+    evaluation.run(EvaluateConfig(), root / "shards", root / "checkpoint", root / "report")
+    gate.run(EvaluateConfig(), ExportConfig(model_store=str(root / "none")), root / "shards", root / "report", root / "decision.json")
+    return root
+
+
+@pytest.fixture(scope="module")
+def released(evaluated: Path) -> step.Release:
+    return export(evaluated, evaluated / "models")
+
+
+def export(root: Path, store: Path, **changes: Path) -> step.Release:
+    inputs = {name: root / name for name in ("shards", "checkpoint", "report")} | {"decision": root / "decision.json"} | changes
+    return step.run(ExportConfig(model_store=str(store)), **inputs)
+
+
+def test_the_release_says_where_it_comes_from(released: step.Release, evaluated: Path) -> None:
+    sealed = release.verify(Path(released.path))
+    content = release.read_content(sealed, "here")
+    assert sealed.inputs == {
+        "shards": manifest.read(evaluated / "shards").digest,
+        "checkpoint": manifest.read(evaluated / "checkpoint").digest,
+        "report": manifest.read(evaluated / "report").digest,
+    }
+    assert (content.name, content.version, content.classes, content.test_rows) == ("news", 1, CLASSES, 24)
+    assert content.accuracy_low < content.accuracy < content.accuracy_high
+    assert content.gate == read_decision(evaluated / "decision.json").model_dump(mode="json")
+    assert content.parity_rows == 24
+    assert content.parity_difference <= 1e-5
+
+
+def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(released: step.Release, evaluated: Path) -> None:
+    for path in Path(released.path).rglob("*"):
+        if path.is_file():
+            assert TEXTS[10].encode() not in path.read_bytes(), path.name
+            assert str(evaluated).encode() not in path.read_bytes(), path.name
+
+
+def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Release) -> None:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    logs = [
+        prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(Path(released.path) / FILE))
+    ]
+    signature = tf.saved_model.load(released.path).signatures["serving_default"]
+    assert len(logs) == 4
+    for log in logs:
+        request = log.predict_log.request
+        assert (request.model_spec.name, request.model_spec.signature_name) == ("news", "serving_default")
+        assert signature(**{name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()})["scores"].shape == (1, 3)
+
+
+def test_e2_the_same_checkpoint_again_is_the_same_version(released: step.Release, evaluated: Path) -> None:
+    again = export(evaluated, evaluated / "models")
+    assert (again.version, again.path, again.new) == (released.version, released.path, False)
+
+
+def test_e4_a_released_model_gives_the_evaluators_scores(released: step.Release, evaluated: Path) -> None:
+    expected = read_predictions(evaluated / "report").scores
+    found = list(predict(released.path, TEXTS))
+    np.testing.assert_allclose([list(one.scores.values()) for one in found], expected, atol=1e-5)
+    assert [one.label for one in found] == [CLASSES[index] for index in expected.argmax(axis=1)]
+    assert [one.text for one in found] == TEXTS
+    assert list(found[0].scores) == list(CLASSES)
+
+
+def test_e4_extreme_texts_get_a_prediction(released: step.Release) -> None:
+    assert all(abs(sum(one.scores.values()) - 1) < 1e-5 for one in predict(released.path, parity.PROBES))
+
+
+def test_predict_reads_an_endless_input(released: step.Release) -> None:
+    answers = predict(released.path, iter(lambda: "w1 w2", None))
+    assert [next(answers).text for _ in range(300)] == ["w1 w2"] * 300
+
+
+def test_predict_finds_the_newest_version(released: step.Release, evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(evaluated)
+    for reference in ("models/news", "./models/../models/news", f"file://{evaluated}/models/news", str(evaluated / "models/news/1/")):
+        assert next(predict(reference, ["w1"])).label in CLASSES
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind", "message"),
+    [
+        ("models/news/9", DataError, "no version 9; complete versions: 1"),
+        ("models/olds", DataError, "nothing is released under this name"),
+        ("ftp://host/models/news", ConfigError, "unknown scheme 'ftp'"),
+        ("gs://bucket", UsageError, "write <store>/<model name>"),
+    ],
+)
+def test_predict_says_what_it_did_not_find(
+    reference: str, kind: type[Exception], message: str, released: step.Release, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(evaluated)
+    with pytest.raises(kind, match=message):
+        next(predict(reference, ["w1"]))
+
+
+def test_a2_predict_refuses_a_changed_release_before_loading_it(
+    released: step.Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(released.path, tmp_path / "1")
+    with open(tmp_path / "1" / "variables" / "variables.data-00000-of-00001", "r+b") as stream:
+        stream.write(b"\x01")
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: pytest.fail("loaded before it was verified"))
+    with pytest.raises(DataError, match="SHA-256"):
+        next(predict(str(tmp_path / "1"), ["w1"]))
+
+
+def test_pull_makes_the_layout_of_a_server(released: step.Release, evaluated: Path, tmp_path: Path) -> None:
+    version, directory, _ = pull(str(evaluated / "models" / "news"), tmp_path / "served")
+    assert (version, directory) == (1, tmp_path / "served" / "1")
+    assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["1"]
+    release.verify(directory)
+
+
+def nothing_is_released(store: Path) -> bool:
+    return release.versions(open_store(str(store)), "news") == []
+
+
+def test_t3_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:
+    decision = read_decision(evaluated / "decision.json").model_copy(update={"passed": False, "reason": "Closed: too bad."})
+    write_decision(tmp_path / "decision.json", decision)
+    with pytest.raises(DataError, match=r"the gate is closed, nothing is released\. Closed: too bad\."):
+        export(evaluated, tmp_path / "models", decision=tmp_path / "decision.json")
+    assert nothing_is_released(tmp_path / "models")
+
+
+@pytest.mark.parametrize("harm", ["absent", "cut", "empty-digests", "other-report"])
+def test_t3_a_decision_that_is_damaged_or_about_something_else(harm: str, evaluated: Path, tmp_path: Path) -> None:
+    path = tmp_path / "decision.json"
+    text = (evaluated / "decision.json").read_text()
+    if harm == "cut":
+        path.write_text(text[:-20])
+    elif harm == "empty-digests":
+        write_decision(path, GateDecision(passed=True, reason="", min_accuracy=0.0))
+    elif harm == "other-report":
+        path.write_text(json.dumps({**json.loads(text), "report_digest": "0" * 64}))
+    with pytest.raises(DataError, match="decision"):
+        export(evaluated, tmp_path / "models", decision=path)
+    assert nothing_is_released(tmp_path / "models")
+
+
+def test_c5_another_checkpoint_than_the_evaluated_one(evaluated: Path, tmp_path: Path) -> None:
+    make_checkpoint(tmp_path / "checkpoint", changes={"best_step": 3})
+    with pytest.raises(DataError, match="is about another checkpoint"):
+        export(evaluated, tmp_path / "models", checkpoint=tmp_path / "checkpoint")
+    assert nothing_is_released(tmp_path / "models")
+
+
+def test_c5_other_shards_than_the_evaluated_ones(evaluated: Path, tmp_path: Path) -> None:
+    shutil.copytree(evaluated / "shards", tmp_path / "shards")
+    (tmp_path / "shards" / "manifest.json").unlink()
+    content = manifest.read(evaluated / "shards").content | {"source_sha256": "6" * 64}
+    manifest.seal(tmp_path / "shards", "token_shards", content=content)
+    with pytest.raises(DataError, match="is about other data"):
+        export(evaluated, tmp_path / "models", shards=tmp_path / "shards")
+    assert nothing_is_released(tmp_path / "models")
+
+
+@pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
+def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(wrong: float, evaluated: Path, tmp_path: Path) -> None:
+    shutil.copytree(evaluated / "report", tmp_path / "report")
+    found = read_predictions(evaluated / "report")
+    scores = found.scores.copy()
+    longest = len(TEXTS) - 1
+    scores[longest, 0] += wrong
+    (tmp_path / "report" / "manifest.json").unlink()
+    write_predictions(tmp_path / "report", found.labels, scores, None)
+    sealed = manifest.seal(tmp_path / "report", "report", content={})
+    decision = read_decision(evaluated / "decision.json").model_copy(update={"report_digest": sealed.digest})
+    write_decision(tmp_path / "decision.json", decision)
+    with pytest.raises(KubertError, match=f"not released: for test row {longest} the exported model's scores differ"):
+        export(evaluated, tmp_path / "models", report=tmp_path / "report", decision=tmp_path / "decision.json")
+    assert nothing_is_released(tmp_path / "models")
+
+
+def test_parity_is_checked_on_the_shortest_and_the_longest_rows() -> None:
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 1001)).astype(np.int32)
+    chosen = lengths[parity.spread(lengths, 64)]
+    assert len(set(chosen)) == 64
+    assert (chosen.min(), chosen.max()) == (1, 1000)
+    assert sorted(parity.spread(np.array([5, 5, 2], np.int32), 64)) == [0, 1, 2]

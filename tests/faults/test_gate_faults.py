@@ -1,0 +1,195 @@
+"""T3, T4 and D5: whatever leaves a doubt about the candidate closes the gate, and the reason is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.artifacts import manifest, release
+from components.artifacts.decision import GateDecision, read_decision
+from components.artifacts.predictions import write_predictions
+from components.artifacts.report import CONTENT
+from components.artifacts.store import Store, open_store
+from components.artifacts.token_shards import open_shards
+from components.config import EvaluateConfig, ExportConfig
+from components.errors import ConfigError, DataError
+from components.evaluate import gate, metrics
+from tests.data.made_report import report_content
+from tests.data.tiny_checkpoint import CLASSES, make_shards
+from tests.data.word_rule import publish_rule
+
+LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+TEXTS = [f"w{number} and more" for number in range(len(LABELS))]
+ANSWERS = {f"w{number}": label for number, label in enumerate(LABELS)}
+
+
+def answers(wrong: int) -> dict[str, int]:
+    """A rule's answers, of which the first `wrong` ones are wrong."""
+    return {word: (label + (number < wrong)) % 3 for number, (word, label) in enumerate(ANSWERS.items())}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("gate") / "shards"
+    make_shards(directory, LABELS, texts=TEXTS)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store whose one version is wrong about three of the ten test rows."""
+    root = tmp_path_factory.mktemp("champion")
+    publish_rule(open_store(str(root / "store")), root / "source", "key", answers(wrong=3))
+    return root / "store"
+
+
+def make_report(directory: Path, shards: Path, wrong: int, labels: Sequence[int] = LABELS, **changes: Any) -> Path:
+    """A sealed report whose predictions are wrong about the first `wrong` rows; `changes` go into report.json as they are."""
+    truth = np.asarray(labels, np.int32)
+    predicted = (truth + (np.arange(len(truth)) < wrong)) % 3
+    scores = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
+    measures = metrics.measure(truth, scores, CLASSES)
+    content = report_content().model_copy(update={**dict(measures), "mistakes": (), "shards_digest": open_shards(shards).digest})
+    with manifest.building(directory) as work:
+        (work / CONTENT).write_text(json.dumps({**json.loads(content.model_dump_json()), **changes}))
+        write_predictions(work, truth, scores, None)
+        manifest.seal(work, "report", content={})
+    return directory
+
+
+def decide(tmp_path: Path, shards: Path, report: Path, store: Path | str | None = None, minimum: float = 0.5) -> GateDecision:
+    export = ExportConfig(model_store=str(store or tmp_path / "store"))
+    found = gate.run(EvaluateConfig(min_accuracy=minimum), export, shards, report, tmp_path / "out" / "decision.json")
+    assert read_decision(tmp_path / "out" / "decision.json") == found
+    return found
+
+
+def test_the_first_candidate_needs_only_the_minimum(shards: Path, tmp_path: Path) -> None:
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
+    assert found.passed
+    assert (found.accuracy, found.champion_version, found.test_rows) == (0.8, None, 10)
+    assert found.reason == "Passed: accuracy 0.8000 (8 of 10 test rows) reaches min_accuracy 0.5000; no version of news is released yet."
+
+
+@pytest.mark.parametrize(("minimum", "passed"), [(0.8, True), (0.81, False)], ids=["equal", "below"])
+def test_t3_the_minimum(minimum: float, passed: bool, shards: Path, tmp_path: Path) -> None:
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2), minimum=minimum)
+    assert found.passed is passed
+    if not passed:
+        assert found.reason == "Closed: accuracy 0.8000 (8 of 10 test rows) is below min_accuracy 0.8100."
+
+
+@pytest.mark.parametrize(
+    ("wrong", "passed", "words"),
+    [(4, False, "is worse than"), (3, True, "equals"), (2, True, "is better than")],
+    ids=["worse", "equal", "better"],
+)
+def test_t3_against_the_champion_on_the_same_rows(
+    wrong: int, passed: bool, words: str, shards: Path, champion: Path, tmp_path: Path
+) -> None:
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong), champion)
+    assert (found.passed, found.champion_version, found.champion_accuracy) == (passed, 1, 0.7)
+    assert f"{words} the 0.7000 (7 rows) of the released version 1 on the same rows" in found.reason
+
+
+def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path: Path) -> None:
+    store: Store = open_store(str(tmp_path / "store"))
+    publish_rule(store, tmp_path / "a", "a", answers(wrong=3))
+    publish_rule(store, tmp_path / "b", "b", answers(wrong=0))
+    release.put_back(store, "news", 1)
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
+    assert (found.passed, found.champion_version) == (True, 1)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "missing"])
+@pytest.mark.parametrize("field", ["accuracy", "loss"])
+def test_t3_a_figure_that_is_missing_or_no_number(field: str, value: str, shards: Path, tmp_path: Path) -> None:
+    report = make_report(tmp_path / "report", shards, wrong=0)
+    figures = json.loads((report / CONTENT).read_text())
+    del figures[field]
+    text = json.dumps(figures)
+    if value != "missing":
+        text = text[:-1] + f', "{field}": {value}}}'
+    (report / "manifest.json").unlink()
+    (report / CONTENT).write_text(text)
+    manifest.seal(report, "report", content={})
+    found = decide(tmp_path, shards, report)
+    assert not found.passed
+    assert field in found.reason
+    assert found.reason.startswith("Closed: the report cannot be used.")
+
+
+def test_t3_scores_that_are_no_numbers(shards: Path, tmp_path: Path) -> None:
+    report = make_report(tmp_path / "report", shards, wrong=0)
+    (report / "manifest.json").unlink()
+    write_predictions(report, np.asarray(LABELS, np.int32), np.full((10, 3), np.nan, np.float32), None)
+    manifest.seal(report, "report", content={})
+    assert "not finite" in decide(tmp_path, shards, report).reason
+
+
+def test_t3_an_accuracy_that_its_predictions_do_not_bear_out(shards: Path, tmp_path: Path) -> None:
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=5, accuracy=0.9))
+    assert not found.passed
+    assert "is not that of its predictions (5 of 10)" in found.reason
+
+
+@pytest.mark.parametrize("harm", ["absent", "unsealed", "cut"])
+def test_t4_a_report_that_is_not_whole(harm: str, shards: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    if harm != "absent":
+        make_report(report, shards, wrong=0)
+    if harm == "unsealed":
+        (report / "manifest.json").unlink()
+    if harm == "cut":
+        (report / CONTENT).write_text((report / CONTENT).read_text()[:-50])
+    found = decide(tmp_path, shards, report)
+    assert not found.passed
+    assert (found.report_digest, found.accuracy) == ("", None)
+
+
+def test_d5_one_class_in_the_test_rows(tmp_path: Path) -> None:
+    make_shards(tmp_path / "shards", [1] * 10, texts=TEXTS)
+    found = decide(tmp_path, tmp_path / "shards", make_report(tmp_path / "report", tmp_path / "shards", 0, [1] * 10))
+    assert not found.passed
+    assert "all test rows are of one class" in found.reason
+
+
+def test_a_report_on_other_data_is_an_error_and_no_decision(shards: Path, tmp_path: Path) -> None:
+    make_shards(tmp_path / "other", LABELS[:9], texts=TEXTS[:9])
+    with pytest.raises(DataError, match="is about other data"):
+        decide(tmp_path, tmp_path / "other", make_report(tmp_path / "report", shards, wrong=0))
+    assert not (tmp_path / "out").exists()
+
+
+def test_classes_in_another_order_are_compared_by_name(shards: Path, tmp_path: Path) -> None:
+    order = ("odd", "calm", "loud")
+    theirs = {word: order.index(CLASSES[label]) for word, label in ANSWERS.items()}
+    publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", theirs, order)
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
+    assert (found.passed, found.champion_accuracy) == (True, 1.0)
+
+
+@pytest.mark.parametrize("classes", [("calm", "loud"), ("calm", "loud", "strange")], ids=["fewer", "other"])
+def test_t3_a_champion_of_other_classes(classes: tuple[str, ...], shards: Path, tmp_path: Path) -> None:
+    publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {}, classes)
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
+    assert not found.passed
+    assert "release the candidate under another export.model_name" in found.reason
+
+
+def test_t3_a_champion_that_was_tampered_with(shards: Path, champion: Path, tmp_path: Path) -> None:
+    publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {})
+    (tmp_path / "store" / "news" / "1" / "saved_model.pb").write_bytes(b"evil")
+    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
+    assert not found.passed
+    assert "the released version 1 cannot be compared with" in found.reason
+
+
+def test_a_store_that_cannot_be_reached_is_an_error_and_no_decision(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown scheme"):
+        decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0), "ftp://host/x")
