@@ -41,6 +41,8 @@ class ServedClassifier(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT)])
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
             ids = self._tokenizer(text, max_length).to_tensor(vocabulary.pad_id)
+            # A request without texts has no longest one; encoders need room for [CLS] even then.
+            ids = tf.pad(ids, [[0, 0], [0, tf.maximum(0, 2 - tf.shape(ids)[1])]], constant_values=vocabulary.pad_id)
             scores = tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
