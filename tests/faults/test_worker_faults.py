@@ -1,0 +1,367 @@
+"""Faults of workers, gangs and launchers, done to real processes at a seeded step: T1, T2, W1-W10."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from components.artifacts import checkpoints
+from components.artifacts.checkpoints import CheckpointContent
+from components.config import ModelConfig, TrainConfig
+from components.errors import ConfigError, DataError, KubertError
+from components.model.encoders import vocabulary_of
+from components.train import exits, launch, step, worker
+from components.train.cluster import Membership, free_port
+from components.train.job import Job
+from tests.data import gang, tiny_bert, training_shards
+
+pytestmark = pytest.mark.timeout(900)
+TRAIN: dict[str, Any] = {
+    "model__encoder": "scratch",
+    "model__max_length": 20,
+    "model__vocabulary_size": 100,
+    "model__hidden_size": 16,
+    "model__inner_size": 16,
+    "model__dropout": 0.2,
+    "train__batch_size": 8,
+    "train__epochs": 4,
+    "train__learning_rate": 0.003,
+    "train__buckets": [20],
+    "train__checkpoint_steps": 3,
+    "train__workers": 2,
+}
+STEPS = 4 * 24
+STEP = int(np.random.default_rng(int(os.environ.get("KUBERT_FAULT_SEED", "20"))).integers(10, STEPS // 2))
+
+
+def options(**changes: Any) -> list[str]:
+    return gang.options(**TRAIN | changes)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("undisturbed")
+    gang.train(home, shards, options())
+    return home
+
+
+def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
+    found, wanted = (checkpoints.read_content(place / "checkpoint") for place in (home, undisturbed))
+    assert len(found.step_losses) == STEPS
+    np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
+    assert [epoch.validation_loss for epoch in found.history] == pytest.approx(
+        [epoch.validation_loss for epoch in wanted.history], rel=1e-6
+    )
+    expected = gang.weights(undisturbed / "checkpoint")
+    for name, value in gang.weights(home / "checkpoint").items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
+    return found
+
+
+def messages(home: Path) -> list[str]:
+    path = home / "progress.jsonl"
+    return [json.loads(line).get("message", "") for line in path.read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")])
+def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with gang.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
+        workers = it.workers(2)
+        it.wait_for_step(STEP)
+        killed_at = gang.last_step(tmp_path)
+        workers[rank].kill()
+        ended = it.wait()
+    assert ended.code == 0, ended.output
+    assert_as_undisturbed(tmp_path, undisturbed)
+    said = messages(tmp_path)
+    assert [text for text in said if text.startswith("restart 1 of 1") and f"worker {rank} killed (SIGKILL)" in text]
+    (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+    assert killed_at <= resumed < STEPS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("everyone", [pytest.param(False, id="w3_one"), pytest.param(True, id="w4_all")])
+def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with gang.launch(tmp_path, shards, options(train__max_restarts=0, train__checkpoint_steps=5)) as it:
+        workers = it.workers(2)
+        it.wait_for_step(STEP)
+        for rank, process in workers.items():
+            if everyone or rank == 1:
+                process.send_signal(signal.SIGTERM)
+        ended = it.wait()
+    assert ended.code == 0, ended.output
+    assert_as_undisturbed(tmp_path, undisturbed)
+    said = messages(tmp_path)
+    assert "a worker was asked to stop and saved its checkpoint; starting again" in said
+    first = gang.work(tmp_path) / "logs"
+    stopped = [(first / f"attempt-01-worker-{rank}.log").read_text() for rank in (0, 1)]
+    assert stopped[0] == stopped[1]  # both stopped at the same step
+    assert stopped[0].startswith("stopped at step ")
+    (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+    assert resumed == int(stopped[0].split()[-1])  # no step was lost
+
+
+@pytest.mark.slow
+def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    deadline = 30
+    with gang.launch(tmp_path, shards, options(train__stall_deadline=deadline)) as it:
+        workers = it.workers(2)
+        it.wait_for_step(STEP)
+        workers[1].send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        gang.wait_for(lambda: not workers[1].is_running() or workers[1].status() == psutil.STATUS_ZOMBIE, "the stopped worker's end")
+        assert time.monotonic() - started < deadline + 30
+        ended = it.wait()
+    assert ended.code == 0, ended.output
+    assert_as_undisturbed(tmp_path, undisturbed)
+    assert [text for text in messages(tmp_path) if text.startswith("restart 1 of 3") and "worker 0 a peer was lost" in text]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1], ids=["chief waits", "worker waits"])
+def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, shards: Path, tmp_path: Path) -> None:
+    job = Job(
+        model=training_shards.MODEL,
+        train=TrainConfig(batch_size=8, workers=2, start_deadline=3),
+        shards=shards,
+        scratch=tmp_path / "scratch",
+    )
+    path = tmp_path / "job.json"
+    path.write_text(job.model_dump_json())
+    members = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    process = subprocess.run(
+        [sys.executable, "-m", "components.train.worker", str(path)],
+        env={**os.environ, "TF_CONFIG": Membership(workers=members, rank=rank).tf_config()},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert process.returncode == exits.PEER_NEVER_CAME, process.stdout + process.stderr
+    said = f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: nothing answers on its port"
+    assert said in process.stdout
+    assert (job.failures / f"worker-{rank}.txt").read_text().strip() == said
+
+
+@pytest.mark.slow
+def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path: Path) -> None:
+    with gang.launch(tmp_path, shards, options(train__max_restarts=1, train__workers=1)) as it:
+        it.workers(1)
+        # Where checkpoints belong lies a file: every save fails, and does so again after a restart.
+        gang.wait_for(lambda: (gang.work(tmp_path) / "logs").is_dir(), "the first attempt")
+        (gang.work(tmp_path) / "checkpoints").write_text("in the way")
+        ended = it.wait()
+    assert ended.code == 1
+    assert "training failed 2 times and is given up (train.max_restarts=1): worker 0 failed with exit code 1" in ended.output
+    assert "attempt-02-worker-0.log" in ended.output
+    assert "FileExistsError" in ended.output
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_w8_a_second_chief_cannot_write_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LOCK_PATIENCE", 0.2)
+    hold = "import sys, time; from pathlib import Path; from components.train.worker import _hold; _hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
+    stale = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert stale.stdout is not None
+        assert stale.stdout.readline() == b"held\n"
+        stale.send_signal(signal.SIGSTOP)
+        with pytest.raises(KubertError, match="another run is training here"):
+            worker._hold(tmp_path)
+    finally:
+        stale.kill()
+        stale.wait()
+    os.close(worker._hold(tmp_path))
+
+
+@pytest.mark.slow
+def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: Path) -> None:
+    # The lock is held, as by a chief of an older attempt that came back: the new chief waits for its end and then goes on.
+    arguments = options(train__workers=1, train__epochs=1, train__max_restarts=0)
+    with gang.launch(tmp_path, shards, arguments) as it:
+        gang.wait_for(lambda: list((tmp_path / "scratch").glob("*/job.json")), "the state directory")
+        descriptor = os.open(gang.work(tmp_path) / "lock", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        time.sleep(8)
+        assert gang.last_step(tmp_path) == 0
+        os.close(descriptor)
+        ended = it.wait()
+    assert ended.code == 0, ended.output
+
+
+@pytest.mark.slow
+def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    saved = [0]
+    for workers, until in ((2, STEP), (3, 3 * STEPS // 5)):
+        with gang.launch(tmp_path, shards, options(train__workers=workers)) as it:
+            it.wait_for_step(until)
+            it.process.send_signal(signal.SIGINT)
+            ended = it.wait()
+        assert ended.code == exits.PREEMPTED, ended.output
+        assert "stopped; the next run goes on from the last checkpoint" in ended.output
+        assert not (tmp_path / "checkpoint").exists()
+        saved.append(gang.last_step(tmp_path))
+        assert until <= saved[-1] < STEPS
+        logs = (gang.work(tmp_path) / "logs").glob("attempt-01-worker-*.log")
+        assert {path.read_text() for path in logs} == {f"stopped at step {saved[-1]}\n"}
+    content = gang.train(tmp_path, shards, options(train__workers=1))
+    assert content.workers == 1
+    assert_as_undisturbed(tmp_path, undisturbed)
+    resumed = [int(text.split()[4]) for text in messages(tmp_path) if text.startswith("going on from step")]
+    assert resumed == saved[1:]
+
+
+def test_w10_out_of_memory_is_said_and_not_tried_again(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = tmp_path / "memory.events"
+    events.write_text("low 0\noom_kill 3\n")
+    monkeypatch.setattr(launch, "_OOM_EVENTS", events)
+    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=shards, scratch=tmp_path / "scratch")
+    kernel = threading.Thread(target=_kill_as_the_kernel_does, args=(events,))
+    kernel.start()
+    with pytest.raises(launch.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"):
+        launch.run_local(job)
+    kernel.join()
+    assert len(list((job.scratch / "logs").iterdir())) == 1
+
+
+def _kill_as_the_kernel_does(events: Path) -> None:
+    children = gang.wait_for(psutil.Process().children, "the worker")
+    events.write_text("low 0\noom_kill 4\n")
+    children[0].kill()
+
+
+@pytest.mark.slow
+def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with gang.launch(tmp_path, shards, options()) as it:
+        workers = it.workers(2)
+        it.wait_for_step(STEP)
+        it.process.kill()
+        it.process.wait()
+        _, alive = psutil.wait_procs(list(workers.values()), timeout=20)
+        assert not alive
+    saved = gang.last_step(tmp_path)
+    assert saved >= STEP
+    gang.train(tmp_path, shards, options())
+    assert_as_undisturbed(tmp_path, undisturbed)
+    assert [text for text in messages(tmp_path) if text.startswith(f"going on from step {saved} ")]
+
+
+def test_an_orphan_worker_does_not_begin(tmp_path: Path, shards: Path) -> None:
+    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=shards, scratch=tmp_path / "scratch")
+    path = tmp_path / "job.json"
+    path.write_text(job.model_dump_json())
+    environment = {**os.environ, "KUBERT_LAUNCHER": "1"}
+    done = subprocess.run([sys.executable, "-m", "components.train.worker", str(path)], env=environment, timeout=120)
+    assert done.returncode == exits.PEER_LOST
+    assert not job.scratch.exists()
+
+
+@pytest.mark.slow
+def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Path) -> None:
+    # One word's vector is infinite, and one training row holds the word: the plan says at which step it comes.
+    row, token = 150, tiny_bert.PIECES.index("q")
+    weights = tiny_bert.tensors()
+    weights["bert.embeddings.word_embeddings.weight"][token] = np.inf
+    encoder = f"hf:{tiny_bert.write(tmp_path / 'bert', weights)}"
+    vocabulary = vocabulary_of(ModelConfig(encoder=encoder))
+    assert vocabulary is not None
+    shards = training_shards.make(
+        tmp_path / "shards",
+        encoder=encoder,
+        vocabulary=vocabulary,
+        max_length=16,
+        rows={"train": 192, "validation": 20},
+        rare_in_train=(row, token),
+    )
+    arguments = options(model__encoder=encoder, model__max_length=16, train__buckets=[16], train__checkpoint_steps=1)
+    with gang.launch(tmp_path, shards, arguments) as it:
+        ended = it.wait()
+    bad_step = _step_of(row, shards)
+    assert ended.code == DataError.exit_code == 65, ended.output
+    assert f"step {bad_step}: the loss is nan, so training stopped" in ended.output
+    assert "train.learning_rate" in ended.output
+    logs = gang.work(tmp_path) / "logs"
+    assert sorted(path.name for path in logs.iterdir()) == ["attempt-01-worker-0.log", "attempt-01-worker-1.log"]
+    assert all(f"step {bad_step}:" in path.read_text() for path in logs.iterdir())
+    assert gang.last_step(tmp_path) == bad_step - 1
+    assert not (tmp_path / "checkpoint").exists()
+    assert not (gang.work(tmp_path) / "finished").exists()
+
+
+def _step_of(row: int, shards: Path) -> int:
+    from components.artifacts.token_shards import open_shards
+    from components.train.batches import plan_epoch
+
+    lengths = open_shards(shards).split("train").lengths()
+    plan = plan_epoch(lengths, batch_size=8, buckets=(16,), window=TrainConfig().window, seed=TrainConfig().seed, epoch=0)
+    return 1 + next(index for index in range(len(plan)) if row in plan.batch(index))
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "rows", "error", "named"),
+    [
+        ({"encoder": "minilm"}, {}, {}, ConfigError, "model.encoder is minilm, but the shards were tokenized for scratch"),
+        ({"max_length": 32}, {}, {}, ConfigError, "model.max_length is 32, but the shards were cut at 20"),
+        ({}, {"batch_size": 200}, {}, ConfigError, "train.batch_size is 200, but there are only 192 training rows"),
+        ({}, {}, {"train": 0}, DataError, "no train rows"),
+        ({}, {}, {"validation": 0}, DataError, "no validation rows"),
+    ],
+    ids=["encoder", "length", "batch", "no rows", "no validation rows"],
+)
+def test_t2_what_does_not_fit_is_refused_before_any_worker(
+    model: dict[str, Any], train: dict[str, Any], rows: Any, error: type[Exception], named: str, tmp_path: Path
+) -> None:
+    made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20} | rows)
+    options = training_shards.MODEL.model_copy(update=model), TrainConfig(**{"batch_size": 8} | train)
+    with pytest.raises(error, match=named):
+        step.run(*options, made, tmp_path / "out", tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "epochs=0",
+        "batch_size=0",
+        "learning_rate=-1",
+        "learning_rate=.nan",
+        "precision=int8",
+        "workers=64",
+        "warmup_fraction=1",
+        "buckets=[16, 8]",
+    ],
+)
+def test_t2_an_impossible_option_is_named(option: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "components.train", "--shards", "x", "--output", "x", "--scratch", "x", "--set", f"train.{option}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+    )
+    assert done.returncode == 78
+    assert option.partition("=")[0] in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_d1_damaged_shards_are_refused_before_any_worker(tmp_path: Path) -> None:
+    made = training_shards.make(tmp_path / "shards")
+    os.truncate(made / "train-00001.arrow", 100)
+    with pytest.raises(DataError, match="train-00001"):
+        step.run(training_shards.MODEL, TrainConfig(batch_size=8), made, tmp_path / "out", tmp_path / "scratch")
+    assert not (tmp_path / "scratch").exists()
