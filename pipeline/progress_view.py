@@ -6,6 +6,7 @@ Without a terminal (a pipe, a CI log) there is no bar; a step that takes long th
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,13 @@ from pipeline.outcome import STEPS
 _WIDTH = max(len(step) for step in STEPS)
 _QUIET_SECONDS = 15.0
 _FIGURES = {"loss": "loss {:.3f}", "accuracy": "accuracy {:.3f}", "examples_per_second": "{:,.0f} examples/s"}
+_CLOSING = (
+    "{train_rows:,} training, {validation_rows:,} validation and {test_rows:,} test rows",
+    "{steps:,} steps, {examples_per_second:,.1f} examples/s",
+    "accuracy {accuracy:.4f} on {test_rows:,} test rows",
+    "{reason}",
+    "version {version}",
+)
 
 
 class ProgressView:
@@ -96,8 +104,7 @@ def duration(seconds: float) -> str:
 
 
 def _closing(figures: dict[str, Any]) -> str:
-    if "reason" in figures:
-        return str(figures.get("reason", ""))
-    if "version" in figures:
-        return f"version {figures['version']}"
+    for form in _CLOSING:
+        with suppress(KeyError):
+            return form.format_map(figures)
     return ""

@@ -19,7 +19,7 @@ def tokenize(
     """Raw text to token shards: read, check, split and tokenize."""
     from components.step_entry import entered, options
 
-    with entered("tokenize", shards=shards.path):
+    with entered("tokenize", shards=shards.path) as figures:
         from pathlib import Path
 
         from components.config import DataConfig, ModelConfig, TokenizeConfig
@@ -27,7 +27,8 @@ def tokenize(
 
         where = options(DataConfig, data, source=source, test_source=test_source or None)
         content = step.run(where, options(ModelConfig, model, encoder=encoder), options(TokenizeConfig, tokenize), Path(shards.path))
-        shards.metadata.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
+        figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
+        shards.metadata.update(figures)
 
 
 @_component
@@ -38,7 +39,7 @@ def train(
     """Token shards to a checkpoint: fine-tune on all workers; `logs` are TensorBoard's."""
     from components.step_entry import entered, options
 
-    with entered("train", checkpoint=checkpoint.path, logs=logs.path):
+    with entered("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
         import shutil
         from pathlib import Path
 
@@ -48,7 +49,8 @@ def train(
         plan = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "workers": workers, "seed": seed}
         classifier = options(ModelConfig, model, encoder=encoder, freeze=freeze)
         output = Path(checkpoint.path)
-        step.run(classifier, options(TrainConfig, train, **plan), Path(shards.path), output, Path(scratch or f"{output}-state"))
+        made = step.run(classifier, options(TrainConfig, train, **plan), Path(shards.path), output, Path(scratch or f"{output}-state"))
+        figures.update(steps=made.steps, examples_per_second=made.train_examples_per_second)
         shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
 
 
@@ -61,7 +63,7 @@ def evaluate(
     """A checkpoint to a report on the test rows, with the figures that KFP shows."""
     from components.step_entry import entered, options
 
-    with entered("evaluate", report=report.path, page=page.path):
+    with entered("evaluate", report=report.path, page=page.path) as figures:
         import shutil
         from pathlib import Path
 
@@ -70,6 +72,7 @@ def evaluate(
 
         needed = options(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
         found = step.run(needed, Path(shards.path), Path(checkpoint.path), Path(report.path))
+        figures.update(accuracy=found.accuracy, test_rows=found.test_rows)
         for name, value in found.scalars().items():
             metrics.log_metric(name, value)
         classification.log_confusion_matrix(list(found.classes), [list(row) for row in found.confusion])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -95,7 +98,18 @@ class Summary:
             if place:
                 console.print(Text(f"{name:<8}{place}"), soft_wrap=True)
         if self.release:
-            console.print(Text(f"\nTry it: kubert predict {shlex.quote(self.release)} {TRY}"), soft_wrap=True)
+            console.print(Text(f"\nTry it: {_command()} predict {shlex.quote(_short(self.release))} {TRY}"), soft_wrap=True)
+
+
+def _command() -> str:
+    """How this command can be called from here: by its name where that finds it, else by its path."""
+    return "kubert" if shutil.which("kubert") == sys.argv[0] else shlex.quote(_short(sys.argv[0]))
+
+
+def _short(place: str) -> str:
+    """A path below the current directory, relative to it; anything else as it is."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
 
 
 def summarize(run: Run, outcome: Outcome) -> Summary:

@@ -71,7 +71,6 @@ def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: 
                 notes=_notes(splits, overlap),
             )
             seal_shards(directory, vocabulary, content, _inputs(corpus), _options(data, model, tokenize))
-    report("tokenize", "done", done=corpus.rows, total=corpus.rows)
     return content
 
 

@@ -13,7 +13,7 @@ EVENTS: list[dict[str, Any]] = [
     {"step": "tokenize", "kind": "reused", "outputs": {}},
     {"step": "train", "kind": "started"},
     {"step": "train", "message": "epoch 1 of 2", "done": 5, "total": 10, "loss": 0.5, "accuracy": 0.75, "examples_per_second": 120.0, "seconds_left": 65.0},
-    {"step": "train", "kind": "finished", "seconds": 12.34, "figures": {}},
+    {"step": "train", "kind": "finished", "seconds": 12.34, "figures": {"steps": 1200, "examples_per_second": 31.25}},
     {"step": "gate", "kind": "started"},
     {"step": "gate", "kind": "finished", "seconds": 0.5, "figures": {"passed": False, "reason": "accuracy 0.5 < 0.9 [bold]"}},
 ]  # fmt: skip
@@ -31,7 +31,7 @@ def shown(terminal: bool) -> str:
 def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
     assert [line.rstrip() for line in shown(terminal=False).splitlines()] == [
         "tokenize     reused",
-        "train        12.3 s",
+        "train        12.3 s  1,200 steps, 31.2 examples/s",
         "gate          0.5 s  accuracy 0.5 < 0.9 [bold]",
     ]
 
