@@ -45,21 +45,24 @@ class StopRequest:
 
 
 class Watchdog:
-    """Ends the process with the code of a lost peer when `beat` was not called for `deadline` seconds."""
+    """Ends the process with the code of a lost peer when `beat` was not called for `deadline` seconds.
 
-    def __init__(self, deadline: float) -> None:
+    The first beat may take up to `first` seconds: the first step compiles, and its peers may have come later.
+    """
+
+    def __init__(self, deadline: float, first: float) -> None:
         self._deadline = deadline
-        self._last = time.monotonic()
+        self._until = time.monotonic() + max(first, deadline)
         threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
 
     def beat(self) -> None:
         """A step was finished."""
-        self._last = time.monotonic()
+        self._until = time.monotonic() + self._deadline
 
     def _watch(self) -> None:
-        while time.monotonic() - self._last < self._deadline:
+        while time.monotonic() < self._until:
             time.sleep(min(1.0, self._deadline / 10))
-        print(f"no step was finished for {self._deadline:.0f} s; a peer hangs, or train.stall_deadline is too short", flush=True)
+        print(f"no step was finished in time ({self._deadline:.0f} s); a peer hangs, or train.stall_deadline is too short", flush=True)
         os._exit(exits.PEER_LOST)
 
 

@@ -69,7 +69,7 @@ def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    watchdog = Watchdog(job.train.stall_deadline)
+    watchdog = Watchdog(job.train.stall_deadline, first=job.train.start_deadline)
     training = Training(job, membership, strategy, stop, watchdog.beat)
     try:
         training.run()

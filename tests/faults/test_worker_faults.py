@@ -84,8 +84,8 @@ def messages(home: Path) -> list[str]:
 @pytest.mark.parametrize("rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")])
 def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     with gang.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
-        workers = it.workers(2)
         it.wait_for_step(STEP)
+        workers = it.workers(2)
         killed_at = gang.last_step(tmp_path)
         workers[rank].kill()
         ended = it.wait()
@@ -100,9 +100,9 @@ def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, s
 @pytest.mark.slow
 @pytest.mark.parametrize("everyone", [pytest.param(False, id="w3_one"), pytest.param(True, id="w4_all")])
 def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
-    with gang.launch(tmp_path, shards, options(train__max_restarts=0, train__checkpoint_steps=5)) as it:
-        workers = it.workers(2)
+    with gang.launch(tmp_path, shards, options(train__max_restarts=0)) as it:
         it.wait_for_step(STEP)
+        workers = it.workers(2)
         for rank, process in workers.items():
             if everyone or rank == 1:
                 process.send_signal(signal.SIGTERM)
@@ -123,8 +123,8 @@ def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shar
 def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     deadline = 30
     with gang.launch(tmp_path, shards, options(train__stall_deadline=deadline)) as it:
-        workers = it.workers(2)
         it.wait_for_step(STEP)
+        workers = it.workers(2)
         workers[1].send_signal(signal.SIGSTOP)
         started = time.monotonic()
         gang.wait_for(lambda: not workers[1].is_running() or workers[1].status() == psutil.STATUS_ZOMBIE, "the stopped worker's end")
@@ -250,8 +250,8 @@ def _kill_as_the_kernel_does(events: Path) -> None:
 @pytest.mark.slow
 def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     with gang.launch(tmp_path, shards, options()) as it:
-        workers = it.workers(2)
         it.wait_for_step(STEP)
+        workers = it.workers(2)
         it.process.kill()
         it.process.wait()
         _, alive = psutil.wait_procs(list(workers.values()), timeout=20)

@@ -39,10 +39,12 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
 
 
 def test_w5_without_beats_the_watchdog_ends_the_process_and_says_why() -> None:
-    body = "import time\nfrom components.train.signals import Watchdog\ndog = Watchdog(1.0)\nprint('ready', flush=True)\n"
-    process = start(body + "for _ in range(20):\n    dog.beat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)")
+    body = "import time\nfrom components.train.signals import Watchdog\ndog = Watchdog(1.0, first=3.0)\nprint('ready', flush=True)\n"
+    process = start(
+        body + "time.sleep(2)\nfor _ in range(20):\n    dog.beat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
+    )
     output, _ = process.communicate(timeout=30)
-    assert output.startswith("alive\nno step was finished for 1 s; a peer hangs, or train.stall_deadline is too short")
+    assert output.startswith("alive\nno step was finished in time (1 s); a peer hangs, or train.stall_deadline is too short")
     assert process.returncode == exits.PEER_LOST
 
 
