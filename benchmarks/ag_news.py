@@ -76,9 +76,13 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         low, high = result["accuracy_low"], result["accuracy_high"]
         lines.append(
             f"| {row} | {result['accuracy']:.4f} | {low:.4f} to {high:.4f} | {result['macro_f1']:.4f} | {result['step_seconds']['train']:.0f} "
-            f"| {result['wall_seconds']:.0f} | {result['cpu_seconds']:.0f} | {result['train_examples_per_second']:.1f} |"
+            f"| {result['wall_seconds']:.0f} | {_seconds(result['cpu_seconds'])} | {result['train_examples_per_second']:.1f} |"
         )
     return "\n".join(lines)
+
+
+def _seconds(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.0f}"
 
 
 def page(results: dict[str, dict[str, Any]], workdir: Path) -> str:
