@@ -160,7 +160,11 @@ class TrainConfig(Section):
         description="lengths in tokens that batches are padded to; the largest is max_length in any case",
     )
     window: int = Field(50, ge=1, description="batches per window within which rows are grouped by length; 1: no grouping")
-    patience: int = Field(0, ge=0, description="epochs without a lower validation loss before training stops; 0: never")
+    best_by: Literal["accuracy", "loss"] = Field(
+        "accuracy",
+        description="which epoch's weights are kept: the highest validation accuracy (of equal ones the lowest loss), or the lowest validation loss",
+    )
+    patience: int = Field(0, ge=0, description="epochs that are no better by `best_by` before training stops; 0: never")
     checkpoint_steps: int = Field(200, ge=1, description="steps between two checkpoints")
     keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept while training, besides the best one")
     max_restarts: int = Field(3, ge=0, description="restarts of the whole gang after a worker failed")

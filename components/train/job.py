@@ -30,7 +30,7 @@ class Job(BaseModel):
 
     @property
     def best(self) -> Path:
-        """The weights with the lowest validation loss so far."""
+        """The weights of the best epoch so far."""
         return self.scratch / "best"
 
     @property

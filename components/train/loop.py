@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -142,9 +142,9 @@ def _finish_epoch(loop: Loop, position: Position) -> Position:
         seconds=position.epoch_seconds,
     )
     update: dict[str, Any] = {"history": (*position.history, epoch), "epoch_loss": 0.0, "epoch_correct": 0.0, "epoch_seconds": 0.0}
-    better = position.best_loss is None or validation_loss < position.best_loss
+    better = best_of(loop.config, (*position.history, epoch)) is epoch
     if better:
-        update |= {"best_loss": validation_loss, "best_step": position.step}
+        update |= {"best_step": position.step}
     position = position.model_copy(update=update)
     if better:
         loop.keeper.save_best(position)
@@ -162,11 +162,19 @@ def _finish_epoch(loop: Loop, position: Position) -> Position:
     return position
 
 
+def best_of(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
+    """The epoch whose weights are kept; of equal ones the first."""
+
+    def merit(epoch: Epoch) -> tuple[float, float]:
+        return (-epoch.validation_loss, 0.0) if config.best_by == "loss" else (epoch.validation_accuracy, -epoch.validation_loss)
+
+    return max(history, key=merit)
+
+
 def _lost_patience(config: TrainConfig, position: Position) -> bool:
     if not (config.patience and position.history):
         return False
-    best = min(range(len(position.history)), key=lambda index: position.history[index].validation_loss)
-    return len(position.history) - 1 - best >= config.patience
+    return len(position.history) - best_of(config, position.history).epoch >= config.patience
 
 
 def _watched(config: TrainConfig, outcome: Outcome) -> dict[str, float]:

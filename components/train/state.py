@@ -26,7 +26,6 @@ class Position(BaseModel):
     step: int = 0
     history: tuple[Epoch, ...] = ()
     best_step: int = 0
-    best_loss: float | None = None
     epoch_loss: float = 0.0
     epoch_correct: float = 0.0
     epoch_seconds: float = 0.0

@@ -31,6 +31,7 @@ RELEVANT: dict[str, Any] = {
     "seed": 2,
     "buckets": (8, 16),
     "window": 1,
+    "best_by": "loss",
     "patience": 1,
 }
 PLAIN = key(ModelConfig(), TrainConfig(), "shards")

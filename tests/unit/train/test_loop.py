@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.artifacts.checkpoints import Epoch
 from components.config import TrainConfig
 from components.errors import DataError
 from components.train.batches import Plan
 from components.train.feed import Rowset
 from components.train.inner_step import Outcome
-from components.train.loop import Diverged, Loop, Preempted, train
+from components.train.loop import Diverged, Loop, Preempted, best_of, train
 from components.train.state import Position
 
 ROWS, BATCH, EPOCHS = 10, 4, 3
@@ -119,9 +120,23 @@ def test_every_row_counts_once_in_an_epoch_s_figures() -> None:
 def test_patience_counts_epochs_without_a_lower_loss_and_the_first_best_is_kept() -> None:
     keeper = Recorder()
     by_step = {3: 0.9, 6: 0.5, 9: 0.7, 12: 0.5, 15: 0.1}
-    position, _ = train(make_loop(keeper, validation=by_step.__getitem__, epochs=5, patience=2), Position(), [])
+    position, _ = train(make_loop(keeper, validation=by_step.__getitem__, epochs=5, patience=2, best_by="loss"), Position(), [])
     assert len(position.history) == 4
-    assert (position.best_step, position.best_loss, keeper.best) == (6, 0.5, [3, 6])
+    assert (position.best_step, keeper.best) == (6, [3, 6])
+
+
+@pytest.mark.parametrize(
+    ("best_by", "best"),
+    [pytest.param("accuracy", 3, id="highest accuracy, of equal ones the lowest loss"), pytest.param("loss", 1, id="lowest loss")],
+)
+def test_the_best_epoch(best_by: str, best: int) -> None:
+    figures = {"steps": 1, "train_loss": 1.0, "train_accuracy": 0.5, "learning_rate": 0.1, "seconds": 1.0}
+    measured = [(0.3, 0.80), (0.5, 0.90), (0.4, 0.90), (0.4, 0.90)]
+    history = [
+        Epoch(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
+        for number, (loss, accuracy) in enumerate(measured, start=1)
+    ]
+    assert best_of(TrainConfig.model_validate({"best_by": best_by}), history).epoch == best
 
 
 @pytest.mark.parametrize(

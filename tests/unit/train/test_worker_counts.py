@@ -119,7 +119,9 @@ def test_half_precision_learns_too(precision: str, trained: Trained) -> None:
 
 @pytest.mark.slow
 def test_training_stops_when_validation_stops_improving_and_keeps_the_best(trained: Trained) -> None:
-    home, content = trained(train__workers=1, train__epochs=40, train__patience=2, train__learning_rate=0.02, train__decay="constant")
+    home, content = trained(
+        train__workers=1, train__epochs=40, train__patience=2, train__best_by="loss", train__learning_rate=0.02, train__decay="constant"
+    )
     losses = [epoch.validation_loss for epoch in content.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 40
