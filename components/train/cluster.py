@@ -87,27 +87,26 @@ def wait_for_names(membership: Membership, deadline: float) -> None:
     """
     started = time.monotonic()
     for rank, worker in enumerate(membership.workers):
-        host = worker.rpartition(":")[0]
-        while not _resolves(host):
+        while not _resolves(_host(worker)):
             if time.monotonic() - started > deadline:
                 raise PeerNeverCame(f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: its name does not resolve")
             time.sleep(LOOK_UP_EVERY)
 
 
-def wait_for_ports(membership: Membership, deadline: float) -> None:
-    """Return when every other worker accepts connections; PeerNeverCame, naming the first that does not, after `deadline` seconds.
+def meet(membership: Membership, deadline: float) -> None:
+    """Return when every other worker answers on its port; PeerNeverCame, naming the first that does not, after `deadline` seconds.
 
-    Call it after this worker's own server listens.
+    Call it before TensorFlow starts its own server, on the same port: TensorFlow waits for a late peer without end, and no Python thread
+    runs meanwhile. A peer that has gone on to start its server answers as well.
     """
     started = time.monotonic()
-    for rank, worker in enumerate(membership.workers):
-        if rank == membership.rank:
-            continue
-        host, _, port = worker.rpartition(":")
-        while not _answers(host, int(port)):
-            if time.monotonic() - started > deadline:
-                raise PeerNeverCame(f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: nothing answers on its port")
-            time.sleep(LOOK_UP_EVERY)
+    own = membership.workers[membership.rank]
+    with socket.create_server((_host(own), _port(own)), backlog=len(membership.workers)):
+        for rank, worker in enumerate(membership.workers):
+            while rank != membership.rank and not _answers(worker):
+                if time.monotonic() - started > deadline:
+                    raise PeerNeverCame(f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: nothing answers on its port")
+                time.sleep(LOOK_UP_EVERY)
 
 
 def _resolves(host: str) -> bool:
@@ -117,9 +116,17 @@ def _resolves(host: str) -> bool:
         return False
 
 
-def _answers(host: str, port: int) -> bool:
+def _host(worker: str) -> str:
+    return worker.rpartition(":")[0]
+
+
+def _port(worker: str) -> int:
+    return int(worker.rpartition(":")[2])
+
+
+def _answers(worker: str) -> bool:
     try:
-        with socket.create_connection((host, port), timeout=2):
+        with socket.create_connection((_host(worker), _port(worker)), timeout=2):
             return True
     except OSError:
         return False

@@ -23,6 +23,7 @@ def describe(code: int) -> str:
         DISK_FULL: "found no space left on the disk",
         PREEMPTED: "stopped after saving its checkpoint",
         -9: "killed (SIGKILL)",
+        -14: "was not joined by its peers in time (SIGALRM)",
         -15: "terminated (SIGTERM)",
         -11: "crashed (SIGSEGV)",
         -6: "aborted (SIGABRT)",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import sys
-import threading
 import time
 import traceback
 from contextlib import suppress
@@ -19,7 +19,7 @@ from typing import Any
 from components.artifacts import manifest
 from components.errors import KubertError
 from components.train import exits
-from components.train.cluster import Membership, PeerNeverCame, find_membership, usable_cores, wait_for_names, wait_for_ports
+from components.train.cluster import Membership, find_membership, meet, usable_cores, wait_for_names
 from components.train.job import Job
 from components.train.signals import StopRequest, Watchdog, die_with_parent
 
@@ -59,7 +59,11 @@ def main(argument: str) -> None:
 
 def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
     lock = _hold(job.scratch) if membership.is_chief else None
-    _join(job, membership)
+    alone = len(membership.workers) == 1
+    os.environ.pop("TF_CONFIG", None)
+    if not alone:
+        wait_for_names(membership, job.train.start_deadline)
+        os.environ["TF_CONFIG"] = membership.tf_config()
     import tensorflow as tf
 
     from components.train.loop import Preempted
@@ -68,7 +72,12 @@ def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
     threads = int(os.environ.get("KUBERT_THREADS", usable_cores()))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if not alone:
+        meet(membership, job.train.start_deadline)
+    # While TensorFlow waits here for a peer that was lost since, it lets no Python thread run: only the kernel can end this process.
+    signal.alarm(job.train.start_deadline)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    signal.alarm(0)
     watchdog = Watchdog(job.train.stall_deadline, first=job.train.start_deadline)
     training = Training(job, membership, strategy, stop, watchdog.beat)
     try:
@@ -86,23 +95,6 @@ def _let_go(membership: Membership) -> None:
     """Let the peers end the collective that this worker has already left; the chief, whose service coordinates them, goes last."""
     if len(membership.workers) > 1:
         time.sleep(1.0 if membership.is_chief else 0.5)
-
-
-def _join(job: Job, membership: Membership) -> None:
-    """Wait for the peers' names; then watch, beside TensorFlow's own endless wait, that their ports answer in time."""
-    if len(membership.workers) == 1:
-        os.environ.pop("TF_CONFIG", None)
-        return
-    wait_for_names(membership, job.train.start_deadline)
-    os.environ["TF_CONFIG"] = membership.tf_config()
-
-    def watch() -> None:
-        try:
-            wait_for_ports(membership, job.train.start_deadline)
-        except PeerNeverCame as error:
-            _leave(job, membership, error.exit_code, str(error))
-
-    threading.Thread(target=watch, daemon=True, name="peers").start()
 
 
 def _hold(scratch: Path) -> int:

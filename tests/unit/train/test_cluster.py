@@ -14,8 +14,8 @@ from components.train.cluster import (
     PeerNeverCame,
     find_membership,
     free_port,
+    meet,
     wait_for_names,
-    wait_for_ports,
 )
 
 JOBSET = {
@@ -92,21 +92,21 @@ def test_w6_a_name_that_never_resolves_is_named_before_the_deadline() -> None:
 
 
 def test_w6_a_port_that_never_answers_is_named() -> None:
-    member = Membership(workers=("127.0.0.1:1", f"127.0.0.1:{free_port()}"), rank=0)
+    member = Membership(workers=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"), rank=0)
     with pytest.raises(PeerNeverCame, match=r"worker 1 .*nothing answers"):
-        wait_for_ports(member, deadline=0.6)
+        meet(member, deadline=0.6)
 
 
 def test_a_late_peer_is_waited_for() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        member = Membership(workers=("127.0.0.1:1", f"127.0.0.1:{listener.getsockname()[1]}"), rank=0)
+        member = Membership(workers=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{listener.getsockname()[1]}"), rank=0)
         with pytest.raises(PeerNeverCame):
-            wait_for_ports(member, deadline=0.1)
+            meet(member, deadline=0.1)
         listener.listen()
         wait_for_names(member, deadline=5)
-        wait_for_ports(member, deadline=5)
+        meet(member, deadline=5)
 
 
 def test_one_s_own_port_is_not_asked() -> None:
-    wait_for_ports(Membership(workers=(f"127.0.0.1:{free_port()}",), rank=0), deadline=0.1)
+    meet(Membership(workers=(f"127.0.0.1:{free_port()}",), rank=0), deadline=0.1)
