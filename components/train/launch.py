@@ -27,6 +27,8 @@ from components.train.job import Job
 
 POLL = 0.1
 STOP_GRACE = 30.0
+REFUSAL_GRACE = 5.0
+LOSS_GRACE = 1.0
 LAST_LINES = 15
 _OOM_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
@@ -128,14 +130,21 @@ def _watch(processes: list[subprocess.Popen[bytes]], stop: threading.Event) -> l
                 process.terminate()
             deadline = time.monotonic() + STOP_GRACE
         elif any(code != exits.DONE for code in ended) and deadline is None:
-            # A preempted worker's peers save at the same step; peers of a dead worker can only be ended.
-            saving = all(code in (exits.DONE, exits.PREEMPTED) for code in ended)
-            deadline = time.monotonic() + (STOP_GRACE if saving else 1.0)
+            deadline = time.monotonic() + _grace(ended)
         if deadline is not None and time.monotonic() > deadline:
             for process in processes:
                 process.kill()
         time.sleep(POLL)
     return [process.returncode for process in processes]
+
+
+def _grace(codes: list[int]) -> float:
+    """Seconds that the peers of workers which ended with these codes have left."""
+    if all(code in (exits.DONE, exits.PREEMPTED) for code in codes):
+        return STOP_GRACE  # they save at the same step
+    if all(code in (exits.DONE, *exits.PERMANENT) for code in codes):
+        return REFUSAL_GRACE  # most refusals come to all of them, and each should be in its log
+    return LOSS_GRACE  # peers of a dead worker can only be ended
 
 
 @contextmanager
