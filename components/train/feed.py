@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -41,22 +43,41 @@ class Rowset:
         return cls(np.ones(len(features), np.int32), split.labels(), read, tf.TensorSpec((None, features.shape[1]), tf.float32))
 
 
+def batch_spec(strategy: tf.distribute.Strategy, rows: Rowset) -> Any:
+    """The type of what `feed` yields, of any number of rows and any width: a compiled step needs it, to be traced once.
+
+    Workers whose shares differ in size would otherwise trace at different steps, and their collectives would no longer match.
+    """
+    share_spec = (rows.spec, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int64))
+    if len(strategy.extended.worker_devices) == 1:
+        return share_spec
+    none: tf.data.Dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=share_spec)
+    return strategy.distribute_datasets_from_function(lambda _: none).element_spec
+
+
 def feed(strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int = 0) -> Iterator[Any]:
-    """Distributed batches (inputs, labels, position of the share's first row in the batch) from batch `first` to the plan's end."""
-    replicas = strategy.num_replicas_in_sync
+    """Batches (inputs, labels, position of the share's first row in the batch) for `strategy.run`, from batch `first` to the plan's end.
 
-    def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        local = replicas // context.num_input_pipelines
-        mine = range(context.input_pipeline_id * local, (context.input_pipeline_id + 1) * local)
+    Not a distributed tf.data iterator: all workers know the plan, so none has to ask the others at every step whether they have
+    rows left, and dropping such an iterator at an epoch's end was seen to take up to 30 s.
+    """
 
-        def generate() -> Iterator[Any]:
-            for index in range(first, len(plan)):
-                batch = plan.batch(index)
-                for replica in mine:
-                    start, share_of_batch = share(batch, replica, replicas)
-                    yield rows.read(share_of_batch, int(plan.widths[index])), rows.labels[share_of_batch], start
+    def read(index: int) -> Any:
+        batch, width = plan.batch(index), int(plan.widths[index])
 
-        signature = (rows.spec, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int64))
-        return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(READ_AHEAD)
+        def share_of(context: tf.distribute.experimental.ValueContext) -> Any:
+            start, mine = share(batch, context.replica_id_in_sync_group, context.num_replicas_in_sync)
+            return tf.constant(rows.read(mine, width)), tf.constant(rows.labels[mine]), tf.constant(start, tf.int64)
 
-    return iter(strategy.distribute_datasets_from_function(dataset))
+        values = strategy.experimental_distribute_values_from_function(share_of)
+        if len(strategy.extended.worker_devices) > 1:
+            return values
+        return tuple(strategy.experimental_local_results(value)[0] for value in values)
+
+    with ThreadPoolExecutor(1) as ahead:
+        waiting = deque(ahead.submit(read, index) for index in range(first, min(first + READ_AHEAD, len(plan))))
+        for index in range(first, len(plan)):
+            batch = waiting.popleft().result()
+            if index + READ_AHEAD < len(plan):
+                waiting.append(ahead.submit(read, index + READ_AHEAD))
+            yield batch

@@ -36,10 +36,11 @@ def make_train_step(
     optimizer: tf.keras.optimizers.legacy.Optimizer,
     dropout: DropoutState,
     config: TrainConfig,
+    spec: Any,
 ) -> Callable[[Any, int, bool], Outcome]:
     """A function (batch, step, stop) -> Outcome that updates `variables` once.
 
-    `forward` maps (inputs, training) to float32 logits [rows, classes]. `batch` comes from `feed`.
+    `forward` maps (inputs, training) to float32 logits [rows, classes]. `batch` comes from `feed`, and `spec` is its type.
     """
     scaled = config.precision == "float16"
 
@@ -82,7 +83,7 @@ def make_train_step(
         optimizer.apply_gradients(list(zip(gradients, variables, strict=True)), experimental_aggregate_gradients=False)
         return tf.concat([totals, counts, [norm]], axis=0)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[spec, tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)])
     def step_on_all(batch: Any, step: Tensor, stop: Tensor) -> Tensor:
         return strategy.run(on_replica, args=(*batch, step, stop))
 
@@ -92,7 +93,9 @@ def make_train_step(
     return train_step
 
 
-def make_validation_step(strategy: tf.distribute.Strategy, forward: Callable[[Tensor, bool], Tensor]) -> Callable[[Any], Outcome]:
+def make_validation_step(
+    strategy: tf.distribute.Strategy, forward: Callable[[Tensor, bool], Tensor], spec: Any
+) -> Callable[[Any], Outcome]:
     """A function batch -> Outcome over all replicas, without dropout."""
 
     def on_replica(inputs: Tensor, labels: Tensor, _: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ def make_validation_step(strategy: tf.distribute.Strategy, forward: Callable[[Te
         figures = tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, figures)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[spec])
     def on_all(batch: Any) -> Tensor:
         return strategy.run(on_replica, args=batch)
 

@@ -18,7 +18,7 @@ from components.train import state
 from components.train.batches import Plan, padding_efficiency, plan_epoch, plan_in_order_of_length, usable_buckets
 from components.train.cluster import Membership
 from components.train.features import cached_features
-from components.train.feed import Rowset, feed
+from components.train.feed import Rowset, batch_spec, feed
 from components.train.inner_step import make_train_step, make_validation_step
 from components.train.job import Job, key
 from components.train.loop import Loop, train
@@ -91,8 +91,16 @@ class Training:
             train_rows=train_rows,
             validation_batches=lambda: feed(self.strategy, validation_rows, validation),
             batches=lambda plan, first: feed(self.strategy, train_rows, plan, first),
-            train_step=make_train_step(self.strategy, self._forward, self._variables, self.optimizer, self.model.dropout_state, config),
-            validation_step=make_validation_step(self.strategy, self._forward),
+            train_step=make_train_step(
+                self.strategy,
+                self._forward,
+                self._variables,
+                self.optimizer,
+                self.model.dropout_state,
+                config,
+                batch_spec(self.strategy, train_rows),
+            ),
+            validation_step=make_validation_step(self.strategy, self._forward, batch_spec(self.strategy, validation_rows)),
             rate=lambda step: float(schedule(step)),
             stop_asked=self.stop_asked,
             beat=self.beat,

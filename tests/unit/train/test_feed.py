@@ -1,0 +1,109 @@
+"""The feed and the compiled step on one device and on two: the same batches, the same result, one trace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.train.batches import Plan, plan_epoch
+from components.train.feed import Rowset, batch_spec, feed
+
+LENGTHS = np.random.default_rng(4).integers(1, 16, 45).astype(np.int32)
+
+
+def rowset() -> Rowset:
+    """Row i is i + 1 as often as it is long; its label is i."""
+
+    def read(rows: Any, width: int) -> Any:
+        return np.where(np.arange(width) < LENGTHS[rows][:, None], np.asarray(rows)[:, None] + 1, 0).astype(np.int32)
+
+    return Rowset(LENGTHS, np.arange(len(LENGTHS), dtype=np.int32), read, tf.TensorSpec((None, None), tf.int32))
+
+
+def plan() -> Plan:
+    return plan_epoch(LENGTHS, batch_size=8, buckets=(4, 8, 16), window=2, seed=1, epoch=0)
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 6], ids=lambda first: f"from batch {first}")
+def test_every_batch_comes_in_order_with_its_labels_and_width(first: int) -> None:
+    made = plan()
+    batches = list(feed(tf.distribute.OneDeviceStrategy("/cpu:0"), rowset(), made, first))
+    assert len(batches) == len(made) - first
+    for index, (inputs, labels, start) in enumerate(batches, start=first):
+        assert labels.numpy().tolist() == made.batch(index).tolist()
+        assert inputs.shape == (len(made.batch(index)), made.widths[index])
+        assert inputs.numpy().max(axis=1).tolist() == (made.batch(index) + 1).tolist()
+        assert int(start) == 0
+
+
+def test_a_compiled_step_is_traced_once_for_all_shapes() -> None:
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    traces = []
+
+    @tf.function(input_signature=[batch_spec(strategy, rowset())])
+    def step(batch: Any) -> Any:
+        traces.append(1)
+        return tf.reduce_sum(batch[0])
+
+    assert [int(step(batch)) > 0 for batch in feed(strategy, rowset(), plan())] == [True] * len(plan())
+    assert len(traces) == 1
+
+
+def test_a_fault_of_the_reader_comes_out_where_the_batch_is_asked_for() -> None:
+    def broken(rows: Any, width: int) -> Any:
+        raise OSError("the shard is gone")
+
+    rows = Rowset(LENGTHS, LENGTHS, broken, tf.TensorSpec((None, None), tf.int32))
+    with pytest.raises(OSError, match="the shard is gone"):
+        next(feed(tf.distribute.OneDeviceStrategy("/cpu:0"), rows, plan()))
+
+
+TWO_DEVICES = """
+import json, sys
+import components
+import tensorflow as tf
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1]))
+from components.config import TrainConfig
+from components.model.dropout import DropoutState, ExampleDropout
+from components.train.feed import batch_spec, feed
+from components.train.inner_step import make_train_step, make_validation_step
+from components.train.optimizer import build_optimizer
+from tests.unit.train.test_feed import plan, rowset
+
+strategy = tf.distribute.MirroredStrategy([f"/cpu:{n}" for n in range(int(sys.argv[1]))])
+config = TrainConfig(batch_size=8, learning_rate=0.1, warmup_fraction=0, clip_norm=0.5)
+state = DropoutState(3)
+with strategy.scope():
+    table = tf.Variable(tf.random.stateless_normal([46, 45], [1, 2]), name="kernel")
+    drop = ExampleDropout(0.3, state)
+    optimizer = build_optimizer(config, 20)
+    optimizer._create_all_weights([table])
+
+def forward(inputs, training):
+    return drop(tf.reduce_mean(tf.gather(tf.convert_to_tensor(table), inputs), axis=1), training=training)
+
+rows = rowset()
+step = make_train_step(strategy, forward, [table], optimizer, state, config, batch_spec(strategy, rows))
+check = make_validation_step(strategy, forward, batch_spec(strategy, rows))
+outcomes = [step(batch, number, number == 2) for number, batch in enumerate(feed(strategy, rows, plan()))]
+outcomes += [check(batch) for batch in feed(strategy, rows, plan())]
+print(json.dumps(outcomes))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_of_one_worker_do_what_one_does() -> None:
+    one, two = (
+        json.loads(subprocess.run([sys.executable, "-c", TWO_DEVICES, str(count)], capture_output=True, check=True, timeout=300).stdout)
+        for count in (1, 2)
+    )
+    assert [outcome[3] for outcome in two] == [2.0 * (number == 2) for number in range(6)] + [0.0] * 6
+    drop_stops = [[[figure for place, figure in enumerate(outcome) if place != 3] for outcome in outcomes] for outcomes in (one, two)]
+    np.testing.assert_allclose(drop_stops[0], drop_stops[1], rtol=1e-5)
+    assert [outcome[2] for outcome in one] == np.diff(plan().starts).tolist() * 2
