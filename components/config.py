@@ -7,24 +7,21 @@ runs.
 
 from __future__ import annotations
 
+import datetime
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from components.config_cluster import ClusterConfig, ScheduleConfig
 from components.errors import ConfigError
+from components.section import Section
 
 SAMPLE = "sample"
 BUCKETS = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
-
-
-class Section(BaseModel):
-    """A frozen group of options; unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -56,6 +53,16 @@ class DataConfig(Section):
     test_fraction: float = Field(
         0.2, gt=0, lt=0.5, description="share of the rows kept for testing when there is no test_source, chosen by a hash of the text"
     )
+    time: str | None = Field(None, min_length=1, description="column with each row's time (ISO 8601, UTC where it names no zone)")
+    window: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]*[hdw]$",
+        description="age of the oldest rows of `source` that are read, in hours, days or weeks, such as 30d; needs `time` and `until`",
+    )
+    until: str | None = Field(
+        None,
+        description="time (ISO 8601) from which on rows of `source` are left out, by `time`; in `source`, {date} stands for its day; a schedule sets it",
+    )
     tfds_data_dir: str | None = Field(
         None, description="tfds sources: directory with prepared data; without it the data set is downloaded and prepared"
     )
@@ -65,6 +72,19 @@ class DataConfig(Section):
     def _columns(cls, value: Any) -> Any:
         names = [value] if isinstance(value, str | int) else value
         return tuple(str(name) for name in names) if isinstance(names, Iterable) else names
+
+    @field_validator("until")
+    @classmethod
+    def _instant(cls, value: str | None) -> str | None:
+        if value is not None:
+            datetime.datetime.fromisoformat(value)
+        return value
+
+    @model_validator(mode="after")
+    def _bounded(self) -> DataConfig:
+        if self.window and not self.time:
+            raise ValueError("window needs `time`, the column with each row's time")
+        return self
 
     @field_validator("label", mode="before")
     @classmethod
@@ -212,6 +232,8 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
 
 
 def validate(values: Mapping[str, Any], source: str = "config") -> Config:

@@ -15,9 +15,10 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from components.config import Config, Section, validate
+from components.config import Config, validate
 from components.errors import ConfigError, KubertError
 from components.progress import report
+from components.section import Section
 
 S = TypeVar("S", bound=Section)
 TERMINATED = 128 + signal.SIGTERM

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from components.config import Config, Section
+from components.config import Config
 from components.errors import ConfigError
+from components.section import Section
 
 DIRECTORY = Path(__file__).parent / "configs"
 QUICKSTART = "quickstart"

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 VERBS = ("tokenize_text", "train", "evaluate", "export", "serve")
 FLOORS = {
     "config": 0,
+    "config_cluster": 0,
+    "section": 0,
     "errors": 0,
     "progress": 0,
     "step_entry": 0,
