@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -73,10 +74,12 @@ class DataConfig(Section):
         names = [value] if isinstance(value, str | int) else value
         return tuple(str(name) for name in names) if isinstance(names, Iterable) else names
 
-    @field_validator("until")
+    @field_validator("until", mode="before")
     @classmethod
-    def _instant(cls, value: str | None) -> str | None:
-        if value is not None:
+    def _instant(cls, value: Any) -> Any:
+        if isinstance(value, datetime.date):  # YAML reads times as such
+            return value.isoformat()
+        if isinstance(value, str):
             datetime.datetime.fromisoformat(value)
         return value
 
@@ -284,5 +287,9 @@ def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "config"
     if error["type"] == "extra_forbidden":
         return f"  {name}: no such option; `kubert config` lists them all"
-    given = "" if isinstance(error["input"], dict | BaseModel) else f" (given: {error['input']!r})"
+    given = "" if isinstance(error["input"], dict | BaseModel) else f" (given: {_without_credentials(repr(error['input']))})"
     return f"  {name}: {error['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _without_credentials(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//***@", text)

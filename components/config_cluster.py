@@ -13,6 +13,10 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
+STATE_MOUNT = "/mnt/kubert-state"
+"""Where `state_claim` is mounted, in the launcher's pod and in the workers'."""
+
+
 class ClusterConfig(Section):
     """Where a run is submitted to, and the pods that its workers get."""
 
@@ -67,7 +71,11 @@ class ClusterConfig(Section):
     gpus: int = Field(0, ge=0, le=16, description="GPUs per worker")
     gpu_resource: str = Field("nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", description="resource name of the GPUs")
     shared_memory: str = Field("1Gi", pattern=QUANTITY, description="size of /dev/shm per worker, part of its memory; NCCL needs it")
-    environment: dict[str, str] = Field({}, description="variables of the workers, such as NCCL_DEBUG or NCCL_SOCKET_IFNAME; no secrets")
+    environment: dict[str, str] = Field(
+        {}, description="variables of the steps and workers, such as NCCL_DEBUG or NCCL_SOCKET_IFNAME; no secrets"
+    )
+    step_cpu: str = Field("1", pattern=QUANTITY, description="CPU cores of each step's own pod")
+    step_memory: str = Field("4Gi", pattern=QUANTITY, description="memory of each step's own pod; its disk is that of a worker")
     node_selector: dict[str, str] = Field({}, description="labels of the nodes that workers may run on")
     tolerations: tuple[dict[str, Any], ...] = Field((), description="taints that workers put up with, as Kubernetes writes them")
     queue: str | None = Field(None, pattern=DNS_LABEL, description="Kueue's local queue; the gang waits there until all its workers fit")

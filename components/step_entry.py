@@ -12,15 +12,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from components.config import Config, validate
+from components.config_cluster import STATE_MOUNT, ClusterConfig
 from components.errors import ConfigError, KubertError
 from components.progress import report
 from components.section import Section
 
 S = TypeVar("S", bound=Section)
+PIPELINE = "kubert"
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -67,6 +70,20 @@ def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
     finally:
         signal.signal(signal.SIGTERM, before)
     report(step, kind="finished", seconds=round(time.monotonic() - started, 3), outputs=outputs, figures=figures)
+
+
+def state_place(cluster: ClusterConfig, output: Path, uri: str) -> str:
+    """Where training keeps its state when nobody says: one place for all runs of the pipeline, so that equal trainings meet.
+
+    `output` and `uri` are the local path and the address of the checkpoint that the step makes. KFP's addresses are
+    <root>/<pipeline>/<run>/<task>/.../<name>; the state lies beside the runs. On one machine it lies beside the output.
+    """
+    if cluster.state:
+        return cluster.state
+    if cluster.state_claim:
+        return STATE_MOUNT
+    root, pipeline, _ = uri.partition(f"/{PIPELINE}/")
+    return f"{root}{pipeline}state" if "://" in uri and pipeline else f"{output}-state"
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

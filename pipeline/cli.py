@@ -118,11 +118,12 @@ def compile(
 ) -> None:
     """Write the pipeline as YAML for a Kubeflow server, with a configuration's values as its parameters' defaults."""
     from components.config import load
-    from pipeline import definition, parameters, shipped
+    from pipeline import definition, images, parameters, shipped
 
-    values = parameters.arguments(load(shipped.find(config), assignments or ()))
+    chosen = load(shipped.find(config), assignments or ())
+    chosen = chosen.model_copy(update={"cluster": images.resolved(chosen.cluster)})
     _refuse_unwritable(output)
-    definition.write(output, values)
+    definition.write(output, parameters.arguments(chosen), chosen.cluster)
     typer.echo(f"wrote {output}")
 
 

@@ -6,64 +6,83 @@ from typing import Any
 
 from kfp import compiler, dsl
 
-from pipeline import parameters, steps
+from components.config_cluster import ClusterConfig
+from pipeline import parameters, pods, steps
 
 NAME = "kubert"
 _default = parameters.defaults()
 
 
-def _flow(
-    source: str = _default["source"],
-    test_source: str = _default["test_source"],
-    encoder: str = _default["encoder"],
-    freeze: bool = _default["freeze"],
-    epochs: int = _default["epochs"],
-    batch_size: int = _default["batch_size"],
-    learning_rate: float = _default["learning_rate"],
-    workers: int = _default["workers"],
-    seed: int = _default["seed"],
-    min_accuracy: float = _default["min_accuracy"],
-    model_store: str = _default["model_store"],
-    model_name: str = _default["model_name"],
-    data: str = _default["data"],
-    model: str = _default["model"],
-    tokenize: str = _default["tokenize"],
-    train: str = _default["train"],
-    evaluate: str = _default["evaluate"],
-    export: str = _default["export"],
-    fingerprint: str = "",
-    scratch: str = "",
-) -> None:
-    tokenized = steps.tokenize(
-        source=source, test_source=test_source, encoder=encoder, data=data, model=model, tokenize=tokenize, fingerprint=fingerprint
+def pipeline(place: ClusterConfig | None = None) -> Any:
+    """The pipeline; for a cluster, with what each pod needs there. `place` names both images (`images.resolved`)."""
+
+    def flow(
+        source: str = _default["source"],
+        test_source: str = _default["test_source"],
+        until: str = _default["until"],
+        encoder: str = _default["encoder"],
+        freeze: bool = _default["freeze"],
+        epochs: int = _default["epochs"],
+        batch_size: int = _default["batch_size"],
+        learning_rate: float = _default["learning_rate"],
+        workers: int = _default["workers"],
+        seed: int = _default["seed"],
+        min_accuracy: float = _default["min_accuracy"],
+        model_store: str = _default["model_store"],
+        model_name: str = _default["model_name"],
+        data: str = _default["data"],
+        model: str = _default["model"],
+        tokenize: str = _default["tokenize"],
+        train: str = _default["train"],
+        evaluate: str = _default["evaluate"],
+        export: str = _default["export"],
+        cluster: str = _default["cluster"],
+        fingerprint: str = "",
+        scratch: str = "",
+    ) -> None:
+        tokenized = steps.tokenize(
+            source=source,
+            test_source=test_source,
+            until=until,
+            encoder=encoder,
+            data=data,
+            model=model,
+            tokenize=tokenize,
+            fingerprint=fingerprint,
+        )
+        shards = tokenized.outputs["shards"]
+        trained = steps.train(
+            encoder=encoder, freeze=freeze, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, workers=workers, seed=seed,
+            model=model, train=train, cluster=cluster, fingerprint=fingerprint, scratch=scratch, shards=tokenized.outputs["Output"],
+        )  # fmt: skip
+        checkpoint = trained.outputs["checkpoint"]
+        evaluated = steps.evaluate(
+            min_accuracy=min_accuracy, evaluate=evaluate, fingerprint=fingerprint, shards=shards, checkpoint=checkpoint
+        )
+        report = evaluated.outputs["report"]
+
+        target = {"model_store": model_store, "model_name": model_name, "export": export}
+        decided = steps.gate(min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target)
+        decided.set_caching_options(enable_caching=False)
+        # The gate's single return value: kfp.local skips a condition on a named output without a word.
+        with dsl.If(decided.outputs["Output"] == True, name="released"):  # noqa: E712
+            released = steps.export(shards=shards, checkpoint=checkpoint, report=report, decision=decided.outputs["decision"], **target)
+            released.set_caching_options(enable_caching=False)
+
+        if place is not None:
+            for task in (tokenized, evaluated, decided, released):
+                pods.of_step(task, place)
+            pods.of_training(trained, place)
+
+    flow.__doc__ = "Labelled text to a served classifier.\n\nArgs:\n" + "\n".join(
+        f"    {name}: {text}" for name, text in parameters.descriptions().items()
     )
-    shards = tokenized.outputs["shards"]
-    trained = steps.train(
-        encoder=encoder, freeze=freeze, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, workers=workers, seed=seed,
-        model=model, train=train, fingerprint=fingerprint, scratch=scratch, shards=shards,
-    )  # fmt: skip
-    checkpoint = trained.outputs["checkpoint"]
-    evaluated = steps.evaluate(min_accuracy=min_accuracy, evaluate=evaluate, fingerprint=fingerprint, shards=shards, checkpoint=checkpoint)
-    report = evaluated.outputs["report"]
-
-    target = {"model_store": model_store, "model_name": model_name, "export": export}
-    decided = steps.gate(min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target)
-    decided.set_caching_options(enable_caching=False)
-    # The gate's single return value: kfp.local skips a condition on a named output without a word.
-    with dsl.If(decided.outputs["Output"] == True, name="released"):  # noqa: E712
-        released = steps.export(shards=shards, checkpoint=checkpoint, report=report, decision=decided.outputs["decision"], **target)
-        released.set_caching_options(enable_caching=False)
+    return dsl.pipeline(name=NAME, description="Labelled text to a verified, servable BERT classifier.")(flow)
 
 
-_flow.__doc__ = "Labelled text to a served classifier.\n\nArgs:\n" + "\n".join(
-    f"    {name}: {text}" for name, text in parameters.descriptions().items()
-)
-kubert = dsl.pipeline(name=NAME, description="Labelled text to a verified, servable BERT classifier.")(_flow)
-
-
-def write(path: Path, values: Mapping[str, Any] | None = None) -> None:
-    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults.
+def write(path: Path, values: Mapping[str, Any] | None = None, place: ClusterConfig | None = None) -> None:
+    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults; see `pipeline` for `place`.
 
     The same sources and values give the same bytes, and nothing of this machine or its environment is in them.
     """
-    compiler.Compiler().compile(kubert, str(path), pipeline_parameters=dict(values or {}))
+    compiler.Compiler().compile(pipeline(place), str(path), pipeline_parameters=dict(values or {}))

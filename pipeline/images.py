@@ -1,7 +1,8 @@
-"""Which image a step runs in.
+"""Which images the steps and the launcher run in.
 
-The reference is taken from KUBERT_TRAIN_IMAGE, which a deployment sets to an image by digest; without it, the local
-name that `docker build` gives. The name holds "python" because kfp.local warns about images whose name does not.
+A reference comes from the configuration, else from KUBERT_TRAIN_IMAGE or KUBERT_TOOLS_IMAGE, which `make images` prints
+by digest; without either it is the local name that the build gives. The names hold "python" because kfp.local warns about images
+whose name does not.
 """
 
 from __future__ import annotations
@@ -10,20 +11,29 @@ import os
 import re
 
 from components import __version__
+from components.config_cluster import ClusterConfig
 from components.errors import ConfigError
 
-VARIABLE = "KUBERT_TRAIN_IMAGE"
-DEFAULT = f"kubert-train-python:{__version__}"
+TRAIN = "KUBERT_TRAIN_IMAGE"
+TOOLS = "KUBERT_TOOLS_IMAGE"
+DEFAULTS = {TRAIN: f"kubert-train-python:{__version__}", TOOLS: f"kubert-tools-python:{__version__}"}
+_VARIABLES = {"train_image": TRAIN, "tools_image": TOOLS}
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
 
 
-def train_image() -> str:
-    """The image of every step. Raises ConfigError for a reference that is malformed or moves (`latest`, or no tag)."""
-    image = os.environ.get(VARIABLE) or DEFAULT
+def resolved(cluster: ClusterConfig) -> ClusterConfig:
+    """The section with both images named. Raises ConfigError for one that is malformed or moves (`latest`, or no tag)."""
+    images = {option: _image(option, getattr(cluster, option), variable) for option, variable in _VARIABLES.items()}
+    return cluster.model_copy(update=images)
+
+
+def _image(option: str, given: str | None, variable: str) -> str:
+    image = given or os.environ.get(variable) or DEFAULTS[variable]
+    said = f"cluster.{option}" if given else variable
     if not _REFERENCE.fullmatch(image):
-        raise ConfigError(f"{VARIABLE}={image!r}: not an image reference such as repository/name@sha256:<64 hex digits>")
+        raise ConfigError(f"{said}={image!r}: not an image reference such as repository/name@sha256:<64 hex digits>")
     if not has_digest(image) and image.rpartition("/")[2].partition(":")[2] in ("", "latest"):
-        raise ConfigError(f"{VARIABLE}={image!r}: names no fixed version; give a digest (name@sha256:...) or a version tag")
+        raise ConfigError(f"{said}={image!r}: names no fixed version; give a digest (name@sha256:...) or a version tag")
     return image
 
 

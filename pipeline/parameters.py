@@ -15,6 +15,7 @@ from components.errors import ConfigError
 TYPED = {
     "source": ("data", "source"),
     "test_source": ("data", "test_source"),
+    "until": ("data", "until"),
     "encoder": ("model", "encoder"),
     "freeze": ("model", "freeze"),
     "epochs": ("train", "epochs"),
@@ -26,10 +27,12 @@ TYPED = {
     "model_store": ("export", "model_store"),
     "model_name": ("export", "model_name"),
 }
-SECTIONS = tuple(Config.model_fields)
+SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
+NOT_FOR_STEPS = {"cluster": {"endpoint", "auth", "experiment", "pipeline_root"}}
+"""Options that say how a run is submitted; they change no step, so no step is done again because of them."""
 OF_A_RUN = {
     "fingerprint": "stands for the data's content and the code in the cache's key; `kubert run` fills it in",
-    "scratch": "directory in which training keeps its state, so that a killed run goes on; empty: a temporary one",
+    "scratch": "place (directory, gs://, s3:// or minio://) in which training keeps its state, so that a killed run goes on; empty: `cluster.state`",
 }
 
 
@@ -45,7 +48,7 @@ def arguments(config: Config) -> dict[str, str | int | float | bool]:
             raise ConfigError(f"{section}.{option}: {value!r} holds '{{{{', which pipelines read as a placeholder; choose another name")
         values[parameter] = "" if value is None else value
     for section in SECTIONS:
-        own = {option for owner, option in TYPED.values() if owner == section}
+        own = {option for owner, option in TYPED.values() if owner == section} | NOT_FOR_STEPS.get(section, set())
         rest = getattr(config, section).model_dump(mode="json", exclude=own, exclude_defaults=True)
         values[section] = _without_placeholders(json.dumps(rest, sort_keys=True))
     return values

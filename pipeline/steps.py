@@ -7,16 +7,18 @@ finished step is only reused when something exists at the path of each of its ou
 
 from kfp import dsl
 
-from pipeline.images import train_image
+from pipeline.images import DEFAULTS, TRAIN
 
-_component = dsl.component(base_image=train_image(), install_kfp_package=False)
+# On a cluster `pipeline.pods` names the image; on this machine none is used.
+_component = dsl.component(base_image=DEFAULTS[TRAIN], install_kfp_package=False)
 
 
 @_component
 def tokenize(
-    source: str, test_source: str, encoder: str, data: str, model: str, tokenize: str, fingerprint: str, shards: dsl.Output[dsl.Dataset]
-) -> None:
-    """Raw text to token shards: read, check, split and tokenize."""
+    source: str, test_source: str, until: str, encoder: str, data: str, model: str, tokenize: str, fingerprint: str,
+    shards: dsl.Output[dsl.Dataset],
+) -> str:  # fmt: skip
+    """Raw text to token shards: read, check, split and tokenize. Returns where they are, for a launcher that must not copy them."""
     from components.step_entry import entered, options
 
     with entered("tokenize", shards=shards.path) as figures:
@@ -25,31 +27,34 @@ def tokenize(
         from components.config import DataConfig, ModelConfig, TokenizeConfig
         from components.tokenize_text import step
 
-        where = options(DataConfig, data, source=source, test_source=test_source or None)
+        where = options(DataConfig, data, source=source, test_source=test_source or None, until=until or None)
         content = step.run(where, options(ModelConfig, model, encoder=encoder), options(TokenizeConfig, tokenize), Path(shards.path))
         figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
         shards.metadata.update(figures)
+    return str(shards.uri)
 
 
 @_component
 def train(
     encoder: str, freeze: bool, epochs: int, batch_size: int, learning_rate: float, workers: int, seed: int, model: str, train: str,
-    fingerprint: str, scratch: str, shards: dsl.Input[dsl.Dataset], checkpoint: dsl.Output[dsl.Model], logs: dsl.Output[dsl.Artifact],
+    cluster: str, fingerprint: str, scratch: str, shards: str, checkpoint: dsl.Output[dsl.Model], logs: dsl.Output[dsl.Artifact],
 ) -> None:  # fmt: skip
     """Token shards to a checkpoint: fine-tune on all workers; `logs` are TensorBoard's."""
-    from components.step_entry import entered, options
+    from components.step_entry import entered, options, state_place
 
     with entered("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
         import shutil
         from pathlib import Path
 
         from components.config import ModelConfig, TrainConfig
+        from components.config_cluster import ClusterConfig
         from components.train import step
 
         plan = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "workers": workers, "seed": seed}
         classifier = options(ModelConfig, model, encoder=encoder, freeze=freeze)
-        output = Path(checkpoint.path)
-        made = step.run(classifier, options(TrainConfig, train, **plan), Path(shards.path), output, Path(scratch or f"{output}-state"))
+        gang, output = options(ClusterConfig, cluster), Path(checkpoint.path)
+        state = scratch or state_place(gang, output, checkpoint.uri)
+        made = step.run(classifier, options(TrainConfig, train, **plan), shards, output, state, gang)
         figures.update(steps=made.steps, examples_per_second=made.train_examples_per_second)
         shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
 

@@ -10,17 +10,22 @@ from components.artifacts import checkpoints, manifest
 from components.artifacts.checkpoints import CheckpointContent
 from components.artifacts.token_shards import ShardsContent, open_shards
 from components.config import ModelConfig, TrainConfig
+from components.config_cluster import ClusterConfig
 from components.errors import ConfigError, DataError
 from components.train.job import Job, key
 from components.train.launch import run_local
 
 
-def run(model: ModelConfig, train: TrainConfig, shards: Path, output: Path, scratch: Path) -> CheckpointContent:
+def run(
+    model: ModelConfig, train: TrainConfig, shards: Path | str, output: Path, scratch: Path | str, cluster: ClusterConfig | None = None
+) -> CheckpointContent:
     """Train a classifier on the shards' training rows and seal it in `output`.
 
     `scratch` keeps what a killed run needs to go on; runs with equal data, model and options share it. Raises DataError or
     ConfigError before any worker starts where the shards and the options do not fit, and what the gang reports later.
     """
+    del cluster
+    shards, scratch = Path(shards), Path(scratch)
     opened = open_shards(shards, verify=True)
     refuse_misfit(model, train, opened.content)
     job = Job(

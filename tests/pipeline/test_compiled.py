@@ -41,7 +41,7 @@ def test_a6_it_holds_no_secret_and_no_path_of_this_machine(compiled: Path) -> No
 
 
 def test_five_tasks_the_last_one_behind_the_gate(compiled: Path) -> None:
-    spec = yaml.safe_load(compiled.read_text(encoding="utf-8"))
+    spec = next(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks) == {"tokenize", "train", "evaluate", "gate", "condition-1"}
     assert set(spec["components"]["comp-condition-1"]["dag"]["tasks"]) == {"export"}
@@ -52,19 +52,71 @@ def test_five_tasks_the_last_one_behind_the_gate(compiled: Path) -> None:
 
 
 def test_every_parameter_is_optional_and_described(compiled: Path) -> None:
-    spec = yaml.safe_load(compiled.read_text(encoding="utf-8"))
+    spec = next(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert {name for name, parameter in parameters.items() if not (parameter.get("description") and parameter["isOptional"])} == set()
     assert parameters["learning_rate"]["parameterType"] == "NUMBER_DOUBLE"
     assert parameters["epochs"]["parameterType"] == "NUMBER_INTEGER"
 
 
-def test_nothing_is_installed_when_a_step_starts_and_all_run_in_one_image(tmp_path: Path) -> None:
-    image = "images.example/kubert-train-python@sha256:" + "a" * 64
-    spec = compile_to(tmp_path / "pipeline.yaml", KUBERT_TRAIN_IMAGE=image)
-    executors = spec["deploymentSpec"]["executors"].values()
-    assert {executor["container"]["image"] for executor in executors} == {image}
-    assert not any("pip install" in part for executor in executors for part in executor["container"]["command"])
+TRAIN = "images.example/kubert-train@sha256:" + "a" * 64
+TOOLS = "images.example/kubert-tools@sha256:" + "b" * 64
+
+
+@pytest.mark.parametrize(("backend", "launcher"), [pytest.param("local", TRAIN, id="local"), pytest.param("jobset", TOOLS, id="jobset")])
+def test_nothing_is_installed_when_a_step_starts_and_the_launcher_needs_no_tensorflow(tmp_path: Path, backend: str, launcher: str) -> None:
+    images = {"KUBERT_TRAIN_IMAGE": TRAIN, "KUBERT_TOOLS_IMAGE": TOOLS}
+    spec = compile_to(tmp_path / "pipeline.yaml", "--set", f"cluster.backend={backend}", **images)
+    executors = spec["deploymentSpec"]["executors"]
+    found = {name.removeprefix("exec-"): executor["container"]["image"] for name, executor in executors.items()}
+    assert found == {**dict.fromkeys(("tokenize", "evaluate", "gate", "export"), TRAIN), "train": launcher}
+    assert not any("pip install" in part for executor in executors.values() for part in executor["container"]["command"])
+
+
+def platform(path: Path) -> dict:
+    executors: dict = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["platforms"]["kubernetes"]["deploymentSpec"][
+        "executors"
+    ]
+    return executors
+
+
+def test_a9_every_step_runs_as_an_ordinary_user(compiled: Path) -> None:
+    wanted = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+    assert {name: executor["securityContext"] for name, executor in platform(compiled).items()} == dict.fromkeys(
+        ("exec-tokenize", "exec-train", "exec-evaluate", "exec-gate", "exec-export"), wanted
+    )
+
+
+def test_a6_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    compile_to(path, "--set", "cluster.storage_secret=mlpipeline-minio-artifact", "--set", "cluster.storage_endpoint=http://store:9000")
+    for executor in platform(path).values():
+        (secret,) = executor["secretAsEnv"]
+        assert secret["secretName"] == "mlpipeline-minio-artifact"
+        assert {entry["secretKey"]: entry["envVar"] for entry in secret["keyToEnv"]} == {
+            "accesskey": "AWS_ACCESS_KEY_ID",
+            "secretkey": "AWS_SECRET_ACCESS_KEY",
+        }
+
+
+def test_the_launcher_knows_its_pod_and_is_started_again(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    spec = compile_to(path, "--set", "cluster.backend=jobset", "--set", "cluster.gpus=4")
+    fields = {field["name"] for field in platform(path)["exec-train"]["fieldPathAsEnv"]}
+    assert fields == {"KUBERT_RUN", "KUBERT_POD_NAME", "KUBERT_POD_UID", "KUBERT_NAMESPACE"}
+    assert spec["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == 2
+    assert "accelerator" not in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
+
+
+def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    options = ["cluster.gpus=4", "cluster.node_selector={pool: gpu}", "cluster.tolerations=[{key: gpu, operator: Exists}]"]
+    spec = compile_to(path, *[part for option in options for part in ("--set", option)])
+    assert spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]["resourceCount"] == "4"
+    training = platform(path)["exec-train"]
+    assert training["nodeSelector"]["labels"] == {"pool": "gpu"}
+    assert training["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert training["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
 
 
 def test_a_configuration_becomes_the_parameters_defaults(tmp_path: Path) -> None:

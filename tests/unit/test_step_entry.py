@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from components.config import EvaluateConfig, ModelConfig, TrainConfig
+from components.config_cluster import STATE_MOUNT, ClusterConfig
 from components.errors import ConfigError, DataError
 from components.progress import VARIABLE
-from components.step_entry import entered, options
+from components.step_entry import entered, options, state_place
 
 
 @pytest.fixture
@@ -93,3 +94,20 @@ with entered("train"):
     assert process.wait(timeout=20) == 128 + signal.SIGTERM
     assert cleaned.exists()
     assert [event["kind"] for event in read(events)] == ["started"]
+
+
+REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("options", "uri", "place"),
+    [
+        pytest.param({"state": "gs://b/state"}, REMOTE, "gs://b/state", id="told"),
+        pytest.param({"state_claim": "shared"}, REMOTE, STATE_MOUNT, id="volume"),
+        pytest.param({}, REMOTE, "minio://mlpipeline/v2/artifacts/kubert/state", id="beside-the-runs"),
+        pytest.param({}, "/home/me/kubert/artifacts/x/checkpoint", "/made/checkpoint-state", id="one-machine"),
+        pytest.param({}, "gs://bucket/elsewhere/checkpoint", "/made/checkpoint-state", id="not-our-pipeline"),
+    ],
+)
+def test_training_keeps_its_state_in_one_place_for_all_runs(options: dict, uri: str, place: str) -> None:
+    assert state_place(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place

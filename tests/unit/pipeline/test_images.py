@@ -2,29 +2,45 @@ from __future__ import annotations
 
 import pytest
 
+from components.config_cluster import ClusterConfig
 from components.errors import ConfigError
 from pipeline import images
 
 DIGEST = "images.example/kubert/train@sha256:" + "0" * 64
+OTHER = "images.example/kubert/train@sha256:" + "1" * 64
+MOVING = ["kubert", "kubert:latest", "images.example:5000/kubert", "kubert:1 --privileged", "kubert@sha256:abc", "$(id)"]
+OPTIONS = [pytest.param("train_image", images.TRAIN, id="train"), pytest.param("tools_image", images.TOOLS, id="tools")]
 
 
+@pytest.mark.parametrize(("option", "variable"), OPTIONS)
 @pytest.mark.parametrize("image", [DIGEST, "images.example:5000/kubert:1.2.3", "kubert-train-python:0.1.0"])
-def test_fixed_references_are_taken(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(images.VARIABLE, image)
-    assert images.train_image() == image
+def test_fixed_references_are_taken(image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, image)
+    assert getattr(images.resolved(ClusterConfig()), option) == image
 
 
-@pytest.mark.parametrize(
-    "image", ["kubert", "kubert:latest", "images.example:5000/kubert", "kubert:1 --privileged", "kubert@sha256:abc", "$(id)"]
-)
-def test_a8_moving_or_malformed_references_are_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(images.VARIABLE, image)
-    with pytest.raises(ConfigError, match=images.VARIABLE):
-        images.train_image()
+@pytest.mark.parametrize(("option", "variable"), OPTIONS)
+def test_the_configuration_goes_before_the_environment(option: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, OTHER)
+    assert getattr(images.resolved(ClusterConfig(**{option: DIGEST})), option) == DIGEST
 
 
-def test_the_default_is_this_version_and_quiet_under_kfp_local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(images.VARIABLE, raising=False)
-    assert "python" in images.train_image()
-    assert not images.has_digest(images.train_image())
+@pytest.mark.parametrize(("option", "variable"), OPTIONS)
+@pytest.mark.parametrize("image", MOVING)
+def test_a8_moving_or_malformed_references_are_refused(image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, image)
+    with pytest.raises(ConfigError, match=variable):
+        images.resolved(ClusterConfig())
+    monkeypatch.delenv(variable)
+    with pytest.raises(ConfigError, match=rf"cluster\.{option}"):
+        images.resolved(ClusterConfig(**{option: image}))
+
+
+def test_the_defaults_are_this_version_and_quiet_under_kfp_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(images.TRAIN, raising=False)
+    monkeypatch.delenv(images.TOOLS, raising=False)
+    found = images.resolved(ClusterConfig())
+    assert found.train_image and found.tools_image and found.train_image != found.tools_image
+    assert "python" in found.train_image and "python" in found.tools_image
+    assert not images.has_digest(found.train_image)
     assert images.has_digest(DIGEST)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import inspect
 import json
 
 import pytest
@@ -13,13 +12,14 @@ from pipeline import definition, parameters
 CHANGED = [
     "data.source=news.csv", "data.test_source=test.csv", "data.classes=[a, b]", "data.text=[1, 2]", "model.encoder=scratch",
     "model.dropout=0.25", "train.epochs=7", "train.buckets=[8, 16]", "train.learning_rate=0.001", "evaluate.mistakes=0",
-    "export.model_store=gs://bucket/models",
+    "export.model_store=gs://bucket/models", "data.time=published", "data.window=30d", "data.until=2026-03-01T02:00:00+00:00",
+    "cluster.backend=jobset", "cluster.gpus=2", "cluster.node_selector={pool: gpu}", "cluster.environment={NCCL_DEBUG: INFO}",
 ]  # fmt: skip
 
 
 def rebuilt(values: dict) -> Config:
     sections = {}
-    for name in Config.model_fields:
+    for name in parameters.SECTIONS:
         typed = {option: values[parameter] for parameter, (section, option) in parameters.TYPED.items() if section == name}
         sections[name] = options(
             type(getattr(Config(), name)), values[name], **{key: None if value == "" else value for key, value in typed.items()}
@@ -39,8 +39,18 @@ def test_what_is_at_its_default_is_not_sent() -> None:
     )
 
 
+def test_how_a_run_is_submitted_changes_no_step() -> None:
+    submitted = [
+        "cluster.endpoint=https://kfp.example.com",
+        "cluster.experiment=news",
+        "cluster.pipeline_root=gs://b/r",
+        "schedule.cron=0 2 * * *",
+    ]
+    assert parameters.arguments(load(None, submitted)) == parameters.arguments(Config())
+
+
 def test_every_parameter_has_a_description_and_every_description_a_parameter() -> None:
-    names = set(inspect.signature(definition._flow).parameters)
+    names = set(definition.pipeline().component_spec.inputs or {})
     assert names == set(parameters.descriptions()) == set(parameters.defaults())
     assert all(text.strip() for text in parameters.descriptions().values())
 
