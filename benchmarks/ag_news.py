@@ -36,7 +36,7 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("scratch", "ag_news_scratch", (), "", (1, 2)),
         ("minilm-frozen", "ag_news_minilm_frozen", (), "", (1, 2)),
         ("minilm", "ag_news_minilm", (), "", (1, 2)),
-        ("minilm", "ag_news_minilm", ("train.workers=2",), "-two-workers", (1,)),
+        ("minilm", "ag_news_minilm", ("train.workers=2",), "-two-workers", (2,)),
         ("hub", "ag_news_hub", HUB, "", (1, 2)),
     )
     for seed in seeds
