@@ -29,6 +29,8 @@ SEALED: dict[str, manifest.Kind] = {"shards": "token_shards", "checkpoint": "che
 def main(directory: Path) -> None:
     """Compile, load and run the pipeline; exceptions and steps' output go to this process's standard streams."""
     _end_with_starter()
+    # kfp.local takes any folder called `docker` on the path for the package of that name; no container is started here.
+    sys.modules["docker"] = None  # type: ignore[assignment]
     order = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     _verify_before_reuse()
     local.init(

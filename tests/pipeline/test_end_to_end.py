@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,8 +31,8 @@ def command(workdir: Path, *assignments: str) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", "run", "--json", "--workdir", str(workdir), *given]
 
 
-def kubert(workdir: Path, *assignments: str, code: int = 0) -> dict[str, Any]:
-    ended = subprocess.run(command(workdir, *assignments), capture_output=True, text=True, timeout=600)
+def kubert(workdir: Path, *assignments: str, code: int = 0, **environment: str) -> dict[str, Any]:
+    ended = subprocess.run(command(workdir, *assignments), capture_output=True, text=True, timeout=600, env={**os.environ, **environment})
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
     assert "\x1b" not in ended.stderr + ended.stdout
@@ -50,8 +51,10 @@ def workdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(workdir: Path) -> dict[str, Any]:
-    return kubert(workdir)
+def first(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("path")
+    (path / "docker").mkdir()  # must not be taken for the package `docker`
+    return kubert(workdir, PYTHONPATH=str(path))
 
 
 def test_the_first_run_releases_version_1(first: dict[str, Any], workdir: Path) -> None:
