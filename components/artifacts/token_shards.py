@@ -12,18 +12,30 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from components.artifacts import manifest
+from components.artifacts.shards_content import SPLITS, ShardsContent, SplitInfo, SplitName, content_of
 from components.errors import DataError
 
-SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+__all__ = [
+    "SPLITS",
+    "ShardWriter",
+    "ShardsContent",
+    "Split",
+    "SplitInfo",
+    "SplitName",
+    "TokenShards",
+    "Vocabulary",
+    "open_shards",
+    "seal_shards",
+]
+
 VOCABULARY_FILE = "vocab.txt"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 Ids = npt.NDArray[np.int32]
@@ -91,37 +103,6 @@ class Vocabulary(BaseModel):
             raise DataError(f"{path}: the vocabulary is not UTF-8") from None
         except ValidationError as error:
             raise DataError(f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
-
-
-class SplitInfo(BaseModel):
-    """What one split holds; `length_histogram` maps a length in tokens ([CLS] and [SEP] included) to a number of rows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    rows: int = Field(ge=0)
-    tokens: int = Field(ge=0)
-    class_counts: dict[str, int]
-    length_histogram: dict[int, int]
-    files: tuple[str, ...]
-
-
-class ShardsContent(BaseModel):
-    """What token shards say about themselves.
-
-    `refused` counts refused rows by reason; `refused_examples` names file, row, field and reason of the first ones, never
-    their text. `notes` are sentences for a person, such as how many training rows are in the given test split, too.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    classes: tuple[str, ...] = Field(min_length=2)
-    vocabulary_sha256: str
-    lower_case: bool
-    encoder: str
-    max_length: int
-    splits: dict[SplitName, SplitInfo]
-    refused: dict[str, int] = {}
-    refused_examples: list[str] = []
-    source_sha256: str
-    notes: list[str] = []
 
 
 class ShardWriter:
@@ -276,12 +257,7 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
     a directory that is unfinished, damaged, of another kind, or whose vocabulary is not the one its rows were made with.
     """
     sealed = manifest.verify(directory, "token_shards") if verify else manifest.read(directory, "token_shards")
-    try:
-        content = ShardsContent.model_validate(sealed.content)
-    except ValidationError as error:
-        raise DataError(
-            f"{directory}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again"
-        ) from None
+    content = content_of(sealed, directory)
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
     if vocabulary.sha256 != content.vocabulary_sha256:
         raise DataError(f"{directory}: {VOCABULARY_FILE} is not the vocabulary that the rows were made with; tokenize again")

@@ -1,0 +1,53 @@
+"""What token shards say about themselves, readable without numpy or Arrow: a launcher needs no more of them than this."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.artifacts.manifest import Manifest
+from components.errors import DataError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+
+class SplitInfo(BaseModel):
+    """What one split holds; `length_histogram` maps a length in tokens ([CLS] and [SEP] included) to a number of rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rows: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    class_counts: dict[str, int]
+    length_histogram: dict[int, int]
+    files: tuple[str, ...]
+
+
+class ShardsContent(BaseModel):
+    """What token shards say about themselves.
+
+    `refused` counts refused rows by reason; `refused_examples` names file, row, field and reason of the first ones, never
+    their text. `notes` are sentences for a person, such as how many training rows are in the given test split, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    classes: tuple[str, ...] = Field(min_length=2)
+    vocabulary_sha256: str
+    lower_case: bool
+    encoder: str
+    max_length: int
+    splits: dict[SplitName, SplitInfo]
+    refused: dict[str, int] = {}
+    refused_examples: list[str] = []
+    source_sha256: str
+    notes: list[str] = []
+
+
+def content_of(sealed: Manifest, where: Path | str) -> ShardsContent:
+    """The content of token shards with this manifest; DataError, naming `where`, if it does not describe any."""
+    try:
+        return ShardsContent.model_validate(sealed.content)
+    except ValidationError as error:
+        raise DataError(f"{where}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again") from None
