@@ -11,12 +11,7 @@ ignores `.kubert`, which is not a number.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import stat
-import tempfile
-import unicodedata
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,19 +19,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.artifacts import manifest as manifests
+from components.artifacts import transfer
 from components.artifacts.manifest import NAME, Manifest
 from components.artifacts.store import CorruptError, MissingError, Store, StoreError
-from components.errors import ConfigError, DataError, KubertError
+from components.errors import ConfigError, DataError
 
 MODEL = "saved_model.pb"
 PRIVATE = ".kubert"
 MODEL_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
 KEY = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
 VERSION = re.compile(r"^[1-9][0-9]{0,17}$")
-MAX_FILES = 10_000
-MAX_BYTES = 64 * 2**30
-MAX_MANIFEST = 16 * 2**20
 
 
 class ReleaseContent(BaseModel):
@@ -150,43 +142,22 @@ def pull(store: Store, name: str, version: int, target: Path) -> Manifest:
     """
     _check_name(name)
     prefix = f"{name}/{version}"
-    data = _manifest_bytes(store, prefix)
-    manifest = _parse(data, store.uri(f"{prefix}/{NAME}"))
-    _check_files(manifest, store.uri(prefix))
+    manifest = transfer.read(store, prefix, "release")
+    _check_model(manifest, store.uri(prefix))
     content = read_content(manifest, store.uri(prefix))
     if (content.name, content.version) != (name, version):
         raise DataError(f"{store.uri(prefix)}: its manifest is that of {content.name} version {content.version}")
     there = {key.removeprefix(f"{prefix}/") for key in store.list(prefix)} - {NAME}
     _check_same(there, manifest.files, store.uri(prefix))
-    if _holds(target, manifest):
-        return manifest
-    total = sum(entry.size for entry in manifest.files.values())
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if total > (free := shutil.disk_usage(target.parent).free):
-        raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
-    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        for file, entry in manifest.files.items():
-            store.download(f"{prefix}/{file}", work / file, entry)
-        (work / NAME).write_bytes(data)
-        work.chmod(0o755)
-        _replace(work, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    transfer.bring(store, prefix, manifest, target)
     return manifest
 
 
 def verify(directory: Path) -> Manifest:
     """The manifest of a local release whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
-    manifest = manifests.read(directory, "release")
-    _check_files(manifest, str(directory))
-    for folder, folders, files in os.walk(directory):
-        for entry in (*folders, *files):
-            path = Path(folder) / entry
-            mode = path.lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise DataError(f"{path}: a release holds only ordinary files and directories, no links; pull it again")
-    return manifests.verify(directory, "release")
+    manifest = transfer.verify(directory, "release")
+    _check_model(manifest, str(directory))
+    return manifest
 
 
 def read_content(manifest: Manifest, where: str) -> ReleaseContent:
@@ -204,32 +175,9 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_files(manifest: Manifest, where: str) -> None:
-    """Refuse names that could be written elsewhere than below the release's directory, or over each other, and absurd sizes."""
-    if len(manifest.files) > MAX_FILES or sum(entry.size for entry in manifest.files.values()) > MAX_BYTES:
-        raise DataError(f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a release")
+def _check_model(manifest: Manifest, where: str) -> None:
     if MODEL not in manifest.files:
         raise DataError(f"{where}: its manifest names no {MODEL}")
-    seen: set[str] = {_folded(NAME)}
-    folders: set[str] = set()
-    for file in manifest.files:
-        parts = file.split("/")
-        if (
-            any(part in ("", ".", "..") for part in parts)
-            or re.search(r"[\\:@?#\x00-\x1f\x7f]", file)
-            or len(file.encode(errors="replace")) > 500
-        ):
-            raise DataError(f"{where}: its manifest names {file[:100]!r}, which is not a plain name below the release's directory")
-        if _folded(file) in seen:
-            raise DataError(f"{where}: its manifest names {file!r} twice, or with another case")
-        seen.add(_folded(file))
-        folders.update(_folded("/".join(parts[:count])) for count in range(1, len(parts)))
-    if clash := seen & folders:
-        raise DataError(f"{where}: its manifest names {min(clash)!r} as a file and as a directory")
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _check_same(there: Iterable[str], named: Iterable[str], where: str) -> None:
@@ -238,48 +186,6 @@ def _check_same(there: Iterable[str], named: Iterable[str], where: str) -> None:
         raise DataError(f"{where}/{extra[0]}: not in the manifest; it was added after the release")
     if absent := sorted(named - there):
         raise DataError(f"{where}/{absent[0]}: missing, although the manifest names it")
-
-
-def _manifest_bytes(store: Store, prefix: str) -> bytes:
-    try:
-        return store.read_bytes(f"{prefix}/{NAME}", MAX_MANIFEST)
-    except MissingError:
-        raise DataError(f"{store.uri(prefix)}: no {NAME}, so this is not a finished release") from None
-
-
-def _parse(data: bytes, where: str) -> Manifest:
-    try:
-        manifest = Manifest.model_validate_json(data)
-    except ValidationError as error:
-        raise DataError(f"{where}: not a valid manifest ({error.error_count()} errors)") from None
-    if manifest.kind != "release" or manifest.format_version != manifests.FORMAT_VERSION:
-        raise DataError(
-            f"{where}: a {manifest.kind} of format {manifest.format_version}, not a release of format {manifests.FORMAT_VERSION}"
-        )
-    return manifest
-
-
-def _holds(target: Path, manifest: Manifest) -> bool:
-    """Whether the target is this very release. Anything else than a release there is refused, so that it is not lost."""
-    if not target.is_symlink() and (not target.exists() or (target.is_dir() and not any(target.iterdir()))):
-        return False
-    try:
-        found = manifests.read(target, "release")
-        return found == manifest and verify(target) == manifest
-    except (DataError, NotADirectoryError):
-        if target.is_symlink() or not (target / NAME).is_file() or not (target / MODEL).is_file():
-            raise DataError(f"{target}: holds something else than a release; remove it or name another directory") from None
-        return False
-
-
-def _replace(work: Path, target: Path) -> None:
-    old = None
-    if target.exists():
-        old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-        os.replace(target, old)
-    os.replace(work, target)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _complete(keys: Iterable[str]) -> list[int]:

@@ -107,7 +107,7 @@ def test_pull_again_changes_nothing_and_heals_a_damaged_copy(store: Store, tmp_p
 def test_a_disk_too_small_is_said_before_anything_is_fetched(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(store, tmp_path, "a")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
-    monkeypatch.setattr("components.artifacts.release.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("components.artifacts.transfer.shutil.disk_usage", lambda path: usage)
     with pytest.raises(Exception, match="bytes are needed, 10 are free"):
         release.pull(store, "news", 1, tmp_path / "served" / "1")
     assert list((tmp_path / "served").iterdir()) == []

@@ -1,0 +1,193 @@
+"""A sealed artifact goes to a store, and comes from it, whole and verified, or not at all.
+
+Up, the manifest goes last, so that no reader sees a part; what a dead upload left is completed by the next one. Down, a
+name that could be written elsewhere than below the target is refused before anything is fetched, every file is held
+against the manifest, and the directory appears by one rename.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import tempfile
+import unicodedata
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from components.artifacts import manifest as manifests
+from components.artifacts.manifest import NAME, Kind, Manifest
+from components.artifacts.store import MissingError, Store, open_store
+from components.errors import DataError, KubertError
+
+MAX_FILES = 10_000
+MAX_BYTES = 64 * 2**30
+MAX_MANIFEST = 16 * 2**20
+
+
+def fetch(uri: str, directory: Path, kind: Kind) -> Manifest:
+    """Bring the artifact at a path, gs://, s3:// or minio:// URI to `directory`, whole and verified, or not at all.
+
+    A directory that already holds this very artifact is left as it is; another artifact of the kind, or a damaged one,
+    is replaced; anything else there is refused. The parent must be writable: what is fetched is put together in it.
+    Raises DataError if there is no such sealed artifact, it is of another kind or does not verify.
+    """
+    store = open_store(uri)
+    manifest = read(store, "", kind)
+    bring(store, "", manifest, directory)
+    return manifest
+
+
+def push(directory: Path, uri: str) -> Manifest:
+    """Upload the sealed artifact in `directory` to a path, gs://, s3:// or minio:// URI: all its files, then its manifest.
+
+    Does nothing if it is there already, and completes what an earlier push left. Another artifact there ceases to exist
+    before the first of its files is touched. A place has one pusher at a time: of two that meet with different artifacts,
+    what is left may be refused by readers, and is never used. Raises DataError if `directory` does not match its manifest.
+    """
+    manifest = verify(directory)
+    store = open_store(uri)
+    try:
+        before = remote_manifest(uri, manifest.kind)
+    except DataError:
+        before = None
+    if before == manifest and all(store.size(file) == entry.size for file, entry in manifest.files.items()):
+        return manifest
+    store.delete(NAME)
+    for file in sorted(before.files.keys() - manifest.files.keys()) if before else ():
+        store.delete(file)
+    for file in manifest.files:
+        store.upload(directory / file, file)
+    store.upload(directory / NAME, NAME)
+    return manifest
+
+
+def remote_manifest(uri: str, kind: Kind) -> Manifest | None:
+    """The manifest of the artifact at a URI; None if none is there, or not yet; DataError if it is damaged or of another kind."""
+    try:
+        return read(open_store(uri), "", kind)
+    except MissingError:
+        return None
+
+
+def read(store: Store, prefix: str, kind: Kind) -> Manifest:
+    """The manifest of the artifact below `prefix`.
+
+    MissingError if there is none; DataError if it is damaged, of another kind or format, or names what must not be written.
+    """
+    where = store.uri(_key(prefix, NAME))
+    try:
+        data = store.read_bytes(_key(prefix, NAME), MAX_MANIFEST)
+    except MissingError:
+        raise MissingError(f"{store.uri(prefix)}: no {NAME}, so this is not a finished {kind}") from None
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise DataError(f"{where}: not a valid manifest ({error.error_count()} errors)") from None
+    if manifest.kind != kind or manifest.format_version != manifests.FORMAT_VERSION:
+        raise DataError(
+            f"{where}: a {manifest.kind} of format {manifest.format_version}, not a {kind} of format {manifests.FORMAT_VERSION}"
+        )
+    check_files(manifest, store.uri(prefix))
+    return manifest
+
+
+def bring(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
+    """Make `target` the artifact below `prefix` whose manifest was read from there, as `fetch` says."""
+    if holds(target, manifest):
+        return
+    total = sum(entry.size for entry in manifest.files.values())
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise KubertError(f"{target.parent}: {error.strerror}; {target.name} is put together there") from None
+    try:
+        if total > (free := shutil.disk_usage(work).free):
+            raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
+        for file, entry in manifest.files.items():
+            try:
+                store.download(_key(prefix, file), work / file, entry)
+            except MissingError:
+                raise DataError(f"{store.uri(_key(prefix, file))}: missing, although the manifest names it") from None
+        (work / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        work.chmod(0o755)
+        _put_in_place(work, target, manifest)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def holds(target: Path, manifest: Manifest) -> bool:
+    """Whether the target is this very artifact. Anything else than an artifact of its kind is refused, so that it is not lost."""
+    if not target.is_symlink() and (not target.exists() or (target.is_dir() and not any(target.iterdir()))):
+        return False
+    try:
+        found = None if target.is_symlink() else manifests.read(target, manifest.kind)
+    except (DataError, NotADirectoryError):
+        found = None
+    if found is None:
+        raise DataError(f"{target}: holds something else than a {manifest.kind}; remove it or name another directory")
+    try:
+        return found == manifest and verify(target) == manifest
+    except DataError:
+        return False
+
+
+def verify(directory: Path, kind: Kind | None = None) -> Manifest:
+    """The manifest of a local artifact whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
+    manifest = manifests.read(directory, kind)
+    check_files(manifest, str(directory))
+    for folder, folders, files in os.walk(directory):
+        for entry in (*folders, *files):
+            path = Path(folder) / entry
+            mode = path.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise DataError(f"{path}: a {manifest.kind} holds only ordinary files and directories, no links; get it again")
+    return manifests.verify(directory, kind)
+
+
+def check_files(manifest: Manifest, where: str) -> None:
+    """Refuse names that could be written elsewhere than below the artifact's directory, or over each other, and absurd sizes."""
+    if len(manifest.files) > MAX_FILES or sum(entry.size for entry in manifest.files.values()) > MAX_BYTES:
+        raise DataError(f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a {manifest.kind}")
+    seen: set[str] = {_folded(NAME)}
+    folders: set[str] = set()
+    for file in manifest.files:
+        parts = file.split("/")
+        if (
+            any(part in ("", ".", "..") for part in parts)
+            or re.search(r"[\\:@?#\x00-\x1f\x7f]", file)
+            or len(file.encode(errors="replace")) > 500
+        ):
+            raise DataError(f"{where}: its manifest names {file[:100]!r}, which is not a plain name below the {manifest.kind}'s directory")
+        if _folded(file) in seen:
+            raise DataError(f"{where}: its manifest names {file!r} twice, or with another case")
+        seen.add(_folded(file))
+        folders.update(_folded("/".join(parts[:count])) for count in range(1, len(parts)))
+    if clash := seen & folders:
+        raise DataError(f"{where}: its manifest names {min(clash)!r} as a file and as a directory")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _key(prefix: str, file: str) -> str:
+    return f"{prefix}/{file}" if prefix else file
+
+
+def _put_in_place(work: Path, target: Path, manifest: Manifest) -> None:
+    try:
+        if target.exists():
+            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+            os.replace(target, old)
+            os.replace(work, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(work, target)
+    except OSError as error:
+        # Another process may have put the same artifact there meanwhile.
+        if not holds(target, manifest):
+            raise KubertError(f"{target}: cannot be put in place ({error.strerror})") from None
