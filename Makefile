@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench lock clean
+.PHONY: help setup run test e2e lint format bench lock clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 12
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  \1\t/' | expand -t 12
 
 $(STAMP): locks/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ run: $(STAMP) ## the whole pipeline on the built-in sample: tokenize, train, eva
 
 test: $(STAMP) ## every test that needs neither a cluster nor a network
 	$(BIN)/python -m pytest
+
+e2e: $(STAMP) ## the tests that need a cluster, against the one that KUBECONFIG names
+	$(BIN)/python -m pytest -m e2e tests/e2e -rs
 
 lint: $(STAMP) ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .
