@@ -12,16 +12,16 @@ from components.config import Config
 from components.errors import KubertError
 
 
-def main(verb: str, purpose: str, sections: str, paths: Sequence[str], run: Callable[[Config, Mapping[str, Path]], object]) -> int:
+def main(verb: str, purpose: str, sections: str, paths: Sequence[str], run: Callable[[Config, Mapping[str, str]], object]) -> int:
     """Parse, run, print what `run` returns unless it is None; a KubertError becomes its message and its exit code.
 
-    `sections` names the configuration's sections that the verb reads; each of `paths` is a required option.
+    `sections` names the configuration's sections that the verb reads; each of `paths` is a required option: a path or, where the verb takes them, a URI.
     """
     parser = argparse.ArgumentParser(prog=f"python -m components.{verb}", description=purpose)
     parser.add_argument("--config", type=Path, help=f"YAML file with {sections}")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="SECTION.OPTION=VALUE", help="change one option")
     for name in paths:
-        parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH")
+        parser.add_argument(f"--{name}", required=True, metavar="PLACE")
     arguments = parser.parse_args()
     try:
         outcome = run(config.load(arguments.config, arguments.assignments), {name: getattr(arguments, name) for name in paths})

@@ -8,9 +8,11 @@ from components.command import main
 from components.config import Config
 from components.export.step import run
 
+_PATHS = ("shards", "checkpoint", "report", "decision")
 
-def _run(options: Config, paths: Mapping[str, Path]) -> str:
-    return str(run(options.export, paths["shards"], paths["checkpoint"], paths["report"], paths["decision"]).path)
+
+def _run(options: Config, paths: Mapping[str, str]) -> str:
+    return str(run(options.export, *(Path(paths[name]) for name in _PATHS)).path)
 
 
 if __name__ == "__main__":
@@ -19,7 +21,7 @@ if __name__ == "__main__":
             "export",
             "A checkpoint that passed the gate in; prints the release's path.",
             "a section export",
-            ["shards", "checkpoint", "report", "decision"],
+            _PATHS,
             _run,
         )
     )

@@ -9,8 +9,8 @@ from components.config import Config
 from components.tokenize_text.step import run
 
 
-def _run(options: Config, paths: Mapping[str, Path]) -> None:
-    run(options.data, options.model, options.tokenize, paths["output"])
+def _run(options: Config, paths: Mapping[str, str]) -> None:
+    run(options.data, options.model, options.tokenize, Path(paths["output"]))
 
 
 if __name__ == "__main__":

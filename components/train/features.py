@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,18 @@ from components.train.batches import plan_in_order_of_length
 BATCH = 64
 
 
+class Exchange(Protocol):
+    """How workers get each other's feature files."""
+
+    def obtain(self, name: str) -> Path | None: ...
+    def share(self, path: Path) -> None: ...
+    def forget(self, name: str) -> None: ...
+    def feature_file(self, name: str) -> Path: ...
+
+
 def cached_features(
-    directory: Path,
+    exchange: Exchange,
+    folder: str,
     split: Split,
     buckets: tuple[int, ...],
     compute: Callable[[Any], Any],
@@ -30,29 +40,37 @@ def cached_features(
     width: int,
     rank: int,
     workers: int,
-    barrier: Callable[[], None],
+    total: Callable[[int], int],
 ) -> npt.NDArray[np.float32]:
     """Features of a split, float32 [rows, width], memory-mapped in row order.
 
-    `compute` maps int32 ids [n, length] to float32 [n, width]. Each worker computes every `workers`-th batch into its own
-    file; after the barrier all of them read all files. A file appears only when it is complete.
+    `compute` maps int32 ids [n, length] to float32 [n, width]; `total` sums a number over all workers. Each worker computes every
+    `workers`-th batch into its own file; the chief puts them together. A file appears only when it is complete.
     """
     plan = plan_in_order_of_length(split.lengths(), batch_size=BATCH, buckets=buckets)
-    paths = [directory / f"{split.name}-{index}-of-{workers}.npy" for index in range(workers)]
-    whole = directory / f"{split.name}.npy"
-    if not whole.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        mine = range(rank, len(plan), workers)
-        if not paths[rank].exists():
-            _write(paths[rank], _compute(split, plan, mine, compute, width, rank == 0))
-        barrier()
+    parts = [f"{folder}/{split.name}-{index}-of-{workers}.npy" for index in range(workers)]
+    whole = f"{folder}/{split.name}.npy"
+    found = exchange.obtain(whole)
+    if total(found is None):
+        if exchange.obtain(parts[rank]) is None:
+            values = _compute(split, plan, range(rank, len(plan), workers), compute, width, rank == 0)
+            exchange.share(_write(exchange.feature_file(parts[rank]), values))
+        total(0)
         if rank == 0:
-            _write(whole, _merge(paths, plan, workers, width))
-            for path in paths:
-                path.unlink()
-        barrier()
-    features: npt.NDArray[np.float32] = np.load(whole, mmap_mode="r")
+            merged = _merge([_obtained(exchange, part) for part in parts], plan, workers, width)
+            exchange.share(_write(exchange.feature_file(whole), merged))
+            for part in parts:
+                exchange.forget(part)
+        total(0)
+    features: npt.NDArray[np.float32] = np.load(_obtained(exchange, whole), mmap_mode="r")
     return features
+
+
+def _obtained(exchange: Exchange, name: str) -> Path:
+    path = exchange.obtain(name)
+    if path is None:
+        raise FileNotFoundError(f"{name}: shared by a worker, but not there")
+    return path
 
 
 def _compute(split: Split, plan: Any, mine: range, compute: Callable[[Any], Any], width: int, speak: bool) -> npt.NDArray[np.float32]:
@@ -74,7 +92,8 @@ def _merge(paths: list[Path], plan: Any, workers: int, width: int) -> npt.NDArra
     return merged
 
 
-def _write(path: Path, values: npt.NDArray[np.float32]) -> None:
+def _write(path: Path, values: npt.NDArray[np.float32]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as stream:
@@ -82,3 +101,4 @@ def _write(path: Path, values: npt.NDArray[np.float32]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    return path

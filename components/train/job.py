@@ -4,49 +4,66 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from components.config import ModelConfig, TrainConfig
 
+FAILURE_FILE = "KUBERT_FAILURE"
+"""The variable with the path of the file that a worker writes its last message to."""
+WORK_PLACE = "KUBERT_WORK"
+"""The variable with the directory below which a worker makes its own; without it, that of temporary files."""
+OWNER = "KUBERT_OWNER"
+"""The variable with the name of the gang, the same in all its attempts: it tells its own older chief from another run's."""
+STOP_GRACE = "KUBERT_STOP_GRACE"
+"""The variable with the seconds that a worker has left after SIGTERM."""
+
 # None of these changes what is learned, so a run may go on with other values of them.
 _IRRELEVANT = frozenset({"workers", "checkpoint_steps", "keep_checkpoints", "max_restarts", "start_deadline", "stall_deadline"})
 
 
 class Job(BaseModel):
-    """The work of a gang: data, model, options, and the directory that its state lies in."""
+    """The work of a gang: model, options, and where the shards and the training's state lie (paths, or URIs of a store)."""
 
     model_config = ConfigDict(frozen=True)
     model: ModelConfig
     train: TrainConfig
-    shards: Path
-    scratch: Path
+    shards: str
+    state: str
+
+
+@dataclass(frozen=True)
+class StateFiles:
+    """Where the parts of a training's state lie below its directory."""
+
+    root: Path
 
     @property
     def checkpoints(self) -> Path:
         """Periodic checkpoints, from which a killed run goes on."""
-        return self.scratch / "checkpoints"
+        return self.root / "checkpoints"
 
     @property
     def best(self) -> Path:
         """The weights of the best epoch so far."""
-        return self.scratch / "best"
+        return self.root / "best"
 
     @property
     def finished(self) -> Path:
         """The finished checkpoint; its manifest says that training is over."""
-        return self.scratch / "finished"
+        return self.root / "finished"
 
     @property
     def tensorboard(self) -> Path:
         """TensorBoard event files, written by the chief."""
-        return self.scratch / "tensorboard"
+        return self.root / "tensorboard"
 
-    @property
-    def failures(self) -> Path:
-        """One file per worker that failed, with its message."""
-        return self.scratch / "failures"
+
+def is_uri(place: str) -> bool:
+    """Whether a place is named by a URI, and so is reached through `artifacts.store`."""
+    return "://" in place
 
 
 def key(model: ModelConfig, train: TrainConfig, shards_digest: str) -> str:

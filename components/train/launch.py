@@ -7,23 +7,27 @@ back, so all of them end and all of them start again, from the newest checkpoint
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 from components import progress
 from components.artifacts import manifest
-from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.train import exits
 from components.train.cluster import Membership, usable_cores
-from components.train.job import Job
+from components.train.finished import is_finished
+from components.train.gang_end import OUT_OF_MEMORY, GangFailed, Interrupted, refusal
+from components.train.job import FAILURE_FILE, OWNER, WORK_PLACE, Job
+from components.train.signals import stop_signals
 
 POLL = 0.1
 STOP_GRACE = 30.0
@@ -33,60 +37,66 @@ LAST_LINES = 15
 _OOM_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
-class Interrupted(KubertError):
-    """The launcher was asked to stop; the workers saved a checkpoint if they had begun to train."""
+def run_local(job: Job, home: Path) -> None:
+    """Return when `job` has a finished checkpoint; raises what its workers reported, Interrupted, or GangFailed.
 
-    exit_code = exits.PREEMPTED
-
-
-class GangFailed(KubertError):
-    """The gang failed more often than it may be restarted, or for a reason that no restart cures."""
-
-
-def run_local(job: Job) -> None:
-    """Return when `job` has a finished checkpoint; raises what its workers reported, Interrupted, or GangFailed."""
-    job.scratch.mkdir(parents=True, exist_ok=True)
-    path = job.scratch / "job.json"
+    `home` gets the job's file, the workers' logs and what they work on.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "job.json"
     manifest.write_atomically(path, job.model_dump_json(indent=2) + "\n")
+    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     restarts = attempt = 0
-    with _stop_signals() as stop:
-        while not (job.finished / manifest.NAME).exists():
+    with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="work-", dir=home) as work:
+        while not is_finished(job.state):
             attempt += 1
-            codes = _one_attempt(job, path, attempt, stop)
+            codes = _one_attempt(job, home, {OWNER: owner, WORK_PLACE: work}, attempt, stop)
             if stop.is_set():
-                raise Interrupted("stopped; the next run goes on from the last checkpoint")
+                raise Interrupted
             if all(code == exits.DONE for code in codes):
                 continue
             if all(code in (exits.DONE, exits.PREEMPTED) for code in codes):
                 progress.report("train", "a worker was asked to stop and saved its checkpoint; starting again")
                 continue
-            _refuse_permanent(job, codes)
+            _refuse_permanent(home, codes)
             restarts += 1
             if restarts > job.train.max_restarts:
-                raise GangFailed(_last_words(job, attempt, codes))
+                raise GangFailed(_last_words(job, home, attempt, codes))
             progress.report("train", f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}")
 
 
-def _one_attempt(job: Job, path: Path, attempt: int, stop: threading.Event) -> list[int]:
+def _one_attempt(job: Job, home: Path, variables: dict[str, str], attempt: int, stop: threading.Event) -> list[int]:
     """Start every worker, wait until all have ended; exit codes by rank, as in `subprocess`."""
-    for stale in job.failures.glob("worker-*.txt"):
-        stale.unlink()
+    failures = home / "failures"
+    shutil.rmtree(failures, ignore_errors=True)
+    failures.mkdir()
     members = _members(job.train.workers)
-    threads = max(1, usable_cores() // len(members))
+    variables = {**variables, "KUBERT_THREADS": str(max(1, usable_cores() // len(members)))}
     oom_before = _oom_kills()
     with ExitStack() as stack:
-        processes = [stack.enter_context(_worker(path, member, threads, log_path(job, attempt, member.rank))) for member in members]
+        processes = [
+            stack.enter_context(
+                _worker(
+                    home / "job.json",
+                    {**variables, "TF_CONFIG": member.tf_config(), FAILURE_FILE: str(_failure_path(home, member.rank))},
+                    log_path(home, attempt, member.rank),
+                )
+            )
+            for member in members
+        ]
         codes = _watch(processes, stop)
     if _oom_kills() > oom_before and -signal.SIGKILL in codes:
-        raise GangFailed(
-            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; lower train.batch_size or model.max_length, raise train.accumulate, or use fewer train.workers"
-        )
+        raise GangFailed(f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; {OUT_OF_MEMORY}")
     return codes
 
 
-def log_path(job: Job, attempt: int, rank: int) -> Path:
+def log_path(home: Path, attempt: int, rank: int) -> Path:
     """The file that a worker's output goes to."""
-    return job.scratch / "logs" / f"attempt-{attempt:02d}-worker-{rank}.log"
+    return home / "logs" / f"attempt-{attempt:02d}-worker-{rank}.log"
+
+
+def _failure_path(home: Path, rank: int) -> Path:
+    return home / "failures" / f"worker-{rank}.txt"
 
 
 def _members(count: int) -> list[Membership]:
@@ -99,10 +109,10 @@ def _members(count: int) -> list[Membership]:
 
 
 @contextmanager
-def _worker(path: Path, member: Membership, threads: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(path: Path, variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One worker process in a session of its own; it is dead when the block ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "TF_CONFIG": member.tf_config(), "KUBERT_LAUNCHER": str(os.getpid()), "KUBERT_THREADS": str(threads)}
+    environment = {**os.environ, **variables, "KUBERT_LAUNCHER": str(os.getpid())}
     with open(log, "wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "components.train.worker", str(path)],
@@ -147,35 +157,15 @@ def _grace(codes: list[int]) -> float:
     return LOSS_GRACE  # peers of a dead worker can only be ended
 
 
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the block runs (only where signals can be handled: the main thread)."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-
-    def ask(_: int, __: FrameType | None) -> None:
-        event.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield event
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _refuse_permanent(job: Job, codes: list[int]) -> None:
+def _refuse_permanent(home: Path, codes: list[int]) -> None:
     """Raise the error that a worker reported as the user's to solve."""
-    kinds = {kind.exit_code: kind for kind in (UsageError, DataError, ConfigError)}
     for rank, code in enumerate(codes):
         if code in exits.PERMANENT:
-            raise kinds[code](_message(job, rank) or f"worker {rank} {exits.describe(code)}")
+            raise refusal(rank, code, _message(home, rank))
 
 
-def _message(job: Job, rank: int) -> str:
-    path = job.failures / f"worker-{rank}.txt"
+def _message(home: Path, rank: int) -> str:
+    path = _failure_path(home, rank)
     return path.read_text(encoding="utf-8").strip() if path.exists() else ""
 
 
@@ -183,10 +173,10 @@ def _summary(codes: list[int]) -> str:
     return ", ".join(f"worker {rank} {exits.describe(code)}" for rank, code in enumerate(codes))
 
 
-def _last_words(job: Job, attempt: int, codes: list[int]) -> str:
+def _last_words(job: Job, home: Path, attempt: int, codes: list[int]) -> str:
     parts = [f"training failed {attempt} times and is given up (train.max_restarts={job.train.max_restarts}): {_summary(codes)}"]
     for rank in range(len(codes)):
-        path = log_path(job, attempt, rank)
+        path = log_path(home, attempt, rank)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
         parts.append("\n".join([f"worker {rank}, {path}:", *(f"  {line[:200]}" for line in lines)]))
     return "\n".join(parts)

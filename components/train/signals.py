@@ -11,6 +11,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from components.train import exits
 
@@ -42,6 +45,28 @@ class StopRequest:
         self._asked.set()
         time.sleep(self._grace)
         os._exit(exits.PEER_LOST)
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while the block runs (only where signals can be handled: the main thread).
+
+    For a launcher, whose main thread does not hang in TensorFlow.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(_: int, __: FrameType | None) -> None:
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Watchdog:

@@ -1,18 +1,21 @@
-"""The train verb: token shards -> checkpoint."""
+"""The train verb: token shards -> checkpoint. Runs without TensorFlow, numpy and Arrow: only the workers need them."""
 
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from components import progress
-from components.artifacts import checkpoints, manifest
+from components.artifacts import manifest, transfer
 from components.artifacts.checkpoints import CheckpointContent
-from components.artifacts.token_shards import ShardsContent, open_shards
+from components.artifacts.manifest import Manifest
+from components.artifacts.shards_content import ShardsContent, content_of
 from components.config import ModelConfig, TrainConfig
-from components.config_cluster import ClusterConfig
+from components.config_cluster import STATE_MOUNT, ClusterConfig
 from components.errors import ConfigError, DataError
-from components.train.job import Job, key
+from components.train.finished import is_finished, take
+from components.train.job import Job, is_uri, key
 from components.train.launch import run_local
 
 
@@ -21,29 +24,64 @@ def run(
 ) -> CheckpointContent:
     """Train a classifier on the shards' training rows and seal it in `output`.
 
-    `scratch` keeps what a killed run needs to go on; runs with equal data, model and options share it. Raises DataError or
-    ConfigError before any worker starts where the shards and the options do not fit, and what the gang reports later.
+    `shards` and `scratch` are paths or URIs. `scratch` keeps what a killed run needs to go on; runs with equal data, model and options
+    share it, and what one of them has finished is not trained again. Raises DataError or ConfigError before any worker starts where
+    the shards and the options do not fit, and what the gang reports later.
     """
-    del cluster
-    shards, scratch = Path(shards), Path(scratch)
-    opened = open_shards(shards, verify=True)
-    refuse_misfit(model, train, opened.content)
-    job = Job(
-        model=model,
-        train=train,
-        shards=shards.resolve(),
-        scratch=scratch.resolve() / key(model, train, opened.manifest.digest),
-    )
-    progress.report("train", "starting " + (f"{train.workers} workers" if train.workers > 1 else "1 worker"))
-    run_local(job)
-    content = checkpoints.read_content(job.finished)
-    finished = manifest.read(job.finished, "checkpoint")
-    with manifest.building(output) as directory:
-        shutil.copytree(job.finished, directory, dirs_exist_ok=True)
-        (directory / manifest.NAME).unlink()
-        shutil.copytree(job.tensorboard, directory / "tensorboard", dirs_exist_ok=True)
-        manifest.seal(directory, "checkpoint", content=finished.content, inputs=finished.inputs, config=finished.config)
-    return content
+    cluster = cluster or ClusterConfig()
+    shards, scratch = _absolute(shards), _absolute(scratch)
+    if cluster.backend == "jobset":
+        _refuse_unreachable(cluster, shards, scratch)
+    sealed = _manifest_of(shards)
+    refuse_misfit(model, train, content_of(sealed, shards))
+    job = Job(model=model, train=train, shards=shards, state=f"{scratch}/{key(model, train, sealed.digest)}")
+    if is_finished(job.state):
+        progress.report("train", "these rows were learned with these options before; nothing is trained again", unchanged=True)
+    else:
+        progress.report("train", "starting " + (f"{train.workers} workers" if train.workers > 1 else "1 worker"))
+        _run_gang(job, cluster)
+    return take(job.state, output)
+
+
+def _run_gang(job: Job, cluster: ClusterConfig) -> None:
+    if cluster.backend == "jobset":
+        from components.train.gang import run_jobset
+
+        run_jobset(job, cluster)
+    elif not is_uri(job.state) and not is_uri(job.shards):
+        run_local(job, Path(job.state))
+    else:
+        home = Path(tempfile.mkdtemp(prefix="kubert-train-"))
+        if is_uri(job.shards):
+            transfer.fetch(job.shards, home / "shards", "token_shards")
+            job = job.model_copy(update={"shards": str(home / "shards")})
+        try:
+            run_local(job, home if is_uri(job.state) else Path(job.state))
+        finally:
+            shutil.rmtree(home / "shards", ignore_errors=True)
+        shutil.rmtree(home)  # after a failure its logs stay
+
+
+def _absolute(place: Path | str) -> str:
+    return place.rstrip("/") if isinstance(place, str) and is_uri(place) else str(Path(place).resolve())
+
+
+def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
+    for place in places:
+        if not is_uri(place) and not (cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")):
+            raise ConfigError(
+                f"{place}: the workers' pods cannot reach it; with cluster.backend=jobset, shards and state are gs://, s3:// or minio:// URIs, "
+                f"or lie on the volume of cluster.state_claim, below {STATE_MOUNT}"
+            )
+
+
+def _manifest_of(shards: str) -> Manifest:
+    if not is_uri(shards):
+        return manifest.verify(Path(shards), "token_shards")
+    found = transfer.remote_manifest(shards, "token_shards")
+    if found is None:
+        raise DataError(f"{shards}: no {manifest.NAME}, so these are no finished token shards; run the step that makes them again")
+    return found
 
 
 def refuse_misfit(model: ModelConfig, train: TrainConfig, shards: ShardsContent) -> None:

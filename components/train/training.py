@@ -11,7 +11,7 @@ import tensorflow as tf
 from components import progress
 from components.artifacts import checkpoints, manifest
 from components.artifacts.checkpoints import CheckpointContent
-from components.artifacts.token_shards import Split, open_shards
+from components.artifacts.token_shards import Split, TokenShards
 from components.model.classifier import build_classifier
 from components.model.encoders import fingerprint
 from components.train import state
@@ -23,7 +23,9 @@ from components.train.inner_step import make_train_step, make_validation_step
 from components.train.job import Job, key
 from components.train.loop import Loop, train
 from components.train.optimizer import build_optimizer, learning_rate
+from components.train.remote_state import Choice
 from components.train.state import Position
+from components.train.state_place import StatePlace
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -31,20 +33,35 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 class Training:
     """One worker's share of a training run; every worker makes one and calls `run`."""
 
-    def __init__(self, job: Job, membership: Membership, strategy: Any, stop_asked: Callable[[], bool], beat: Callable[[], None]) -> None:
-        self.job, self.membership, self.strategy, self.stop_asked, self.beat = job, membership, strategy, stop_asked, beat
-        self.shards = open_shards(job.shards, verify=membership.is_chief)
+    def __init__(
+        self,
+        job: Job,
+        place: StatePlace,
+        shards: TokenShards,
+        membership: Membership,
+        strategy: Any,
+        stop_asked: Callable[[], bool],
+        beat: Callable[[], None],
+    ) -> None:
+        self.job, self.place, self.shards, self.membership = job, place, shards, membership
+        self.strategy, self.stop_asked, self.beat = strategy, stop_asked, beat
         tf.keras.mixed_precision.set_global_policy(_POLICIES[job.train.precision])
         with strategy.scope():
             self.model = build_classifier(job.model, self.shards.vocabulary, len(self.shards.content.classes), job.train.seed)
         self.buckets = usable_buckets(job.train, self.shards.content.max_length)
 
     def run(self) -> None:
-        """Train to the end and have the chief seal the finished checkpoint; a run that was finished already changes nothing."""
+        """Train to the end and have the chief seal the finished checkpoint; a run that was finished already changes nothing.
+
+        Raises Preempted on all workers together, once the chief's checkpoint is safe.
+        """
         loop = self._loop()
         position, losses = self._restore()
-        position, losses = train(loop, position, losses)
-        if self.membership.is_chief and not (self.job.finished / manifest.NAME).exists():
+        try:
+            position, losses = train(loop, position, losses)
+        finally:
+            self.place.settle(self.beat)
+        if self.membership.is_chief and not self.place.is_finished():
             self._finish(loop, position, losses)
 
     def barrier(self) -> None:
@@ -118,7 +135,6 @@ class Training:
     def _rows(self, split: Split) -> Rowset:
         if not self.job.model.freeze:
             return Rowset.of_tokens(split)
-        directory = self.job.scratch.parent / "features" / self._features_key()
         compute = tf.function(
             lambda ids: self.model.features({"input_word_ids": ids}), input_signature=[tf.TensorSpec((None, None), tf.int32)]
         )
@@ -128,14 +144,15 @@ class Training:
             return compute(ids)
 
         features = cached_features(
-            directory,
+            self.place,
+            self._features_key(),
             split,
             self.buckets,
             beating,
             width=self.model.logits.kernel.shape[0],
             rank=self.membership.rank,
             workers=len(self.membership.workers),
-            barrier=self.barrier,
+            total=self._sum,
         )
         return Rowset.of_features(split, features)
 
@@ -151,22 +168,29 @@ class Training:
 
     def _restore(self) -> tuple[Position, list[float]]:
         """Go on from the checkpoint that the chief chose; all workers read the same one."""
-        step = 0
-        if self.membership.is_chief and (found := checkpoints.newest_valid(self.job.checkpoints)):
-            step, path, _, complaints = found
+        chosen: Choice | None = None
+        if self.membership.is_chief:
+            chosen, complaints = self.place.choose()
             for complaint in complaints:
                 progress.report("train", f"a damaged checkpoint was set aside: {complaint}")
-            progress.report("train", f"going on from step {step} ({path.name})")
-        step = self._sum(step)
-        if not step:
+            if chosen is not None:
+                progress.report("train", f"going on from step {chosen.step} (step-{chosen.step:09d})")
+        chosen = Choice(*(self._sum(number) for number in (chosen or Choice(0, 0))))
+        if not chosen.step:
             return Position(), []
+        self.place.bring(chosen)
         with self.strategy.scope():
-            return state.load(checkpoints.step_directory(self.job.checkpoints, step), self._tensors, self._identity)
+            position, losses = state.load(
+                checkpoints.step_directory(self.place.files.checkpoints, chosen.step), self._tensors, self._identity
+            )
+        if self.membership.is_chief and position.best_step:
+            self.place.bring_best(position.best_step)
+        return position, losses
 
     def _finish(self, loop: Loop, position: Position, losses: list[float]) -> None:
-        manifest.verify(self.job.best, "checkpoint")
+        manifest.verify(self.place.files.best, "checkpoint")
         with self.strategy.scope():
-            tf.train.Checkpoint(model=self.model).read(str(self.job.best / checkpoints.WEIGHTS)).assert_consumed()
+            tf.train.Checkpoint(model=self.model).read(str(self.place.files.best / checkpoints.WEIGHTS)).assert_consumed()
         content = CheckpointContent(
             classes=self.shards.content.classes,
             vocabulary_sha256=self.shards.content.vocabulary_sha256,
@@ -181,7 +205,7 @@ class Training:
             padding_efficiency=self._efficiency(loop),
             workers=len(self.membership.workers),
         )
-        with manifest.building(self.job.finished) as directory:
+        with manifest.building(self.place.files.finished) as directory:
             (directory / "weights").mkdir()
             tf.train.Checkpoint(model=self.model).write(str(directory / checkpoints.WEIGHTS))
             self.shards.vocabulary.write(directory / checkpoints.VOCABULARY)
@@ -192,6 +216,7 @@ class Training:
                 inputs={"shards": self.shards.manifest.digest},
                 config=self.job.train.model_dump(mode="json"),
             )
+        self.place.finished()
 
     def _efficiency(self, loop: Loop) -> float:
         config, lengths = loop.config, loop.train_rows.lengths
@@ -206,20 +231,24 @@ class _Chief:
 
     def __init__(self, training: Training) -> None:
         self._training = training
-        self._writer = tf.summary.create_file_writer(str(training.job.tensorboard))
+        self._writer = tf.summary.create_file_writer(str(training.place.files.tensorboard))
 
     def save(self, position: Position, losses: list[float]) -> None:
         it = self._training
-        state.save(it.job.checkpoints, it._tensors, position, losses, it._identity, it.job.train.keep_checkpoints)
+        it.place.settle(it.beat)
+        state.save(it.place.files.checkpoints, it._tensors, position, losses, it._identity, it.job.train.keep_checkpoints)
         self._writer.flush()
+        it.place.saved(position.step)
         it.beat()
 
     def save_best(self, position: Position) -> None:
         it = self._training
-        with manifest.building(it.job.best) as directory:
+        it.place.settle(it.beat)
+        with manifest.building(it.place.files.best) as directory:
             (directory / "weights").mkdir()
             tf.train.Checkpoint(model=it.model).write(str(directory / checkpoints.WEIGHTS))
             manifest.seal(directory, "checkpoint", content={"identity": it._identity, "step": position.step})
+        it.place.best_saved(position.step)
         it.beat()
 
     def log(self, step: int, **figures: float) -> None:

@@ -1,71 +1,119 @@
 """The worker process: joins the gang, trains, and ends with a code that says what its launcher should do.
 
-python -m components.train.worker JOB.json
+python -m components.train.worker JOB, the path or URI of a `Job` in JSON. The same command in a process of this machine and in a pod.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from components.artifacts import manifest
-from components.errors import KubertError
+from components import progress
+from components.artifacts import manifest, transfer
+from components.artifacts.store import open_store
+from components.errors import DataError, KubertError
 from components.train import exits
 from components.train.cluster import Membership, find_membership, meet, usable_cores, wait_for_names
-from components.train.job import Job
+from components.train.job import FAILURE_FILE, OWNER, STOP_GRACE, WORK_PLACE, Job, is_uri
+from components.train.mirrored_state import MirroredState
 from components.train.signals import StopRequest, Watchdog, die_with_parent
+from components.train.state_place import SharedDirectory, StatePlace
 
-STOP_GRACE = 25.0
+GRACE = 25.0
 PEER_GRACE = 15.0
-LOCK_PATIENCE = 30.0
 
 
 def main(argument: str) -> None:
     """Run one worker to its end; never returns, because TensorFlow's threads may hang on the way out."""
     if launcher := os.environ.get("KUBERT_LAUNCHER"):
         die_with_parent(int(launcher))
-    stop = StopRequest(STOP_GRACE)
-    job = Job.model_validate_json(Path(argument).read_bytes())
-    membership = find_membership(os.environ)
+    stop = StopRequest(float(os.environ.get(STOP_GRACE, GRACE)))
+    work = Path(tempfile.mkdtemp(prefix="kubert-worker-", dir=os.environ.get(WORK_PLACE)))
+    code, message = _ending(argument, work, stop)
+    _leave(work, code, message)
+
+
+def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
+    """Work, and say how it ended: an exit code and its reason."""
+    alone = True
     try:
-        _work(job, membership, stop)
+        membership = find_membership(os.environ)
+        alone = len(membership.workers) == 1
+        return _work(read_job(argument), membership, work, stop)
     except KubertError as error:
-        _let_go(membership)
-        _leave(job, membership, error.exit_code, str(error))
+        if not alone:
+            _let_go(membership)
+        return error.exit_code, str(error)
     except BaseException as error:
         _say(traceback.format_exc())
         if _disk_is_full(error):
-            _leave(
-                job,
-                membership,
-                exits.DISK_FULL,
-                f"{job.scratch}: no space left; the last checkpoint is intact, and a new run goes on from it",
-            )
-        if _is_peer_loss(error) and len(membership.workers) > 1:
+            return exits.DISK_FULL, f"no space left ({error}); the last checkpoint is intact, and a new run goes on from it"
+        if _is_peer_loss(error) and not alone:
             # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
             stop.wait(PEER_GRACE)
-            _leave(job, membership, exits.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}")
-        _leave(job, membership, 1, f"{type(error).__name__}: {str(error)[:600]}")
-    _leave(job, membership, exits.DONE, "")
+            return exits.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}"
+        return KubertError.exit_code, f"{type(error).__name__}: {str(error)[:600]}"
 
 
-def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
-    lock = _hold(job.scratch) if membership.is_chief else None
+def read_job(place: str) -> Job:
+    """The job in a local file or below a URI; DataError if it is not one."""
+    try:
+        if not is_uri(place):
+            return Job.model_validate_json(Path(place).read_bytes())
+        folder, _, name = place.rpartition("/")
+        return Job.model_validate_json(open_store(folder).read_bytes(name))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{place}: not a job ({error})") from None
+
+
+def _work(job: Job, membership: Membership, work: Path, stop: StopRequest) -> tuple[int, str]:
+    place = _place_of(job, work)
+    if membership.is_chief:
+        place.hold()
+    try:
+        return _train(job, place, membership, work, stop)
+    finally:
+        if membership.is_chief:
+            place.release()
+
+
+def _place_of(job: Job, work: Path) -> StatePlace:
+    if is_uri(job.state):
+        return MirroredState(job.state, work, os.environ.get(OWNER, ""), job.train.keep_checkpoints)
+    return SharedDirectory(Path(job.state))
+
+
+def _shards_of(job: Job, membership: Membership, work: Path) -> Path:
+    """The directory of the verified shards."""
+    if not is_uri(job.shards):
+        if membership.is_chief:
+            manifest.verify(Path(job.shards), "token_shards")
+        return Path(job.shards)
+    if membership.is_chief:
+        progress.report("train", f"fetching the shards from {job.shards}")
+    transfer.fetch(job.shards, work / "shards", "token_shards")
+    return work / "shards"
+
+
+def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop: StopRequest) -> tuple[int, str]:
     alone = len(membership.workers) == 1
+    shards = _shards_of(job, membership, work)
     os.environ.pop("TF_CONFIG", None)
     if not alone:
         wait_for_names(membership, job.train.start_deadline)
         os.environ["TF_CONFIG"] = membership.tf_config()
     import tensorflow as tf
 
+    from components.artifacts.token_shards import open_shards
     from components.train.loop import Preempted
     from components.train.training import Training
 
@@ -79,37 +127,21 @@ def _work(job: Job, membership: Membership, stop: StopRequest) -> None:
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     signal.alarm(0)
     watchdog = Watchdog(job.train.stall_deadline, first=job.train.start_deadline)
-    training = Training(job, membership, strategy, stop, watchdog.beat)
+    training = Training(job, place, open_shards(shards, verify=False), membership, strategy, stop, watchdog.beat)
+    ending = exits.DONE, ""
     try:
         training.run()
     except Preempted as notice:
+        ending = exits.PREEMPTED, str(notice)
+    training.barrier()  # nobody leaves before the chief's last upload has ended
+    if not alone:
         _let_go(membership)
-        _leave(job, membership, exits.PREEMPTED, str(notice))
-    training.barrier()
-    _let_go(membership)
-    if lock is not None:
-        os.close(lock)
+    return ending
 
 
 def _let_go(membership: Membership) -> None:
     """Let the peers end the collective that this worker has already left; the chief, whose service coordinates them, goes last."""
-    if len(membership.workers) > 1:
-        time.sleep(1.0 if membership.is_chief else 0.5)
-
-
-def _hold(scratch: Path) -> int:
-    """Be the only chief that writes into this directory, for as long as this process lives."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + LOCK_PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise KubertError(f"{scratch}: another run is training here; wait for it, or stop it") from None
-            time.sleep(0.5)
+    time.sleep(1.0 if membership.is_chief else 0.5)
 
 
 def _is_peer_loss(error: BaseException) -> bool:
@@ -137,12 +169,13 @@ def _say(message: str) -> None:
             print(message, flush=True)
 
 
-def _leave(job: Job, membership: Membership, code: int, message: str) -> None:
+def _leave(work: Path, code: int, message: str) -> None:
     try:
         _say(message)
-        if code not in (exits.DONE, exits.PREEMPTED):
-            job.failures.mkdir(parents=True, exist_ok=True)
-            manifest.write_atomically(job.failures / f"worker-{membership.rank}.txt", message + "\n")
+        if code not in (exits.DONE, exits.PREEMPTED) and (path := os.environ.get(FAILURE_FILE)):
+            # Not by rename: in a pod this is one file that the kubelet put there.
+            Path(path).write_text(message + "\n", encoding="utf-8")
+        shutil.rmtree(work, ignore_errors=True)
     finally:
         os._exit(code)  # also where the disk is full and nothing can be said
 

@@ -24,10 +24,10 @@ from components.artifacts.token_shards import open_shards
 from components.config import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, KubertError
 from components.model.encoders import vocabulary_of
-from components.train import exits, launch, step, worker
+from components.train import exits, gang_end, launch, state_place, step
 from components.train.batches import plan_epoch
 from components.train.cluster import Membership, free_port
-from components.train.job import Job
+from components.train.job import FAILURE_FILE, Job
 from tests.data import gang, tiny_bert, training_shards
 
 pytestmark = pytest.mark.timeout(900)
@@ -144,15 +144,16 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, sha
     job = Job(
         model=training_shards.MODEL,
         train=TrainConfig(batch_size=8, workers=2, start_deadline=3),
-        shards=shards,
-        scratch=tmp_path / "scratch",
+        shards=str(shards),
+        state=str(tmp_path / "scratch"),
     )
+    failure = tmp_path / "failure.txt"
     path = tmp_path / "job.json"
     path.write_text(job.model_dump_json())
     members = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     process = subprocess.run(
         [sys.executable, "-m", "components.train.worker", str(path)],
-        env={**os.environ, "TF_CONFIG": Membership(workers=members, rank=rank).tf_config()},
+        env={**os.environ, "TF_CONFIG": Membership(workers=members, rank=rank).tf_config(), FAILURE_FILE: str(failure)},
         capture_output=True,
         text=True,
         timeout=200,
@@ -160,7 +161,7 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, sha
     assert process.returncode == exits.PEER_NEVER_CAME, process.stdout + process.stderr
     said = f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: nothing answers on its port"
     assert said in process.stdout
-    assert (job.failures / f"worker-{rank}.txt").read_text().strip() == said
+    assert failure.read_text().strip() == said
 
 
 @pytest.mark.slow
@@ -179,19 +180,19 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_p
 
 
 def test_w8_a_second_chief_cannot_write_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LOCK_PATIENCE", 0.2)
-    hold = "import sys, time; from pathlib import Path; from components.train.worker import _hold; _hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
+    monkeypatch.setattr(state_place, "LOCK_PATIENCE", 0.2)
+    hold = "import sys, time; from pathlib import Path; from components.train.state_place import hold; hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
     stale = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert stale.stdout is not None
         assert stale.stdout.readline() == b"held\n"
         stale.send_signal(signal.SIGSTOP)
         with pytest.raises(KubertError, match="another run is training here"):
-            worker._hold(tmp_path)
+            state_place.hold(tmp_path)
     finally:
         stale.kill()
         stale.wait()
-    os.close(worker._hold(tmp_path))
+    os.close(state_place.hold(tmp_path))
 
 
 @pytest.mark.slow
@@ -235,13 +236,13 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(shards: Path, tmp_path: P
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom_kill 3\n")
     monkeypatch.setattr(launch, "_OOM_EVENTS", events)
-    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=shards, scratch=tmp_path / "scratch")
+    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=str(shards), state=str(tmp_path / "scratch"))
     kernel = threading.Thread(target=_kill_as_the_kernel_does, args=(events,))
     kernel.start()
-    with pytest.raises(launch.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"):
-        launch.run_local(job)
+    with pytest.raises(gang_end.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"):
+        launch.run_local(job, tmp_path / "home")
     kernel.join()
-    assert len(list((job.scratch / "logs").iterdir())) == 1
+    assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
 
 
 def _kill_as_the_kernel_does(events: Path) -> None:
@@ -267,13 +268,13 @@ def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(shards: Pat
 
 
 def test_an_orphan_worker_does_not_begin(tmp_path: Path, shards: Path) -> None:
-    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=shards, scratch=tmp_path / "scratch")
+    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=str(shards), state=str(tmp_path / "scratch"))
     path = tmp_path / "job.json"
     path.write_text(job.model_dump_json())
     environment = {**os.environ, "KUBERT_LAUNCHER": "1"}
     done = subprocess.run([sys.executable, "-m", "components.train.worker", str(path)], env=environment, timeout=120)
     assert done.returncode == exits.PEER_LOST
-    assert not job.scratch.exists()
+    assert not Path(job.state).exists()
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.config import ModelConfig, TrainConfig
-from components.train.job import Job, key
+from components.train.job import Job, StateFiles, key
 
 # An option is either irrelevant to what is learned, or two runs that differ in it must not share their state.
 IRRELEVANT: dict[str, Any] = {
@@ -56,9 +56,14 @@ def test_other_data_or_another_model_is_another_run() -> None:
     assert key(ModelConfig(dropout=0.2), TrainConfig(), "shards") != PLAIN
 
 
-def test_workers_read_what_the_launcher_wrote(tmp_path: Path) -> None:
-    job = Job(model=ModelConfig(max_length=64), train=TrainConfig(seed=9), shards=tmp_path / "shards", scratch=tmp_path / "scratch")
+@pytest.mark.parametrize("place", ["/somewhere", "gs://bucket/root"])
+def test_workers_read_what_the_launcher_wrote(place: str) -> None:
+    job = Job(model=ModelConfig(max_length=64), train=TrainConfig(seed=9), shards=f"{place}/shards", state=f"{place}/state")
     assert Job.model_validate_json(job.model_dump_json(indent=2)) == job
-    places = {job.checkpoints, job.best, job.finished, job.tensorboard, job.failures}
-    assert len(places) == 5
-    assert {place.parent for place in places} == {job.scratch}
+
+
+def test_the_parts_of_a_state_do_not_overlap(tmp_path: Path) -> None:
+    files = StateFiles(tmp_path)
+    places = {files.checkpoints, files.best, files.finished, files.tensorboard}
+    assert len(places) == 4
+    assert {place.parent for place in places} == {tmp_path}
