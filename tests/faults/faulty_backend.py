@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from components.artifacts.store import Store
-from components.artifacts.store.backend import Claim
+from components.artifacts.store.backend import Again, Claim
 from components.artifacts.store.local import Local
 
 Hook = Callable[[str, str], None]
@@ -51,10 +51,13 @@ class Faulty:
             self._damage(local)
         return claim
 
-    def put(self, key: str, local: Path) -> None:
-        self.before("put", key)
-        self._inner.put(key, local)
-        self.after("put", key)
+    def put(self, key: str, local: Path, again: Again) -> None:
+        def attempt() -> None:
+            self.before("put", key)
+            self._inner.put(key, local, lambda call: call())
+            self.after("put", key)
+
+        again(attempt)
 
     def create(self, key: str, data: bytes) -> bool:
         self.before("create", key)

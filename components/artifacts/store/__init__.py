@@ -1,4 +1,4 @@
-"""One interface to local directories, gs:// and s3://; the only module that speaks to object storage.
+"""One interface to local directories, gs://, s3:// and minio://; the only module that speaks to object storage.
 
 What it guarantees: an object is seen whole or not at all; of several callers that create one object exactly one is told
 that it did; bytes that do not match the checksum of the store are never handed out; a call that can work at another time
@@ -7,18 +7,20 @@ is repeated a bounded number of times, one that cannot (403, 404) fails at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import tenacity
 
 from components.artifacts.manifest import FileEntry, file_sha256
-from components.artifacts.store.backend import Backend, Claim, CorruptError, DeniedError, MissingError, StoreError, TemporaryError
+from components.artifacts.store.backend import DEADLINE, Backend, Claim, CorruptError, DeniedError, MissingError, StoreError, TemporaryError
 from components.artifacts.store.local import Local, beside, crc32c
 from components.errors import ConfigError
 
@@ -26,8 +28,10 @@ __all__ = ["CorruptError", "DeniedError", "MissingError", "Store", "StoreError",
 
 ATTEMPTS = 12
 LONGEST_WAIT = 20.0
-DEADLINE = 600.0
 SMALL = 64 * 2**20
+PLACES = "a path, gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix"
+SHORTEST = 8
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
 ADDRESS = re.compile(r"^[0-9.]+$|^metadata(\.|$)|\.internal$|^localhost$")
 T = TypeVar("T")
@@ -94,7 +98,8 @@ class Store:
 
     def upload(self, local: Path, key: str) -> None:
         """Make the object's content that of the file `local`, in place of any other."""
-        self._try(key, lambda: self._backend.put(check_key(key), local))
+        with _explained(self.uri(key)):
+            self._backend.put(check_key(key), local, self._again)
 
     def write(self, key: str, data: bytes) -> None:
         """Make the object's content `data`, in place of any other."""
@@ -135,6 +140,10 @@ class Store:
         self._try(target, lambda: self._backend.rename(check_key(source), check_key(target)))
 
     def _try(self, key: str, operation: Callable[[], T]) -> T:
+        with _explained(self.uri(key)):
+            return self._again(operation)
+
+    def _again(self, call: Callable[[], T], /) -> T:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((TemporaryError, TimeoutError, ConnectionError, CorruptError)),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(DEADLINE),
@@ -142,36 +151,46 @@ class Store:
             sleep=self._sleep,
             reraise=True,
         )
-        uri = self.uri(key)
         try:
-            return retrying(operation)
-        except CorruptError as error:
-            raise CorruptError(f"{uri}: {error}") from None
-        except FileNotFoundError as error:
-            raise MissingError(f"{uri}: not found{_because(error)}") from error
-        except PermissionError as error:
-            raise DeniedError(f"{uri}: access refused{_because(error)}; check the credentials and their rights on it") from error
-        except OSError as error:
-            tried = retrying.statistics.get("attempt_number", 1)
-            raise StoreError(f"{uri}: {error.strerror or error} (attempts: {tried})") from error
+            return retrying(call)
+        except (TemporaryError, TimeoutError, ConnectionError) as error:
+            raise OSError(errno.EIO, f"{error.strerror or error} (attempts: {retrying.statistics['attempt_number']})") from None
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Errors of a back end become those of this package, name the URI, and hold nothing that is a secret."""
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"{uri}: {safe(str(error))}") from None
+    except FileNotFoundError as error:
+        raise MissingError(f"{uri}: not found{_because(error)}") from None
+    except PermissionError as error:
+        raise DeniedError(f"{uri}: access refused{_because(error)}; check the credentials and their rights on it") from None
+    except OSError as error:
+        raise StoreError(f"{uri}: {safe(error.strerror or str(error))}") from None
 
 
 def open_store(uri: str) -> Store:
-    """The store at a local path (plain or file://), gs://bucket/prefix or s3://bucket/prefix.
+    """The store at a local path (plain or file://), gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix.
 
     gs:// uses the application default credentials (or STORAGE_EMULATOR_HOST), s3:// the usual AWS variables, with
-    AWS_ENDPOINT_URL. Raises ConfigError for any other scheme, `..`, user information, queries and network addresses.
+    AWS_ENDPOINT_URL; minio:// is s3:// at the service that Kubeflow Pipelines brings along, or at AWS_ENDPOINT_URL.
+    Raises ConfigError for any other scheme, `..`, user information, queries and network addresses.
     """
     scheme, bucket, prefix = parse(uri)
     if scheme == "file":
         return Store(Local(Path(prefix)), prefix)
-    if scheme == "gs":
-        from components.artifacts.store.gs import Google
+    whole = f"{scheme}://{bucket}/{prefix}"
+    with _explained(whole):
+        if scheme == "gs":
+            from components.artifacts.store.gs import Google
 
-        return Store(Google(bucket, prefix), f"gs://{bucket}/{prefix}")
-    from components.artifacts.store.s3 import Amazon
+            return Store(Google(bucket, prefix), whole)
+        from components.artifacts.store.s3 import Amazon
 
-    return Store(Amazon(bucket, prefix), f"s3://{bucket}/{prefix}")
+        return Store(Amazon(bucket, prefix, kubeflow=scheme == "minio"), whole)
 
 
 def is_remote(uri: str) -> bool:
@@ -180,20 +199,23 @@ def is_remote(uri: str) -> bool:
 
 
 def parse(uri: str) -> tuple[str, str, str]:
-    """(file, "", absolute path) or (gs | s3, bucket, prefix without slashes at its ends)."""
+    """(file, "", absolute path) or (gs | s3 | minio, bucket, prefix without slashes at its ends)."""
     scheme, separator, rest = uri.partition("://")
     if not separator:
         scheme, rest = "file", uri
     if not uri.strip() or any(ord(letter) < 32 for letter in uri):
-        raise ConfigError(f"{uri!r}: not a place for a store; use a path, gs://bucket/prefix or s3://bucket/prefix")
+        raise ConfigError(f"{uri!r}: not a place for a store; use {PLACES}")
     if ".." in rest.split("/"):
         raise ConfigError(f"{_shown(uri)}: `..` is refused in the name of a store; write the path it stands for")
     if scheme == "file":
         if separator and not rest.startswith("/"):
             raise ConfigError(f"{_shown(uri)}: write file:///path, without a host")
         return "file", "", os.path.abspath(rest)  # noqa: PTH100 - a link at the root is the caller's choice
-    if scheme not in ("gs", "s3"):
-        raise ConfigError(f"{_shown(uri)}: unknown scheme {scheme!r}; use a path, gs://bucket/prefix or s3://bucket/prefix")
+    if scheme not in ("gs", "s3", "minio"):
+        raise ConfigError(f"{_shown(uri)}: unknown scheme {scheme!r}; use {PLACES}")
+    if "?" in rest:
+        # Kubeflow Pipelines allows one in a pipeline root only; it never is in the URI of an artifact.
+        raise ConfigError(f"{_shown(uri)}: a query is refused; set AWS_ENDPOINT_URL and AWS_REGION (cluster.storage_endpoint) instead")
     bucket, _, prefix = rest.partition("/")
     if not BUCKET.match(bucket) or ".." in bucket or ADDRESS.search(bucket):
         raise ConfigError(f"{_shown(uri)}: not a bucket's name; credentials, ports and network addresses do not belong here")
@@ -222,8 +244,18 @@ def _shown(uri: str) -> str:
 
 
 def _because(error: OSError) -> str:
-    reason = error.strerror or str(error)
-    return f" ({' '.join(reason.split())[:300]})" if reason else ""
+    reason = safe(error.strerror or str(error))
+    return f" ({reason})" if reason else ""
+
+
+def safe(text: str) -> str:
+    """One line of at most 300 characters without what may be a secret: queries, user information, tokens and keys of this process."""
+    for value in (os.environ.get(name, "") for name in SECRETS):
+        text = text.replace(value, "***") if len(value) >= SHORTEST else text
+    text = re.sub(r"\?[^\s'\")>]+=[^\s'\")>]*", "?***", text)
+    text = re.sub(r"://[^/@\s]+@", "://***@", text)
+    text = re.sub(r"(?i)\b(bearer|authorization:?|token:?)\s+\S+", r"\1 ***", text)
+    return " ".join(text.split())[:300]
 
 
 def _compare(path: Path, claim: Claim) -> None:

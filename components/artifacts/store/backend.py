@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from components.errors import ConfigError, DataError, KubertError
+
+DEADLINE = 600.0
+"""Seconds for which one call to a store is repeated."""
+T = TypeVar("T")
 
 
 class StoreError(KubertError):
@@ -39,8 +43,16 @@ class Claim:
     checksum: str = ""
 
 
+class Again(Protocol):
+    """Makes one call, and makes it again a bounded number of times where that may help."""
+
+    def __call__(self, call: Callable[[], T], /) -> T: ...
+
+
 class Backend(Protocol):
     """One attempt at each operation; keys are checked, `/`-separated and relative to the store.
+
+    Only `put`, which may take many calls, repeats each of them itself, by `again`: what is up already is not sent twice.
 
     Raises FileNotFoundError (404), PermissionError (401, 403), Temporary, TimeoutError or ConnectionError where another
     attempt makes sense, and any other OSError where it does not.
@@ -51,7 +63,7 @@ class Backend(Protocol):
     def size(self, key: str) -> int | None: ...
     def names(self, prefix: str) -> Iterable[str]: ...
     def get(self, key: str, local: Path) -> Claim: ...
-    def put(self, key: str, local: Path) -> None: ...
+    def put(self, key: str, local: Path, again: Again) -> None: ...
     def create(self, key: str, data: bytes) -> bool: ...
     def delete(self, key: str) -> None: ...
     def clear(self, prefix: str) -> None: ...

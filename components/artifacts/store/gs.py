@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.store.backend import Claim, CorruptError, DeniedError, Remote, TemporaryError, by_status
+from components.artifacts.store.backend import DEADLINE, Again, Claim, CorruptError, Remote, TemporaryError, by_status
 
 TIMEOUT = 60.0
+PART = 16 * 2**20
+NO_CREDENTIALS = "no Google credentials; run `gcloud auth application-default login`, or give the pod's account a Google identity"
+WHOLE = 8 * 2**20
+"""Larger files go up in parts; the client decides so (google.cloud.storage.blob._MAX_MULTIPART_SIZE)."""
 
 
 class Google(Remote):
@@ -19,13 +23,10 @@ class Google(Remote):
 
     def __init__(self, bucket: str, prefix: str) -> None:
         super().__init__(prefix)
-        from google.auth.exceptions import DefaultCredentialsError
         from google.cloud import storage
 
-        try:
-            self._client = storage.Client()
-        except (DefaultCredentialsError, OSError) as error:
-            raise DeniedError(f"gs://{bucket}: no Google credentials ({error})") from None
+        with _google_errors():
+            self._client = storage.Client(project=None)
         self._bucket = self._client.bucket(bucket)
         self._once: dict[str, Any] = {"retry": None, "timeout": TIMEOUT}
 
@@ -45,9 +46,19 @@ class Google(Remote):
             blob.download_to_filename(str(local), raw_download=True, checksum="crc32c", **self._once)
             return Claim(None, f"crc32c:{blob.crc32c}" if blob.crc32c else "")
 
-    def put(self, key: str, local: Path) -> None:
-        with _google_errors():
-            self._bucket.blob(self._prefix + key).upload_from_filename(str(local), checksum="crc32c", **self._once)
+    def put(self, key: str, local: Path, again: Again) -> None:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        # What the server has of a file in parts, only the client can ask it; so the client itself repeats these calls.
+        large = local.stat().st_size > WHOLE
+        how = {"retry": DEFAULT_RETRY.with_delay(0.25, 20.0).with_timeout(DEADLINE), "timeout": TIMEOUT} if large else self._once
+
+        def attempt() -> None:
+            with _google_errors():
+                blob = self._bucket.blob(self._prefix + key, chunk_size=PART)
+                blob.upload_from_filename(str(local), checksum="crc32c", **how)
+
+        again(attempt)
 
     def create(self, key: str, data: bytes) -> bool:
         try:
@@ -64,20 +75,24 @@ class Google(Remote):
 
 @contextmanager
 def _google_errors() -> Iterator[None]:
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError, TransportError
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
     from requests.exceptions import RequestException
 
     try:
         yield
     except DataCorruption as error:
-        raise CorruptError(str(error)) from error
+        raise CorruptError(str(error)) from None
     except (TransportError, RequestException) as error:
-        raise TemporaryError(errno.EIO, str(error)) from error
+        raise TemporaryError(errno.EIO, str(error)) from None
+    except DefaultCredentialsError:
+        raise PermissionError(errno.EACCES, NO_CREDENTIALS) from None
     except GoogleAuthError as error:
-        raise PermissionError(errno.EACCES, str(error)) from error
+        raise TemporaryError(errno.EIO, str(error)) if error.retryable else PermissionError(errno.EACCES, str(error)) from None
+    except RetryError as error:
+        raise TemporaryError(errno.EIO, str(error.cause or error)) from None
     except GoogleAPICallError as error:
-        raise by_status(int(error.code or 0), str(error.message)) from error
+        raise by_status(int(error.code or 0), str(error.message)) from None
     except InvalidResponse as error:
-        raise by_status(int(error.response.status_code), str(error)) from error
+        raise by_status(int(error.response.status_code), str(error)) from None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.artifacts.store.backend import Claim, TemporaryError
+from components.artifacts.store.backend import Again, Claim, TemporaryError
 
 PART = ".part-"
 
@@ -48,7 +48,10 @@ class Local:
         shutil.copyfile(path, local)
         return Claim(path.stat().st_size, f"crc32c:{crc32c(path)}")
 
-    def put(self, key: str, local: Path) -> None:
+    def put(self, key: str, local: Path, again: Again) -> None:
+        again(lambda: self._copy(key, local))
+
+    def _copy(self, key: str, local: Path) -> None:
         path = self._path(key)
         with open(local, "rb") as source, _parent(path), beside(path) as part, open(part, "wb") as target:
             shutil.copyfileobj(source, target, 2**20)
