@@ -15,7 +15,8 @@ from components.errors import KubertError
 def main(verb: str, purpose: str, sections: str, paths: Sequence[str], run: Callable[[Config, Mapping[str, str]], object]) -> int:
     """Parse, run, print what `run` returns unless it is None; a KubertError becomes its message and its exit code.
 
-    `sections` names the configuration's sections that the verb reads; each of `paths` is a required option: a path or, where the verb takes them, a URI.
+    `sections` names the configuration's sections that the verb reads; each of `paths` is a required option: a path, or a gs://, s3:// or
+    minio:// address.
     """
     parser = argparse.ArgumentParser(prog=f"python -m components.{verb}", description=purpose)
     parser.add_argument("--config", type=Path, help=f"YAML file with {sections}")

@@ -2,18 +2,23 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+from components.artifacts.places import reading, writing
 from components.command import main
 from components.config import Config
 from components.evaluate.step import run
 
-_PATHS = ("shards", "checkpoint", "output")
 
-
-def _run(options: Config, paths: Mapping[str, str]) -> None:
-    run(options.evaluate, *(Path(paths[name]) for name in _PATHS))
+def _run(options: Config, places: Mapping[str, str]) -> None:
+    with (
+        reading(places["shards"], "token_shards") as shards,
+        reading(places["checkpoint"], "checkpoint") as checkpoint,
+        writing(places["output"], "report") as output,
+    ):
+        run(options.evaluate, shards, checkpoint, output)
 
 
 if __name__ == "__main__":
-    sys.exit(main("evaluate", "Token shards and a checkpoint in, report out.", "a section evaluate", _PATHS, _run))
+    sys.exit(
+        main("evaluate", "Token shards and a checkpoint in, report out.", "a section evaluate", ["shards", "checkpoint", "output"], _run)
+    )

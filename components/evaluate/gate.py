@@ -8,7 +8,9 @@ depends on the model store, so a decision is never reused.
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,13 @@ import numpy.typing as npt
 from components import progress
 from components.artifacts import manifest, release
 from components.artifacts.decision import GateDecision, write_decision
+from components.artifacts.places import reading, writing
 from components.artifacts.predictions import read_predictions
 from components.artifacts.report import KIND, ReportContent, read_report
 from components.artifacts.store import Store, open_store
 from components.artifacts.token_shards import Split, TokenShards, open_shards
-from components.config import EvaluateConfig, ExportConfig
+from components.command import main
+from components.config import Config, EvaluateConfig, ExportConfig
 from components.errors import DataError
 from components.model.served import load_scorer
 
@@ -118,3 +122,17 @@ def _predict(directory: Path, split: Split, batch_size: int, version: int) -> np
         raise DataError("It gives scores that are not finite numbers.")
     predicted: npt.NDArray[np.intp] = scores.argmax(axis=1)
     return predicted
+
+
+def _run(options: Config, places: Mapping[str, str]) -> str:
+    with (
+        reading(places["shards"], "token_shards") as shards,
+        reading(places["report"], "report") as report,
+        writing(places["output"], None) as output,
+    ):
+        return run(options.evaluate, options.export, shards, report, output).reason
+
+
+if __name__ == "__main__":
+    sections, needed = "sections evaluate and export", ["shards", "report", "output"]
+    sys.exit(main("evaluate.gate", "A report in, the decision about its checkpoint out; prints the reason.", sections, needed, _run))

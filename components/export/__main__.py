@@ -2,17 +2,21 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+from components.artifacts.places import reading
 from components.command import main
 from components.config import Config
 from components.export.step import run
 
-_PATHS = ("shards", "checkpoint", "report", "decision")
 
-
-def _run(options: Config, paths: Mapping[str, str]) -> str:
-    return str(run(options.export, *(Path(paths[name]) for name in _PATHS)).path)
+def _run(options: Config, places: Mapping[str, str]) -> str:
+    with (
+        reading(places["shards"], "token_shards") as shards,
+        reading(places["checkpoint"], "checkpoint") as checkpoint,
+        reading(places["report"], "report") as report,
+        reading(places["decision"], None) as decision,
+    ):
+        return run(options.export, shards, checkpoint, report, decision).path
 
 
 if __name__ == "__main__":
@@ -21,7 +25,7 @@ if __name__ == "__main__":
             "export",
             "A checkpoint that passed the gate in; prints the release's path.",
             "a section export",
-            _PATHS,
+            ["shards", "checkpoint", "report", "decision"],
             _run,
         )
     )

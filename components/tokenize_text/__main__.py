@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+from components.artifacts.places import writing
 from components.command import main
 from components.config import Config
 from components.tokenize_text.step import run
 
 
-def _run(options: Config, paths: Mapping[str, str]) -> None:
-    run(options.data, options.model, options.tokenize, Path(paths["output"]))
+def _run(options: Config, places: Mapping[str, str]) -> None:
+    with writing(places["output"], "token_shards") as output:
+        run(options.data, options.model, options.tokenize, output)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+from components.artifacts.places import writing
 from components.command import main
 from components.config import Config
 from components.train.step import run
 
 
-def _run(options: Config, paths: Mapping[str, str]) -> None:
-    run(options.model, options.train, paths["shards"], Path(paths["output"]), paths["scratch"], options.cluster)
+def _run(options: Config, places: Mapping[str, str]) -> None:
+    with writing(places["output"], "checkpoint") as output:
+        run(options.model, options.train, places["shards"], output, places["scratch"], options.cluster)
 
 
 if __name__ == "__main__":
