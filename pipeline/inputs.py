@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import components
+from components.artifacts.data_window import dated, window_of
 from components.artifacts.manifest import file_sha256
 from components.config import SAMPLE, Config
 from components.errors import ConfigError
@@ -16,9 +17,14 @@ from components.errors import ConfigError
 def absolute(config: Config, workdir: Path) -> Config:
     """The configuration with every local path absolute: inputs from the current directory, the model store from `workdir`.
 
-    Raises ConfigError for a data file that does not exist.
+    The source has its day, where {date} stands for one. Raises ConfigError for a data file that does not exist, and for a
+    window or a {date} without `data.until`.
     """
-    data = {name: _absolute_source(name, getattr(config.data, name)) for name in ("source", "test_source")}
+    window_of(config.data)
+    data = {
+        "source": _absolute_source("source", dated(config.data)),
+        "test_source": _absolute_source("test_source", config.data.test_source),
+    }
     tfds = config.data.tfds_data_dir
     data["tfds_data_dir"] = str(Path(tfds).expanduser().absolute()) if tfds and "://" not in tfds else tfds
     model = {"encoder": _absolute_encoder(config.model.encoder)}

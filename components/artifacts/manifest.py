@@ -39,7 +39,8 @@ class Manifest(BaseModel):
     """What an artifact is, what it holds and where it came from.
 
     `inputs` maps the role of each input to its digest (for an artifact: `Manifest.digest`). `content` is the noun's own
-    description; each module of `components.artifacts` has a model for it.
+    description; each module of `components.artifacts` has a model for it. `provenance` tells how it came to be (when, in which
+    run, from which part of the data) where that changes nothing about what it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class Manifest(BaseModel):
     inputs: dict[str, str] = {}
     config: dict[str, Any] = {}
     content: dict[str, Any] = {}
+    provenance: dict[str, Any] = {}
     code_version: str = __version__
     image: str = ""
 
@@ -72,6 +74,7 @@ def seal(
     content: Mapping[str, Any],
     inputs: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> Manifest:
     """Make the directory an artifact: hash every file in it, then write the manifest by rename."""
     files = {
@@ -85,6 +88,7 @@ def seal(
         inputs=dict(inputs or {}),
         config=dict(config or {}),
         content=dict(content),
+        provenance=dict(provenance or {}),
         image=os.environ.get("KUBERT_IMAGE", ""),
     )
     write_atomically(directory / NAME, manifest.model_dump_json(indent=2) + "\n")

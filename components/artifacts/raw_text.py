@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from components.artifacts.data_window import Window, dated, window_of
 from components.artifacts.labels import LabelMap, LabelSurvey, label_map
 from components.artifacts.row_formats import Row, Unreadable
 from components.artifacts.sources import Source, has_test_split, open_source
@@ -74,13 +75,18 @@ class Refusals:
 
 @dataclass(frozen=True)
 class Corpus:
-    """The sources of a run, surveyed: `labels` says how labels are read, `rows` how many rows there are, good and bad."""
+    """The sources of a run, surveyed: `labels` says how labels are read, `rows` how many rows there are, good and bad.
+
+    Where a window is set, `source` has only the rows within, and `left_out` counts the others by reason.
+    """
 
     data: DataConfig
     source: Source
     test_source: Source | None
     labels: LabelMap
     rows: int
+    window: Window | None = None
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def examples(self, refusals: Refusals, overlap: Counter[str]) -> Iterator[Example]:
         """Every usable row in the sources' order, a given test split first; DataError at the end for too many refused rows.
@@ -126,26 +132,33 @@ def open_corpus(data: DataConfig) -> Iterator[Corpus]:
 
     Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label column holds no classes.
     """
+    window, place = window_of(data), dated(data)
+    left_out: Counter[str] = Counter()
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(data.source, data))
+        source = stack.enter_context(open_source(place, data))
+        if window is not None:
+            source = window.applied(source, left_out)
         test_source = None
         if data.test_source is not None:
             split = "test" if has_test_split(data.test_source, data) else "train"
             test_source = stack.enter_context(open_source(data.test_source, data, split))
-        elif has_test_split(data.source, data):
-            test_source = stack.enter_context(open_source(data.source, data, "test"))
-        survey = _survey(source, data)
+        elif has_test_split(place, data):
+            test_source = stack.enter_context(open_source(place, data, "test"))
+        survey = _survey(source, data, left_out)
         rows = survey.rows + (_survey(test_source, data).rows if test_source else 0)
         labels = label_map(survey, data.classes, source.class_names, f"{source.name}, column {data.label!r}")
-        yield Corpus(data, source, test_source, labels, rows)
+        yield Corpus(data, source, test_source, labels, rows, window, left_out)
 
 
-def _survey(source: Source, data: DataConfig) -> LabelSurvey:
+def _survey(source: Source, data: DataConfig, left_out: Counter[str] | None = None) -> LabelSurvey:
     survey = LabelSurvey()
     for row in source.rows([*data.text, data.label]):
         survey.rows += 1
         if isinstance(row, Row):
             survey.add(row.values[-1])
+    if not survey.rows and left_out:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        raise DataError(f"{source.name}: no row is in the window (rows {counts}); check data.until, data.window and data.time")
     if not survey.rows:
         raise DataError(f"{source.name}: holds no rows")
     return survey

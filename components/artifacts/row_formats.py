@@ -143,7 +143,7 @@ def parquet_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
             for values in zip(*(_plain(batch.column(column)) for column in columns), strict=True):
                 number += 1
                 yield Row(number, 0, values)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, OverflowError) as error:
         raise DataError(f"{name}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -155,6 +155,9 @@ def _plain(column: Any) -> list[Any]:
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         # Reading strings as bytes lets one row that is not UTF-8 be refused alone.
         column = column.cast(pa.large_binary())
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        # Python's times end at microseconds, and what is finer is refused instead of cut.
+        column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
     return [decoded(value) for value in column.to_pylist()]
 
 
@@ -169,7 +172,9 @@ def _place(column: str, names: Sequence[str], name: str, hint: str) -> int:
         return found[0]
     problem = f"no column {column!r}" if not found else f"{len(found)} columns are called {column!r}"
     listed = ", ".join(repr(other if len(other) <= 40 else f"{other[:40]}...") for other in names[:30])
-    raise DataError(f"{name}: {problem}; columns: {listed}{', ...' if len(names) > 30 else ''}{hint} (options data.text and data.label)")
+    raise DataError(
+        f"{name}: {problem}; columns: {listed}{', ...' if len(names) > 30 else ''}{hint} (options data.text, data.label and data.time)"
+    )
 
 
 def _first(reader: Any, name: str) -> tuple[int, list[str]]:

@@ -29,7 +29,8 @@ class ShardsContent(BaseModel):
     """What token shards say about themselves.
 
     `refused` counts refused rows by reason; `refused_examples` names file, row, field and reason of the first ones, never
-    their text. `notes` are sentences for a person, such as how many training rows are in the given test split, too.
+    their text. `notes` are sentences for a person, such as how many training rows are in the given test split, too. `window`
+    is the part of the source that was read, by time (column, start, until); empty if all of it was.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,11 +44,17 @@ class ShardsContent(BaseModel):
     refused_examples: list[str] = []
     source_sha256: str
     notes: list[str] = []
+    window: dict[str, str] = {}
+
+
+PROVENANCE = frozenset({"refused", "refused_examples", "source_sha256", "notes", "window"})
+"""What tells how the rows were come by. It stands in the manifest beside what the digest is of, so that the same rows, read from a
+file that has grown or with a later window, are the same shards."""
 
 
 def content_of(sealed: Manifest, where: Path | str) -> ShardsContent:
     """The content of token shards with this manifest; DataError, naming `where`, if it does not describe any."""
     try:
-        return ShardsContent.model_validate(sealed.content)
+        return ShardsContent.model_validate({**sealed.provenance, **sealed.content})
     except ValidationError as error:
         raise DataError(f"{where}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again") from None

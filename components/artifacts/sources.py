@@ -127,7 +127,9 @@ def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -
     features = builder.info.features
     for column in columns:
         if column not in features:
-            raise DataError(f"{uri}: no column {column!r}; columns: {', '.join(sorted(features))} (options data.text and data.label)")
+            raise DataError(
+                f"{uri}: no column {column!r}; columns: {', '.join(sorted(features))} (options data.text, data.label and data.time)"
+            )
         if features[column].shape != ():
             raise DataError(f"{uri}: column {column!r} holds lists or records, not plain values")
     stream = builder.as_dataset(split=split, shuffle_files=False).map(lambda row: tuple(row[column] for column in columns))

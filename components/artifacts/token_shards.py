@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from components.artifacts import manifest
-from components.artifacts.shards_content import SPLITS, ShardsContent, SplitInfo, SplitName, content_of
+from components.artifacts.shards_content import PROVENANCE, SPLITS, ShardsContent, SplitInfo, SplitName, content_of
 from components.errors import DataError
 
 __all__ = [
@@ -269,7 +269,14 @@ def seal_shards(
 ) -> None:
     """Write the vocabulary and then the manifest: from here on the directory is an artifact."""
     vocabulary.write(directory / VOCABULARY_FILE)
-    manifest.seal(directory, "token_shards", content=content.model_dump(mode="json"), inputs=inputs, config=config)
+    manifest.seal(
+        directory,
+        "token_shards",
+        content=content.model_dump(mode="json", exclude=set(PROVENANCE)),
+        inputs=inputs,
+        config=config,
+        provenance=content.model_dump(mode="json", include=set(PROVENANCE)),
+    )
 
 
 def _batches(path: Path) -> list[Any]:

@@ -48,6 +48,8 @@ def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: 
     """
     report("tokenize", "reading labels")
     with open_corpus(data) as corpus:
+        for note in _left_out(corpus):
+            report("tokenize", note)
         vocabulary = _vocabulary(corpus, model)
         refusals, overlap = Refusals(data.max_bad_rows), Counter[str]()
         with building(output) as directory:
@@ -68,7 +70,8 @@ def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: 
                 refused=dict(refusals.counts),
                 refused_examples=refusals.examples,
                 source_sha256=_source_sha256(corpus),
-                notes=_notes(splits, overlap),
+                notes=[*_left_out(corpus), *_notes(splits, overlap)],
+                window={} if corpus.window is None else corpus.window.described,
             )
             seal_shards(directory, vocabulary, content, _inputs(corpus), _options(data, model, tokenize))
     return content
@@ -200,21 +203,30 @@ def _notes(splits: dict[SplitName, SplitInfo], overlap: Counter[str]) -> list[st
     return notes
 
 
+def _left_out(corpus: Corpus) -> list[str]:
+    return [f"{count} rows were left out: {reason}" for reason, count in sorted(corpus.left_out.items())]
+
+
 def _inputs(corpus: Corpus) -> dict[str, str]:
-    inputs = {"source": corpus.source.sha256}
-    return inputs if corpus.test_source is None else {**inputs, "test_source": corpus.test_source.sha256}
+    """What the shards are made of: files as a whole, not one of which a window is read, as its other rows may come and go."""
+    return {name: digest for name, digest in _digests(corpus).items() if name != "source" or corpus.window is None}
+
+
+def _digests(corpus: Corpus) -> dict[str, str]:
+    digests = {"source": corpus.source.sha256}
+    return digests if corpus.test_source is None else {**digests, "test_source": corpus.test_source.sha256}
 
 
 def _source_sha256(corpus: Corpus) -> str:
-    digests = list(_inputs(corpus).values())
+    digests = list(_digests(corpus).values())
     return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _options(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig) -> dict[str, Any]:
-    """The options that the shards depend on: not the threads, and not where the same bytes lie."""
+    """The options that the shards depend on: not the threads, not where the same bytes lie, and not the window, whose rows are in them."""
     own = {"encoder", "preprocessor", "max_length"} | ({"vocabulary_size", "lower_case"} if model.encoder == "scratch" else set())
     return {
-        "data": data.model_dump(mode="json", exclude={"source", "test_source", "tfds_data_dir"}),
+        "data": data.model_dump(mode="json", exclude={"source", "test_source", "tfds_data_dir", "time", "window", "until"}),
         "model": model.model_dump(mode="json", include=own),
         "tokenize": tokenize.model_dump(mode="json", include={"shard_rows"}),
     }

@@ -283,3 +283,30 @@ def test_d8_text_is_kept_as_it_is(tmp_path, text):
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
     kept = text[1:-1].replace('""', '"') if text.startswith('"') else text
     assert shards.split("test").texts([0]) == [kept]
+
+
+def windowed(tmp_path: Path, rows: list[tuple[str, str, str]], **options):
+    tmp_path.mkdir(exist_ok=True)
+    lines = "".join(f"{time},{text},{label}\n" for time, text, label in rows)
+    return tokenize(tmp_path, "created,text,label\n" + lines, time="created", **options)
+
+
+def test_d9_the_same_rows_are_the_same_shards_whenever_they_are_read(tmp_path):
+    january = [(f"2026-01-{1 + n % 28:02}", text, label) for n, (text, label) in enumerate(GOOD)]
+    first = windowed(tmp_path / "first", january, until="2026-02-01")
+    grown = windowed(
+        tmp_path / "grown", [("2025-06-01", "long ago", "a"), *january, ("2026-02-02", "later", "b")], until="2026-02-02", window="60d"
+    )
+    assert grown.digest == first.digest
+    assert grown.content.window == {"time": "created", "start": "2025-12-04T00:00:00+00:00", "until": "2026-02-02T00:00:00+00:00"}
+    assert grown.content.notes == ["1 rows were left out: not before data.until", "1 rows were left out: older than the window"]
+    assert grown.content.source_sha256 != first.content.source_sha256
+    other = windowed(tmp_path / "other", [*january, ("2026-02-01", "a new one", "b")], until="2026-02-02")
+    assert other.digest != first.digest
+
+
+def test_d9_times_that_cannot_be_read_are_refused_with_their_place(tmp_path):
+    rows = [("2026-01-01", text, label) for text, label in GOOD]
+    with pytest.raises(DataError, match=r"1 x created: time that is not ISO 8601\n.*row 201 \(line 202\)"):
+        windowed(tmp_path, [*rows, ("tomorrow", "x", "a")], until="2026-02-01")
+    assert not (tmp_path / "shards").exists()
