@@ -72,6 +72,11 @@ def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
     report(step, kind="finished", seconds=round(time.monotonic() - started, 3), outputs=outputs, figures=figures)
 
 
+def slot(until: str) -> str | None:
+    """The time at which the data end; None without one, also where the server left its placeholder for the schedule's slot as it was."""
+    return until if until and "{{" not in until else None
+
+
 def state_place(cluster: ClusterConfig, output: Path, uri: str) -> str:
     """Where training keeps its state when nobody says: one place for all runs of the pipeline, so that equal trainings meet.
 

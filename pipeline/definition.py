@@ -13,8 +13,11 @@ NAME = "kubert"
 _default = parameters.defaults()
 
 
-def pipeline(place: ClusterConfig | None = None) -> Any:
-    """The pipeline; for a cluster, with what each pod needs there. `place` names both images (`images.resolved`)."""
+def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
+    """The pipeline; for a cluster, with what each pod needs there. `place` names both images (`images.resolved`).
+
+    `scheduled`: the data end at the slot of the run's schedule. KFP tells it only to a step's own input that is exactly its placeholder.
+    """
 
     def flow(
         source: str = _default["source"],
@@ -43,7 +46,7 @@ def pipeline(place: ClusterConfig | None = None) -> Any:
         tokenized = steps.tokenize(
             source=source,
             test_source=test_source,
-            until=until,
+            until=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER if scheduled else until,
             encoder=encoder,
             data=data,
             model=model,
@@ -80,9 +83,9 @@ def pipeline(place: ClusterConfig | None = None) -> Any:
     return dsl.pipeline(name=NAME, description="Labelled text to a verified, servable BERT classifier.")(flow)
 
 
-def write(path: Path, values: Mapping[str, Any] | None = None, place: ClusterConfig | None = None) -> None:
-    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults; see `pipeline` for `place`.
+def write(path: Path, values: Mapping[str, Any] | None = None, place: ClusterConfig | None = None, *, scheduled: bool = False) -> None:
+    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults; see `pipeline` for `place` and `scheduled`.
 
     The same sources and values give the same bytes, and nothing of this machine or its environment is in them.
     """
-    compiler.Compiler().compile(pipeline(place), str(path), pipeline_parameters=dict(values or {}))
+    compiler.Compiler().compile(pipeline(place, scheduled=scheduled), str(path), pipeline_parameters=dict(values or {}))

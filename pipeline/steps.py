@@ -19,7 +19,7 @@ def tokenize(
     shards: dsl.Output[dsl.Dataset],
 ) -> str:  # fmt: skip
     """Raw text to token shards: read, check, split and tokenize. Returns where they are, for a launcher that must not copy them."""
-    from components.step_entry import entered, options
+    from components.step_entry import entered, options, slot
 
     with entered("tokenize", shards=shards.path) as figures:
         from pathlib import Path
@@ -27,7 +27,7 @@ def tokenize(
         from components.config import DataConfig, ModelConfig, TokenizeConfig
         from components.tokenize_text import step
 
-        where = options(DataConfig, data, source=source, test_source=test_source or None, until=until or None)
+        where = options(DataConfig, data, source=source, test_source=test_source or None, until=slot(until))
         content = step.run(where, options(ModelConfig, model, encoder=encoder), options(TokenizeConfig, tokenize), Path(shards.path))
         figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
         shards.metadata.update(figures)

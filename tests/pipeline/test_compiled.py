@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import definition
+
 GOLDEN = Path(__file__).with_name("golden.yaml")
 CANARY = "canary-5f1d"
 
@@ -117,6 +119,13 @@ def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
     assert training["nodeSelector"]["labels"] == {"pool": "gpu"}
     assert training["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert training["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+
+
+def test_a_scheduled_pipeline_takes_its_slot_as_the_end_of_its_data(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    definition.write(path, scheduled=True)
+    until = yaml.safe_load(path.read_text(encoding="utf-8"))["root"]["dag"]["tasks"]["tokenize"]["inputs"]["parameters"]["until"]
+    assert until == {"runtimeValue": {"constant": "{{$.pipeline_job_schedule_time_utc}}"}}
 
 
 def test_a_configuration_becomes_the_parameters_defaults(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from components.config import EvaluateConfig, ModelConfig, TrainConfig
 from components.config_cluster import STATE_MOUNT, ClusterConfig
 from components.errors import ConfigError, DataError
 from components.progress import VARIABLE
-from components.step_entry import entered, options, state_place
+from components.step_entry import entered, options, slot, state_place
 
 
 @pytest.fixture
@@ -111,3 +111,15 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
 )
 def test_training_keeps_its_state_in_one_place_for_all_runs(options: dict, uri: str, place: str) -> None:
     assert state_place(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        pytest.param("2026-11-24T03:00:00Z", "2026-11-24T03:00:00Z", id="slot"),
+        pytest.param("", None, id="none"),
+        pytest.param("{{$.pipeline_job_schedule_time_utc}}", None, id="server-that-does-not-know-it"),
+    ],
+)
+def test_r1_the_slot_of_a_schedule_is_the_end_of_its_data(given: str, found: str | None) -> None:
+    assert slot(given) == found
