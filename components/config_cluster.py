@@ -84,6 +84,9 @@ class ClusterConfig(Section):
         900, ge=1, description="seconds until all workers must run (nodes found, images pulled); waiting in a queue does not count"
     )
     time_limit: int = Field(86_400, ge=60, description="seconds after which a gang that is still running is ended")
+    stop_grace: int = Field(
+        60, ge=10, le=3600, description="seconds that workers get to save and upload a checkpoint when they are stopped"
+    )
     keep_finished: int = Field(3600, ge=0, description="seconds that a finished gang's pods are kept")
 
     @field_validator("environment")
