@@ -1,24 +1,25 @@
-"""What every back end promises. KUBERT_TEST_STORES (URIs, separated by spaces) adds real servers to the local directory."""
+"""What every back end promises, on a local directory and on real servers."""
 
 from __future__ import annotations
 
 import os
 import threading
-import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.artifacts.manifest import FileEntry, file_sha256
 from components.artifacts.store import CorruptError, MissingError, Store, StoreError, is_remote, open_store, parse
+from components.artifacts.store.s3 import Amazon
 from components.errors import ConfigError
+from tests.data.object_stores import KEY, SECRET, Place
 
-REAL = os.environ.get("KUBERT_TEST_STORES", "").split()
 
-
-@pytest.fixture(params=["local", *REAL])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "store") if request.param == "local" else f"{request.param}/{uuid.uuid4().hex}")
+@pytest.fixture
+def store(place: Place) -> Store:
+    return open_store(place.uri)
 
 
 def test_an_empty_store_has_nothing(store: Store) -> None:
@@ -94,6 +95,36 @@ def test_a_download_that_is_not_what_the_manifest_says_leaves_the_old_file(store
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["good"]
 
 
+def test_a_file_that_goes_up_in_parts_comes_down_whole(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "up").write_bytes(os.urandom(33 * 2**20 + 1))
+    store.upload(tmp_path / "up", "weights")
+    assert store.size("weights") == 33 * 2**20 + 1
+    store.download("weights", tmp_path / "down", FileEntry(size=33 * 2**20 + 1, sha256=file_sha256(tmp_path / "up")))
+    assert store.list() == ["weights"]
+
+
+def test_an_empty_file(store: Store, tmp_path: Path) -> None:
+    store.write("empty", b"")
+    assert (store.size("empty"), store.read_bytes("empty")) == (0, b"")
+
+
+@pytest.mark.slow
+def test_list_goes_on_after_a_thousand_keys(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: store.write(f"many/{number:04}", b"1"), range(1010)))
+    assert store.list("many") == [f"many/{number:04}" for number in range(1010)]
+    store.clear("many")
+    assert store.list() == []
+
+
+def test_names_that_need_quoting(store: Store) -> None:
+    keys = sorted(["a b/c+d", "ü/ß", "100%/x=y&z", "k~(1)'!*"])
+    for key in keys:
+        store.write(key, key.encode())
+    assert store.list() == keys
+    assert [store.read_bytes(key).decode() for key in keys] == keys
+
+
 def test_read_bytes_has_a_limit(store: Store) -> None:
     store.write("k", b"x" * 11)
     with pytest.raises(CorruptError, match="11 bytes where at most 10"):
@@ -126,6 +157,7 @@ def test_an_unfinished_local_upload_is_not_listed(tmp_path: Path) -> None:
         pytest.param("gs://bucket", ("gs", "bucket", ""), id="bucket"),
         pytest.param("gs://my.bucket-1/a/b/", ("gs", "my.bucket-1", "a/b"), id="prefix"),
         pytest.param("s3://bucket/models", ("s3", "bucket", "models"), id="s3"),
+        pytest.param("minio://mlpipeline/v2/artifacts/p/1", ("minio", "mlpipeline", "v2/artifacts/p/1"), id="kubeflow"),
         pytest.param("file:///srv/models", ("file", "", "/srv/models"), id="file"),
         pytest.param("/srv/me@home/models", ("file", "", "/srv/me@home/models"), id="path"),
     ],
@@ -147,3 +179,45 @@ def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> N
         store.create(key, b"x")
     with pytest.raises(ConfigError, match="not a valid name"):
         store.download(key, tmp_path / "x")
+
+
+def kubeflow_call(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[str, str]:
+    """The address and the Authorization header of a call to minio://mlpipeline, as they would go over the network."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, **environment}.items():
+        monkeypatch.setenv(name, value)
+    seen: list[tuple[str, str]] = []
+
+    class Seen(Exception):
+        pass
+
+    def stop(request: Any, **_: object) -> None:
+        seen.append((request.url, request.headers["Authorization"].decode()))
+        raise Seen
+
+    client = Amazon("mlpipeline", "v2", kubeflow=True)._client
+    client.meta.events.register("before-send.s3", stop)
+    with pytest.raises(Seen):
+        client.head_object(Bucket="mlpipeline", Key="v2/k")
+    return seen[0]
+
+
+def test_minio_is_where_the_launcher_of_kubeflow_looks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    url, signed = kubeflow_call(monkeypatch)
+    assert url == "http://seaweedfs.kubeflow:9000/mlpipeline/v2/k"
+    assert f"Credential={KEY}/" in signed
+    assert "/minio/s3/" in signed
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_minio_is_elsewhere_where_the_environment_says_so(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, signed = kubeflow_call(monkeypatch, **{variable: "http://minio-service.team:9000", "AWS_REGION": "eu-west-1"})
+    assert url == "http://minio-service.team:9000/mlpipeline/v2/k"
+    assert "/eu-west-1/s3/" in signed
+
+
+def test_a_query_is_refused_and_the_message_says_what_to_set() -> None:
+    with pytest.raises(ConfigError, match="a query is refused; set AWS_ENDPOINT_URL") as error:
+        open_store("s3://bucket/v2?region=eu-west-1&endpoint=canary.example.com")
+    assert "canary" not in str(error.value)
