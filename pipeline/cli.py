@@ -19,6 +19,8 @@ import typer
 
 from components import __version__
 from components.errors import USER_MISTAKES, KubertError
+from pipeline.commands import models
+from pipeline.commands.pull import pull
 
 GATE_CLOSED = 3
 USER_MISTAKE = 2
@@ -140,6 +142,10 @@ def config(
     path = shipped.find(name)
     notes = f"Where a value is not the default, the default stands beside it. Shipped configurations: {', '.join(shipped.names())}."
     typer.echo(shipped.render(load(path), f"{shipped.about(name)}\n\n{notes}".strip()), nl=False)
+
+
+app.command()(pull)
+app.add_typer(models.app, name="models")
 
 
 class _StepFailed(KubertError):

@@ -148,6 +148,7 @@ def _start(run: Run, command: Sequence[str], log: IO[bytes], temporary: str) -> 
     environment = {
         **os.environ,
         progress.VARIABLE: str(run.events),
+        "KUBERT_RUN": run.directory.name,
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": temporary,

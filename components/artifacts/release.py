@@ -115,6 +115,12 @@ def versions(store: Store, name: str) -> list[int]:
     return _complete(store.list(name))
 
 
+def names(store: Store) -> list[str]:
+    """The models in the store that have a complete version, sorted."""
+    found = {key.partition("/")[0] for key in store.list() if _complete([key])}
+    return sorted(name for name in found if MODEL_NAME.match(name))
+
+
 def champion(store: Store, name: str) -> int | None:
     """The version in force: the newest complete one, unless an older one was put back (`put_back`); None without any."""
     complete = versions(store, name)
@@ -140,6 +146,16 @@ def pull(store: Store, name: str, version: int, target: Path) -> Manifest:
     A target that already holds this very release is left as it is; a damaged release there is replaced. DataError if
     the store's copy lacks its manifest, differs from it in any file, or its manifest names what must not be written.
     """
+    manifest = describe(store, name, version)
+    prefix = f"{name}/{version}"
+    there = {key.removeprefix(f"{prefix}/") for key in store.list(prefix)} - {NAME}
+    _check_same(there, manifest.files, store.uri(prefix))
+    transfer.bring(store, prefix, manifest, target)
+    return manifest
+
+
+def describe(store: Store, name: str, version: int) -> Manifest:
+    """The manifest of one version in the store; DataError if it lacks one, or has another's or one that makes no sense."""
     _check_name(name)
     prefix = f"{name}/{version}"
     manifest = transfer.read(store, prefix, "release")
@@ -147,9 +163,6 @@ def pull(store: Store, name: str, version: int, target: Path) -> Manifest:
     content = read_content(manifest, store.uri(prefix))
     if (content.name, content.version) != (name, version):
         raise DataError(f"{store.uri(prefix)}: its manifest is that of {content.name} version {content.version}")
-    there = {key.removeprefix(f"{prefix}/") for key in store.list(prefix)} - {NAME}
-    _check_same(there, manifest.files, store.uri(prefix))
-    transfer.bring(store, prefix, manifest, target)
     return manifest
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +115,20 @@ def _build(
             content=described.model_dump(mode="json"),
             inputs=_inputs(evaluated, passed),
             config=_public(config),
+            provenance={
+                "released": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "run": os.environ.get("KUBERT_RUN", ""),
+            },
         )
 
 
 def _inputs(evaluated: ReportContent, passed: GateDecision) -> dict[str, str]:
-    return {"shards": evaluated.shards_digest, "checkpoint": evaluated.checkpoint_digest, "report": passed.report_digest}
+    return {
+        "data": evaluated.source_sha256,
+        "shards": evaluated.shards_digest,
+        "checkpoint": evaluated.checkpoint_digest,
+        "report": passed.report_digest,
+    }
 
 
 def _public(config: ExportConfig) -> dict[str, Any]:

@@ -1,15 +1,23 @@
-"""Bring a released version from a model store to a directory, whole and verified, or not at all. No TensorFlow."""
+"""Bring a released version from a model store to a directory, whole and verified, or not at all. No TensorFlow.
+
+`python -m components.serve.pull` is the same as `kubert pull`, for an image that has little else in it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import release
 from components.artifacts.manifest import Manifest
 from components.artifacts.store import Store, is_remote, open_store
-from components.errors import DataError, UsageError
+from components.errors import DataError, KubertError, UsageError
+
+KEPT = 1
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,21 @@ class Place:
 
 
 def locate(reference: str) -> Place:
-    """The place that `<store>/<name>` or `<store>/<name>/<version>` means; a local path may be relative and hold `..`."""
+    """The place that `<store>/<name>`, `<store>/<name>@<version>` or `<store>/<name>/<version>` means.
+
+    A local path may be relative and hold `..`. Raises UsageError for anything else.
+    """
+    given = reference
     if not is_remote(reference):
         reference = os.path.abspath(reference.removeprefix("file://"))  # noqa: PTH100 - links are the caller's choice
+    pinned = re.fullmatch(r"(.+)/([^/]+)@([^/@]+)", reference)
+    if pinned:
+        reference = "/".join(pinned.groups())
     parts = reference.rstrip("/").split("/")
     version = int(parts.pop()) if release.VERSION.match(parts[-1]) else None
     name, root = parts[-1], "/".join(parts[:-1])
-    if not release.MODEL_NAME.match(name) or (is_remote(reference) and root.count("/") < 2):
-        raise UsageError(f"{reference}: write <store>/<model name> or <store>/<model name>/<version>")
+    if not release.MODEL_NAME.match(name) or (pinned and version is None) or (is_remote(reference) and root.count("/") < 2):
+        raise UsageError(f"{given}: write <store>/<model name>, or <store>/<model name>@<version> with a whole number")
     return Place(open_store(root or "/"), name, version)
 
 
@@ -53,3 +68,32 @@ def wanted_version(place: Place) -> int:
         found = f"complete versions: {', '.join(map(str, complete))}" if complete else "nothing is released under this name"
         raise DataError(f"{place.store.uri(place.name)}: no version {version or ''}".rstrip() + f"; {found}")
     return version
+
+
+def main() -> int:
+    """Parse, pull or follow; a KubertError becomes its message and its exit code."""
+    from components.serve import watch
+
+    parser = argparse.ArgumentParser(prog="python -m components.serve.pull", description="Bring a release to a directory, verified.")
+    parser.add_argument("reference", metavar="STORE/NAME[@VERSION]", help="what to pull; without a version, the champion")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a model server's directory; DIR/<version> appears in it")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="go on: follow new releases and rollbacks, looking this often")
+    parser.add_argument("--keep", type=int, default=KEPT, metavar="N", help="--watch: versions below the served one that stay in DIR")
+    given = parser.parse_args()
+    try:
+        if given.watch is None:
+            watch.once(given.reference, given.to, _say)
+        else:
+            watch.follow(given.reference, given.to, given.watch, given.keep, _say)
+    except KubertError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,6 +28,8 @@ def models(tmp_path: Path) -> Path:
         ("/srv/models/news/3/", "/srv/models", "news", 3),
         ("/srv/x/../models/news", "/srv/models", "news", None),
         ("file:///srv/models/news/12", "/srv/models", "news", 12),
+        ("/srv/models/news@3", "/srv/models", "news", 3),
+        ("/srv/a@b/news@12", "/srv/a@b", "news", 12),
     ],
 )
 def test_a_reference_names_store_model_and_version(reference: str, root: str, name: str, version: int | None) -> None:
@@ -35,7 +37,10 @@ def test_a_reference_names_store_model_and_version(reference: str, root: str, na
     assert (place.store.uri(), place.name, place.version) == (root, name, version)
 
 
-@pytest.mark.parametrize("reference", ["gs://bucket", "s3://bucket/", "/", "/srv/models/.hidden"])
+@pytest.mark.parametrize(
+    "reference",
+    ["gs://bucket", "s3://bucket/", "/", "/srv/models/.hidden", "/srv/news@", "/srv/news@x", "/srv/news@0", "/srv/news@1@2", "/srv/@3"],
+)
 def test_a_reference_without_a_model_is_refused(reference: str) -> None:
     with pytest.raises(UsageError, match="write <store>/<model name>"):
         locate(reference)
@@ -57,5 +62,5 @@ def test_a_named_version_is_pulled_if_it_is_complete(models: Path, tmp_path: Pat
 
 
 def test_pulling_needs_no_tensorflow() -> None:
-    code = "import sys; import components.serve.pull; sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys; import components.serve.pull, components.serve.watch; sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules or 'pyarrow' in sys.modules or 'typer' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

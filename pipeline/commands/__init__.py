@@ -1,0 +1,1 @@
+"""Commands of `kubert`, one file each; `pipeline.cli` registers them."""

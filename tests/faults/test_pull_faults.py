@@ -1,0 +1,229 @@
+"""E3, E5, A1 and A2 while a directory is kept at the champion by a real process that is killed, starved and lied to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import release
+from components.artifacts.manifest import NAME
+from components.artifacts.store import Store, open_store
+from components.errors import DataError
+from tests.faults.release_directories import markers, release_directory
+
+
+def publish(tmp_path: Path, marker: str, size: int = 0) -> None:
+    source = tmp_path / f"source-{marker}"
+    (source / "variables").mkdir(parents=True)
+    (source / "variables" / "weights").write_bytes(f"{marker}: ".encode() + b"x" * size)
+    release.publish(release_directory(source, marker), store_of(tmp_path), "news", marker)
+
+
+def store_of(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "models"))
+
+
+class Puller:
+    """`python -m components.serve.pull --watch`, and what it has said so far."""
+
+    def __init__(self, tmp_path: Path, *options: str, into: str = "served") -> None:
+        command = [sys.executable, "-m", "components.serve.pull", str(tmp_path / "models/news"), "--to", str(tmp_path / into)]
+        self.process = subprocess.Popen(
+            [*command, *(options or ("--watch", "0.1"))], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def wait_for(self, text: str, seconds: float = 30) -> None:
+        until(lambda: any(text in line for line in self.lines), f"{text!r} in {self.lines}", seconds)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(10)
+        return code
+
+
+@contextmanager
+def puller(tmp_path: Path, *options: str) -> Iterator[Puller]:
+    started = Puller(tmp_path, *options)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.end(signal.SIGKILL)
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def there(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if path.name != ".kubert-pull")
+
+
+class Server:
+    """Looks at a directory as TensorFlow Serving does: the highest number is what is served. Each sight must be a whole release."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.seen, self.faults = directory, list[int](), list[str]()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.is_set():
+            highest = max((int(name) for name in os.listdir(self.directory) if name.isdigit()), default=0)
+            if highest and (not self.seen or self.seen[-1] != highest):
+                self.seen.append(highest)
+                try:
+                    release.verify(self.directory / str(highest))
+                except DataError as error:
+                    if (self.directory / str(highest)).exists():  # removed while it was read: no fault, files that are open stay
+                        self.faults.append(str(error))
+
+
+def test_e3_e5_a_server_sees_the_old_release_or_the_new_one_and_follows_a_rollback(tmp_path: Path) -> None:
+    publish(tmp_path, "a", 2**20)
+    (tmp_path / "served").mkdir()
+    with puller(tmp_path, "--watch", "0.1", "--keep", "9") as following, Server(tmp_path / "served") as server:
+        following.wait_for("serving version 1")
+        for number, marker in enumerate("bcd", 2):
+            publish(tmp_path, marker, 2**20)
+            following.wait_for(f"serving version {number}")
+        release.put_back(store_of(tmp_path), "news", 2)
+        following.wait_for("serving version 2 (accuracy 0.5000), rolled back from 4")
+        assert there(tmp_path / "served") == ["1", "2"]
+        publish(tmp_path, "e")
+        following.wait_for("serving version 5")
+        until(lambda: server.seen[-1] == 5, "the server's last sight")
+        assert following.end() == 0
+    assert server.faults == []
+    # From 4 to 2 directly: 3 was never the highest in between.
+    assert server.seen == [1, 2, 3, 4, 2, 5]
+    assert following.lines[-1] == f"stopped; version 5 stays in {tmp_path / 'served'}"
+
+
+def test_e3_the_puller_is_killed_at_any_moment_and_the_next_one_completes(tmp_path: Path) -> None:
+    publish(tmp_path, "a")
+    with puller(tmp_path) as first:
+        first.wait_for("serving version 1")
+        first.end(signal.SIGKILL)
+    publish(tmp_path, "b", 60 * 2**20)
+    with Server(tmp_path / "served") as server:
+        for attempt in range(4):
+            with puller(tmp_path) as killed:
+                killed.wait_for("fetching version 2") if attempt == 0 else time.sleep(0.25 + 0.1 * attempt)
+                killed.end(signal.SIGKILL)
+        with puller(tmp_path) as last:
+            last.wait_for("serving version 2")
+            assert last.end() == 0
+    assert server.faults == []
+    assert there(tmp_path / "served") == ["1", "2"], "what the killed ones left is gone"
+
+
+def test_e3_sigterm_in_mid_pull_leaves_nothing_behind(tmp_path: Path) -> None:
+    publish(tmp_path, "a", 150 * 2**20)
+    with puller(tmp_path) as following:
+        following.wait_for("fetching version 1")
+        assert following.end() == 0
+    assert following.lines[-1].startswith("stopped; nothing was pulled") or there(tmp_path / "served") == ["1"]
+    assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
+    with puller(tmp_path, "--keep", "1") as once:
+        once.wait_for("fetching version 1")
+        assert once.end() in (143, 0)
+    assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
+
+
+def test_e5_a_store_that_is_away_leaves_what_is_served_and_is_asked_less_and_less_often(tmp_path: Path) -> None:
+    publish(tmp_path, "a")
+    with puller(tmp_path) as following:
+        following.wait_for("serving version 1")
+        pointer = tmp_path / "models/news/.kubert/champion"
+        pointer.symlink_to("nowhere")  # from now on the store fails when it is asked for the champion
+        until(lambda: sum("version 1 stays, trying again in" in line for line in following.lines) >= 3, "three failures told")
+        assert markers(tmp_path / "served" / "1") == {"a"}
+        pointer.unlink()
+        publish(tmp_path, "b")
+        following.wait_for("serving version 2")
+        assert following.end() == 0
+
+
+def test_e5_a_puller_that_is_there_before_the_first_release_waits_for_it(tmp_path: Path) -> None:
+    with puller(tmp_path) as following:
+        following.wait_for("nothing is released here yet, waiting")
+        time.sleep(0.5)
+        assert len(following.lines) == 1, "it says so once"
+        publish(tmp_path, "a")
+        following.wait_for("serving version 1")
+        assert following.end() == 0
+
+
+def test_e5_everything_vanishes_from_the_store_and_the_last_version_stays(tmp_path: Path) -> None:
+    publish(tmp_path, "a")
+    with puller(tmp_path) as following:
+        following.wait_for("serving version 1")
+        shutil.rmtree(tmp_path / "models")
+        following.wait_for("nothing is released here; version 1 stays, waiting")
+        assert following.end() == 0
+    assert markers(tmp_path / "served" / "1") == {"a"}
+
+
+@pytest.mark.parametrize("fault", ["../escape", "variables/weights"])
+def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(fault: str, tmp_path: Path) -> None:
+    publish(tmp_path, "a")
+    with puller(tmp_path) as following:
+        following.wait_for("serving version 1")
+        publish(tmp_path, "b")
+        path = tmp_path / "models/news/2" / NAME
+        genuine = path.read_text()
+        value = json.loads(genuine)
+        value["files"][fault] = {"size": 4, "sha256": "0" * 64}
+        path.write_text(json.dumps(value))
+        shutil.rmtree(tmp_path / "served" / "2", ignore_errors=True)
+        until(lambda: any("trying again" in line for line in following.lines) or (tmp_path / "served/2").exists(), "a refusal")
+        if not (tmp_path / "served/2").exists():
+            assert markers(tmp_path / "served" / "1") == {"a"}
+        path.write_text(genuine)
+        following.wait_for("serving version 2")
+        assert following.end() == 0
+    assert markers(tmp_path / "served" / "2") == {"b"}
+    assert not (tmp_path / "escape").exists()
+
+
+def test_what_no_wait_can_mend_ends_it_at_once(tmp_path: Path) -> None:
+    for arguments, message in (
+        (["gs://", "--to", str(tmp_path)], "write <store>/<model name>"),
+        ([f"{tmp_path}/models/news@2", "--to", str(tmp_path), "--watch", "1"], "version 2 never changes"),
+    ):
+        ended = subprocess.run([sys.executable, "-m", "components.serve.pull", *arguments], capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stdout) == (64, "")
+        assert message in ended.stderr
+        assert "Traceback" not in ended.stderr
