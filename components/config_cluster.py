@@ -30,6 +30,11 @@ class ClusterConfig(Section):
         description="how the API is reached: with the pod's own token, KUBERT_TOKEN, KUBERT_COOKIE, or by port-forward; auto: the first at hand",
     )
     namespace: str = Field("kubert", pattern=DNS_LABEL, description="namespace of the runs and of the workers' pods")
+    kubeflow_namespace: str = Field(
+        "kubeflow",
+        pattern=DNS_LABEL,
+        description="namespace of Kubeflow Pipelines itself, for the address inside the cluster and the port-forward",
+    )
     experiment: str = Field("kubert", min_length=1, max_length=128, description="experiment that runs are listed under")
     pipeline_root: str | None = Field(
         None, description="gs://, s3:// or minio:// place of the runs' artifacts; without it, the server's own"
@@ -129,9 +134,16 @@ class ScheduleConfig(Section):
         None, description="minute, hour, day of month, month, day of week, as in `30 2 * * 1`; without it, there is no schedule"
     )
     time_zone: str = Field("UTC", min_length=1, description="time zone that `cron` is meant in, such as Europe/Berlin")
+    server_time_zone: str = Field(
+        "UTC",
+        min_length=1,
+        description="time zone that the server runs all its schedules in (its CRON_SCHEDULE_TIMEZONE); its API does not tell it",
+    )
     name: str | None = Field(
         None, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}$", description="name of the schedule; without it, that of the model"
     )
     concurrency: int = Field(1, ge=1, le=10, description="runs of the schedule under way at once; further slots wait for one to end")
-    catch_up: bool = Field(False, description="true: slots missed in a pause are run afterwards; false: they are left out")
+    catch_up: bool = Field(
+        False, description="slots missed in a pause or behind a long run: true: each is run afterwards; false: only the latest one is"
+    )
     enabled: bool = Field(True, description="false: the schedule exists, but is paused")

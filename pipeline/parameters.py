@@ -28,7 +28,7 @@ TYPED = {
     "model_name": ("export", "model_name"),
 }
 SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
-NOT_FOR_STEPS = {"cluster": {"endpoint", "auth", "experiment", "pipeline_root"}}
+NOT_FOR_STEPS = {"cluster": {"endpoint", "auth", "kubeflow_namespace", "experiment", "pipeline_root"}}
 """Options that say how a run is submitted; they change no step, so no step is done again because of them."""
 OF_A_RUN = {
     "fingerprint": "stands for the data's content and the code in the cache's key; `kubert run` fills it in",

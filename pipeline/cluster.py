@@ -1,0 +1,195 @@
+"""Submits a run: the pipeline is uploaded once per content, and one key is one run however often, and by however many, it is submitted.
+
+The server knows no idempotency key and lets any number of runs have one name. So a run is named after its key, and who submits it
+
+1. looks for a run of that name, and takes it if it is there;
+2. creates one, and waits until every other that was created as quickly can be seen;
+3. keeps the first of all (time of creation, then id); whose own is another, takes it away again.
+
+Whoever needed longer than QUICK seconds from looking to the reply, or never got a reply, cannot know that the others waited for it: it
+keeps its own only where it is alone. So two never keep two, unless the server shows a run later than it answered its creator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from components import __version__
+from components.errors import ConfigError, KubertError, UsageError
+from pipeline import definition
+from pipeline.kfp_api import Busy, KfpApi, Refused, Uncertain
+from pipeline.server_records import Health, Run
+from pipeline.submission import Submission
+
+QUICK = 3.0
+SECOND = 1.0
+"""The server's times are whole seconds."""
+SETTLED = QUICK + SECOND
+OLD = 60.0
+"""Seconds after which a run is taken for kept by whoever created it."""
+ROUNDS = 8
+FAILURES = 3
+KEY = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+OLDEST = (2, 0)
+_MARK = re.compile(r"\[kubert key=(\S+) content=([0-9a-f]+) by=([0-9a-f]+)\]$")
+
+
+class Contended(KubertError):
+    """Other submits of the same key got in the way again and again."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a run says of itself at the end of its description: its key, a digest of its content, and who asked for it."""
+
+    key: str
+    content: str
+    by: str
+
+    def __str__(self) -> str:
+        return f"[kubert key={self.key} content={self.content} by={self.by}]"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The run, and whether this call created it."""
+
+    run: Run
+    created: bool
+
+
+def checked(api: KfpApi) -> Health:
+    """What the server says of itself; ConfigError if it is too old or does not let us list runs. Nothing is changed."""
+    health = api.health()
+    found = re.match(r"v?(\d+)\.(\d+)", health.version)
+    if found and (int(found[1]), int(found[2])) < OLDEST:
+        raise ConfigError(f"{api.endpoint.url} is Kubeflow Pipelines {health.version}; kubert needs {OLDEST[0]}.{OLDEST[1]} or newer")
+    if (experiment := api.experiment(api.endpoint.experiment)) is not None:
+        api.runs(experiment, limit=1)
+    return health
+
+
+def check_key(key: str) -> str:
+    """The key, if it can be the name of a run."""
+    if not re.fullmatch(KEY, key):
+        raise UsageError(f"--key {key}: use letters, digits, '.', '_' and '-', at most 63, such as nightly-2026-01-31")
+    return key
+
+
+def submit(api: KfpApi, submission: Submission, key: str | None, sleep: Callable[[float], None] = time.sleep) -> Submitted:
+    """The run of this key, or without one a new run; its pipeline is uploaded first if the server lacks it.
+
+    Raises ConfigError if the key's run was submitted with other content.
+    """
+    experiment = api.create_experiment(api.endpoint.experiment)
+    pipeline, version = upload(api, submission)
+    target = submission.config.export
+    name = key or f"{target.model_name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    body = {
+        "display_name": name,
+        "experiment_id": experiment,
+        "description": f"kubert {__version__}: {target.model_name} to {target.model_store}",
+        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+        "runtime_config": submission.runtime,
+        "service_account": submission.config.cluster.service_account,
+    }
+    return create_once(api, body, Mark(name, submission.digest, secrets.token_hex(4)), shared=key is not None, sleep=sleep)
+
+
+def mark_of(run: Run) -> Mark | None:
+    """The mark of a run that kubert submitted."""
+    found = _MARK.search(run.description)
+    return Mark(*found.groups()) if found else None
+
+
+def upload(api: KfpApi, submission: Submission) -> tuple[str, str]:
+    """Ids of the pipeline and of the version with the submission's content, which exist afterwards."""
+    pipeline = api.create_pipeline(definition.NAME, "Labelled text to a verified, servable BERT classifier.")
+    return pipeline, api.upload_version(pipeline, submission.version, submission.package)
+
+
+def fingerprint(key: str) -> str:
+    """A text that no other key gives, for the cache's key: with it, nothing of other runs is used."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def create_once(
+    api: KfpApi, body: Mapping[str, Any], mark: Mark, *, shared: bool, sleep: Callable[[float], None] = time.sleep
+) -> Submitted:
+    """The one run with the mark's key. `shared`: others may be creating it as well.
+
+    Raises Refused or Denied as the server says, Uncertain or Busy if creating kept failing, Contended if others got in the way too often.
+    """
+    body = {**body, "description": f"{body['description']} {mark}"}
+    failed: list[KubertError] = []
+    for attempt in range(ROUNDS):
+        if attempt:
+            sleep(min(0.5 * 2**attempt, 10.0) * (1 + secrets.randbelow(100) / 100))
+        looked = time.monotonic()
+        found = _candidates(api, body, mark)
+        quick = False
+        if not found:
+            try:
+                run = api.create_run(body)
+            except (Busy, Uncertain) as error:
+                failed.append(error)
+                if len(failed) > FAILURES:
+                    break
+                # A request without a reply may still be under way; what asked for patience gets it.
+                sleep(min(error.seconds or 0.0, 15.0) if isinstance(error, Busy) else SETTLED)
+                continue
+            if not shared and not failed:
+                return Submitted(run, created=True)
+            quick = time.monotonic() - looked <= QUICK
+        elif not _of(mark, found) and (found[0].over or time.time() - found[0].created.timestamp() > OLD):
+            return Submitted(found[0], created=False)
+        sleep(SETTLED if found == [] else SETTLED + SECOND)
+        kept = _settled(api, _candidates(api, body, mark), mark, quick=quick)
+        if kept is not None:
+            return Submitted(kept, created=kept.description.endswith(str(mark)))
+    raise failed[-1] if failed else Contended(f"run {body['display_name']}: other submits of this key kept interfering; try again")
+
+
+def _candidates(api: KfpApi, body: Mapping[str, Any], mark: Mark) -> list[Run]:
+    """Runs of this name and key that nobody has taken back, the first one first."""
+    found = []
+    for run in api.runs(str(body["experiment_id"]), display_name=str(body["display_name"])):
+        theirs = mark_of(run)
+        if theirs is None or theirs.key != mark.key:
+            continue
+        if theirs.content != mark.content:
+            raise ConfigError(
+                f"--key {mark.key}: run {run.id} has this key and was submitted with other options or another pipeline; "
+                f"choose another key, or see it with `kubert runs show {run.id}`"
+            )
+        found.append(run)
+    return sorted(found, key=lambda run: (run.created, run.id))
+
+
+def _settled(api: KfpApi, found: list[Run], mark: Mark, *, quick: bool) -> Run | None:
+    """The run to keep, others removed as far as that is ours to decide; None: look again."""
+    own = _of(mark, found)
+    if found and found[0] in own and (quick or own == found):
+        for run in found[1:]:
+            _take_back(api, run)
+        return found[0]
+    for run in own:
+        _take_back(api, run)
+    return found[0] if found and found[0] not in own else None
+
+
+def _of(mark: Mark, found: list[Run]) -> list[Run]:
+    return [run for run in found if mark_of(run) == mark]
+
+
+def _take_back(api: KfpApi, run: Run) -> None:
+    with suppress(Refused):  # it has ended; deleting it is what counts
+        api.terminate_run(run.id)
+    api.delete_run(run.id)
