@@ -1,0 +1,86 @@
+"""The Kubernetes manifests as data: as they are written, and as kubectl builds them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).parents[2] / "k8s"
+OVERLAYS = ("kind", "gke", "eks")
+CLUSTER_WIDE = {"Namespace", "PriorityClass", "ResourceFlavor", "ClusterQueue"}
+Object = dict[str, Any]
+
+
+class Written(NamedTuple):
+    """A manifest and the file that it stands in, below k8s/."""
+
+    file: str
+    manifest: Object
+
+
+def files() -> list[Path]:
+    return sorted(ROOT.rglob("*.yaml"))
+
+
+def written() -> list[Written]:
+    """Every manifest of every file, without kustomizations, configurations of runs, and patches."""
+    patches = {path.parent / patch["path"] for path in ROOT.rglob("kustomization.yaml") for patch in _read(path)[0].get("patches", [])}
+    return [
+        Written(str(path.relative_to(ROOT)), manifest)
+        for path in files()
+        if path not in patches and path.name not in ("kustomization.yaml", "kubert.yaml")
+        for manifest in _read(path)
+    ]
+
+
+def one(kind: str, name: str) -> Object:
+    (found,) = [manifest for _, manifest in written() if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def kustomization(folder: str) -> Object:
+    (found,) = _read(ROOT / folder / "kustomization.yaml")
+    return found
+
+
+def settings(overlay: str) -> dict[str, str]:
+    (found,) = _read(ROOT / "overlays" / overlay / "settings.yaml")
+    return dict(found["data"])
+
+
+def pod_specs(manifest: Object) -> Iterator[Object]:
+    """The pod that a manifest makes, if it makes one."""
+    if manifest["kind"] in ("Deployment", "DaemonSet"):
+        yield manifest["spec"]["template"]["spec"]
+    elif manifest["kind"] == "InferenceService":
+        yield manifest["spec"]["predictor"]
+
+
+def containers(pod: Object) -> list[Object]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def copied(target: Path, *, everything: bool = False) -> Path:
+    """A copy of the tree, to be changed; with `everything` the components that are commented out are switched on."""
+    shutil.copytree(ROOT, target)
+    for path in target.glob("overlays/*/kustomization.yaml") if everything else ():
+        path.write_text(re.sub(r"^  # - (\S+).*$", r"  - \1", path.read_text(), flags=re.M))
+    return target
+
+
+def build(folder: Path) -> list[Object]:
+    """What `kubectl apply -k` would apply."""
+    built = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    assert built.stderr == ""
+    return [manifest for manifest in yaml.safe_load_all(built.stdout) if manifest]
+
+
+def _read(path: Path) -> list[Object]:
+    return [manifest for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")) if manifest]

@@ -1,0 +1,89 @@
+"""A7: each account may do what its role calls, and no more."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from components.config_cluster import ClusterConfig
+from components.train import kubernetes_api
+from components.train.jobset import GROUP, PLURAL
+from tests.data import manifests
+
+WRITTEN = manifests.written()
+ROLES = [pytest.param(m, id=m["metadata"]["name"]) for _, m in WRITTEN if m["kind"] == "Role"]
+VERBS = {"create": "create", "read": "get", "get": "get", "list": "list", "delete": "delete", "patch": "patch", "replace": "update"}
+CALL = re.compile(r"(?P<verb>[a-z]+)_namespaced_(?P<what>[a-z_]+)")
+RESOURCES = {"custom_object": (GROUP, PLURAL), "pod": ("", "pods"), "pod_log": ("", "pods/log"), "event": ("", "events")}
+Right = tuple[str, str, str]
+
+
+def rights(role: manifests.Object) -> set[Right]:
+    """(API group, resource, verb) of every rule."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def calls() -> set[Right]:
+    """What the launcher's calls of the Kubernetes client need."""
+    tree = ast.parse(Path(kubernetes_api.__file__).read_text(encoding="utf-8"))
+    found = {match for node in ast.walk(tree) if isinstance(node, ast.Attribute) and (match := CALL.fullmatch(node.attr))}
+    return {(*RESOURCES[match["what"]], VERBS[match["verb"]]) for match in found}
+
+
+def test_the_launcher_s_role_is_what_the_launcher_calls() -> None:
+    assert rights(manifests.one("Role", "kubert-launcher")) == calls()
+
+
+def test_only_one_module_of_training_speaks_to_kubernetes() -> None:
+    folder = Path(kubernetes_api.__file__).parents[1]
+    speaking = {path.name for path in folder.rglob("*.py") if re.search(r"^\s*(from|import) kubernetes\b", path.read_text(), flags=re.M)}
+    assert speaking == {"kubernetes_api.py"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a7_no_role_has_wildcards_or_escalates(role: manifests.Object) -> None:
+    for group, resource, verb in rights(role):
+        assert "*" not in (group, resource, verb)
+        assert verb not in ("escalate", "bind", "impersonate")
+        assert resource not in ("pods/exec", "pods/attach", "serviceaccounts/token", "roles", "rolebindings")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a7_no_role_reads_secrets_but_the_one_of_kubeflow_s_store(role: manifests.Object) -> None:
+    rules = [rule for rule in role["rules"] if "secrets" in rule["resources"]]
+    if role["metadata"]["name"] != "kubert-kubeflow-storage":
+        assert rules == []
+        return
+    (rule,) = rules
+    assert (rule["resourceNames"], rule["verbs"]) == (["mlpipeline-minio-artifact"], ["get"])
+    assert manifests.ROOT / "kubeflow-storage" not in [
+        manifests.ROOT / "overlays" / overlay / component
+        for overlay in manifests.OVERLAYS
+        for component in manifests.kustomization(f"overlays/{overlay}")["components"]
+    ]
+
+
+def test_no_right_reaches_beyond_the_namespace() -> None:
+    kinds = {manifest["kind"] for _, manifest in WRITTEN}
+    assert not kinds & {"ClusterRole", "ClusterRoleBinding"}
+
+
+def test_workers_and_servers_have_no_rights() -> None:
+    bound = {subject["name"] for _, m in WRITTEN if m["kind"] == "RoleBinding" for subject in m["subjects"]}
+    assert bound == {ClusterConfig().service_account, "kubert-submitter"}
+
+
+def test_bindings_name_roles_and_accounts_that_exist() -> None:
+    names = {(m["kind"], m["metadata"]["name"]) for _, m in WRITTEN}
+    for binding in (m for _, m in WRITTEN if m["kind"] == "RoleBinding"):
+        assert ("Role", binding["roleRef"]["name"]) in names
+        assert {("ServiceAccount", subject["name"]) for subject in binding["subjects"]} <= names

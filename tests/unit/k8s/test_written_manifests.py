@@ -1,0 +1,162 @@
+"""What can be said of the manifests without a cluster and without kubectl."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components import __version__, config
+from components.config import Config
+from components.config_cluster import ClusterConfig
+from components.train import jobset
+from components.train.job import Job
+from components.train.launcher_pod import LauncherPod
+from pipeline import images
+from tests.data import manifests
+from tests.data.manifests import Object, Written
+
+WRITTEN = manifests.written()
+IDS = [f"{file}:{manifest['kind']}-{manifest['metadata']['name']}" for file, manifest in WRITTEN]
+PODS = [pytest.param(file, pod, id=file) for file, manifest in WRITTEN for pod in manifests.pod_specs(manifest)]
+PLUGIN = "overlays/eks/device-plugin/daemon_set.yaml"
+CLOUDS = [overlay for overlay in manifests.OVERLAYS if overlay != "kind"]
+
+
+@pytest.mark.parametrize(("file", "manifest"), WRITTEN, ids=IDS)
+def test_it_is_named_labelled_and_in_the_namespace(file: str, manifest: Object) -> None:
+    metadata = manifest["metadata"]
+    assert {"app.kubernetes.io/name", "app.kubernetes.io/component"} <= set(metadata["labels"])
+    if manifest["kind"] in manifests.CLUSTER_WIDE:
+        assert "namespace" not in metadata
+    else:
+        assert metadata["namespace"] == ("kube-system" if file == PLUGIN else ClusterConfig().namespace)
+
+
+def test_every_file_belongs_to_a_kustomization() -> None:
+    named: set[Path] = set()
+    for path in manifests.ROOT.rglob("kustomization.yaml"):
+        read = yaml.safe_load(path.read_text())
+        listed = [*read.get("resources", []), *read.get("components", []), *(patch["path"] for patch in read.get("patches", []))]
+        named |= {(path.parent / entry).resolve() for entry in listed}
+        commented = [line.split()[2] for line in path.read_text().splitlines() if line.startswith("  # - ")]
+        named |= {(path.parent / entry).resolve() for entry in commented if "{" not in entry}
+    known = {entry / "kustomization.yaml" if entry.is_dir() else entry for entry in named}
+    ends = {manifests.ROOT / "overlays" / overlay / "kustomization.yaml" for overlay in manifests.OVERLAYS}
+    assert {path for path in manifests.files() if path.name != "kubert.yaml"} == known | ends
+
+
+def test_no_secret_is_in_them_and_no_image_that_moves() -> None:
+    assert [entry.file for entry in WRITTEN if entry.manifest["kind"] == "Secret"] == []
+    assert [str(path) for path in manifests.files() if ":latest" in path.read_text()] == []
+
+
+def test_the_namespace_enforces_the_restricted_profile() -> None:
+    labels = manifests.one("Namespace", ClusterConfig().namespace)["metadata"]["labels"]
+    assert [labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")] == ["restricted"] * 3
+
+
+@pytest.mark.parametrize(("file", "pod"), PODS)
+def test_a9_pods_are_restricted_and_hold_no_token(file: str, pod: Object) -> None:
+    assert pod["automountServiceAccountToken"] is False
+    for container in manifests.containers(pod):
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    if file == PLUGIN:
+        return
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == jobset.USER
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} == {"emptyDir"}
+
+
+@pytest.mark.parametrize(("file", "pod"), PODS)
+def test_every_container_says_what_it_needs(file: str, pod: Object) -> None:
+    for container in manifests.containers(pod):
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+        assert "memory" in container["resources"]["limits"]
+        assert "ports" not in container or {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+        assert file == PLUGIN or {"name": "temporary", "mountPath": "/tmp"} in container["volumeMounts"]
+
+
+@pytest.mark.parametrize(("file", "pod"), PODS)
+def test_what_runs_in_our_images_exists(file: str, pod: Object) -> None:
+    for container in manifests.containers(pod):
+        if container["image"].startswith("kubert-"):
+            python, flag, module = container["command"]
+            assert (python, flag) == ("python", "-m")
+            assert importlib.util.find_spec(module), module
+
+
+def test_kserve_runs_the_very_pod_of_the_deployment() -> None:
+    (plain,) = manifests.pod_specs(manifests.one("Deployment", "kubert-serving"))
+    (kserve,) = manifests.pod_specs(manifests.one("InferenceService", "kubert"))
+    for field in ("serviceAccountName", "securityContext", "initContainers", "volumes", "terminationGracePeriodSeconds"):
+        assert kserve[field] == plain[field]
+    for field in ("image", "command", "args", "env", "lifecycle", "resources", "securityContext", "volumeMounts"):
+        assert kserve["containers"][0][field] == plain["containers"][0][field]
+
+
+def test_accounts_are_those_that_runs_use_by_default() -> None:
+    cluster = ClusterConfig()
+    accounts = {m["metadata"]["name"]: m for _, m in WRITTEN if m["kind"] == "ServiceAccount"}
+    assert {cluster.service_account, cluster.worker_service_account} <= set(accounts)
+    assert {name for name, account in accounts.items() if account.get("automountServiceAccountToken") is not False} == {
+        cluster.service_account
+    }
+    used = {pod["serviceAccountName"] for _, manifest in WRITTEN for pod in manifests.pod_specs(manifest) if "serviceAccountName" in pod}
+    assert used == {"kubert-serving", "kubert-tensorboard"} <= set(accounts)
+
+
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_images_are_those_that_make_images_builds(overlay: str) -> None:
+    chosen = {image["name"]: image for image in manifests.kustomization(f"overlays/{overlay}")["images"]}
+    used = {c["image"] for file, m in WRITTEN for pod in manifests.pod_specs(m) for c in manifests.containers(pod) if file != PLUGIN}
+    ours = {reference.partition(":")[0] for reference in images.DEFAULTS.values()}
+    assert used == ours | {"tensorflow-serving"}
+    assert used <= set(chosen)
+    for name in ours:
+        assert chosen[name]["newName"].rpartition("/")[2] == name
+        assert overlay != "kind" or chosen[name]["newTag"] == __version__
+    assert overlay == "kind" or all(image["digest"].startswith("sha256:") and len(image["digest"]) == 71 for image in chosen.values())
+
+
+@pytest.mark.parametrize("overlay", manifests.OVERLAYS)
+def test_the_model_that_is_served_is_called_what_it_is(overlay: str) -> None:
+    settings = manifests.settings(overlay)
+    assert settings["KUBERT_MODEL"].rpartition("/")[2] == settings["KUBERT_MODEL_NAME"]
+
+
+def configuration(overlay: str) -> Config:
+    return config.load(manifests.ROOT / "overlays" / overlay / "kubert.yaml")
+
+
+@pytest.mark.parametrize("overlay", CLOUDS)
+def test_a_cloud_s_configuration_fits_its_manifests(overlay: str) -> None:
+    given, settings = configuration(overlay), manifests.settings(overlay)
+    assert given.cluster.state == settings["KUBERT_STATE"]
+    assert f"{given.export.model_store}/{given.export.model_name}" == settings["KUBERT_MODEL"]
+    assert manifests.one("PriorityClass", str(given.cluster.priority_class))
+    assert given.cluster.gpus and given.cluster.node_selector and given.cluster.tolerations
+
+
+def test_everything_a_worker_asks_for_is_covered_by_the_queue() -> None:
+    given = configuration("gke")
+    job = Job(model=given.model, train=given.train, shards="gs://b/shards", state="gs://b/state")
+    cluster = given.cluster.model_copy(update={"train_image": "x@sha256:0", "queue": "kubert"})
+    gang = jobset.render(job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert"))
+    asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+    (group,) = manifests.one("ClusterQueue", "kubert")["spec"]["resourceGroups"]
+    assert set(asked) <= set(group["coveredResources"])
+    assert [resource["name"] for resource in group["flavors"][0]["resources"]] == group["coveredResources"]
+    assert gang["metadata"]["labels"][jobset.QUEUE_LABEL] == manifests.one("LocalQueue", "kubert")["metadata"]["name"]
+
+
+def test_written_manifests_are_found() -> None:
+    """So that none of the tests above passes for want of files."""
+    assert len(WRITTEN) > 30 and len(PODS) == 4
+    assert isinstance(WRITTEN[0], Written)
