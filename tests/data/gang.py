@@ -89,11 +89,13 @@ class Gang:
 
 
 @contextmanager
-def launch(home: Path, shards: Path, arguments: list[str], *, output: str = "checkpoint", **environment: str) -> Iterator[Gang]:
-    """Train into `home/<output>` with scratch in `home/scratch`; nothing of it is left when the block ends."""
+def launch(
+    home: Path, shards: Path | str, arguments: list[str], *, output: str = "checkpoint", scratch: str = "", **environment: str
+) -> Iterator[Gang]:
+    """Train into `home/<output>` with scratch in `home/scratch`, or elsewhere; nothing of it runs when the block ends."""
     home.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "components.train", "--shards", str(shards)]
-    command += ["--output", str(home / output), "--scratch", str(home / "scratch"), *arguments]
+    command += ["--output", str(home / output), "--scratch", scratch or str(home / "scratch"), *arguments]
     process = subprocess.Popen(
         command,
         env={**os.environ, "KUBERT_PROGRESS": str(home / "progress.jsonl"), **environment},

@@ -1,0 +1,272 @@
+"""Faults of trainings whose state lies in object storage, done to real workers: W2, W3, W8, C3, C4, C6.
+
+The store is a file:// URI, which goes through the same code as any other; tests/e2e has it on a real server.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.artifacts import checkpoints, manifest
+from components.artifacts.checkpoints import CheckpointContent
+from components.artifacts.store import open_store
+from components.errors import DataError, KubertError
+from components.train import exits, lease
+from components.train.lease import Lease, Superseded
+from components.train.remote_state import Choice, RemoteState
+from tests.data import gang, training_shards
+
+pytestmark = pytest.mark.timeout(900)
+TRAIN: dict[str, Any] = {
+    "model__encoder": "scratch",
+    "model__max_length": 20,
+    "model__vocabulary_size": 100,
+    "model__hidden_size": 16,
+    "model__inner_size": 16,
+    "model__dropout": 0.2,
+    "train__batch_size": 8,
+    "train__epochs": 3,
+    "train__learning_rate": 0.003,
+    "train__buckets": [20],
+    "train__checkpoint_steps": 3,
+    "train__workers": 2,
+}
+STEPS = 3 * 24
+
+
+def options(**changes: Any) -> list[str]:
+    return gang.options(**TRAIN | changes)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained with its state in a plain directory."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    gang.train(home, shards, options())
+    return home
+
+
+def bucket(home: Path) -> str:
+    return f"file://{home}/bucket"
+
+
+def state(home: Path) -> RemoteState:
+    (found,) = (path.name for path in (home / "bucket").iterdir() if path.name != "features")
+    return RemoteState(f"{bucket(home)}/{found}")
+
+
+def launch(home: Path, shards: Path, arguments: list[str]) -> Any:
+    return gang.launch(home, shards, arguments, scratch=bucket(home))
+
+
+def wait_for_step(it: gang.Gang, home: Path, step: int) -> int:
+    """The newest step in the store, once it is at least this one."""
+
+    def newest() -> int:
+        assert it.process.poll() is None, it.wait()
+        if not (home / "bucket").is_dir():
+            return 0
+        found = [choice.step for choice in state(home).checkpoints()[:1]]
+        return found[0] if found and found[0] >= step else 0
+
+    return int(gang.wait_for(newest, f"step {step} in the store"))
+
+
+def messages(home: Path) -> list[str]:
+    return [json.loads(line).get("message", "") for line in (home / "progress.jsonl").read_text().splitlines()]
+
+
+def resumed(home: Path) -> list[int]:
+    return [int(text.split()[4]) for text in messages(home) if text.startswith("going on from step")]
+
+
+def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
+    found, wanted = (checkpoints.read_content(place / "checkpoint") for place in (home, undisturbed))
+    assert len(found.step_losses) == STEPS
+    np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
+    expected = gang.weights(undisturbed / "checkpoint")
+    for name, value in gang.weights(home / "checkpoint").items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")])
+def test_w1_w2_a_killed_gang_goes_on_from_the_store(rank: int, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with launch(tmp_path, shards, options(train__max_restarts=1)) as it:
+        killed_at = wait_for_step(it, tmp_path, 12)
+        it.workers(2)[rank].kill()
+        ended = it.wait()
+    assert ended.code == 0, ended.output
+    assert_as_undisturbed(tmp_path, undisturbed)
+    assert [step >= killed_at for step in resumed(tmp_path)] == [True]
+    assert len(state(tmp_path).checkpoints()) == 2  # train.keep_checkpoints, over all chiefs
+    assert list((tmp_path / "checkpoint" / "tensorboard").glob("events.*"))
+
+
+@pytest.mark.slow
+def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    with launch(tmp_path, shards, options()) as it:
+        wait_for_step(it, tmp_path, 12)
+        it.process.send_signal(signal.SIGTERM)
+        ended = it.wait()
+    assert ended.code == exits.PREEMPTED, ended.output
+    saved = state(tmp_path).checkpoints()[0].step
+    content_of_first = messages(tmp_path)
+    with launch(tmp_path, shards, options(train__workers=1)) as it:  # nothing but the store is shared with the first run
+        ended = it.wait()
+    assert ended.code == 0, ended.output
+    assert "the checkpoint" not in content_of_first
+    assert resumed(tmp_path) == [saved]
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+def test_what_was_finished_is_not_trained_again(shards: Path, tmp_path: Path) -> None:
+    arguments = options(train__workers=1, train__epochs=1)
+    for output in ("checkpoint", "again"):
+        with gang.launch(tmp_path, shards, arguments, output=output, scratch=bucket(tmp_path)) as it:
+            ended = it.wait()
+        assert ended.code == 0, ended.output
+    once, twice = (manifest.read(tmp_path / name) for name in ("checkpoint", "again"))
+    assert once.digest == twice.digest
+    events = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [event["unchanged"] for event in events if "unchanged" in event] == [True]
+    assert sum(event.get("message") == "starting 1 worker" for event in events) == 1
+
+
+@pytest.mark.slow
+def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_step_0(
+    shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    with launch(tmp_path, shards, options(train__workers=1)) as it:
+        wait_for_step(it, tmp_path, 12)
+        it.process.send_signal(signal.SIGTERM)
+        assert it.wait().code == exits.PREEMPTED
+    found = state(tmp_path).checkpoints()
+    assert len(found) == 2
+    flip(tmp_path, found[0])
+    with launch(tmp_path, shards, options(train__workers=1)) as it:
+        wait_for_step(it, tmp_path, found[0].step + 6)
+        it.process.send_signal(signal.SIGTERM)
+        assert it.wait().code == exits.PREEMPTED
+    assert resumed(tmp_path) == [found[1].step]
+    said = [text for text in messages(tmp_path) if text.startswith("a damaged checkpoint was set aside: ")]
+    assert len(said) == 1
+    assert f"step-{found[0].step:09d}" in said[0]
+    for choice in state(tmp_path).checkpoints():
+        flip(tmp_path, choice)
+    for _ in range(2):
+        with launch(tmp_path, shards, options(train__workers=1)) as it:
+            ended = it.wait()
+        assert ended.code == DataError.exit_code, ended.output
+        assert "none of the checkpoints is valid" in ended.output
+        assert "to train from the start" in ended.output
+
+
+def flip(home: Path, choice: Choice) -> None:
+    (root,) = (home / "bucket").glob(f"*/checkpoints/{choice.generation:06d}/step-{choice.step:09d}")
+    path = root / "tensors.data-00000-of-00001"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
+    store = open_store(f"file://{tmp_path}")
+    old, new = Lease(store, "gang"), Lease(store, "gang")
+    old.take()
+    old.check()
+    new.take()
+    new.check()
+    with pytest.raises(Superseded, match=r"generation 2.*this one \(generation 1\) ends") as caught:
+        old.check()
+    assert caught.value.exit_code == exits.PEER_LOST
+    for chief in (old, new):
+        chief.release()
+
+
+def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BEAT_EVERY": 0.1, "SILENCE": 2.0, "PATIENCE": 1.0}.items():
+        monkeypatch.setattr(lease, name, value)
+    store = open_store(f"file://{tmp_path}")
+    first, second = Lease(store, "one"), Lease(store, "two")
+    first.take()
+    with pytest.raises(KubertError, match=r"another run is training here \(one\)"):
+        second.take()
+    first.check()
+    first.release()
+    second.take()
+    assert (first.generation, second.generation) == (1, 2)
+    second.release()
+
+
+def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BEAT_EVERY": 600.0, "SILENCE": 0.5, "PATIENCE": 60.0}.items():
+        monkeypatch.setattr(lease, name, value)
+    store = open_store(f"file://{tmp_path}")
+    first, second = Lease(store, "one"), Lease(store, "two")
+    first.take()
+    second.take()
+    second.check()
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Any:
+    """Pushes a checkpoint of (generation, step) whose best step is given."""
+    remote = RemoteState(f"file://{tmp_path}/bucket/key")
+
+    def push(generation: int, step: int, best: int = 0) -> RemoteState:
+        directory = tmp_path / f"{generation}-{step}"
+        with manifest.building(directory) as work:
+            (work / "tensors").write_text(f"{generation} {step}")
+            manifest.seal(work, "checkpoint", content={"position": {"best_step": best}})
+        remote.push_checkpoint(directory, Choice(generation, step))
+        return remote
+
+    return push
+
+
+def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s(sealed: Any, tmp_path: Path) -> None:
+    for generation, step in ((1, 10), (2, 12), (1, 20)):
+        remote = sealed(generation, step)
+    assert remote.checkpoints() == [Choice(2, 12), Choice(1, 20), Choice(1, 10)]
+    chosen, complaints = remote.fetch_newest(tmp_path / "here")
+    assert (chosen, complaints) == (Choice(2, 12), [])
+    assert (checkpoints.step_directory(tmp_path / "here", 12) / "tensors").read_text() == "2 12"
+
+
+def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path) -> None:
+    remote: RemoteState = sealed(1, 10, best=10)
+    for step in (10, 20, 30):
+        remote.push_best(tmp_path / "1-10", Choice(1, step))
+    sealed(1, 20, best=20)
+    sealed(2, 30, best=20)
+    remote.retain(2)
+    assert remote.checkpoints() == [Choice(2, 30), Choice(1, 20)]
+    assert {key.split("/")[2] for key in remote.store.list("best")} == {"step-000000020"}
+    remote.retain(1)
+    assert remote.checkpoints() == [Choice(2, 30)]
+    assert remote.store.exists("best/000001/step-000000020/manifest.json")
+
+
+def test_s3_a_checkpoint_whose_upload_died_does_not_exist(sealed: Any, tmp_path: Path) -> None:
+    remote: RemoteState = sealed(1, 10)
+    remote.store.write("checkpoints/000001/step-000000020/tensors", b"half")
+    assert remote.checkpoints() == [Choice(1, 10)]
+    assert remote.fetch_newest(tmp_path / "here")[0] == Choice(1, 10)
+
+
+def test_a_state_without_checkpoints_is_a_start(tmp_path: Path) -> None:
+    assert RemoteState(f"file://{tmp_path}/nothing/key").fetch_newest(tmp_path / "here") == (None, [])
