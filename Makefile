@@ -39,10 +39,16 @@ bench: $(STAMP) ## AG News with the shipped configurations (DATA=directory with 
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the directory with AG News' train.csv and test.csv"; exit 2; }
 	$(BIN)/python benchmarks/ag_news.py --data $(DATA) --workdir .kubert/bench
 
+COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+# The images get the versions that the tests ran with: their locks are bound by dev.txt.
 lock: ## pin every dependency anew, with hashes (needs uv)
-	cd locks && for name in train tools dev; do \
-	  uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --override overrides.txt $$name.in -o $$name.txt || exit 1; \
-	done
+	cd locks \
+	&& $(COMPILE) --override overrides.txt --override overrides-cpu.txt dev.in -o dev.txt \
+	&& $(COMPILE) --override overrides.txt --override overrides-cpu.txt --constraint dev.txt train.in -o train.txt \
+	&& $(COMPILE) --override overrides.txt --override overrides-gpu.txt --constraint dev.txt train-gpu.in -o train-gpu.txt \
+	&& $(COMPILE) --constraint dev.txt tools.in -o tools.txt \
+	&& $(COMPILE) --constraint dev.txt --no-deps executor.in -o executor.txt
 
 clean: ## remove the environment, the caches and the work directory
 	rm -rf $(VENV) .kubert .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
