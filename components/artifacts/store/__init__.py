@@ -20,14 +20,24 @@ from typing import TypeVar
 import tenacity
 
 from components.artifacts.manifest import FileEntry, file_sha256
-from components.artifacts.store.backend import DEADLINE, Backend, Claim, CorruptError, DeniedError, MissingError, StoreError, TemporaryError
+from components.artifacts.store.backend import (
+    DEADLINE,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Backend,
+    Claim,
+    CorruptError,
+    DeniedError,
+    MissingError,
+    StoreError,
+    TemporaryError,
+)
 from components.artifacts.store.local import Local, beside, crc32c
 from components.errors import ConfigError
 
 __all__ = ["CorruptError", "DeniedError", "MissingError", "Store", "StoreError", "check_key", "is_remote", "open_store", "parse"]
 
 ATTEMPTS = 12
-LONGEST_WAIT = 20.0
 SMALL = 64 * 2**20
 PLACES = "a path, gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix"
 SHORTEST = 8
@@ -147,14 +157,14 @@ class Store:
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((TemporaryError, TimeoutError, ConnectionError, CorruptError)),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(DEADLINE),
-            wait=tenacity.wait_random_exponential(multiplier=0.25, max=LONGEST_WAIT),
+            wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
             sleep=self._sleep,
             reraise=True,
         )
         try:
             return retrying(call)
         except (TemporaryError, TimeoutError, ConnectionError) as error:
-            raise OSError(errno.EIO, f"{error.strerror or error} (attempts: {retrying.statistics['attempt_number']})") from None
+            raise OSError(errno.EIO, f"{safe(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})") from None
 
 
 @contextmanager
@@ -169,7 +179,7 @@ def _explained(uri: str) -> Iterator[None]:
     except PermissionError as error:
         raise DeniedError(f"{uri}: access refused{_because(error)}; check the credentials and their rights on it") from None
     except OSError as error:
-        raise StoreError(f"{uri}: {safe(error.strerror or str(error))}") from None
+        raise StoreError(f"{uri}: {safe(error.strerror or str(error), 400)}") from None
 
 
 def open_store(uri: str) -> Store:
@@ -248,14 +258,14 @@ def _because(error: OSError) -> str:
     return f" ({reason})" if reason else ""
 
 
-def safe(text: str) -> str:
-    """One line of at most 300 characters without what may be a secret: queries, user information, tokens and keys of this process."""
+def safe(text: str, length: int = 300) -> str:
+    """One line without what may be a secret: queries, user information, tokens and keys of this process."""
     for value in (os.environ.get(name, "") for name in SECRETS):
         text = text.replace(value, "***") if len(value) >= SHORTEST else text
     text = re.sub(r"\?[^\s'\")>]+=[^\s'\")>]*", "?***", text)
     text = re.sub(r"://[^/@\s]+@", "://***@", text)
     text = re.sub(r"(?i)\b(bearer|authorization:?|token:?)\s+\S+", r"\1 ***", text)
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:length]
 
 
 def _compare(path: Path, claim: Claim) -> None:

@@ -12,6 +12,8 @@ from components.errors import ConfigError, DataError, KubertError
 
 DEADLINE = 600.0
 """Seconds for which one call to a store is repeated."""
+FIRST_WAIT, LONGEST_WAIT = 0.25, 20.0
+"""Bounds in seconds of the random waits between attempts; they grow twofold."""
 T = TypeVar("T")
 
 

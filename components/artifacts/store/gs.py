@@ -9,10 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.store.backend import DEADLINE, Again, Claim, CorruptError, Remote, TemporaryError, by_status
+from components.artifacts.store.backend import (
+    DEADLINE,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Again,
+    Claim,
+    CorruptError,
+    Remote,
+    TemporaryError,
+    by_status,
+)
 
 TIMEOUT = 60.0
 PART = 16 * 2**20
+DAMAGED = "match calculated CRC32C"
+"""Part of the server's answer to an upload that arrived with other bytes than were sent."""
+SESSION = "upload_id="
+"""Part of the address of an upload in parts. Where it is not found, the upload has to begin anew."""
 NO_CREDENTIALS = "no Google credentials; run `gcloud auth application-default login`, or give the pod's account a Google identity"
 WHOLE = 8 * 2**20
 """Larger files go up in parts; the client decides so (google.cloud.storage.blob._MAX_MULTIPART_SIZE)."""
@@ -27,6 +41,8 @@ class Google(Remote):
 
         with _google_errors():
             self._client = storage.Client(project=None)
+        # It would ask for the bucket's metadata behind every call's back, for traces that are off: one more right, and refusals in the audit log.
+        self._client._bucket_metadata_cache = None
         self._bucket = self._client.bucket(bucket)
         self._once: dict[str, Any] = {"retry": None, "timeout": TIMEOUT}
 
@@ -51,7 +67,11 @@ class Google(Remote):
 
         # What the server has of a file in parts, only the client can ask it; so the client itself repeats these calls.
         large = local.stat().st_size > WHOLE
-        how = {"retry": DEFAULT_RETRY.with_delay(0.25, 20.0).with_timeout(DEADLINE), "timeout": TIMEOUT} if large else self._once
+        how = (
+            {"retry": DEFAULT_RETRY.with_delay(FIRST_WAIT, LONGEST_WAIT).with_timeout(DEADLINE), "timeout": TIMEOUT}
+            if large
+            else self._once
+        )
 
         def attempt() -> None:
             with _google_errors():
@@ -79,12 +99,13 @@ def _google_errors() -> Iterator[None]:
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
     from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
     except DataCorruption as error:
         raise CorruptError(str(error)) from None
-    except (TransportError, RequestException) as error:
+    except (TransportError, RequestException, HTTPError) as error:
         raise TemporaryError(errno.EIO, str(error)) from None
     except DefaultCredentialsError:
         raise PermissionError(errno.EACCES, NO_CREDENTIALS) from None
@@ -93,6 +114,12 @@ def _google_errors() -> Iterator[None]:
     except RetryError as error:
         raise TemporaryError(errno.EIO, str(error.cause or error)) from None
     except GoogleAPICallError as error:
-        raise by_status(int(error.code or 0), str(error.message)) from None
+        raise _by_status(int(error.code or 0), str(error.message)) from None
     except InvalidResponse as error:
-        raise by_status(int(error.response.status_code), str(error)) from None
+        raise _by_status(int(error.response.status_code), str(error)) from None
+
+
+def _by_status(status: int, message: str) -> OSError:
+    if (status == 400 and DAMAGED in message) or (status in (404, 410) and SESSION in message):
+        return TemporaryError(errno.EIO, message)
+    return by_status(status, message)

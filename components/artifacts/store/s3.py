@@ -178,7 +178,12 @@ def _amazon_errors() -> Iterator[None]:
         raise PermissionError(errno.EACCES, str(error)) from None
     except exceptions.FlexibleChecksumError as error:
         raise CorruptError(str(error)) from None
-    except (exceptions.HTTPClientError, exceptions.IncompleteReadError, exceptions.MetadataRetrievalError) as error:
+    except (
+        exceptions.ConnectionError,
+        exceptions.HTTPClientError,
+        exceptions.IncompleteReadError,
+        exceptions.MetadataRetrievalError,
+    ) as error:
         raise TemporaryError(errno.EIO, str(error)) from None
     except (exceptions.BotoCoreError, ValueError) as error:
         raise OSError(errno.EINVAL, str(error)) from None

@@ -1,0 +1,331 @@
+"""S1 to S5, E1 and E2 against real servers, behind a real proxy that fails, cuts, delays, loses and damages."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import manifest, release, transfer
+from components.artifacts.store import CorruptError, DeniedError, MissingError, StoreError, open_store
+from tests.data.fault_proxy import Call, Fault, Rule
+from tests.data.object_stores import Place
+from tests.data.plain_artifact import plain_artifact
+from tests.faults.release_directories import markers, release_directory
+
+ROOT = Path(__file__).parents[2]
+BIG = 33 * 2**20 + 1
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits between attempts of at most 20 ms; nothing is repeated for more than 5 s."""
+    monkeypatch.setattr("components.artifacts.store.DEADLINE", 5.0)
+    monkeypatch.setattr("components.artifacts.store.LONGEST_WAIT", 0.02)
+    monkeypatch.setattr("components.artifacts.store.gs.LONGEST_WAIT", 0.02)
+    monkeypatch.setattr("components.artifacts.store.gs.DEADLINE", 5.0)
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    """A file that goes up in parts."""
+    path = tmp_path / "big"
+    path.write_bytes(os.urandom(BIG))
+    return path
+
+
+def once(fault: Fault, which: Callable[[Call], bool] = lambda call: True) -> Rule:
+    """A rule that strikes the first call of a kind only."""
+    left = [fault]
+    return lambda call: left.pop() if left and which(call) else None
+
+
+def writes(call: Call) -> bool:
+    return call.method in ("PUT", "POST", "DELETE")
+
+
+def reads_content(call: Call) -> bool:
+    return call.method == "GET" and call.path.startswith(("/download/", "/kubert-test/"))
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.4], ids=lambda rate: f"{rate:.0%}")
+def test_s1_same_bytes_in_the_end(rate: float, remote: Place, big: Path, tmp_path: Path) -> None:
+    draw = random.Random(11)
+    faults = [Fault(status=429), Fault(status=500), Fault(status=503), Fault(drop=True), Fault(lose=True)]
+    with remote.through(lambda call: draw.choice(faults) if draw.random() < rate else None) as proxy:
+        store = open_store(remote.uri)
+        for number in range(10):
+            store.write(f"k/{number}", bytes([number]) * 1000)
+            assert store.create(f"c/{number}", b"%d" % number)
+        store.upload(big, "k/big")
+        store.download("k/big", tmp_path / "down")
+        assert [store.read_bytes(f"k/{number}") for number in range(10)] == [bytes([number]) * 1000 for number in range(10)]
+        assert len(proxy.calls) > 40
+    assert (tmp_path / "down").read_bytes() == big.read_bytes()
+    assert len(open_store(remote.uri).list()) == 21
+
+
+def test_s1_attempts_are_bounded_and_the_error_names_the_uri(remote: Place) -> None:
+    with remote.through(lambda call: Fault(status=503)) as proxy:
+        with pytest.raises(StoreError, match=rf"^{remote.uri}/k: .*attempts: 12"):
+            open_store(remote.uri).size("k")
+        assert len(proxy.calls) == 12
+
+
+def test_s1_a_server_that_is_away_is_named(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with remote.through() as proxy:
+        pass
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    with pytest.raises(StoreError, match=rf"^{remote.uri}/k: .*attempts: 12"):
+        open_store(remote.uri).size("k")
+
+
+def test_s1_a_reply_that_does_not_come_is_not_waited_for(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_store(remote.uri).write("k", b"1")
+    monkeypatch.setattr("components.artifacts.store.gs.TIMEOUT", 0.5)
+    monkeypatch.setattr("components.artifacts.store.s3.TIMEOUT", 0.5)
+    with remote.through(once(Fault(delay=2.0))) as proxy:
+        assert open_store(remote.uri).read_bytes("k") == b"1"
+        assert len(proxy.calls) > 2
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, DeniedError), (404, MissingError)])
+@pytest.mark.parametrize("operation", ["download", "write", "create", "list", "big"])
+def test_s2_refused_or_absent_fails_at_once(
+    status: int, kind: type[Exception], operation: str, remote: Place, big: Path, tmp_path: Path
+) -> None:
+    with remote.through(lambda call: Fault(status=status)) as proxy:
+        store = open_store(remote.uri)
+        acts: dict[str, Callable[[], object]] = {
+            "download": lambda: store.download("k", tmp_path / "down"),
+            "write": lambda: store.write("k", b"2"),
+            "create": lambda: store.create("k", b"2"),
+            "list": lambda: store.list("k"),
+            "big": lambda: store.upload(big, "k"),
+        }
+        with pytest.raises(kind, match=rf"^{remote.uri}/k"):
+            acts[operation]()
+        assert len(proxy.calls) == 1
+
+
+def test_s2_a_bucket_that_is_not_there(remote: Place) -> None:
+    with pytest.raises(MissingError, match="nobucket"):
+        open_store(remote.uri.replace("kubert-test", "nobucket")).list()
+
+
+def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(remote: Place, big: Path, tmp_path: Path) -> None:
+    store = open_store(remote.uri)
+    store.write("k", b"old")
+    sent = 0
+
+    def dies(call: Call) -> Fault | None:
+        nonlocal sent
+        sent += len(call.body)
+        return Fault(drop=True) if sent > 20 * 2**20 else None
+
+    with remote.through(dies), pytest.raises(StoreError, match=f"{remote.uri}/k"):
+        open_store(remote.uri).upload(big, "k")
+    assert store.read_bytes("k") == b"old"
+    assert store.list() == ["k"]
+    store.upload(big, "k")
+    store.download("k", tmp_path / "down")
+    assert (tmp_path / "down").read_bytes() == big.read_bytes()
+
+
+def test_s3_parts_that_are_up_are_not_sent_again(remote: Place, big: Path) -> None:
+    large = lambda call: len(call.body) > 2**20  # noqa: E731
+    with remote.through(once(Fault(status=503), lambda call: large(call) and call.body[:64] != big.read_bytes()[:64])) as proxy:
+        open_store(remote.uri).upload(big, "k")
+        sent = sum(len(call.body) for call in proxy.calls)
+    assert BIG <= sent < BIG + 18 * 2**20
+    assert open_store(remote.uri).size("k") == BIG
+
+
+PUSH = "import sys; from pathlib import Path; from components.artifacts import transfer; transfer.push(Path(sys.argv[1]), sys.argv[2])"
+
+
+def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_it(remote: Place, tmp_path: Path) -> None:
+    source = plain_artifact(tmp_path / "source", "a", size=1000)
+    reached, go = threading.Event(), threading.Event()
+
+    def holds_the_last_file(call: Call) -> Fault | None:
+        if writes(call) and b"a: weights/model.index" in call.body:
+            reached.set()
+            go.wait(30)
+            return Fault(drop=True)
+        return None
+
+    with remote.through(holds_the_last_file):
+        with subprocess.Popen([sys.executable, "-c", PUSH, str(source), remote.uri], cwd=ROOT) as process:
+            assert reached.wait(60)
+            process.send_signal(signal.SIGKILL)
+        go.set()
+    assert "vocab.txt" in open_store(remote.uri).list()
+    assert transfer.remote_manifest(remote.uri, "checkpoint") is None
+    transfer.push(source, remote.uri)
+    assert transfer.fetch(remote.uri, tmp_path / "target", "checkpoint") == manifest.verify(source)
+
+
+def test_s4_every_reply_of_a_write_is_lost_once(remote: Place, big: Path, tmp_path: Path) -> None:
+    lost: set[tuple[str, str, int]] = set()
+
+    def lose(call: Call) -> Fault | None:
+        what = (call.method, call.path.partition("?")[0], len(call.body))
+        if not writes(call) or what in lost:
+            return None
+        lost.add(what)
+        return Fault(lose=True)
+
+    with remote.through(lose):
+        store = open_store(remote.uri)
+        assert store.create("claim", b"mine, 5d1f"), "the object is ours, although only a repeated attempt could say so"
+        store.write("small", b"1")
+        store.write("gone", b"1")
+        store.delete("gone")
+        store.upload(big, "big")
+        store.download("big", tmp_path / "down")
+        assert len(lost) >= 5
+    assert open_store(remote.uri).list() == ["big", "claim", "small"]
+    assert (tmp_path / "down").read_bytes() == big.read_bytes()
+
+
+def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(remote: Place) -> None:
+    assert open_store(remote.uri).create("claim", b"theirs")
+    with remote.through(once(Fault(lose=True))):
+        assert not open_store(remote.uri).create("claim", b"ours")
+
+
+@pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
+def test_s5_damage_on_the_way_down_is_fetched_again(fault: Fault, remote: Place, tmp_path: Path) -> None:
+    data = os.urandom(1000)
+    open_store(remote.uri).write("k", data)
+    with remote.through(once(fault, reads_content)) as proxy:
+        assert open_store(remote.uri).read_bytes("k") == data
+        assert len([call for call in proxy.calls if reads_content(call)]) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
+def test_s5_what_always_arrives_damaged_is_never_used(fault: Fault, remote: Place, tmp_path: Path) -> None:
+    open_store(remote.uri).write("k", os.urandom(1000))
+    (tmp_path / "down").write_bytes(b"before")
+    with remote.through(lambda call: fault if reads_content(call) else None), pytest.raises((CorruptError, StoreError), match=remote.uri):
+        open_store(remote.uri).download("k", tmp_path / "down")
+    assert (tmp_path / "down").read_bytes() == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["down"]
+
+
+def test_s5_damage_on_the_way_up_is_never_used(remote: Place, tmp_path: Path) -> None:
+    source = plain_artifact(tmp_path / "source", "a", size=1000)
+    with remote.through(once(Fault(flip_up=True), lambda call: b"a: vocab.txt" in call.body)):
+        transfer.push(source, remote.uri)
+    try:
+        transfer.fetch(remote.uri, tmp_path / "target", "checkpoint")
+    except CorruptError:
+        assert remote.name == "s3", "moto alone does not look at the checksum that comes with an upload"
+        assert not (tmp_path / "target").exists()
+    else:
+        assert manifest.verify(tmp_path / "target") == manifest.verify(source)
+
+
+def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(remote: Place, tmp_path: Path) -> None:
+    draw = random.Random(5)
+    faults = [Fault(status=503), Fault(drop=True), Fault(lose=True), Fault(cut=10), Fault(flip=True)]
+
+    def unreliable(call: Call) -> Fault | None:
+        fault = draw.choice(faults) if draw.random() < 0.3 else None
+        return fault if fault is None or not (fault.cut or fault.flip) or reads_content(call) else None
+
+    source = plain_artifact(tmp_path / "source", "a", files=tuple(f"k{number}" for number in range(12)), size=5000)
+    with remote.through(unreliable):
+        transfer.push(source, remote.uri)
+        transfer.fetch(remote.uri, tmp_path / "target", "checkpoint")
+    assert manifest.verify(tmp_path / "target") == manifest.verify(source)
+
+
+def together(script: str, arguments: list[list[str]]) -> list[str]:
+    """What each of several processes printed; they are told to go at one moment, when all are ready."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, *own], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for own in arguments
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes)
+    return said
+
+
+CREATE = """
+import json, sys
+from components.artifacts.store import open_store
+store, number, won = open_store(sys.argv[1]), sys.argv[2], []
+store.exists("warm")
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(20):
+    won.append(store.create(f"claim-{turn}", f"caller {number}".encode()))
+print(json.dumps(won))
+"""
+
+
+def test_e1_create_is_told_to_exactly_one_of_eight_processes(place: Place) -> None:
+    won = [json.loads(line) for line in together(CREATE, [[place.uri, str(number)] for number in range(8)])]
+    store = open_store(place.uri)
+    for turn in range(20):
+        winners = [number for number in range(8) if won[number][turn]]
+        assert len(winners) == 1
+        assert store.read_bytes(f"claim-{turn}") == f"caller {winners[0]}".encode()
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from components.artifacts import release
+from components.artifacts.store import open_store
+store = open_store(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(release.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump_json())
+"""
+
+
+@pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
+def test_e1_six_publishing_processes_at_once(same_key: bool, place: Place, tmp_path: Path) -> None:
+    sources = [release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)]
+    own = [[place.uri, str(source), "key" if same_key else f"key-{number}"] for number, source in enumerate(sources)]
+    published = [release.Published.model_validate_json(line) for line in together(PUBLISH, own)]
+    versions = sorted({found.version for found in published})
+    assert len(versions) == sum(found.new for found in published) == (1 if same_key else 6)
+    store = open_store(place.uri)
+    assert release.versions(store, "news") == versions
+    seen = set()
+    for version in versions:
+        release.pull(store, "news", version, tmp_path / "pulled" / str(version))
+        found = markers(tmp_path / "pulled" / str(version))
+        assert len(found) == 1
+        seen |= found
+    assert len(seen) == len(versions)
+
+
+@pytest.mark.parametrize("remote", ["s3"], indirect=True)
+def test_a_service_that_ignores_conditional_writes_is_refused(remote: Place) -> None:
+    def unconditional(call: Call) -> Fault | None:
+        call.headers.pop("If-None-Match", None)
+        return None
+
+    with remote.through(unconditional), pytest.raises(StoreError, match="ignores If-None-Match"):
+        open_store(remote.uri).create("claim", b"mine")
