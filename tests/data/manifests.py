@@ -74,6 +74,15 @@ def copied(target: Path, *, everything: bool = False) -> Path:
     return target
 
 
+def renamed(tree: Path, namespace: str) -> Path:
+    """The same tree with another namespace, so that a test disturbs nobody's."""
+    for path in tree.rglob("*.yaml"):
+        text = re.sub(r"\bnamespace: kubert\b(?!-)", f"namespace: {namespace}", path.read_text())
+        text = text.replace("metadata.name: kubert}", f"metadata.name: {namespace}}}")
+        path.write_text(text.replace("  name: kubert\n", f"  name: {namespace}\n") if path.name == "namespace.yaml" else text)
+    return tree
+
+
 def build(folder: Path) -> list[Object]:
     """What `kubectl apply -k` would apply."""
     built = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True)

@@ -75,4 +75,7 @@ def _expression(entry: Policy, labels: dict[str, str]) -> bool:
 def _port(ports: list[Policy] | None, port: int, protocol: str) -> bool:
     if ports is None:
         return True
-    return any(entry.get("protocol", "TCP") == protocol and entry["port"] <= port <= entry.get("endPort", entry["port"]) for entry in ports)
+    return any(
+        entry.get("protocol", "TCP") == protocol and int(entry["port"]) <= port <= int(entry.get("endPort", entry["port"]))
+        for entry in ports
+    )
