@@ -22,9 +22,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from components import __version__
+from components.artifacts.store import is_remote
 from components.errors import ConfigError, KubertError, UsageError
 from pipeline import definition
-from pipeline.kfp_api import Busy, KfpApi, Refused, Uncertain
+from pipeline.kfp_api import KfpApi
+from pipeline.server_failures import Busy, Refused, Uncertain
 from pipeline.server_records import Health, Run
 from pipeline.submission import Submission
 
@@ -83,24 +85,55 @@ def check_key(key: str) -> str:
     return key
 
 
-def submit(api: KfpApi, submission: Submission, key: str | None, sleep: Callable[[float], None] = time.sleep) -> Submitted:
+def submit(
+    api: KfpApi, submission: Submission, key: str | None, *, no_cache: bool = False, sleep: Callable[[float], None] = time.sleep
+) -> Submitted:
     """The run of this key, or without one a new run; its pipeline is uploaded first if the server lacks it.
 
     Raises ConfigError if the key's run was submitted with other content.
     """
     experiment = api.create_experiment(api.endpoint.experiment)
     pipeline, version = upload(api, submission)
-    target = submission.config.export
-    name = key or f"{target.model_name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    name = key or _name(submission)
     body = {
-        "display_name": name,
+        **_body(submission, name, no_cache=no_cache),
         "experiment_id": experiment,
-        "description": f"kubert {__version__}: {target.model_name} to {target.model_store}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
-        "runtime_config": submission.runtime,
-        "service_account": submission.config.cluster.service_account,
     }
     return create_once(api, body, Mark(name, submission.digest, secrets.token_hex(4)), shared=key is not None, sleep=sleep)
+
+
+def plan(api: KfpApi, submission: Submission, key: str | None, *, no_cache: bool = False) -> dict[str, Any]:
+    """What `submit` would send, and what is on the server already; nothing is changed there."""
+    name = key or _name(submission)
+    experiment, pipeline = api.experiment(api.endpoint.experiment), api.pipeline(definition.NAME)
+    version = api.version(pipeline, submission.version) if pipeline else None
+    there = api.runs(experiment, display_name=name) if key and experiment else []
+    return {
+        "endpoint": api.endpoint.url,
+        "namespace": api.endpoint.namespace,
+        "experiment": {"name": api.endpoint.experiment, "exists": experiment is not None},
+        "pipeline": {"name": definition.NAME, "version": submission.version, "uploaded": version is not None},
+        "key": {"name": key, "run": there[-1].id if there else None},
+        "run": _body(submission, name, no_cache=no_cache),
+    }
+
+
+def _name(submission: Submission) -> str:
+    return f"{submission.config.export.model_name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def _body(submission: Submission, name: str, *, no_cache: bool) -> dict[str, Any]:
+    """The run, as far as it does not depend on ids. What lies in object storage may change unseen: the cache must not answer for it."""
+    config, runtime = submission.config, submission.runtime
+    if no_cache or any(place and is_remote(place) for place in (config.data.source, config.data.test_source)):
+        runtime["parameters"]["fingerprint"] = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return {
+        "display_name": name,
+        "description": f"kubert {__version__}: {config.export.model_name} to {config.export.model_store}",
+        "runtime_config": runtime,
+        "service_account": config.cluster.service_account,
+    }
 
 
 def mark_of(run: Run) -> Mark | None:
@@ -113,11 +146,6 @@ def upload(api: KfpApi, submission: Submission) -> tuple[str, str]:
     """Ids of the pipeline and of the version with the submission's content, which exist afterwards."""
     pipeline = api.create_pipeline(definition.NAME, "Labelled text to a verified, servable BERT classifier.")
     return pipeline, api.upload_version(pipeline, submission.version, submission.package)
-
-
-def fingerprint(key: str) -> str:
-    """A text that no other key gives, for the cache's key: with it, nothing of other runs is used."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def create_once(
@@ -148,7 +176,7 @@ def create_once(
             if not shared and not failed:
                 return Submitted(run, created=True)
             quick = time.monotonic() - looked <= QUICK
-        elif not _of(mark, found) and (found[0].over or time.time() - found[0].created.timestamp() > OLD):
+        elif not _of(mark, found) and (found[0].over or (api.now() - found[0].created).total_seconds() > OLD):
             return Submitted(found[0], created=False)
         sleep(SETTLED if found == [] else SETTLED + SECOND)
         kept = _settled(api, _candidates(api, body, mark), mark, quick=quick)

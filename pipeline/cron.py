@@ -63,6 +63,15 @@ def cron_of(schedule: ScheduleConfig) -> Cron:
     return Cron(text, zone, _sent(moved), server_zone)
 
 
+def cron_on_server(text: str, zone: str, server_zone: str) -> Cron | None:
+    """The slots of what was sent to the server before, shown in `zone`; None for what is not kubert's own way to write cron."""
+    try:
+        CronSim(text, datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))
+        return Cron(text, ZoneInfo(zone), text, ZoneInfo(server_zone)) if text.startswith("0 ") else None
+    except (CronSimError, ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
 Lists = tuple[frozenset[int] | None, ...]
 """Numbers per field (minute, hour, day, month, weekday); None where all are meant."""
 

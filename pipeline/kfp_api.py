@@ -8,7 +8,6 @@ run or a schedule is sent once per call: whether a failed one took effect is `Un
 from __future__ import annotations
 
 import datetime
-import email.utils
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +20,23 @@ import tenacity
 from urllib3.exceptions import HTTPError, SSLError
 
 from components.artifacts.store import safe
-from components.errors import ConfigError, KubertError, UsageError
+from components.errors import KubertError
 from pipeline.endpoint import Endpoint
+from pipeline.server_failures import (
+    TEMPORARY,
+    Busy,
+    Denied,
+    Missing,
+    Refused,
+    ServerFailed,
+    Temporary,
+    Uncertain,
+    json_body,
+    message,
+    reason,
+    retry_after,
+    time_of,
+)
 from pipeline.server_records import Health, Run, Schedule, run_of, schedule_of
 
 TIMEOUT = (5.0, 30.0)
@@ -30,46 +44,7 @@ ATTEMPTS = 6
 PATIENCE = 60.0
 LONGEST_WAIT = 15.0
 PAGE = 100
-TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 T = TypeVar("T")
-
-
-class ServerFailed(KubertError):
-    """The server could not be reached, or kept failing; the same call may work later."""
-
-
-class Uncertain(KubertError):
-    """A call that creates something failed so that it may have taken effect."""
-
-
-class Busy(KubertError):
-    """The server refused a call for now (429); nothing took effect. `seconds` is how long it asks to wait."""
-
-    def __init__(self, message: str, seconds: float | None) -> None:
-        super().__init__(message)
-        self.seconds = seconds
-
-
-class Denied(ConfigError):
-    """The server does not know who asks (401, a sign-in page), or does not allow it (403)."""
-
-
-class Missing(UsageError):
-    """There is no such object on the server."""
-
-
-class Refused(ConfigError):
-    """The server found the request wrong (400), or in conflict with what is there (409: `conflict`)."""
-
-    def __init__(self, message: str, *, conflict: bool = False) -> None:
-        super().__init__(message)
-        self.conflict = conflict
-
-
-class _Temporary(Exception):
-    def __init__(self, reason: str, seconds: float | None = None, *, untouched: bool = False) -> None:
-        super().__init__(reason)
-        self.seconds, self.untouched = seconds, untouched
 
 
 class KfpApi:
@@ -88,6 +63,16 @@ class KfpApi:
         self._pipelines, self._uploads = kfp.PipelineServiceApi(self._client), kfp.PipelineUploadServiceApi(self._client)
         self._experiments, self._health = kfp.ExperimentServiceApi(self._client), kfp.HealthzServiceApi(self._client)
         self._namespace: str | None = None
+        self._ahead = datetime.timedelta(0)
+
+    def now(self) -> datetime.datetime:
+        """The server's time, by the last reply that told it; schedules and runs are dated by that clock."""
+        return datetime.datetime.now(datetime.UTC) + self._ahead
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace that calls name; None for a server that knows no users, or before `health`."""
+        return self._namespace
 
     def health(self) -> Health:
         """What the server says of itself; it also settles whether calls name a namespace (multi-user)."""
@@ -220,7 +205,7 @@ class KfpApi:
         def attempt(**_: Any) -> str:
             try:
                 return self._attempt(action, make)
-            except _Temporary:
+            except Temporary:
                 if found := find():
                     return found
                 raise
@@ -237,14 +222,14 @@ class KfpApi:
     def _once(self, action: str, call: Callable[..., T], body: dict[str, Any]) -> T:
         try:
             return self._attempt(action, lambda: call(body, _request_timeout=TIMEOUT))
-        except _Temporary as error:
+        except Temporary as error:
             if error.untouched:
                 raise Busy(f"{self._said()} is overloaded ({error}); nothing was created", error.seconds) from None
             raise Uncertain(f"{self._said()} failed to {action}: {error}") from None
 
     def _repeated(self, action: str, call: Callable[[], T]) -> T:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Temporary),
+            retry=tenacity.retry_if_exception_type(Temporary),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(self._patience),
             wait=_asked_or_rising,
             sleep=self._sleep,
@@ -252,7 +237,7 @@ class KfpApi:
         )
         try:
             return retrying(call)
-        except _Temporary as error:
+        except Temporary as error:
             tries = retrying.statistics["attempt_number"]
             raise ServerFailed(
                 f"{self._said()} failed to {action}: {error} (attempts: {tries}). Is the address right and the server up? "
@@ -269,7 +254,7 @@ class KfpApi:
         except SSLError as error:
             raise self._not_trusted(error) from None
         except HTTPError as error:
-            raise _Temporary(_reason(error)) from None
+            raise Temporary(reason(error)) from None
         except (AttributeError, TypeError, ValueError, KeyError) as error:
             if isinstance(error.__context__, kfp.ApiException) and not error.__context__.status:
                 raise self._not_trusted(error.__context__) from None
@@ -277,14 +262,16 @@ class KfpApi:
         content = self._client.last_response.getheader("content-type") or ""
         if "json" not in content.lower():
             raise self._no_api(f"an answer of type {content or 'unknown'}")
+        if date := time_of(self._client.last_response.getheader("date") or ""):
+            self._ahead = date - datetime.datetime.now(datetime.UTC)
         return answer
 
     def _explained(self, action: str, error: Any) -> Exception:
-        status, said = int(error.status or 0), _message(error)
+        status, said = int(error.status or 0), self._without_secret(message(error))
         if status == 0:
             return self._not_trusted(error)
         if status in TEMPORARY:
-            return _Temporary(f"{status} {said}".strip(), _retry_after(error), untouched=status == 429)
+            return Temporary(f"{status} {said}".strip(), retry_after(error), untouched=status == 429)
         if status in (301, 302, 303, 307, 308, 401):
             how = {
                 "token": "the token is missing, expired or of the wrong audience",
@@ -297,7 +284,7 @@ class KfpApi:
                 f"not allowed to {action} at {self.endpoint.url}: {said}\n"
                 f"ask for the right in namespace {self.endpoint.namespace} (k8s/ has a role for it), or choose another with --namespace"
             )
-        if status == 404 and isinstance(_json(error), dict):
+        if status == 404 and isinstance(json_body(error), dict):
             return Missing(f"cannot {action}: {said}")
         if status in (404, 405, 501):
             return self._no_api(f"{status} for a path of the v2beta1 API")
@@ -312,6 +299,10 @@ class KfpApi:
     def _not_trusted(self, error: BaseException) -> KubertError:
         reason = safe(str(getattr(error, "reason", None) or error))
         return Denied(f"{self.endpoint.url}: its certificate is not trusted: {reason}; set KUBERT_CA to the authority's PEM file")
+
+    def _without_secret(self, text: str) -> str:
+        secret = self.endpoint.secret() if self.endpoint.credential != "none" else ""
+        return text.replace(secret, "***") if secret else text
 
     def _said(self) -> str:
         return f"Kubeflow Pipelines at {self.endpoint.url}"
@@ -346,43 +337,5 @@ def _renewed(secret: Callable[[], str]) -> Callable[[Any], None]:
 
 def _asked_or_rising(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    asked = error.seconds if isinstance(error, _Temporary) else None
+    asked = error.seconds if isinstance(error, Temporary) else None
     return min(asked, LONGEST_WAIT) if asked is not None else tenacity.wait_random_exponential(multiplier=0.3, max=LONGEST_WAIT)(state)
-
-
-def _retry_after(error: Any) -> float | None:
-    value = next((text for name, text in (error.headers or {}).items() if name.lower() == "retry-after"), "")
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        when = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
-
-
-def _json(error: Any) -> Any:
-    try:
-        return json.loads(error.body)
-    except (TypeError, ValueError):
-        return None
-
-
-def _message(error: Any) -> str:
-    """The server's short text for a person: the innermost of google.rpc.Status' details, or an upload's `error_message`."""
-    body = _json(error)
-    if not isinstance(body, dict):
-        return safe(str(error.reason or ""))
-    details = body.get("details")
-    inner = details[0].get("message") if isinstance(details, list) and details and isinstance(details[0], dict) else None
-    text = (
-        inner
-        if inner and inner != "Internal Server Error"
-        else body.get("error_details") or body.get("message") or body.get("error_message")
-    )
-    return safe(str(text or error.reason or "").splitlines()[0] if text else str(error.reason or ""))
-
-
-def _reason(error: HTTPError) -> str:
-    cause = getattr(error, "reason", None) or error
-    return safe(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")
