@@ -19,8 +19,10 @@ import typer
 
 from components import __version__
 from components.errors import USER_MISTAKES, KubertError
-from pipeline.commands import models
+from pipeline.commands import models, runs, schedule
 from pipeline.commands.pull import pull
+from pipeline.commands.serve import serve
+from pipeline.commands.submit import submit
 
 GATE_CLOSED = 3
 USER_MISTAKE = 2
@@ -145,7 +147,11 @@ def config(
 
 
 app.command()(pull)
+app.command()(serve)
 app.add_typer(models.app, name="models")
+app.command()(submit)
+app.add_typer(runs.app, name="runs")
+app.add_typer(schedule.app, name="schedule")
 
 
 class _StepFailed(KubertError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -71,12 +73,15 @@ def test_the_release_says_where_it_comes_from(released: step.Release, evaluated:
     sealed = release.verify(Path(released.path))
     content = release.read_content(sealed, "here")
     assert sealed.inputs == {
+        "data": "5" * 64,
         "shards": manifest.read(evaluated / "shards").digest,
         "checkpoint": manifest.read(evaluated / "checkpoint").digest,
         "report": manifest.read(evaluated / "report").digest,
     }
     assert (content.name, content.version, content.classes, content.test_rows) == ("news", 1, CLASSES, 24)
     assert content.accuracy_low < content.accuracy < content.accuracy_high
+    assert datetime.datetime.fromisoformat(sealed.provenance["released"]).tzinfo is datetime.UTC
+    assert sealed.provenance["run"] == os.environ.get("KUBERT_RUN", "")
     assert content.gate == read_decision(evaluated / "decision.json").model_dump(mode="json")
     assert content.parity_rows == 24
     assert content.parity_difference <= 1e-5

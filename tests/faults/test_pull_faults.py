@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -100,7 +99,7 @@ class Server:
 
     def _look(self) -> None:
         while not self._ended.is_set():
-            highest = max((int(name) for name in os.listdir(self.directory) if name.isdigit()), default=0)
+            highest = max((int(path.name) for path in self.directory.iterdir() if path.name.isdigit()), default=0)
             if highest and (not self.seen or self.seen[-1] != highest):
                 self.seen.append(highest)
                 try:

@@ -1,0 +1,126 @@
+"""TensorFlow Serving's JSON: a predict request's body becomes texts, and what the model says about them a reply's body.
+
+The format is that of its REST API (tensorflow.org/tfx/serving/api_rest), for a model with one input, a vector of strings: rows
+(`instances`, answered as `predictions`) or columns (`inputs`, answered as `outputs`). No message repeats a user's text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from components.errors import KubertError
+
+JSON_TYPES = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
+
+
+class BadRequestError(KubertError):
+    """The request cannot be answered as it is: HTTP 400."""
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """Texts as bytes, as they were sent, and in which of the two formats the answer is wanted."""
+
+    texts: list[bytes]
+    form: Literal["row", "columnar"]
+
+
+def read_predict(body: bytes, signature: str, name: str) -> PredictRequest:
+    """The texts in a request's body, for the input `name` of the one `signature`; BadRequestError for anything else."""
+    document = _document(body)
+    asked = document.get("signature_name", signature)
+    if not isinstance(asked, str):
+        raise BadRequestError("'signature_name' key must be a string value")
+    if asked not in ("", signature):
+        raise BadRequestError(f'Serving signature name: "{asked[:100]}" not found in signature def')
+    if "instances" in document and "inputs" in document:
+        raise BadRequestError("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+    if "instances" in document:
+        return PredictRequest(_rows(document["instances"], name), "row")
+    if "inputs" in document:
+        return PredictRequest(_column(document["inputs"], name), "columnar")
+    raise BadRequestError("Missing 'inputs' or 'instances' key")
+
+
+def write_predict(outputs: Mapping[str, Sequence[Any]], form: Literal["row", "columnar"]) -> dict[str, Any]:
+    """The reply: `outputs` maps each output's name to its values, one per text."""
+    if form == "columnar":
+        return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else dict(outputs)}
+    if len(outputs) == 1:
+        return {"predictions": list(next(iter(outputs.values())))}
+    return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    if not body:
+        raise BadRequestError("JSON Parse error: The document is empty")
+    try:
+        document = json.loads(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadRequestError(f"JSON Parse error: Invalid UTF-8 at offset: {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise BadRequestError(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(
+            f"JSON Parse error: {'nested too deeply' if isinstance(error, RecursionError) else 'a number is too long'}"
+        ) from None
+    if not isinstance(document, dict):
+        raise BadRequestError(f"JSON Value is a {JSON_TYPES[type(document)]}, not an object")
+    return document
+
+
+def _rows(instances: Any, name: str) -> list[bytes]:
+    if not isinstance(instances, list):
+        raise BadRequestError("Expecting 'instances' to be a list")
+    if not instances:
+        raise BadRequestError("No values in 'instances' array")
+    named = _is_named(instances[0])
+    return [_row(number, item, named, name) for number, item in enumerate(instances)]
+
+
+def _row(number: int, item: Any, named: bool, name: str) -> bytes:
+    where = f"Failed to process element: {number} of 'instances' list. Error: "
+    if _is_named(item) != named:
+        raise BadRequestError(f"{where}'instances' are all plain values, or all objects with the key {name!r}")
+    if named and set(item) != {name}:
+        raise BadRequestError(f"{where}JSON object: keys must be equal to: {name}")
+    return _text(item[name] if named else item, where)
+
+
+def _column(inputs: Any, name: str) -> list[bytes]:
+    if _is_named(inputs):
+        if name not in inputs:
+            raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
+        if len(inputs) > 1:
+            raise BadRequestError(f"'inputs' object has keys that are no inputs; the only one is: {name}")
+        inputs = inputs[name]
+    if not isinstance(inputs, list):
+        raise BadRequestError(f"input {name!r} must be a list of strings, found a {JSON_TYPES[type(inputs)]}")
+    return [_text(item, f"Failed to process element: {number} of 'inputs' list. Error: ") for number, item in enumerate(inputs)]
+
+
+def _text(value: Any, where: str) -> bytes:
+    if isinstance(value, dict) and set(value) == {"b64"}:
+        encoded = value["b64"]
+        if not isinstance(encoded, str):
+            raise BadRequestError(f"{where}the value of 'b64' must be a string")
+        try:
+            return base64.b64decode(encoded.rstrip("=") + "=" * (-len(encoded.rstrip("=")) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            raise BadRequestError(f"{where}Unable to base64 decode") from None
+    if not isinstance(value, str):
+        raise BadRequestError(f"{where}JSON Value of Type: {JSON_TYPES[type(value)]} is not of expected type: string")
+    try:
+        return value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadRequestError(f"{where}The surrogate pair in string is invalid") from None
+
+
+def _is_named(value: Any) -> bool:
+    """Whether it is an object of inputs by name, which base64 bytes ({"b64": ...}) are not."""
+    return isinstance(value, dict) and set(value) != {"b64"}
