@@ -237,7 +237,8 @@ class Watch:
         ]
 
     def _events(self, *names: str) -> list[str]:
-        return [read_event(event) for name in names for event in self._api.events(name) if event.get("type") != "Normal"]
+        said = [read_event(event) for name in names for event in self._api.events(name) if event.get("type") != "Normal"]
+        return list(dict.fromkeys(said))  # pods in one trouble say the same
 
     def _more(self) -> str:
         return f"kubectl --namespace {self._namespace} describe jobset,job,pod --selector jobset.sigs.k8s.io/jobset-name={self._name}"

@@ -16,7 +16,7 @@ import pytest
 
 from tests.data import gang
 
-NAMESPACE = os.environ.get("KUBERT_NAMESPACE", "kubert")
+NAMESPACE = os.environ.get("KUBERT_TEST_NAMESPACE", "kubert")
 SMALL: dict[str, Any] = {
     "model__encoder": "scratch",
     "model__max_length": 20,

@@ -1,0 +1,184 @@
+"""Faults of gangs on a real cluster: what happens, how long it takes, what a person reads. W1-W4, W7, W10, D1, S2."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components.artifacts import checkpoints, transfer
+from components.artifacts.store import open_store
+from components.errors import ConfigError, DataError
+from tests.data import cluster_gang, gang, training_shards
+from tests.data.cluster_gang import ClusterGang
+
+pytestmark = [pytest.mark.timeout(900)]
+LONG: dict[str, Any] = {"train__epochs": 60}
+STEPS = 60 * 24
+SCREEN = 40
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A bucket's part with sealed shards below `shards`."""
+    uri = cluster_gang.place_in_store()
+    made = training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+    transfer.push(made, f"{uri}/shards")
+    return uri
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("undisturbed")
+    cluster_gang.train(home, f"{place}/shards", f"{place}/undisturbed", LONG)
+    return home
+
+
+def kill(it: ClusterGang, rank: int) -> None:
+    process = cluster_gang.process_of(it.jobset()["metadata"]["name"], rank)
+    if process is None:
+        pytest.skip("no worker's process here: the cluster's node is another machine")
+    process.kill()
+
+
+def evict(it: ClusterGang, rank: int) -> None:
+    cluster_gang.evict(cluster_gang.pods(it.jobset()["metadata"]["name"])[rank]["metadata"]["name"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "rank", "told", "lost"),
+    [
+        pytest.param(kill, 1, "restart 1 of 3: worker 1 killed (SIGKILL)", True, id="w1_kill_a_worker"),
+        pytest.param(kill, 0, "restart 1 of 3: worker 0 killed (SIGKILL)", True, id="w2_kill_the_chief"),
+        pytest.param(evict, 1, "; starting again", False, id="w3_evict_a_worker"),
+        pytest.param(evict, 0, "; starting again", False, id="w3_evict_the_chief"),
+    ],
+)
+def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
+    harm: Callable[[ClusterGang, int], None], rank: int, told: str, lost: bool, place: str, undisturbed: Path, tmp_path: Path
+) -> None:
+    with cluster_gang.launch(tmp_path, f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", LONG) as it:
+        it.wait_for_progress(150)
+        reached = max(event.get("done") or 0 for event in it.events() if event.get("total"))
+        harmed = time.time()
+        harm(it, rank)
+        ended = it.wait()
+        assert ended.code == 0, ended.output
+        said, events = it.messages(), it.events()
+    print("\n".join(text for text in said if not text.startswith("epoch")))
+    assert [text for text in said if told in text], said
+    (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+    assert resumed >= (reached - cluster_gang.SMALL["train__checkpoint_steps"] if lost else reached)
+    back = next(event["time"] for event in events if (event.get("done") or 0) > resumed and event["time"] > harmed + 5)
+    print(f"training again {back - harmed:.1f} s after the harm, from step {resumed}")
+    found, wanted = (checkpoints.read_content(home / "checkpoint") for home in (tmp_path, undisturbed))
+    assert len(found.step_losses) == STEPS
+    print("largest difference of a step's loss:", np.abs(np.subtract(found.step_losses, wanted.step_losses)).max())
+    np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
+    expected = gang.weights(undisturbed / "checkpoint")
+    for name, value in gang.weights(tmp_path / "checkpoint").items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
+
+
+def failed(place: str, home: Path, options: dict[str, Any], *, shards: str = "") -> tuple[gang.Ended, list[str], float]:
+    """How a launcher ended that cannot succeed, what it told, and after how many seconds."""
+    started = time.monotonic()
+    with cluster_gang.launch(home, shards or f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", options) as it:
+        ended = it.wait()
+        seconds = time.monotonic() - started
+        print(f"{seconds:.1f} s, exit code {ended.code}\n{ended.output}")
+        assert ended.code != 0
+        assert len(ended.output.splitlines()) <= SCREEN
+        assert "Traceback" not in ended.output
+        left = cluster_gang.jobsets(it.run)
+        if left and not left[0]["status"].get("terminalState"):
+            gang.wait_for(lambda: not cluster_gang.jobsets(it.run), "the JobSet's end")
+        return ended, it.messages(), seconds
+
+
+def test_d1_shards_damaged_in_the_store_are_the_user_s_error_and_never_retried(place: str, tmp_path: Path) -> None:
+    made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
+    transfer.push(made, f"{place}/damaged")
+    name = next(path.name for path in made.glob("train-*.arrow"))
+    data = bytearray((made / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    open_store(f"{place}/damaged").write(name, bytes(data))
+    ended, said, _ = failed(place, tmp_path, {"train__seed": 9}, shards=f"{place}/damaged")
+    assert ended.code == DataError.exit_code == 65
+    assert name in ended.output
+    assert "SHA-256" in ended.output
+    assert not [text for text in said if text.startswith("restart")]
+
+
+def test_w10_out_of_memory_is_said_and_not_tried_again(place: str, tmp_path: Path) -> None:
+    ended, said, _ = failed(place, tmp_path, {"cluster__memory": "300Mi"})
+    assert "was killed for lack of memory (OOMKilled)" in ended.output
+    assert "raise cluster.memory" in ended.output
+    assert len([text for text in said if text.startswith("restart")]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "within", "named"),
+    [
+        pytest.param(
+            {"cluster__cpu": "1000", "cluster__pod_deadline": 15}, 45, ["Insufficient cpu", "lower cluster.cpu", "cluster.pod_deadline"],
+            id="no node is large enough",
+        ),
+        pytest.param(
+            {"cluster__node_selector": {"none": "such"}, "cluster__pod_deadline": 15}, 45, ["affinity/selector", "cluster.node_selector"],
+            id="no node has the label",
+        ),
+        pytest.param({"cluster__train_image": "No Image!"}, 30, ["InvalidImageName", "cluster.train_image is not"], id="not an image's name"),
+        pytest.param(
+            {"cluster__train_image": "localhost/none-such:1", "cluster__image_pull_policy": "Never"}, 30, ["ErrImageNeverPull", "load it there"],
+            id="image not on the node",
+        ),
+        pytest.param(
+            {"cluster__train_image": "localhost:1/none-such:1", "cluster__pod_deadline": 20}, 60, ["Pull", "cluster.image_pull_secrets"],
+            id="image cannot be pulled",
+        ),
+        pytest.param({"cluster__priority_class": "none-such"}, 30, ["no PriorityClass", "cluster.priority_class"], id="no such priority class"),
+        pytest.param(
+            {"cluster__worker_service_account": "none-such"}, 30, ["none-such", "cluster.worker_service_account"], id="no such account"
+        ),
+        pytest.param(
+            {"cluster__storage_secret": "none-such", "cluster__pod_deadline": 20}, 60, ["none-such", "cluster.storage_secret"], id="no such secret"
+        ),
+    ],
+)  # fmt: skip
+def test_w6_a_gang_that_cannot_start_is_explained_in_time(
+    options: dict[str, Any], within: float, named: list[str], place: str, tmp_path: Path
+) -> None:
+    ended, _, seconds = failed(place, tmp_path, options)
+    assert ended.code == 1
+    for text in named:
+        assert text in ended.output
+    assert seconds < within
+
+
+def test_w7_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(place: str, tmp_path: Path) -> None:
+    # Where the workers look for the package there is none: each attempt ends at once.
+    options = {"train__max_restarts": 1, "train__workers": 1, "cluster__environment": {"PYTHONPATH": "/none", "PYTHONSAFEPATH": "1"}}
+    ended, said, _ = failed(place, tmp_path, options)
+    assert ended.code == 1
+    assert "training failed after 1 restarts (train.max_restarts=1): worker 0" in ended.output
+    assert "last lines of worker 0:" in ended.output
+    assert "components" in ended.output
+    assert [text for text in said if text.startswith("restart 1 of 1: worker 0 failed with exit code 1")]
+
+
+def test_the_time_limit_ends_a_gang(place: str, tmp_path: Path) -> None:
+    ended, _, seconds = failed(place, tmp_path, {"train__epochs": 10_000, "cluster__time_limit": 60})
+    assert "the gang still ran after cluster.time_limit (60 s)" in ended.output
+    assert seconds < 100
+
+
+def test_s2_rights_that_are_missing_are_named(place: str, tmp_path: Path) -> None:
+    ended, _, _ = failed(place, tmp_path, {"cluster__namespace": "none-such"})
+    assert ended.code == ConfigError.exit_code
+    assert "none-such" in ended.output
