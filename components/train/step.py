@@ -68,7 +68,7 @@ def _absolute(place: Path | str) -> str:
 
 def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
     for place in places:
-        if not is_uri(place) and not (cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")):
+        if (not is_uri(place) or place.startswith("file:")) and not (cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")):
             raise ConfigError(
                 f"{place}: the workers' pods cannot reach it; with cluster.backend=jobset, shards and state are gs://, s3:// or minio:// URIs, "
                 f"or lie on the volume of cluster.state_claim, below {STATE_MOUNT}"
