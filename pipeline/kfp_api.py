@@ -323,9 +323,8 @@ def with_nothing_to_do(call: Callable[[], Any]) -> None:
 
 
 def _equal(**values: str) -> str:
-    # The server decodes a filter once more than any other parameter.
-    predicates = [{"operation": "EQUALS", "key": key, "string_value": quote(value, safe=" ")} for key, value in values.items()]
-    return json.dumps({"predicates": predicates})
+    predicates = [{"operation": "EQUALS", "key": key, "string_value": value} for key, value in values.items()]
+    return quote(json.dumps({"predicates": predicates}))  # the server decodes a filter once more than any other parameter
 
 
 def _renewed(secret: Callable[[], str]) -> Callable[[Any], None]:

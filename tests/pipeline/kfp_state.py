@@ -314,7 +314,11 @@ def check_cron(text: str) -> None:
 
 def fits(item: Object, text: str, fields: set[str]) -> bool:
     """Whether the item passes a filter, which the server decodes a second time."""
-    for predicate in json.loads(unquote_plus(text)).get("predicates", []) if text else []:
+    try:
+        predicates = json.loads(unquote_plus(text)).get("predicates", []) if text else []
+    except ValueError as error:
+        raise bad(f"failed to parse valid filter from {text!r}: {error}") from None
+    for predicate in predicates:
         key, value = predicate["key"], predicate.get("string_value", predicate.get("stringValue"))
         if key not in fields:
             raise bad(f'no support for filtering on unrecognized field "{key}"')
