@@ -41,6 +41,7 @@ ATTEMPTS = 12
 SMALL = 64 * 2**20
 PLACES = "a path, gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix"
 SHORTEST = 8
+TOKEN = re.compile(r"(?i)(\b|[-_])(authorization|token)[\"']?\s*[:=]\s*(bearer\s+)?\S+|bearer\s+\S+")
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
 ADDRESS = re.compile(r"^[0-9.]+$|^metadata(\.|$)|\.internal$|^localhost$")
@@ -264,7 +265,7 @@ def safe(text: str, length: int = 300) -> str:
         text = text.replace(value, "***") if len(value) >= SHORTEST else text
     text = re.sub(r"\?[^\s'\")>]+=[^\s'\")>]*", "?***", text)
     text = re.sub(r"://[^/@\s]+@", "://***@", text)
-    text = re.sub(r"(?i)\b(bearer|authorization:?|token:?)\s+\S+", r"\1 ***", text)
+    text = TOKEN.sub("***", text)
     return " ".join(text.split())[:length]
 
 

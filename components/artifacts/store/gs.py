@@ -39,8 +39,11 @@ class Google(Remote):
         super().__init__(prefix)
         from google.cloud import storage
 
-        with _google_errors():
-            self._client = storage.Client(project=None)
+        try:
+            with _google_errors():
+                self._client = storage.Client(project=None)
+        except ValueError as error:
+            raise PermissionError(errno.EACCES, str(error)) from None
         # It would ask for the bucket's metadata behind every call's back, for traces that are off: one more right, and refusals in the audit log.
         self._client._bucket_metadata_cache = None
         self._bucket = self._client.bucket(bucket)
