@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from components.train import exits
 from components.train.pod_status import WorkerPod
 
 WIDTH = 200
@@ -16,10 +17,9 @@ _EXIT = re.compile(r"pod \S+?-(?P<rank>\d+)-\w+ failed with exit code (?P<code>\
 def first_failed(pods: Iterable[WorkerPod]) -> WorkerPod | None:
     """The worker that the failure began with: what it ended by says more than its peers' loss of it."""
 
-    def order(pod: WorkerPod) -> tuple[int, int]:
-        peers_loss = pod.exit_code in (69, 70)
-        stopped = pod.exit_code in (None, 75, 137, 143) and pod.reason != "OOMKilled"
-        return (2 if stopped and pod.deleting else 1 if peers_loss or stopped else 0, pod.rank)
+    def order(pod: WorkerPod) -> tuple[bool, bool, str, int]:
+        lost_a_peer = pod.exit_code in (exits.PEER_LOST, exits.PEER_NEVER_CAME)
+        return (not pod.told, lost_a_peer, pod.ended_at or "unknown", pod.rank)
 
     return min((pod for pod in pods if pod.failed), key=order, default=None)
 

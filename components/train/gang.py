@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from components import progress
 from components.artifacts import manifest
 from components.artifacts.store import open_store
 from components.config_cluster import ClusterConfig
-from components.errors import ConfigError
+from components.errors import ConfigError, KubertError
 from components.train import exits, trouble
 from components.train.chief_log import ChiefLog
 from components.train.diagnosis import first_failed, refused, screen
@@ -38,17 +39,23 @@ def run_jobset(job: Job, cluster: ClusterConfig) -> None:
     body = render(job, f"{job.state}/{job_file(job, launcher)}", cluster, launcher)
     _tell(job, job_file(job, launcher))
     with stop_signals() as stop:
-        api = KubernetesApi(launcher.namespace, stop)
-        watch = Watch(api, body, job, cluster, stop)
         try:
-            create_or_find(api, body, cluster.pod_deadline, stop)
-            watch.until_it_ends()
-        except BaseException:
-            if not watch.ended:
-                api.delete_jobset(body["metadata"]["name"])
-            if stop.is_set():
+            _from_start_to_end(KubernetesApi(launcher.namespace, stop), body, job, cluster, stop)
+        except KubertError:
+            if stop.is_set():  # whatever failed, it was cut short
                 raise Interrupted from None
             raise
+
+
+def _from_start_to_end(api: KubernetesApi, body: Object, job: Job, cluster: ClusterConfig, stop: threading.Event) -> None:
+    create_or_find(api, body, cluster.pod_deadline, stop)
+    watch = Watch(api, body, job, cluster, stop)
+    try:
+        watch.until_it_ends()
+    finally:
+        if not watch.ended:
+            with suppress(KubertError):  # what ended the watch matters more; the JobSet goes with the launcher's pod
+                api.delete_jobset(body["metadata"]["name"])
 
 
 def _tell(job: Job, name: str) -> None:

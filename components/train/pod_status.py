@@ -11,6 +11,7 @@ from components.train.jobset import CONTAINER, SPEC_DIGEST
 
 Object = Mapping[str, Any]
 Phase = Literal["queued", "running", "completed", "failed"]
+_VAGUE = ("", "Error", "Completed", "ContainerStatusUnknown")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class WorkerPod:
     started: bool = False
     waiting: str = ""
     exit_code: int | None = None
+    ended_at: str = ""
     reason: str = ""
     message: str = ""
 
@@ -34,6 +36,11 @@ class WorkerPod:
     def failed(self) -> bool:
         """Whether it ended otherwise than well."""
         return self.phase == "Failed" or bool(self.exit_code)
+
+    @property
+    def told(self) -> bool:
+        """Whether Kubernetes says more about its end than that it failed."""
+        return self.reason not in _VAGUE
 
     def ending(self) -> str:
         """How it ended, in one phrase."""
@@ -43,7 +50,7 @@ class WorkerPod:
             return f"was ended by Kubernetes ({self.reason or 'no reason given'})"
         code = 128 - self.exit_code if self.exit_code > 128 else self.exit_code
         phrase = exits.describe(code)
-        return f"{phrase} ({self.reason})" if self.reason not in ("", "Error", "Completed") else phrase
+        return f"{phrase} ({self.reason})" if self.told else phrase
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,8 @@ def read_pod(found: Object) -> WorkerPod:
         started=bool(state.get("running") or ended or status.get("phase") in ("Running", "Succeeded", "Failed")),
         waiting=waiting,
         exit_code=int(ended["exitCode"]) if "exitCode" in ended else None,
-        # The pod's own reason (Evicted, DeadlineExceeded) says more than the container's (Error).
-        reason=status.get("reason") or ended.get("reason", "") or _disruption(status),
+        ended_at=ended.get("finishedAt") or "",
+        reason=_reason(status, ended.get("reason", "")),
         message=(ended.get("message") or status.get("message") or "").strip(),
     )
 
@@ -119,9 +126,11 @@ def read_event(found: Object) -> str:
     return f"{found.get('reason', '')}{times}: {' '.join(str(found.get('message', '')).split())}"
 
 
-def _disruption(status: Object) -> str:
+def _reason(status: Object, of_container: str) -> str:
+    """The most telling: the pod's own (Evicted), the container's unless it only says that it failed (OOMKilled), that of a disruption."""
     found: Object = next((entry for entry in status.get("conditions", ()) if entry["type"] == "DisruptionTarget"), {})
-    return str(found.get("reason", "")) if found.get("status") == "True" else ""
+    disruption = str(found.get("reason", "")) if found.get("status") == "True" else ""
+    return str(status.get("reason") or (of_container if of_container not in _VAGUE else "") or disruption or of_container)
 
 
 def _clause(reason: str, message: str) -> str:
