@@ -20,6 +20,7 @@ import typer
 from components import __version__
 from components.errors import USER_MISTAKES, KubertError
 from pipeline.commands import models, runs, schedule
+from pipeline.commands.doctor import doctor
 from pipeline.commands.pull import pull
 from pipeline.commands.serve import serve
 from pipeline.commands.submit import submit
@@ -146,6 +147,7 @@ def config(
     typer.echo(shipped.render(load(path), f"{shipped.about(name)}\n\n{notes}".strip()), nl=False)
 
 
+app.command()(doctor)
 app.command()(pull)
 app.command()(serve)
 app.add_typer(models.app, name="models")
