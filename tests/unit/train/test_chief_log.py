@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -26,8 +26,8 @@ class CutLog:
         yield from self.connections.pop(0) if self.connections else []
 
 
-def chief(**changes: Any) -> WorkerPod:
-    return WorkerPod(**{"uid": "1", "name": "x-worker-0-0-abcde", "rank": 0, "attempt": 0, "phase": "Running", "started": True} | changes)
+def chief(*, started: bool = True) -> WorkerPod:
+    return WorkerPod(uid="1", name="x-worker-0-0-abcde", rank=0, attempt=0, phase="Running" if started else "Pending", started=started)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(tmp_path
 def test_a_pod_that_has_not_started_has_no_log_yet() -> None:
     server = CutLog()
     log = ChiefLog(cast(KubernetesApi, server))
-    log.follow(chief(started=False, phase="Pending"))
+    log.follow(chief(started=False))
     log.drain()
     assert server.asked == []
