@@ -13,15 +13,19 @@ import shutil
 import stat
 import tempfile
 import unicodedata
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from components.artifacts import manifest as manifests
-from components.artifacts.manifest import NAME, Kind, Manifest
+from components.artifacts.manifest import NAME, FileEntry, Kind, Manifest
 from components.artifacts.store import MissingError, Store, open_store
 from components.errors import DataError, KubertError
 
+THREADS = 4
+"""Files on their way at once. A part of 16 or 32 MiB of each is in memory."""
 MAX_FILES = 10_000
 MAX_BYTES = 64 * 2**30
 MAX_MANIFEST = 16 * 2**20
@@ -58,8 +62,7 @@ def push(directory: Path, uri: str) -> Manifest:
     store.delete(NAME)
     for file in sorted(before.files.keys() - manifest.files.keys()) if before else ():
         store.delete(file)
-    for file in manifest.files:
-        store.upload(directory / file, file)
+    _at_once(lambda file: store.upload(directory / file, file), manifest.files)
     store.upload(directory / NAME, NAME)
     return manifest
 
@@ -107,11 +110,7 @@ def bring(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
     try:
         if total > (free := shutil.disk_usage(work).free):
             raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
-        for file, entry in manifest.files.items():
-            try:
-                store.download(_key(prefix, file), work / file, entry)
-            except MissingError:
-                raise DataError(f"{store.uri(_key(prefix, file))}: missing, although the manifest names it") from None
+        _at_once(lambda file: _download(store, _key(prefix, file), work / file, manifest.files[file]), manifest.files)
         (work / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         work.chmod(0o755)
         _put_in_place(work, target, manifest)
@@ -168,6 +167,20 @@ def check_files(manifest: Manifest, where: str) -> None:
         folders.update(_folded("/".join(parts[:count])) for count in range(1, len(parts)))
     if clash := seen & folders:
         raise DataError(f"{where}: its manifest names {min(clash)!r} as a file and as a directory")
+
+
+def _download(store: Store, key: str, local: Path, entry: FileEntry) -> None:
+    try:
+        store.download(key, local, entry)
+    except MissingError:
+        raise DataError(f"{store.uri(key)}: missing, although the manifest names it") from None
+
+
+def _at_once(act: Callable[[str], None], files: Iterable[str]) -> None:
+    """Act on all files, several at a time; of the first error, which is raised, those not yet begun are spared."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(act, files):
+            pass
 
 
 def _folded(name: str) -> str:

@@ -22,7 +22,7 @@ from components.artifacts.store.backend import (
 )
 
 TIMEOUT = 60.0
-PART = 16 * 2**20
+PART = 32 * 2**20
 DAMAGED = "match calculated CRC32C"
 """Part of the server's answer to an upload that arrived with other bytes than were sent."""
 SESSION = "upload_id="
