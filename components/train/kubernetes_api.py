@@ -6,6 +6,7 @@ Needs: jobsets create, get, delete; pods list; pods/log get; events list.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -38,7 +39,10 @@ class KubernetesApi:
     def __init__(self, namespace: str, stop: threading.Event) -> None:
         self._namespace, self._stop = namespace, stop
         try:
-            config.load_config()
+            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+                config.load_incluster_config()
+            else:
+                config.load_kube_config(os.environ.get("KUBECONFIG"))
         except (config.ConfigException, OSError) as error:
             raise ConfigError(f"cluster.backend=jobset: neither in a pod nor a usable KUBECONFIG ({error})") from None
         self._custom, self._core = client.CustomObjectsApi(), client.CoreV1Api()
