@@ -7,7 +7,8 @@ The server knows no idempotency key and lets any number of runs have one name. S
 3. keeps the first of all (time of creation, then id); whose own is another, takes it away again.
 
 Whoever needed longer than QUICK seconds from looking to the reply, or never got a reply, cannot know that the others waited for it: it
-keeps its own only where it is alone. So two never keep two, unless the server shows a run later than it answered its creator.
+keeps its own only where it is alone. Who has none takes another's only where that is alone, or so old that its creator has decided. So two
+never keep two, unless the server shows a run later than it answered its creator.
 """
 
 from __future__ import annotations
@@ -210,7 +211,8 @@ def _settled(api: KfpApi, found: list[Run], mark: Mark, *, quick: bool) -> Run |
         return found[0]
     for run in own:
         _take_back(api, run)
-    return found[0] if found and found[0] not in own else None
+    # Whoever made one of several may yet take it back; one that has stayed alone for so long is kept.
+    return found[0] if len(found) == 1 and not own else None
 
 
 def _of(mark: Mark, found: list[Run]) -> list[Run]:
