@@ -184,7 +184,7 @@ def _existing(path: Path) -> Path:
 
 def _pins() -> dict[str, str]:
     if LOCK.is_file():
-        return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^ \\;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
+        return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE))
     required = importlib.metadata.requires("kubert") or []
     found = (re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)", line) for line in required)
     # tensorflow-cpu stands for tensorflow where there is no GPU.

@@ -1,0 +1,117 @@
+"""`kubert doctor --cluster` on a real API server: each thing is missing, then there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from components.config import Config, load
+from pipeline import cluster_checks
+from pipeline.doctor import Finding
+
+NAMESPACE = f"kubert-doctor-{uuid.uuid4().hex[:8]}"
+
+
+def kubectl(*arguments: str, **documents: Any) -> str:
+    text = json.dumps(documents["apply"]) if documents else None
+    return subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def namespace(cluster: None) -> Iterator[None]:
+    """A namespace that nothing was applied to yet."""
+    kubectl("create", "namespace", NAMESPACE)
+    yield
+    kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def config(*assignments: str) -> Config:
+    return load(None, [f"cluster.namespace={NAMESPACE}", "cluster.backend=jobset", "cluster.endpoint=http://127.0.0.1:9", *assignments])
+
+
+def look(name: str, *assignments: str) -> Finding:
+    return next(check for check in cluster_checks.checks(config(*assignments)) if check.name == name).look()
+
+
+def test_the_api_server() -> None:
+    assert look("kubernetes").state == "ok"
+
+
+def test_a_namespace_that_is_absent_unrestricted_and_restricted() -> None:
+    assert look("namespace", "cluster.namespace=kubert-nowhere").state == "missing"
+    assert "enforces the pod security level none" in look("namespace").found
+    kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+    assert look("namespace").state == "ok"
+
+
+def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() -> None:
+    account = f"--serviceaccount={NAMESPACE}:kubert-pipeline"
+    assert look("pipeline's account").found == f"no service account kubert-pipeline in {NAMESPACE}"
+    kubectl("-n", NAMESPACE, "create", "serviceaccount", "kubert-pipeline")
+    lacking = look("pipeline's account")
+    assert (lacking.state, "create jobsets" in lacking.found, "get pods/log" in lacking.found) == ("missing", True, True)
+    kubectl("-n", NAMESPACE, "create", "role", "gang", "--verb=create,get,delete", "--resource=jobsets.jobset.x-k8s.io")
+    kubectl("-n", NAMESPACE, "create", "role", "look", "--verb=get,list", "--resource=pods,pods/log,events")
+    rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "step", "namespace": NAMESPACE},
+        "rules": rules,
+    }
+    kubectl("apply", "-f", "-", apply=role)
+    for name in ("gang", "look", "step"):
+        kubectl("-n", NAMESPACE, "create", "rolebinding", name, f"--role={name}", account)
+    assert look("pipeline's account").state == "ok"
+    kubectl("-n", NAMESPACE, "create", "role", "peek", "--verb=get", "--resource=secrets")
+    kubectl("-n", NAMESPACE, "create", "rolebinding", "peek", "--role=peek", account)
+    too_much = look("pipeline's account")
+    assert (too_much.state, too_much.found) == ("warning", "kubert-pipeline may get secrets")
+
+
+def test_the_workers_account() -> None:
+    assert look("workers' account").state == "missing"
+    kubectl("-n", NAMESPACE, "create", "serviceaccount", "kubert-worker")
+    assert look("workers' account").state == "ok"
+
+
+def test_a_dry_run_of_a_jobset_creates_none() -> None:
+    assert look("jobset").state == "ok"
+    assert kubectl("-n", NAMESPACE, "get", "jobsets", "-o", "name") == ""
+
+
+def test_kinds_that_are_wanted_and_absent() -> None:
+    assert "Kueue" in look("kueue", "cluster.queue=team").found
+    assert look("kserve").state == "ok"
+
+
+def test_nodes_and_the_gpus_that_they_lack() -> None:
+    assert look("nodes", "cluster.cpu=100m", "cluster.memory=64Mi").state == "ok"
+    assert "can hold a worker" in look("nodes", "cluster.memory=900Ti").found
+    assert "has example.com/gpu" in look("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").found
+
+
+def test_a_quota_without_room() -> None:
+    assert look("quota").state == "ok"
+    kubectl("-n", NAMESPACE, "create", "quota", "small", "--hard=requests.memory=5Gi,pods=10")
+    for _ in range(50):
+        if json.loads(kubectl("-n", NAMESPACE, "get", "quota", "small", "-o", "json"))["status"].get("hard"):
+            break
+    assert look("quota").state == "ok"
+    found = look("quota", "train.workers=2")
+    assert (found.state, "requests.memory 0 of 5Gi used" in found.found) == ("missing", True), found
+
+
+def test_a_secret_and_its_keys() -> None:
+    secret = "cluster.storage_secret=store"
+    assert "there is none" in look("storage secret", secret).found
+    kubectl("-n", NAMESPACE, "create", "secret", "generic", "store", "--from-literal=accesskey=a")
+    assert "has no secretkey" in look("storage secret", secret).found
+    kubectl("-n", NAMESPACE, "delete", "secret", "store")
+    kubectl("-n", NAMESPACE, "create", "secret", "generic", "store", "--from-literal=accesskey=a", "--from-literal=secretkey=b")
+    assert look("storage secret", secret).state == "ok"

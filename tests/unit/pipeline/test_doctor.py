@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from components.config import load
+from components.errors import ConfigError
+from pipeline import machine_checks
+from pipeline.doctor import Check, Finding, examine, missing, ok, warning
+
+
+def names(found: list[tuple[str, Finding]]) -> list[tuple[str, str]]:
+    return [(name, finding.state) for name, finding in found]
+
+
+def raises(error: Exception) -> Finding:
+    raise error
+
+
+def test_every_check_gives_one_finding_whatever_it_does() -> None:
+    checks = [
+        Check("there", lambda: ok("x")),
+        Check("told", lambda: raises(ConfigError("data.source:\n  no such file"))),
+        Check("unforeseen", lambda: raises(ZeroDivisionError("by zero"))),
+        Check("odd", lambda: warning("x", "y")),
+    ]
+    found = dict(examine(checks))
+    assert names(list(found.items())) == [("there", "ok"), ("told", "missing"), ("unforeseen", "missing"), ("odd", "warning")]
+    assert found["told"].found == "data.source: no such file"
+    assert "ZeroDivisionError: by zero" in found["unforeseen"].found
+
+
+def test_a_check_that_does_not_end_is_given_up() -> None:
+    endless = threading.Event()
+    started = time.monotonic()
+    found = list(examine([Check("hangs", lambda: ok(str(endless.wait())), seconds=0.2), Check("next", lambda: ok("x"))]))
+    assert time.monotonic() - started < 5
+    assert names(found) == [("hangs", "missing"), ("next", "ok")]
+    assert found[0][1].found == "no answer within 0.2 s"
+
+
+def test_what_needs_something_missing_is_left_out_and_what_needs_that_too() -> None:
+    checks = [
+        Check("a", lambda: missing("x", "y")),
+        Check("b", lambda: ok("x"), needs="a"),
+        Check("c", lambda: ok("x"), needs="b"),
+        Check("d", lambda: ok("x")),
+    ]
+    assert names(list(examine(checks))) == [("a", "missing"), ("d", "ok")]
+
+
+def test_packages_are_held_against_the_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import typer
+
+    lock = tmp_path / "dev.txt"
+    monkeypatch.setattr(machine_checks, "LOCK", lock)
+    for text, state, message in (
+        (f"typer=={typer.__version__} \\\n    --hash=sha256:x\n", "ok", "1 packages, as pinned"),
+        ("typer==0.0.1\n", "warning", f"typer {typer.__version__} (pinned: 0.0.1)"),
+        ("kubert-needs-this==1\ntyper==0.0.1\n", "missing", "1 of 2 packages are not installed: kubert-needs-this"),
+    ):
+        lock.write_text(text)
+        found = machine_checks.packages()
+        assert (found.state, message in found.found) == (state, True), found
+    lock.unlink()
+    assert machine_checks.packages().state == "ok", "the pins of kubert's own metadata"
+
+
+def test_the_store_is_really_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    assert machine_checks.store(str(tmp_path)).state == "ok"
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("x")
+    found = machine_checks.store(str(tmp_path / "file"))
+    assert (found.state, found.remedy) == ("missing", "make the directory writable, or set export.model_store")
+
+
+def test_looking_makes_no_directories(tmp_path: Path) -> None:
+    config = load(None, [])
+    checks = {check.name: check for check in machine_checks.checks(config, tmp_path / "work")}
+    assert checks["work directory"].look().state == "ok"
+    assert checks["model store"].look().state == "ok"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["data.source=nope.csv"], "nope.csv does not exist"),
+        (["data.test_source=nope.csv"], "nope.csv does not exist"),
+        (["model.encoder=hf:/nowhere/bert"], "model.encoder: /nowhere/bert does not exist"),
+        (["data.time=t", "data.window=7d"], "data.window: 7d before when?"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_the_configuration_names_is_looked_for(assignments: list[str], message: str, tmp_path: Path) -> None:
+    found = machine_checks.named(load(None, assignments), tmp_path)
+    assert (found.state, message in found.found) == ("missing", True), found
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    assert machine_checks.directory(Path("/proc/kubert")).state == "missing"
