@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Builds the images and writes their references by digest to build/images.env. Settings, all from the environment:
+#   CONTAINER_TOOL  podman or docker; without it, the one that is there
+#   DEVICE          cpu (default) or gpu: which train image
+#   BASE            the base image, best by digest
+#   PUSH            a registry and folder to push to; without it the images stay on this machine
+#   BUILD_FLAGS     further flags of the build, such as --network=host
+#   PYTHON          the Python whose pip settings (index, proxy, certificate) the builds use
+set -euo pipefail
+shopt -s inherit_errexit
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+die() { echo "images: $*" >&2; exit 2; }
+
+tool=${CONTAINER_TOOL:-$(command -v podman || command -v docker || die "neither podman nor docker is there; install one, or name it: CONTAINER_TOOL=...")}
+device=${DEVICE:-cpu}
+[[ $device == cpu || $device == gpu ]] || die "DEVICE=$device: cpu or gpu"
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' components/__init__.py)
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+[[ -z $(git status --porcelain -- components docker locks LICENSE .dockerignore 2>/dev/null) ]] || revision+=-dirty
+
+# pip's settings as a secret: an index may need a password, which must be in no layer and no history. Local paths mean nothing in there.
+private=$(mktemp -d)
+trap 'rm -rf "$private"' EXIT
+settings=$("${PYTHON:-python3}" -m pip config list 2>/dev/null || true)
+setting() { sed -nE "s/^[a-z:]+\.(default-)?$1='(.*)'\$/\2/p" <<<"$settings" | tail -n 1; }
+echo '[global]' >"$private/pip"
+for key in index-url extra-index-url trusted-host proxy timeout retries; do
+  value=$(setting "$key")
+  [[ -z $value ]] || echo "$key = $value" >>"$private/pip"
+done
+certificate=$(setting cert)
+certificate=${certificate:-${SSL_CERT_FILE:-}}
+secrets=(--secret "id=pip,src=$private/pip")
+if [[ -r $certificate ]]; then
+  echo 'cert = /run/secrets/ca' >>"$private/pip"
+  secrets+=(--secret "id=ca,src=$certificate")
+fi
+
+# One time for all files and all commits: the same content is the same layer, and only changed layers are pushed and pulled.
+epoch=315532800
+case $("$tool" --version) in
+  podman*) dated=(--timestamp "$epoch") ;;
+  *) dated=(--build-arg "SOURCE_DATE_EPOCH=$epoch") ;;
+esac
+
+build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
+  local image=${PUSH:-localhost}/$1:$2 digest
+  # shellcheck disable=SC2086  # BUILD_FLAGS holds several words
+  "$tool" build "${dated[@]}" "${secrets[@]}" ${BASE:+--build-arg "BASE=$BASE"} --build-arg "VERSION=$version" \
+    --build-arg "REVISION=$revision" "${@:4}" ${BUILD_FLAGS:-} -t "$image" -f "$3" . >&2
+  if [[ -n ${PUSH:-} ]]; then
+    "$tool" push "$image" >&2
+    digest=$("$tool" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" | sed -n "s|^${image%:*}@||p" | tail -n 1)
+  else
+    digest=$("$tool" image inspect --format '{{.Digest}}' "$image" 2>/dev/null) ||
+      die "docker knows an image's digest only after a push: PUSH=<registry>/<folder>, or CONTAINER_TOOL=podman"
+  fi
+  [[ $digest == sha256:* ]] || die "$tool tells no digest of $image"
+  echo "${image%:*}@$digest"
+}
+
+suffix=
+[[ $device == cpu ]] || suffix=-gpu
+train=$(build kubert-train-python "$version$suffix" docker/train.Dockerfile --build-arg "DEVICE=$device")
+tools=$(build kubert-tools-python "$version" docker/tools.Dockerfile)
+mkdir -p build
+printf '%s\n' "KUBERT_TRAIN_IMAGE=$train" "KUBERT_TOOLS_IMAGE=$tools" >"$private/images.env"
+mv "$private/images.env" build/images.env
+cat build/images.env
