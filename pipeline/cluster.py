@@ -7,8 +7,8 @@ The server knows no idempotency key and lets any number of runs have one name. S
 3. keeps the first of all (time of creation, then id); whose own is another, takes it away again.
 
 Whoever needed longer than QUICK seconds from looking to the reply, or never got a reply, cannot know that the others waited for it: it
-keeps its own only where it is alone. Who has none takes another's only where that is alone, or so old that its creator has decided. So two
-never keep two, unless the server shows a run later than it answered its creator.
+keeps its own only where it is alone. Who has none takes another's only where that stays alone, or is so old that its creator has
+decided. So two never keep two, unless the server shows a run later than it answered its creator.
 """
 
 from __future__ import annotations
@@ -179,10 +179,13 @@ def create_once(
             quick = time.monotonic() - looked <= QUICK
         elif not _of(mark, found) and (found[0].over or (api.now() - found[0].created).total_seconds() > OLD):
             return Submitted(found[0], created=False)
-        sleep(SETTLED if found == [] else SETTLED + SECOND)
-        kept = _settled(api, _candidates(api, body, mark), mark, quick=quick)
-        if kept is not None:
-            return Submitted(kept, created=kept.description.endswith(str(mark)))
+        # Who made what was found needs up to SETTLED to decide, and some time to take it away.
+        sleep(2 * SETTLED if found else SETTLED)
+        now = _candidates(api, body, mark)
+        if (kept := _settled(api, now, mark, quick=quick)) is not None:
+            return Submitted(kept, created=True)
+        if not _of(mark, now) and len(now) == 1 and [run.id for run in found] == [now[0].id]:
+            return Submitted(now[0], created=False)
     raise failed[-1] if failed else Contended(f"run {body['display_name']}: other submits of this key kept interfering; try again")
 
 
@@ -203,16 +206,15 @@ def _candidates(api: KfpApi, body: Mapping[str, Any], mark: Mark) -> list[Run]:
 
 
 def _settled(api: KfpApi, found: list[Run], mark: Mark, *, quick: bool) -> Run | None:
-    """The run to keep, others removed as far as that is ours to decide; None: look again."""
+    """Our own run, if it is the one to keep, the others removed; else ours is, and None says to look again."""
     own = _of(mark, found)
-    if found and found[0] in own and (quick or own == found):
+    if own and found[0] == own[0] and (quick or own == found):
         for run in found[1:]:
             _take_back(api, run)
-        return found[0]
+        return own[0]
     for run in own:
         _take_back(api, run)
-    # Whoever made one of several may yet take it back; one that has stayed alone for so long is kept.
-    return found[0] if len(found) == 1 and not own else None
+    return None
 
 
 def _of(mark: Mark, found: list[Run]) -> list[Run]:
