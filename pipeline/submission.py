@@ -13,13 +13,14 @@ from typing import Any
 
 from components.artifacts.data_window import dated, window_of
 from components.artifacts.store import is_remote, parse
-from components.config import SAMPLE, Config
+from components.config import SAMPLE, Config, DataConfig
 from components.errors import ConfigError
 from pipeline import definition, images, parameters
 
 MACROS = ("[[", "{{$.")
 """What begins a text that the server, or a step's driver, would put something else in place of."""
 VERSION_LENGTH = 32
+SOME_SLOT = "2000-01-01"
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ def prepared(config: Config, *, allow_tags: bool = False, scheduled: bool = Fals
     if not allow_tags:
         _refuse_tags(config, cluster.train_image, cluster.tools_image)
     config = config.model_copy(update={"cluster": cluster})
-    _refuse_local(config)
-    window_of(config.data) if not scheduled else None
+    _refuse_local(config, _of_a_slot(config.data) if scheduled else config.data)
     arguments = parameters.arguments(config)
     _refuse_macros(arguments)
     with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
@@ -78,15 +78,18 @@ def _refuse_tags(config: Config, *found: str | None) -> None:
             )
 
 
-def _refuse_local(config: Config) -> None:
-    data = config.data
-    source = data.source if data.until is None else dated(data)
-    for option, place in {"data.source": source, "data.test_source": data.test_source}.items():
-        if place is None or place == SAMPLE or place.startswith("tfds:"):
-            continue
-        _remote(option, place.replace("{date}", "date"))
-    if data.until is None and "{date}" in data.source:
-        dated(data)
+def _of_a_slot(data: DataConfig) -> DataConfig:
+    """The section as some slot will have it."""
+    if data.until is not None:
+        raise ConfigError(f"data.until: {data.until} is given, but a schedule sets it to each run's slot; leave it out")
+    return data.model_copy(update={"until": SOME_SLOT})
+
+
+def _refuse_local(config: Config, data: DataConfig) -> None:
+    window_of(data)
+    for option, place in {"data.source": dated(data), "data.test_source": data.test_source}.items():
+        if place is not None and place != SAMPLE and not place.startswith("tfds:"):
+            _remote(option, place)
     if data.tfds_data_dir is not None:
         _remote("data.tfds_data_dir", data.tfds_data_dir)
     for option, name in {
