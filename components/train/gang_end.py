@@ -21,9 +21,7 @@ class GangFailed(KubertError):
     """The gang failed more often than it may be restarted, or for a reason that no restart cures."""
 
 
-OUT_OF_MEMORY = (
-    "lower train.batch_size or model.max_length, raise train.accumulate, or use fewer train.workers; on a cluster, raise cluster.memory"
-)
+OUT_OF_MEMORY = "lower train.batch_size or model.max_length, or raise train.accumulate"
 
 
 def refusal(rank: int, code: int, message: str) -> KubertError:

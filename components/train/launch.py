@@ -86,7 +86,9 @@ def _one_attempt(job: Job, home: Path, variables: dict[str, str], attempt: int, 
         ]
         codes = _watch(processes, stop)
     if _oom_kills() > oom_before and -signal.SIGKILL in codes:
-        raise GangFailed(f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; {OUT_OF_MEMORY}")
+        raise GangFailed(
+            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; {OUT_OF_MEMORY}, or use fewer train.workers"
+        )
     return codes
 
 

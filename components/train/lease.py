@@ -11,7 +11,8 @@ import json
 import threading
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from components.artifacts.store import MissingError, Store
 from components.errors import KubertError
@@ -58,6 +59,19 @@ class Lease:
             raise Superseded(
                 f"{self._store.uri()}: a newer attempt (generation {newest}) trains here; this one (generation {self.generation}) ends"
             )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Raise Superseded, before the block or in place of what it failed with, if there is a newer chief.
+
+        A newer chief removes what this one may be reading or replacing just then.
+        """
+        self.check()
+        try:
+            yield
+        except KubertError:
+            self.check()
+            raise
 
     def release(self) -> None:
         """Let the next owner in at once."""

@@ -54,18 +54,19 @@ class MirroredState:
         self._uploads.start(lambda: self._upload(step, best))
 
     def _upload(self, step: int, best: int | None) -> None:
-        self._lease.check()
-        if best is not None:
-            self._remote.push_best(self.files.best, Choice(self._lease.generation, best))
-        self._remote.push_checkpoint(checkpoints.step_directory(self.files.checkpoints, step), Choice(self._lease.generation, step))
-        self._remote.push_tensorboard(self.files.tensorboard)
-        self._lease.check()
-        self._remote.retain(self._keep)
+        generation = self._lease.generation
+        with self._lease.held():
+            if best is not None:
+                self._remote.push_best(self.files.best, Choice(generation, best))
+            self._remote.push_checkpoint(checkpoints.step_directory(self.files.checkpoints, step), Choice(generation, step))
+            self._remote.push_tensorboard(self.files.tensorboard)
+        with self._lease.held():
+            self._remote.retain(self._keep)
 
     def finished(self) -> None:
-        self._lease.check()
-        self._remote.push_tensorboard(self.files.tensorboard)
-        self._remote.push_finished(self.files.finished, self._lease.generation)
+        with self._lease.held():
+            self._remote.push_tensorboard(self.files.tensorboard)
+            self._remote.push_finished(self.files.finished, self._lease.generation)
 
     def settle(self, beat: Callable[[], None]) -> None:
         self._uploads.settle(beat)

@@ -54,7 +54,7 @@ def of_ending(pods: Iterable[WorkerPod]) -> Trouble | None:
     for pod in pods:
         who = f"worker {pod.rank} {pod.ending()}"
         if pod.reason == "OOMKilled":
-            return Trouble(who, OUT_OF_MEMORY, True)
+            return Trouble(who, f"raise cluster.memory, {OUT_OF_MEMORY}", True)
         if pod.reason == "Evicted" and _OVER_DISK.search(pod.message) and "exceed" in pod.message:
             return Trouble(f"{who}: {pod.message}", "raise cluster.ephemeral_storage", True)
     return None

@@ -123,13 +123,37 @@ def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(shards: Pa
         ended = it.wait()
     assert ended.code == exits.PREEMPTED, ended.output
     saved = state(tmp_path).checkpoints()[0].step
-    content_of_first = messages(tmp_path)
     with launch(tmp_path, shards, options(train__workers=1)) as it:  # nothing but the store is shared with the first run
         ended = it.wait()
     assert ended.code == 0, ended.output
-    assert "the checkpoint" not in content_of_first
     assert resumed(tmp_path) == [saved]
     assert_as_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+    arguments = options(train__workers=1)
+    with gang.launch(tmp_path / "first", shards, arguments, scratch=bucket(tmp_path)) as first:
+        wait_for_step(first, tmp_path, 12)
+        (stale,) = first.workers(1).values()
+        stale.send_signal(signal.SIGSTOP)
+        with launch(tmp_path, shards, arguments) as second:
+            ended = second.wait()
+        assert ended.code == 0, ended.output
+        before = written(tmp_path)
+        stale.send_signal(signal.SIGCONT)
+        ended = first.wait()
+    assert ended.code == 0, ended.output  # its gang is started again, and finds the training finished
+    assert [text for text in messages(tmp_path / "first") if text == "restart 1 of 3: worker 0 a peer was lost"]
+    after = written(tmp_path)
+    assert {path: after.get(path) for path in before} == before
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+def written(home: Path) -> dict[Path, int]:
+    """When each object was written; not the event files and uploads under way, which each chief has of its own."""
+    objects = (path for path in (home / "bucket").rglob("*") if path.is_file() and not path.name.startswith(".part-"))
+    return {path: path.stat().st_mtime_ns for path in objects if not {"beats", "tensorboard"} & set(path.parts)}
 
 
 @pytest.mark.slow
@@ -193,6 +217,19 @@ def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
     with pytest.raises(Superseded, match=r"generation 2.*this one \(generation 1\) ends") as caught:
         old.check()
     assert caught.value.exit_code == exits.PEER_LOST
+    with pytest.raises(DataError), new.held():
+        raise DataError("damaged")
+    for chief in (old, new):
+        chief.release()
+
+
+def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_path: Path) -> None:
+    store = open_store(f"file://{tmp_path}")
+    old, new = Lease(store, "gang"), Lease(store, "gang")
+    old.take()
+    with pytest.raises(Superseded), old.held():
+        new.take()
+        raise DataError("the checkpoint is gone")
     for chief in (old, new):
         chief.release()
 
