@@ -19,6 +19,8 @@ from components.artifacts import release
 from components.artifacts.manifest import NAME
 from components.artifacts.store import Store, open_store
 from components.errors import DataError
+from tests.data.fault_proxy import Fault
+from tests.data.object_stores import Place
 from tests.faults.release_directories import markers, release_directory
 
 
@@ -36,8 +38,9 @@ def store_of(tmp_path: Path) -> Store:
 class Puller:
     """`python -m components.serve.pull --watch`, and what it has said so far."""
 
-    def __init__(self, tmp_path: Path, *options: str, into: str = "served") -> None:
-        command = [sys.executable, "-m", "components.serve.pull", str(tmp_path / "models/news"), "--to", str(tmp_path / into)]
+    def __init__(self, tmp_path: Path, *options: str, reference: str = "") -> None:
+        reference = reference or str(tmp_path / "models/news")
+        command = [sys.executable, "-m", "components.serve.pull", reference, "--to", str(tmp_path / "served")]
         self.process = subprocess.Popen(
             [*command, *(options or ("--watch", "0.1"))], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -226,3 +229,28 @@ def test_what_no_wait_can_mend_ends_it_at_once(tmp_path: Path) -> None:
         assert (ended.returncode, ended.stdout) == (64, "")
         assert message in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_e5_object_storage_is_away_for_a_while(remote: Place, tmp_path: Path) -> None:
+    store = open_store(f"{remote.uri}/models")
+    release.publish(release_directory(tmp_path / "a", "a"), store, "news", "a")
+    with remote.through() as proxy:
+        following = Puller(tmp_path, "--watch", "0.2", reference=f"{remote.uri}/models/news")
+        try:
+            following.wait_for("serving version 1", 60)
+            proxy.rule = lambda call: Fault(drop=True)
+            seen = len(proxy.calls)
+            until(lambda: len(proxy.calls) > seen + 3, "calls that fail")
+            assert markers(tmp_path / "served" / "1") == {"a"}
+            proxy.rule = lambda call: None
+            release.publish(release_directory(tmp_path / "b", "b"), store, "news", "b")
+            following.wait_for("serving version 2", 90)
+            proxy.rule = lambda call: Fault(status=503)
+            time.sleep(1)
+            started = time.monotonic()
+            assert following.end() == 0
+            assert time.monotonic() - started < 10, "a stop does not wait for the store"
+        finally:
+            if following.process.poll() is None:
+                following.end(signal.SIGKILL)
+    assert markers(tmp_path / "served" / "2") == {"b"}
