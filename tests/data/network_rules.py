@@ -75,7 +75,9 @@ def _expression(entry: Policy, labels: dict[str, str]) -> bool:
 def _port(ports: list[Policy] | None, port: int, protocol: str) -> bool:
     if ports is None:
         return True
-    return any(
-        entry.get("protocol", "TCP") == protocol and int(entry["port"]) <= port <= int(entry.get("endPort", entry["port"]))
-        for entry in ports
-    )
+    for entry in ports:
+        first: int = entry["port"]
+        last: int = entry["endPort"] if "endPort" in entry else first
+        if entry.get("protocol", "TCP") == protocol and first <= port <= last:
+            return True
+    return False
