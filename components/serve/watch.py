@@ -137,7 +137,7 @@ def _retire(place: Place, champion: int, into: Path, keep: int) -> None:
     """Remove this model's versions above the champion, lowest first, and those below it but the `keep` highest."""
     ours = [version for version, path in _numbered(into) if _is_ours(path, place.name)]
     below = [version for version in ours if version < champion]
-    for version in [*(version for version in ours if version > champion), *below[: len(below) - keep if keep < len(below) else 0]]:
+    for version in [*(version for version in ours if version > champion), *below[: max(0, len(below) - keep)]]:
         gone = Path(tempfile.mkdtemp(dir=into, prefix=f".{version}.old."))
         os.replace(into / str(version), gone)
         shutil.rmtree(gone, ignore_errors=True)
