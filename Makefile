@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e lint format bench lock clean
+.PHONY: help setup run test e2e images lint format bench lock clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9]+):.*## /  \1\t/' | expand -t 12
@@ -25,6 +25,9 @@ test: $(STAMP) ## every test that needs neither a cluster nor a network
 
 e2e: $(STAMP) ## the tests that need a cluster, against the one that KUBECONFIG names
 	$(BIN)/python -m pytest -m e2e tests/e2e -rs
+
+images: ## both container images (podman or docker; DEVICE=gpu, BASE=, PUSH=), and build/images.env with their digests
+	docker/build.sh
 
 lint: $(STAMP) ## ruff (rules and format) and mypy
 	$(BIN)/ruff check .

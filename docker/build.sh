@@ -3,7 +3,7 @@
 #   CONTAINER_TOOL  podman or docker; without it, the one that is there
 #   DEVICE          cpu (default) or gpu: which train image
 #   BASE            the base image, best by digest
-#   PUSH            a registry and folder to push to; without it the images stay on this machine
+#   PUSH            a registry and folder to push to; without it the images are written to build/*.tar, which nodes can load
 #   BUILD_FLAGS     further flags of the build, such as --network=host
 #   PYTHON          the Python whose pip settings (index, proxy, certificate) the builds use
 set -euo pipefail
@@ -49,22 +49,26 @@ build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
   # shellcheck disable=SC2086  # BUILD_FLAGS holds several words
   "$tool" build "${dated[@]}" "${secrets[@]}" ${BASE:+--build-arg "BASE=$BASE"} --build-arg "VERSION=$version" \
     --build-arg "REVISION=$revision" "${@:4}" ${BUILD_FLAGS:-} -t "$image" -f "$3" . >&2
+  # Packed layers have another digest than those that lie here: what counts is the one that nodes will see.
   if [[ -n ${PUSH:-} ]]; then
     "$tool" push "$image" >&2
     digest=$("$tool" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" | sed -n "s|^${image%:*}@||p" | tail -n 1)
+  elif [[ $("$tool" --version) == podman* ]]; then
+    rm -f "build/$1.tar"
+    "$tool" save --quiet --format oci-archive -o "build/$1.tar" "$image" >&2
+    digest=$(tar -xOf "build/$1.tar" index.json | sed -nE 's/.*"digest": *"(sha256:[0-9a-f]{64})".*/\1/p')
   else
-    digest=$("$tool" image inspect --format '{{.Digest}}' "$image" 2>/dev/null) ||
-      die "docker knows an image's digest only after a push: PUSH=<registry>/<folder>, or CONTAINER_TOOL=podman"
+    die "docker knows an image's digest only after a push: PUSH=<registry>/<folder>, or CONTAINER_TOOL=podman"
   fi
   [[ $digest == sha256:* ]] || die "$tool tells no digest of $image"
   echo "${image%:*}@$digest"
 }
 
+mkdir -p build
 suffix=
 [[ $device == cpu ]] || suffix=-gpu
 train=$(build kubert-train-python "$version$suffix" docker/train.Dockerfile --build-arg "DEVICE=$device")
 tools=$(build kubert-tools-python "$version" docker/tools.Dockerfile)
-mkdir -p build
 printf '%s\n' "KUBERT_TRAIN_IMAGE=$train" "KUBERT_TOOLS_IMAGE=$tools" >"$private/images.env"
 mv "$private/images.env" build/images.env
 cat build/images.env
