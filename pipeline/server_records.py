@@ -93,7 +93,7 @@ def run_of(found: Any) -> Run:
         schedule=found.recurring_run_id or "",
         parameters=(found.runtime_config.parameters if found.runtime_config else None) or {},
         tasks=tuple(map(_task_of, details)),
-        states=tuple(str(status.state) for status in found.state_history or []),
+        states=tuple(str(status.state or "UNKNOWN") for status in found.state_history or []),
         error=(found.error.message if found.error else None) or "",
     )
 

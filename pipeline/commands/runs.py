@@ -153,7 +153,9 @@ def row(run: Run) -> dict[str, Any]:
 
 
 def _utc(when: datetime.datetime) -> str:
-    return when.strftime("%Y-%m-%d %H:%M:%SZ")
+    import datetime
+
+    return when.astimezone(datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def show_table(rows: list[dict[str, Any]], otherwise: str) -> None:

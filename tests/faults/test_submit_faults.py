@@ -322,7 +322,9 @@ def test_a4_values_reach_the_run_as_they_are(server: Server, api: KfpApi, tmp_pa
     assert json.loads(run["runtime_config"]["parameters"]["data"]) == {"label": value, "text": [value]}
 
 
-@pytest.mark.parametrize("value", ["gs://bucket/[[RunUUID]].csv", "gs://bucket/{{workflow.name}}.csv", "gs://bucket/{{$.pipeline_job_name}}"])
+@pytest.mark.parametrize(
+    "value", ["gs://bucket/[[RunUUID]].csv", "gs://bucket/{{workflow.name}}.csv", "gs://bucket/{{$.pipeline_job_name}}"]
+)
 def test_a4_placeholders_are_refused(value: str) -> None:
     with pytest.raises(ConfigError, match="placeholder"), prepared(config(data={"source": value})):
         pass
