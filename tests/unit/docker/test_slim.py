@@ -1,16 +1,14 @@
 """Symbols are cut off real libraries, which still load; nothing but the named files is removed."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import psutil
 
-spec = importlib.util.spec_from_file_location("slim", Path(__file__).parents[3] / "docker" / "slim.py")
-slim = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(slim)
+slim = SourceFileLoader("slim", str(Path(__file__).parents[3] / "docker" / "slim.py")).load_module()
 
 LIBRARY = next(Path(psutil.__file__).parent.glob("*.so"))
 
