@@ -77,7 +77,7 @@ def _port(ports: list[Policy] | None, port: int, protocol: str) -> bool:
         return True
     for entry in ports:
         first: int = entry["port"]
-        last: int = entry["endPort"] if "endPort" in entry else first
+        last: int = entry.get("endPort", first)
         if entry.get("protocol", "TCP") == protocol and first <= port <= last:
             return True
     return False
