@@ -6,6 +6,7 @@ import datetime
 import itertools
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,12 +106,43 @@ def test_r3_many_at_once_with_one_key_are_one_run(server: Server, api: KfpApi, t
 
 
 @pytest.mark.slow
-def test_r3_one_whose_create_takes_long_yields(server: Server, api: KfpApi, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["late", "unseen"])
+def test_r3_one_whose_create_takes_long_yields(server: Server, api: KfpApi, tmp_path: Path, kind: str) -> None:
+    """The others have decided when it can be seen, even if by its time it was the first."""
     cluster.upload(api, made := submission(tmp_path))
-    server.fault(POST_RUN, "late", seconds=9.0, times=1)
-    outcomes = at_once([lambda: cluster.submit(settled_client(server), made, "nightly") for _ in range(3)])
+    api.create_experiment("kubert")
+    server.fault(POST_RUN, kind, seconds=9.0, times=1)
+    first = threading.Thread(target=lambda: outcomes.append(cluster.submit(settled_client(server), made, "nightly")))
+    outcomes: list[cluster.Submitted] = []
+    first.start()
+    while not server.count(POST_RUN):
+        time.sleep(0.05)
+    outcomes.append(cluster.submit(settled_client(server), made, "nightly"))
+    assert outcomes[0].created
+    assert first.is_alive()
+    first.join()
     (left,) = runs(server)
-    assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
+    assert [outcome.run.id for outcome in outcomes] == [left["run_id"]] * 2
+
+
+def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    """Also where the first one's creator is gone and can remove nothing."""
+    cluster.upload(api, made := submission(tmp_path))
+    experiment = api.create_experiment("kubert")
+    server.fault(POST_RUN, "late", seconds=1.5, times=1)
+    outcomes: list[cluster.Submitted] = []
+    later = threading.Thread(target=lambda: outcomes.append(cluster.submit(settled_client(server), made, "nightly", sleep=short)))
+    later.start()
+    while not server.count(POST_RUN):
+        time.sleep(0.05)
+    pipeline, version = cluster.upload(api, made)
+    first = api.create_run({
+        "display_name": "nightly", "experiment_id": experiment, "description": f"x {Mark('nightly', made.digest, 'dead')}",
+        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+    })  # fmt: skip
+    later.join()
+    assert [run["run_id"] for run in runs(server)] == [first.id]
+    assert [(outcome.run.id, outcome.created) for outcome in outcomes] == [(first.id, False)]
 
 
 @pytest.mark.slow

@@ -28,11 +28,12 @@ class Fault:
     """What happens to requests whose `METHOD path` matches; `times` is how often it still happens.
 
     refuse: an error status; cut: the connection ends without effect; lost: the effect, but no reply; slow: the reply comes late;
-    late: the effect comes late; sign-in: a page (200); redirect: to another place.
+    late: the effect comes late; unseen: what is created bears the time of the request, but can be seen only late; sign-in: a page (200);
+    redirect: to another place.
     """
 
     pattern: str
-    kind: Literal["refuse", "cut", "lost", "slow", "late", "sign-in", "redirect"]
+    kind: Literal["refuse", "cut", "lost", "slow", "late", "unseen", "sign-in", "redirect"]
     status: int = 503
     seconds: float = 0.0
     retry_after: str | None = None
@@ -126,13 +127,14 @@ class _Handler(BaseHTTPRequestHandler):
         with self.kfp.state.lock:
             self.kfp.log.append(line)
             self.kfp.headers.append({name.lower(): value for name, value in self.headers.items()})
-        fault = self.kfp.struck(line)
+        fault, asked = self.kfp.struck(line), self.kfp.clock()
         if fault and self._strike(fault):
             return
         try:
             self._known_caller()
             with self.kfp.state.lock:
                 # Through JSON: what is sent is what was there at this moment.
+                self.kfp.state.created = asked if fault and fault.kind == "unseen" else None
                 answer = json.loads(json.dumps(self._route(parts.path, dict(parse_qsl(parts.query)), body)))
             status = 200
         except Answer as error:
@@ -159,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "redirect":
             self._send(302, SIGN_IN, {"Content-Type": "text/html", "Location": f"{self.kfp.url}/dex/auth"})
         else:
-            if fault.kind == "late":
+            if fault.kind in ("late", "unseen"):
                 time.sleep(fault.seconds)
             return False
         return True

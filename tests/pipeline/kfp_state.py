@@ -80,6 +80,7 @@ class State:
     clock: Callable[[], datetime.datetime]
     multi_user: bool = False
     version: str = "2.17.0"
+    created: datetime.datetime | None = None
     lock: Any = field(default_factory=threading.RLock)
     experiments: dict[str, Object] = field(default_factory=dict)
     pipelines: dict[str, Object] = field(default_factory=dict)
@@ -264,7 +265,7 @@ class State:
         schedule.update(status="ENABLED" if enabled else "DISABLED", mode="ENABLE" if enabled else "DISABLE", updated_at=self.now())
 
     def _run(self, body: Object, slot: str | None = None) -> Object:
-        created = self.now()
+        created = stamp(self.created) if self.created else self.now()
         return put(self.runs, "run_id", {
             "service_account": "pipeline-runner", **body, "run_id": body.get("run_id") or new_id(), "created_at": created,
             "scheduled_at": slot or created, "finished_at": NEVER, "state": "PENDING", "storage_state": "AVAILABLE",
