@@ -6,6 +6,7 @@ import datetime
 import json
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from components import progress
@@ -27,10 +28,15 @@ class ChiefLog:
         self._ended: set[str] = set()
         self.last_lines: deque[str] = deque(maxlen=KEPT)
 
-    def follow(self, pod: WorkerPod) -> None:
-        """Begin to follow this pod, if it has started and is not followed yet."""
-        if pod.exit_code is not None or pod.deleting:
-            self._ended.add(pod.uid)
+    def follow(self, pods: Sequence[WorkerPod]) -> None:
+        """Of all the gang's pods as they are now, begin to follow a chief's that has started and is not followed yet."""
+        alive = {pod.uid for pod in pods if pod.exit_code is None and not pod.deleting}
+        self._ended.update(self._threads.keys() - alive)
+        for pod in pods:
+            if pod.rank == 0:
+                self._begin(pod)
+
+    def _begin(self, pod: WorkerPod) -> None:
         if pod.started and pod.uid not in self._threads:
             self.last_lines.clear()
             thread = threading.Thread(target=self._read, args=(pod,), daemon=True, name=f"log-{pod.name}")

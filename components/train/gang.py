@@ -131,9 +131,8 @@ class Watch:
     def _look_at_pods(self) -> list[WorkerPod]:
         """The pods of the newest attempt by rank."""
         pods = [read_pod(found) for found in self._api.pods(self._name)]
+        self._log.follow(pods)
         for pod in pods:
-            if pod.rank == 0:
-                self._log.follow(pod)
             if pod.exit_code is not None or pod.uid not in self._pods or self._pods[pod.uid].exit_code is None:
                 self._pods[pod.uid] = pod
         newest = max((pod.attempt for pod in pods), default=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ import pytest
 from components.train.chief_log import ChiefLog, parse
 from components.train.kubernetes_api import KubernetesApi
 from components.train.pod_status import WorkerPod
+from tests.data import gang
 
 PROGRESS = '{"time": 1.0, "step": "train", "message": "epoch 1 of 2", "done": 3, "total": 9, "loss": 0.5}'
 
@@ -53,8 +55,8 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(tmp_path
     again = [*first, "2026-11-24T15:00:02.000000001Z the end"]
     server = CutLog(first, again)
     log = ChiefLog(cast(KubernetesApi, server))
-    log.follow(chief())
-    log.follow(chief())
+    log.follow([chief()])
+    log.follow([chief()])
     log.drain()
     (event,) = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert (event["message"], event["done"], event["total"], event["loss"]) == ("epoch 1 of 2", 3, 9, 0.5)
@@ -66,6 +68,18 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(tmp_path
 def test_a_pod_that_has_not_started_has_no_log_yet() -> None:
     server = CutLog()
     log = ChiefLog(cast(KubernetesApi, server))
-    log.follow(chief(started=False))
+    log.follow([chief(started=False)])
     log.drain()
     assert server.asked == []
+
+
+def test_a_pod_that_vanished_is_asked_once_more_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("components.train.chief_log.RECONNECT", 0.01)
+    server = CutLog()
+    log = ChiefLog(cast(KubernetesApi, server))
+    log.follow([chief()])
+    log.follow([])  # at a restart Kubernetes deletes the pods
+    gang.wait_for(lambda: not any(thread.is_alive() for thread in log._threads.values()), "the end of the log", seconds=10)
+    asked = len(server.asked)
+    time.sleep(0.1)
+    assert len(server.asked) == asked
