@@ -91,7 +91,7 @@ class Steps:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        self.seconds: dict[str, float] = {}
+        self.seconds: list[tuple[str, float]] = []
 
     def run(self, verb: str, image: str, places: dict[str, str], options: dict[str, Any]) -> list[str]:
         """The step's output, a line each; its pod is gone afterwards."""
@@ -108,7 +108,7 @@ class Steps:
             assert phase == "Succeeded", output + kubectl("describe", "pod", name)
         finally:
             kubectl("delete", "pod", name, "--wait=false")
-        self.seconds[verb] = round(time.monotonic() - started, 1)
+        self.seconds.append((verb, round(time.monotonic() - started, 1)))
         return output.splitlines()
 
 
