@@ -23,7 +23,7 @@ LAUNCHER = (
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
 )
-STEP = (("argoproj.io", "workflowtaskresults", ("create", "patch")),)
+STEP = (("argoproj.io", "workflowtaskresults", ("create", "patch")), ("argoproj.io", "workflows", ("get",)))
 OWN = (("", "pods", ("list",)), ("", "pods/log", ("get",)), ("jobset.x-k8s.io", "jobsets", ("get",)))
 TOO_MUCH = (("", "secrets", ("get", "list")), ("", "pods", ("create", "delete")), ("", "pods/exec", ("create",)))
 Rights = tuple[tuple[str, str, tuple[str, ...]], ...]

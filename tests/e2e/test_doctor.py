@@ -57,7 +57,10 @@ def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() 
     assert (lacking.state, "create jobsets" in lacking.found, "get pods/log" in lacking.found) == ("missing", True, True)
     kubectl("-n", NAMESPACE, "create", "role", "gang", "--verb=create,get,delete", "--resource=jobsets.jobset.x-k8s.io")
     kubectl("-n", NAMESPACE, "create", "role", "look", "--verb=get,list", "--resource=pods,pods/log,events")
-    rules = [{"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]}]
+    rules = [
+        {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
+        {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get"]},
+    ]
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",

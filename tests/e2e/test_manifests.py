@@ -221,6 +221,8 @@ RIGHTS = [
     ("kubert-pipeline", "list", "", "secrets", False),
     ("kubert-pipeline", "get", "", "configmaps", False),
     ("kubert-pipeline", "create", "argoproj.io", "workflowtaskresults", True),
+    ("kubert-pipeline", "get", "argoproj.io", "workflows", True),
+    ("kubert-pipeline", "create", "argoproj.io", "workflows", False),
     ("kubert-pipeline", "create", "", "serviceaccounts/token", False),
     ("kubert-submitter", "create", "pipelines.kubeflow.org", "runs", True),
     ("kubert-submitter", "delete", "pipelines.kubeflow.org", "jobs", True),

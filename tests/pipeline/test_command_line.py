@@ -93,5 +93,5 @@ def test_config_prints_a_file_that_loads_back_equal(name: str | None, tmp_path: 
 def test_compile_writes_a_pipeline(tmp_path: Path) -> None:
     ended = kubert("compile", "--set", "train.epochs=7", "-o", "mine.yaml", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "wrote mine.yaml\n")
-    spec = yaml.safe_load((tmp_path / "mine.yaml").read_text())
+    spec = next(yaml.safe_load_all((tmp_path / "mine.yaml").read_text()))
     assert spec["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 7
