@@ -62,9 +62,10 @@ class Refusals:
         """Whether more rows were refused than allowed."""
         return self.counts.total() > self.limit
 
-    def check(self, advice: str = "") -> None:
-        """Raise DataError with counts and the first places if more rows were refused than allowed."""
+    def check(self, of_labels: str = "") -> None:
+        """Raise DataError with counts and the first places if more rows were refused than allowed; `of_labels` is advice on labels."""
         if self.exceeded:
+            advice = of_labels if any("label" in reason for reason in self.counts) else ""
             reasons = ", ".join(f"{count} x {reason}" for reason, count in self.counts.most_common())
             places = "\n".join(f"  {example}" for example in self.examples)
             raise DataError(

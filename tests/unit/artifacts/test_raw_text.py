@@ -184,3 +184,9 @@ def test_a_prepared_data_set_keeps_its_test_split_and_its_class_names(tmp_path):
     assert overlap.total() == 3
     with pytest.raises(DataError, match="no column 'body'; columns: label, title"):
         read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("body",))
+
+
+def test_labels_are_not_spoken_of_where_they_are_not_at_fault(tmp_path):
+    with pytest.raises(DataError, match="1 rows refused") as refused:
+        read(source=source(tmp_path / "a.csv", [*many(3), ",,a"]), classes=("a", "b"))
+    assert "A label must be" not in str(refused.value)
