@@ -277,7 +277,9 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {assignment}: {text!r} is not a YAML value; text with such signs stands in quotes: --set '{name}=\"...\"'") from None
+        raise ConfigError(
+            f"--set {assignment}: {text!r} is not a YAML value; text with such signs stands in quotes: --set '{name}=\"...\"'"
+        ) from None
     if not isinstance(values.setdefault(section, {}), dict):
         raise ConfigError(f"--set {assignment}: {section} is not a section of options")
     values[section] = {**values[section], option: value}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from components.config import validate
 from pipeline.endpoint import Endpoint
 from pipeline.kfp_api import KfpApi
 from pipeline.submission import Submission, prepared
+from tests.pipeline.kfp_server import Server
 
 DIGEST = "@sha256:" + "a" * 64
 IMAGES = {"train_image": f"images.example/train{DIGEST}", "tools_image": f"images.example/tools{DIGEST}"}
@@ -86,3 +88,25 @@ def started(*arguments: str, cwd: Path | None = None, **environment: str) -> sub
 def sets(*more: str) -> list[str]:
     """The options that make the quickstart fit to be submitted, as `--set` arguments."""
     return [part for option in (*OPTIONS, *more) for part in ("--set", option)]
+
+
+def settled_client(server: Server) -> KfpApi:
+    found = client(server.url)
+    found.health()
+    return found
+
+
+def at_once(calls: list[Any]) -> list[Any]:
+    """What the calls return, each in a thread of its own, started together."""
+    together, results = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def one(index: int) -> None:
+        together.wait()
+        results[index] = calls[index]()
+
+    threads = [threading.Thread(target=one, args=(index,)) for index in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

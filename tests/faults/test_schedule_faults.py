@@ -1,0 +1,222 @@
+"""Schedules under faults: two at once, lost replies, pauses, long runs, changes during a run, a crash before each step of one."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import schedules
+from pipeline.kfp_api import KfpApi
+from tests.pipeline.kfp_clients import at_once, settled_client, short, submission
+from tests.pipeline.kfp_server import Server, serving
+
+POST_RUN, POST_SCHEDULE = r"POST /apis/v2beta1/runs$", r"POST /apis/v2beta1/recurringruns$"
+HOURLY = {"cron": "0 * * * *"}
+NOON = datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: Server) -> KfpApi:
+    return settled_client(server)
+
+
+def runs(server: Server) -> list[dict[str, Any]]:
+    return list(server.state.runs.values())
+
+
+# R1: two schedulers, or a retry after a lost reply, are one run for one slot
+
+
+def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    server.set_clock(NOON)
+    made = submission(tmp_path, schedule=HOURLY)
+    at_once([lambda: schedules.apply(settled_client(server), made, quiet, sleep=short) for _ in range(6)])
+    (left,) = server.state.schedules.values()
+    assert left["status"] == "ENABLED"
+    assert slots(server, 3) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1, "2030-05-07T15:00:00Z": 1})
+
+
+@pytest.mark.parametrize("kind", ["lost", "cut"])
+@pytest.mark.parametrize(
+    "call", [POST_SCHEDULE, r"POST .*:enable", r"POST .*:disable", r"DELETE", r"POST .*upload_version", r"POST .*pipelines$"]
+)
+def test_r1_a_lost_reply_is_one_schedule(server: Server, api: KfpApi, tmp_path: Path, kind: str, call: str) -> None:
+    server.set_clock(NOON)
+    server.fault(call, kind, times=2)
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    schedules.apply(api, submission(tmp_path, schedule={"cron": "0 */2 * * *"}), quiet, sleep=short)
+    (left,) = server.state.schedules.values()
+    assert (left["status"], left["trigger"]["cron_schedule"]["cron"]) == (
+        "ENABLED",
+        "0 0 " + ",".join(map(str, range(0, 24, 2))) + " * * *",
+    )
+
+
+def test_r1_run_now_with_one_key_is_one_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    server.fault(POST_RUN, "lost", times=1)
+    schedule = schedules.named(api, "news")
+    first = schedules.run_now(api, schedule, "backfill", sleep=short)
+    assert schedules.run_now(api, schedule, "backfill", sleep=short).run.id == first.run.id
+    (left,) = runs(server)
+    assert left["runtime_config"]["parameters"] == schedule.parameters
+    assert "recurring_run_id" not in left
+
+
+# R2: a run longer than its period; a pause, then catch-up
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "expected"),
+    [pytest.param(False, ["18"], id="the-latest"), pytest.param(True, ["13", "14", "15", "16", "17", "18"], id="each")],
+)
+def test_r2_after_a_pause_the_declared_slots_are_run(
+    server: Server, api: KfpApi, tmp_path: Path, catch_up: bool, expected: list[str]
+) -> None:
+    server.set_clock(NOON)
+    schedules.apply(api, submission(tmp_path, schedule={**HOURLY, "catch_up": catch_up}), quiet, sleep=short)
+    schedule = schedules.named(api, "news")
+    api.enable_schedule(schedule.id, False)
+    server.set_clock(NOON + datetime.timedelta(hours=6))
+    assert server.state.settle() == []
+    api.enable_schedule(schedule.id, True)
+    assert [run["scheduled_at"][11:13] for run in finish(server)] == expected
+
+
+def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    server.set_clock(NOON)
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    server.set_clock(NOON + datetime.timedelta(hours=1))
+    (long,) = server.state.settle()
+    server.set_clock(NOON + datetime.timedelta(hours=5))
+    assert server.state.settle() == [], "one at a time"
+    server.state.move(long["run_id"], "SUCCEEDED")
+    assert [run["scheduled_at"][11:13] for run in finish(server)] == ["17"]
+
+
+def test_r2_resuming_by_apply_is_what_the_configuration_says(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    made = submission(tmp_path, schedule=HOURLY)
+    schedules.apply(api, made, quiet, sleep=short)
+    api.enable_schedule(schedules.named(api, "news").id, False)
+    assert schedules.apply(api, made, quiet, sleep=short).done == ("enabling news",)
+    paused = schedules.apply(api, submission(tmp_path, schedule={**HOURLY, "enabled": False}), quiet, sleep=short)
+    assert (paused.done, paused.schedule.enabled) == (("pausing news",), False)
+
+
+# R4: a schedule changed during a run; the running one is unaffected, and no slot is lost or run twice
+
+
+def test_r4_the_running_one_is_unaffected(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    server.set_clock(NOON)
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    server.set_clock(NOON + datetime.timedelta(hours=1))
+    (running,) = server.state.settle()
+    server.state.move(running["run_id"], "RUNNING")
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=short)
+    assert server.state.runs[running["run_id"]]["state"] == "RUNNING"
+    (left,) = server.state.schedules.values()
+    assert left["runtime_config"]["parameters"]["epochs"] == 9
+    server.state.move(running["run_id"], "SUCCEEDED")
+    assert slots(server, 2) == Counter({f"2030-05-07T{hour}:00:00Z": 1 for hour in (13, 14, 15)})
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "minutes", [pytest.param(5, id="before-the-slot"), pytest.param(45, id="over-a-slot"), pytest.param(105, id="over-two")]
+)
+@pytest.mark.parametrize("step", range(4))
+def test_r4_a_crash_before_each_step_of_a_change_heals(server: Server, api: KfpApi, tmp_path: Path, step: int, minutes: int) -> None:
+    server.set_clock(NOON)
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    before = slots(server, 1)
+    changed = submission(tmp_path, schedule=HOURLY, train={"epochs": 9})
+    with pytest.raises(Crash):
+        schedules.apply(api, changed, crash_at(step), sleep=short)
+    for _ in range(minutes // 5):
+        server.set_clock(server.clock() + datetime.timedelta(minutes=5))
+        finish(server)
+    schedules.apply(api, changed, quiet, sleep=short)
+    found = slots(server, 2)
+    (left,) = server.state.schedules.values()
+    assert (left["status"], left["runtime_config"]["parameters"]["epochs"]) == ("ENABLED", 9)
+    assert set(found.values()) == {1}, "no slot is run twice"
+    hours = sorted(int(slot[11:13]) for slot in found)
+    due = range(13, hours[-1] + 1)
+    missed = [hour for hour in due if hour not in hours]
+    # Without catch_up, of the slots missed meanwhile the latest is run.
+    assert missed == ([14] if minutes == 105 and step > 0 else [])
+    assert before == Counter({"2030-05-07T13:00:00Z": 1})
+
+
+def test_r4_another_cron_line_does_not_run_its_past(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    server.set_clock(NOON)
+    schedules.apply(api, submission(tmp_path, schedule={"cron": "0 3 * * *", "catch_up": True}), quiet, sleep=short)
+    schedules.apply(api, submission(tmp_path, schedule={"cron": "*/10 * * * *", "catch_up": True}), quiet, sleep=short)
+    assert finish(server) == []
+    server.set_clock(NOON + datetime.timedelta(minutes=10))
+    assert [run["scheduled_at"] for run in finish(server)] == ["2030-05-07T12:30:00Z"]
+
+
+def test_r4_a_change_at_a_slot_waits_for_its_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    server.set_clock(NOON)
+    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    server.set_clock(NOON.replace(minute=59, second=55))
+    waits = itertools.count()
+
+    def later(_seconds: float) -> None:
+        server.set_clock(server.clock() + datetime.timedelta(seconds=5))
+        if next(waits) == 4:
+            server.state.tick()
+
+    applied = schedules.apply(api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later)
+    assert applied.done[0] == "waiting until the slot that is due now has been run"
+    assert slots(server, 1) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1})
+    assert [run["runtime_config"]["parameters"]["epochs"] for run in runs(server)] == [3, 9]
+
+
+def finish(server: Server) -> list[dict[str, Any]]:
+    """Let the controller run what is due; each run succeeds at once."""
+    made = []
+    while started := server.state.tick():
+        for run in started:
+            server.state.move(run["run_id"], "SUCCEEDED")
+        made += started
+    return made
+
+
+def slots(server: Server, hours: int) -> Counter[str]:
+    """How often each slot has been run, after so many more hours in which each run succeeds."""
+    finish(server)
+    for _ in range(hours):
+        server.set_clock(server.clock() + datetime.timedelta(hours=1))
+        finish(server)
+    return Counter(run["scheduled_at"] for run in runs(server))
+
+
+def quiet(_text: str) -> None:
+    pass
+
+
+def crash_at(step: int) -> Any:
+    steps = itertools.count()
+
+    def say(_text: str) -> None:
+        if next(steps) == step:
+            raise Crash
+
+    return say

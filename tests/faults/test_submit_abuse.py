@@ -1,0 +1,104 @@
+"""Hostile values, places that pods must not reach, images that move, secrets: what a submit passes on as data, refuses or hides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.errors import ConfigError
+from pipeline import cluster
+from pipeline.kfp_api import KfpApi
+from pipeline.submission import prepared
+from tests.pipeline.kfp_clients import command, config, sets, settled_client, submission
+from tests.pipeline.kfp_server import Server, serving
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: Server) -> KfpApi:
+    return settled_client(server)
+
+
+def runs(server: Server) -> list[dict[str, Any]]:
+    return list(server.state.runs.values())
+
+
+@pytest.mark.parametrize(
+    "value", ['"; rm -rf / #', "$(reboot)", "!!python/object:os.system", "a\nb: c", "--flag", "' OR 1=1", "%7B%7B", "é‮"]
+)
+def test_a4_values_reach_the_run_as_they_are(server: Server, api: KfpApi, tmp_path: Path, value: str) -> None:
+    made = submission(tmp_path, data={"label": value, "text": [value]})
+    cluster.submit(api, made, None)
+    (run,) = runs(server)
+    assert json.loads(run["runtime_config"]["parameters"]["data"]) == {"label": value, "text": [value]}
+
+
+@pytest.mark.parametrize(
+    "value", ["gs://bucket/[[RunUUID]].csv", "gs://bucket/{{workflow.name}}.csv", "gs://bucket/{{$.pipeline_job_name}}"]
+)
+def test_a4_placeholders_are_refused(value: str) -> None:
+    with pytest.raises(ConfigError, match="placeholder"), prepared(config(data={"source": value})):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("section", "option", "place"),
+    [
+        ("data", "source", "train.csv"),
+        ("data", "source", "file:///etc/passwd"),
+        ("data", "source", "http://169.254.169.254/latest/meta-data"),
+        ("data", "source", "gs://169.254.169.254/x.csv"),
+        ("data", "source", "s3://metadata.google.internal/x.csv"),
+        ("data", "source", "s3://user:secret@bucket/x.csv"),
+        ("data", "source", "gs://bucket/../other/x.csv"),
+        ("data", "test_source", "/data/test.csv"),
+        ("data", "tfds_data_dir", "/data/tfds"),
+        ("model", "encoder", "hf:/models/bert"),
+        ("export", "model_store", "models"),
+        ("export", "model_store", "ftp://host/models"),
+        ("export", "model_store", "gs://b@d/models"),
+        ("cluster", "pipeline_root", "gs://bucket/../root"),
+        ("cluster", "state", "s3://localhost/state"),
+    ],
+)
+def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(section: str, option: str, place: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.{option}") as caught, prepared(config(**{section: {option: place}})):
+        pass
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["train_image", "tools_image"])
+def test_a8_an_image_without_a_digest_is_refused(option: str) -> None:
+    moving = config(cluster={option: "images.example/train:1.0"})
+    with pytest.raises(ConfigError, match=rf"cluster\.{option}=images.example/train:1.0: has no digest"), prepared(moving):
+        pass
+    with prepared(moving, allow_tags=True) as submitted:
+        assert "images.example/train:1.0" in json.loads(str(submitted.arguments["cluster"])).values()
+
+
+def test_a8_latest_is_refused_whatever_is_allowed() -> None:
+    with (
+        pytest.raises(ConfigError, match="names no fixed version"),
+        prepared(config(cluster={"train_image": "x/train:latest"}), allow_tags=True),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_a6_a_token_is_in_nothing_that_is_shown_or_sent_beyond_its_header(server: Server) -> None:
+    server.token = "canary-right"
+    wrong = command("submit", *sets(), "--endpoint", server.url, KUBERT_TOKEN="canary-wrong")
+    assert wrong.returncode == 2
+    assert "canary" not in wrong.stdout + wrong.stderr
+    right = command("submit", *sets(), "--endpoint", server.url, "--json", KUBERT_TOKEN="canary-right")
+    assert right.returncode == 0
+    assert "canary" not in right.stdout + right.stderr + json.dumps(runs(server))
