@@ -17,5 +17,6 @@ while IFS='=' read -r _ reference; do
   [[ -s $archive ]] || { echo "$archive is missing; run: make images, without PUSH" >&2; exit 2; }
   # --digests adds name@digest beside the tag: the kubelet looks images up by name, not by content.
   ctr --namespace k8s.io images import --digests --base-name "$name" "$archive"
-  ctr --namespace k8s.io images ls -q | grep -qxF "$reference" || { echo "$archive does not hold $reference; run: make images" >&2; exit 1; }
+  present=$(ctr --namespace k8s.io images ls -q)
+  grep -qxF "$reference" <<<"$present" || { echo "$archive does not hold $reference; run: make images" >&2; exit 1; }
 done <build/images.env
