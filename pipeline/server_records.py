@@ -85,7 +85,7 @@ def run_of(found: Any) -> Run:
         id=str(found.run_id),
         name=found.display_name or "",
         description=found.description or "",
-        state=str(found.state or "UNKNOWN"),
+        state=str(found.state or "PENDING"),  # absent until the workflow's controller has looked at it
         created=found.created_at,
         slot=_set(found.scheduled_at),
         ended=_set(found.finished_at),
@@ -93,7 +93,7 @@ def run_of(found: Any) -> Run:
         schedule=found.recurring_run_id or "",
         parameters=(found.runtime_config.parameters if found.runtime_config else None) or {},
         tasks=tuple(map(_task_of, details)),
-        states=tuple(str(status.state or "UNKNOWN") for status in found.state_history or []),
+        states=tuple(str(status.state) for status in found.state_history or [] if status.state),
         error=(found.error.message if found.error else None) or "",
     )
 

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import kfp_server_api
 import pytest
 
 from components.errors import USER_MISTAKES
 from pipeline import cluster
 from pipeline.kfp_api import ATTEMPTS, KfpApi
 from pipeline.server_failures import Busy, Denied, Missing, Refused, ServerFailed
+from pipeline.server_records import run_of
 from tests.pipeline.kfp_clients import client, submission
 from tests.pipeline.kfp_server import Server, serving
 
@@ -215,3 +217,9 @@ def self_signed(directory: Path) -> Path:
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
     return path
+
+
+def test_a_run_that_nothing_has_looked_at_yet_is_pending() -> None:
+    history = [kfp_server_api.V2beta1RuntimeStatus(state="PENDING"), kfp_server_api.V2beta1RuntimeStatus(state=None)]
+    found = run_of(kfp_server_api.V2beta1Run(run_id="r", state=None, state_history=history))
+    assert (found.state, found.states, found.over) == ("PENDING", ("PENDING",), False)
