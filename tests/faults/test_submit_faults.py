@@ -119,7 +119,7 @@ def test_r3_one_whose_create_takes_long_yields(server: Server, api: KfpApi, tmp_
 
 def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path: Path) -> None:
     """Also where the first one's creator is gone and can remove nothing."""
-    cluster.upload(api, made := submission(tmp_path))
+    pipeline, version = cluster.upload(api, made := submission(tmp_path))
     experiment = api.create_experiment("kubert")
     server.fault(POST_RUN, "late", seconds=1.5, times=1)
     outcomes: list[cluster.Submitted] = []
@@ -127,7 +127,6 @@ def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path:
     later.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
-    pipeline, version = cluster.upload(api, made)
     first = api.create_run({
         "display_name": "nightly", "experiment_id": experiment, "description": f"x {Mark('nightly', made.digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
