@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,7 @@ def started(*arguments: str, cwd: Path | None = None, **environment: str) -> sub
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd or tempfile.gettempdir(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs the tests in the background may have it ignored
         env={**clean, "PYTHONSAFEPATH": "1", "HOME": "/nonexistent", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment},
     )  # fmt: skip
 
