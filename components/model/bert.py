@@ -15,6 +15,7 @@ import tensorflow as tf
 from official.nlp.modeling.networks import BertEncoderV2
 
 from components.errors import ConfigError, DataError
+from components.model.bert_forward import exact_gelu, normalize, transform
 from components.model.dropout import DropoutState, replace_dropout
 
 _SIZES = {
@@ -52,20 +53,43 @@ class BertSizes(NamedTuple):
 
 
 class BertEncoder(tf.keras.layers.Layer):
-    """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden]."""
+    """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden].
+
+    The types are zeros where none are given. Both outputs are float32; the matrix products are of the compute type of the policy that was set when it was made. Where `words`
+    (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
+    """
 
     def __init__(self, network: BertEncoderV2, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype=tf.float32, **kwargs)
         self.network = network
         self.hidden_size: int = network.get_config()["hidden_size"]
+        self._products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+
+    @property
+    def word_table(self) -> tf.Variable:
+        """The embeddings of the word pieces: [vocabulary, hidden]."""
+        return self.network._embedding_layer.embeddings
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
-        outputs = self.network(inputs)
-        return {"pooled_output": outputs["pooled_output"], "sequence_output": outputs["sequence_output"]}
+        network, ids = self.network, inputs["input_word_ids"]
+        words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
+        positions = network._position_embedding_layer._position_embeddings[: tf.shape(ids)[1]]
+        table = network._type_embedding_layer.embeddings
+        types = _rows_of_few(table, inputs["input_type_ids"]) if "input_type_ids" in inputs else table[0]
+        embedded = normalize(network._embedding_norm_layer, words + (positions + types))
+        embedded = network._embedding_dropout(embedded, training=training)
+        sequence = transform(network.transformer_layers, embedded, inputs["input_mask"], exact_gelu, self._products, training)
+        pooled = tf.cast(network.pooler_layer(sequence[:, 0]), tf.float32)
+        return {"pooled_output": pooled, "sequence_output": sequence}
 
     def leave_out_pooler(self) -> None:
         """The pooled output is not asked for: its weights are no longer trained."""
         self.network.pooler_layer.trainable = False
+
+
+def _rows_of_few(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
+    """The table's rows by one product with ones and zeros: the gradient of a gather adds up in a loop, token by token."""
+    return tf.tensordot(tf.one_hot(ids, table.shape[0]), tf.convert_to_tensor(table), 1)
 
 
 def read_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
@@ -113,11 +137,6 @@ def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None) 
     for block in network.transformer_layers:
         block._attention_layer_norm.epsilon = block._output_layer_norm.epsilon = sizes.norm_epsilon
     return network
-
-
-def exact_gelu(x: tf.Tensor) -> tf.Tensor:
-    """x * Phi(x), with the error function."""
-    return tf.nn.gelu(x, approximate=False)
 
 
 def load_weights(network: BertEncoderV2, names: Iterable[str], read: Callable[[str], np.ndarray], source: str) -> bool:

@@ -47,13 +47,12 @@ class Classifier(tf.keras.Model):
         """One vector per text, float32 [batch, hidden].
 
         `inputs`: input_word_ids (int32 [batch, length]); input_mask (1: a real token) and input_type_ids where they are not
-        simply "not [PAD]" and zeros. A frozen encoder never drops units.
+        simply "not [PAD]" and zeros; `words` where the word pieces' vectors come from elsewhere (see the encoders). A frozen
+        encoder never drops units.
         """
         ids = inputs["input_word_ids"]
         mask = inputs["input_mask"] if "input_mask" in inputs else tf.cast(ids != self.pad_id, tf.int32)
-        types = inputs["input_type_ids"] if "input_type_ids" in inputs else tf.zeros_like(ids)
-        given = {"input_word_ids": ids, "input_mask": mask, "input_type_ids": types}
-        outputs = self.encoder(given, training=training and self.encoder.trainable)
+        outputs = self.encoder({**inputs, "input_mask": mask}, training=training and self.encoder.trainable)
         if self.pooling == "mean":
             return mean_of_tokens(outputs["sequence_output"], mask)
         vector = outputs["pooled_output"] if self.pooling == "pooled" else outputs["sequence_output"][:, 0]

@@ -91,7 +91,7 @@ class ExampleDropout(tf.keras.layers.Layer):
             return inputs
         kept = tf.reshape(self._bits(inputs), tf.shape(inputs)) >= tf.constant(self._threshold - _LEVELS // 2, tf.int16)
         scale = tf.constant(_LEVELS / (_LEVELS - self._threshold), inputs.dtype)
-        return tf.where(kept, inputs * scale, tf.zeros([], inputs.dtype))
+        return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
 
     def _bits(self, inputs: tf.Tensor) -> tf.Tensor:
         """Uniform int16 [rows, units per row]."""
@@ -132,4 +132,4 @@ def replace_block_dropout(block: Any, state: DropoutState) -> None:
 
 def _swap(owner: Any, attribute: str, state: DropoutState) -> None:
     old = getattr(owner, attribute)
-    setattr(owner, attribute, ExampleDropout(old.rate, state, name=old.name, dtype=old._dtype_policy))
+    setattr(owner, attribute, ExampleDropout(old.rate, state, name=old.name, dtype=tf.float32))

@@ -1,7 +1,8 @@
 """The four encoders behind one interface, chosen by `model.encoder`.
 
-An encoder is a built Keras layer: input_word_ids, input_mask and input_type_ids (int32 [batch, length], any length up to
+An encoder is a built Keras layer: input_word_ids, input_mask and, where not zeros, input_type_ids (int32 [batch, length], any length up to
 its table of positions) -> pooled_output [batch, hidden] and sequence_output [batch, length, hidden], with `hidden_size`. Weights are float32.
+Its `word_table` is the variable with one row per word piece, and the caller may give the rows of the ids as `words`; None where that cannot be done.
 """
 
 from __future__ import annotations

@@ -10,22 +10,23 @@ import tensorflow as tf
 from official.nlp.modeling import layers
 
 from components.config import ModelConfig
+from components.model.bert_forward import transform
 from components.model.dropout import DropoutState, ExampleDropout, replace_block_dropout
 
 
 class ScratchEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden].
 
-    Padding is never attended to. The pooled output is the mean over the real tokens.
+    Padding is never attended to. The pooled output is the mean over the real tokens. Both are float32. Where `words`
+    (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
     """
 
     def __init__(self, config: ModelConfig, vocabulary_size: int, state: DropoutState, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype=tf.float32, **kwargs)
         self.hidden_size = config.hidden_size
         self.tokens = tf.keras.layers.Embedding(vocabulary_size, config.hidden_size, name="tokens")
         self.positions = layers.PositionEmbedding(config.max_length, initializer="uniform", name="positions")
-        self.dropout = ExampleDropout(config.dropout, state, name="dropout")
-        self.mask = layers.SelfAttentionMask(name="mask")
+        self.dropout = ExampleDropout(config.dropout, state, name="dropout", dtype=tf.float32)
         self.blocks = [
             layers.TransformerEncoderBlock(
                 num_attention_heads=config.heads,
@@ -38,14 +39,19 @@ class ScratchEncoder(tf.keras.layers.Layer):
             )
             for i in range(config.layers)
         ]
+        self._products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+
+    @property
+    def word_table(self) -> tf.Variable:
+        """The embeddings of the word pieces: [vocabulary, hidden]."""
+        return self.tokens.embeddings
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
-        embedded = self.tokens(inputs["input_word_ids"])
-        x = self.dropout(embedded + self.positions(embedded), training=training)
-        mask = self.mask(x, inputs["input_mask"])
-        for block in self.blocks:
-            x = block([x, mask], training=training)
-        return {"pooled_output": mean_of_tokens(x, inputs["input_mask"]), "sequence_output": x}
+        ids, mask = inputs["input_word_ids"], inputs["input_mask"]
+        words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
+        embedded = self.dropout(words + self.positions._position_embeddings[: tf.shape(ids)[1]], training=training)
+        x = transform(self.blocks, embedded, mask, tf.nn.relu, self._products, training)
+        return {"pooled_output": mean_of_tokens(x, mask), "sequence_output": x}
 
     def leave_out_pooler(self) -> None:
         """The pooled output has no weights of its own."""
@@ -60,9 +66,9 @@ def mean_of_tokens(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def build(config: ModelConfig, vocabulary_size: int, seed: int, state: DropoutState) -> ScratchEncoder:
     """A built encoder whose initial weights depend on the sizes and the seed alone."""
     encoder = ScratchEncoder(config, vocabulary_size, state, name="scratch")
-    ids = tf.zeros([1, 2], tf.int32)
-    encoder({"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": ids})
+    embedded = encoder.positions(encoder.tokens(tf.zeros([1, 2], tf.int32)))
     for block in encoder.blocks:
+        block([embedded, tf.ones([1, 2, 2])])
         replace_block_dropout(block, state)
     for number, variable in enumerate(encoder.trainable_variables):
         if "kernel" in variable.name or "embeddings" in variable.name:

@@ -42,13 +42,15 @@ class HubEncoder(tf.keras.layers.Layer):
 
     def __init__(self, layer: hub.KerasLayer, width: int, inner_dropout: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.word_table = None
         self.layer = layer
         self.hidden_size = width
         self._inner_dropout = inner_dropout
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         # Layer norm does not depend on `training`: of a BERT, dropout alone does.
-        outputs = self.layer({name: inputs[name] for name in _INPUTS}, training=bool(training and self._inner_dropout))
+        given = {"input_type_ids": tf.zeros_like(inputs["input_word_ids"]), **inputs}
+        outputs = self.layer({name: given[name] for name in _INPUTS}, training=bool(training and self._inner_dropout))
         return {name: outputs[name] for name in _OUTPUTS}
 
     def leave_out_pooler(self) -> None:

@@ -21,9 +21,15 @@ class Rowset:
     """What the model reads of a split: padded token ids, or cached features of a frozen encoder, with the labels."""
 
     def __init__(
-        self, lengths: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], read: Callable[[Rows, int], Any], spec: tf.TensorSpec
+        self,
+        lengths: npt.NDArray[np.int32],
+        labels: npt.NDArray[np.int32],
+        read: Callable[[Rows, int], Any],
+        spec: tf.TensorSpec,
+        *,
+        is_ids: bool = False,
     ):
-        self.lengths, self.labels, self.read, self.spec = lengths, labels, read, spec
+        self.lengths, self.labels, self.read, self.spec, self.is_ids = lengths, labels, read, spec, is_ids
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,7 +37,7 @@ class Rowset:
     @classmethod
     def of_tokens(cls, split: Split) -> Rowset:
         """Rows of token ids, int32 [rows, width], padded with 0."""
-        return cls(split.lengths(), split.labels(), split.padded, tf.TensorSpec((None, None), tf.int32))
+        return cls(split.lengths(), split.labels(), split.padded, tf.TensorSpec((None, None), tf.int32), is_ids=True)
 
     @classmethod
     def of_features(cls, split: Split, features: npt.NDArray[np.float32]) -> Rowset:
@@ -42,13 +48,23 @@ class Rowset:
 
         return cls(np.ones(len(features), np.int32), split.labels(), read, tf.TensorSpec((None, features.shape[1]), tf.float32))
 
+    def used(self, rows: Rows, width: int) -> npt.NDArray[np.int32]:
+        """The different token ids among the rows, rising; none where the model reads features."""
+        return np.unique(self.read(rows, width)) if self.is_ids else np.zeros(0, np.int32)
+
+    def inputs(self, rows: Rows, width: int, used: npt.NDArray[np.int32]) -> Any:
+        """What the model reads of the rows; token ids as their places in `used`."""
+        values = self.read(rows, width)
+        return np.searchsorted(used, values).astype(np.int32) if self.is_ids else values
+
 
 def batch_spec(strategy: tf.distribute.Strategy, rows: Rowset) -> Any:
     """The type of what `feed` yields, of any number of rows and any width: a compiled step needs it, to be traced once.
 
     Workers whose shares differ in size would otherwise trace at different steps, and their collectives would no longer match.
     """
-    share_spec = (rows.spec, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int64))
+    many = tf.TensorSpec((None,), tf.int32)
+    share_spec = (rows.spec, many, many, tf.TensorSpec((), tf.int64))
     if len(strategy.extended.worker_devices) == 1:
         return share_spec
     none: tf.data.Dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=share_spec)
@@ -56,7 +72,10 @@ def batch_spec(strategy: tf.distribute.Strategy, rows: Rowset) -> Any:
 
 
 def feed(strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int = 0) -> Iterator[Any]:
-    """Batches (inputs, labels, position of the share's first row in the batch) for `strategy.run`, from batch `first` to the plan's end.
+    """Batches (inputs, used, labels, position of the share's first row in the batch) for `strategy.run`, from batch `first` to the plan's end.
+
+    `used` holds the different token ids of the whole batch, the same on all replicas, and the inputs are places in it: so replicas
+    can add up gradients of the used embeddings alone.
 
     Not a distributed tf.data iterator: all workers know the plan, so none has to ask the others at every step whether they have
     rows left, and dropping such an iterator at an epoch's end was seen to take up to 30 s.
@@ -64,10 +83,12 @@ def feed(strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int 
 
     def read(index: int) -> Any:
         batch, width = plan.batch(index), int(plan.widths[index])
+        used = rows.used(batch, width)
 
         def share_of(context: tf.distribute.experimental.ValueContext) -> Any:
             start, mine = share(batch, context.replica_id_in_sync_group, context.num_replicas_in_sync)
-            return tf.constant(rows.read(mine, width)), tf.constant(rows.labels[mine]), tf.constant(start, tf.int64)
+            inputs = rows.inputs(mine, width, used)
+            return tf.constant(inputs), tf.constant(used), tf.constant(rows.labels[mine]), tf.constant(start, tf.int64)
 
         values = strategy.experimental_distribute_values_from_function(share_of)
         if len(strategy.extended.worker_devices) > 1:

@@ -17,6 +17,8 @@ from components.config import TrainConfig
 from components.model.dropout import DropoutState
 
 Tensor = Any
+Forward = Callable[[Tensor, Tensor | None, bool], Tensor]
+"""(token ids or features, the tokens' vectors or None for the table's own, training) -> float32 logits [rows, classes]."""
 
 
 class Outcome(NamedTuple):
@@ -31,56 +33,71 @@ class Outcome(NamedTuple):
 
 def make_train_step(
     strategy: tf.distribute.Strategy,
-    forward: Callable[[Tensor, bool], Tensor],
+    forward: Forward,
     variables: list[tf.Variable],
     optimizer: tf.keras.optimizers.legacy.Optimizer,
     dropout: DropoutState,
     config: TrainConfig,
     spec: Any,
+    table: tf.Variable | None = None,
 ) -> Callable[[Any, int, bool], Outcome]:
-    """A function (batch, step, stop) -> Outcome that updates `variables` once.
+    """A function (batch, step, stop) -> Outcome that updates `variables`, and the rows of `table` that the batch names, once.
 
-    `forward` maps (inputs, training) to float32 logits [rows, classes]. `batch` comes from `feed`, and `spec` is its type.
+    `batch` comes from `feed`, and `spec` is its type. With a `table`, which must not be among the variables, the optimizer is
+    built for it (`build_optimizer`), and `forward` is given the tokens' vectors. XLA compiles anew for every number of different
+    tokens then: it goes without.
     """
     scaled = config.precision == "float16"
+    late = getattr(optimizer, "inner_optimizer", optimizer)
 
     @tf.function(jit_compile=config.xla)
-    def differentiate(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def differentiate(
+        rows: Tensor, places: Tensor, inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         with tf.GradientTape() as tape, dropout.at(step, position):
-            loss_sum, correct = _score(forward(inputs, True), labels)
+            tape.watch(rows)
+            words = tf.gather(rows, places) if table is not None else None
+            loss_sum, correct = _score(forward(inputs, words, True), labels)
             objective = loss_sum / tf.constant(config.batch_size, tf.float32)
             if scaled:
                 objective = optimizer.get_scaled_loss(objective)
-        gradients = tape.gradient(objective, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(objective, [rows, *variables], unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return tf.stack([loss_sum, correct]), [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-    def in_parts(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def in_parts(
+        rows: Tensor, places: Tensor, inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
         if config.accumulate == 1:
-            whole: tuple[Tensor, list[Tensor]] = differentiate(inputs, labels, position, step)
+            whole: tuple[Tensor, list[Tensor]] = differentiate(rows, places, inputs, labels, position, step)
             return whole
         count = tf.shape(labels, tf.int64)[0]
 
         def one_part(part: Tensor, totals: Tensor, sums: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
             start, stop = part * count // config.accumulate, (part + 1) * count // config.accumulate
-            more, gradients = differentiate(inputs[start:stop], labels[start:stop], position + start, step)
+            part_of = (places[start:stop], inputs[start:stop], labels[start:stop])
+            more, gradients = differentiate(rows, *part_of, position + start, step)
             return part + 1, totals + more, [a + b for a, b in zip(sums, gradients, strict=True)]
 
-        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in variables]
+        zeros = [tf.zeros_like(rows), *(tf.zeros(variable.shape, variable.dtype) for variable in variables)]
         start = (tf.constant(0, tf.int64), tf.zeros(2), zeros)
         _, totals, sums = tf.while_loop(lambda part, *_: part < config.accumulate, one_part, start, maximum_iterations=config.accumulate)
         return totals, sums
 
-    def on_replica(inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor, stop: Tensor) -> Tensor:
-        totals, gradients = in_parts(inputs, labels, position, step)
+    def on_replica(inputs: Tensor, used: Tensor, labels: Tensor, position: Tensor, step: Tensor, stop: Tensor) -> Tensor:
+        rows = late.read(used) if table is not None else tf.zeros([0, 1])
+        totals, gradients = in_parts(rows, inputs, _ids(inputs, used), labels, position, step)
         counts = tf.stack([tf.cast(tf.size(labels), tf.float32), stop])
-        context = tf.distribute.get_replica_context()
-        *gradients, totals, counts = context.all_reduce(tf.distribute.ReduceOp.SUM, [*gradients, totals, counts])
+        *gradients, totals, counts = _summed([*gradients, totals, counts])
         if scaled:
             gradients = optimizer.get_unscaled_gradients(gradients)
         norm = tf.linalg.global_norm(gradients)
         if config.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm, use_norm=norm)
-        optimizer.apply_gradients(list(zip(gradients, variables, strict=True)), experimental_aggregate_gradients=False)
+        of_rows, *others = gradients
+        updates = list(zip(others, variables, strict=True))
+        if table is not None:
+            updates.append((tf.IndexedSlices(of_rows, used, tf.shape(table)), table))
+        optimizer.apply_gradients(updates, experimental_aggregate_gradients=False)
         return tf.concat([totals, counts, [norm]], axis=0)
 
     @tf.function(input_signature=[spec, tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)])
@@ -93,21 +110,32 @@ def make_train_step(
     return train_step
 
 
-def make_validation_step(
-    strategy: tf.distribute.Strategy, forward: Callable[[Tensor, bool], Tensor], spec: Any
-) -> Callable[[Any], Outcome]:
-    """A function batch -> Outcome over all replicas, without dropout."""
+def make_validation_step(strategy: tf.distribute.Strategy, forward: Forward, spec: Any) -> Callable[[Any], Outcome]:
+    """A function batch -> Outcome over all replicas, without dropout; the optimizer must be settled."""
 
-    def on_replica(inputs: Tensor, labels: Tensor, _: Tensor) -> Tensor:
-        loss_sum, correct = _score(forward(inputs, False), labels)
-        figures = tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, figures)
+    def on_replica(inputs: Tensor, used: Tensor, labels: Tensor, _: Tensor) -> Tensor:
+        loss_sum, correct = _score(forward(_ids(inputs, used), None, False), labels)
+        return _summed([tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])])[0]
 
     @tf.function(input_signature=[spec])
     def on_all(batch: Any) -> Tensor:
         return strategy.run(on_replica, args=batch)
 
     return lambda batch: _outcome(strategy, on_all(batch))
+
+
+def _ids(inputs: Tensor, used: Tensor) -> Tensor:
+    """Token ids for places in `used`; features are what they are."""
+    return tf.gather(used, inputs) if inputs.dtype.is_integer else inputs
+
+
+def _summed(values: list[Tensor]) -> list[Tensor]:
+    """Each tensor's sum over all replicas, by one reduction."""
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return values
+    total: list[Tensor] = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+    return total
 
 
 def _score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,9 @@ OWNER = "KUBERT_OWNER"
 STOP_GRACE = "KUBERT_STOP_GRACE"
 """The variable with the seconds that a worker has left after SIGTERM."""
 
+FORMAT = 2
+"""Raised when a training's state has other tensors than before: older states are then left alone."""
+
 # None of these changes what is learned, so a run may go on with other values of them.
 _IRRELEVANT = frozenset({"workers", "checkpoint_steps", "keep_checkpoints", "max_restarts", "start_deadline", "stall_deadline"})
 
@@ -69,6 +72,7 @@ def is_uri(place: str) -> bool:
 def key(model: ModelConfig, train: TrainConfig, shards_digest: str) -> str:
     """A name for the state of one training: equal for equal data, model and options that matter to the result."""
     identity = {
+        "format": FORMAT,
         "model": model.model_dump(mode="json"),
         "train": train.model_dump(mode="json", exclude=set(_IRRELEVANT)),
         "shards": shards_digest,

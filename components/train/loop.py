@@ -46,7 +46,10 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Loop:
-    """The pieces that `train` turns; each callable runs on all workers together."""
+    """The pieces that `train` turns; each callable runs on all workers together.
+
+    `settle` brings all weights up to date: an optimizer may be late with some of them.
+    """
 
     config: TrainConfig
     buckets: tuple[int, ...]
@@ -54,6 +57,7 @@ class Loop:
     validation_batches: Callable[[], Iterator[Any]]
     batches: Callable[[Plan, int], Iterator[Any]]
     train_step: Callable[[Any, int, bool], Outcome]
+    settle: Callable[[], None]
     validation_step: Callable[[Any], Outcome]
     rate: Callable[[int], float]
     stop_asked: Callable[[], bool]
@@ -124,6 +128,7 @@ def _after_step(position: Position, outcome: Outcome, seconds: float, *, timed: 
 
 
 def _finish_epoch(loop: Loop, position: Position) -> Position:
+    loop.settle()
     totals = []
     for batch in loop.validation_batches():
         totals.append(loop.validation_step(batch))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from official.nlp import optimization
 
 from components.config import TrainConfig
+from components.train.delayed_adamw import DelayedAdamW
 
 NO_DECAY = ("layer_norm", "LayerNorm", "bias")
 EPSILON = 1e-6  # BERT's own (Devlin et al. 2019, the reference code's AdamWeightDecayOptimizer)
@@ -19,17 +22,29 @@ def learning_rate(config: TrainConfig, total_steps: int) -> tf.keras.optimizers.
     return optimization.WarmUp(config.learning_rate, after, warmup_steps=warmup) if warmup else after
 
 
-def build_optimizer(config: TrainConfig, total_steps: int) -> tf.keras.optimizers.legacy.Optimizer:
+def learning_rates(config: TrainConfig, total_steps: int) -> npt.NDArray[np.float64]:
+    """The rate of every step, float64 [total_steps], as `learning_rate` gives it."""
+    schedule = learning_rate(config, total_steps)
+    every = tf.function(lambda: tf.map_fn(schedule, tf.range(total_steps, dtype=tf.float32)))
+    rates: npt.NDArray[np.float64] = every().numpy().astype(np.float64)
+    return rates
+
+
+def build_optimizer(config: TrainConfig, total_steps: int, table: tf.Variable | None = None) -> tf.keras.optimizers.legacy.Optimizer:
     """AdamW; biases and layer norms are not decayed; wrapped for loss scaling when the precision is float16.
 
-    It neither clips nor aggregates: the step does both, over all workers' gradients, so that the result does not
-    depend on how many workers there are.
+    The rows of `table` are updated late (`DelayedAdamW`). It neither clips nor aggregates: the step does both, over all
+    workers' gradients, so that the result does not depend on how many workers there are.
     """
-    optimizer = optimization.AdamWeightDecay(
-        learning_rate=learning_rate(config, total_steps),
-        weight_decay_rate=config.weight_decay,
-        epsilon=EPSILON,
-        exclude_from_weight_decay=list(NO_DECAY),
-        gradient_clip_norm=0.0,
-    )
+    options = {
+        "learning_rate": learning_rate(config, total_steps),
+        "weight_decay_rate": config.weight_decay,
+        "epsilon": EPSILON,
+        "exclude_from_weight_decay": list(NO_DECAY),
+        "gradient_clip_norm": 0.0,
+    }
+    if table is None:
+        optimizer = optimization.AdamWeightDecay(**options)
+    else:
+        optimizer = DelayedAdamW(table, learning_rates(config, total_steps), **options)
     return tf.keras.mixed_precision.LossScaleOptimizer(optimizer) if config.precision == "float16" else optimizer

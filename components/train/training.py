@@ -87,17 +87,22 @@ class Training:
         }
 
     @cached_property
+    def _table(self) -> Any:
+        """The word-piece table where it is trained and can be updated late, else None."""
+        return None if self.job.model.freeze or self.job.train.xla else self.model.encoder.word_table
+
+    @cached_property
     def _variables(self) -> list[Any]:
-        return list(self.model.trainable_variables)
+        return [variable for variable in self.model.trainable_variables if variable is not self._table]
 
     def _loop(self) -> Loop:
         train_rows, validation_rows = (self._rows(self.shards.split(name)) for name in ("train", "validation"))
         config = self.job.train
         steps = -(-len(train_rows) // config.batch_size) * config.epochs
         with self.strategy.scope():
-            self.optimizer = build_optimizer(config, steps)
+            self.optimizer = build_optimizer(config, steps, self._table)
             inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-            inner._create_all_weights(self._variables)
+            inner._create_all_weights(self._variables if self._table is None else [*self._variables, self._table])
         schedule = learning_rate(config, steps)
         validation = plan_in_order_of_length(
             validation_rows.lengths, batch_size=max(config.batch_size, 64), buckets=self._buckets_of(validation_rows)
@@ -116,7 +121,9 @@ class Training:
                 self.model.dropout_state,
                 config,
                 batch_spec(self.strategy, train_rows),
+                self._table,
             ),
+            settle=(lambda: None) if self._table is None else (lambda: inner.settle(self.strategy)),
             validation_step=make_validation_step(self.strategy, self._forward, batch_spec(self.strategy, validation_rows)),
             rate=lambda step: float(schedule(step)),
             stop_asked=self.stop_asked,
@@ -125,9 +132,11 @@ class Training:
             is_chief=self.membership.is_chief,
         )
 
-    def _forward(self, inputs: Any, training: bool) -> Any:
+    def _forward(self, inputs: Any, words: Any, training: bool) -> Any:
         """Logits from what the feed brings: a frozen encoder's features, or token ids."""
-        return self.model.head(inputs, training) if self.job.model.freeze else self.model({"input_word_ids": inputs}, training)
+        if self.job.model.freeze:
+            return self.model.head(inputs, training)
+        return self.model({"input_word_ids": inputs} | ({} if words is None else {"words": words}), training)
 
     def _buckets_of(self, rows: Rowset) -> tuple[int, ...]:
         return (1,) if self.job.model.freeze else self.buckets

@@ -29,6 +29,7 @@ class Recorder:
     def __init__(self) -> None:
         self.saved: list[tuple[Position, list[float]]] = []
         self.best: list[int] = []
+        self.settled: list[int] = []
 
     def save(self, position: Position, losses: list[float]) -> None:
         self.saved.append((position, list(losses)))
@@ -68,6 +69,7 @@ def make_loop(
         validation_batches=lambda: iter([1, 2, 3]),
         batches=batches,
         train_step=train_step,
+        settle=lambda: keeper.settled.append(done["steps"]),
         validation_step=lambda _: Outcome(validation(done["steps"]), 1.0, 1.0, 0.0, 0.0),
         rate=lambda step: 0.1,
         stop_asked=lambda: False,
@@ -102,6 +104,12 @@ def test_checkpoints_come_every_so_many_steps_and_after_each_epoch() -> None:
     train(make_loop(keeper), Position(), [])
     assert [position.step for position, _ in keeper.saved] == [2, 3, 4, 6, 8, 9]
     assert [len(position.history) for position, _ in keeper.saved] == [0, 1, 1, 2, 2, 3]
+
+
+def test_late_weights_are_brought_up_to_date_before_every_validation() -> None:
+    keeper = Recorder()
+    train(make_loop(keeper), Position(), [])
+    assert keeper.settled == [3, 6, 9]
 
 
 def test_a_finished_run_does_no_step() -> None:

@@ -1,0 +1,113 @@
+"""BERT's forward pass over Model Garden's weights: the same numbers from fewer and larger operations.
+
+Model Garden's layers run one product each for query, key and value, transpose between every two of them, and leave the
+gradient of GELU and of layer normalization to a dozen small operations. Here tokens are rows of one matrix from the
+embeddings to the end, query, key and value are one product, and those two gradients are written out.
+
+Under a mixed policy the matrix products are computed in its compute type, and everything else in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+Tensor = Any
+
+_MASKED = -1e9
+
+
+def transform(
+    blocks: Sequence[Any], x: Tensor, mask: Tensor, activation: Callable[[Tensor], Tensor], compute: tf.DType, training: bool
+) -> Tensor:
+    """Run built `TransformerEncoderBlock`s: float32 [batch, length, hidden] and a 0/1 mask [batch, length] -> float32 [batch, length, hidden].
+
+    Padding is never attended to. Blocks normalize after each half, as BERT does. `compute` is the type of the products.
+    """
+    shape = tf.shape(x)
+    hidden = x.shape[-1]
+    blocked = (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * _MASKED
+    flat = tf.reshape(x, [-1, hidden])
+    for block in blocks:
+        flat = _block(block, flat, blocked, shape[:2], activation, compute, training)
+    return tf.reshape(flat, shape)
+
+
+def _block(
+    block: Any, x: Tensor, blocked: Tensor, batch: Tensor, activation: Callable[[Tensor], Tensor], compute: tf.DType, training: bool
+) -> Tensor:
+    def drop(layer: Any, values: Tensor) -> Tensor:
+        if not training or not layer.rate:
+            return values
+        return tf.reshape(layer(tf.reshape(values, [batch[0], -1]), training=True), tf.shape(values))
+
+    attended = _attention(block._attention_layer, x, blocked, batch, compute, training)
+    x = normalize(block._attention_layer_norm, x + drop(block._attention_dropout, attended))
+    inner = drop(block._inner_dropout_layer, activation(_dense(block._intermediate_dense, x, compute)))
+    return normalize(block._output_layer_norm, x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)))
+
+
+def _attention(layer: Any, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2): float32 [tokens, hidden] -> float32 [tokens, hidden]."""
+    hidden, heads, size = layer._query_dense.kernel.shape
+    parts = (layer._query_dense, layer._key_dense, layer._value_dense)
+    kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in parts], axis=1)
+    bias = tf.concat([tf.reshape(part.bias, [heads * size]) for part in parts], axis=0)
+    together = tf.cast(_product(x, kernel, compute), compute) + tf.cast(bias, compute)
+    separate = tf.transpose(tf.reshape(together, [batch[0], batch[1], 3, heads, size]), [2, 0, 3, 1, 4])
+    query, key, value = tf.unstack(separate, axis=0)
+    scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(size)) + blocked
+    weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
+    context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
+    flat = tf.reshape(context, [-1, heads * size])
+    return _float(_product(flat, tf.reshape(layer._output_dense.kernel, [heads * size, hidden]), compute)) + layer._output_dense.bias
+
+
+def _dense(layer: Any, x: Tensor, compute: tf.DType) -> Tensor:
+    return _float(_product(x, layer.kernel, compute)) + layer.bias
+
+
+def _product(x: Tensor, kernel: Tensor, compute: tf.DType) -> Tensor:
+    return tf.matmul(tf.cast(x, compute), tf.cast(kernel, compute))
+
+
+def _float(x: Tensor) -> Tensor:
+    return tf.cast(x, tf.float32)
+
+
+def normalize(layer: Any, x: Tensor) -> Tensor:
+    """Layer normalization (Ba et al. 2016) with a built Keras layer's weights: float32 [..., hidden], over the last axis."""
+    return _normalized(x, layer.epsilon) * layer.gamma + layer.beta
+
+
+def _normalized(x: Tensor, epsilon: float) -> Tensor:
+    @tf.custom_gradient
+    def function(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+        scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + epsilon)
+        normal = centred * scale
+
+        def gradient(upstream: Tensor) -> Tensor:
+            mean = tf.reduce_mean(upstream, axis=-1, keepdims=True)
+            along = tf.reduce_mean(upstream * normal, axis=-1, keepdims=True)
+            return (upstream - mean - normal * along) * scale
+
+        return normal, gradient
+
+    result: Tensor = function(x)
+    return result
+
+
+@tf.custom_gradient
+def exact_gelu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """x * Phi(x), with the error function (Hendrycks and Gimpel 2016): the form that Hugging Face calls `gelu`."""
+    below = 0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))
+
+    def gradient(upstream: Tensor) -> Tensor:
+        density = tf.exp(-0.5 * tf.square(x)) * (1.0 / math.sqrt(2.0 * math.pi))
+        return upstream * (below + x * density)
+
+    return x * below, gradient
