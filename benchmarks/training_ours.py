@@ -1,0 +1,85 @@
+"""kubert's side: a real worker on a real job; one round is one epoch over the training rows.
+
+    python -m benchmarks.training_ours JOB [--share RANK OF]
+
+The only thing put in is a gate between `Training` and its feed. A round begins before the epoch's first batch is read and ends when
+validation asks for its own batches: reading, padding, the steps and what the optimizer puts off until an epoch's end are all in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.side import Rounds, cpu_seconds
+from components.train import worker
+from components.train.cluster import find_membership
+from components.train.signals import StopRequest
+from components.train.state_place import SharedDirectory
+
+Feed = Callable[..., Iterator[Any]]
+
+
+class Gate:
+    """Stands for `feed`: lets an epoch begin when a round is asked for, and takes the time of its steps."""
+
+    def __init__(self, feed: Feed, rounds: Rounds, validation_rows: int) -> None:
+        self._feed, self._rounds, self._validation_rows = feed, rounds, validation_rows
+        self._examples, self._waited = 0, 0.0
+        self._steps: list[tuple[float, float]] = []
+
+    def __call__(self, strategy: Any, rows: Any, plan: Any, first: int = 0) -> Iterator[Any]:
+        if len(rows) != self._validation_rows:
+            self._rounds.begin()
+            self._examples, self._waited, self._steps = len(rows), 0.0, []
+            return self._timed(self._feed(strategy, rows, plan, first))
+        wall, cpu = np.median(np.diff(self._steps, axis=0), axis=0).tolist()
+        self._rounds.end(self._examples, waited=self._waited, step_wall=wall, step_cpu=cpu)
+        return self._feed(strategy, rows, plan, first)
+
+    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        while True:
+            asked = time.perf_counter()
+            self._steps.append((asked, cpu_seconds()))
+            batch = next(batches, None)
+            self._waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
+
+
+def main() -> None:
+    """Train until the input ends."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("job", type=Path)
+    parser.add_argument("--share", type=int, nargs=2, metavar=("RANK", "OF"), help="alone, but with the rows of one worker of several")
+    arguments = parser.parse_args()
+    job = worker.read_job(str(arguments.job))
+    stop = StopRequest(worker.GRACE)
+    rounds = Rounds()
+    _put_in(rounds, Path(job.shards), arguments.share)
+    membership = find_membership(os.environ)
+    with tempfile.TemporaryDirectory() as work:
+        worker._train(job, SharedDirectory(Path(job.state)), membership, Path(work), stop)
+
+
+def _put_in(rounds: Rounds, shards: Path, share: tuple[int, int] | None) -> None:
+    from components.artifacts.token_shards import open_shards
+    from components.train import batches, feed, training
+
+    validation_rows = len(open_shards(shards, verify=False).split("validation"))
+    vars(training)["feed"] = Gate(feed.feed, rounds, validation_rows)
+    if share is not None:
+        rank, of = share
+        vars(feed)["share"] = lambda rows, replica, replicas: batches.share(rows, rank, of)
+
+
+if __name__ == "__main__":
+    main()
