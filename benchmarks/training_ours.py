@@ -2,7 +2,7 @@
 
     python -m benchmarks.training_ours JOB [--share RANK OF]
 
-The only thing put in is a gate between `Training` and its feed. A round begins before the epoch's first batch is read and ends when
+All that is put in is a gate between `Training` and its feed, and a clock around the features of a frozen encoder. A round begins before the epoch's first batch is read and ends when
 validation asks for its own batches: reading, padding, the steps and what the optimizer puts off until an epoch's end are all in it.
 """
 
@@ -27,11 +27,32 @@ from components.train.state_place import SharedDirectory
 Feed = Callable[..., Iterator[Any]]
 
 
+class Features:
+    """Stands for `cached_features`: takes the CPU time of a training row's features, after the first batch, which compiles."""
+
+    def __init__(self, cached_features: Callable[..., Any]) -> None:
+        self._cached_features = cached_features
+        self.seconds_per_row = 0.0
+
+    def __call__(self, exchange: Any, folder: str, split: Any, buckets: Any, compute: Callable[[Any], Any], **options: Any) -> Any:
+        done: list[tuple[int, float]] = []
+
+        def timed(ids: Any) -> Any:
+            values = compute(ids)
+            done.append((len(ids), cpu_seconds()))
+            return values
+
+        features = self._cached_features(exchange, folder, split, buckets, timed, **options)
+        if split.name == "train":
+            self.seconds_per_row = (done[-1][1] - done[0][1]) / sum(rows for rows, _ in done[1:])
+        return features
+
+
 class Gate:
     """Stands for `feed`: lets an epoch begin when a round is asked for, and takes the time of its steps."""
 
-    def __init__(self, feed: Feed, rounds: Rounds, validation_rows: int) -> None:
-        self._feed, self._rounds, self._validation_rows = feed, rounds, validation_rows
+    def __init__(self, feed: Feed, rounds: Rounds, validation_rows: int, features: Features) -> None:
+        self._feed, self._rounds, self._validation_rows, self._features = feed, rounds, validation_rows, features
         self._examples, self._waited = 0, 0.0
         self._steps: list[tuple[float, float]] = []
 
@@ -41,7 +62,8 @@ class Gate:
             self._examples, self._waited, self._steps = len(rows), 0.0, []
             return self._timed(self._feed(strategy, rows, plan, first))
         wall, cpu = np.median(np.diff(self._steps, axis=0), axis=0).tolist()
-        self._rounds.end(self._examples, waited=self._waited, step_wall=wall, step_cpu=cpu)
+        more = {"step_wall": wall, "step_cpu": cpu, "feature_cpu": self._features.seconds_per_row}
+        self._rounds.end(self._examples, waited=self._waited, **more)
         return self._feed(strategy, rows, plan, first)
 
     def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
@@ -75,7 +97,9 @@ def _put_in(rounds: Rounds, shards: Path, share: tuple[int, int] | None) -> None
     from components.train import batches, feed, training
 
     validation_rows = len(open_shards(shards, verify=False).split("validation"))
-    vars(training)["feed"] = Gate(feed.feed, rounds, validation_rows)
+    features = Features(vars(training)["cached_features"])
+    vars(training)["cached_features"] = features
+    vars(training)["feed"] = Gate(feed.feed, rounds, validation_rows, features)
     if share is not None:
         rank, of = share
         vars(feed)["share"] = lambda rows, replica, replicas: batches.share(rows, rank, of)
