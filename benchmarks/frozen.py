@@ -22,9 +22,7 @@ EPOCHS = 15
 def chapter(data: Path, workdir: Path) -> Chapter:
     """The chapter: one real worker in the shipped configuration."""
     shutil.rmtree(workdir, ignore_errors=True)
-    chosen = training_inputs.shipped(CONFIG, data)
-    chosen = chosen.model_copy(update={"data": training_inputs.write_rows(chosen.data, workdir / "rows", ROWS)})
-    training_inputs.tokenize(chosen, workdir / "shards")
+    chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data), workdir, ROWS)
     job = training_inputs.write_job(chosen, workdir / "shards", workdir / "ours")
     sides = {"ours": Side("benchmarks.training_ours", [job], workdir / "logs" / "ours.log")}
     with started(**sides):

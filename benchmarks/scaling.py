@@ -94,9 +94,9 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     if len(cores) < 2:
         raise RuntimeError("two workers need a core each, and this process may use one only")
     shutil.rmtree(workdir, ignore_errors=True)
-    chosen = training_inputs.shipped(CONFIG, data, f"model.encoder=hf:{small_bert.write(workdir / 'weights')}")
-    chosen = chosen.model_copy(update={"data": training_inputs.write_rows(chosen.data, workdir / "rows", ROWS)})
-    training_inputs.tokenize(chosen, workdir / "shards")
+    chosen = training_inputs.prepare(
+        training_inputs.shipped(CONFIG, data, f"model.encoder=hf:{small_bert.write(workdir / 'weights')}"), workdir, ROWS
+    )
     done = {batch: _measure(chosen, workdir, batch, cores) for batch in BATCHES}
     return Chapter(
         title="Two workers",

@@ -80,9 +80,7 @@ def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dic
     """The rounds of every side on one model."""
     shutil.rmtree(home, ignore_errors=True)
     encoder, weights = encoder_of(model, home)
-    chosen = training_inputs.shipped(CONFIG, data, f"model.encoder={encoder}")
-    chosen = chosen.model_copy(update={"data": training_inputs.write_rows(chosen.data, home / "rows", ROWS[model])})
-    training_inputs.tokenize(chosen, home / "shards")
+    chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data, f"model.encoder={encoder}"), home, ROWS[model])
 
     def ours(name: str, *settings: str) -> Side:
         options = dict(setting.removeprefix("train.").split("=", 1) for setting in settings)

@@ -69,6 +69,15 @@ def tokenize(chosen: Config, directory: Path) -> ShardsContent:
     return step.run(chosen.data, chosen.model, chosen.tokenize, directory)
 
 
+def prepare(chosen: Config, home: Path, count: int) -> Config:
+    """`home/rows` as `write_rows` makes them, and their shards in `home/shards`; the configuration that reads them."""
+    chosen = chosen.model_copy(update={"data": write_rows(chosen.data, home / "rows", count)})
+    rows = tokenize(chosen, home / "shards").splits["train"].rows
+    if rows != count:
+        raise ValueError(f"kubert trains on {rows} rows, the other sides on {count}")
+    return chosen
+
+
 def write_job(chosen: Config, shards: Path, home: Path, **train: Any) -> Path:
     """The file of a job that trains without end and never saves in the middle of an epoch."""
     endless = {"epochs": 10_000, "checkpoint_steps": NEVER, "stall_deadline": NEVER, "start_deadline": NEVER}
