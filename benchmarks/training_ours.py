@@ -53,17 +53,18 @@ class Gate:
 
     def __init__(self, feed: Feed, rounds: Rounds, validation_rows: int, features: Features) -> None:
         self._feed, self._rounds, self._validation_rows, self._features = feed, rounds, validation_rows, features
-        self._examples, self._waited = 0, 0.0
+        self._examples = 0
+        self._waits: list[float] = []
         self._steps: list[tuple[float, float]] = []
 
     def __call__(self, strategy: Any, rows: Any, plan: Any, first: int = 0) -> Iterator[Any]:
         if len(rows) != self._validation_rows:
             self._rounds.begin()
-            self._examples, self._waited, self._steps = len(rows), 0.0, []
+            self._examples, self._waits, self._steps = len(rows), [], []
             return self._timed(self._feed(strategy, rows, plan, first))
         wall, cpu = np.median(np.diff(self._steps, axis=0), axis=0).tolist()
         more = {"step_wall": wall, "step_cpu": cpu, "feature_cpu": self._features.seconds_per_row}
-        self._rounds.end(self._examples, waited=self._waited, **more)
+        self._rounds.end(self._examples, first_wait=self._waits[0], other_waits=sum(self._waits[1:]), **more)
         return self._feed(strategy, rows, plan, first)
 
     def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
@@ -71,7 +72,7 @@ class Gate:
             asked = time.perf_counter()
             self._steps.append((asked, cpu_seconds()))
             batch = next(batches, None)
-            self._waited += time.perf_counter() - asked
+            self._waits.append(time.perf_counter() - asked)
             if batch is None:
                 return
             yield batch

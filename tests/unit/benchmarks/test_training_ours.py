@@ -41,5 +41,6 @@ def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting():
         rounds.log.append(f"trained {batch}")
     assert list(gate(None, VALIDATION, ["v"])) == ["v"]
     assert rounds.log == ["begin", "read b", "trained b", "read c", "trained c", "end 5", "read v"]
-    assert rounds.more["waited"] == pytest.approx(0.04, abs=0.03)
+    assert rounds.more["first_wait"] == pytest.approx(0.02, abs=0.015)
+    assert rounds.more["other_waits"] == pytest.approx(0.02, abs=0.015)
     assert rounds.more["step_wall"] == pytest.approx(0.05, abs=0.04)
