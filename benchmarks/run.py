@@ -69,7 +69,7 @@ def page(command: str, machine: Mapping[str, str], chapters: Sequence[Chapter], 
 
 def machine() -> dict[str, str]:
     """What the figures were measured on and with."""
-    installed = {distribution.name: distribution.version for distribution in importlib.metadata.distributions()}
+    installed = {distribution.name.replace("_", "-"): distribution.version for distribution in importlib.metadata.distributions()}
     return {
         "machine": f"{len(os.sched_getaffinity(0))} cores, {_processor()}, {_memory()} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -155,14 +155,15 @@ def main() -> int:
             done[name] = chapter
         else:
             missing.append(name)
-    options = "".join(f" --only {name}" for name in arguments.only or ())
-    _write(done, missing, f"python -m benchmarks.run --data DATA --workdir WORKDIR{options}")
+    _write(done, missing, arguments.only or [])
     return 1 if missing else 0
 
 
-def _write(done: dict[str, Chapter], missing: list[str], command: str) -> None:
+def _write(done: dict[str, Chapter], missing: list[str], only: list[str]) -> None:
     today = datetime.date.today()
-    target = HERE / f"{today}-speed.md"
+    command = " ".join(["python -m benchmarks.run --data DATA --workdir WORKDIR", *(f"--only {name}" for name in only)])
+    # A part must not replace the whole that was measured on the same day.
+    target = HERE / f"{'-'.join([str(today), 'speed', *only])}.md"
     target.write_text(page(command, machine(), list(done.values()), missing, today), encoding="utf-8")
     before = json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else {}
     LATEST.write_text(json.dumps(merged(before, done), indent=2) + "\n", encoding="utf-8")
