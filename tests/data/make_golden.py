@@ -30,8 +30,8 @@ TINY_TYPES = [[0, 0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0
 
 def compute(directory: Path, inputs: dict[str, list[list[int]]], rows: slice, units: slice) -> dict[str, Any]:
     """Inputs, a slice of the hidden states [:, rows, units], the pooled output, and the sum of squares of each text's real tokens."""
-    import torch  # type: ignore[import-not-found]
-    import transformers  # type: ignore[import-not-found]
+    import torch
+    import transformers
 
     model = transformers.BertModel.from_pretrained(directory, attn_implementation="eager").eval()
     with torch.no_grad():

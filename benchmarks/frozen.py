@@ -1,0 +1,61 @@
+"""A frozen encoder: what its features cost once, against what an epoch costs that reads them from the cache.
+
+python -m benchmarks.frozen --data DIR --workdir DIR
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from benchmarks import chapter as pages
+from benchmarks import pairs, training_inputs
+from benchmarks.chapter import Chapter, Table
+from benchmarks.side import Side, started
+
+CONFIG = "ag_news_minilm_frozen"
+ROWS = 2000
+EPOCHS = 15
+
+
+def chapter(data: Path, workdir: Path) -> Chapter:
+    """The chapter: one real worker in the shipped configuration."""
+    shutil.rmtree(workdir, ignore_errors=True)
+    chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data), workdir, ROWS)
+    job = training_inputs.write_job(chosen, workdir / "shards", workdir / "ours")
+    sides = {"ours": Side("benchmarks.training_ours", [job], workdir / "logs" / "ours.log")}
+    with started(**sides):
+        rounds = pairs.take_turns(sides, EPOCHS)["ours"]
+    first = rounds[0].more["feature_cpu"] * ROWS
+    later = pairs.median(round.cpu for round in rounds)
+    return Chapter(
+        title="A frozen encoder",
+        figures={"frozen_later_epochs": first / later},
+        tables=(
+            Table(
+                f"CPU seconds for {ROWS} rows of AG News, configuration `{CONFIG}` (batches of {chosen.train.batch_size})",
+                ("the encoder's features, once", f"a later epoch, from the cache (median of {EPOCHS})", "ratio"),
+                ((f"{first:.2f}", f"{later:.4f}", f"{first / later:.0f}"),),
+            ),
+        ),
+        notes=(
+            "A real worker; the features' first batch, which compiles, is left out, and so is the first epoch. "
+            "An epoch without a cache costs the features and the head; so the ratio is what the cache saves, less one.",
+        ),
+    )
+
+
+def main() -> None:
+    """Print the chapter."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workdir", type=Path, required=True)
+    arguments = parser.parse_args()
+    result = chapter(arguments.data.resolve(), arguments.workdir.resolve() / "frozen")
+    print(pages.markdown(result))
+    print(result.figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""An untrained BERT in Hugging Face's layout (4 layers, 128 wide), so that every side can load the same weights.
+
+Its vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from components.model import pretrained_hf
+
+DEVIATION = 0.02
+SIZES: dict[str, int] = {
+    "vocab_size": 30_522,
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 512,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+}
+_OPTIONS = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": DEVIATION,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+
+
+def write(directory: Path, seed: int = 1) -> Path:
+    """The directory, filled with config.json, vocab.txt, tokenizer_config.json and model.safetensors."""
+    directory.mkdir(parents=True, exist_ok=True)
+    vocabulary = pretrained_hf.read_vocabulary(pretrained_hf.locate("minilm"))
+    (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
+    (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8")
+    (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
+    save_file(_tensors(seed), directory / "model.safetensors")
+    return directory
+
+
+def _tensors(seed: int) -> dict[str, np.ndarray]:
+    """BERT's initial weights: normal with deviation 0.02, biases 0, layer norms 1."""
+    random = np.random.default_rng(seed)
+    return {name: _initial(name, shape, random) for name, shape in _shapes().items()}
+
+
+def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    if name.endswith("LayerNorm.weight"):
+        return np.ones(shape, np.float32)
+    return (random.standard_normal(shape) * DEVIATION).astype(np.float32)
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    hidden, inner = SIZES["hidden_size"], SIZES["intermediate_size"]
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (SIZES["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (SIZES["max_position_embeddings"], hidden),
+        "embeddings.token_type_embeddings.weight": (SIZES["type_vocab_size"], hidden),
+        "embeddings.LayerNorm.weight": (hidden,),
+        "embeddings.LayerNorm.bias": (hidden,),
+    }
+    for layer in range(SIZES["num_hidden_layers"]):
+        at = f"encoder.layer.{layer}."
+        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+            shapes |= {f"{at}{name}.weight": (hidden, hidden), f"{at}{name}.bias": (hidden,)}
+        shapes |= {f"{at}intermediate.dense.weight": (inner, hidden), f"{at}intermediate.dense.bias": (inner,)}
+        shapes |= {f"{at}output.dense.weight": (hidden, inner), f"{at}output.dense.bias": (hidden,)}
+        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
+            shapes |= {f"{at}{name}.weight": (hidden,), f"{at}{name}.bias": (hidden,)}
+    return shapes | {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)}
