@@ -26,7 +26,7 @@ from components.export.warmup import write_warmup_requests
 from components.model.restore import restore_classifier
 from components.model.served import ServedClassifier, load_scorer, save
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
