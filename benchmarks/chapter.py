@@ -1,0 +1,43 @@
+"""What one benchmark found, in a form that the dated pages and the checks of figures share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text below their columns' names."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """`figures` are the numbers that a goal can be set for, by name; `tables` and `notes` are for people."""
+
+    title: str
+    figures: dict[str, float]
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = ()
+
+
+def markdown(chapter: Chapter) -> str:
+    """The chapter as Markdown: a heading, the figures, each table below its caption, the notes."""
+    figures = Table("Figures", ("figure", "value"), tuple((name, f"{value:.6g}") for name, value in chapter.figures.items()))
+    tables = (figures, *chapter.tables) if chapter.figures else chapter.tables
+    parts = [f"## {chapter.title}", *map(_table, tables)]
+    if chapter.notes:
+        parts.append("\n".join(f"- {note}" for note in chapter.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    lines = (table.columns, ("---",) * len(table.columns), *table.rows)
+    return f"{table.caption}:\n\n" + "\n".join(map(_row, lines))
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
