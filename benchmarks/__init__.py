@@ -1,1 +1,1 @@
-"""The benchmarks: speed against what one would use instead, each chapter alone or all of them by `make bench`."""
+"""Measurements: what is claimed of speed or accuracy, each with the command that made it."""

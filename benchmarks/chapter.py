@@ -1,4 +1,4 @@
-"""What a chapter of the benchmarks hands back: figures for the machine, tables and notes for the page."""
+"""What one benchmark found, in a form that the dated pages and the checks of figures share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the page; every row has a cell per column."""
+    """Rows of text below their columns' names."""
 
     caption: str
     columns: tuple[str, ...]
@@ -16,7 +16,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter's result: `figures` are the keys it adds to latest.json."""
+    """`figures` are the numbers that a goal can be set for, by name; `tables` and `notes` are for people."""
 
     title: str
     figures: dict[str, float]
@@ -25,14 +25,19 @@ class Chapter:
 
 
 def markdown(chapter: Chapter) -> str:
-    """The chapter as a section of the page, from its heading on."""
-    parts = [f"## {chapter.title}"]
-    parts += [_table(table) for table in chapter.tables]
+    """The chapter as Markdown: a heading, the figures, each table below its caption, the notes."""
+    figures = Table("Figures", ("figure", "value"), tuple((name, f"{value:.6g}") for name, value in chapter.figures.items()))
+    tables = (figures, *chapter.tables) if chapter.figures else chapter.tables
+    parts = [f"## {chapter.title}", *map(_table, tables)]
     if chapter.notes:
         parts.append("\n".join(f"- {note}" for note in chapter.notes))
     return "\n\n".join(parts) + "\n"
 
 
 def _table(table: Table) -> str:
-    lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
-    return f"{table.caption}\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines = (table.columns, ("---",) * len(table.columns), *table.rows)
+    return f"{table.caption}:\n\n" + "\n".join(map(_row, lines))
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

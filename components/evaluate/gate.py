@@ -1,7 +1,7 @@
 """A candidate passes when it reaches `min_accuracy` and is not worse than the released champion on the same test rows.
 
-The champion is pulled and scored again on these very rows, so that a change of the test data favours neither. Equal is
-allowed. Everything that leaves a doubt closes the gate: a report that is damaged or unfinished, a figure that is missing
+The champion is pulled and scored again on these very rows, so that a change of the test data favours neither; where it came
+from the candidate's own checkpoint, the report has its score. Equal is allowed. Everything that leaves a doubt closes the gate: a report that is damaged or unfinished, a figure that is missing
 or not finite, test rows of one class only, a champion that cannot be loaded or knows other classes. What is decided
 depends on the model store, so a decision is never reused.
 """
@@ -27,7 +27,6 @@ from components.artifacts.token_shards import Split, TokenShards, open_shards
 from components.command import main
 from components.config import Config, EvaluateConfig, ExportConfig
 from components.errors import DataError
-from components.model.served import load_scorer
 
 
 def run(config: EvaluateConfig, export: ExportConfig, shards: Path, report: Path, output: Path) -> GateDecision:
@@ -72,7 +71,7 @@ def _decide(config: EvaluateConfig, name: str, shards: TokenShards, report: Path
         return closed.model_copy(update={"passed": True, "reason": f"Passed: {reached}; no version of {name} is released yet."})
     closed = closed.model_copy(update={"champion_version": version})
     try:
-        champion = _champion_correct(config, name, version, shards, store)
+        champion = _champion_correct(config, name, version, shards, store, {content.checkpoint_digest: correct})
     except DataError as error:
         return closed.model_copy(update={"reason": f"Closed: the released version {version} cannot be compared with. {error}"})
     against = f"the {champion / content.test_rows:.4f} ({champion} rows) of the released version {version} on the same rows"
@@ -94,10 +93,10 @@ def _correct_rows(report: Path, content: ReportContent) -> int:
     return correct
 
 
-def _champion_correct(config: EvaluateConfig, name: str, version: int, shards: TokenShards, store: Store) -> int:
+def _champion_correct(config: EvaluateConfig, name: str, version: int, shards: TokenShards, store: Store, known: Mapping[str, int]) -> int:
     """Test rows that the released version classifies correctly. Raises DataError if it is damaged or knows other classes.
 
-    Classes are compared by name, so their order may differ. A model for other classes is another model: it needs a name
+    `known` has the number for checkpoints (by digest) that were scored on these rows already. Classes are compared by name, so their order may differ. A model for other classes is another model: it needs a name
     of its own, because those who call the server rely on the classes of this one.
     """
     with tempfile.TemporaryDirectory(prefix="kubert-champion-") as directory:
@@ -108,6 +107,8 @@ def _champion_correct(config: EvaluateConfig, name: str, version: int, shards: T
             raise DataError(
                 f"It knows the classes {', '.join(theirs)}, the candidate {', '.join(ours)}; release the candidate under another export.model_name."
             )
+        if (checkpoint := sealed.inputs.get("checkpoint", "")) in known:
+            return known[checkpoint]
         split = shards.split("test")
         predicted = _predict(local, split, config.batch_size, version)
     as_ours = np.array([ours.index(label) for label in theirs])
@@ -115,6 +116,9 @@ def _champion_correct(config: EvaluateConfig, name: str, version: int, shards: T
 
 
 def _predict(directory: Path, split: Split, batch_size: int, version: int) -> npt.NDArray[np.intp]:
+    # TensorFlow is loaded here because most gates need none: without a champion, or below the minimum.
+    from components.model.served import load_scorer
+
     texts = split.texts(np.arange(len(split)))
     message = f"scoring the released version {version} on the same rows"
     scores = load_scorer(directory)(texts, batch_size, lambda done, total: progress.report("gate", message, done=done, total=total))

@@ -45,13 +45,16 @@ def check_rows(scorer: Scorer, split: Split, evaluated: Scores) -> tuple[int, fl
 
 
 def check_probes(scorer: Scorer, classifier: Callable[..., Any], vocabulary: Vocabulary, max_length: int) -> None:
-    """The same for texts that people do not write into test sets, against the classifier on ids made offline."""
+    """The same for texts that people do not write into test sets, against the classifier on ids made offline.
+
+    Each is served alone: a model computes one text on another path than many.
+    """
     tokenizer = WordPiece(vocabulary)
     offline = []
     for text in PROBES:
         ids = tokenizer(tf.constant([text]), max_length).to_tensor(vocabulary.pad_id)
         offline.append(tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)).numpy()[0])
-    _compare(scorer(PROBES), np.stack(offline), [f"the text {text[:20]!r}" for text in PROBES])
+    _compare(np.concatenate([scorer([text]) for text in PROBES]), np.stack(offline), [f"the text {text[:20]!r}" for text in PROBES])
 
 
 def _compare(served: Scores, expected: Scores, names: Sequence[str]) -> float:

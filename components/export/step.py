@@ -21,12 +21,8 @@ from components.artifacts.store import open_store
 from components.artifacts.token_shards import open_shards
 from components.config import ExportConfig
 from components.errors import DataError
-from components.export.parity import check_probes, check_rows
-from components.export.warmup import write_warmup_requests
-from components.model.restore import restore_classifier
-from components.model.served import ServedClassifier, load_scorer, save
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -83,6 +79,12 @@ def _evidence(report: Path, decision: Path, checkpoint_digest: str) -> tuple[Rep
 def _build(
     config: ExportConfig, shards: Path, checkpoint: Path, report: Path, evaluated: ReportContent, passed: GateDecision, output: Path
 ) -> None:
+    # TensorFlow is loaded here because a checkpoint that was released before needs none.
+    from components.export.parity import check_probes, check_rows
+    from components.export.warmup import write_warmup_requests
+    from components.model.restore import restore_classifier
+    from components.model.served import ServedClassifier, load_scorer, save
+
     opened = open_shards(shards)
     if opened.digest != evaluated.shards_digest:
         raise DataError(f"{report}: is about other data than {shards}; evaluate on these shards first")

@@ -7,6 +7,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from components.model.by_length import CHUNKS
 from components.model.served import INPUT, SIGNATURE
 
 FILE = "assets.extra/tf_serving_warmup_requests"
@@ -14,7 +15,10 @@ WORD = "news"
 
 
 def write_warmup_requests(directory: Path, name: str, count: int, max_length: int) -> None:
-    """Write `count` requests of one text each, from one word to as many as the model reads; none of them is a user's."""
+    """Write `count` requests, from one word to as many as the model reads; none of them is a user's.
+
+    They are of one text each; the last of several is of many, which the model computes on a path of its own.
+    """
     if count == 0:
         return
     path = directory / FILE
@@ -22,12 +26,13 @@ def write_warmup_requests(directory: Path, name: str, count: int, max_length: in
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(count):
             words = 1 + round(number * (max_length - 1) / max(1, count - 1))
-            writer.write(_request(name, " ".join([WORD] * words)).SerializeToString())
+            texts = CHUNKS if number == count - 1 > 0 else 1
+            writer.write(_request(name, [" ".join([WORD] * words)] * texts).SerializeToString())
 
 
-def _request(name: str, text: str) -> prediction_log_pb2.PredictionLog:
+def _request(name: str, texts: list[str]) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
     request.model_spec.signature_name = SIGNATURE
-    request.inputs[INPUT].CopyFrom(tf.make_tensor_proto([text], tf.string))
+    request.inputs[INPUT].CopyFrom(tf.make_tensor_proto(texts, tf.string))
     return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from components.artifacts.token_shards import Vocabulary
 from components.errors import DataError
+from components.model.by_length import by_length
 from components.model.operations import check_operations
 from components.model.wordpiece import WordPiece
 
@@ -38,12 +39,14 @@ class ServedClassifier(tf.Module):
         self._tokenizer = WordPiece(vocabulary)
         self._names = tf.constant(list(classes))
 
+        def scores_of(ids: tf.Tensor) -> tf.Tensor:
+            return tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32))
+
+        scored = by_length(scores_of, vocabulary.pad_id)
+
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT)])
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
-            ids = self._tokenizer(text, max_length).to_tensor(vocabulary.pad_id)
-            # A request without texts has no longest one; encoders need room for [CLS] even then.
-            ids = tf.pad(ids, [[0, 0], [0, tf.maximum(0, 2 - tf.shape(ids)[1])]], constant_values=vocabulary.pad_id)
-            scores = tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32))
+            scores = scored(self._tokenizer(text, max_length))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
 

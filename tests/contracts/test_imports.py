@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ FLOORS = {
     "config_cluster": 0,
     "section": 0,
     "errors": 0,
+    "heavy_imports": 0,
     "progress": 0,
     "step_entry": 0,
     "sample": 0,
@@ -104,6 +107,16 @@ def test_the_pipeline_calls_steps_only_inside_the_shims() -> None:
     calls = [item for item in found_in("pipeline") if item.top == "components" and floor_of(tuple(item.module.split(".")))[0] in steps]
     assert calls
     assert [str(item) for item in calls if item.file.name != "steps.py" or not item.inside] == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["components.evaluate.gate", "components.export.step", "components.export.__main__", "components.train.step", "pipeline.cli"],
+)
+def test_what_may_not_need_tensorflow_does_not_import_it(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({TENSORFLOW!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_object_storage_is_spoken_to_in_one_place() -> None:

@@ -21,7 +21,7 @@ from components.errors import ConfigError, DataError
 from components.evaluate import gate, metrics
 from tests.data.made_report import report_content
 from tests.data.tiny_checkpoint import CLASSES, make_shards
-from tests.data.word_rule import publish_rule
+from tests.data.word_rule import publish_rule, rule_release
 
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
 TEXTS = [f"w{number} and more" for number in range(len(LABELS))]
@@ -95,6 +95,20 @@ def test_t3_against_the_champion_on_the_same_rows(
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong), champion)
     assert (found.passed, found.champion_version, found.champion_accuracy) == (passed, 1, 0.7)
     assert f"{words} the 0.7000 (7 rows) of the released version 1 on the same rows" in found.reason
+
+
+def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(shards: Path, tmp_path: Path) -> None:
+    rule_release(tmp_path / "source", answers(wrong=3))
+    content = manifest.read(tmp_path / "source").content
+    (tmp_path / "source" / "manifest.json").unlink()
+    manifest.seal(tmp_path / "source", "release", content=content, inputs={"checkpoint": report_content().checkpoint_digest})
+    release.publish(tmp_path / "source", open_store(str(tmp_path / "store")), "news", "key")
+    report = make_report(tmp_path / "report", shards, wrong=2)
+    found = decide(tmp_path, shards, report)
+    assert (found.passed, found.champion_version, found.champion_accuracy) == (True, 1, 0.8)
+    assert "equals the 0.8000 (8 rows) of the released version 1" in found.reason
+    (tmp_path / "store" / "news" / "1" / "saved_model.pb").write_bytes(b"evil")
+    assert "cannot be compared with" in decide(tmp_path, shards, report).reason
 
 
 def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path: Path) -> None:
