@@ -1,7 +1,8 @@
 """Every row of a file comes out in order with its number, or is told as unreadable with a reason; one row never hides others.
 
-CSV, TSV and JSON lines are read line by line with the standard library, because a reader that works on blocks can only
-refuse a block; Parquet is read with pyarrow. Memory does not grow with the number of rows.
+CSV, TSV and JSON lines are read with the standard library, which knows each row's line and can refuse one row alone; Parquet is
+read with pyarrow. Rows come in blocks of columns, because what Python does once per block costs nothing per row. Memory does
+not grow with the number of rows.
 
 What becomes of odd input: a byte order mark is skipped; CR, LF and CRLF all end a line; line breaks and doubled quotes
 inside a quoted field are kept; NUL and every other character is kept; bytes that are not UTF-8 come out as lone surrogates (so
@@ -13,10 +14,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate, chain, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -24,6 +29,8 @@ from components.errors import ConfigError, DataError
 
 LONGEST_LINE = 1 << 24
 ROWS_AT_ONCE = 1000
+CHARACTERS_AT_ONCE = 1 << 22
+CHARACTERS_PER_READ = 1 << 18
 FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -52,7 +59,55 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-Rows = Iterator[Row | Unreadable]
+class Block(NamedTuple):
+    """Rows that follow each other, by column: each row's number and first line, and a sequence of values per column."""
+
+    numbers: Sequence[int]
+    lines: Sequence[int]
+    columns: Sequence[Sequence[Any]]
+
+    def rows(self) -> Iterator[Row]:
+        """The rows, one by one."""
+        for number, line, *values in zip(self.numbers, self.lines, *self.columns, strict=True):
+            yield Row(number, line, values)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A stream of rows that can be read once: through `blocks`, or row by row by iterating."""
+
+    blocks: Iterator[Block | Unreadable]
+
+    def __iter__(self) -> Iterator[Row | Unreadable]:
+        for block in self.blocks:
+            if isinstance(block, Unreadable):
+                yield block
+            else:
+                yield from block.rows()
+
+
+def in_blocks(rows: Iterable[Row | Unreadable]) -> Iterator[Block | Unreadable]:
+    """The same rows in the same order, up to `ROWS_AT_ONCE` and about `CHARACTERS_AT_ONCE` in a block."""
+    gathered: list[Row] = []
+    characters = 0
+    for row in rows:
+        if isinstance(row, Row):
+            gathered.append(row)
+            characters += sum(len(value) for value in row.values if isinstance(value, str))
+            if len(gathered) < ROWS_AT_ONCE and characters < CHARACTERS_AT_ONCE:
+                continue
+        if gathered:
+            yield _block(gathered)
+            gathered, characters = [], 0
+        if isinstance(row, Unreadable):
+            yield row
+    if gathered:
+        yield _block(gathered)
+
+
+def _block(rows: Sequence[Row]) -> Block:
+    numbers, lines, values = zip(*rows, strict=True)
+    return Block(numbers, lines, list(zip(*values, strict=True)))
 
 
 def format_of(name: str) -> str:
@@ -64,10 +119,14 @@ def format_of(name: str) -> str:
 
 
 def csv_rows(path: Path, name: str, columns: Sequence[str], *, delimiter: str, header: bool) -> Rows:
-    """The rows of a CSV or TSV file as lists of strings; without a header the columns are called 0, 1, ...
+    """The rows of a CSV or TSV file with strings for values; without a header the columns are called 0, 1, ...
 
     Blank lines are no rows. Raises DataError for an empty file or a column that is not there.
     """
+    return Rows(_csv_blocks(path, name, columns, delimiter, header))
+
+
+def _csv_blocks(path: Path, name: str, columns: Sequence[str], delimiter: str, header: bool) -> Iterator[Block | Unreadable]:
     csv.field_size_limit(LONGEST_LINE)
     with _lines(path, name) as lines:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -75,27 +134,65 @@ def csv_rows(path: Path, name: str, columns: Sequence[str], *, delimiter: str, h
         names = first if header else [str(index) for index in range(len(first))]
         hint = "; if the first row is data, set data.header to false" if header else "; data.header is false, so columns are numbered"
         places = [_place(column, names, name, hint) for column in columns]
-        number = 0
+        number = 1
         if not header:
-            number = 1
-            yield Row(1, line, [first[place] for place in places])
+            yield Block((1,), (line,), [(first[place],) for place in places])
+            number = 2
         while True:
-            line = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
+            before = reader.line_num
+            rows, torn = _taken(reader)
+            if not rows and not torn:
                 return
-            except csv.Error:
-                number += 1
-                yield Unreadable(number, line, "quotes that do not match")
-                continue
-            if not fields:
-                continue
-            number += 1
-            if len(fields) == len(names):
-                yield Row(number, line, [fields[place] for place in places])
+            starts = _starts(rows, before + 1, None if torn else reader.line_num - before)
+            if {*map(len, rows)} == {len(names)}:
+                yield Block(range(number, number + len(rows)), starts[:-1], [[*map(itemgetter(place), rows)] for place in places])
             else:
-                yield Unreadable(number, line, "too few or too many fields")
+                yield from in_blocks(_told_apart(rows, starts, number, places, len(names)))
+            number += sum(map(bool, rows))
+            if torn:
+                yield Unreadable(number, starts[-1], "quotes that do not match")
+                number += 1
+
+
+def _taken(reader: Iterator[list[str]]) -> tuple[list[list[str]], bool]:
+    """The next rows, and whether one with faulty quotes follows them."""
+    rows: list[list[str]] = []
+    characters = 0
+    try:
+        while len(rows) < ROWS_AT_ONCE and characters < CHARACTERS_AT_ONCE:
+            before = len(rows)
+            # What was read before an error stays in the list.
+            rows.extend(islice(reader, ROWS_AT_ONCE // 10))
+            if len(rows) == before:
+                break
+            characters += sum(map(len, chain.from_iterable(rows[before:])))
+    except csv.Error:
+        return rows, True
+    return rows, False
+
+
+def _starts(rows: Sequence[Sequence[str]], line: int, lines: int | None) -> Sequence[int]:
+    """The first line of each row and of what comes after them; `lines` is how many they take together, if that is known."""
+    if lines == len(rows):
+        return range(line, line + lines + 1)
+    return list(accumulate((1 + sum(map(_line_breaks, fields)) for fields in rows), initial=line))
+
+
+def _line_breaks(field: str) -> int:
+    return field.count("\n") + field.count("\r") - field.count("\r\n")
+
+
+def _told_apart(
+    rows: Sequence[Sequence[str]], lines: Sequence[int], number: int, places: Sequence[int], width: int
+) -> Iterator[Row | Unreadable]:
+    for fields, line in zip(rows, lines, strict=False):
+        if not fields:
+            continue
+        if len(fields) == width:
+            yield Row(number, line, [fields[place] for place in places])
+        else:
+            yield Unreadable(number, line, "too few or too many fields")
+        number += 1
 
 
 def json_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
@@ -103,6 +200,10 @@ def json_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
 
     Raises DataError at the end when a column is in no row at all.
     """
+    return Rows(in_blocks(_records(path, name, columns)))
+
+
+def _records(path: Path, name: str, columns: Sequence[str]) -> Iterator[Row | Unreadable]:
     listed: dict[str, None] = {}
     unseen = set(columns)
     number = 0
@@ -129,6 +230,10 @@ def json_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
 
 def parquet_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
     """The rows of a Parquet file. Raises DataError for another kind of file, a column that is not there or holds lists."""
+    return Rows(_parquet_blocks(path, name, columns))
+
+
+def _parquet_blocks(path: Path, name: str, columns: Sequence[str]) -> Iterator[Block | Unreadable]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -138,11 +243,10 @@ def parquet_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
             _place(column, file.schema_arrow.names, name, "")
             if pa.types.is_nested(file.schema_arrow.field(column).type):
                 raise DataError(f"{name}: column {column!r} holds lists or records, not plain values")
-        number = 0
+        number = 1
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(columns))):
-            for values in zip(*(_plain(batch.column(column)) for column in columns), strict=True):
-                number += 1
-                yield Row(number, 0, values)
+            yield Block(range(number, number + len(batch)), [0] * len(batch), [_plain(batch.column(column)) for column in columns])
+            number += len(batch)
     except (pa.ArrowException, OSError, OverflowError) as error:
         raise DataError(f"{name}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
 
@@ -195,18 +299,20 @@ def _lines(path: Path, name: str) -> Iterator[Iterator[str]]:
         start = raw.read(2)
     opener: Callable[..., TextIO] = gzip.open if start == b"\x1f\x8b" else open
     with opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        yield _bounded(stream, name)
+        yield chain.from_iterable(_bounded(stream, name))
 
 
-def _bounded(stream: TextIO, name: str) -> Iterator[str]:
+def _bounded(stream: TextIO, name: str) -> Iterator[Sequence[str]]:
     number = 0
     try:
-        while line := stream.readline(LONGEST_LINE):
-            number += 1
-            if number == 1 and line.startswith(("\udcff\udcfe", "\udcfe\udcff")):
+        while text := stream.read(CHARACTERS_PER_READ):
+            if number == 0 and text.startswith(("\udcff\udcfe", "\udcfe\udcff")):
                 raise DataError(f"{name}: the file is UTF-16; save it as UTF-8")
-            if len(line) == LONGEST_LINE:
-                raise DataError(f"{name}, line {number}: longer than {LONGEST_LINE:,} characters; is this the right file and data.format?")
-            yield line
+            lines = list(io.StringIO(text + stream.readline(LONGEST_LINE), newline=""))
+            if len(lines[-1]) >= LONGEST_LINE:
+                place = f"{name}, line {number + len(lines)}"
+                raise DataError(f"{place}: longer than {LONGEST_LINE:,} characters; is this the right file and data.format?")
+            number += len(lines)
+            yield lines
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{name}: the compression is damaged after line {number} ({error})") from None

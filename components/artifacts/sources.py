@@ -17,7 +17,7 @@ from typing import Any
 
 from components.artifacts import row_formats
 from components.artifacts.manifest import file_sha256
-from components.artifacts.row_formats import Row, Rows
+from components.artifacts.row_formats import Row, Rows, Unreadable, in_blocks
 from components.artifacts.store import is_remote, open_store, parse
 from components.config import SAMPLE, DataConfig
 from components.errors import DataError
@@ -97,7 +97,11 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
     digest = hashlib.sha256()
     for path in sorted(Path(builder.data_dir).iterdir()):
         digest.update(f"{path.name} {file_sha256(path)}\n".encode())
-    return Source(f"{uri} ({split})", partial(_prepared_rows, builder, uri, split), digest.hexdigest(), names)
+
+    def rows(columns: Sequence[str]) -> Rows:
+        return Rows(in_blocks(_prepared_rows(builder, uri, split, columns)))
+
+    return Source(f"{uri} ({split})", rows, digest.hexdigest(), names)
 
 
 def _builder(uri: str, data: DataConfig) -> Any:
@@ -123,7 +127,7 @@ def _builder(uri: str, data: DataConfig) -> Any:
     return builder
 
 
-def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -> Rows:
+def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -> Iterator[Row | Unreadable]:
     features = builder.info.features
     for column in columns:
         if column not in features:
