@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.artifacts.row_formats import Row, Rows, Unreadable, in_blocks
+from components.artifacts.rows import Row, Rows, Unreadable, in_blocks
 from components.artifacts.sources import Source
 from components.config import DataConfig
 from components.errors import ConfigError

@@ -74,12 +74,14 @@ class LabelMap:
             return FRACTIONAL
         return self.numbers.get(number, NEGATIVE if number < 0 else OUT_OF_RANGE)
 
-    def look_up_rows(self, values: Sequence[Any]) -> list[int | str]:
-        """`look_up` of each row's label."""
+    def indices(self, values: Sequence[Any]) -> list[int] | None:
+        """The class index of each label; None if one of them is a reason to refuse its row."""
         if {*map(type, values)} != {str}:  # True, 1 and 1.0 are equal, but not the same label
-            return [self.look_up(value) for value in values]
-        found = {value: self.look_up(value) for value in set(values)}
-        return [found[value] for value in values]
+            each = [self.look_up(value) for value in values]
+            known = [index for index in each if not isinstance(index, str)]
+            return known if len(known) == len(each) else None
+        found = {value: index for value in set(values) if not isinstance(index := self.look_up(value), str)}
+        return [found[value] for value in values] if found.keys() >= set(values) else None
 
     @property
     def described(self) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from components.artifacts.data_window import Window, dated, window_of
 from components.artifacts.labels import LabelMap, LabelSurvey, label_map
-from components.artifacts.row_formats import Block, Row, Unreadable
+from components.artifacts.rows import Block, Row, Unreadable
 from components.artifacts.sources import Source, has_test_split, open_source
 from components.artifacts.splits import splits_of, text_hashes
 from components.artifacts.texts import BLANK, NOT_TEXT, NOT_UNICODE, fault, faultless, joined
@@ -138,9 +138,8 @@ class Corpus:
         """Texts and labels of a block that has no row to refuse; None for any other."""
         *columns, values = block.columns
         texts = faultless(columns)
-        labels = self.labels.look_up_rows(values)
-        known = [label for label in labels if not isinstance(label, str)]
-        return None if texts is None or len(known) < len(labels) else (texts, known)
+        labels = self.labels.indices(values)
+        return None if texts is None or labels is None else (texts, labels)
 
     def _row_by_row(self, block: Block, name: str, refusals: Refusals) -> tuple[list[str], list[int]]:
         columns = "+".join(self.data.text)

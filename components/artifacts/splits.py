@@ -16,7 +16,7 @@ import numpy.typing as npt
 from components.artifacts.token_shards import SPLITS, SplitName
 
 HASH_BYTES = 8
-_BETWEEN = b"\xff"
+_BETWEEN = "\xff"
 _PLAIN = bytes(ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code for code in range(256))
 
 
@@ -31,22 +31,22 @@ def text_hash(text: str) -> int:
 
 
 def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """`text_hash` of each text: uint64 [texts]."""
-    keys = _normalized_ascii([text if text.isascii() else "" for text in texts])
-    for index, text in enumerate(texts):
-        if not text.isascii():
-            keys[index] = normalized(text).encode()
+    """`text_hash` of each of the texts, of which there is at least one: uint64 [texts]."""
+    others = [] if all(map(str.isascii, texts)) else [index for index, text in enumerate(texts) if not text.isascii()]
+    keys = _normalized_ascii([text if text.isascii() else "" for text in texts] if others else texts)
+    for index in others:
+        keys[index] = normalized(texts[index]).encode()
     digests = [hashlib.blake2b(key, digest_size=HASH_BYTES).digest() for key in keys]
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 
 def _normalized_ascii(texts: Sequence[str]) -> list[bytes]:
     """`normalized` for ASCII texts, which NFKC leaves as they are: all of them as one array, with a byte between that none holds."""
-    plain = np.frombuffer(_BETWEEN.join(text.strip().encode() for text in texts).translate(_PLAIN), np.uint8)
+    plain = np.frombuffer(_BETWEEN.join(map(str.strip, texts)).encode("latin-1").translate(_PLAIN), np.uint8)
     spaces = plain == ord(" ")
     spaces[:-1] &= spaces[1:]
     kept: bytes = plain[~spaces].tobytes()
-    return kept.split(_BETWEEN)
+    return kept.split(_BETWEEN.encode("latin-1"))
 
 
 def split_of(hashed: int, validation_fraction: float, test_fraction: float) -> SplitName:

@@ -34,6 +34,8 @@ def faultless(columns: Sequence[Sequence[Any]]) -> list[str] | None:
     texts = list(columns[0])
     for column in columns[1:]:
         texts = [f"{left} {right}" if left and right else left or right for left, right in zip(texts, column, strict=True)]
-    # Letters and digits are visible and, in ASCII, are Unicode: of most texts nothing else needs to be looked at.
-    doubtful = (text for text in texts if not (text.isascii() and text[:1].isalnum()))
+    # What begins with a letter or digit is not blank, and what is ASCII is Unicode: most texts need no closer look.
+    doubtful = [text for text in texts if not text[:1].isalnum()]
+    if not all(map(str.isascii, texts)):
+        doubtful += [text for text in texts if not text.isascii()]
     return None if any(map(fault, doubtful)) else texts

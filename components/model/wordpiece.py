@@ -59,7 +59,7 @@ class WordPiece(tf.Module):
 
         For many texts: numpy cuts and frames the pieces in a tenth of the time that ragged tensors take.
         """
-        pieces = self._tokenizer.tokenize(texts)
+        pieces = self._tokenizer.tokenize(tf.constant(texts, tf.string))
         return _framed(pieces.values.numpy(), pieces.row_splits.numpy(), self._cls, self._sep, max_length)
 
 
