@@ -1,8 +1,8 @@
 """Raw text in, token shards out: every row is in exactly one split or counted as refused, and memory does not grow with the rows.
 
 The source is read twice as a stream (four times where the vocabulary is learned): once for its labels, once to
-tokenize. Texts are tokenized in batches on all cores while the next ones are read; the shards do not depend on the number
-of threads.
+tokenize. Texts are tokenized in batches, with more than one thread while the next ones are read; the shards do not depend on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import os
 import time
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, chain, compress, islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from components.artifacts.manifest import building
 from components.artifacts.raw_text import Corpus, Examples, Refusals, open_corpus
@@ -35,6 +39,7 @@ from components.config import DataConfig, ModelConfig, TokenizeConfig
 from components.errors import DataError
 from components.progress import report
 
+Tokens = tuple[Ids, npt.NDArray[np.int64]]
 BATCH_ROWS = 1000
 BATCH_CHARACTERS = 1 << 22
 LEARNED_ROWS = 200_000
@@ -130,24 +135,30 @@ def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
 def _write(
     blocks: Iterable[Examples], writers: dict[SplitName, ShardWriter], vocabulary: Vocabulary, max_length: int, threads: int
 ) -> None:
-    """Tokenize batch by batch on the threads and write in order; at most two batches per thread wait in memory."""
     from components.model.wordpiece import WordPiece
 
-    wordpiece = WordPiece(vocabulary)
-    waiting: deque[tuple[Batch, Future[tuple[Ids, Any]]]] = deque()
-
-    def write_oldest() -> None:
-        batch, future = waiting.popleft()
-        ids, row_splits = future.result()
+    tokenize = partial(WordPiece(vocabulary).flat, max_length=max_length)
+    for batch, (ids, row_splits) in _tokenized(_batches(blocks), tokenize, threads):
         writers[batch.split].add(ids, row_splits, batch.labels, batch.texts)
 
+
+def _tokenized(batches: Iterable[Batch], tokenize: Callable[[Sequence[str]], Tokens], threads: int) -> Iterator[tuple[Batch, Tokens]]:
+    """Every batch with its ids, in order.
+
+    One thread reads and tokenizes in turn. More of them tokenize while this one reads on, and at most two batches per thread
+    wait in memory.
+    """
+    if threads == 1:
+        yield from ((batch, tokenize(batch.texts)) for batch in batches)
+        return
+    waiting: deque[tuple[Batch, Future[Tokens]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for batch in _batches(blocks):
-            waiting.append((batch, pool.submit(wordpiece.flat, batch.texts, max_length)))
+        for batch in batches:
+            waiting.append((batch, pool.submit(tokenize, batch.texts)))
             if len(waiting) > 2 * threads:
-                write_oldest()
-        while waiting:
-            write_oldest()
+                oldest, future = waiting.popleft()
+                yield oldest, future.result()
+        yield from ((batch, future.result()) for batch, future in waiting)
 
 
 def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
