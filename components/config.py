@@ -157,7 +157,9 @@ class TokenizeConfig(Section):
     """How token shards are written."""
 
     shard_rows: int = Field(100_000, ge=1, description="rows per shard file")
-    threads: int = Field(0, ge=0, description="threads that tokenize; 0: one per core")
+    threads: int = Field(
+        0, ge=0, description="threads that tokenize while the next rows are read (1: one after the other); 0: one per core"
+    )
 
 
 class TrainConfig(Section):

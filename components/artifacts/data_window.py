@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from components.artifacts.row_formats import Row, Unreadable
+from components.artifacts.rows import Row, Rows, Unreadable, in_blocks
 from components.artifacts.sources import Source
 from components.config import DataConfig
 from components.errors import ConfigError
@@ -41,7 +41,7 @@ class Window:
     def applied(self, source: Source, left_out: Counter[str]) -> Source:
         """The source without the rows outside; each whole pass over it sets `left_out` to their number, by reason."""
 
-        def rows(columns: Sequence[str]) -> Iterator[Row | Unreadable]:
+        def within(columns: Sequence[str]) -> Iterator[Row | Unreadable]:
             counted: Counter[str] = Counter()
             for row in source.rows([*columns, self.column]):
                 if isinstance(row, Unreadable):
@@ -59,6 +59,9 @@ class Window:
                     yield row._replace(values=values)
             left_out.clear()
             left_out.update(counted)
+
+        def rows(columns: Sequence[str]) -> Rows:
+            return Rows(in_blocks(within(columns)))
 
         return replace(source, rows=rows)
 

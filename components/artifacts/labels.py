@@ -36,11 +36,21 @@ class LabelSurvey:
         """Whether there are more different values than classes can be."""
         return len(self.counts) > MOST_CLASSES
 
-    def add(self, value: Any) -> None:
-        """Count one label; missing ones and those that are not UTF-8 are nothing to choose from."""
+    def add(self, value: Any, times: int = 1) -> None:
+        """Count a label; missing ones and those that are not UTF-8 are nothing to choose from."""
         name = written(value)
         if name and _is_text(name) and (not self.too_many or name in self.counts):
-            self.counts[name] += 1
+            self.counts[name] += times
+
+    def add_rows(self, values: Sequence[Any]) -> None:
+        """Count the labels of as many rows."""
+        self.rows += len(values)
+        if {*map(type, values)} == {str}:
+            for value, times in Counter(values).items():
+                self.add(value, times)
+        else:
+            for value in values:
+                self.add(value)
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,15 @@ class LabelMap:
         if number is None:
             return FRACTIONAL
         return self.numbers.get(number, NEGATIVE if number < 0 else OUT_OF_RANGE)
+
+    def indices(self, values: Sequence[Any]) -> list[int] | None:
+        """The class index of each label; None if one of them is a reason to refuse its row."""
+        if {*map(type, values)} != {str}:  # True, 1 and 1.0 are equal, but not the same label
+            each = [self.look_up(value) for value in values]
+            known = [index for index in each if not isinstance(index, str)]
+            return known if len(known) == len(each) else None
+        found = {value: index for value in set(values) if not isinstance(index := self.look_up(value), str)}
+        return [found[value] for value in values] if found.keys() >= set(values) else None
 
     @property
     def described(self) -> str:

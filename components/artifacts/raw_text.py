@@ -7,31 +7,28 @@ negative or fractional is refused. Every other text is kept to the letter.
 
 from __future__ import annotations
 
-import unicodedata
-from array import array
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from components.artifacts.data_window import Window, dated, window_of
 from components.artifacts.labels import LabelMap, LabelSurvey, label_map
-from components.artifacts.row_formats import Row, Unreadable
+from components.artifacts.rows import Block, Row, Unreadable
 from components.artifacts.sources import Source, has_test_split, open_source
-from components.artifacts.splits import split_of, text_hash
-from components.artifacts.token_shards import SplitName
+from components.artifacts.splits import splits_of, text_hashes
+from components.artifacts.texts import BLANK, NOT_TEXT, NOT_UNICODE, fault, faultless, joined
+from components.artifacts.token_shards import SPLITS, SplitName
 from components.config import DataConfig
 from components.errors import DataError
 
+__all__ = ["BLANK", "NOT_TEXT", "NOT_UNICODE", "SHOWN", "Corpus", "Example", "Examples", "Refusals", "open_corpus"]
+
 SHOWN = 20
-NOT_UNICODE = "text that is not UTF-8 or holds a lone surrogate"
-NOT_TEXT = "text that is not a string"
-BLANK = "blank text"
-INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
 class Example(NamedTuple):
@@ -40,6 +37,14 @@ class Example(NamedTuple):
     split: SplitName
     text: str
     label: int
+
+
+class Examples(NamedTuple):
+    """Usable rows that follow each other: texts, indices of their classes, and their splits as indices into SPLITS (int8 [rows])."""
+
+    texts: Sequence[str]
+    labels: Sequence[int]
+    splits: npt.NDArray[np.int8]
 
 
 @dataclass
@@ -90,41 +95,67 @@ class Corpus:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def examples(self, refusals: Refusals, overlap: Counter[str]) -> Iterator[Example]:
+        """What `blocks` yields, row by row."""
+        for texts, labels, splits in self.blocks(refusals, overlap):
+            for text, label, split in zip(texts, labels, splits.tolist(), strict=True):
+                yield Example(SPLITS[split], text, label)
+
+    def blocks(self, refusals: Refusals, overlap: Counter[str]) -> Iterator[Examples]:
         """Every usable row in the sources' order, a given test split first; DataError at the end for too many refused rows.
 
         `overlap` counts, by split, the rows whose text is in the given test split, too. Once too many rows are refused the
         rest is only counted. Memory: 8 bytes per row of a given test split.
         """
-        tested = array("Q")
+        tested = np.zeros(0, np.uint64)
         if self.test_source is not None:
-            for text, label in self._usable(self.test_source, refusals):
-                tested.append(text_hash(text))
-                yield Example("test", text, label)
-            tested = array("Q", np.unique(np.asarray(tested, np.uint64)).tobytes())
+            hashes = []
+            for texts, labels in self._usable(self.test_source, refusals):
+                hashes.append(text_hashes(texts))
+                yield Examples(texts, labels, np.full(len(texts), SPLITS.index("test"), np.int8))
+            tested = np.unique(np.concatenate([tested, *hashes]))
         test_fraction = 0.0 if self.test_source is not None else self.data.test_fraction
-        for text, label in self._usable(self.source, refusals):
-            hashed = text_hash(text)
-            split = split_of(hashed, self.data.validation_fraction, test_fraction)
-            if tested and tested[min(bisect_left(tested, hashed), len(tested) - 1)] == hashed:
-                overlap[split] += 1
-            yield Example(split, text, label)
+        for texts, labels in self._usable(self.source, refusals):
+            hashed = text_hashes(texts)
+            splits = splits_of(hashed, self.data.validation_fraction, test_fraction)
+            if len(tested):
+                found = tested[np.searchsorted(tested, hashed).clip(max=len(tested) - 1)] == hashed
+                overlap.update(SPLITS[split] for split in splits[found].tolist())
+            yield Examples(texts, labels, splits)
         refusals.check(f"A label must be {self.labels.described}. ")
 
-    def _usable(self, source: Source, refusals: Refusals) -> Iterator[tuple[str, int]]:
-        columns = self.data.text
-        for row in source.rows([*columns, self.data.label]):
-            if isinstance(row, Unreadable):
-                refusals.add(source.name, row, row.reason)
-                continue
-            text = _joined(row.values[:-1])
-            if text is None:
-                refusals.add(source.name, row, NOT_TEXT, "+".join(columns))
-            elif reason := _fault(text):
-                refusals.add(source.name, row, reason, "+".join(columns))
-            elif isinstance(label := self.labels.look_up(row.values[-1]), str):
-                refusals.add(source.name, row, label, self.data.label)
+    def _usable(self, source: Source, refusals: Refusals) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+        for block in source.rows([*self.data.text, self.data.label]).blocks:
+            if isinstance(block, Unreadable):
+                refusals.add(source.name, block, block.reason)
+            elif (usable := self._whole(block)) is None:
+                texts, labels = self._row_by_row(block, source.name, refusals)
+                if texts:
+                    yield texts, labels
             elif not refusals.exceeded:
-                yield text, label
+                yield usable
+
+    def _whole(self, block: Block) -> tuple[list[str], list[int]] | None:
+        """Texts and labels of a block that has no row to refuse; None for any other."""
+        *columns, values = block.columns
+        texts = faultless(columns)
+        labels = self.labels.indices(values)
+        return None if texts is None or labels is None else (texts, labels)
+
+    def _row_by_row(self, block: Block, name: str, refusals: Refusals) -> tuple[list[str], list[int]]:
+        columns = "+".join(self.data.text)
+        texts, labels = [], []
+        for row in block.rows():
+            text = joined(row.values[:-1])
+            if text is None:
+                refusals.add(name, row, NOT_TEXT, columns)
+            elif reason := fault(text):
+                refusals.add(name, row, reason, columns)
+            elif isinstance(label := self.labels.look_up(row.values[-1]), str):
+                refusals.add(name, row, label, self.data.label)
+            elif not refusals.exceeded:
+                texts.append(text)
+                labels.append(label)
+        return texts, labels
 
 
 @contextmanager
@@ -153,27 +184,14 @@ def open_corpus(data: DataConfig) -> Iterator[Corpus]:
 
 def _survey(source: Source, data: DataConfig, left_out: Counter[str] | None = None) -> LabelSurvey:
     survey = LabelSurvey()
-    for row in source.rows([*data.text, data.label]):
-        survey.rows += 1
-        if isinstance(row, Row):
-            survey.add(row.values[-1])
+    for block in source.rows([*data.text, data.label]).blocks:
+        if isinstance(block, Unreadable):
+            survey.rows += 1
+        else:
+            survey.add_rows(block.columns[-1])
     if not survey.rows and left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise DataError(f"{source.name}: no row is in the window (rows {counts}); check data.until, data.window and data.time")
     if not survey.rows:
         raise DataError(f"{source.name}: holds no rows")
     return survey
-
-
-def _joined(values: Sequence[Any]) -> str | None:
-    """The values with one space between them; empty and missing ones leave no space. None if one is not a string."""
-    parts = [value for value in values if value is not None and value != ""]
-    return " ".join(parts) if all(isinstance(part, str) for part in parts) else None
-
-
-def _fault(text: str) -> str | None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return NOT_UNICODE
-    return None if any(unicodedata.category(character) not in INVISIBLE for character in text) else BLANK

@@ -17,7 +17,7 @@ from typing import Any
 
 from components.artifacts import row_formats
 from components.artifacts.manifest import file_sha256
-from components.artifacts.row_formats import Row, Rows
+from components.artifacts.rows import ROWS_AT_ONCE, Row, Rows, Unreadable, in_blocks
 from components.artifacts.store import is_remote, open_store, parse
 from components.config import SAMPLE, DataConfig
 from components.errors import DataError
@@ -97,7 +97,11 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
     digest = hashlib.sha256()
     for path in sorted(Path(builder.data_dir).iterdir()):
         digest.update(f"{path.name} {file_sha256(path)}\n".encode())
-    return Source(f"{uri} ({split})", partial(_prepared_rows, builder, uri, split), digest.hexdigest(), names)
+
+    def rows(columns: Sequence[str]) -> Rows:
+        return Rows(in_blocks(_prepared_rows(builder, uri, split, columns)))
+
+    return Source(f"{uri} ({split})", rows, digest.hexdigest(), names)
 
 
 def _builder(uri: str, data: DataConfig) -> Any:
@@ -123,7 +127,7 @@ def _builder(uri: str, data: DataConfig) -> Any:
     return builder
 
 
-def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -> Rows:
+def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -> Iterator[Row | Unreadable]:
     features = builder.info.features
     for column in columns:
         if column not in features:
@@ -134,7 +138,7 @@ def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -
             raise DataError(f"{uri}: column {column!r} holds lists or records, not plain values")
     stream = builder.as_dataset(split=split, shuffle_files=False).map(lambda row: tuple(row[column] for column in columns))
     number = 0
-    for batch in stream.batch(row_formats.ROWS_AT_ONCE).as_numpy_iterator():
+    for batch in stream.batch(ROWS_AT_ONCE).as_numpy_iterator():
         for values in zip(*(column.tolist() for column in batch), strict=True):
             number += 1
             yield Row(number, 0, [row_formats.decoded(value) for value in values])

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Sequence
 
-from components.artifacts.token_shards import SplitName
+import numpy as np
+import numpy.typing as npt
+
+from components.artifacts.token_shards import SPLITS, SplitName
 
 HASH_BYTES = 8
+_BETWEEN = "\xff"
+_PLAIN = bytes(ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code for code in range(256))
 
 
 def normalized(text: str) -> str:
@@ -24,6 +30,25 @@ def text_hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(normalized(text).encode(), digest_size=HASH_BYTES).digest())
 
 
+def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """`text_hash` of each of the texts, of which there is at least one: uint64 [texts]."""
+    others = [] if all(map(str.isascii, texts)) else [index for index, text in enumerate(texts) if not text.isascii()]
+    keys = _normalized_ascii([text if text.isascii() else "" for text in texts] if others else texts)
+    for index in others:
+        keys[index] = normalized(texts[index]).encode()
+    digests = [hashlib.blake2b(key, digest_size=HASH_BYTES).digest() for key in keys]
+    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+
+
+def _normalized_ascii(texts: Sequence[str]) -> list[bytes]:
+    """`normalized` for ASCII texts, which NFKC leaves as they are: all of them as one array, with a byte between that none holds."""
+    plain = np.frombuffer(_BETWEEN.join(map(str.strip, texts)).encode("latin-1").translate(_PLAIN), np.uint8)
+    spaces = plain == ord(" ")
+    spaces[:-1] &= spaces[1:]
+    kept: bytes = plain[~spaces].tobytes()
+    return kept.split(_BETWEEN.encode("latin-1"))
+
+
 def split_of(hashed: int, validation_fraction: float, test_fraction: float) -> SplitName:
     """The split of a text with this hash; `validation_fraction` is of the rows that are not test rows."""
     position = hashed / 2 ** (8 * HASH_BYTES)
@@ -32,3 +57,12 @@ def split_of(hashed: int, validation_fraction: float, test_fraction: float) -> S
     if position < test_fraction + (1 - test_fraction) * validation_fraction:
         return "validation"
     return "train"
+
+
+def splits_of(hashed: npt.NDArray[np.uint64], validation_fraction: float, test_fraction: float) -> npt.NDArray[np.int8]:
+    """`split_of` each hash, as an index into SPLITS: int8 [hashes]."""
+    position = hashed.astype(np.float64) / 2 ** (8 * HASH_BYTES)
+    tested = position < test_fraction
+    validated = position < test_fraction + (1 - test_fraction) * validation_fraction
+    codes = [SPLITS.index(name) for name in ("test", "validation", "train")]
+    return np.select([tested, validated], codes[:2], codes[2]).astype(np.int8)

@@ -25,6 +25,7 @@ from components.errors import DataError
 
 __all__ = [
     "SPLITS",
+    "Ids",
     "ShardWriter",
     "ShardsContent",
     "Split",
@@ -117,6 +118,7 @@ class ShardWriter:
         if split != "train":
             fields.append(pa.field("text", pa.string(), nullable=False))
         self._schema = pa.schema(fields)
+        self._ids_type = ids.to_pandas_dtype()
         self._directory, self._split, self._classes, self._shard_rows = directory, split, tuple(classes), shard_rows
         self._files: list[str] = []
         self._writer: Any = None
@@ -130,9 +132,7 @@ class ShardWriter:
         label_array = np.asarray(labels, np.int32)
         lengths = np.diff(row_splits)
         columns = [
-            pa.ListArray.from_arrays(
-                pa.array(row_splits, pa.int32()), pa.array(ids.astype(self._schema.field(0).type.value_type.to_pandas_dtype()))
-            ),
+            pa.ListArray.from_arrays(pa.array(row_splits, pa.int32()), pa.array(ids.astype(self._ids_type))),
             pa.array(label_array),
         ]
         if self._split != "train":
@@ -149,8 +149,8 @@ class ShardWriter:
             if self._rows_in_file == self._shard_rows:
                 self._close_file()
         self._tokens += len(ids)
-        self._lengths.update(lengths.tolist())
-        self._labels.update(label_array.tolist())
+        for counts, values in ((self._lengths, lengths), (self._labels, label_array)):
+            counts.update({value: count for value, count in enumerate(np.bincount(values).tolist()) if count})
 
     def close(self) -> SplitInfo:
         """Finish the last file and describe the split."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text as tf_text
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from components.artifacts.token_shards import SPECIAL_TOKENS, Vocabulary
+from components.artifacts.token_shards import SPECIAL_TOKENS, Ids, Vocabulary
 from components.errors import DataError
 
 # BERT gives up on words of more than 100 characters, FastBertTokenizer counts bytes: three per character keeps scripts
@@ -51,6 +53,29 @@ class WordPiece(tf.Module):
         pieces = self._tokenizer.tokenize(texts)[:, : max_length - 2]
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
+
+    def flat(self, texts: Sequence[str], max_length: int) -> tuple[Ids, npt.NDArray[np.int64]]:
+        """What a call gives, as its flat ids (int32 [tokens]) and row splits [n + 1]; threads can do this at the same time.
+
+        For many texts: numpy cuts and frames the pieces in a tenth of the time that ragged tensors take.
+        """
+        pieces = self._tokenizer.tokenize(tf.constant(texts, tf.string))
+        return _framed(pieces.values.numpy(), pieces.row_splits.numpy(), self._cls, self._sep, max_length)
+
+
+def _framed(pieces: Ids, splits: npt.NDArray[np.int64], first: int, last: int, max_length: int) -> tuple[Ids, npt.NDArray[np.int64]]:
+    """Every row cut to `max_length` - 2 and put between `first` and `last`."""
+    lengths = np.diff(splits)
+    kept = np.minimum(lengths, max_length - 2)
+    if (kept < lengths).any():
+        pieces = pieces[np.arange(len(pieces)) - np.repeat(splits[:-1], lengths) < max_length - 2]
+    framed_splits = np.concatenate([[0], np.cumsum(kept + 2)])
+    framed = np.empty(framed_splits[-1], np.int32)
+    inner = np.ones(len(framed), bool)
+    for places, token in ((framed_splits[:-1], first), (framed_splits[1:] - 1, last)):
+        framed[places], inner[places] = token, False
+    framed[inner] = pieces
+    return framed, framed_splits
 
 
 def learn(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:

@@ -1,8 +1,8 @@
 """Raw text in, token shards out: every row is in exactly one split or counted as refused, and memory does not grow with the rows.
 
 The source is read twice as a stream (four times where the vocabulary is learned): once for its labels, once to
-tokenize. Texts are tokenized in batches on all cores while the next ones are read; the shards do not depend on the number
-of threads.
+tokenize. Texts are tokenized in batches, with more than one thread while the next ones are read; the shards do not depend on
+the number of threads.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import accumulate, chain, compress, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from components.artifacts.manifest import building
-from components.artifacts.raw_text import Corpus, Example, Refusals, open_corpus
+from components.artifacts.raw_text import Corpus, Examples, Refusals, open_corpus
 from components.artifacts.token_shards import (
     SPLITS,
     Ids,
@@ -34,6 +39,7 @@ from components.config import DataConfig, ModelConfig, TokenizeConfig
 from components.errors import DataError
 from components.progress import report
 
+Tokens = tuple[Ids, npt.NDArray[np.int64]]
 BATCH_ROWS = 1000
 BATCH_CHARACTERS = 1 << 22
 LEARNED_ROWS = 200_000
@@ -56,8 +62,8 @@ def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: 
             writers = {
                 split: ShardWriter(directory, split, len(vocabulary), corpus.labels.classes, tokenize.shard_rows) for split in SPLITS
             }
-            examples = _reported(corpus.examples(refusals, overlap), "tokenizing", corpus.rows)
-            _write(examples, writers, vocabulary, model.max_length, tokenize.threads or len(os.sched_getaffinity(0)))
+            blocks = _reported(corpus.blocks(refusals, overlap), "tokenizing", corpus.rows)
+            _write(blocks, writers, vocabulary, model.max_length, tokenize.threads or len(os.sched_getaffinity(0)))
             splits = {split: writer.close() for split, writer in writers.items()}
             _check(splits, corpus)
             content = ShardsContent(
@@ -86,12 +92,19 @@ class Batch:
     labels: list[int] = field(default_factory=list)
     characters: int = 0
 
-    def add(self, example: Example) -> bool:
-        """Take the row in; true when the batch is full."""
-        self.texts.append(example.text)
-        self.labels.append(example.label)
-        self.characters += len(example.text)
+    @property
+    def full(self) -> bool:
+        """Whether no row may be added."""
         return len(self.texts) == BATCH_ROWS or self.characters >= BATCH_CHARACTERS
+
+    def take(self, texts: Sequence[str], labels: Sequence[int]) -> int:
+        """Add the first of the rows, until the batch is full, and return how many that were."""
+        totals = list(accumulate(map(len, texts[: BATCH_ROWS - len(self.texts)]), initial=self.characters))[1:]
+        taken = min(bisect_left(totals, BATCH_CHARACTERS) + 1, len(totals))
+        self.texts += texts[:taken]
+        self.labels += labels[:taken]
+        self.characters = totals[taken - 1]
+        return taken
 
 
 @dataclass(frozen=True)
@@ -106,9 +119,9 @@ class TrainingTexts:
 
     def __iter__(self) -> Iterator[str]:
         refusals = Refusals(self.corpus.data.max_bad_rows)
-        examples = self.corpus.examples(refusals, Counter())
-        reported = _reported(examples, "learning the vocabulary", self.corpus.rows)
-        texts = (example.text for example in reported if example.split == "train")
+        blocks = _reported(self.corpus.blocks(refusals, Counter()), "learning the vocabulary", self.corpus.rows)
+        train = SPLITS.index("train")
+        texts = chain.from_iterable(compress(block.texts, (block.splits == train).tolist()) for block in blocks)
         return islice(texts, 0, None, -(-self.corpus.rows // LEARNED_ROWS))
 
 
@@ -120,62 +133,58 @@ def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
 
 
 def _write(
-    examples: Iterable[Example], writers: dict[SplitName, ShardWriter], vocabulary: Vocabulary, max_length: int, threads: int
+    blocks: Iterable[Examples], writers: dict[SplitName, ShardWriter], vocabulary: Vocabulary, max_length: int, threads: int
 ) -> None:
-    """Tokenize batch by batch on the threads and write in order; at most two batches per thread wait in memory."""
-    tokenizer = _tokenizer(vocabulary, max_length)
-    waiting: deque[tuple[Batch, Future[tuple[Ids, Any]]]] = deque()
-
-    def write_oldest() -> None:
-        batch, future = waiting.popleft()
-        ids, row_splits = future.result()
-        writers[batch.split].add(ids, row_splits, batch.labels, batch.texts)
-
-    with ThreadPoolExecutor(threads) as pool:
-        for batch in _batches(examples):
-            waiting.append((batch, pool.submit(tokenizer, batch.texts)))
-            if len(waiting) > 2 * threads:
-                write_oldest()
-        while waiting:
-            write_oldest()
-
-
-def _tokenizer(vocabulary: Vocabulary, max_length: int) -> Any:
-    import tensorflow as tf
-
     from components.model.wordpiece import WordPiece
 
-    wordpiece = WordPiece(vocabulary)
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def graph(texts: Any) -> Any:
-        ragged = wordpiece(texts, max_length)
-        return ragged.values, ragged.row_splits
-
-    def tokenize(texts: Sequence[str]) -> tuple[Ids, Any]:
-        ids, row_splits = graph(tf.constant(texts, tf.string))
-        return ids.numpy(), row_splits.numpy()
-
-    return tokenize
+    tokenize = partial(WordPiece(vocabulary).flat, max_length=max_length)
+    for batch, (ids, row_splits) in _tokenized(_batches(blocks), tokenize, threads):
+        writers[batch.split].add(ids, row_splits, batch.labels, batch.texts)
 
 
-def _batches(examples: Iterable[Example]) -> Iterator[Batch]:
+def _tokenized(batches: Iterable[Batch], tokenize: Callable[[Sequence[str]], Tokens], threads: int) -> Iterator[tuple[Batch, Tokens]]:
+    """Every batch with its ids, in order.
+
+    One thread reads and tokenizes in turn. More of them tokenize while this one reads on, and at most two batches per thread
+    wait in memory.
+    """
+    if threads == 1:
+        yield from ((batch, tokenize(batch.texts)) for batch in batches)
+        return
+    waiting: deque[tuple[Batch, Future[Tokens]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for batch in batches:
+            waiting.append((batch, pool.submit(tokenize, batch.texts)))
+            if len(waiting) > 2 * threads:
+                oldest, future = waiting.popleft()
+                yield oldest, future.result()
+        yield from ((batch, future.result()) for batch, future in waiting)
+
+
+def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
     open_batches = {split: Batch(split) for split in SPLITS}
-    for example in examples:
-        batch = open_batches[example.split]
-        if batch.add(example):
-            yield batch
-            open_batches[example.split] = Batch(example.split)
+    for block in blocks:
+        for index, split in enumerate(SPLITS):
+            chosen = (block.splits == index).tolist()
+            texts, labels = list(compress(block.texts, chosen)), list(compress(block.labels, chosen))
+            while texts:
+                batch = open_batches[split]
+                taken = batch.take(texts, labels)
+                texts, labels = texts[taken:], labels[taken:]
+                if batch.full:
+                    yield batch
+                    open_batches[split] = Batch(split)
     yield from (batch for batch in open_batches.values() if batch.texts)
 
 
-def _reported(examples: Iterator[Example], message: str, total: int) -> Iterator[Example]:
-    last = time.monotonic()
-    for done, example in enumerate(examples):
-        if done % BATCH_ROWS == 0 and time.monotonic() - last >= SECONDS_BETWEEN_REPORTS:
+def _reported(blocks: Iterator[Examples], message: str, total: int) -> Iterator[Examples]:
+    last, done = time.monotonic(), 0
+    for block in blocks:
+        if time.monotonic() - last >= SECONDS_BETWEEN_REPORTS:
             last = time.monotonic()
             report("tokenize", message, done=done, total=total)
-        yield example
+        yield block
+        done += len(block.texts)
 
 
 def _check(splits: dict[SplitName, SplitInfo], corpus: Corpus) -> None:

@@ -1,5 +1,6 @@
 """The one tokenizer: ids, cuts, its equality in a SavedModel, and the vocabulary it learns."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -57,6 +58,17 @@ def test_a_batch_is_ragged_int32_and_may_be_empty():
     assert batch.dtype == tf.int32
     assert batch.to_list() == [[2, 7, 3], [2, 3], [2, 5, 14, 3]]
     assert wordpiece(tf.zeros([0], tf.string), 128).nrows() == 0
+
+
+@pytest.mark.parametrize("texts", [["new . x", "", "Café… news [SEP] " * 9, "中"], ["", ""], []], ids=["mixed", "empty-texts", "no-texts"])
+@pytest.mark.parametrize("length", [2, 3, 4, 512])
+def test_flat_gives_the_ids_of_a_call(texts, length):
+    wordpiece = WordPiece(VOCABULARY)
+    ids, row_splits = wordpiece.flat(texts, length)
+    expected = wordpiece(tf.constant(texts, tf.string), length)
+    assert ids.dtype == np.int32
+    assert ids.tolist() == expected.values.numpy().tolist()
+    assert row_splits.tolist() == expected.row_splits.numpy().tolist()
 
 
 def test_a_saved_model_gives_the_same_ids(tmp_path):

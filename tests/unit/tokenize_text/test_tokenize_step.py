@@ -64,6 +64,17 @@ def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
     assert open_shards(tmp_path / "shards1").digest == open_shards(tmp_path / "shards3").digest
 
 
+def test_long_texts_fill_a_batch_before_its_rows_do(monkeypatch):
+    monkeypatch.setattr(step, "BATCH_CHARACTERS", 5)
+    batch = step.Batch("train")
+    assert (batch.take(["a", "bb"], [0, 1]), batch.full) == (2, False)
+    assert (batch.take(["cc", "d"], [2, 3]), batch.full) == (1, True)
+    assert (batch.texts, batch.labels) == (["a", "bb", "cc"], [0, 1, 2])
+    monkeypatch.setattr(step, "BATCH_ROWS", 2)
+    batch = step.Batch("train")
+    assert (batch.take(["a", "b", "c"], [0, 1, 2]), batch.full) == (2, True)
+
+
 def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
     def split(row):
         return split_of(text_hash(" ".join(row[:2])), 0.1, 0.2)
