@@ -36,7 +36,7 @@ def markdown(chapter: Chapter) -> str:
 
 def _table(table: Table) -> str:
     lines = (table.columns, ("---",) * len(table.columns), *table.rows)
-    return f"{table.caption}:\n\n" + "\n".join(map(_row, lines))
+    return f"{table.caption.rstrip('.:')}:\n\n" + "\n".join(map(_row, lines))
 
 
 def _row(cells: tuple[str, ...]) -> str:
