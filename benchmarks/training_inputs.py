@@ -15,6 +15,7 @@ from components.artifacts.token_shards import ShardsContent
 from components.config import Config, DataConfig
 from components.tokenize_text import step
 from components.train.job import Job
+from components.train.precision import resolved
 
 CONFIGS = Path(__file__).parent.parent / "pipeline" / "configs"
 HELD_OUT = 64
@@ -81,7 +82,7 @@ def prepare(chosen: Config, home: Path, count: int) -> Config:
 def write_job(chosen: Config, shards: Path, home: Path, **train: Any) -> Path:
     """The file of a job that trains without end and never saves in the middle of an epoch."""
     endless = {"epochs": 10_000, "checkpoint_steps": NEVER, "stall_deadline": NEVER, "start_deadline": NEVER}
-    options = config.TrainConfig.model_validate(chosen.train.model_dump() | endless | train)
+    options = resolved(config.TrainConfig.model_validate(chosen.train.model_dump() | endless | train), "local")
     home.mkdir(parents=True, exist_ok=True)
     path = home / "job.json"
     job = Job(model=chosen.model, train=options, shards=str(shards), state=str(home / "state"))

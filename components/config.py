@@ -174,8 +174,10 @@ class TrainConfig(Section):
     decay: Literal["linear", "constant"] = Field("linear", description="linear: down to 0 at the last step; constant: stays at the peak")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decay per step, times the rate; biases and layer norms are left out")
     clip_norm: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of the computation; weights stay float32; float16 scales the loss"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="of the matrix products, all else is float32 (float16 scales the loss); "
+        "auto: bfloat16 on a processor of this machine that multiplies it natively, else float32",
     )
     xla: bool = Field(False, description="compile the step with XLA (slower on CPU, faster on most GPUs)")
     seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order and dropout")

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from components.config import ModelConfig, TrainConfig
 
@@ -35,6 +35,13 @@ class Job(BaseModel):
     train: TrainConfig
     shards: str
     state: str
+
+    @field_validator("train")
+    @classmethod
+    def _resolved(cls, train: TrainConfig) -> TrainConfig:
+        if train.precision == "auto":
+            raise ValueError("precision: auto must be resolved before workers are told of it")
+        return train
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from components.errors import ConfigError, DataError
 from components.train.finished import is_finished, take
 from components.train.job import Job, is_uri, key
 from components.train.launch import run_local
+from components.train.precision import resolved
 
 
 def run(
@@ -34,11 +35,13 @@ def run(
         _refuse_unreachable(cluster, shards, scratch)
     sealed = _manifest_of(shards)
     refuse_misfit(model, train, content_of(sealed, shards))
+    train = resolved(train, cluster.backend)
     job = Job(model=model, train=train, shards=shards, state=f"{scratch}/{key(model, train, sealed.digest)}")
     if is_finished(job.state):
         progress.report("train", "these rows were learned with these options before; nothing is trained again", unchanged=True)
     else:
-        progress.report("train", "starting " + (f"{train.workers} workers" if train.workers > 1 else "1 worker"))
+        workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
+        progress.report("train", f"starting {workers}, products in {train.precision}")
         _run_gang(job, cluster)
     return take(job.state, output)
 

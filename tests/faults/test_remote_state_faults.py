@@ -167,7 +167,7 @@ def test_what_was_finished_is_not_trained_again(shards: Path, tmp_path: Path) ->
     assert once.digest == twice.digest
     events = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [event["unchanged"] for event in events if "unchanged" in event] == [True]
-    assert sum(event.get("message") == "starting 1 worker" for event in events) == 1
+    assert sum(event.get("message") == "starting 1 worker, products in float32" for event in events) == 1
 
 
 @pytest.mark.slow
