@@ -53,29 +53,43 @@ def _block(
 def _attention(layer: Any, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2): float32 [tokens, hidden] -> float32 [tokens, hidden]."""
     hidden, heads, size = layer._query_dense.kernel.shape
-    parts = (layer._query_dense, layer._key_dense, layer._value_dense)
-    kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in parts], axis=1)
-    bias = tf.concat([tf.reshape(part.bias, [heads * size]) for part in parts], axis=0)
-    together = tf.cast(_product(x, kernel, compute), compute) + tf.cast(bias, compute)
+    kernel, bias = getattr(layer, "joined", None) or _joined(layer)
+    together = _affine(x, kernel, bias, compute)
     separate = tf.transpose(tf.reshape(together, [batch[0], batch[1], 3, heads, size]), [2, 0, 3, 1, 4])
     query, key, value = tf.unstack(separate, axis=0)
     scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(size)) + blocked
     weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
     context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
     flat = tf.reshape(context, [-1, heads * size])
-    return _float(_product(flat, tf.reshape(layer._output_dense.kernel, [heads * size, hidden]), compute)) + layer._output_dense.bias
+    output = layer._output_dense
+    return tf.cast(_affine(flat, tf.reshape(output.kernel, [heads * size, hidden]), output.bias, compute), tf.float32)
+
+
+def _joined(layer: Any) -> tuple[Tensor, Tensor]:
+    """The weights of query, key and value side by side: kernel [hidden, 3 * hidden], bias [3 * hidden]."""
+    hidden, heads, size = layer._query_dense.kernel.shape
+    parts = (layer._query_dense, layer._key_dense, layer._value_dense)
+    kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in parts], axis=1)
+    return kernel, tf.concat([tf.reshape(part.bias, [heads * size]) for part in parts], axis=0)
+
+
+def keep_joined(model: tf.Module) -> None:
+    """The attention weights of `model` are joined once, as they are now, and no more in each call: it can be trained no longer.
+
+    In a request of one short text, joining them costs as much as a seventh of all the rest.
+    """
+    for layer in model.submodules:
+        if isinstance(layer, tf.keras.layers.MultiHeadAttention):
+            layer.joined = tuple(tf.Variable(part, trainable=False) for part in _joined(layer))
 
 
 def _dense(layer: Any, x: Tensor, compute: tf.DType) -> Tensor:
-    return _float(_product(x, layer.kernel, compute)) + layer.bias
+    return tf.cast(_affine(x, layer.kernel, layer.bias, compute), tf.float32)
 
 
-def _product(x: Tensor, kernel: Tensor, compute: tf.DType) -> Tensor:
-    return tf.matmul(tf.cast(x, compute), tf.cast(kernel, compute))
-
-
-def _float(x: Tensor) -> Tensor:
-    return tf.cast(x, tf.float32)
+def _affine(x: Tensor, kernel: Tensor, bias: Tensor, compute: tf.DType) -> Tensor:
+    """x kernel + bias, in the compute type throughout: TensorFlow makes one operation of it."""
+    return tf.nn.bias_add(tf.matmul(tf.cast(x, compute), tf.cast(kernel, compute)), tf.cast(bias, compute))
 
 
 def normalize(layer: Any, x: Tensor) -> Tensor:

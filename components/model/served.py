@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from components.artifacts.token_shards import Vocabulary
 from components.errors import DataError
+from components.model.bert_forward import keep_joined
 from components.model.by_length import by_length
 from components.model.operations import check_operations
 from components.model.wordpiece import WordPiece
@@ -30,12 +31,13 @@ BATCH = 64
 class ServedClassifier(tf.Module):
     """Texts -> label, label_index and scores. `classifier` takes {"input_word_ids": int32 [n, length]} and gives logits.
 
-    Only the weights are tracked, not the Keras objects: their training functions do not belong into a served graph.
+    Only the weights that answers depend on are tracked, not the Keras objects: their training functions do not belong into a
+    served graph. The classifier can be trained no longer (`components.model.bert_forward.keep_joined`).
     """
 
     def __init__(self, classifier: Any, vocabulary: Vocabulary, classes: Sequence[str], max_length: int) -> None:
         super().__init__(name="served_classifier")
-        self._weights = list(classifier.variables)
+        keep_joined(classifier)
         self._tokenizer = WordPiece(vocabulary)
         self._names = tf.constant(list(classes))
 
@@ -51,6 +53,7 @@ class ServedClassifier(tf.Module):
             return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
 
         self.classify = classify
+        self._weights = classify.get_concrete_function().variables
 
 
 def save(served: ServedClassifier, directory: Path) -> None:
