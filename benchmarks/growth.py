@@ -1,6 +1,6 @@
 """Ten times the rows: what every step takes then, and how much memory tokenizing needs.
 
-    python -m benchmarks.growth --data DIR --workdir DIR [--rows N]... [--trained-rows N]...
+    python -m benchmarks.growth --data DIR --workdir DIR [--rows N N ...]
 
 DIR holds AG News as train.csv and test.csv. Each step is its own command in a process of its own, start and imports included.
 """
@@ -24,7 +24,6 @@ from benchmarks.growth_rows import write_rows
 
 ROOT = Path(__file__).parent.parent
 ROWS = (10_000, 100_000, 1_000_000)
-TRAINED_ROWS = (1_000, 10_000, 100_000)
 COLUMNS = ("data.header=false", "data.text=[1, 2]", "data.label=0")
 SMALL = (
     *("model.encoder=scratch", "model.vocabulary_size=1000", "model.max_length=16"),
@@ -46,10 +45,10 @@ class Cost(NamedTuple):
     memory: float
 
 
-def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS, trained: Sequence[int] = TRAINED_ROWS) -> Chapter:
+def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Chapter:
     """The chapter; its figures are a table alone."""
     costs = {(TOKENIZE, count): _tokenize(data, workdir / "tokenize", count) for count in rows}
-    for count in trained:
+    for count in rows:
         costs |= {(step, count): cost for step, cost in _all_steps(data, workdir / "steps", count).items()}
     lines = [line for step in dict.fromkeys(step for step, _ in costs) for line in _lines(step, costs)]
     growing = [(step, line) for step in dict.fromkeys(step for step, _ in costs) for line in _growths(step, costs)]
@@ -75,7 +74,7 @@ def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS, trained: Sequ
             ),
         ),
         (
-            f"The most that a step's CPU time grows by for ten times the rows is {worst[1]:.1f} times ({worst[0]}). Tokenizing {rows[-1]:,} rows needs "
+            f"The most that a step's time, of the CPU or of the clock, grows by for ten times the rows is {worst[1]:.1f} times ({worst[0]}). Tokenizing {rows[-1]:,} rows needs "
             f"{last - first:+.0f} MB against {rows[0]:,} rows.",
             "The rows are AG News' over and over, each time with another number in the title, so no two are alike. A fifth of them is the test split.",
             "MiniLM's training takes hours for so many rows, so the steps behind `tokenize` ran with the smallest model that has all their parts, one epoch long: "
@@ -157,7 +156,8 @@ def _line(step: str, rows: int, cost: Cost, less: int | None, earlier: Cost | No
 
 def _growths(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:
     counts = sorted(count for name, count in costs if name == step)
-    return [costs[step, more].cpu / costs[step, less].cpu for less, more in itertools.pairwise(counts)]
+    pairs = [(costs[step, more], costs[step, less]) for less, more in itertools.pairwise(counts)]
+    return [max(more.cpu / less.cpu, more.wall / less.wall) for more, less in pairs]
 
 
 def main() -> None:
@@ -166,9 +166,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
-    parser.add_argument("--trained-rows", type=int, nargs="+", default=TRAINED_ROWS)
     arguments = parser.parse_args()
-    print(markdown(chapter(arguments.data.absolute(), arguments.workdir.absolute(), arguments.rows, arguments.trained_rows)))
+    print(markdown(chapter(arguments.data.absolute(), arguments.workdir.absolute(), arguments.rows)))
 
 
 if __name__ == "__main__":
