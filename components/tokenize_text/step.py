@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, chain, compress, islice
@@ -44,6 +46,7 @@ BATCH_ROWS = 1000
 BATCH_CHARACTERS = 1 << 22
 LEARNED_ROWS = 200_000
 SECONDS_BETWEEN_REPORTS = 1.0
+SECONDS_UNTIL_READING_GIVES_WAY = 0.0005
 
 
 def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: Path) -> ShardsContent:
@@ -152,13 +155,24 @@ def _tokenized(batches: Iterable[Batch], tokenize: Callable[[Sequence[str]], Tok
         yield from ((batch, tokenize(batch.texts)) for batch in batches)
         return
     waiting: deque[tuple[Batch, Future[Tokens]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    with _prompt_switching(), ThreadPoolExecutor(threads) as pool:
         for batch in batches:
             waiting.append((batch, pool.submit(tokenize, batch.texts)))
             if len(waiting) > 2 * threads:
                 oldest, future = waiting.popleft()
                 yield oldest, future.result()
         yield from ((batch, future.result()) for batch, future in waiting)
+
+
+@contextmanager
+def _prompt_switching() -> Iterator[None]:
+    """Threads that come back from TensorFlow wait for the reading one to give way: 5 ms by default, as long as a batch takes."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SECONDS_UNTIL_READING_GIVES_WAY)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
