@@ -128,6 +128,9 @@ def _measure(name: str, data: Path, workdir: Path) -> Chapter | None:
         print(f"FAILED with exit code {code} after {took:.0f} s; see {log}", flush=True)
         return None
     chapter = read_result(json.loads(result.read_text(encoding="utf-8")))
+    if set(chapter.figures) != set(CHAPTERS[name]):
+        print(f"FAILED: measured {sorted(chapter.figures)}, and should have measured {sorted(CHAPTERS[name])}", flush=True)
+        return None
     print(", ".join(f"{key} {value:.4g}" for key, value in chapter.figures.items()) or "done", f"({took:.0f} s)", flush=True)
     return chapter
 

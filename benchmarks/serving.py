@@ -136,7 +136,7 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
     return Chapter(
         "Serving",
-        {"serve_p50_vs_plain": round(p50, 3), "serve_p99_vs_plain": round(p99, 3), "serve_batch64_vs_plain": round(cpu, 3)},
+        {"serve_p50_vs_plain": round(p50, 3), "serve_batch64_vs_plain": round(cpu, 3)},
         (
             Table(f"One text per request, {SINGLES} pairs", ("figure", "plain", "kubert", "ratio"), latency),
             Table(f"{BATCH} texts per request, {BATCHES} pairs", ("figure", "plain", "kubert", "ratio"), throughput),

@@ -22,6 +22,7 @@ from benchmarks.side import Side, started
 from components.artifacts.token_shards import open_shards
 from components.model import pretrained_hf
 from components.train.batches import padding_efficiency, plan_epoch, usable_buckets
+from components.train.precision import resolved
 
 CONFIG = "ag_news_minilm"
 ROWS = {"L4": 1600, "minilm": 800}
@@ -68,7 +69,8 @@ def chapter(data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), vari
         notes=(
             "All sides train the same weights on the same rows of AG News in batches of 32, with dropout 0.1 and AdamW, on all cores; "
             "they take turns, one runs at a time, and all have warmed up. CPU seconds are the process's own, all threads and the kernel's work for it included.",
-            "kubert: a real worker in the configuration `ag_news_minilm`; a round is one epoch with the reading, the padding and what the "
+            f"kubert: a real worker in the configuration `ag_news_minilm`, whose train.precision=auto means {_precision(data)} on this machine; the other sides "
+            "compute in float32, their default. A round is one epoch with the reading, the padding and what the "
             "optimizer puts off until the epoch's end. It ends before validation and checkpoints, which no other side does in its rounds.",
             "The notebook's way: texts tokenized in the model, padded to 128, `compile` and `fit`. Hugging Face: rows tokenized beforehand, grouped by "
             "length, padded per batch; PyTorch's threads wait without spinning (OMP_WAIT_POLICY=passive), which is to its advantage here. Model Garden: TFRecords padded to 128, experiment `bert/sentence_prediction`.",
@@ -76,6 +78,10 @@ def chapter(data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), vari
             *notes,
         ),
     )
+
+
+def _precision(data: Path) -> str:
+    return resolved(training_inputs.shipped(CONFIG, data).train, "local").precision
 
 
 def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dict[str, list[Round]]:

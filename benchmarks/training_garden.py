@@ -8,27 +8,21 @@ The experiment is `bert/sentence_prediction`, with the sizes, the rows and the n
 from __future__ import annotations
 
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import components  # noqa: F401  # sets TensorFlow's environment
-from benchmarks import garden_bert
+from benchmarks import absent_packages, garden_bert
 from benchmarks.side import Rounds
 from benchmarks.training_inputs import read_rows
 
 BATCH, LENGTH = 32, 128
-# Other tasks of the package import these; the one used here does not, so they need not be installed.
-_ELSEWHERE = ("sacrebleu", "sentencepiece", "seqeval")
 
 
 def main(rows: Path, weights: Path, workdir: Path) -> None:
     """Train until the input ends; a round is one of the trainer's loops, an epoch long."""
     rounds = Rounds()
-    for name in _ELSEWHERE:
-        module: Any = types.ModuleType(name)
-        module.metrics = None
-        sys.modules.setdefault(name, module)
+    absent_packages.stand_in()
     from official.common import distribute_utils
     from official.core import train_lib
     from official.nlp.tasks.sentence_prediction import SentencePredictionTask
