@@ -28,13 +28,14 @@ def markdown(chapter: Chapter) -> str:
     """The chapter as Markdown: a heading, the figures, each table below its caption, the notes."""
     figures = Table("Figures", ("figure", "value"), tuple((name, f"{value:.6g}") for name, value in chapter.figures.items()))
     tables = (figures, *chapter.tables) if chapter.figures else chapter.tables
-    parts = [f"## {chapter.title}", *map(_table, tables)]
+    parts = [f"## {chapter.title}", *map(markdown_table, tables)]
     if chapter.notes:
         parts.append("\n".join(f"- {note}" for note in chapter.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """One table below its caption, as Markdown."""
     lines = (table.columns, ("---",) * len(table.columns), *table.rows)
     return f"{table.caption.rstrip('.:')}:\n\n" + "\n".join(map(_row, lines))
 
