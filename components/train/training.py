@@ -102,7 +102,7 @@ class Training:
         with self.strategy.scope():
             self.optimizer = build_optimizer(config, steps, self._table)
             inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-            inner._create_all_weights(self._variables if self._table is None else [*self._variables, self._table])
+            inner._create_all_weights(self.model.trainable_variables)
         schedule = learning_rate(config, steps)
         validation = plan_in_order_of_length(
             validation_rows.lengths, batch_size=max(config.batch_size, 64), buckets=self._buckets_of(validation_rows)
