@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from benchmarks import bert_layout
 from components.model import pretrained_hf
 
 DEVIATION = 0.02
@@ -49,7 +50,7 @@ def write(directory: Path, seed: int = 1) -> Path:
 def _tensors(seed: int) -> dict[str, np.ndarray]:
     """BERT's initial weights: normal with deviation 0.02, biases 0, layer norms 1."""
     random = np.random.default_rng(seed)
-    return {name: _initial(name, shape, random) for name, shape in _shapes().items()}
+    return {name: _initial(name, shape, random) for name, shape in bert_layout.shapes(SIZES).items()}
 
 
 def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
@@ -58,23 +59,3 @@ def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> 
     if name.endswith("LayerNorm.weight"):
         return np.ones(shape, np.float32)
     return (random.standard_normal(shape) * DEVIATION).astype(np.float32)
-
-
-def _shapes() -> dict[str, tuple[int, ...]]:
-    hidden, inner = SIZES["hidden_size"], SIZES["intermediate_size"]
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (SIZES["vocab_size"], hidden),
-        "embeddings.position_embeddings.weight": (SIZES["max_position_embeddings"], hidden),
-        "embeddings.token_type_embeddings.weight": (SIZES["type_vocab_size"], hidden),
-        "embeddings.LayerNorm.weight": (hidden,),
-        "embeddings.LayerNorm.bias": (hidden,),
-    }
-    for layer in range(SIZES["num_hidden_layers"]):
-        at = f"encoder.layer.{layer}."
-        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            shapes |= {f"{at}{name}.weight": (hidden, hidden), f"{at}{name}.bias": (hidden,)}
-        shapes |= {f"{at}intermediate.dense.weight": (inner, hidden), f"{at}intermediate.dense.bias": (inner,)}
-        shapes |= {f"{at}output.dense.weight": (hidden, inner), f"{at}output.dense.bias": (hidden,)}
-        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-            shapes |= {f"{at}{name}.weight": (hidden,), f"{at}{name}.bias": (hidden,)}
-    return shapes | {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)}

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from benchmarks import bert_layout
+
 CONFIG: dict[str, Any] = {
     "architectures": ["BertForMaskedLM"],
     "model_type": "bert",
@@ -47,25 +49,10 @@ PIECES = (
 def tensors(prefix: str = "bert.", pooler: bool = True, seed: int = 7) -> dict[str, np.ndarray]:
     """Name -> float32 weights; larger than a trained model's, so that a swapped or transposed matrix shows."""
     random = np.random.RandomState(seed)  # Its stream is frozen for ever; a Generator's is not.
-    hidden, inner = CONFIG["hidden_size"], CONFIG["intermediate_size"]
-    shapes: dict[str, tuple[int, ...]] = {
-        "embeddings.word_embeddings.weight": (CONFIG["vocab_size"], hidden),
-        "embeddings.position_embeddings.weight": (CONFIG["max_position_embeddings"], hidden),
-        "embeddings.token_type_embeddings.weight": (CONFIG["type_vocab_size"], hidden),
-        "embeddings.LayerNorm.weight": (hidden,),
-        "embeddings.LayerNorm.bias": (hidden,),
+    values = {
+        f"{prefix}{name}": (random.standard_normal(shape) * 0.3).astype(np.float32)
+        for name, shape in bert_layout.shapes(CONFIG, pooler).items()
     }
-    for i in range(CONFIG["num_hidden_layers"]):
-        at = f"encoder.layer.{i}."
-        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
-            shapes |= {f"{at}{name}.weight": (hidden, hidden), f"{at}{name}.bias": (hidden,)}
-        shapes |= {f"{at}intermediate.dense.weight": (inner, hidden), f"{at}intermediate.dense.bias": (inner,)}
-        shapes |= {f"{at}output.dense.weight": (hidden, inner), f"{at}output.dense.bias": (hidden,)}
-        for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-            shapes |= {f"{at}{name}.weight": (hidden,), f"{at}{name}.bias": (hidden,)}
-    if pooler:
-        shapes |= {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)}
-    values = {f"{prefix}{name}": (random.standard_normal(shape) * 0.3).astype(np.float32) for name, shape in shapes.items()}
     return {name: value + np.float32(1) if name.endswith("LayerNorm.weight") else value for name, value in values.items()}
 
 
