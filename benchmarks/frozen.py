@@ -5,12 +5,11 @@ python -m benchmarks.frozen --data DIR --workdir DIR
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
-from benchmarks import chapter as pages
 from benchmarks import pairs, training_inputs
+from benchmarks.alone import run_alone
 from benchmarks.chapter import Chapter, Table
 from benchmarks.side import Side, started
 
@@ -46,16 +45,5 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def main() -> None:
-    """Print the chapter."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    result = chapter(arguments.data.resolve(), arguments.workdir.resolve() / "frozen")
-    print(pages.markdown(result))
-    print(result.figures)
-
-
 if __name__ == "__main__":
-    main()
+    run_alone("frozen", __doc__, chapter)

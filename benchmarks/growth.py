@@ -7,7 +7,6 @@ DIR holds AG News as train.csv and test.csv. Each step is its own command in a p
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import re
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks import alone
 from benchmarks.chapter import Chapter, Table, markdown
 from benchmarks.growth_rows import write_rows
 
@@ -162,12 +162,10 @@ def _growths(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:
 
 def main() -> None:
     """Print the chapter."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
-    arguments = parser.parse_args()
-    print(markdown(chapter(arguments.data.absolute(), arguments.workdir.absolute(), arguments.rows)))
+    command = alone.parser(__doc__)
+    command.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    arguments = command.parse_args()
+    print(markdown(chapter(arguments.data, arguments.workdir, arguments.rows)))
 
 
 if __name__ == "__main__":

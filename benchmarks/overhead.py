@@ -11,7 +11,6 @@ KFP's runner, starts of processes, imports. The start of the training worker's i
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -22,7 +21,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.chapter import Chapter, Table, markdown
+from benchmarks.alone import run_alone
+from benchmarks.chapter import Chapter, Table
 
 HERE = Path(__file__).parent
 STEPS = ("tokenize", "train", "evaluate", "gate", "export")
@@ -127,15 +127,5 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def main() -> None:
-    """Print the chapter and its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.workdir.mkdir(parents=True, exist_ok=True)
-    print(markdown(chapter(arguments.data.absolute(), arguments.workdir.absolute())))
-
-
 if __name__ == "__main__":
-    main()
+    run_alone("overhead", __doc__, chapter)

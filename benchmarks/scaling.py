@@ -8,7 +8,6 @@ they have among two but add nothing up with anyone. The last tells what a worker
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks import chapter as pages
 from benchmarks import pairs, small_bert, training_inputs
+from benchmarks.alone import run_alone
 from benchmarks.chapter import Chapter, Table
 from benchmarks.pairs import Round
 from benchmarks.side import Side
@@ -194,16 +193,5 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f}"
 
 
-def main() -> None:
-    """Print the chapter."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    result = chapter(arguments.data.resolve(), arguments.workdir.resolve() / "scaling")
-    print(pages.markdown(result))
-    print(result.figures)
-
-
 if __name__ == "__main__":
-    main()
+    run_alone("scaling", __doc__, chapter)

@@ -10,7 +10,6 @@ first of a pair in turn, on warm models. CPU seconds are the process's, all thre
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import time
@@ -25,7 +24,8 @@ import components  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.chapter import Chapter, Table, markdown
+from benchmarks.alone import run_alone
+from benchmarks.chapter import Chapter, Table
 from components.artifacts.token_shards import Vocabulary
 from components.config import ModelConfig
 from components.model.classifier import Classifier, build_classifier
@@ -148,15 +148,5 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def main() -> None:
-    """Print the chapter and its figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.workdir.mkdir(parents=True, exist_ok=True)
-    print(markdown(chapter(arguments.data.absolute(), arguments.workdir.absolute())))
-
-
 if __name__ == "__main__":
-    main()
+    run_alone("serving", __doc__, chapter)

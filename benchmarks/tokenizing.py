@@ -7,7 +7,6 @@ DIR holds train.csv and test.csv (class 1-4, title, description; no header row).
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import statistics
@@ -15,7 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.chapter import Chapter, Table, markdown
+from benchmarks.alone import run_alone
+from benchmarks.chapter import Chapter, Table
 from benchmarks.growth_rows import write_rows
 from benchmarks.tokenizer_differences import WORDS, Reference, by_reason, characters, shown
 from benchmarks.tokenizers import bare, hugging_face, in_batches, notebook, served
@@ -186,16 +186,5 @@ def _texts(path: Path) -> list[str]:
         return [" ".join(filter(None, texts)) for _, *texts in csv.reader(stream)]
 
 
-def main() -> None:
-    """Print the chapter."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    made = chapter(arguments.data.absolute(), arguments.workdir.absolute())
-    print(markdown(made))
-    print(made.figures)
-
-
 if __name__ == "__main__":
-    main()
+    run_alone("tokenizing", __doc__, chapter)

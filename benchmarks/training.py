@@ -7,16 +7,14 @@ Each side is a process of its own and trains on the same rows of AG News in batc
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import chapter as pages
-from benchmarks import pairs, small_bert, training_inputs
-from benchmarks.chapter import Chapter, Table
+from benchmarks import alone, pairs, small_bert, training_inputs
+from benchmarks.chapter import Chapter, Table, markdown
 from benchmarks.pairs import Round
 from benchmarks.side import Side, started
 from components.artifacts.token_shards import open_shards
@@ -150,15 +148,11 @@ def _padding_efficiency(data: Path, home: Path) -> float:
 
 def main() -> None:
     """Print the chapter."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--only", choices=list(ROWS), action="append")
-    parser.add_argument("--variant", action="append", default=[])
-    arguments = parser.parse_args()
-    result = chapter(arguments.data.resolve(), arguments.workdir.resolve() / "training", arguments.only or tuple(ROWS), arguments.variant)
-    print(pages.markdown(result))
-    print(result.figures)
+    command = alone.parser(__doc__)
+    command.add_argument("--only", choices=list(ROWS), action="append")
+    command.add_argument("--variant", action="append", default=[])
+    arguments = command.parse_args()
+    print(markdown(chapter(arguments.data, arguments.workdir / "training", arguments.only or tuple(ROWS), arguments.variant)))
 
 
 if __name__ == "__main__":

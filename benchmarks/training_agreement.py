@@ -7,7 +7,6 @@ Plainly is: batches drawn from all rows without regard to their length, and floa
 
 from __future__ import annotations
 
-import argparse
 import csv
 import shutil
 import statistics
@@ -15,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import components  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
-from benchmarks import chapter as pages
 from benchmarks import training_inputs
+from benchmarks.alone import run_alone
 from benchmarks.chapter import Chapter, Table
 from components import config
 from components.artifacts.token_shards import open_shards
@@ -89,15 +88,5 @@ def _line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str
     return (way, *(f"{value:.2f}" for value in found), f"{mean:.2f}", f"{mean - statistics.fmean(plain):+.2f}")
 
 
-def main() -> None:
-    """Print the chapter."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--workdir", type=Path, required=True)
-    arguments = parser.parse_args()
-    result = chapter(arguments.data.resolve(), arguments.workdir.resolve() / "training_agreement")
-    print(pages.markdown(result))
-
-
 if __name__ == "__main__":
-    main()
+    run_alone("training_agreement", __doc__, chapter)
