@@ -89,8 +89,9 @@ class DelayedAdamW(optimization.AdamWeightDecay):
 
     def _made_up(self, table: tf.Variable, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values and both moments of the rows after all steps done so far: float32 [n, width] each."""
-        value, first, second = (tf.gather(kept, rows) for kept in (table, self.get_slot(table, "m"), self.get_slot(table, "v")))
-        since = tf.cast(tf.gather(self.get_slot(table, MADE_UP_TO), rows), tf.int64)
+        slots = (self.get_slot(table, name) for name in ("m", "v", MADE_UP_TO))
+        value, first, second, since = (_gathered(kept, rows) for kept in (table, *slots))
+        since = tf.cast(since, tf.int64)
         now = self.iterations
         step = since[:, tf.newaxis] + tf.range(len(self._series), dtype=tf.int64)
         last = len(self._alphas) - 1
@@ -114,3 +115,8 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         targets = [(table, value), *((self.get_slot(table, name), moment) for name, moment in moments)]
         targets += [(self.get_slot(table, MADE_UP_TO), tf.fill(tf.shape(rows), tf.cast(steps, tf.float32)))]
         return tf.group(*(tf.raw_ops.ResourceScatterUpdate(resource=kept.handle, indices=rows, updates=values) for kept, values in targets))
+
+
+def _gathered(variable: tf.Variable, rows: Tensor) -> Tensor:
+    """The variable's rows. `tf.gather` of a mirrored variable would copy it whole first."""
+    return tf.raw_ops.ResourceGather(resource=variable.handle, indices=rows, dtype=variable.dtype)
