@@ -42,7 +42,7 @@ from components.errors import DataError
 from components.progress import report
 
 Tokens = tuple[Ids, npt.NDArray[np.int64]]
-BATCH_ROWS = 1000
+BATCH_ROWS = 4000
 BATCH_CHARACTERS = 1 << 22
 LEARNED_ROWS = 200_000
 SECONDS_BETWEEN_REPORTS = 1.0
