@@ -33,6 +33,16 @@ def vocabulary_of(config: ModelConfig) -> Vocabulary | None:
     return pretrained_hf.read_vocabulary(pretrained_hf.locate(config.encoder, weights=False))
 
 
+def hidden_size(config: ModelConfig) -> int | None:
+    """The width of the encoder's vectors; None where its description does not say (`hub:`). Loads no TensorFlow."""
+    if config.encoder == "scratch":
+        return config.hidden_size
+    if config.encoder.startswith("hub:"):
+        return None
+    size = pretrained_hf.read_json(pretrained_hf.locate(config.encoder, weights=False) / "config.json").get("hidden_size")
+    return size if isinstance(size, int) else None
+
+
 def fingerprint(config: ModelConfig) -> str:
     """sha256 (hex) over what the features of a text depend on: the encoder's files or sizes, and the pooling.
 

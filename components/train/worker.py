@@ -114,12 +114,14 @@ def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop
     import tensorflow as tf
 
     from components.artifacts.token_shards import open_shards
+    from components.model.encoders import hidden_size
     from components.train.loop import Preempted
+    from components.train.threads import threads_for
     from components.train.training import Training
 
-    threads = int(os.environ.get("KUBERT_THREADS", usable_cores()))
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    threads = threads_for(int(os.environ.get("KUBERT_THREADS", usable_cores())), hidden_size(job.model))
+    tf.config.threading.set_intra_op_parallelism_threads(threads.within)
+    tf.config.threading.set_inter_op_parallelism_threads(threads.between)
     if not alone:
         meet(membership, job.train.start_deadline)
     # While TensorFlow waits here for a peer that was lost since, it lets no Python thread run: only the kernel can end this process.

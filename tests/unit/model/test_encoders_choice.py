@@ -32,6 +32,15 @@ def test_minilm_is_the_same_weights_by_name_and_by_directory():
     assert encoders.fingerprint(by_name) == encoders.fingerprint(by_directory)
 
 
+def test_the_hidden_size_is_read_without_the_weights(tmp_path):
+    directory = tiny_bert.write(tmp_path / "a")
+    (directory / "model.safetensors").unlink()
+    assert encoders.hidden_size(_tiny(directory)) == 24
+    assert encoders.hidden_size(ModelConfig(encoder="minilm")) == 384
+    assert encoders.hidden_size(ModelConfig(encoder="scratch", hidden_size=96)) == 96
+    assert encoders.hidden_size(ModelConfig(encoder="hub:/no/such/model")) is None
+
+
 def test_a_fingerprint_follows_the_content_and_not_the_path(tmp_path):
     first = tiny_bert.write(tmp_path / "a")
     same = tiny_bert.write(tmp_path / "b")
