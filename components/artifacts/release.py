@@ -35,7 +35,8 @@ class ReleaseContent(BaseModel):
     """What a release says about itself. `name` and `version` are empty and 0 until it is published.
 
     `accuracy` and its 95 % interval `accuracy_low`..`accuracy_high`, and `macro_f1`, are shares of 1 on `test_rows` rows;
-    `parity_difference` is the largest difference between a score served and the evaluator's, on `parity_rows` of them.
+    `parity_difference` is the largest difference between a score served and the evaluator's, on `parity_rows` of them. `precision` is that of
+    the served products; `served_accuracy` is the accuracy with it on all test rows, where it is not the evaluator's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,8 @@ class ReleaseContent(BaseModel):
     macro_f1: float | None
     test_rows: int
     gate: dict[str, Any]
+    precision: str = "float32"
+    served_accuracy: float | None = None
     parity_rows: int
     parity_difference: float
 

@@ -63,7 +63,7 @@ class BertEncoder(tf.keras.layers.Layer):
         super().__init__(dtype=tf.float32, **kwargs)
         self.network = network
         self.hidden_size: int = network.get_config()["hidden_size"]
-        self._products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+        self.products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
 
     @property
     def word_table(self) -> tf.Variable:
@@ -78,7 +78,7 @@ class BertEncoder(tf.keras.layers.Layer):
         types = _rows_of_few(table, inputs["input_type_ids"]) if "input_type_ids" in inputs else table[0]
         embedded = normalize(network._embedding_norm_layer, words + (positions + types))
         embedded = network._embedding_dropout(embedded, training=training)
-        sequence = transform(network.transformer_layers, embedded, inputs["input_mask"], exact_gelu, self._products, training)
+        sequence = transform(network.transformer_layers, embedded, inputs["input_mask"], exact_gelu, self.products, training)
         pooled = tf.cast(network.pooler_layer(sequence[:, 0]), tf.float32)
         return {"pooled_output": pooled, "sequence_output": sequence}
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+from official.nlp.modeling.layers import TransformerEncoderBlock
 
 Tensor = Any
 
@@ -46,23 +47,23 @@ def _block(
 
     attended = _attention(block._attention_layer, x, blocked, batch, compute, training)
     x = normalize(block._attention_layer_norm, x + drop(block._attention_dropout, attended))
-    inner = drop(block._inner_dropout_layer, activation(_dense(block._intermediate_dense, x, compute)))
+    inner = _affine(x, *_weights(block._intermediate_dense), compute)
+    # Without a gradient to come, product, bias and activation are one operation, which rounds once.
+    inner = activation(inner if hasattr(block._intermediate_dense, "kept") else tf.cast(inner, tf.float32))
+    inner = drop(block._inner_dropout_layer, inner)
     return normalize(block._output_layer_norm, x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)))
 
 
 def _attention(layer: Any, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2): float32 [tokens, hidden] -> float32 [tokens, hidden]."""
-    hidden, heads, size = layer._query_dense.kernel.shape
-    kernel, bias = getattr(layer, "joined", None) or _joined(layer)
-    together = _affine(x, kernel, bias, compute)
+    _, heads, size = layer._query_dense.kernel.shape
+    together = _affine(x, *(getattr(layer, "joined", None) or _joined(layer)), compute)
     separate = tf.transpose(tf.reshape(together, [batch[0], batch[1], 3, heads, size]), [2, 0, 3, 1, 4])
     query, key, value = tf.unstack(separate, axis=0)
     scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(size)) + blocked
     weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
     context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
-    flat = tf.reshape(context, [-1, heads * size])
-    output = layer._output_dense
-    return tf.cast(_affine(flat, tf.reshape(output.kernel, [heads * size, hidden]), output.bias, compute), tf.float32)
+    return _dense(layer._output_dense, tf.reshape(context, [-1, heads * size]), compute)
 
 
 def _joined(layer: Any) -> tuple[Tensor, Tensor]:
@@ -73,18 +74,33 @@ def _joined(layer: Any) -> tuple[Tensor, Tensor]:
     return kernel, tf.concat([tf.reshape(part.bias, [heads * size]) for part in parts], axis=0)
 
 
-def keep_joined(model: tf.Module) -> None:
-    """The attention weights of `model` are joined once, as they are now, and no more in each call: it can be trained no longer.
+def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
+    """The weights of the products are kept as they are now, joined and in the type that they are multiplied in: `model` can be trained no longer.
 
-    In a request of one short text, joining them costs as much as a seventh of all the rest.
+    In a request of one short text, joining them costs as much as a seventh of all the rest. With another type than float32, `model` is
+    an encoder of such blocks, and its products are of that type from now on.
     """
     for layer in model.submodules:
         if isinstance(layer, tf.keras.layers.MultiHeadAttention):
-            layer.joined = tuple(tf.Variable(part, trainable=False) for part in _joined(layer))
+            layer.joined = _kept(_joined(layer), compute)
+        elif isinstance(layer, TransformerEncoderBlock) and compute != tf.float32:
+            for dense in (layer._attention_layer._output_dense, layer._intermediate_dense, layer._output_dense):
+                dense.kept = _kept(_weights(dense), compute)
+    if compute != tf.float32:
+        model.products = compute
+
+
+def _kept(weights: tuple[Tensor, Tensor], compute: tf.DType) -> tuple[tf.Variable, ...]:
+    return tuple(tf.Variable(tf.cast(part, compute), trainable=False) for part in weights)
+
+
+def _weights(dense: Any) -> tuple[Tensor, Tensor]:
+    """Kernel [inputs, outputs] and bias of a built dense layer; what it sums over may be several axes."""
+    return getattr(dense, "kept", None) or (tf.reshape(dense.kernel, [-1, dense.kernel.shape[-1]]), dense.bias)
 
 
 def _dense(layer: Any, x: Tensor, compute: tf.DType) -> Tensor:
-    return tf.cast(_affine(x, layer.kernel, layer.bias, compute), tf.float32)
+    return tf.cast(_affine(x, *_weights(layer), compute), tf.float32)
 
 
 def _affine(x: Tensor, kernel: Tensor, bias: Tensor, compute: tf.DType) -> Tensor:

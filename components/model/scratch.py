@@ -39,7 +39,7 @@ class ScratchEncoder(tf.keras.layers.Layer):
             )
             for i in range(config.layers)
         ]
-        self._products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+        self.products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
 
     @property
     def word_table(self) -> tf.Variable:
@@ -50,7 +50,7 @@ class ScratchEncoder(tf.keras.layers.Layer):
         ids, mask = inputs["input_word_ids"], inputs["input_mask"]
         words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
         embedded = self.dropout(words + self.positions._position_embeddings[: tf.shape(ids)[1]], training=training)
-        x = transform(self.blocks, embedded, mask, tf.nn.relu, self._products, training)
+        x = transform(self.blocks, embedded, mask, tf.nn.relu, self.products, training)
         return {"pooled_output": mean_of_tokens(x, mask), "sequence_output": x}
 
     def leave_out_pooler(self) -> None:

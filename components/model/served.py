@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.token_shards import Vocabulary
-from components.errors import DataError
-from components.model.bert_forward import keep_joined
+from components.errors import ConfigError, DataError
+from components.model.bert_forward import keep_for_serving
 from components.model.by_length import by_length
 from components.model.operations import check_operations
 from components.model.wordpiece import WordPiece
@@ -26,18 +26,27 @@ SIGNATURE = "serving_default"
 INPUT = "text"
 OUTPUTS = ("label", "label_index", "scores")
 BATCH = 64
+Precision = Literal["float32", "bfloat16"]
 
 
 class ServedClassifier(tf.Module):
     """Texts -> label, label_index and scores. `classifier` takes {"input_word_ids": int32 [n, length]} and gives logits.
 
     Only the weights that answers depend on are tracked, not the Keras objects: their training functions do not belong into a
-    served graph. The classifier can be trained no longer (`components.model.bert_forward.keep_joined`).
+    served graph. The classifier can be trained no longer (`components.model.bert_forward.keep_for_serving`), and with the precision
+    bfloat16 it computes its products in that type from now on; a `hub:` encoder, whose graph is its own, raises ConfigError then.
     """
 
-    def __init__(self, classifier: Any, vocabulary: Vocabulary, classes: Sequence[str], max_length: int) -> None:
+    def __init__(
+        self, classifier: Any, vocabulary: Vocabulary, classes: Sequence[str], max_length: int, precision: Precision = "float32"
+    ) -> None:
         super().__init__(name="served_classifier")
-        keep_joined(classifier)
+        if precision == "float32":
+            keep_for_serving(classifier)
+        elif hasattr(classifier.encoder, "products"):
+            keep_for_serving(classifier.encoder, tf.as_dtype(precision))
+        else:
+            raise ConfigError(f"export.precision {precision}: a hub: encoder computes as it was saved; set export.precision to float32")
         self._tokenizer = WordPiece(vocabulary)
         self._names = tf.constant(list(classes))
 

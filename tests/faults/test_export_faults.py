@@ -16,7 +16,7 @@ from components.artifacts import manifest, release
 from components.artifacts.decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
 from components.artifacts.store import open_store
-from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, seal_shards
+from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, open_shards, seal_shards
 from components.config import EvaluateConfig, ExportConfig
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import gate
@@ -24,6 +24,7 @@ from components.evaluate import step as evaluation
 from components.export import parity, step
 from components.export.warmup import FILE
 from components.model.by_length import CHUNKS
+from components.model.served import Precision
 from components.model.wordpiece import WordPiece
 from components.serve.predict import predict
 from components.serve.pull import pull
@@ -65,9 +66,9 @@ def released(evaluated: Path) -> step.Release:
     return export(evaluated, evaluated / "models")
 
 
-def export(root: Path, store: Path, **changes: Path) -> step.Release:
+def export(root: Path, store: Path, precision: Precision = "float32", **changes: Path) -> step.Release:
     inputs = {name: root / name for name in ("shards", "checkpoint", "report")} | {"decision": root / "decision.json"} | changes
-    return step.run(ExportConfig(model_store=str(store)), **inputs)
+    return step.run(ExportConfig(model_store=str(store), precision=precision), **inputs)
 
 
 def test_the_release_says_where_it_comes_from(released: step.Release, evaluated: Path) -> None:
@@ -86,6 +87,7 @@ def test_the_release_says_where_it_comes_from(released: step.Release, evaluated:
     assert content.gate == read_decision(evaluated / "decision.json").model_dump(mode="json")
     assert content.parity_rows == 24
     assert content.parity_difference <= 1e-5
+    assert (content.precision, content.served_accuracy) == ("float32", None)
 
 
 def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(released: step.Release, evaluated: Path) -> None:
@@ -220,20 +222,53 @@ def test_c5_other_shards_than_the_evaluated_ones(evaluated: Path, tmp_path: Path
     assert nothing_is_released(tmp_path / "models")
 
 
+def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
+    """The report and the decision of `root`, had the evaluator found these scores."""
+    shutil.copytree(root / "report", home / "report")
+    (home / "report" / "manifest.json").unlink()
+    write_predictions(home / "report", read_predictions(root / "report").labels, scores, None)
+    sealed = manifest.seal(home / "report", "report", content={})
+    write_decision(home / "decision.json", read_decision(root / "decision.json").model_copy(update={"report_digest": sealed.digest}))
+    return {"report": home / "report", "decision": home / "decision.json"}
+
+
+def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
+    released: step.Release, evaluated: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(evaluated / "models", tmp_path / "models")
+    narrow = export(evaluated, tmp_path / "models", "bfloat16")
+    assert (narrow.version, narrow.new) == (released.version + 1, True)
+    content = release.read_content(release.verify(Path(narrow.path)), "here")
+    assert (content.precision, content.parity_rows) == ("bfloat16", len(TEXTS))
+    assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.LOST_ACCURACY)
+    assert 1e-5 < content.parity_difference < 0.1
+    weights = [(Path(path) / "variables" / "variables.data-00000-of-00001").stat().st_size for path in (narrow.path, released.path)]
+    assert weights[0] < weights[1]
+    assert not export(evaluated, tmp_path / "models", "bfloat16").new
+
+
+@pytest.mark.parametrize(("lost", "refused"), [(0, False), (1, True)])
+def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(lost: int, refused: bool, evaluated: Path) -> None:
+    split = open_shards(evaluated / "shards").split("test")
+    wanted = np.eye(len(CLASSES), dtype=np.float32)[split.labels()] * 0.02 + 0.49
+    served = wanted.copy()
+    served[:lost] = 0.98 - served[:lost]
+    if refused:
+        with pytest.raises(
+            KubertError, match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; set export\.precision to float32"
+        ):
+            parity.check_rows(lambda texts: served, split, wanted, "bfloat16")
+    else:
+        assert parity.check_rows(lambda texts: served, split, wanted, "bfloat16").accuracy == 1.0
+
+
 @pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
 def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(wrong: float, evaluated: Path, tmp_path: Path) -> None:
-    shutil.copytree(evaluated / "report", tmp_path / "report")
-    found = read_predictions(evaluated / "report")
-    scores = found.scores.copy()
+    scores = read_predictions(evaluated / "report").scores.copy()
     longest = len(TEXTS) - 1
     scores[longest, 0] += wrong
-    (tmp_path / "report" / "manifest.json").unlink()
-    write_predictions(tmp_path / "report", found.labels, scores, None)
-    sealed = manifest.seal(tmp_path / "report", "report", content={})
-    decision = read_decision(evaluated / "decision.json").model_copy(update={"report_digest": sealed.digest})
-    write_decision(tmp_path / "decision.json", decision)
     with pytest.raises(KubertError, match=f"not released: for test row {longest} the exported model's scores differ"):
-        export(evaluated, tmp_path / "models", report=tmp_path / "report", decision=tmp_path / "decision.json")
+        export(evaluated, tmp_path / "models", **with_scores(evaluated, scores, tmp_path))
     assert nothing_is_released(tmp_path / "models")
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.config import ModelConfig
 from components.model import bert, scratch
-from components.model.bert_forward import exact_gelu, keep_joined, normalize
+from components.model.bert_forward import exact_gelu, keep_for_serving, normalize
 from components.model.dropout import DropoutState
 
 LENGTHS = np.array([9, 3, 12, 1])
@@ -119,7 +119,7 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
 def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs() -> None:
     ours = encoder(DropoutState(5))
     before = ours(INPUTS)["sequence_output"]
-    keep_joined(ours)
+    keep_for_serving(ours)
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)
     ours.network.transformer_layers[0]._attention_layer._query_dense.kernel.assign_add(tf.ones([16, 4, 4]))
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)

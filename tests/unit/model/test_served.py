@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.errors import DataError
+from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
 from components.model.served import OUTPUTS, SIGNATURE, Scorer, ServedClassifier, load_scorer, save
 from components.model.wordpiece import WordPiece
@@ -113,3 +113,25 @@ def test_a_model_without_its_weights_is_refused(saved: Path, tmp_path: Path) -> 
 def test_a_scorer_keeps_its_weights_alive(saved: Path) -> None:
     scorers: list[Scorer] = [load_scorer(saved) for _ in range(2)]
     assert all(scorer(["w2"]).argmax() == 2 for scorer in scorers)
+
+
+def test_in_bfloat16_the_scores_are_about_the_same_and_the_weights_half_as_large(tmp_path: Path) -> None:
+    models = {precision: build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3) for precision in ("float32", "bfloat16")}
+    for model in models.values():
+        model.logits.kernel.assign(20 * model.logits.kernel)
+    served = {name: ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length, name) for name, model in models.items()}
+    scores = {}
+    for name, model in served.items():
+        save(model, tmp_path / name)
+        scores[name] = load_scorer(tmp_path / name)(TEXTS)
+    assert 0 < np.abs(scores["float32"] - scores["bfloat16"]).max() < 0.05
+    kinds = {variable.dtype for variable in served["bfloat16"]._weights if len(variable.shape) == 2}
+    assert tf.bfloat16 in kinds
+
+
+def test_an_encoder_with_a_graph_of_its_own_cannot_be_served_in_bfloat16() -> None:
+    class Classifier(tf.Module):
+        encoder = object()
+
+    with pytest.raises(ConfigError, match=r"set export\.precision to float32"):
+        ServedClassifier(Classifier(), VOCABULARY, CLASSES, 20, "bfloat16")
