@@ -97,15 +97,18 @@ def export_all(workdir: Path) -> dict[str, Path]:
     config = ModelConfig(encoder="minilm", max_length=LENGTH)
     vocabulary = vocabulary_of(config)
     assert vocabulary is not None
-    places = {name: workdir / f"serving-{name}" for name in (PLAIN, *precisions())}
-    for name, place in places.items():
-        classifier = build_classifier(config, vocabulary, len(CLASSES), seed=1)
-        classifier.logits.kernel.assign(SCALE * classifier.logits.kernel)
-        if name == PLAIN:
-            module = PlainClassifier(classifier, vocabulary, CLASSES)
-            tf.saved_model.save(module, str(place), signatures={SIGNATURE: module.classify})
-        else:
-            save(ServedClassifier(classifier, vocabulary, CLASSES, LENGTH, name), place)
+
+    def classifier() -> Classifier:
+        built = build_classifier(config, vocabulary, len(CLASSES), seed=1)
+        built.logits.kernel.assign(SCALE * built.logits.kernel)
+        return built
+
+    places = {PLAIN: workdir / "serving-plain"}
+    module = PlainClassifier(classifier(), vocabulary, CLASSES)
+    tf.saved_model.save(module, str(places[PLAIN]), signatures={SIGNATURE: module.classify})
+    for precision in precisions():
+        places[precision] = workdir / f"serving-{precision}"
+        save(ServedClassifier(classifier(), vocabulary, CLASSES, LENGTH, precision), places[precision])
     return places
 
 

@@ -47,7 +47,8 @@ def _block(
 
     attended = _attention(block._attention_layer, x, blocked, batch, compute, training)
     x = normalize(block._attention_layer_norm, x + drop(block._attention_dropout, attended))
-    inner = _affine(x, *_weights(block._intermediate_dense), compute)
+    kernel, bias = _weights(block._intermediate_dense)
+    inner = _affine(x, kernel, bias, compute)
     # Without a gradient to come, product, bias and activation are one operation, which rounds once.
     inner = activation(inner if hasattr(block._intermediate_dense, "kept") else tf.cast(inner, tf.float32))
     inner = drop(block._inner_dropout_layer, inner)
@@ -57,7 +58,8 @@ def _block(
 def _attention(layer: Any, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2): float32 [tokens, hidden] -> float32 [tokens, hidden]."""
     _, heads, size = layer._query_dense.kernel.shape
-    together = _affine(x, *(getattr(layer, "joined", None) or _joined(layer)), compute)
+    kernel, bias = getattr(layer, "joined", None) or _joined(layer)
+    together = _affine(x, kernel, bias, compute)
     separate = tf.transpose(tf.reshape(together, [batch[0], batch[1], 3, heads, size]), [2, 0, 3, 1, 4])
     query, key, value = tf.unstack(separate, axis=0)
     scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(size)) + blocked
@@ -96,11 +98,13 @@ def _kept(weights: tuple[Tensor, Tensor], compute: tf.DType) -> tuple[tf.Variabl
 
 def _weights(dense: Any) -> tuple[Tensor, Tensor]:
     """Kernel [inputs, outputs] and bias of a built dense layer; what it sums over may be several axes."""
-    return getattr(dense, "kept", None) or (tf.reshape(dense.kernel, [-1, dense.kernel.shape[-1]]), dense.bias)
+    kept: tuple[Tensor, Tensor] | None = getattr(dense, "kept", None)
+    return kept or (tf.reshape(dense.kernel, [-1, dense.kernel.shape[-1]]), dense.bias)
 
 
 def _dense(layer: Any, x: Tensor, compute: tf.DType) -> Tensor:
-    return tf.cast(_affine(x, *_weights(layer), compute), tf.float32)
+    kernel, bias = _weights(layer)
+    return tf.cast(_affine(x, kernel, bias, compute), tf.float32)
 
 
 def _affine(x: Tensor, kernel: Tensor, bias: Tensor, compute: tf.DType) -> Tensor:

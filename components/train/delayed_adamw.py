@@ -13,7 +13,13 @@ The quotient is expanded in d_j = 1 - b2^(j/2), which is small as long as b1^j i
 
     1 / (b2^(j/2) sqrt(v) + epsilon) = sum over n of (d_j r)^n / (sqrt(v) + epsilon),   r = sqrt(v) / (sqrt(v) + epsilon)
 
-so that the sum over the missed steps is one number per row and power n, whatever the row's width.
+and b1^j d_j^n is a sum of powers of c_k = b1 b2^(k/2) with binomial coefficients. So what the missed steps add up to is one number per
+row and power n, whatever the row's width, and comes from sums over all steps to the end, which are known beforehand:
+
+    later_k(s) = sum over t >= s of alpha_t c_k^(t - s + 1) kept(s) / kept(t + 1),   kept(s) = product of (1 - rate_t decay) before s
+    sum over t = s ... n - 1 of alpha_t c_k^(t - s + 1) kept(n) / kept(t + 1) = kept(n) / kept(s) later_k(s) - c_k^(n - s) later_k(n)
+
+The difference cancels digits, so these few numbers are float64.
 """
 
 from __future__ import annotations
@@ -29,8 +35,9 @@ from official.nlp import optimization
 Tensor = Any
 
 MADE_UP_TO = "made_up_to"
+MOST_DECAY = 0.05
+"""Largest rate times decay: with nearly 1 - b1 the sums to the end would no longer be finite."""
 _POWERS = 4
-_NEGLIGIBLE = 1e-8
 _ROWS_AT_ONCE = 1 << 14
 
 
@@ -47,12 +54,15 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         self._table = table
         beta_1, beta_2 = options.get("beta_1", 0.9), options.get("beta_2", 0.999)
         steps = np.arange(1, len(learning_rates) + 1)
-        decay = self.weight_decay_rate if self._do_use_weight_decay(table.name) else 0.0
-        self._alphas = (learning_rates * np.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)).astype(np.float32)
-        self._log_kept = np.concatenate([[0.0], np.cumsum(np.log1p(-learning_rates * decay))]).astype(np.float32)
-        missed = np.arange(1, math.ceil(math.log(_NEGLIGIBLE) / math.log(beta_1)) + 1)
-        faded = 1 - beta_2 ** (missed / 2)
-        self._series = (beta_1**missed)[:, None] * faded[:, None] ** np.arange(_POWERS)
+        decays = learning_rates * (self.weight_decay_rate if self._do_use_weight_decay(table.name) else 0.0)
+        if decays.max(initial=0.0) > MOST_DECAY:
+            raise ValueError(f"rate times decay reaches {decays.max():.3g}; at most {MOST_DECAY} can be made up for")
+        self._alphas = learning_rates * np.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
+        self._log_kept = np.concatenate([[0.0], np.cumsum(np.log1p(-decays))])
+        powers = np.arange(_POWERS)
+        self._fading = beta_1 * beta_2 ** (powers / 2)
+        self._later = _sums_to_the_end(self._alphas, decays, self._fading)
+        self._binomials = np.array([[(-1.0) ** k * math.comb(n, k) for n in powers] for k in powers])
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         super()._create_slots(var_list)
@@ -84,7 +94,8 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         beta_1, beta_2 = self._get_hyper("beta_1", tf.float32), self._get_hyper("beta_2", tf.float32)
         first = first * beta_1 + grad * (1.0 - beta_1)
         second = second * beta_2 + tf.square(grad) * (1.0 - beta_2)
-        row = row * self._kept(step, step + 1) - tf.gather(self._alphas, step) * first / (tf.sqrt(second) + self.epsilon)
+        kept, alpha = (tf.cast(number, tf.float32) for number in (self._kept(step, step + 1), tf.gather(self._alphas, step)))
+        row = row * kept - alpha * first / (tf.sqrt(second) + self.epsilon)
         return self._write(handle, indices, row, first, second, step + 1)
 
     def _made_up(self, table: tf.Variable, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,21 +104,21 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         value, first, second, since = (_gathered(kept, rows) for kept in (table, *slots))
         since = tf.cast(since, tf.int64)
         now = self.iterations
-        step = since[:, tf.newaxis] + tf.range(len(self._series), dtype=tf.int64)
-        last = len(self._alphas) - 1
-        alpha = tf.gather(self._alphas, tf.minimum(step, last)) * self._kept(tf.minimum(step + 1, last + 1), now)
-        sums = tf.matmul(tf.where(step < now, alpha, 0.0), tf.constant(self._series, tf.float32))
+        kept = self._kept(since, now)[:, tf.newaxis]
+        faded = tf.cast(self._fading, tf.float64) ** tf.cast(now - since, tf.float64)[:, tf.newaxis]
+        later = tf.constant(self._later)
+        sums = tf.cast(tf.matmul(kept * tf.gather(later, since) - faded * later[now], self._binomials), tf.float32)
         root = tf.sqrt(second)
         share = root / (root + self.epsilon)
         moved = tf.zeros_like(first)
         for power in reversed(range(_POWERS)):
             moved = moved * share + sums[:, power, tf.newaxis]
         missed = tf.cast(now - since, tf.float32)[:, tf.newaxis]
-        value = value * self._kept(since, now)[:, tf.newaxis] - moved * first / (root + self.epsilon)
+        value = value * tf.cast(kept, tf.float32) - moved * first / (root + self.epsilon)
         return value, first * self._get_hyper("beta_1", tf.float32) ** missed, second * self._get_hyper("beta_2", tf.float32) ** missed
 
     def _kept(self, start: Tensor, stop: Tensor) -> Tensor:
-        """The share of a weight that the decay of steps `start` up to and without `stop` leaves."""
+        """The share of a weight that the decay of steps `start` up to and without `stop` leaves: float64."""
         return tf.exp(tf.gather(self._log_kept, stop) - tf.gather(self._log_kept, start))
 
     def _write(self, table: tf.Variable, rows: Tensor, value: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> Any:
@@ -120,3 +131,13 @@ class DelayedAdamW(optimization.AdamWeightDecay):
 def _gathered(variable: tf.Variable, rows: Tensor) -> Tensor:
     """The variable's rows. `tf.gather` of a mirrored variable would copy it whole first."""
     return tf.raw_ops.ResourceGather(resource=variable.handle, indices=rows, dtype=variable.dtype)
+
+
+def _sums_to_the_end(
+    alphas: npt.NDArray[np.float64], decays: npt.NDArray[np.float64], fading: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """`later_k(s)` of the module's text for every step s and after the last one: [steps + 1, powers]."""
+    later = np.zeros((len(alphas) + 1, len(fading)))
+    for step in reversed(range(len(alphas))):
+        later[step] = fading / (1 - decays[step]) * (alphas[step] + later[step + 1])
+    return later

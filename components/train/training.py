@@ -17,6 +17,7 @@ from components.model.encoders import fingerprint
 from components.train import state
 from components.train.batches import Plan, padding_efficiency, plan_epoch, plan_in_order_of_length, usable_buckets
 from components.train.cluster import Membership
+from components.train.delayed_adamw import MOST_DECAY
 from components.train.features import cached_features
 from components.train.feed import Rowset, batch_spec, feed
 from components.train.inner_step import make_train_step, make_validation_step
@@ -89,7 +90,9 @@ class Training:
     @cached_property
     def _table(self) -> Any:
         """The word-piece table where it is trained and can be updated late, else None."""
-        return None if self.job.model.freeze or self.job.train.xla else self.model.encoder.word_table
+        train = self.job.train
+        cannot = self.job.model.freeze or train.xla or train.learning_rate * train.weight_decay > MOST_DECAY
+        return None if cannot else self.model.encoder.word_table
 
     @cached_property
     def _variables(self) -> list[Any]:

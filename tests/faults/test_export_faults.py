@@ -268,7 +268,7 @@ def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(wrong:
     longest = len(TEXTS) - 1
     scores[longest, 0] += wrong
     with pytest.raises(KubertError, match=f"not released: for test row {longest} the exported model's scores differ"):
-        export(evaluated, tmp_path / "models", **with_scores(evaluated, scores, tmp_path))
+        export(evaluated, tmp_path / "models", "float32", **with_scores(evaluated, scores, tmp_path))
     assert nothing_is_released(tmp_path / "models")
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
-from components.model.served import OUTPUTS, SIGNATURE, Scorer, ServedClassifier, load_scorer, save
+from components.model.served import OUTPUTS, SIGNATURE, Precision, Scorer, ServedClassifier, load_scorer, save
 from components.model.wordpiece import WordPiece
 from tests.data.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 from tests.data.word_rule import WordRule
@@ -116,13 +116,13 @@ def test_a_scorer_keeps_its_weights_alive(saved: Path) -> None:
 
 
 def test_in_bfloat16_the_scores_are_about_the_same_and_the_weights_half_as_large(tmp_path: Path) -> None:
-    models = {precision: build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3) for precision in ("float32", "bfloat16")}
-    for model in models.values():
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+    scores, served = {}, {}
+    for name in precisions:
+        model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
         model.logits.kernel.assign(20 * model.logits.kernel)
-    served = {name: ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length, name) for name, model in models.items()}
-    scores = {}
-    for name, model in served.items():
-        save(model, tmp_path / name)
+        served[name] = ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length, name)
+        save(served[name], tmp_path / name)
         scores[name] = load_scorer(tmp_path / name)(TEXTS)
     assert 0 < np.abs(scores["float32"] - scores["bfloat16"]).max() < 0.05
     kinds = {variable.dtype for variable in served["bfloat16"]._weights if len(variable.shape) == 2}

@@ -61,6 +61,7 @@ CASES = [
     pytest.param({"decay": "constant"}, id="constant rate"),
     pytest.param({"weight_decay": 0.0}, id="no weight decay"),
     pytest.param({"warmup_fraction": 0.0}, id="no warm-up"),
+    pytest.param({"learning_rate": 0.05, "weight_decay": 0.9}, id="strong decay"),
 ]
 
 
@@ -70,6 +71,11 @@ def test_settled_it_is_what_adamw_makes_of_it(options: dict[str, Any], steps: in
     optimizer, table = late(config(**options), steps)
     optimizer.settle(ALONE())
     np.testing.assert_allclose(table.numpy(), dense(config(**options), steps), atol=1e-5)
+
+
+def test_a_decay_that_cannot_be_made_up_for_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"rate times decay reaches 0\.087"):
+        late(config(learning_rate=0.1, weight_decay=0.9), 1)
 
 
 def test_rows_are_read_as_they_would_be_without_being_changed() -> None:
