@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate, chain, islice
 from operator import itemgetter
 from pathlib import Path
@@ -135,14 +136,24 @@ def quoted_columns(text: str, delimiter: str, width: int) -> list[list[str]] | N
     if before or len(pieces) % 2 == 0 or not outside:
         return None
     # Nothing between two pairs of quotes means one field, with a quote in it; at the end, a file without a last line end.
-    doubled = [index for index, piece in enumerate(outside[:-1]) if not piece]
+    last = outside.pop()
+    doubled = [*_empty(outside)]
     fields = _rejoined(pieces[1::2], doubled)
-    between = [piece for piece in outside[:-1] if piece]
-    ends = {*between[width - 1 :: width]} | ({outside[-1]} if outside[-1] else set())
+    between = [*filter(None, outside)] if doubled else outside
+    ends = {*between[width - 1 :: width]} | ({last} if last else set())
     delimiters = {*chain.from_iterable(between[column::width] for column in range(width - 1))}
     if len(fields) % width or not ends <= LINE_ENDS or not delimiters <= {delimiter}:
         return None
     return [fields[column::width] for column in range(width)]
+
+
+def _empty(pieces: list[str]) -> Iterator[int]:
+    """The indices of the empty ones, of which there are few: looked for by the list itself."""
+    index = -1
+    with suppress(ValueError):
+        while True:
+            index = pieces.index("", index + 1)
+            yield index
 
 
 def _rejoined(parts: list[str], doubled: Iterable[int]) -> list[str]:

@@ -102,6 +102,12 @@ class Batch:
 
     def take(self, texts: Sequence[str], labels: Sequence[int]) -> int:
         """Add the first of the rows, until the batch is full, and return how many that were."""
+        characters = self.characters + sum(map(len, texts))
+        if len(self.texts) + len(texts) <= BATCH_ROWS and characters < BATCH_CHARACTERS:
+            self.texts += texts
+            self.labels += labels
+            self.characters = characters
+            return len(texts)
         totals = list(accumulate(map(len, texts[: BATCH_ROWS - len(self.texts)]), initial=self.characters))[1:]
         taken = min(bisect_left(totals, BATCH_CHARACTERS) + 1, len(totals))
         self.texts += texts[:taken]
@@ -179,7 +185,10 @@ def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
     open_batches = {split: Batch(split) for split in SPLITS}
     for block in blocks:
         for index, split in enumerate(SPLITS):
-            chosen = (block.splits == index).tolist()
+            in_split = block.splits == index
+            if not in_split.any():
+                continue
+            chosen = in_split.tolist()
             texts, labels = list(compress(block.texts, chosen)), list(compress(block.labels, chosen))
             while texts:
                 batch = open_batches[split]
