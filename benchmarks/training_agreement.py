@@ -29,7 +29,7 @@ from components.train import step
 
 CONFIG = "ag_news_minilm"
 ROWS = {"minilm": 5_000, "L4": 1_000_000}
-SETTINGS: dict[str, tuple[str, ...]] = {"minilm": (), "L4": ("train.learning_rate=1e-3",)}
+SETTINGS: dict[str, tuple[str, ...]] = {"minilm": (), "L4": ("train.learning_rate=5e-4",)}
 SEEDS = (1, 2, 3)
 WAYS: dict[str, tuple[str, ...]] = {
     "plainly: float32, any lengths in a batch": ("train.precision=float32", "train.window=1"),
