@@ -61,8 +61,13 @@ def bucket(home: Path) -> str:
     return f"file://{home}/bucket"
 
 
+def states(home: Path) -> list[str]:
+    """The names of the trainings' states in the bucket, which the workers make first of all."""
+    return [path.name for path in (home / "bucket").glob("*") if path.name != "features"]
+
+
 def state(home: Path) -> RemoteState:
-    (found,) = (path.name for path in (home / "bucket").iterdir() if path.name != "features")
+    (found,) = states(home)
     return RemoteState(f"{bucket(home)}/{found}")
 
 
@@ -75,7 +80,7 @@ def wait_for_step(it: gang.Gang, home: Path, step: int) -> int:
 
     def newest() -> int:
         assert it.process.poll() is None, it.wait()
-        if not (home / "bucket").is_dir():
+        if not states(home):
             return 0
         found = [choice.step for choice in state(home).checkpoints()[:1]]
         return found[0] if found and found[0] >= step else 0
