@@ -28,11 +28,11 @@ from benchmarks.chapter import Chapter, Table
 from benchmarks.serving_requests import BATCH, BATCHES, SINGLES
 from benchmarks.side import ROOT
 from components.artifacts.token_shards import Vocabulary
-from components.config import ModelConfig, TrainConfig
+from components.config import ModelConfig, Precision, TrainConfig
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import vocabulary_of
 from components.model.scratch import mean_of_tokens
-from components.model.served import INPUT, SIGNATURE, Precision, ServedClassifier, save
+from components.model.served import INPUT, SIGNATURE, ServedClassifier, save
 from components.model.wordpiece import WordPiece
 from components.train.precision import resolved
 

@@ -21,7 +21,7 @@ from benchmarks.chapter import Chapter, Table
 from benchmarks.training import NAMES, encoder_of
 from components import config
 from components.artifacts.token_shards import open_shards
-from components.config import Config
+from components.config import Config, Precision
 from components.model.restore import restore_classifier
 from components.model.scoring import score_rows
 from components.model.served import ServedClassifier
@@ -36,8 +36,6 @@ WAYS: dict[str, tuple[str, ...]] = {
     "float32, grouped by length": ("train.precision=float32",),
     "bfloat16, grouped by length": ("train.precision=bfloat16",),
 }
-
-
 SERVED = "bfloat16, grouped by length, and served in bfloat16"
 
 
@@ -62,13 +60,14 @@ def _table(model: str, data: Path, home: Path) -> Table:
     encoder, _ = encoder_of(model, home)
     chosen = training_inputs.shipped(CONFIG, data, f"data.source={source}", f"model.encoder={encoder}", "train.epochs=1", *SETTINGS[model])
     training_inputs.tokenize(chosen, home / "shards")
-    accuracies: dict[str, list[float]] = {way: [] for way in (*WAYS, SERVED)}
+    accuracies: dict[str, list[float]] = {}
     for number, (way, settings) in enumerate(WAYS.items()):
-        for seed in SEEDS:
-            trained, served = _accuracies(_with(chosen, *settings, f"train.seed={seed}"), home, f"{number}-{seed}")
-            accuracies[way].append(trained)
-            if number + 1 == len(WAYS):
-                accuracies[SERVED].append(served)
+        checkpoints = [home / f"{number}-{seed}" for seed in SEEDS]
+        for seed, checkpoint in zip(SEEDS, checkpoints, strict=True):
+            trained = _with(chosen, *settings, f"train.seed={seed}")
+            step.run(trained.model, trained.train, home / "shards", checkpoint, home / "scratch")
+        accuracies[way] = [_accuracy(checkpoint, home / "shards", "float32") for checkpoint in checkpoints]
+    accuracies[SERVED] = [_accuracy(checkpoint, home / "shards", "bfloat16") for checkpoint in checkpoints]
     rows = {name: split.rows for name, split in open_shards(home / "shards", verify=False).content.splits.items()}
     options = "".join(f", {setting}" for setting in SETTINGS[model])
     return Table(
@@ -92,19 +91,12 @@ def _with(chosen: Config, *settings: str) -> Config:
     return chosen.model_copy(update={"train": config.TrainConfig.model_validate(chosen.train.model_dump() | train)})
 
 
-def _accuracies(chosen: Config, workdir: Path, name: str) -> tuple[float, float]:
-    """Percent of the test rows that are scored rightly by what the step trained, in float32 and as it is served in bfloat16."""
-    checkpoint = workdir / name
-    step.run(chosen.model, chosen.train, workdir / "shards", checkpoint, workdir / "scratch")
+def _accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
+    """Percent of the test rows that the checkpoint scores rightly, as it is served in this precision."""
     model, content, vocabulary = restore_classifier(checkpoint)
-    split = open_shards(workdir / "shards", verify=False).split("test")
-
-    def accuracy() -> float:
-        return 100 * float((score_rows(model, split, 64).argmax(axis=1) == split.labels()).mean())
-
-    trained = accuracy()
-    ServedClassifier(model, vocabulary, content.classes, content.model.max_length, "bfloat16")
-    return trained, accuracy()
+    ServedClassifier(model, vocabulary, content.classes, content.model.max_length, precision)
+    split = open_shards(shards, verify=False).split("test")
+    return 100 * float((score_rows(model, split, 64).argmax(axis=1) == split.labels()).mean())
 
 
 def _line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str, ...]:

@@ -220,6 +220,10 @@ class EvaluateConfig(Section):
     mistakes: int = Field(20, ge=0, description="most confident mistakes shown in the report, with their texts; 0: no user's text in it")
 
 
+Precision = Literal["float32", "bfloat16"]
+"""What a served model's matrix products may be computed in."""
+
+
 class ExportConfig(Section):
     """Where the released model goes."""
 
@@ -227,10 +231,10 @@ class ExportConfig(Section):
         "models", min_length=1, description="directory, gs:// or s3:// that holds models; a relative path is below the work directory"
     )
     model_name: str = Field("news", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$", description="name of the model in the store")
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "float32",
         description="of the served model's matrix products; bfloat16 answers faster on processors that multiply it natively and much more "
-        "slowly on others, is released only if it is right on as many test rows (less 0.3%), and cannot be had for hub:",
+        "slowly on others, is released only if its accuracy is at most 0.3 points below the evaluated one, and cannot be had for hub:",
     )
     warmup_requests: int = Field(4, ge=0, le=1000, description="requests that a server replays before it takes traffic")
 

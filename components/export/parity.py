@@ -10,12 +10,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.token_shards import Split, Vocabulary
+from components.config import Precision
 from components.errors import KubertError
-from components.model.served import Precision
 from components.model.wordpiece import WordPiece
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}
-"""Largest difference of a score. In bfloat16 one number in a thousand differs by as much as 0.03; what is held there is the accuracy."""
+"""Largest difference of a score. In bfloat16, scores of 832 AG News texts differed by up to 0.014; what is held there is the accuracy."""
 LOST_ACCURACY = 0.003
 ROWS = 64
 Scores = npt.NDArray[np.float32]
@@ -48,8 +48,8 @@ class Parity(NamedTuple):
 def check_rows(scorer: Callable[[Sequence[str]], Scores], split: Split, evaluated: Scores, precision: Precision = "float32") -> Parity:
     """The served scores against the evaluator's (float32): on test rows of all lengths, in bfloat16 on every test row.
 
-    Raises KubertError if any differs by more than TOLERANCE or is not a finite number, or, in bfloat16, if more than
-    LOST_ACCURACY of the rows are answered rightly by the evaluated model only.
+    Raises KubertError if any differs by more than TOLERANCE or is not a finite number, or, in bfloat16, if the accuracy is
+    more than LOST_ACCURACY below that of the evaluated scores.
     """
     rows = spread(split.lengths(), ROWS) if precision == "float32" else np.arange(len(split))
     served = scorer(split.texts(rows))

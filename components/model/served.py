@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.token_shards import Vocabulary
+from components.config import Precision
 from components.errors import ConfigError, DataError
 from components.model.bert_forward import keep_for_serving
 from components.model.by_length import by_length
@@ -26,7 +27,6 @@ SIGNATURE = "serving_default"
 INPUT = "text"
 OUTPUTS = ("label", "label_index", "scores")
 BATCH = 64
-Precision = Literal["float32", "bfloat16"]
 
 
 class ServedClassifier(tf.Module):

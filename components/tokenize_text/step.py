@@ -102,18 +102,14 @@ class Batch:
 
     def take(self, texts: Sequence[str], labels: Sequence[int]) -> int:
         """Add the first of the rows, until the batch is full, and return how many that were."""
-        characters = self.characters + sum(map(len, texts))
-        if len(self.texts) + len(texts) <= BATCH_ROWS and characters < BATCH_CHARACTERS:
-            self.texts += texts
-            self.labels += labels
-            self.characters = characters
-            return len(texts)
-        totals = list(accumulate(map(len, texts[: BATCH_ROWS - len(self.texts)]), initial=self.characters))[1:]
-        taken = min(bisect_left(totals, BATCH_CHARACTERS) + 1, len(totals))
-        self.texts += texts[:taken]
-        self.labels += labels[:taken]
-        self.characters = totals[taken - 1]
-        return taken
+        texts = texts[: BATCH_ROWS - len(self.texts)]
+        if self.characters + sum(map(len, texts)) >= BATCH_CHARACTERS:
+            totals = list(accumulate(map(len, texts), initial=self.characters))[1:]
+            texts = texts[: bisect_left(totals, BATCH_CHARACTERS) + 1]
+        self.texts += texts
+        self.labels += labels[: len(texts)]
+        self.characters += sum(map(len, texts))
+        return len(texts)
 
 
 @dataclass(frozen=True)

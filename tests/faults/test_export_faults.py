@@ -17,14 +17,13 @@ from components.artifacts.decision import GateDecision, read_decision, write_dec
 from components.artifacts.predictions import read_predictions, write_predictions
 from components.artifacts.store import open_store
 from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, open_shards, seal_shards
-from components.config import EvaluateConfig, ExportConfig
+from components.config import EvaluateConfig, ExportConfig, Precision
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import gate
 from components.evaluate import step as evaluation
 from components.export import parity, step
 from components.export.warmup import FILE
 from components.model.by_length import CHUNKS
-from components.model.served import Precision
 from components.model.wordpiece import WordPiece
 from components.serve.predict import predict
 from components.serve.pull import pull

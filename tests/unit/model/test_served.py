@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.config import Precision
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
-from components.model.served import OUTPUTS, SIGNATURE, Precision, Scorer, ServedClassifier, load_scorer, save
+from components.model.served import OUTPUTS, SIGNATURE, Scorer, ServedClassifier, load_scorer, save
 from components.model.wordpiece import WordPiece
 from tests.data.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 from tests.data.word_rule import WordRule
