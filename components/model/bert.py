@@ -55,13 +55,14 @@ class BertSizes(NamedTuple):
 class BertEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden].
 
-    The types are zeros where none are given. Both outputs are float32; the matrix products are of the compute type of the policy that was set when it was made. Where `words`
+    A network with an output range gives that many first tokens of the sequence alone. The types are zeros where none are given. Both outputs are float32; the matrix products are of the compute type of the policy that was set when it was made. Where `words`
     (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
     """
 
     def __init__(self, network: BertEncoderV2, **kwargs: Any) -> None:
         super().__init__(dtype=tf.float32, **kwargs)
         self.network = network
+        network.transformer_layers[-1]._output_range = network.get_config()["output_range"]
         self.hidden_size: int = network.get_config()["hidden_size"]
         self.products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
 
@@ -111,9 +112,10 @@ def read_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
     return BertSizes(**{name: values[field] for name, field in _SIZES.items()}, norm_epsilon=epsilon)
 
 
-def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None) -> BertEncoderV2:
+def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None, output_range: int | None = None) -> BertEncoderV2:
     """A built network with random weights; exact GELU, as Hugging Face's `gelu` (the tanh form is 4e-3 off).
 
+    With an `output_range`, its last layer computes that many first tokens and no others.
     Units are dropped per example under `state`; with None, by Keras's own layers (for an export to other programs).
     """
     network = BertEncoderV2(
@@ -127,6 +129,7 @@ def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None) 
         type_vocab_size=sizes.types,
         output_dropout=dropout,
         attention_dropout=dropout,
+        output_range=output_range,
         name="bert",
     )
     ids = tf.zeros([1, 2], tf.int32)

@@ -19,6 +19,8 @@ from official.nlp.modeling.layers import TransformerEncoderBlock
 Tensor = Any
 
 _MASKED = -1e9
+_PROJECTIONS = ("query", "key", "value")
+_APART = (("query",), ("key", "value"))
 
 
 def transform(
@@ -26,15 +28,15 @@ def transform(
 ) -> Tensor:
     """Run built `TransformerEncoderBlock`s: float32 [batch, length, hidden] and a 0/1 mask [batch, length] -> float32 [batch, length, hidden].
 
-    Padding is never attended to. Blocks normalize after each half, as BERT does. `compute` is the type of the products.
+    Padding is never attended to. Blocks normalize after each half, as BERT does. `compute` is the type of the products. Where the last
+    block has an `_output_range`, that many first tokens are given, and of the others no more is computed in it than what these attend to.
     """
-    shape = tf.shape(x)
-    hidden = x.shape[-1]
+    batch, hidden = tf.shape(x)[0], x.shape[-1]
     blocked = (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * _MASKED
     flat = tf.reshape(x, [-1, hidden])
     for block in blocks:
-        flat = _block(block, flat, blocked, shape[:2], activation, compute, training)
-    return tf.reshape(flat, shape)
+        flat = _block(block, flat, blocked, batch, activation, compute, training)
+    return tf.reshape(flat, [batch, -1, hidden])
 
 
 def _block(
@@ -43,10 +45,11 @@ def _block(
     def drop(layer: Any, values: Tensor) -> Tensor:
         if not training or not layer.rate:
             return values
-        return tf.reshape(layer(tf.reshape(values, [batch[0], -1]), training=True), tf.shape(values))
+        return tf.reshape(layer(tf.reshape(values, [batch, -1]), training=True), tf.shape(values))
 
-    attended = _attention(block._attention_layer, x, blocked, batch, compute, training)
-    x = normalize(block._attention_layer_norm, x + drop(block._attention_dropout, attended))
+    asking = _first_tokens(x, batch, block._output_range) if block._output_range else x
+    attended = _attention(block._attention_layer, asking, x, blocked, batch, compute, training)
+    x = normalize(block._attention_layer_norm, asking + drop(block._attention_dropout, attended))
     kernel, bias = _weights(block._intermediate_dense)
     inner = _affine(x, kernel, bias, compute)
     # Without a gradient to come, product, bias and activation are one operation, which rounds once.
@@ -55,25 +58,45 @@ def _block(
     return normalize(block._output_layer_norm, x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)))
 
 
-def _attention(layer: Any, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2.2): float32 [tokens, hidden] -> float32 [tokens, hidden]."""
-    _, heads, size = layer._query_dense.kernel.shape
-    kernel, bias = getattr(layer, "joined", None) or _joined(layer)
-    together = _affine(x, kernel, bias, compute)
-    separate = tf.transpose(tf.reshape(together, [batch[0], batch[1], 3, heads, size]), [2, 0, 3, 1, 4])
-    query, key, value = tf.unstack(separate, axis=0)
-    scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(size)) + blocked
+def _first_tokens(x: Tensor, batch: Tensor, count: int) -> Tensor:
+    """The first `count` tokens of every text: [batch * length, hidden] -> [batch * count, hidden]."""
+    hidden = x.shape[-1]
+    return tf.reshape(tf.reshape(x, [batch, -1, hidden])[:, :count], [-1, hidden])
+
+
+def _attention(layer: Any, asking: Tensor, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) of the tokens `asking` to the tokens x: float32 [tokens, hidden] each -> as `asking`."""
+    if asking is x:
+        query, key, value = _projected(layer, _PROJECTIONS, x, batch, compute)
+    else:
+        (query,), (key, value) = (_projected(layer, parts, of, batch, compute) for parts, of in zip(_APART, (asking, x), strict=True))
+    scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(query.shape[-1])) + blocked
     weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
     context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
-    return _dense(layer._output_dense, tf.reshape(context, [-1, heads * size]), compute)
+    return _dense(layer._output_dense, tf.reshape(context, [-1, context.shape[2] * context.shape[3]]), compute)
 
 
-def _joined(layer: Any) -> tuple[Tensor, Tensor]:
-    """The weights of query, key and value side by side: kernel [hidden, 3 * hidden], bias [3 * hidden]."""
+def _projected(layer: Any, parts: tuple[str, ...], x: Tensor, batch: Tensor, compute: tf.DType) -> list[Tensor]:
+    """Some of query, key and value, by one product: [batch, heads, tokens, size] each."""
+    _, heads, size = layer._query_dense.kernel.shape
+    kernel, bias = getattr(_first(layer, parts), "joined", None) or _joined(layer, parts)
+    together = _affine(x, kernel, bias, compute)
+    separate = tf.transpose(tf.reshape(together, [batch, -1, len(parts), heads, size]), [2, 0, 3, 1, 4])
+    found: list[Tensor] = tf.unstack(separate, axis=0)
+    return found
+
+
+def _joined(layer: Any, parts: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """The weights of some of query, key and value side by side: kernel [hidden, parts * hidden], bias [parts * hidden]."""
     hidden, heads, size = layer._query_dense.kernel.shape
-    parts = (layer._query_dense, layer._key_dense, layer._value_dense)
-    kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in parts], axis=1)
-    return kernel, tf.concat([tf.reshape(part.bias, [heads * size]) for part in parts], axis=0)
+    dense = [getattr(layer, f"_{part}_dense") for part in parts]
+    kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in dense], axis=1)
+    return kernel, tf.concat([tf.reshape(part.bias, [heads * size]) for part in dense], axis=0)
+
+
+def _first(layer: Any, parts: tuple[str, ...]) -> Any:
+    """The dense layer that keeps the joined weights of these parts."""
+    return getattr(layer, f"_{parts[0]}_dense")
 
 
 def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
@@ -82,11 +105,14 @@ def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
     In a request of one short text, joining them costs as much as a seventh of all the rest. With another type than float32, `model` is
     an encoder of such blocks, and its products are of that type from now on.
     """
-    for layer in model.submodules:
-        if isinstance(layer, tf.keras.layers.MultiHeadAttention):
-            layer.joined = _kept(_joined(layer), compute)
-        elif isinstance(layer, TransformerEncoderBlock) and compute != tf.float32:
-            for dense in (layer._attention_layer._output_dense, layer._intermediate_dense, layer._output_dense):
+    for block in model.submodules:
+        if not isinstance(block, TransformerEncoderBlock):
+            continue
+        layer = block._attention_layer
+        for parts in _APART if block._output_range else (_PROJECTIONS,):
+            _first(layer, parts).joined = _kept(_joined(layer, parts), compute)
+        if compute != tf.float32:
+            for dense in (layer._output_dense, block._intermediate_dense, block._output_dense):
                 dense.kept = _kept(_weights(dense), compute)
     if compute != tf.float32:
         model.products = compute

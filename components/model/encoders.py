@@ -1,7 +1,8 @@
 """The four encoders behind one interface, chosen by `model.encoder`.
 
 An encoder is a built Keras layer: input_word_ids, input_mask and, where not zeros, input_type_ids (int32 [batch, length], any length up to
-its table of positions) -> pooled_output [batch, hidden] and sequence_output [batch, length, hidden], with `hidden_size`. Weights are float32.
+its table of positions) -> pooled_output [batch, hidden] and sequence_output [batch, length, hidden], with `hidden_size`; a BERT that is not pooled
+by the mean gives the first token's vector alone, [batch, 1, hidden]. Weights are float32.
 Its `word_table` is the variable with one row per word piece, and the caller may give the rows of the ids as `words`; None where that cannot be done.
 """
 
@@ -112,7 +113,7 @@ def _build_bert(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: D
         raise ConfigError(f"{source}: {len(vocabulary.tokens)} word pieces, but config.json: vocab_size is {sizes.vocabulary}")
     if config.max_length > sizes.positions:
         raise ConfigError(f"model.max_length {config.max_length}: {config.encoder} has only {sizes.positions} positions")
-    network = bert.build_network(sizes, config.dropout, state)
+    network = bert.build_network(sizes, config.dropout, state, None if config.pooled_by == "mean" else 1)
     tensors = pretrained_hf.Tensors(directory)
     has_pooler = bert.load_weights(network, tensors.names(), tensors.read, source)
     if config.pooled_by == "pooled" and not has_pooler:

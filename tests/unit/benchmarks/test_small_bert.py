@@ -23,7 +23,7 @@ def test_every_side_loads_the_same_weights(tmp_path: Path):
     ids = np.array([[101, 7592, 2088, 102]], np.int32)
     inputs = {"input_word_ids": ids, "input_mask": np.ones_like(ids), "input_type_ids": np.zeros_like(ids)}
     theirs, _ = encoder([inputs[name] for name in ("input_word_ids", "input_mask", "input_type_ids")])
-    config = ModelConfig(encoder=f"hf:{directory}")
+    config = ModelConfig(encoder=f"hf:{directory}", pooling="mean")
     vocabulary = encoders.vocabulary_of(config)
     assert vocabulary is not None
     ours = encoders.build_encoder(config, vocabulary, seed=1)(inputs, training=False)["sequence_output"]

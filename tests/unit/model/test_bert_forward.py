@@ -28,8 +28,8 @@ def policy(request: pytest.FixtureRequest) -> Iterator[None]:
     tf.keras.mixed_precision.set_global_policy("float32")
 
 
-def encoder(state: DropoutState, dropout: float = 0.2) -> bert.BertEncoder:
-    network = bert.build_network(SIZES, dropout, state)
+def encoder(state: DropoutState, dropout: float = 0.2, output_range: int | None = None) -> bert.BertEncoder:
+    network = bert.build_network(SIZES, dropout, state, output_range)
     for number, variable in enumerate(network.trainable_variables):
         variable.assign(np.random.default_rng(number).standard_normal(variable.shape) * 0.3)
     return bert.BertEncoder(network)
@@ -40,7 +40,8 @@ def outputs_and_gradients(
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     with tf.GradientTape() as tape, state.at(3, 0):
         outputs = call({**INPUTS, **types}, training=training)
-        sequence = tf.cast(outputs["sequence_output"], tf.float32) * tf.cast(INPUTS["input_mask"], tf.float32)[:, :, None]
+        sequence = tf.cast(outputs["sequence_output"], tf.float32)
+        sequence *= tf.cast(INPUTS["input_mask"], tf.float32)[:, : sequence.shape[1], None]
         loss = tf.reduce_sum(tf.sin(sequence)) + tf.reduce_sum(tf.cast(outputs["pooled_output"], tf.float32) ** 2)
     gradients = tape.gradient(loss, variables)
     return sequence.numpy(), outputs["pooled_output"].numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
@@ -48,9 +49,10 @@ def outputs_and_gradients(
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training with dropout"])
 @pytest.mark.parametrize("types", [{"input_type_ids": tf.zeros_like(IDS)}, TYPES], ids=["one type", "two types"])
-def test_outputs_and_gradients_are_model_garden_s(training: bool, types: Any) -> None:
+@pytest.mark.parametrize("output_range", [None, 1, 3], ids=["all tokens", "first token", "first three tokens"])
+def test_outputs_and_gradients_are_model_garden_s(training: bool, types: Any, output_range: int | None) -> None:
     state = DropoutState(5)
-    ours = encoder(state)
+    ours = encoder(state, output_range=output_range)
     variables = ours.trainable_variables
     *found, gradients = outputs_and_gradients(ours, variables, state, training, types)
     *wanted, theirs = outputs_and_gradients(ours.network, variables, state, training, types)
@@ -58,6 +60,13 @@ def test_outputs_and_gradients_are_model_garden_s(training: bool, types: Any) ->
         np.testing.assert_allclose(one, other, atol=2e-5)
     for variable, one, other in zip(variables, gradients, theirs, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4 * max(1.0, np.abs(other).max()), err_msg=variable.name)
+
+
+def test_the_first_token_is_the_same_whether_the_others_are_given_or_not() -> None:
+    whole, first = (encoder(DropoutState(5), output_range=output_range)(INPUTS) for output_range in (None, 1))
+    assert first["sequence_output"].shape == (4, 1, 16)
+    np.testing.assert_allclose(first["sequence_output"][:, 0], whole["sequence_output"][:, 0], atol=1e-5)
+    np.testing.assert_allclose(first["pooled_output"], whole["pooled_output"], atol=1e-5)
 
 
 def test_without_types_all_are_of_the_first() -> None:
@@ -116,10 +125,13 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
         np.testing.assert_allclose(one, other, atol=3e-5)
 
 
-def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs() -> None:
-    ours = encoder(DropoutState(5))
+@pytest.mark.parametrize("output_range", [None, 1], ids=["all tokens", "first token"])
+def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs(output_range: int | None) -> None:
+    ours = encoder(DropoutState(5), output_range=output_range)
     before = ours(INPUTS)["sequence_output"]
     keep_for_serving(ours)
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)
-    ours.network.transformer_layers[0]._attention_layer._query_dense.kernel.assign_add(tf.ones([16, 4, 4]))
+    for block in ours.network.transformer_layers:
+        for part in ("query", "key", "value"):
+            getattr(block._attention_layer, f"_{part}_dense").kernel.assign_add(tf.ones([16, 4, 4]))
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)

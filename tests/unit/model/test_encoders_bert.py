@@ -14,7 +14,7 @@ GOLDEN = Path(__file__).parents[2] / "data"
 
 
 def _build(encoder, **options):
-    config = ModelConfig.model_validate({"encoder": str(encoder), "max_length": 16, **options})
+    config = ModelConfig.model_validate({"encoder": str(encoder), "max_length": 16, "pooling": "mean", **options})
     vocabulary = encoders.vocabulary_of(config)
     assert vocabulary is not None
     return encoders.build_encoder(config, vocabulary, seed=1)
@@ -41,6 +41,18 @@ def test_minilm_computes_what_the_reference_computes():
 def test_a_checkpoint_of_other_sizes_computes_what_the_reference_computes(tmp_path, prefix):
     directory = tiny_bert.write(tmp_path / "tiny", tiny_bert.tensors(prefix))
     _assert_golden(_build(f"hf:{directory}"), "golden_tiny.json")
+
+
+@pytest.mark.parametrize("pooling", ["cls", "pooled"])
+def test_what_is_pooled_from_the_first_token_needs_no_other_and_is_the_same(tmp_path, pooling):
+    directory = tiny_bert.write(tmp_path / "tiny")
+    whole, first = _build(f"hf:{directory}"), _build(f"hf:{directory}", pooling=pooling)
+    ids = tf.constant([[2, 7, 11, 3], [2, 9, 3, 0]])
+    inputs = {"input_word_ids": ids, "input_mask": tf.cast(ids != 0, tf.int32)}
+    wanted, found = whole(inputs), first(inputs)
+    assert found["sequence_output"].shape[1] == 1
+    np.testing.assert_allclose(found["sequence_output"], wanted["sequence_output"][:, :1], atol=1e-5)
+    np.testing.assert_allclose(found["pooled_output"], wanted["pooled_output"], atol=1e-5)
 
 
 def test_layer_norms_of_old_checkpoints_are_called_gamma_and_beta(tmp_path):
@@ -114,7 +126,7 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, weights, named):
 def test_without_a_pooler_only_other_poolings_work(tmp_path):
     directory = tiny_bert.write(tmp_path / "tiny", tiny_bert.tensors(pooler=False))
     with pytest.raises(ConfigError, match=r"model\.pooling.*no pooler.*mean or cls"):
-        _build(f"hf:{directory}")
+        _build(f"hf:{directory}", pooling="auto")
     encoder = _build(f"hf:{directory}", pooling="cls")
     assert not any("pooler" in variable.name for variable in encoder.trainable_variables)
 
