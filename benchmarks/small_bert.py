@@ -1,4 +1,4 @@
-"""An untrained BERT in Hugging Face's layout (4 layers, 128 wide), so that every side can load the same weights.
+"""A small BERT in Hugging Face's layout (4 layers, 128 wide), untrained or trained, so that every side can load the same weights.
 
 Its vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
 """
@@ -6,13 +6,15 @@ Its vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from benchmarks import bert_layout
-from components.model import pretrained_hf
+from components.model import bert, pretrained_hf
+from components.model.restore import restore_classifier
 
 DEVIATION = 0.02
 SIZES: dict[str, int] = {
@@ -37,13 +39,27 @@ _OPTIONS = {
 
 
 def write(directory: Path, seed: int = 1) -> Path:
-    """The directory, filled with config.json, vocab.txt, tokenizer_config.json and model.safetensors."""
+    """The untrained BERT: the directory, filled with config.json, vocab.txt, tokenizer_config.json and model.safetensors."""
+    return _write(directory, _tensors(seed))
+
+
+def write_trained(checkpoint: Path, directory: Path) -> Path:
+    """The same with the encoder's weights out of a finished checkpoint of kubert's."""
+    model, _, _ = restore_classifier(checkpoint)
+    tensors = {}
+    for name, slot in bert._slots(model.encoder.network).items():
+        value = slot.variable.numpy()
+        tensors[name] = np.ascontiguousarray(value.reshape(slot.shape[::-1]).T if slot.transposed else value).reshape(slot.shape)
+    return _write(directory, tensors)
+
+
+def _write(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     vocabulary = pretrained_hf.read_vocabulary(pretrained_hf.locate("minilm"))
     (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
     (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8")
     (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
-    save_file(_tensors(seed), directory / "model.safetensors")
+    save_file(dict(tensors), directory / "model.safetensors")
     return directory
 
 
