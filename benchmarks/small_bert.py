@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from official.nlp.modeling.networks import BertEncoderV2
 from safetensors.numpy import save_file
 
 from benchmarks import bert_layout
 from components.model import bert, pretrained_hf
-from components.model.restore import restore_classifier
 
 DEVIATION = 0.02
 SIZES: dict[str, int] = {
@@ -43,11 +43,10 @@ def write(directory: Path, seed: int = 1) -> Path:
     return _write(directory, _tensors(seed))
 
 
-def write_trained(checkpoint: Path, directory: Path) -> Path:
-    """The same with the encoder's weights out of a finished checkpoint of kubert's."""
-    model, _, _ = restore_classifier(checkpoint)
+def write_as(network: BertEncoderV2, directory: Path) -> Path:
+    """The same with the weights that `network`, which kubert loaded from such a directory, has now."""
     tensors = {}
-    for name, slot in bert._slots(model.encoder.network).items():
+    for name, slot in bert._slots(network).items():
         value = slot.variable.numpy()
         tensors[name] = np.ascontiguousarray(value.reshape(slot.shape[::-1]).T if slot.transposed else value).reshape(slot.shape)
     return _write(directory, tensors)

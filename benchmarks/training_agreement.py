@@ -82,7 +82,8 @@ def _trained_beforehand(data: Path, home: Path) -> Path:
     start = small_bert.write(home / "start")
     chosen = _chosen(data, home, BEFOREHAND, f"model.encoder=hf:{start}", "train.epochs=3", "train.learning_rate=5e-4", *PLAINLY)
     step.run(chosen.model, chosen.train, home / "shards", home / "checkpoint", home / "scratch")
-    return small_bert.write_trained(home / "checkpoint", home / "weights")
+    model, _, _ = restore_classifier(home / "checkpoint")
+    return small_bert.write_as(model.encoder.network, home / "weights")
 
 
 def _chosen(data: Path, home: Path, rows: slice, *settings: str) -> Config:

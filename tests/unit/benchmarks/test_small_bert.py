@@ -28,3 +28,16 @@ def test_every_side_loads_the_same_weights(tmp_path: Path):
     assert vocabulary is not None
     ours = encoders.build_encoder(config, vocabulary, seed=1)(inputs, training=False)["sequence_output"]
     np.testing.assert_allclose(theirs, ours, atol=2e-3)  # theirs approximates GELU
+
+
+def test_a_network_is_written_as_it_is_read(tmp_path: Path):
+    config = ModelConfig(encoder=f"hf:{small_bert.write(tmp_path / 'before')}")
+    vocabulary = encoders.vocabulary_of(config)
+    assert vocabulary is not None
+    encoder = encoders.build_encoder(config, vocabulary, seed=1)
+    random = np.random.default_rng(2)
+    for variable in encoder.variables:
+        variable.assign(random.standard_normal(variable.shape))
+    after = ModelConfig(encoder=f"hf:{small_bert.write_as(encoder.network, tmp_path / 'after')}")
+    for one, other in zip(encoder.variables, encoders.build_encoder(after, vocabulary, seed=3).variables, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.name)
