@@ -17,6 +17,8 @@ import tensorflow as tf
 from official.nlp.modeling.layers import TransformerEncoderBlock
 
 Tensor = Any
+Shape = tuple[Tensor, Tensor]
+"""Texts, and tokens of each."""
 
 _MASKED = -1e9
 _PROJECTIONS = ("query", "key", "value")
@@ -31,24 +33,27 @@ def transform(
     Padding is never attended to. Blocks normalize after each half, as BERT does. `compute` is the type of the products. Where the last
     block has an `_output_range`, that many first tokens are given, and of the others no more is computed in it than what these attend to.
     """
-    batch, hidden = tf.shape(x)[0], x.shape[-1]
+    batch, length = tf.unstack(tf.shape(x)[:2])
+    hidden = x.shape[-1]
     blocked = (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * _MASKED
     flat = tf.reshape(x, [-1, hidden])
     for block in blocks:
-        flat = _block(block, flat, blocked, batch, activation, compute, training)
-    return tf.reshape(flat, [batch, -1, hidden])
+        flat = _block(block, flat, blocked, (batch, length), activation, compute, training)
+    given = _asking(blocks[-1], length) if blocks else length
+    return tf.reshape(flat, [batch, given, hidden])
 
 
 def _block(
-    block: Any, x: Tensor, blocked: Tensor, batch: Tensor, activation: Callable[[Tensor], Tensor], compute: tf.DType, training: bool
+    block: Any, x: Tensor, blocked: Tensor, shape: Shape, activation: Callable[[Tensor], Tensor], compute: tf.DType, training: bool
 ) -> Tensor:
     def drop(layer: Any, values: Tensor) -> Tensor:
         if not training or not layer.rate:
             return values
-        return tf.reshape(layer(tf.reshape(values, [batch, -1]), training=True), tf.shape(values))
+        return tf.reshape(layer(tf.reshape(values, [shape[0], -1]), training=True), tf.shape(values))
 
-    asking = _first_tokens(x, batch, block._output_range) if block._output_range else x
-    attended = _attention(block._attention_layer, asking, x, blocked, batch, compute, training)
+    count = _asking(block, shape[1])
+    asking = x if count is shape[1] else tf.reshape(tf.reshape(x, [*shape, x.shape[-1]])[:, :count], [-1, x.shape[-1]])
+    attended = _attention(block._attention_layer, asking, count, x, blocked, shape, compute, training)
     x = normalize(block._attention_layer_norm, asking + drop(block._attention_dropout, attended))
     kernel, bias = _weights(block._intermediate_dense)
     inner = _affine(x, kernel, bias, compute)
@@ -58,30 +63,33 @@ def _block(
     return normalize(block._output_layer_norm, x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)))
 
 
-def _first_tokens(x: Tensor, batch: Tensor, count: int) -> Tensor:
-    """The first `count` tokens of every text: [batch * length, hidden] -> [batch * count, hidden]."""
-    hidden = x.shape[-1]
-    return tf.reshape(tf.reshape(x, [batch, -1, hidden])[:, :count], [-1, hidden])
+def _asking(block: Any, length: Tensor) -> Tensor:
+    """How many tokens of each text the block gives; `length` itself where it gives all of them."""
+    return tf.minimum(block._output_range, length) if block._output_range else length
 
 
-def _attention(layer: Any, asking: Tensor, x: Tensor, blocked: Tensor, batch: Tensor, compute: tf.DType, training: bool) -> Tensor:
-    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) of the tokens `asking` to the tokens x: float32 [tokens, hidden] each -> as `asking`."""
+def _attention(
+    layer: Any, asking: Tensor, count: Tensor, x: Tensor, blocked: Tensor, shape: Shape, compute: tf.DType, training: bool
+) -> Tensor:
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) of the tokens `asking`, `count` per text, to all the tokens x: float32 [tokens, hidden]."""
+    batch, length = shape
     if asking is x:
-        query, key, value = _projected(layer, _PROJECTIONS, x, batch, compute)
+        query, key, value = _projected(layer, _PROJECTIONS, x, shape, compute)
     else:
-        (query,), (key, value) = (_projected(layer, parts, of, batch, compute) for parts, of in zip(_APART, (asking, x), strict=True))
+        (query,) = _projected(layer, _APART[0], asking, (batch, count), compute)
+        key, value = _projected(layer, _APART[1], x, (batch, length), compute)
     scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(query.shape[-1])) + blocked
     weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
     context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
     return _dense(layer._output_dense, tf.reshape(context, [-1, context.shape[2] * context.shape[3]]), compute)
 
 
-def _projected(layer: Any, parts: tuple[str, ...], x: Tensor, batch: Tensor, compute: tf.DType) -> list[Tensor]:
+def _projected(layer: Any, parts: tuple[str, ...], x: Tensor, shape: Shape, compute: tf.DType) -> list[Tensor]:
     """Some of query, key and value, by one product: [batch, heads, tokens, size] each."""
     _, heads, size = layer._query_dense.kernel.shape
     kernel, bias = getattr(_first(layer, parts), "joined", None) or _joined(layer, parts)
     together = _affine(x, kernel, bias, compute)
-    separate = tf.transpose(tf.reshape(together, [batch, -1, len(parts), heads, size]), [2, 0, 3, 1, 4])
+    separate = tf.transpose(tf.reshape(together, [*shape, len(parts), heads, size]), [2, 0, 3, 1, 4])
     found: list[Tensor] = tf.unstack(separate, axis=0)
     return found
 

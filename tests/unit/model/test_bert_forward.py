@@ -69,6 +69,19 @@ def test_the_first_token_is_the_same_whether_the_others_are_given_or_not() -> No
     np.testing.assert_allclose(first["pooled_output"], whole["pooled_output"], atol=1e-5)
 
 
+@pytest.mark.parametrize("output_range", [None, 1], ids=["all tokens", "first token"])
+def test_no_texts_give_no_vectors_and_gradients_of_zero(output_range: int | None) -> None:
+    state = DropoutState(5)
+    ours = encoder(state, output_range=output_range)
+    none = {"input_word_ids": tf.zeros([0, 7], tf.int32), "input_mask": tf.zeros([0, 7], tf.int32)}
+    with tf.GradientTape() as tape, state.at(3, 0):
+        outputs = ours(none, training=True)
+        loss = tf.reduce_sum(outputs["sequence_output"]) + tf.reduce_sum(outputs["pooled_output"])
+    assert outputs["sequence_output"].shape == (0, output_range or 7, 16)
+    for variable, gradient in zip(ours.trainable_variables, tape.gradient(loss, ours.trainable_variables), strict=True):
+        np.testing.assert_array_equal(tf.convert_to_tensor(gradient), np.zeros(variable.shape), err_msg=variable.name)
+
+
 def test_without_types_all_are_of_the_first() -> None:
     ours = encoder(DropoutState(5))
     np.testing.assert_array_equal(
