@@ -131,3 +131,17 @@ def test_what_is_saved_between_two_settlings_goes_on_exactly(tmp_path: Any) -> N
 def test_every_rate_is_the_schedule_s(options: dict[str, Any]) -> None:
     schedule = learning_rate(config(**options), 50)
     np.testing.assert_allclose(learning_rates(config(**options), 50), [float(schedule(step)) for step in range(50)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dense/kernel", "dense/bias", "layer_norm/gamma"])
+def test_other_variables_are_moved_and_decayed_as_model_garden_does(name: str) -> None:
+    options = config()
+    gradients = np.random.default_rng(3).standard_normal((STEPS, 4, WIDTH)).astype(np.float32)
+    found = []
+    for table in (None, start()):
+        variable = tf.Variable(np.random.default_rng(4).standard_normal((4, WIDTH)).astype(np.float32), name=name)
+        optimizer = build_optimizer(options, STEPS, table)
+        for gradient in gradients:
+            optimizer.apply_gradients([(tf.constant(gradient), variable)])
+        found.append(variable.numpy())
+    np.testing.assert_allclose(*found, atol=1e-6)
