@@ -144,4 +144,4 @@ def test_other_variables_are_moved_and_decayed_as_model_garden_does(name: str) -
         for gradient in gradients:
             optimizer.apply_gradients([(tf.constant(gradient), variable)])
         found.append(variable.numpy())
-    np.testing.assert_allclose(*found, atol=1e-6)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
