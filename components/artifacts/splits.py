@@ -16,6 +16,7 @@ import numpy.typing as npt
 from components.artifacts.token_shards import SPLITS, SplitName
 
 HASH_BYTES = 8
+_EMPTY = hashlib.blake2b(digest_size=HASH_BYTES)
 _BETWEEN = "\xff"
 _PLAIN = bytes(ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code for code in range(256))
 
@@ -36,8 +37,15 @@ def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     keys = _normalized_ascii([text if text.isascii() else "" for text in texts] if others else texts)
     for index in others:
         keys[index] = normalized(texts[index]).encode()
-    digests = [hashlib.blake2b(key, digest_size=HASH_BYTES).digest() for key in keys]
-    return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
+    return np.frombuffer(b"".join(map(_digest, keys)), ">u8").astype(np.uint64)
+
+
+def _digest(key: bytes) -> bytes:
+    """The hash's bytes; a copy of an empty hash takes a third less time than a new one."""
+    hashed = _EMPTY.copy()
+    hashed.update(key)
+    digest: bytes = hashed.digest()
+    return digest
 
 
 def _normalized_ascii(texts: Sequence[str]) -> list[bytes]:
