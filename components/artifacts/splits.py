@@ -28,7 +28,7 @@ def normalized(text: str) -> str:
 
 def text_hash(text: str) -> int:
     """BLAKE2b of the normalized text's UTF-8 as an unsigned 64-bit integer: evenly spread, the same on every machine."""
-    return int.from_bytes(hashlib.blake2b(normalized(text).encode(), digest_size=HASH_BYTES).digest())
+    return int.from_bytes(_digest(normalized(text).encode()))
 
 
 def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:

@@ -55,8 +55,8 @@ class BertSizes(NamedTuple):
 class BertEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden].
 
-    A network with an output range gives that many first tokens of the sequence alone. The types are zeros where none are given. Both outputs are float32; the matrix products are of the compute type of the policy that was set when it was made. Where `words`
-    (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
+    A network with an output range gives that many first tokens of the sequence alone. The types are zeros where none are given. Both outputs are
+    float32; the matrix products are of the compute type of the policy that was set when it was made. Where `words` (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
     """
 
     def __init__(self, network: BertEncoderV2, **kwargs: Any) -> None:

@@ -39,8 +39,7 @@ def transform(
     flat = tf.reshape(x, [-1, hidden])
     for block in blocks:
         flat = _block(block, flat, blocked, (batch, length), activation, compute, training)
-    given = _asking(blocks[-1], length) if blocks else length
-    return tf.reshape(flat, [batch, given, hidden])
+    return tf.reshape(flat, [batch, _asking(blocks[-1], length), hidden])
 
 
 def _block(
@@ -72,22 +71,21 @@ def _attention(
     layer: Any, asking: Tensor, count: Tensor, x: Tensor, blocked: Tensor, shape: Shape, compute: tf.DType, training: bool
 ) -> Tensor:
     """Multi-head attention (Vaswani et al. 2017, section 3.2.2) of the tokens `asking`, `count` per text, to all the tokens x: float32 [tokens, hidden]."""
-    batch, length = shape
     if asking is x:
         query, key, value = _projected(layer, _PROJECTIONS, x, shape, compute)
     else:
-        (query,) = _projected(layer, _APART[0], asking, (batch, count), compute)
-        key, value = _projected(layer, _APART[1], x, (batch, length), compute)
+        (query,) = _projected(layer, _APART[0], asking, (shape[0], count), compute)
+        key, value = _projected(layer, _APART[1], x, shape, compute)
     scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(query.shape[-1])) + blocked
     weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
     context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
-    return _dense(layer._output_dense, tf.reshape(context, [-1, context.shape[2] * context.shape[3]]), compute)
+    return _dense(layer._output_dense, tf.reshape(context, [-1, x.shape[-1]]), compute)
 
 
 def _projected(layer: Any, parts: tuple[str, ...], x: Tensor, shape: Shape, compute: tf.DType) -> list[Tensor]:
     """Some of query, key and value, by one product: [batch, heads, tokens, size] each."""
     _, heads, size = layer._query_dense.kernel.shape
-    kernel, bias = getattr(_first(layer, parts), "joined", None) or _joined(layer, parts)
+    kernel, bias = getattr(_part(layer, parts[0]), "joined", None) or _joined(layer, parts)
     together = _affine(x, kernel, bias, compute)
     separate = tf.transpose(tf.reshape(together, [*shape, len(parts), heads, size]), [2, 0, 3, 1, 4])
     found: list[Tensor] = tf.unstack(separate, axis=0)
@@ -97,14 +95,14 @@ def _projected(layer: Any, parts: tuple[str, ...], x: Tensor, shape: Shape, comp
 def _joined(layer: Any, parts: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     """The weights of some of query, key and value side by side: kernel [hidden, parts * hidden], bias [parts * hidden]."""
     hidden, heads, size = layer._query_dense.kernel.shape
-    dense = [getattr(layer, f"_{part}_dense") for part in parts]
+    dense = [_part(layer, name) for name in parts]
     kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in dense], axis=1)
     return kernel, tf.concat([tf.reshape(part.bias, [heads * size]) for part in dense], axis=0)
 
 
-def _first(layer: Any, parts: tuple[str, ...]) -> Any:
-    """The dense layer that keeps the joined weights of these parts."""
-    return getattr(layer, f"_{parts[0]}_dense")
+def _part(layer: Any, name: str) -> Any:
+    """The dense layer that makes query, key or value; the first one of a product keeps the product's joined weights."""
+    return getattr(layer, f"_{name}_dense")
 
 
 def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
@@ -118,7 +116,7 @@ def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
             continue
         layer = block._attention_layer
         for parts in _APART if block._output_range else (_PROJECTIONS,):
-            _first(layer, parts).joined = _kept(_joined(layer, parts), compute)
+            _part(layer, parts[0]).joined = _kept(_joined(layer, parts), compute)
         if compute != tf.float32:
             for dense in (layer._output_dense, block._intermediate_dense, block._output_dense):
                 dense.kept = _kept(_weights(dense), compute)
