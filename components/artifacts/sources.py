@@ -1,7 +1,7 @@
 """A place that rows come from, wherever it is: a local file, an object in a store, a TensorFlow data set, the sample.
 
-A source can be read any number of times, as a stream. What is fetched is kept in a temporary directory until the source is
-closed.
+A source can be read any number of times, as a stream; a small one is taken apart once. What is fetched is kept in a temporary
+directory until the source is closed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import row_formats
+from components.artifacts.kept_rows import kept
 from components.artifacts.manifest import file_sha256
 from components.artifacts.rows import ROWS_AT_ONCE, Row, Rows, Unreadable, in_blocks
 from components.artifacts.store import is_remote, open_store, parse
@@ -47,7 +48,7 @@ def open_source(uri: str, data: DataConfig, split: str = "train") -> Iterator[So
         return
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
         path = NEWS if uri == SAMPLE else _local(uri, Path(temporary))
-        yield Source(uri, _reader(path, uri, data), file_sha256(path))
+        yield Source(uri, kept(_reader(path, uri, data)), file_sha256(path))
 
 
 def has_test_split(uri: str, data: DataConfig) -> bool:
@@ -101,7 +102,7 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
     def rows(columns: Sequence[str]) -> Rows:
         return Rows(in_blocks(_prepared_rows(builder, uri, split, columns)))
 
-    return Source(f"{uri} ({split})", rows, digest.hexdigest(), names)
+    return Source(f"{uri} ({split})", kept(rows), digest.hexdigest(), names)
 
 
 def _builder(uri: str, data: DataConfig) -> Any:

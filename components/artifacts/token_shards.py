@@ -58,7 +58,7 @@ class Vocabulary(BaseModel):
             raise ValueError(f"the vocabulary has no {', '.join(missing)}")
         if len(self._index) != len(self.tokens):
             raise ValueError("the vocabulary holds a piece twice")
-        if any(not token or "\n" in token or "\r" in token for token in self.tokens):
+        if "" in self._index or "\r" in self.text or self.text.count("\n") != len(self.tokens):
             raise ValueError("the vocabulary holds an empty piece or one with a line break")
         return self
 
@@ -81,7 +81,7 @@ class Vocabulary(BaseModel):
     @cached_property
     def text(self) -> str:
         """The content of vocab.txt: one piece per line, the line number is the id."""
-        return "".join(f"{token}\n" for token in self.tokens)
+        return "\n".join([*self.tokens, ""])
 
     @cached_property
     def sha256(self) -> str:
