@@ -23,7 +23,7 @@ run: $(STAMP) ## the whole pipeline on the built-in sample: tokenize, train, eva
 	$(BIN)/kubert run
 
 test: $(STAMP) ## every test that needs neither a cluster nor a network
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 e2e: $(STAMP) ## the tests that need a cluster, against the one that KUBECONFIG names
 	$(BIN)/python -m pytest -m e2e tests/e2e -rs

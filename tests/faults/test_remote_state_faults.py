@@ -38,6 +38,7 @@ TRAIN: dict[str, Any] = {
     "train__workers": 2,
 }
 STEPS = 3 * 24
+FIRST_CHIEF = "000001"  # its lease, below which its checkpoints lie
 
 
 def options(**changes: Any) -> list[str]:
@@ -151,7 +152,9 @@ def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(shar
     assert ended.code == 0, ended.output  # its gang is started again, and finds the training finished
     assert [text for text in messages(tmp_path / "first") if text == "restart 1 of 3: worker 0 a peer was lost"]
     after = written(tmp_path)
-    assert {path: after.get(path) for path in before} == before
+    gone = before.keys() - after.keys()
+    assert all(FIRST_CHIEF in path.parts for path in gone)  # it may have been stopped while it removed an old checkpoint of its own
+    assert {path: after[path] for path in before.keys() - gone} == {path: before[path] for path in before.keys() - gone}
     assert_as_undisturbed(tmp_path, undisturbed)
 
 
