@@ -11,7 +11,7 @@ from typing import Any
 
 from components.artifacts.rows import Block, Rows, Unreadable
 
-KEPT_BYTES = 1 << 26
+KEPT_BYTES = 1 << 25
 VALUE_BYTES = 1 << 6
 OF_KNOWN_SIZE = {str, int, float, bool, type(None)}
 Blocks = list[Block | Unreadable]
