@@ -23,7 +23,8 @@ run: $(STAMP) ## the whole pipeline on the built-in sample: tokenize, train, eva
 	$(BIN)/kubert run
 
 test: $(STAMP) ## every test that needs neither a cluster nor a network
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults
+	$(BIN)/python -m pytest tests/faults
 
 e2e: $(STAMP) ## the tests that need a cluster, against the one that KUBECONFIG names
 	$(BIN)/python -m pytest -m e2e tests/e2e -rs
