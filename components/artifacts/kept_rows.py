@@ -25,31 +25,25 @@ def kept(rows: Callable[[Sequence[str]], Rows], most: int = KEPT_BYTES) -> Calla
     """
     last: dict[tuple[str, ...], Blocks] = {}
 
-    def keep(columns: tuple[str, ...], blocks: Blocks) -> None:
-        last.clear()
-        last[columns] = blocks
+    def noted(columns: tuple[str, ...]) -> Iterator[Block | Unreadable]:
+        blocks: Blocks = []
+        left: float = most
+        for block in rows(columns).blocks:
+            if left >= 0:
+                left -= _bytes(block)
+                blocks.append(block)
+            if left < 0:
+                blocks.clear()
+            yield block
+        if left >= 0:
+            last.clear()
+            last[columns] = blocks
 
     def read(columns: Sequence[str]) -> Rows:
         wanted = tuple(columns)
-        if wanted in last:
-            return Rows(iter(last[wanted]))
-        return Rows(_noted(rows(columns).blocks, most, lambda blocks: keep(wanted, blocks)))
+        return Rows(iter(last[wanted]) if wanted in last else noted(wanted))
 
     return read
-
-
-def _noted(blocks: Iterator[Block | Unreadable], most: int, keep: Callable[[Blocks], None]) -> Iterator[Block | Unreadable]:
-    noted: Blocks = []
-    left: float = most
-    for block in blocks:
-        if left >= 0:
-            left -= _bytes(block)
-            noted.append(block)
-        if left < 0:
-            noted.clear()
-        yield block
-    if left >= 0:
-        keep(noted)
 
 
 def _bytes(block: Block | Unreadable) -> float:

@@ -124,12 +124,12 @@ def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
 def read_pieces(file: Path) -> list[str]:
     """The lines of a vocabulary file, ended by newlines alone: a word piece may hold any other separator of Unicode."""
     try:
-        text = file.read_bytes().decode("utf-8")
+        pieces = file.read_bytes().decode("utf-8").split("\n")
     except FileNotFoundError:
         raise DataError(f"{file}: missing") from None
     except UnicodeDecodeError:
         raise DataError(f"{file}: not UTF-8") from None
-    return text.replace("\r\n", "\n").removesuffix("\r").removesuffix("\n").split("\n")
+    return [piece.removesuffix("\r") for piece in (pieces[:-1] if pieces[-1] == "" else pieces)]
 
 
 def read_json(file: Path, optional: bool = False) -> dict[str, Any]:

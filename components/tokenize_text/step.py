@@ -1,8 +1,8 @@
 """Raw text in, token shards out: every row is in exactly one split or counted as refused, and memory does not grow with the rows.
 
 The source is read twice as a stream (four times where the vocabulary is learned): once for its labels, once to
-tokenize; the rows of a small one are kept from the first time. Texts are tokenized in batches, with more than one thread while the next ones are read; the shards do not depend on
-the number of threads.
+tokenize; the rows of a small one are kept from the first time. Texts are tokenized in batches, with more than one thread
+while the next ones are read; the shards do not depend on the number of threads.
 """
 
 from __future__ import annotations

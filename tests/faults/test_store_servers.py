@@ -16,6 +16,7 @@ import pytest
 
 from components.artifacts import manifest, release, transfer
 from components.artifacts.store import CorruptError, DeniedError, MissingError, StoreError, open_store
+from tests.data import gang
 from tests.data.fault_proxy import Call, Fault, Rule
 from tests.data.object_stores import Place
 from tests.data.plain_artifact import plain_artifact
@@ -169,8 +170,7 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
     with remote.through(holds_the_last_file):
         with subprocess.Popen([sys.executable, "-c", PUSH, str(source), remote.uri], cwd=ROOT) as process:
             assert reached.wait(60)
-            while "vocab.txt" not in open_store(remote.uri).list() and process.poll() is None and not go.wait(0.1):
-                pass  # the files go up side by side
+            gang.wait_for(lambda: "vocab.txt" in open_store(remote.uri).list(), "vocab.txt, which goes up beside the held file")
             process.send_signal(signal.SIGKILL)
         go.set()
     assert "vocab.txt" in open_store(remote.uri).list()
