@@ -49,11 +49,11 @@ $(BENCH_STAMP): locks/bench.txt pyproject.toml
 
 bench: $(BENCH_STAMP) ## speed against what one would use instead (DATA=directory with AG News' train.csv and test.csv); the environment takes 7 GB
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the directory with AG News' train.csv and test.csv"; exit 2; }
-	$(BENCH)/bin/python -m benchmarks.run --data $(DATA) --workdir .kubert/bench
+	$(BENCH)/bin/python -m benchmarks.harness --data $(DATA) --workdir .kubert/bench
 
 bench-accuracy: $(STAMP) ## AG News with the shipped configurations (DATA=as for bench); hours on two cores
 	@test -n "$(DATA)" || { echo "make bench-accuracy DATA=DIR: the directory with AG News' train.csv and test.csv"; exit 2; }
-	$(BIN)/python benchmarks/ag_news.py --data $(DATA) --workdir .kubert/bench
+	$(BIN)/python benchmarks/suites/accuracy_ag_news.py --data $(DATA) --workdir .kubert/bench
 
 COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

@@ -2,12 +2,12 @@
 
 Importing this package sets TensorFlow's environment before TensorFlow can be imported: Model Garden and TF-Hub need
 the Keras 2 API, and start-up messages do not belong on a person's terminal. Values that are already set win.
-Whoever imports TensorFlow then does it with the garbage collector at rest (`components.heavy_imports`).
+Whoever imports TensorFlow then does it with the garbage collector at rest (`components.gc_disabled_import`).
 """
 
 import os
 
-from components import heavy_imports
+from components import gc_disabled_import
 
 __version__ = "0.1.0"
 
@@ -16,4 +16,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 os.environ.setdefault("PYTHONWARNINGS", "ignore:pkg_resources is deprecated:UserWarning")
 
-heavy_imports.install()
+gc_disabled_import.install()

@@ -25,9 +25,14 @@ RUN _KFP_RUNTIME=true /opt/kubert/bin/python /docker/bytecode.py \
  && mkdir -p /layers/packages/opt && mv /opt/kubert /layers/packages/opt/
 # Of kubert what these two run, and no other step.
 COPY components/*.py /layers/code/opt/kubert/lib/python3.11/site-packages/components/
+COPY components/config /layers/code/opt/kubert/lib/python3.11/site-packages/components/config
+COPY components/storage /layers/code/opt/kubert/lib/python3.11/site-packages/components/storage
+COPY components/data /layers/code/opt/kubert/lib/python3.11/site-packages/components/data
 COPY components/artifacts /layers/code/opt/kubert/lib/python3.11/site-packages/components/artifacts
+COPY components/registry /layers/code/opt/kubert/lib/python3.11/site-packages/components/registry
+COPY components/workers /layers/code/opt/kubert/lib/python3.11/site-packages/components/workers
 COPY components/train /layers/code/opt/kubert/lib/python3.11/site-packages/components/train
-COPY components/serve /layers/code/opt/kubert/lib/python3.11/site-packages/components/serve
+COPY components/serving /layers/code/opt/kubert/lib/python3.11/site-packages/components/serving
 COPY LICENSE /layers/code/opt/kubert/
 RUN chmod -R u=rwX,go=rX /layers \
  && python3 -m compileall -q --invalidation-mode unchecked-hash -s /layers/code /layers/code

@@ -6,8 +6,8 @@ from typing import Any
 
 from kfp import compiler, dsl
 
-from components.config_cluster import ClusterConfig
-from pipeline import parameters, pods, steps
+from components.config.cluster import ClusterConfig
+from pipeline import kfp_components, parameters, pod_settings
 
 NAME = "kubert"
 _default = parameters.defaults()
@@ -43,7 +43,7 @@ def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> 
         fingerprint: str = "",
         scratch: str = "",
     ) -> None:
-        tokenized = steps.tokenize(
+        tokenized = kfp_components.tokenize(
             source=source,
             test_source=test_source,
             until=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER if scheduled else until,
@@ -54,28 +54,30 @@ def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> 
             fingerprint=fingerprint,
         )
         shards = tokenized.outputs["shards"]
-        trained = steps.train(
+        trained = kfp_components.train(
             encoder=encoder, freeze=freeze, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, workers=workers, seed=seed,
             model=model, train=train, cluster=cluster, fingerprint=fingerprint, scratch=scratch, shards=tokenized.outputs["Output"],
         )  # fmt: skip
         checkpoint = trained.outputs["checkpoint"]
-        evaluated = steps.evaluate(
+        evaluated = kfp_components.evaluate(
             min_accuracy=min_accuracy, evaluate=evaluate, fingerprint=fingerprint, shards=shards, checkpoint=checkpoint
         )
         report = evaluated.outputs["report"]
 
         target = {"model_store": model_store, "model_name": model_name, "export": export}
-        decided = steps.gate(min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target)
+        decided = kfp_components.gate(min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target)
         decided.set_caching_options(enable_caching=False)
         # The gate's single return value: kfp.local skips a condition on a named output without a word.
         with dsl.If(decided.outputs["Output"] == True, name="released"):  # noqa: E712
-            released = steps.export(shards=shards, checkpoint=checkpoint, report=report, decision=decided.outputs["decision"], **target)
+            released = kfp_components.export(
+                shards=shards, checkpoint=checkpoint, report=report, decision=decided.outputs["decision"], **target
+            )
             released.set_caching_options(enable_caching=False)
 
         if place is not None:
             for task in (tokenized, evaluated, decided, released):
-                pods.of_step(task, place)
-            pods.of_training(trained, place)
+                pod_settings.of_step(task, place)
+            pod_settings.of_training(trained, place)
 
     flow.__doc__ = "Labelled text to a served classifier.\n\nArgs:\n" + "\n".join(
         f"    {name}: {text}" for name, text in parameters.descriptions().items()

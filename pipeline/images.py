@@ -11,7 +11,7 @@ import os
 import re
 
 from components import __version__
-from components.config_cluster import ClusterConfig
+from components.config.cluster import ClusterConfig
 from components.errors import ConfigError
 
 TRAIN = "KUBERT_TRAIN_IMAGE"

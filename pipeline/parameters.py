@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from components.config import Config
+from components.config.schema import Config
 from components.errors import ConfigError
 
 TYPED = {

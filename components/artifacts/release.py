@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts import transfer
 from components.artifacts.manifest import NAME, Manifest
-from components.artifacts.store import CorruptError, MissingError, Store, StoreError
 from components.errors import ConfigError, DataError
+from components.storage.store import CorruptError, MissingError, Store, StoreError
 
 MODEL = "saved_model.pb"
 PRIVATE = ".kubert"

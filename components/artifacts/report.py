@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts import manifest
-from components.artifacts.checkpoints import Epoch
+from components.artifacts.checkpoint import Epoch
 from components.errors import DataError
 
 KIND: manifest.Kind = "report"

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from components.artifacts import manifest
-from components.artifacts.shards_content import PROVENANCE, SPLITS, ShardsContent, SplitInfo, SplitName, content_of
+from components.artifacts.shard_metadata import PROVENANCE, SPLITS, ShardsContent, SplitInfo, SplitName, content_of
 from components.errors import DataError
 
 __all__ = [

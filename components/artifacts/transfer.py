@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from components.artifacts import manifest as manifests
 from components.artifacts.manifest import NAME, FileEntry, Kind, Manifest
-from components.artifacts.store import MissingError, Store, open_store
 from components.errors import DataError, KubertError
+from components.storage.store import MissingError, Store, open_store
 
 THREADS = 4
 """Files on their way at once. A part of 16 or 32 MiB of each is in memory."""

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.places import reading, writing
-from components.command import main
-from components.config import Config
+from components.artifacts.staging import reading, writing
+from components.config.schema import Config
 from components.evaluate.step import run
+from components.step_command import main
 
 
 def _run(options: Config, places: Mapping[str, str]) -> None:

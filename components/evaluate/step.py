@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 
 from components import progress
-from components.artifacts import checkpoints, manifest
+from components.artifacts import checkpoint as checkpoints
+from components.artifacts import manifest
 from components.artifacts import report as reports
-from components.artifacts.checkpoints import CheckpointContent
+from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.predictions import write_predictions
 from components.artifacts.report import DataFacts, ReportContent, TrainingFacts
 from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
-from components.config import EvaluateConfig
+from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
-from components.evaluate import metrics, page
+from components.evaluate import metrics, report_page
+from components.model.batch_scoring import score_rows
 from components.model.restore import restore_classifier
-from components.model.scoring import score_rows
 
 STEP_POINTS = 250
 SHOWN_OPTIONS = {
@@ -101,7 +102,7 @@ def _measure_into(
     )
     progress.report("evaluate", "writing the report", done=len(split), total=len(split))
     (directory / reports.CONTENT).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (directory / reports.PAGE).write_text(page.render(content), encoding="utf-8")
+    (directory / reports.PAGE).write_text(report_page.render(content), encoding="utf-8")
     write_predictions(directory, labels, scores, split.texts(np.arange(len(split))) if config.mistakes else None)
     manifest.seal(
         directory,

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.places import reading
-from components.command import main
-from components.config import Config
+from components.artifacts.staging import reading
+from components.config.schema import Config
 from components.export.step import run
+from components.step_command import main
 
 
 def _run(options: Config, places: Mapping[str, str]) -> str:

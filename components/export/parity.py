@@ -10,9 +10,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.token_shards import Split, Vocabulary
-from components.config import Precision
+from components.config.schema import Precision
 from components.errors import KubertError
-from components.model.wordpiece import WordPiece
+from components.model.tokenizer import WordPiece
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}
 """Largest difference of a score. In bfloat16, scores of 832 AG News texts differed by up to 0.014; what is held there is the accuracy."""

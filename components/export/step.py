@@ -13,14 +13,14 @@ from typing import Any
 
 from components import progress
 from components.artifacts import manifest, release
-from components.artifacts.decision import GateDecision, read_decision
+from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import read_predictions
 from components.artifacts.release import Published, ReleaseContent
 from components.artifacts.report import KIND, ReportContent, read_report
-from components.artifacts.store import open_store
 from components.artifacts.token_shards import open_shards
-from components.config import ExportConfig
+from components.config.schema import ExportConfig
 from components.errors import DataError
+from components.storage.store import open_store
 
 FORMAT = 2
 
@@ -86,7 +86,7 @@ def _build(
     from components.export.parity import check_probes, check_rows
     from components.export.warmup import write_warmup_requests
     from components.model.restore import restore_classifier
-    from components.model.served import ServedClassifier, load_scorer, save
+    from components.model.serving_model import ServedClassifier, load_scorer, save
 
     opened = open_shards(shards)
     if opened.digest != evaluated.shards_digest:

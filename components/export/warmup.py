@@ -7,8 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components.model.by_length import CHUNKS
-from components.model.served import INPUT, SIGNATURE
+from components.model.length_chunking import CHUNKS
+from components.model.serving_model import INPUT, SIGNATURE
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 WORD = "news"

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from components.artifacts.token_shards import Vocabulary
-from components.config import ModelConfig
+from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.dropout import DropoutState, ExampleDropout
-from components.model.scratch import mean_of_tokens
+from components.model.encoders.scratch import mean_of_tokens
 
 
 class Classifier(tf.keras.Model):

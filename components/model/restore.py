@@ -6,8 +6,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from components.artifacts import checkpoints
-from components.artifacts.checkpoints import CheckpointContent
+from components.artifacts import checkpoint
+from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import Vocabulary
 from components.errors import ConfigError
 from components.model.classifier import Classifier, build_classifier
@@ -20,13 +20,13 @@ def restore_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, 
     Every file is verified first. Raises DataError for a damaged checkpoint and ConfigError where the encoder that is
     installed here is not the one it was trained with.
     """
-    content = checkpoints.read_content(directory)
-    vocabulary = Vocabulary.read(directory / checkpoints.VOCABULARY, content.lower_case)
+    content = checkpoint.read_content(directory)
+    vocabulary = Vocabulary.read(directory / checkpoint.VOCABULARY, content.lower_case)
     if (found := fingerprint(content.model)) != content.encoder_fingerprint:
         raise ConfigError(
             f"{directory}: trained from another {content.model.encoder} (fingerprint {content.encoder_fingerprint[:12]}, "
             f"here {found[:12]}); use the same encoder files, or train again"
         )
     model = build_classifier(content.model, vocabulary, len(content.classes), seed=0)
-    tf.train.Checkpoint(model=model).read(str(directory / checkpoints.WEIGHTS)).assert_existing_objects_matched().expect_partial()
+    tf.train.Checkpoint(model=model).read(str(directory / checkpoint.WEIGHTS)).assert_existing_objects_matched().expect_partial()
     return model, content, vocabulary

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.places import writing
-from components.command import main
-from components.config import Config
+from components.artifacts.staging import writing
+from components.config.schema import Config
+from components.step_command import main
 from components.tokenize_text.step import run
 
 

@@ -26,7 +26,6 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts.manifest import building
-from components.artifacts.raw_text import Corpus, Examples, Refusals, open_corpus
 from components.artifacts.token_shards import (
     SPLITS,
     Ids,
@@ -37,7 +36,8 @@ from components.artifacts.token_shards import (
     Vocabulary,
     seal_shards,
 )
-from components.config import DataConfig, ModelConfig, TokenizeConfig
+from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
+from components.data.labelled_text import Corpus, Examples, Refusals, open_corpus
 from components.errors import DataError
 from components.progress import report
 
@@ -132,7 +132,7 @@ class TrainingTexts:
 
 def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
     from components.model.encoders import vocabulary_of
-    from components.model.wordpiece import learn
+    from components.model.tokenizer import learn
 
     return vocabulary_of(model) or learn(TrainingTexts(corpus), model.vocabulary_size, model.lower_case)
 
@@ -140,7 +140,7 @@ def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
 def _write(
     blocks: Iterable[Examples], writers: dict[SplitName, ShardWriter], vocabulary: Vocabulary, max_length: int, threads: int
 ) -> None:
-    from components.model.wordpiece import WordPiece
+    from components.model.tokenizer import WordPiece
 
     tokenize = partial(WordPiece(vocabulary).flat, max_length=max_length)
     for batch, (ids, row_splits) in _tokenized(_batches(blocks), tokenize, threads):

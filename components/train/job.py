@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from components.config import ModelConfig, TrainConfig
+from components.config.schema import ModelConfig, TrainConfig
 
 FAILURE_FILE = "KUBERT_FAILURE"
 """The variable with the path of the file that a worker writes its last message to."""

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from components import progress
 from components.artifacts import manifest, transfer
-from components.artifacts.checkpoints import CheckpointContent
+from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.manifest import Manifest
-from components.artifacts.shards_content import ShardsContent, content_of
-from components.config import ModelConfig, TrainConfig
-from components.config_cluster import STATE_MOUNT, ClusterConfig
+from components.artifacts.shard_metadata import ShardsContent, content_of
+from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
-from components.train.finished import is_finished, take
+from components.train.checkpointing.finished_checkpoint import is_finished, take
+from components.train.hardware import resolved
 from components.train.job import Job, is_uri, key
-from components.train.launch import run_local
-from components.train.precision import resolved
+from components.workers.local import run_local
 
 
 def run(
@@ -48,7 +48,7 @@ def run(
 
 def _run_gang(job: Job, cluster: ClusterConfig) -> None:
     if cluster.backend == "jobset":
-        from components.train.gang import run_jobset
+        from components.workers.kubernetes.launcher import run_jobset
 
         run_jobset(job, cluster)
     elif not is_uri(job.state) and not is_uri(job.shards):

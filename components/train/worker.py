@@ -19,14 +19,14 @@ from typing import Any
 
 from components import progress
 from components.artifacts import manifest, transfer
-from components.artifacts.store import open_store
 from components.errors import DataError, KubertError
-from components.train import exits
-from components.train.cluster import Membership, find_membership, meet, usable_cores, wait_for_names
+from components.storage.store import open_store
+from components.train.checkpointing.object_state_store import MirroredState
+from components.train.checkpointing.state_store import SharedDirectory, StatePlace
 from components.train.job import FAILURE_FILE, OWNER, STOP_GRACE, WORK_PLACE, Job, is_uri
-from components.train.mirrored_state import MirroredState
-from components.train.signals import StopRequest, Watchdog, die_with_parent
-from components.train.state_place import SharedDirectory, StatePlace
+from components.workers import exit_codes
+from components.workers.process_control import StopRequest, Watchdog, die_with_parent
+from components.workers.rendezvous import Membership, find_membership, meet, usable_cores, wait_for_names
 
 GRACE = 25.0
 PEER_GRACE = 15.0
@@ -56,11 +56,11 @@ def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
     except BaseException as error:
         _say(traceback.format_exc())
         if _disk_is_full(error):
-            return exits.DISK_FULL, f"no space left ({error}); the last checkpoint is intact, and a new run goes on from it"
+            return exit_codes.DISK_FULL, f"no space left ({error}); the last checkpoint is intact, and a new run goes on from it"
         if _is_peer_loss(error) and not alone:
             # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
             stop.wait(PEER_GRACE)
-            return exits.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}"
+            return exit_codes.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}"
         return KubertError.exit_code, f"{type(error).__name__}: {str(error)[:600]}"
 
 
@@ -115,9 +115,9 @@ def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop
 
     from components.artifacts.token_shards import open_shards
     from components.model.encoders import hidden_size
-    from components.train.loop import Preempted
+    from components.train.loop.epochs import Preempted
+    from components.train.loop.trainer import Training
     from components.train.threads import threads_for
-    from components.train.training import Training
 
     threads = threads_for(int(os.environ.get("KUBERT_THREADS", usable_cores())), hidden_size(job.model))
     tf.config.threading.set_intra_op_parallelism_threads(threads.within)
@@ -130,11 +130,11 @@ def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop
     signal.alarm(0)
     watchdog = Watchdog(job.train.stall_deadline, first=job.train.start_deadline)
     training = Training(job, place, open_shards(shards, verify=False), membership, strategy, stop, watchdog.beat)
-    ending = exits.DONE, ""
+    ending = exit_codes.DONE, ""
     try:
         training.run()
     except Preempted as notice:
-        ending = exits.PREEMPTED, str(notice)
+        ending = exit_codes.PREEMPTED, str(notice)
     training.barrier()  # nobody leaves before the chief's last upload has ended
     if not alone:
         _let_go(membership)
@@ -174,7 +174,7 @@ def _say(message: str) -> None:
 def _leave(work: Path, code: int, message: str) -> None:
     try:
         _say(message)
-        if code not in (exits.DONE, exits.PREEMPTED) and (path := os.environ.get(FAILURE_FILE)):
+        if code not in (exit_codes.DONE, exit_codes.PREEMPTED) and (path := os.environ.get(FAILURE_FILE)):
             # Not by rename: in a pod this is one file that the kubelet put there.
             Path(path).write_text(message + "\n", encoding="utf-8")
         shutil.rmtree(work, ignore_errors=True)

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from components.config import Config, load
-from pipeline import cluster_checks
-from pipeline.doctor import Finding
+from components.config.schema import Config, load
+from pipeline.doctor import Finding, cluster_checks
 
 NAMESPACE = f"kubert-doctor-{uuid.uuid4().hex[:8]}"
 

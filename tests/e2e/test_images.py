@@ -11,7 +11,7 @@ from components import __version__
 
 TRAIN, TOOLS = f"localhost/kubert-train-python:{__version__}", f"localhost/kubert-tools-python:{__version__}"
 both = pytest.mark.parametrize("image", [TRAIN, TOOLS], ids=["train", "tools"])
-LIGHT = "import components.train.launch, components.train.step, components.serve.pull"
+LIGHT = "import components.workers.local, components.train.step, components.registry.reference"
 NO_TENSORFLOW = "import importlib.util as u; assert not [n for n in ('tensorflow', 'numpy', 'pyarrow') if u.find_spec(n)]"
 TRAINING = """
 python -m components.tokenize_text --set model.encoder=scratch --output /tmp/shards
@@ -89,7 +89,7 @@ def test_train_trains_without_network():
 
 @pytest.mark.parametrize("name", ["train", "tools"])
 def test_references_are_accepted_for_a_submit(name, monkeypatch):
-    from components.config_cluster import ClusterConfig
+    from components.config.cluster import ClusterConfig
     from pipeline import images as references
 
     lines = dict(line.split("=", 1) for line in Path("build/images.env").read_text().splitlines())

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import checkpoints, transfer
-from components.artifacts.store import open_store
+from components.artifacts import checkpoint, transfer
 from components.errors import ConfigError, DataError
-from tests.data import cluster_gang, gang, training_shards
-from tests.data.cluster_gang import ClusterGang
+from components.storage.store import open_store
+from tests.support import cluster_training, local_training, training_shards
+from tests.support.cluster_training import ClusterGang
 
 pytestmark = [pytest.mark.timeout(900)]
 LONG: dict[str, Any] = {"train__epochs": 60}
@@ -26,7 +26,7 @@ SCREEN = 40
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket's part with sealed shards below `shards`."""
-    uri = cluster_gang.place_in_store()
+    uri = cluster_training.place_in_store()
     made = training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
     transfer.push(made, f"{uri}/shards")
     return uri
@@ -35,19 +35,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def undisturbed(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
-    cluster_gang.train(home, f"{place}/shards", f"{place}/undisturbed", LONG)
+    cluster_training.train(home, f"{place}/shards", f"{place}/undisturbed", LONG)
     return home
 
 
 def kill(it: ClusterGang, rank: int) -> None:
-    process = cluster_gang.process_of(it.jobset()["metadata"]["name"], rank)
+    process = cluster_training.process_of(it.jobset()["metadata"]["name"], rank)
     if process is None:
         pytest.skip("no worker's process here: the cluster's node is another machine")
     process.kill()
 
 
 def evict(it: ClusterGang, rank: int) -> None:
-    cluster_gang.evict(cluster_gang.pods(it.jobset()["metadata"]["name"])[rank]["metadata"]["name"])
+    cluster_training.evict(cluster_training.pods(it.jobset()["metadata"]["name"])[rank]["metadata"]["name"])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def evict(it: ClusterGang, rank: int) -> None:
 def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     harm: Callable[[ClusterGang, int], None], rank: int, told: str, lost: bool, place: str, undisturbed: Path, tmp_path: Path
 ) -> None:
-    with cluster_gang.launch(tmp_path, f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", LONG) as it:
+    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", LONG) as it:
         it.wait_for_progress(150)
         reached = max(event.get("done") or 0 for event in it.events() if event.get("total"))
         harmed = time.time()
@@ -73,31 +73,31 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     print("\n".join(text for text in said if not text.startswith("epoch")))
     assert [text for text in said if told in text], said
     (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
-    assert resumed >= (reached - cluster_gang.SMALL["train__checkpoint_steps"] if lost else reached)
+    assert resumed >= (reached - cluster_training.SMALL["train__checkpoint_steps"] if lost else reached)
     back = next(event["time"] for event in events if (event.get("done") or 0) > resumed and event["time"] > harmed + 5)
     print(f"training again {back - harmed:.1f} s after the harm, from step {resumed}")
-    found, wanted = (checkpoints.read_content(home / "checkpoint") for home in (tmp_path, undisturbed))
+    found, wanted = (checkpoint.read_content(home / "checkpoint") for home in (tmp_path, undisturbed))
     assert len(found.step_losses) == STEPS
     print("largest difference of a step's loss:", np.abs(np.subtract(found.step_losses, wanted.step_losses)).max())
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
-    expected = gang.weights(undisturbed / "checkpoint")
-    for name, value in gang.weights(tmp_path / "checkpoint").items():
+    expected = local_training.weights(undisturbed / "checkpoint")
+    for name, value in local_training.weights(tmp_path / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
 
 
-def failed(place: str, home: Path, options: dict[str, Any], *, shards: str = "") -> tuple[gang.Ended, list[str], float]:
+def failed(place: str, home: Path, options: dict[str, Any], *, shards: str = "") -> tuple[local_training.Ended, list[str], float]:
     """How a launcher ended that cannot succeed, what it told, and after how many seconds."""
     started = time.monotonic()
-    with cluster_gang.launch(home, shards or f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", options) as it:
+    with cluster_training.launch(home, shards or f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", options) as it:
         ended = it.wait()
         seconds = time.monotonic() - started
         print(f"{seconds:.1f} s, exit code {ended.code}\n{ended.output}")
         assert ended.code != 0
         assert len(ended.output.splitlines()) <= SCREEN
         assert "Traceback" not in ended.output
-        left = cluster_gang.jobsets(it.run)
+        left = cluster_training.jobsets(it.run)
         if left and not left[0]["status"].get("terminalState"):
-            gang.wait_for(lambda: not cluster_gang.jobsets(it.run), "the JobSet's end")
+            local_training.wait_for(lambda: not cluster_training.jobsets(it.run), "the JobSet's end")
         return ended, it.messages(), seconds
 
 

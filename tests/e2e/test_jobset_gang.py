@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import checkpoints, transfer
-from tests.data import cluster_gang, gang, training_shards
+from components.artifacts import checkpoint, transfer
+from tests.support import cluster_training, local_training, training_shards
 
 pytestmark = [pytest.mark.timeout(900)]
 STEPS = 4 * 24
@@ -22,7 +22,7 @@ STEPS = 4 * 24
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket's part with sealed shards below `shards`."""
-    uri = cluster_gang.place_in_store()
+    uri = cluster_training.place_in_store()
     made = training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
     transfer.push(made, f"{uri}/shards")
     return uri
@@ -32,25 +32,25 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training by two processes of this machine."""
     home = tmp_path_factory.mktemp("local")
-    with gang.launch(home, f"{place}/shards", gang.options(**cluster_gang.SMALL), scratch=f"{place}/local") as it:
+    with local_training.launch(home, f"{place}/shards", local_training.options(**cluster_training.SMALL), scratch=f"{place}/local") as it:
         ended = it.wait()
     assert ended.code == 0, ended.output
     return home
 
 
 def assert_as_local(home: Path, local: Path) -> None:
-    found, wanted = (checkpoints.read_content(place / "checkpoint") for place in (home, local))
+    found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, local))
     assert len(found.step_losses) == STEPS
     print("largest difference of a step's loss:", np.abs(np.subtract(found.step_losses, wanted.step_losses)).max())
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
-    expected = gang.weights(local / "checkpoint")
-    for name, value in gang.weights(home / "checkpoint").items():
+    expected = local_training.weights(local / "checkpoint")
+    for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
 
 
 def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(place: str, local: Path, tmp_path: Path) -> None:
     started = time.monotonic()
-    said = cluster_gang.train(tmp_path, f"{place}/shards", f"{place}/state", {})
+    said = cluster_training.train(tmp_path, f"{place}/shards", f"{place}/state", {})
     print(f"from the command to the checkpoint: {time.monotonic() - started:.1f} s")
     assert_as_local(tmp_path, local)
 
@@ -58,23 +58,23 @@ def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(place: str, 
     assert "all 2 workers run" in said
     assert list((tmp_path / "checkpoint" / "tensorboard").glob("events.*"))
     started = time.monotonic()
-    with cluster_gang.launch(tmp_path / "again", f"{place}/shards", f"{place}/state", {}) as it:
+    with cluster_training.launch(tmp_path / "again", f"{place}/shards", f"{place}/state", {}) as it:
         ended = it.wait()
         assert ended.code == 0, ended.output
         assert [event["unchanged"] for event in it.events() if "unchanged" in event] == [True]
-        assert not cluster_gang.jobsets(it.run)
+        assert not cluster_training.jobsets(it.run)
     print(f"again: {time.monotonic() - started:.1f} s")
 
 
 def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(place: str, local: Path, tmp_path: Path) -> None:
     # Without Kueue nobody lifts the suspension: the test does, as Kueue would.
     options = {"cluster__queue": "gpus", "cluster__pod_deadline": 60, "train__seed": 1}
-    with cluster_gang.launch(tmp_path, f"{place}/shards", f"{place}/queued", options) as it:
+    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/queued", options) as it:
         name = it.jobset()["metadata"]["name"]
-        gang.wait_for(lambda: [text for text in it.messages() if text.startswith("queued: gpus")], "the news of the queue")
+        local_training.wait_for(lambda: [text for text in it.messages() if text.startswith("queued: gpus")], "the news of the queue")
         assert it.jobset()["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
-        assert not cluster_gang.pods(name)
-        cluster_gang.kubectl("patch", "jobset", name, "--type=merge", "--patch", '{"spec": {"suspend": false}}')
+        assert not cluster_training.pods(name)
+        cluster_training.kubectl("patch", "jobset", name, "--type=merge", "--patch", '{"spec": {"suspend": false}}')
         ended = it.wait()
     assert ended.code == 0, ended.output
     assert_as_local(tmp_path, local)
@@ -82,7 +82,7 @@ def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(place: str, lo
 
 def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(place: str, tmp_path: Path) -> None:
     options = {"train__epochs": 60}
-    with cluster_gang.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
+    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
         it.wait_for_progress(60)
         name = it.jobset()["metadata"]["name"]
         it.process.terminate()
@@ -90,10 +90,10 @@ def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(pla
         assert ended.code == 75, ended.output
         assert "the next run goes on from the last checkpoint" in ended.output
         started = time.monotonic()
-        gang.wait_for(lambda: not cluster_gang.pods(name), "the end of the pods")
+        local_training.wait_for(lambda: not cluster_training.pods(name), "the end of the pods")
         print(f"pods gone after {time.monotonic() - started:.1f} s")
         reached = max(event.get("done") or 0 for event in it.events() if event.get("total"))
-    with cluster_gang.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
+    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
         ended = it.wait()
         assert ended.code == 0, ended.output
         (resumed,) = [int(text.split()[4]) for text in it.messages() if text.startswith("going on from step")]
@@ -106,7 +106,15 @@ def launcher_pod(name: str, place: str, run: str, options: dict[str, Any]) -> di
     def field(variable: str, path: str) -> dict[str, Any]:
         return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
-    arguments = ["--shards", f"{place}/shards", "--output", "/tmp/checkpoint", "--scratch", f"{place}/pod", *gang.options(**options)]
+    arguments = [
+        "--shards",
+        f"{place}/shards",
+        "--output",
+        "/tmp/checkpoint",
+        "--scratch",
+        f"{place}/pod",
+        *local_training.options(**options),
+    ]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -148,7 +156,7 @@ def launcher_pod(name: str, place: str, run: str, options: dict[str, Any]) -> di
 
 
 def log_of(pod: str) -> list[str]:
-    return cluster_gang.kubectl("logs", pod, check=False).splitlines()
+    return cluster_training.kubectl("logs", pod, check=False).splitlines()
 
 
 def steps_in(log: list[str]) -> int:
@@ -159,44 +167,44 @@ def steps_in(log: list[str]) -> int:
 def test_w2_a_deleted_launcher_takes_its_gang_along_and_the_next_one_goes_on(place: str) -> None:
     run = f"e2e-{uuid.uuid4().hex[:8]}"
     pods = [f"launcher-{run}-{attempt}" for attempt in (1, 2)]
-    options = cluster_gang.SMALL | cluster_gang.CLUSTER | {"train__epochs": 60}
+    options = cluster_training.SMALL | cluster_training.CLUSTER | {"train__epochs": 60}
     try:
-        cluster_gang.kubectl("create", "--filename", "-", text=json.dumps(launcher_pod(pods[0], place, run, options)))
-        gang.wait_for(lambda: steps_in(log_of(pods[0])) >= 60, "step 60")
+        cluster_training.kubectl("create", "--filename", "-", text=json.dumps(launcher_pod(pods[0], place, run, options)))
+        local_training.wait_for(lambda: steps_in(log_of(pods[0])) >= 60, "step 60")
         reached = steps_in(log_of(pods[0]))
-        (jobset,) = cluster_gang.jobsets(run)
+        (jobset,) = cluster_training.jobsets(run)
         started = time.monotonic()
         # Killed at once: it cannot delete the JobSet itself.
-        cluster_gang.kubectl("delete", "pod", pods[0], "--grace-period=0", "--force")
-        gang.wait_for(lambda: not cluster_gang.pods(jobset["metadata"]["name"]), "the end of the gang")
+        cluster_training.kubectl("delete", "pod", pods[0], "--grace-period=0", "--force")
+        local_training.wait_for(lambda: not cluster_training.pods(jobset["metadata"]["name"]), "the end of the gang")
         print(f"JobSet and pods gone {time.monotonic() - started:.1f} s after the launcher")
-        cluster_gang.kubectl("create", "--filename", "-", text=json.dumps(launcher_pod(pods[1], place, run, options)))
+        cluster_training.kubectl("create", "--filename", "-", text=json.dumps(launcher_pod(pods[1], place, run, options)))
         started = time.monotonic()
 
         def phase() -> str:
-            (found,) = cluster_gang.listed("pods", "--field-selector", f"metadata.name={pods[1]}")
+            (found,) = cluster_training.listed("pods", "--field-selector", f"metadata.name={pods[1]}")
             return str(found["status"]["phase"]) if found["status"]["phase"] in ("Succeeded", "Failed") else ""
 
-        assert gang.wait_for(phase, "the second launcher's end") == "Succeeded", log_of(pods[1])[-20:]
+        assert local_training.wait_for(phase, "the second launcher's end") == "Succeeded", log_of(pods[1])[-20:]
         print(f"the second launcher took {time.monotonic() - started:.1f} s")
         said = [json.loads(line).get("message", "") for line in log_of(pods[1]) if line.startswith("{")]
         (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
         assert resumed >= reached
     finally:
         for pod in pods:
-            cluster_gang.kubectl("delete", "pod", pod, "--ignore-not-found", "--wait=false")
+            cluster_training.kubectl("delete", "pod", pod, "--ignore-not-found", "--wait=false")
 
 
 def test_a_launcher_finds_the_gang_that_an_earlier_one_left(place: str, local: Path, tmp_path: Path) -> None:
     run = f"e2e-{uuid.uuid4().hex[:8]}"
     options: dict[str, Any] = {"cluster__keep_finished": 600}
-    with cluster_gang.launch(tmp_path / "first", f"{place}/shards", f"{place}/found", options, run=run) as it:
+    with cluster_training.launch(tmp_path / "first", f"{place}/shards", f"{place}/found", options, run=run) as it:
         uid = it.jobset()["metadata"]["uid"]
         it.process.kill()  # it has no pod, so nothing deletes the JobSet
         it.process.wait()
-        with cluster_gang.launch(tmp_path, f"{place}/shards", f"{place}/found", options, run=run) as second:
+        with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/found", options, run=run) as second:
             ended = second.wait()
             assert ended.code == 0, ended.output
             assert [text for text in second.messages() if text.endswith("is under way already; following it")]
-            assert [found["metadata"]["uid"] for found in cluster_gang.jobsets(run)] == [uid]
+            assert [found["metadata"]["uid"] for found in cluster_training.jobsets(run)] == [uid]
     assert_as_local(tmp_path, local)

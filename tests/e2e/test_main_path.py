@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import checkpoints
-from components.artifacts.places import reading
-from tests.data import gang
-from tests.data.cluster_gang import NAMESPACE, kubectl, place_in_store
-from tests.data.object_stores import free_port
+from components.artifacts import checkpoint as checkpoints
+from components.artifacts.staging import reading
+from tests.support import local_training
+from tests.support.cluster_training import NAMESPACE, kubectl, place_in_store
+from tests.support.object_stores import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 MODEL: dict[str, Any] = {
@@ -97,13 +97,13 @@ class Steps:
         """The step's output, a line each; its pod is gone afterwards."""
         name = f"e2e-{verb.replace('_', '-').replace('.', '-')}"
         given = [part for key, value in places.items() for part in (f"--{key}", value)]
-        command = ["python", "-m", f"components.{verb}", *given, *gang.options(**options)]
+        command = ["python", "-m", f"components.{verb}", *given, *local_training.options(**options)]
         kubectl("delete", "pod", name, "--ignore-not-found", "--wait=true")
         started = time.monotonic()
         manifest = pod(name, image, command, {"STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")})
         kubectl("create", "--filename", "-", text=json.dumps(manifest))
         try:
-            phase = gang.wait_for(lambda: ended(name), f"the end of {verb}", 900)
+            phase = local_training.wait_for(lambda: ended(name), f"the end of {verb}", 900)
             output = kubectl("logs", name)
             assert phase == "Succeeded", output + kubectl("describe", "pod", name)
         finally:
@@ -162,7 +162,7 @@ def release(steps: Steps, images: tuple[str, str], shards: str, checkpoint: str)
 
 def test_two_pods_learn_what_two_processes_learn(shards: str, checkpoint: str, tmp_path: Path) -> None:
     with reading(shards, "token_shards") as local, reading(checkpoint, "checkpoint") as made:
-        here = gang.train(tmp_path, local, gang.options(**MODEL | TRAIN))
+        here = local_training.train(tmp_path, local, local_training.options(**MODEL | TRAIN))
         there = checkpoints.read_content(made)
         assert there.workers == here.workers == 2
         assert len(there.step_losses) == len(here.step_losses) == there.steps
@@ -221,7 +221,7 @@ def serving(directory: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "pipeline.cli", "serve", str(directory), "--name", "news", "--port", str(port)]
     with subprocess.Popen(command) as process:
         try:
-            gang.wait_for(lambda: answers(f"{address}/v1/models/news"), "the server", 120)
+            local_training.wait_for(lambda: answers(f"{address}/v1/models/news"), "the server", 120)
             yield address
         finally:
             process.terminate()

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-from components.config import Config
-from components.train import jobset
+from components.config.schema import Config
 from components.train.job import Job
-from components.train.launcher_pod import LauncherPod
-from tests.data import manifests
+from components.workers.kubernetes import jobset_manifest
+from components.workers.kubernetes.launcher_pod import LauncherPod
+from tests.support import manifests
 
 DEFINITIONS = {
     "sigs.k8s.io/kueue@v0.17.0": [
@@ -168,7 +168,7 @@ def test_a9_unsafe_pods_are_refused(namespace: str, manifest: dict[str, Any], re
 def gang(namespace: str, gpus: int = 0) -> dict[str, Any]:
     config = Config.model_validate({"train": {"workers": 2}, "cluster": {"namespace": namespace, "gpus": gpus, "train_image": PAUSE}})
     job = Job(model=config.model, train=config.train, shards="gs://bucket/shards", state="gs://bucket/state")
-    return jobset.render(job, "gs://bucket/job.json", config.cluster, LauncherPod(namespace=namespace, run="run"))
+    return jobset_manifest.render(job, "gs://bucket/job.json", config.cluster, LauncherPod(namespace=namespace, run="run"))
 
 
 def test_a9_a_safe_pod_and_a_gang_are_admitted(namespace: str) -> None:

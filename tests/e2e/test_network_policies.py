@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from components.train.jobset import LABELS
-from tests.data import manifests
-from tests.data.network_rules import Pod, connects
+from components.workers.kubernetes.jobset_manifest import LABELS
+from tests.support import manifests
+from tests.support.network_rules import Pod, connects
 
 CLIENT = {"kubert.dev/serving-client": "true"}
 SOURCES = {

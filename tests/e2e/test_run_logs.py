@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client, config
 
-from pipeline.run_pods import PodsUnseen, RunPods
+from pipeline.kubeflow.run_logs import PodsUnseen, RunPods
 
 NAMESPACE = "default"
 SAID = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from components.artifacts.store import Store
-from components.artifacts.store.backend import Again, Claim
-from components.artifacts.store.local import Local
+from components.storage.backend import Again, Claim
+from components.storage.local import Local
+from components.storage.store import Store
 
 Hook = Callable[[str, str], None]
 

@@ -15,18 +15,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.artifacts import checkpoints, manifest
-from components.config import TrainConfig
+from components.artifacts import checkpoint, manifest
+from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
-from components.train import exits, state
-from components.train.optimizer import build_optimizer
-from components.train.state import Position
-from tests.data import gang, training_shards
+from components.train.loop import train_state
+from components.train.loop.optimizer import build_optimizer
+from components.train.loop.train_state import Position
+from components.workers import exit_codes
+from tests.support import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)
 IDENTITY: dict[str, object] = {"vocabulary_sha256": "a" * 64, "classes": ["calm", "loud"], "encoder_fingerprint": "c" * 64, "run": "d"}
-RUN = gang.options(
+RUN = local_training.options(
     model__encoder="scratch",
     model__max_length=20,
     model__vocabulary_size=100,
@@ -73,16 +74,16 @@ def fill(place: Path) -> Path:
 
 def save(root: Path, tensors: tf.train.Checkpoint, *steps: int, keep: int = 5) -> None:
     for step in steps:
-        state.save(root, tensors, Position(step=step), [0.5] * step, IDENTITY, keep)
+        train_state.save(root, tensors, Position(step=step), [0.5] * step, IDENTITY, keep)
 
 
 def test_what_was_saved_comes_back(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     position = Position(step=3, best_step=2, epoch_loss=1.5, seconds=2.0, rows_timed=24)
     before = [variable.numpy().copy() for variable in tensors.model.variables + tensors.optimizer.variables()]
-    state.save(tmp_path, tensors, position, [0.1, 0.2, 1 / 3], IDENTITY, 1)
+    train_state.save(tmp_path, tensors, position, [0.1, 0.2, 1 / 3], IDENTITY, 1)
     for variable in tensors.model.variables + tensors.optimizer.variables():
         variable.assign(tf.zeros_like(variable))
-    assert state.load(checkpoints.step_directory(tmp_path, 3), tensors, IDENTITY) == (position, [0.1, 0.2, 1 / 3])
+    assert train_state.load(checkpoint.step_directory(tmp_path, 3), tensors, IDENTITY) == (position, [0.1, 0.2, 1 / 3])
     for value, variable in zip(before, tensors.model.variables + tensors.optimizer.variables(), strict=True):
         np.testing.assert_array_equal(value, variable.numpy())
 
@@ -94,12 +95,12 @@ def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(small_disk: Path, 
     with pytest.raises((OSError, tf.errors.OpError), match="No space left"):
         save(root, tensors, 2)
     assert [path.name for path in root.iterdir()] == ["step-000000001"]
-    found = checkpoints.newest_valid(root)
+    found = checkpoint.newest_valid(root)
     assert found is not None
     assert found[0] == 1
     ballast.unlink()
     save(root, tensors, 2)
-    assert [step for step, _ in checkpoints.periodic(root)] == [2, 1]
+    assert [step for step, _ in checkpoint.periodic(root)] == [2, 1]
 
 
 @pytest.mark.slow
@@ -108,21 +109,21 @@ def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(small_di
     home = tmp_path / "home"
     home.mkdir()
     (home / "scratch").symlink_to(small_disk)
-    arguments = [*RUN, *gang.options(train__max_restarts=1)]
-    with gang.launch(home, shards, arguments) as it:
+    arguments = [*RUN, *local_training.options(train__max_restarts=1)]
+    with local_training.launch(home, shards, arguments) as it:
         it.wait_for_step(6)
         ballast = fill(small_disk)
         ended = it.wait()
     assert ended.code == 1, ended.output
-    assert f"worker 0 {exits.describe(exits.DISK_FULL)}" in ended.output
+    assert f"worker 0 {exit_codes.describe(exit_codes.DISK_FULL)}" in ended.output
     assert "Traceback" not in ended.output.partition("worker 0, ")[0]
     assert not (home / "checkpoint").exists()
-    saved = gang.last_step(home)
+    saved = local_training.last_step(home)
     assert saved >= 6
-    manifest.verify(checkpoints.step_directory(gang.work(home) / "checkpoints", saved), "checkpoint")
-    assert list((gang.work(home) / "checkpoints").glob(".step-*")) == []
+    manifest.verify(checkpoint.step_directory(local_training.work(home) / "checkpoints", saved), "checkpoint")
+    assert list((local_training.work(home) / "checkpoints").glob(".step-*")) == []
     ballast.unlink()
-    content = gang.train(home, shards, arguments)
+    content = local_training.train(home, shards, arguments)
     assert len(content.step_losses) == 96
     assert any(event.get("message", "").startswith(f"going on from step {saved} ") for event in _events(home))
 
@@ -149,13 +150,13 @@ HARM: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("harm", HARM)
 def test_c3_the_newest_is_damaged_so_the_one_before_is_used(harm: str, tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     save(tmp_path, tensors, 1, 2)
-    HARM[harm](checkpoints.step_directory(tmp_path, 2))
-    found = checkpoints.newest_valid(tmp_path)
+    HARM[harm](checkpoint.step_directory(tmp_path, 2))
+    found = checkpoint.newest_valid(tmp_path)
     assert found is not None
     step, path, _, complaints = found
     assert (step, len(complaints)) == (1, 1)
     assert "step-000000002" in complaints[0]
-    assert state.load(path, tensors, IDENTITY)[0].step == 1
+    assert train_state.load(path, tensors, IDENTITY)[0].step == 1
     assert (tmp_path / "bad-step-000000002").is_dir()
 
 
@@ -164,43 +165,43 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a run that Ctrl-C stopped, with two periodic checkpoints."""
     home = tmp_path_factory.mktemp("stopped")
     shards = training_shards.make(home / "shards", rows={"train": 192, "validation": 20})
-    with gang.launch(home, shards, RUN) as it:
+    with local_training.launch(home, shards, RUN) as it:
         it.wait_for_step(9)
         it.process.send_signal(signal.SIGINT)
-        assert it.wait().code == exits.PREEMPTED
-    assert len(checkpoints.periodic(gang.work(home) / "checkpoints")) == 2
+        assert it.wait().code == exit_codes.PREEMPTED
+    assert len(checkpoint.periodic(local_training.work(home) / "checkpoints")) == 2
     return home
 
 
 @pytest.mark.slow
 def test_c3_a_run_falls_back_says_so_and_ends_as_it_would_have(stopped: Path, tmp_path: Path) -> None:
-    whole = gang.train(tmp_path / "whole", stopped / "shards", RUN)
+    whole = local_training.train(tmp_path / "whole", stopped / "shards", RUN)
     home = tmp_path / "home"
     shutil.copytree(stopped, home)
-    (newest, damaged), (older, _) = checkpoints.periodic(gang.work(home) / "checkpoints")
+    (newest, damaged), (older, _) = checkpoint.periodic(local_training.work(home) / "checkpoints")
     _flip(damaged / "tensors.data-00000-of-00001")
-    content = gang.train(home, stopped / "shards", RUN)
+    content = local_training.train(home, stopped / "shards", RUN)
     np.testing.assert_allclose(content.step_losses, whole.step_losses, rtol=1e-6, atol=1e-6)
     said = [event.get("message", "") for event in _events(home)]
     assert [text for text in said if text.startswith("a damaged checkpoint was set aside: ") and damaged.name in text]
     assert [text for text in said if text.startswith(f"going on from step {older} ")]
-    assert (gang.work(home) / "checkpoints" / f"bad-step-{newest:09d}").is_dir()
+    assert (local_training.work(home) / "checkpoints" / f"bad-step-{newest:09d}").is_dir()
 
 
 @pytest.mark.slow
 def test_c4_without_a_valid_checkpoint_a_run_stops_and_never_starts_afresh(stopped: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(stopped, home)
-    for _, path in checkpoints.periodic(gang.work(home) / "checkpoints"):
+    for _, path in checkpoint.periodic(local_training.work(home) / "checkpoints"):
         (path / "tensors.index").unlink()
     for said in ("none of its 2 checkpoints is valid", "holds only checkpoints found bad"):
-        with gang.launch(home, stopped / "shards", RUN) as it:
+        with local_training.launch(home, stopped / "shards", RUN) as it:
             ended = it.wait()
         assert ended.code == DataError.exit_code, ended.output
         assert said in ended.output
         assert "to train from the start" in ended.output
-    shutil.rmtree(gang.work(home) / "checkpoints")  # a fresh start, as the message says
-    assert len(gang.train(home, stopped / "shards", RUN).step_losses) == 96
+    shutil.rmtree(local_training.work(home) / "checkpoints")  # a fresh start, as the message says
+    assert len(local_training.train(home, stopped / "shards", RUN).step_losses) == 96
 
 
 @pytest.mark.parametrize("field", IDENTITY)
@@ -208,7 +209,7 @@ def test_c5_a_checkpoint_of_something_else_is_refused_by_field(field: str, tmp_p
     save(tmp_path, tensors, 1)
     before = [variable.numpy().copy() for variable in tensors.model.variables]
     with pytest.raises(ConfigError, match=f"step-000000001: made for another {field} "):
-        state.load(checkpoints.step_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"})
+        train_state.load(checkpoint.step_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"})
     assert all(np.array_equal(value, variable.numpy()) for value, variable in zip(before, tensors.model.variables, strict=True))
 
 
@@ -221,15 +222,15 @@ def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(tmp_path: Path, tensors
 
     with pytest.raises(OSError, match="gone"):
         save(tmp_path, Fails(model=tensors.model), 2, keep=1)
-    assert [step for step, _ in checkpoints.periodic(tmp_path)] == [1]
+    assert [step for step, _ in checkpoint.periodic(tmp_path)] == [1]
     save(tmp_path, tensors, 2, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
 
 
 def test_c6_saving_one_step_again_replaces_it(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     save(tmp_path, tensors, 4, keep=1)
-    state.save(tmp_path, tensors, Position(step=4, best_step=4), [0.1], IDENTITY, 1)
-    assert state.load(checkpoints.step_directory(tmp_path, 4), tensors, IDENTITY)[0].best_step == 4
+    train_state.save(tmp_path, tensors, Position(step=4, best_step=4), [0.1], IDENTITY, 1)
+    assert train_state.load(checkpoint.step_directory(tmp_path, 4), tensors, IDENTITY)[0].best_step == 4
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"]
 
 

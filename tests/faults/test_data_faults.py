@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from components.artifacts.splits import text_hash
 from components.artifacts.token_shards import SPLITS, open_shards
-from components.config import DataConfig, ModelConfig, TokenizeConfig
+from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
+from components.data.splits import text_hash
 from components.errors import DataError
-from components.model.wordpiece import WordPiece
+from components.model.tokenizer import WordPiece
 from components.tokenize_text.step import run
 
 SCRATCH = ModelConfig(encoder="scratch", vocabulary_size=400, max_length=64)

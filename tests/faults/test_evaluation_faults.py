@@ -16,11 +16,11 @@ import pytest
 from components.artifacts import manifest
 from components.artifacts.predictions import read_predictions
 from components.artifacts.report import read_report
-from components.config import EvaluateConfig
+from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, step
-from tests.data.made_report import CLASSES, labels_and_scores, report_content
-from tests.data.tiny_checkpoint import MODEL, make_checkpoint, make_shards
+from tests.support.made_report import CLASSES, labels_and_scores, report_content
+from tests.support.tiny_checkpoint import MODEL, make_checkpoint, make_shards
 
 LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1]
 CANARY = "canary-text-7f3a"

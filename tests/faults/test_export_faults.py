@@ -13,21 +13,21 @@ import pytest
 import tensorflow as tf
 
 from components.artifacts import manifest, release
-from components.artifacts.decision import GateDecision, read_decision, write_decision
+from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
-from components.artifacts.store import open_store
 from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, open_shards, seal_shards
-from components.config import EvaluateConfig, ExportConfig, Precision
+from components.config.schema import EvaluateConfig, ExportConfig, Precision
 from components.errors import ConfigError, DataError, KubertError, UsageError
-from components.evaluate import gate
 from components.evaluate import step as evaluation
 from components.export import parity, step
 from components.export.warmup import FILE
-from components.model.by_length import CHUNKS
-from components.model.wordpiece import WordPiece
-from components.serve.predict import predict
-from components.serve.pull import pull
-from tests.data.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
+from components.gate import step as gate
+from components.model.length_chunking import CHUNKS
+from components.model.tokenizer import WordPiece
+from components.registry.reference import pull
+from components.serving.predict import predict
+from components.storage.store import open_store
+from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
 
 WORDS = np.random.default_rng(4).integers(0, 60, (24, 30))
 TEXTS = [" ".join(f"w{word}" for word in row[: 1 + number]) for number, row in enumerate(WORDS)]

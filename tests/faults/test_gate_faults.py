@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from components.artifacts import manifest, release
-from components.artifacts.decision import GateDecision, read_decision
+from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import write_predictions
 from components.artifacts.report import CONTENT
-from components.artifacts.store import Store, open_store
 from components.artifacts.token_shards import open_shards
-from components.config import EvaluateConfig, ExportConfig
+from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import ConfigError, DataError
-from components.evaluate import gate, metrics
-from tests.data.made_report import report_content
-from tests.data.tiny_checkpoint import CLASSES, make_shards
-from tests.data.word_rule import publish_rule, rule_release
+from components.evaluate import metrics
+from components.gate import step as gate
+from components.storage.store import Store, open_store
+from tests.support.made_report import report_content
+from tests.support.tiny_checkpoint import CLASSES, make_shards
+from tests.support.word_rule import publish_rule, rule_release
 
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
 TEXTS = [f"w{number} and more" for number in range(len(LABELS))]

@@ -17,11 +17,11 @@ import pytest
 
 from components.artifacts import release
 from components.artifacts.manifest import NAME
-from components.artifacts.store import Store, open_store
 from components.errors import DataError
-from tests.data.fault_proxy import Fault
-from tests.data.object_stores import Place
+from components.storage.store import Store, open_store
 from tests.faults.release_directories import markers, release_directory
+from tests.support.fault_proxy import Fault
+from tests.support.object_stores import Place
 
 
 def publish(tmp_path: Path, marker: str, size: int = 0) -> None:
@@ -36,11 +36,11 @@ def store_of(tmp_path: Path) -> Store:
 
 
 class Puller:
-    """`python -m components.serve.pull --watch`, and what it has said so far."""
+    """`python -m components.serving.puller --watch`, and what it has said so far."""
 
     def __init__(self, tmp_path: Path, *options: str, reference: str = "") -> None:
         reference = reference or str(tmp_path / "models/news")
-        command = [sys.executable, "-m", "components.serve.pull", reference, "--to", str(tmp_path / "served")]
+        command = [sys.executable, "-m", "components.serving.puller", reference, "--to", str(tmp_path / "served")]
         self.process = subprocess.Popen(
             [*command, *(options or ("--watch", "0.1"))], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -225,7 +225,7 @@ def test_what_no_wait_can_mend_ends_it_at_once(tmp_path: Path) -> None:
         (["gs://", "--to", str(tmp_path)], "write <store>/<model name>"),
         ([f"{tmp_path}/models/news@2", "--to", str(tmp_path), "--watch", "1"], "version 2 never changes"),
     ):
-        ended = subprocess.run([sys.executable, "-m", "components.serve.pull", *arguments], capture_output=True, text=True, timeout=60)
+        ended = subprocess.run([sys.executable, "-m", "components.serving.puller", *arguments], capture_output=True, text=True, timeout=60)
         assert (ended.returncode, ended.stdout) == (64, "")
         assert message in ended.stderr
         assert "Traceback" not in ended.stderr

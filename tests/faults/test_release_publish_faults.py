@@ -12,9 +12,9 @@ import pytest
 
 from components.artifacts import release
 from components.artifacts.release import MODEL, PRIVATE
-from components.artifacts.store import Store
-from components.artifacts.store.backend import TemporaryError
-from components.artifacts.store.local import Local
+from components.storage.backend import TemporaryError
+from components.storage.local import Local
+from components.storage.store import Store
 from tests.faults.faulty_backend import Faulty, Hook, store_over
 from tests.faults.release_directories import markers, release_directory
 

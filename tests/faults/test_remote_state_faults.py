@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import checkpoints, manifest
-from components.artifacts.checkpoints import CheckpointContent
-from components.artifacts.store import open_store
+from components.artifacts import checkpoint, manifest
+from components.artifacts.checkpoint import CheckpointContent
 from components.errors import DataError, KubertError
-from components.train import exits, lease
-from components.train.lease import Lease, Superseded
-from components.train.remote_state import Choice, RemoteState
-from tests.data import gang, training_shards
+from components.storage.store import open_store
+from components.train.checkpointing import lease
+from components.train.checkpointing.lease import Lease, Superseded
+from components.train.checkpointing.remote_checkpoints import Choice, RemoteState
+from components.workers import exit_codes
+from tests.support import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)
 TRAIN: dict[str, Any] = {
@@ -42,7 +43,7 @@ FIRST_CHIEF = "000001"  # its lease, below which its checkpoints lie
 
 
 def options(**changes: Any) -> list[str]:
-    return gang.options(**TRAIN | changes)
+    return local_training.options(**TRAIN | changes)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained with its state in a plain directory."""
     home = tmp_path_factory.mktemp("undisturbed")
-    gang.train(home, shards, options())
+    local_training.train(home, shards, options())
     return home
 
 
@@ -73,10 +74,10 @@ def state(home: Path) -> RemoteState:
 
 
 def launch(home: Path, shards: Path, arguments: list[str]) -> Any:
-    return gang.launch(home, shards, arguments, scratch=bucket(home))
+    return local_training.launch(home, shards, arguments, scratch=bucket(home))
 
 
-def wait_for_step(it: gang.Gang, home: Path, step: int) -> int:
+def wait_for_step(it: local_training.Gang, home: Path, step: int) -> int:
     """The newest step in the store, once it is at least this one."""
 
     def newest() -> int:
@@ -86,7 +87,7 @@ def wait_for_step(it: gang.Gang, home: Path, step: int) -> int:
         found = [choice.step for choice in state(home).checkpoints()[:1]]
         return found[0] if found and found[0] >= step else 0
 
-    return int(gang.wait_for(newest, f"step {step} in the store"))
+    return int(local_training.wait_for(newest, f"step {step} in the store"))
 
 
 def messages(home: Path) -> list[str]:
@@ -98,11 +99,11 @@ def resumed(home: Path) -> list[int]:
 
 
 def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
-    found, wanted = (checkpoints.read_content(place / "checkpoint") for place in (home, undisturbed))
+    found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, undisturbed))
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
-    expected = gang.weights(undisturbed / "checkpoint")
-    for name, value in gang.weights(home / "checkpoint").items():
+    expected = local_training.weights(undisturbed / "checkpoint")
+    for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
     return found
 
@@ -127,7 +128,7 @@ def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(shards: Pa
         wait_for_step(it, tmp_path, 12)
         it.process.send_signal(signal.SIGTERM)
         ended = it.wait()
-    assert ended.code == exits.PREEMPTED, ended.output
+    assert ended.code == exit_codes.PREEMPTED, ended.output
     saved = state(tmp_path).checkpoints()[0].step
     with launch(tmp_path, shards, options(train__workers=1)) as it:  # nothing but the store is shared with the first run
         ended = it.wait()
@@ -139,7 +140,7 @@ def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(shards: Pa
 @pytest.mark.slow
 def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     arguments = options(train__workers=1)
-    with gang.launch(tmp_path / "first", shards, arguments, scratch=bucket(tmp_path)) as first:
+    with local_training.launch(tmp_path / "first", shards, arguments, scratch=bucket(tmp_path)) as first:
         wait_for_step(first, tmp_path, 12)
         (stale,) = first.workers(1).values()
         stale.send_signal(signal.SIGSTOP)
@@ -168,7 +169,7 @@ def written(home: Path) -> dict[Path, int]:
 def test_what_was_finished_is_not_trained_again(shards: Path, tmp_path: Path) -> None:
     arguments = options(train__workers=1, train__epochs=1)
     for output in ("checkpoint", "again"):
-        with gang.launch(tmp_path, shards, arguments, output=output, scratch=bucket(tmp_path)) as it:
+        with local_training.launch(tmp_path, shards, arguments, output=output, scratch=bucket(tmp_path)) as it:
             ended = it.wait()
         assert ended.code == 0, ended.output
     once, twice = (manifest.read(tmp_path / name) for name in ("checkpoint", "again"))
@@ -185,14 +186,14 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
     with launch(tmp_path, shards, options(train__workers=1)) as it:
         wait_for_step(it, tmp_path, 12)
         it.process.send_signal(signal.SIGTERM)
-        assert it.wait().code == exits.PREEMPTED
+        assert it.wait().code == exit_codes.PREEMPTED
     found = state(tmp_path).checkpoints()
     assert len(found) == 2
     flip(tmp_path, found[0])
     with launch(tmp_path, shards, options(train__workers=1)) as it:
         wait_for_step(it, tmp_path, found[0].step + 6)
         it.process.send_signal(signal.SIGTERM)
-        assert it.wait().code == exits.PREEMPTED
+        assert it.wait().code == exit_codes.PREEMPTED
     assert resumed(tmp_path) == [found[1].step]
     said = [text for text in messages(tmp_path) if text.startswith("a damaged checkpoint was set aside: ")]
     assert len(said) == 1
@@ -224,7 +225,7 @@ def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
     new.check()
     with pytest.raises(Superseded, match=r"generation 2.*this one \(generation 1\) ends") as caught:
         old.check()
-    assert caught.value.exit_code == exits.PEER_LOST
+    assert caught.value.exit_code == exit_codes.PEER_LOST
     with pytest.raises(DataError), new.held():
         raise DataError("damaged")
     for chief in (old, new):
@@ -289,7 +290,7 @@ def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s
     assert remote.checkpoints() == [Choice(2, 12), Choice(1, 20), Choice(1, 10)]
     chosen, complaints = remote.fetch_newest(tmp_path / "here")
     assert (chosen, complaints) == (Choice(2, 12), [])
-    assert (checkpoints.step_directory(tmp_path / "here", 12) / "tensors").read_text() == "2 12"
+    assert (checkpoint.step_directory(tmp_path / "here", 12) / "tensors").read_text() == "2 12"
 
 
 def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import schedules
-from pipeline.kfp_api import KfpApi
-from tests.pipeline.kfp_clients import at_once, settled_client, short, submission
-from tests.pipeline.kfp_server import Server, serving
+from pipeline.kubeflow import schedules
+from pipeline.kubeflow.client import KfpApi
+from tests.support.fake_kfp.clients import at_once, settled_client, short, submission
+from tests.support.fake_kfp.server import Server, serving
 
 POST_RUN, POST_SCHEDULE = r"POST /apis/v2beta1/runs$", r"POST /apis/v2beta1/recurringruns$"
 HOURLY = {"cron": "0 * * * *"}

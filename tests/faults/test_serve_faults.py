@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from components.artifacts import manifest, release
-from components.artifacts.store import open_store
-from tests.data.served_process import Served
-from tests.data.served_release import publish_release
+from components.storage.store import open_store
+from tests.support.served_process import Served
+from tests.support.served_release import publish_release
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
     store = open_store(str(tmp_path / "models"))
     shutil.copytree(genuine.parent, tmp_path / "models")
     release.put_back(store, "news", 1)
-    pull = [sys.executable, "-m", "components.serve.pull", str(tmp_path / "models/news"), "--to", str(tmp_path / "served")]
+    pull = [sys.executable, "-m", "components.serving.puller", str(tmp_path / "models/news"), "--to", str(tmp_path / "served")]
     subprocess.run(pull, check=True, timeout=60)
     with subprocess.Popen([*pull, "--watch", "0.2"], stdout=subprocess.DEVNULL) as puller:
         served = Served(tmp_path / "served")

@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import DataError
-from components.model.operations import check_operations
-from components.model.served import ServedClassifier, load_scorer, save
-from tests.data.tiny_checkpoint import CLASSES, VOCABULARY
-from tests.data.word_rule import WordRule
+from components.model.graph_allowlist import check_operations
+from components.model.serving_model import ServedClassifier, load_scorer, save
+from tests.support.tiny_checkpoint import CLASSES, VOCABULARY
+from tests.support.word_rule import WordRule
 
 
 def read_file(text: Any, target: Path) -> Any:

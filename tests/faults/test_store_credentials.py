@@ -19,10 +19,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from components.artifacts.store import DeniedError, Store, open_store
 from components.errors import KubertError
-from tests.data.fault_proxy import Call, Fault
-from tests.data.object_stores import Place
+from components.storage.store import DeniedError, Store, open_store
+from tests.support.fault_proxy import Call, Fault
+from tests.support.object_stores import Place
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary-7c1e5b"
@@ -96,7 +96,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setattr("components.artifacts.store.LONGEST_WAIT", 0.02)
+    monkeypatch.setattr("components.storage.store.LONGEST_WAIT", 0.02)
 
 
 def service_account(path: Path, tokens_at: str) -> Path:
@@ -162,7 +162,7 @@ def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(remote: Place, tm
 
 RUN = """
 import sys
-from components.artifacts.store import open_store
+from components.storage.store import open_store
 store = open_store(sys.argv[1])
 for number in range(8):
     store.write(f"k{number}", b"1")

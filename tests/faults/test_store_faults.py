@@ -9,9 +9,9 @@ from typing import IO
 
 import pytest
 
-from components.artifacts.store import CorruptError, DeniedError, MissingError, StoreError, open_store
-from components.artifacts.store.backend import TemporaryError, by_status
 from components.errors import ConfigError
+from components.storage.backend import TemporaryError, by_status
+from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
 from tests.faults.faulty_backend import Faulty, store_over
 
 
@@ -88,7 +88,7 @@ def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(tmp_path
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("components.artifacts.store.local.shutil.copyfileobj", dies)
+        patched.setattr("components.storage.local.shutil.copyfileobj", dies)
         for key in ("news/model", "news/other"):
             with pytest.raises(KeyboardInterrupt):
                 store.write(key, b"new" * 1000)

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import manifest, release, transfer
-from components.artifacts.store import CorruptError, DeniedError, MissingError, StoreError, open_store
-from tests.data import gang
-from tests.data.fault_proxy import Call, Fault, Rule
-from tests.data.object_stores import Place
-from tests.data.plain_artifact import plain_artifact
+from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
 from tests.faults.release_directories import markers, release_directory
+from tests.support import local_training
+from tests.support.fault_proxy import Call, Fault, Rule
+from tests.support.object_stores import Place
+from tests.support.plain_artifact import plain_artifact
 
 ROOT = Path(__file__).parents[2]
 BIG = 33 * 2**20 + 1
@@ -29,8 +29,8 @@ BIG = 33 * 2**20 + 1
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between attempts of at most 20 ms."""
-    monkeypatch.setattr("components.artifacts.store.LONGEST_WAIT", 0.02)
-    monkeypatch.setattr("components.artifacts.store.gs.LONGEST_WAIT", 0.02)
+    monkeypatch.setattr("components.storage.store.LONGEST_WAIT", 0.02)
+    monkeypatch.setattr("components.storage.gcs.LONGEST_WAIT", 0.02)
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_s1_a_server_that_is_away_is_named(remote: Place, monkeypatch: pytest.Mo
 
 def test_s1_a_reply_that_does_not_come_is_not_waited_for(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     open_store(remote.uri).write("k", b"1")
-    monkeypatch.setattr("components.artifacts.store.gs.TIMEOUT", 0.5)
-    monkeypatch.setattr("components.artifacts.store.s3.TIMEOUT", 0.5)
+    monkeypatch.setattr("components.storage.gcs.TIMEOUT", 0.5)
+    monkeypatch.setattr("components.storage.s3.TIMEOUT", 0.5)
     with remote.through(once(Fault(delay=2.0))) as proxy:
         assert open_store(remote.uri).read_bytes("k") == b"1"
         assert len(proxy.calls) > 2
@@ -170,7 +170,7 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
     with remote.through(holds_the_last_file):
         with subprocess.Popen([sys.executable, "-c", PUSH, str(source), remote.uri], cwd=ROOT) as process:
             assert reached.wait(60)
-            gang.wait_for(lambda: "vocab.txt" in open_store(remote.uri).list(), "vocab.txt, which goes up beside the held file")
+            local_training.wait_for(lambda: "vocab.txt" in open_store(remote.uri).list(), "vocab.txt, which goes up beside the held file")
             process.send_signal(signal.SIGKILL)
         go.set()
     assert "vocab.txt" in open_store(remote.uri).list()
@@ -275,7 +275,7 @@ def together(script: str, arguments: list[list[str]]) -> list[str]:
 
 CREATE = """
 import json, sys
-from components.artifacts.store import open_store
+from components.storage.store import open_store
 store, number, won = open_store(sys.argv[1]), sys.argv[2], []
 store.exists("warm")
 print("ready", flush=True)
@@ -299,7 +299,7 @@ PUBLISH = """
 import sys
 from pathlib import Path
 from components.artifacts import release
-from components.artifacts.store import open_store
+from components.storage.store import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError
-from pipeline import cluster
-from pipeline.kfp_api import KfpApi
-from pipeline.submission import prepared
-from tests.pipeline.kfp_clients import command, config, sets, settled_client, submission
-from tests.pipeline.kfp_server import Server, serving
+from pipeline.kubeflow import submit
+from pipeline.kubeflow.client import KfpApi
+from pipeline.kubeflow.submission import prepared
+from tests.support.fake_kfp.clients import command, config, sets, settled_client, submission
+from tests.support.fake_kfp.server import Server, serving
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def runs(server: Server) -> list[dict[str, Any]]:
 )
 def test_a4_values_reach_the_run_as_they_are(server: Server, api: KfpApi, tmp_path: Path, value: str) -> None:
     made = submission(tmp_path, data={"label": value, "text": [value]})
-    cluster.submit(api, made, None)
+    submit.submit(api, made, None)
     (run,) = runs(server)
     assert json.loads(run["runtime_config"]["parameters"]["data"]) == {"label": value, "text": [value]}
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError
-from pipeline import cluster
-from pipeline.cluster import Mark
-from pipeline.kfp_api import KfpApi
-from pipeline.server_failures import Uncertain
-from tests.pipeline.kfp_clients import at_once, sets, settled_client, short, started, submission
-from tests.pipeline.kfp_server import Server, serving
+from pipeline.kubeflow import submit
+from pipeline.kubeflow.client import KfpApi
+from pipeline.kubeflow.errors import Uncertain
+from pipeline.kubeflow.submit import Mark
+from tests.support.fake_kfp.clients import at_once, sets, settled_client, short, started, submission
+from tests.support.fake_kfp.server import Server, serving
 
 POST_RUN = r"POST /apis/v2beta1/runs$"
 
@@ -42,22 +42,22 @@ def runs(server: Server) -> list[dict[str, Any]]:
 
 def test_r3_the_same_key_again_is_the_same_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
     made = submission(tmp_path)
-    first = cluster.submit(api, made, "nightly", sleep=short)
-    again = cluster.submit(api, made, "nightly", sleep=short)
+    first = submit.submit(api, made, "nightly", sleep=short)
+    again = submit.submit(api, made, "nightly", sleep=short)
     assert (first.created, again.created) == (True, False)
     assert first.run.id == again.run.id
     assert len(runs(server)) == 1
-    cluster.submit(api, made, "other", sleep=short)
-    cluster.submit(api, made, None, sleep=short)
-    cluster.submit(api, made, None, sleep=short)
+    submit.submit(api, made, "other", sleep=short)
+    submit.submit(api, made, None, sleep=short)
+    submit.submit(api, made, None, sleep=short)
     assert len(runs(server)) == 4
 
 
 def test_r3_a_key_with_other_content_is_refused(api: KfpApi, tmp_path: Path) -> None:
-    cluster.submit(api, submission(tmp_path), "nightly", sleep=short)
+    submit.submit(api, submission(tmp_path), "nightly", sleep=short)
     for other in (submission(tmp_path, train={"epochs": 9}), submission(tmp_path, "other code")):
         with pytest.raises(ConfigError, match=r"--key nightly: run .* other options or another pipeline"):
-            cluster.submit(api, other, "nightly", sleep=short)
+            submit.submit(api, other, "nightly", sleep=short)
 
 
 @pytest.mark.parametrize("key", ["nightly", None])
@@ -73,7 +73,7 @@ def test_r3_a_key_with_other_content_is_refused(api: KfpApi, tmp_path: Path) -> 
 )
 def test_r3_a_create_that_fails_is_one_run(server: Server, api: KfpApi, tmp_path: Path, kind: str, options: dict, key: str | None) -> None:
     server.fault(POST_RUN, kind, times=2, **options)
-    submitted = cluster.submit(api, submission(tmp_path), key, sleep=short)
+    submitted = submit.submit(api, submission(tmp_path), key, sleep=short)
     assert submitted.created
     assert [run["run_id"] for run in runs(server)] == [submitted.run.id]
 
@@ -81,16 +81,16 @@ def test_r3_a_create_that_fails_is_one_run(server: Server, api: KfpApi, tmp_path
 def test_r3_a_create_that_always_fails_is_no_run_and_says_so(server: Server, api: KfpApi, tmp_path: Path) -> None:
     server.fault(POST_RUN, "refuse", status=500)
     with pytest.raises(Uncertain, match="failed to create the run: 500"):
-        cluster.submit(api, submission(tmp_path), "nightly", sleep=short)
+        submit.submit(api, submission(tmp_path), "nightly", sleep=short)
     assert runs(server) == []
-    assert server.count(POST_RUN) == cluster.FAILURES + 1
+    assert server.count(POST_RUN) == submit.FAILURES + 1
 
 
 @pytest.mark.slow
 def test_r3_many_at_once_with_one_key_are_one_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
-    cluster.upload(api, made := submission(tmp_path))
+    submit.upload(api, made := submission(tmp_path))
     server.fault(POST_RUN, "late", seconds=0.5, times=4)
-    outcomes = at_once([lambda: cluster.submit(settled_client(server), made, "nightly") for _ in range(8)])
+    outcomes = at_once([lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(8)])
     (left,) = runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
     assert sum(outcome.created for outcome in outcomes) == 1
@@ -101,15 +101,15 @@ def test_r3_many_at_once_with_one_key_are_one_run(server: Server, api: KfpApi, t
 @pytest.mark.parametrize("kind", ["late", "unseen"])
 def test_r3_one_whose_create_takes_long_yields(server: Server, api: KfpApi, tmp_path: Path, kind: str) -> None:
     """The others have decided when it can be seen, even if by its time it was the first."""
-    cluster.upload(api, made := submission(tmp_path))
+    submit.upload(api, made := submission(tmp_path))
     api.create_experiment("kubert")
     server.fault(POST_RUN, kind, seconds=9.0, times=1)
-    first = threading.Thread(target=lambda: outcomes.append(cluster.submit(settled_client(server), made, "nightly")))
-    outcomes: list[cluster.Submitted] = []
+    first = threading.Thread(target=lambda: outcomes.append(submit.submit(settled_client(server), made, "nightly")))
+    outcomes: list[submit.Submitted] = []
     first.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
-    outcomes.append(cluster.submit(settled_client(server), made, "nightly"))
+    outcomes.append(submit.submit(settled_client(server), made, "nightly"))
     assert outcomes[0].created
     assert first.is_alive()
     first.join()
@@ -119,11 +119,11 @@ def test_r3_one_whose_create_takes_long_yields(server: Server, api: KfpApi, tmp_
 
 def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path: Path) -> None:
     """Also where the first one's creator is gone and can remove nothing."""
-    pipeline, version = cluster.upload(api, made := submission(tmp_path))
+    pipeline, version = submit.upload(api, made := submission(tmp_path))
     experiment = api.create_experiment("kubert")
     server.fault(POST_RUN, "late", seconds=1.5, times=1)
-    outcomes: list[cluster.Submitted] = []
-    later = threading.Thread(target=lambda: outcomes.append(cluster.submit(settled_client(server), made, "nightly", sleep=short)))
+    outcomes: list[submit.Submitted] = []
+    later = threading.Thread(target=lambda: outcomes.append(submit.submit(settled_client(server), made, "nightly", sleep=short)))
     later.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
@@ -138,9 +138,9 @@ def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path:
 
 @pytest.mark.slow
 def test_r3_replies_lost_to_all_who_submit_at_once(server: Server, api: KfpApi, tmp_path: Path) -> None:
-    cluster.upload(api, made := submission(tmp_path))
+    submit.upload(api, made := submission(tmp_path))
     server.fault(POST_RUN, "lost", times=3)
-    outcomes = at_once([lambda: cluster.submit(settled_client(server), made, "nightly") for _ in range(3)])
+    outcomes = at_once([lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(3)])
     (left,) = runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
 
@@ -148,12 +148,12 @@ def test_r3_replies_lost_to_all_who_submit_at_once(server: Server, api: KfpApi, 
 def test_r3_what_a_crashed_submit_left_is_taken_over(server: Server, api: KfpApi, tmp_path: Path) -> None:
     made = submission(tmp_path)
     experiment = api.create_experiment("kubert")
-    pipeline, version = cluster.upload(api, made)
+    pipeline, version = submit.upload(api, made)
     left = api.create_run({
         "display_name": "nightly", "experiment_id": experiment, "description": f"x {Mark('nightly', made.digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}, "runtime_config": made.runtime,
     })  # fmt: skip
-    taken = cluster.submit(api, made, "nightly", sleep=short)
+    taken = submit.submit(api, made, "nightly", sleep=short)
     assert (taken.run.id, taken.created) == (left.id, False)
     assert len(runs(server)) == 1
 
@@ -161,10 +161,10 @@ def test_r3_what_a_crashed_submit_left_is_taken_over(server: Server, api: KfpApi
 def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(server: Server, api: KfpApi, tmp_path: Path) -> None:
     made = submission(tmp_path)
     experiment = api.create_experiment("kubert")
-    pipeline, version = cluster.upload(api, made)
+    pipeline, version = submit.upload(api, made)
     reference = {"pipeline_id": pipeline, "pipeline_version_id": version}
     theirs = api.create_run({"display_name": "nightly", "experiment_id": experiment, "pipeline_version_reference": reference})
-    ours = cluster.submit(api, made, "nightly", sleep=short)
+    ours = submit.submit(api, made, "nightly", sleep=short)
     assert ours.created
     assert {run["run_id"] for run in runs(server)} == {theirs.id, ours.run.id}
 

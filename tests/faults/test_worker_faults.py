@@ -18,17 +18,19 @@ import numpy as np
 import psutil
 import pytest
 
-from components.artifacts import checkpoints
-from components.artifacts.checkpoints import CheckpointContent
+from components.artifacts import checkpoint
+from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import open_shards
-from components.config import ModelConfig, TrainConfig
+from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, KubertError
 from components.model.encoders import vocabulary_of
-from components.train import exits, gang_end, launch, state_place, step
-from components.train.batches import plan_epoch
-from components.train.cluster import Membership, free_port
+from components.train import step
+from components.train.checkpointing import state_store
 from components.train.job import FAILURE_FILE, Job
-from tests.data import gang, tiny_bert, training_shards
+from components.train.loop.batch_plan import plan_epoch
+from components.workers import exit_codes, group_end, local
+from components.workers.rendezvous import Membership, free_port
+from tests.support import local_training, tiny_bert, training_shards
 
 pytestmark = pytest.mark.timeout(900)
 TRAIN: dict[str, Any] = {
@@ -50,7 +52,7 @@ STEP = int(np.random.default_rng(int(os.environ.get("KUBERT_FAULT_SEED", "20")))
 
 
 def options(**changes: Any) -> list[str]:
-    return gang.options(**TRAIN | changes)
+    return local_training.options(**TRAIN | changes)
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +63,19 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
-    gang.train(home, shards, options())
+    local_training.train(home, shards, options())
     return home
 
 
 def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
-    found, wanted = (checkpoints.read_content(place / "checkpoint") for place in (home, undisturbed))
+    found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, undisturbed))
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
     assert [epoch.validation_loss for epoch in found.history] == pytest.approx(
         [epoch.validation_loss for epoch in wanted.history], rel=1e-6
     )
-    expected = gang.weights(undisturbed / "checkpoint")
-    for name, value in gang.weights(home / "checkpoint").items():
+    expected = local_training.weights(undisturbed / "checkpoint")
+    for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
     return found
 
@@ -86,10 +88,10 @@ def messages(home: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")])
 def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
-    with gang.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
+    with local_training.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
-        killed_at = gang.last_step(tmp_path)
+        killed_at = local_training.last_step(tmp_path)
         workers[rank].kill()
         ended = it.wait()
     assert ended.code == 0, ended.output
@@ -103,7 +105,7 @@ def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, s
 @pytest.mark.slow
 @pytest.mark.parametrize("everyone", [pytest.param(False, id="w3_one"), pytest.param(True, id="w4_all")])
 def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
-    with gang.launch(tmp_path, shards, options(train__max_restarts=0)) as it:
+    with local_training.launch(tmp_path, shards, options(train__max_restarts=0)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
         for rank, process in workers.items():
@@ -114,7 +116,7 @@ def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shar
     assert_as_undisturbed(tmp_path, undisturbed)
     said = messages(tmp_path)
     assert "a worker was asked to stop and saved its checkpoint; starting again" in said
-    first = gang.work(tmp_path) / "logs"
+    first = local_training.work(tmp_path) / "logs"
     stopped = [(first / f"attempt-01-worker-{rank}.log").read_text() for rank in (0, 1)]
     assert stopped[0] == stopped[1]  # both stopped at the same step
     assert stopped[0].startswith("stopped at step ")
@@ -125,12 +127,14 @@ def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shar
 @pytest.mark.slow
 def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     deadline = 30
-    with gang.launch(tmp_path, shards, options(train__stall_deadline=deadline)) as it:
+    with local_training.launch(tmp_path, shards, options(train__stall_deadline=deadline)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
         workers[1].send_signal(signal.SIGSTOP)
         started = time.monotonic()
-        gang.wait_for(lambda: not workers[1].is_running() or workers[1].status() == psutil.STATUS_ZOMBIE, "the stopped worker's end")
+        local_training.wait_for(
+            lambda: not workers[1].is_running() or workers[1].status() == psutil.STATUS_ZOMBIE, "the stopped worker's end"
+        )
         assert time.monotonic() - started < deadline + 30
         ended = it.wait()
     assert ended.code == 0, ended.output
@@ -158,7 +162,7 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, sha
         text=True,
         timeout=200,
     )
-    assert process.returncode == exits.PEER_NEVER_CAME, process.stdout + process.stderr
+    assert process.returncode == exit_codes.PEER_NEVER_CAME, process.stdout + process.stderr
     said = f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: nothing answers on its port"
     assert said in process.stdout
     assert failure.read_text().strip() == said
@@ -166,11 +170,11 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, sha
 
 @pytest.mark.slow
 def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path: Path) -> None:
-    with gang.launch(tmp_path, shards, options(train__max_restarts=1, train__workers=1)) as it:
+    with local_training.launch(tmp_path, shards, options(train__max_restarts=1, train__workers=1)) as it:
         it.workers(1)
         # Where checkpoints belong lies a file: every save fails, and does so again after a restart.
-        gang.wait_for(lambda: (gang.work(tmp_path) / "logs").is_dir(), "the first attempt")
-        (gang.work(tmp_path) / "checkpoints").write_text("in the way")
+        local_training.wait_for(lambda: (local_training.work(tmp_path) / "logs").is_dir(), "the first attempt")
+        (local_training.work(tmp_path) / "checkpoints").write_text("in the way")
         ended = it.wait()
     assert ended.code == 1
     assert "training failed 2 times and is given up (train.max_restarts=1): worker 0 failed with exit code 1" in ended.output
@@ -180,31 +184,31 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_p
 
 
 def test_w8_a_second_chief_cannot_write_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_place, "LOCK_PATIENCE", 0.2)
-    hold = "import sys, time; from pathlib import Path; from components.train.state_place import hold; hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
+    monkeypatch.setattr(state_store, "LOCK_PATIENCE", 0.2)
+    hold = "import sys, time; from pathlib import Path; from components.train.checkpointing.state_store import hold; hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
     stale = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert stale.stdout is not None
         assert stale.stdout.readline() == b"held\n"
         stale.send_signal(signal.SIGSTOP)
         with pytest.raises(KubertError, match="another run is training here"):
-            state_place.hold(tmp_path)
+            state_store.hold(tmp_path)
     finally:
         stale.kill()
         stale.wait()
-    os.close(state_place.hold(tmp_path))
+    os.close(state_store.hold(tmp_path))
 
 
 @pytest.mark.slow
 def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: Path) -> None:
     # The lock is held, as by a chief of an older attempt that came back: the new chief waits for its end and then goes on.
     arguments = options(train__workers=1, train__epochs=1, train__max_restarts=0)
-    with gang.launch(tmp_path, shards, arguments) as it:
-        gang.wait_for(lambda: list((tmp_path / "scratch").glob("*/job.json")), "the state directory")
-        descriptor = os.open(gang.work(tmp_path) / "lock", os.O_RDWR | os.O_CREAT)
+    with local_training.launch(tmp_path, shards, arguments) as it:
+        local_training.wait_for(lambda: list((tmp_path / "scratch").glob("*/job.json")), "the state directory")
+        descriptor = os.open(local_training.work(tmp_path) / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         time.sleep(8)
-        assert gang.last_step(tmp_path) == 0
+        assert local_training.last_step(tmp_path) == 0
         os.close(descriptor)
         ended = it.wait()
     assert ended.code == 0, ended.output
@@ -214,18 +218,18 @@ def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: P
 def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
     saved = [0]
     for workers, until in ((2, STEP), (3, 3 * STEPS // 5)):
-        with gang.launch(tmp_path, shards, options(train__workers=workers)) as it:
+        with local_training.launch(tmp_path, shards, options(train__workers=workers)) as it:
             it.wait_for_step(until)
             it.process.send_signal(signal.SIGINT)
             ended = it.wait()
-        assert ended.code == exits.PREEMPTED, ended.output
+        assert ended.code == exit_codes.PREEMPTED, ended.output
         assert "stopped; the next run goes on from the last checkpoint" in ended.output
         assert not (tmp_path / "checkpoint").exists()
-        saved.append(gang.last_step(tmp_path))
+        saved.append(local_training.last_step(tmp_path))
         assert until <= saved[-1] < STEPS
-        logs = (gang.work(tmp_path) / "logs").glob("attempt-01-worker-*.log")
+        logs = (local_training.work(tmp_path) / "logs").glob("attempt-01-worker-*.log")
         assert {path.read_text() for path in logs} == {f"stopped at step {saved[-1]}\n"}
-    content = gang.train(tmp_path, shards, options(train__workers=1))
+    content = local_training.train(tmp_path, shards, options(train__workers=1))
     assert content.workers == 1
     assert_as_undisturbed(tmp_path, undisturbed)
     resumed = [int(text.split()[4]) for text in messages(tmp_path) if text.startswith("going on from step")]
@@ -235,12 +239,12 @@ def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(shards: P
 def test_w10_out_of_memory_is_said_and_not_tried_again(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom_kill 3\n")
-    monkeypatch.setattr(launch, "_OOM_EVENTS", events)
+    monkeypatch.setattr(local, "_OOM_EVENTS", events)
     job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=str(shards), state=str(tmp_path / "scratch"))
     kernel = threading.Thread(target=_kill_as_the_kernel_does, args=(events,))
     kernel.start()
-    with pytest.raises(gang_end.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"):
-        launch.run_local(job, tmp_path / "home")
+    with pytest.raises(group_end.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"):
+        local.run_local(job, tmp_path / "home")
     kernel.join()
     assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
 
@@ -251,23 +255,23 @@ def _kill_as_the_kernel_does(events: Path) -> None:
         found = (child for child in psutil.Process().children() if "components.train.worker" in child.cmdline())
         return next(found, None)
 
-    victim = gang.wait_for(worker, "the worker")
+    victim = local_training.wait_for(worker, "the worker")
     events.write_text("low 0\noom_kill 4\n")
     victim.kill()
 
 
 @pytest.mark.slow
 def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
-    with gang.launch(tmp_path, shards, options()) as it:
+    with local_training.launch(tmp_path, shards, options()) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
         it.process.kill()
         it.process.wait()
         _, alive = psutil.wait_procs(list(workers.values()), timeout=20)
         assert not alive
-    saved = gang.last_step(tmp_path)
+    saved = local_training.last_step(tmp_path)
     assert saved >= STEP
-    gang.train(tmp_path, shards, options())
+    local_training.train(tmp_path, shards, options())
     assert_as_undisturbed(tmp_path, undisturbed)
     assert [text for text in messages(tmp_path) if text.startswith(f"going on from step {saved} ")]
 
@@ -278,7 +282,7 @@ def test_an_orphan_worker_does_not_begin(tmp_path: Path, shards: Path) -> None:
     path.write_text(job.model_dump_json())
     environment = {**os.environ, "KUBERT_LAUNCHER": "1"}
     done = subprocess.run([sys.executable, "-m", "components.train.worker", str(path)], env=environment, timeout=120)
-    assert done.returncode == exits.PEER_LOST
+    assert done.returncode == exit_codes.PEER_LOST
     assert not Path(job.state).exists()
 
 
@@ -295,17 +299,17 @@ def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Pa
     row = _row_of_step(bad_step, make(tmp_path / "without it"))
     shards = make(tmp_path / "shards", rare_in_train=(row, token))
     arguments = options(model__encoder=encoder, model__max_length=16, train__buckets=[16], train__checkpoint_steps=1)
-    with gang.launch(tmp_path, shards, arguments) as it:
+    with local_training.launch(tmp_path, shards, arguments) as it:
         ended = it.wait()
     assert ended.code == DataError.exit_code == 65, ended.output
     assert f"step {bad_step}: the loss is nan, so training stopped" in ended.output
     assert "train.learning_rate" in ended.output
-    logs = gang.work(tmp_path) / "logs"
+    logs = local_training.work(tmp_path) / "logs"
     assert sorted(path.name for path in logs.iterdir()) == ["attempt-01-worker-0.log", "attempt-01-worker-1.log"]
     assert all(f"step {bad_step}:" in path.read_text() for path in logs.iterdir())
-    assert gang.last_step(tmp_path) == bad_step - 1
+    assert local_training.last_step(tmp_path) == bad_step - 1
     assert not (tmp_path / "checkpoint").exists()
-    assert not (gang.work(tmp_path) / "finished").exists()
+    assert not (local_training.work(tmp_path) / "finished").exists()
 
 
 def _row_of_step(step: int, shards: Path) -> int:

@@ -7,9 +7,9 @@ import pytest
 
 from components.artifacts import manifest, transfer
 from components.artifacts.manifest import NAME
-from components.artifacts.store import open_store
 from components.errors import DataError, KubertError
-from tests.data.plain_artifact import plain_artifact
+from components.storage.store import open_store
+from tests.support.plain_artifact import plain_artifact
 
 
 @pytest.fixture

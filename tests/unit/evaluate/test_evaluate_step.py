@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.artifacts import checkpoints, manifest
+from components.artifacts import checkpoint, manifest
 from components.artifacts.predictions import read_predictions
 from components.artifacts.report import ReportContent, read_report
 from components.artifacts.token_shards import open_shards
-from components.config import EvaluateConfig
+from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import step
 from components.model.restore import restore_classifier
-from tests.data.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
+from tests.support.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
 
 LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1, 1, 0, 2]
 
@@ -90,7 +90,7 @@ def test_an_empty_test_split_is_refused(inputs: Path, tmp_path: Path) -> None:
 
 def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -> None:
     broken = EPOCHS[0].model_copy(update={"validation_loss": 1e999})
-    trained = checkpoints.read_content(inputs / "checkpoint").model_copy(update={"history": (broken,)})
+    trained = checkpoint.read_content(inputs / "checkpoint").model_copy(update={"history": (broken,)})
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):
         step._training_facts(trained, {}, inputs / "checkpoint")
 

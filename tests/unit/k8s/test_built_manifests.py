@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.data import manifests
-from tests.data.manifests import Object
+from tests.support import manifests
+from tests.support.manifests import Object
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from components.train.jobset import LABELS
-from pipeline import pods
-from tests.data import manifests
-from tests.data.network_rules import Pod, connects
+from components.workers.kubernetes.jobset_manifest import LABELS
+from pipeline import pod_settings
+from tests.support import manifests
+from tests.support.network_rules import Pod, connects
 
 NAMED = {m["metadata"]["name"]: (file, m) for file, m in manifests.written() if m["kind"] == "NetworkPolicy"}
 BASE = [policy for file, policy in NAMED.values() if file.startswith("base/")]
@@ -107,4 +107,4 @@ def test_kubeflow_s_store_is_reached_where_it_is_switched_on() -> None:
 
 
 def test_the_steps_are_found_by_the_label_that_their_run_is_told_by() -> None:
-    assert pods._RUN[1] == f"metadata.labels['{next(iter(STEP.labels))}']"
+    assert pod_settings._RUN[1] == f"metadata.labels['{next(iter(STEP.labels))}']"

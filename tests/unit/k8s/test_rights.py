@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from components.config_cluster import ClusterConfig
-from components.train import kubernetes_api
-from components.train.jobset import GROUP, PLURAL
-from tests.data import manifests
+from components.config.cluster import ClusterConfig
+from components.workers.kubernetes import client
+from components.workers.kubernetes.jobset_manifest import GROUP, PLURAL
+from tests.support import manifests
 
 WRITTEN = manifests.written()
 ROLES = [pytest.param(m, id=m["metadata"]["name"]) for _, m in WRITTEN if m["kind"] == "Role"]
@@ -34,7 +34,7 @@ def rights(role: manifests.Object) -> set[Right]:
 
 def calls() -> set[Right]:
     """What the launcher's calls of the Kubernetes client need."""
-    tree = ast.parse(Path(kubernetes_api.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(client.__file__).read_text(encoding="utf-8"))
     found = {match for node in ast.walk(tree) if isinstance(node, ast.Attribute) and (match := CALL.fullmatch(node.attr))}
     return {(*RESOURCES[match["what"]], VERBS[match["verb"]]) for match in found}
 
@@ -44,9 +44,9 @@ def test_the_launcher_s_role_is_what_the_launcher_calls() -> None:
 
 
 def test_only_one_module_of_training_speaks_to_kubernetes() -> None:
-    folder = Path(kubernetes_api.__file__).parents[1]
+    folder = Path(client.__file__).parents[1]
     speaking = {path.name for path in folder.rglob("*.py") if re.search(r"^\s*(from|import) kubernetes\b", path.read_text(), flags=re.M)}
-    assert speaking == {"kubernetes_api.py"}
+    assert speaking == {"client.py"}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components import __version__, config
-from components.config import Config
-from components.config_cluster import ClusterConfig
-from components.train import jobset
+from components import __version__
+from components.config import schema
+from components.config.cluster import ClusterConfig
+from components.config.schema import Config
 from components.train.job import Job
-from components.train.launcher_pod import LauncherPod
+from components.workers.kubernetes import jobset_manifest
+from components.workers.kubernetes.launcher_pod import LauncherPod
 from pipeline import images
-from tests.data import manifests
-from tests.data.manifests import Object, Written
+from tests.support import manifests
+from tests.support.manifests import Object, Written
 
 WRITTEN = manifests.written()
 IDS = [f"{file}:{manifest['kind']}-{manifest['metadata']['name']}" for file, manifest in WRITTEN]
 PODS = [pytest.param(file, pod, id=file) for file, manifest in WRITTEN for pod in manifests.pod_specs(manifest)]
-PLUGIN = "overlays/eks/device-plugin/daemon_set.yaml"
+PLUGIN = "overlays/eks/device-plugin/daemon-set.yaml"
 CLOUDS = [overlay for overlay in manifests.OVERLAYS if overlay != "kind"]
 
 
@@ -69,7 +70,7 @@ def test_a9_pods_are_restricted_and_hold_no_token(file: str, pod: Object) -> Non
     if file == PLUGIN:
         return
     assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] == jobset.USER
+    assert pod["securityContext"]["runAsUser"] == jobset_manifest.USER
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} == {"emptyDir"}
 
@@ -132,7 +133,7 @@ def test_the_model_that_is_served_is_called_what_it_is(overlay: str) -> None:
 
 
 def configuration(overlay: str) -> Config:
-    return config.load(manifests.ROOT / "overlays" / overlay / "kubert.yaml")
+    return schema.load(manifests.ROOT / "overlays" / overlay / "kubert.yaml")
 
 
 @pytest.mark.parametrize("overlay", CLOUDS)
@@ -148,12 +149,12 @@ def test_everything_a_worker_asks_for_is_covered_by_the_queue() -> None:
     given = configuration("gke")
     job = Job(model=given.model, train=given.train, shards="gs://b/shards", state="gs://b/state")
     cluster = given.cluster.model_copy(update={"train_image": "x@sha256:0", "queue": "kubert"})
-    gang = jobset.render(job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert"))
+    gang = jobset_manifest.render(job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert"))
     asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
     (group,) = manifests.one("ClusterQueue", "kubert")["spec"]["resourceGroups"]
     assert set(asked) <= set(group["coveredResources"])
     assert [resource["name"] for resource in group["flavors"][0]["resources"]] == group["coveredResources"]
-    assert gang["metadata"]["labels"][jobset.QUEUE_LABEL] == manifests.one("LocalQueue", "kubert")["metadata"]["name"]
+    assert gang["metadata"]["labels"][jobset_manifest.QUEUE_LABEL] == manifests.one("LocalQueue", "kubert")["metadata"]["name"]
 
 
 def test_written_manifests_are_found() -> None:

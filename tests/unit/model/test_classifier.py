@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig
+from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.classifier import build_classifier
-from components.model.scratch import mean_of_tokens
-from tests.data import tiny_bert
+from components.model.encoders.scratch import mean_of_tokens
+from tests.support import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0, 0, 0, 0, 0, 0]], np.int32)
 SCRATCH = {"encoder": "scratch", "hidden_size": 16, "inner_size": 24, "heads": 2, "max_length": 16}

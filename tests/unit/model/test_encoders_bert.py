@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.config import ModelConfig
+from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
-from components.model import bert, encoders, pretrained_hf
-from tests.data import tiny_bert
+from components.model import encoders
+from components.model.encoders import bert, hugging_face
+from tests.support import tiny_bert
 
 GOLDEN = Path(__file__).parents[2] / "data"
 
@@ -204,34 +205,34 @@ def test_lower_case_comes_from_the_tokenizer_options_then_the_tokenizer(tmp_path
     for name, content in (("tokenizer_config.json", options), ("tokenizer.json", tokenizer)):
         if content is not None:
             (directory / name).write_text(json.dumps(content))
-    assert pretrained_hf.read_vocabulary(directory).lower_case is expected
+    assert hugging_face.read_vocabulary(directory).lower_case is expected
 
 
 def test_the_vocabulary_may_stand_in_tokenizer_json_alone(tmp_path):
     directory = tiny_bert.write(tmp_path / "tiny")
-    expected = pretrained_hf.read_vocabulary(directory)
+    expected = hugging_face.read_vocabulary(directory)
     (directory / "vocab.txt").unlink()
     ids = {piece: i for i, piece in reversed(list(enumerate(expected.tokens)))}
     (directory / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": ids}}))
-    assert pretrained_hf.read_vocabulary(directory) == expected
+    assert hugging_face.read_vocabulary(directory) == expected
 
 
 def test_a_piece_may_hold_a_separator_that_is_no_newline(tmp_path):
     directory = tiny_bert.write(tmp_path / "tiny")
     with (directory / "vocab.txt").open("a", encoding="utf-8") as stream:
         stream.write("\u2028\n\u0085\n")
-    assert pretrained_hf.read_vocabulary(directory).tokens[-2:] == ("\u2028", "\u0085")
+    assert hugging_face.read_vocabulary(directory).tokens[-2:] == ("\u2028", "\u0085")
 
 
 @pytest.mark.parametrize("name", ["/no/such/place", "./nowhere", "a/b/c"])
 def test_a_missing_directory_is_not_looked_up_as_a_repository(name):
     with pytest.raises(ConfigError, match="there is no directory"):
-        pretrained_hf.locate(f"hf:{name}")
+        hugging_face.locate(f"hf:{name}")
 
 
 def test_a_name_that_no_repository_can_have_is_refused():
     with pytest.raises(ConfigError, match="neither a directory nor a repository id"):
-        pretrained_hf.locate("hf:what is this?")
+        hugging_face.locate("hf:what is this?")
 
 
 def test_a_repository_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
@@ -240,7 +241,7 @@ def test_a_repository_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match=r"hf:google-bert/bert-base-uncased: cannot be downloaded .*local directory"):
-        pretrained_hf.locate("hf:google-bert/bert-base-uncased")
+        hugging_face.locate("hf:google-bert/bert-base-uncased")
 
 
 def test_sizes_are_read_from_the_config():
@@ -253,4 +254,4 @@ def test_a_vocabulary_that_was_cut_is_refused(tmp_path):
     (directory / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": {p: i for i, p in enumerate(pieces)}}}))
     (directory / "vocab.txt").write_text("\n".join(pieces[:-5]) + "\n")
     with pytest.raises(DataError, match=f"{len(pieces) - 5} word pieces, but tokenizer.json beside it has {len(pieces)}"):
-        pretrained_hf.read_vocabulary(directory)
+        hugging_face.read_vocabulary(directory)

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from components.config import ModelConfig
+from components.config.schema import ModelConfig
 from components.model import encoders
-from tests.data import tiny_bert
+from tests.support import tiny_bert
 
 
 def _tiny(directory, **options):
@@ -25,10 +25,10 @@ def test_minilm_knows_thirty_thousand_lower_cased_pieces():
 
 
 def test_minilm_is_the_same_weights_by_name_and_by_directory():
-    from components.model import pretrained_hf
+    from components.model.encoders import hugging_face
 
     by_name = ModelConfig(encoder="minilm", pooling="mean")
-    by_directory = ModelConfig(encoder=f"hf:{pretrained_hf.locate('minilm')}", pooling="mean")
+    by_directory = ModelConfig(encoder=f"hf:{hugging_face.locate('minilm')}", pooling="mean")
     assert encoders.fingerprint(by_name) == encoders.fingerprint(by_directory)
 
 
@@ -86,7 +86,7 @@ def test_scratch_has_the_sizes_that_were_asked_for(tmp_path):
 
 def test_vocabularies_and_fingerprints_need_no_tensorflow():
     code = (
-        "import sys; from components.config import ModelConfig as M; from components.model import encoders as e; "
+        "import sys; from components.config.schema import ModelConfig as M; from components.model import encoders as e; "
         "e.vocabulary_of(M()); e.fingerprint(M()); e.fingerprint(M(encoder='scratch')); "
         "print([n for n in ('tensorflow', 'torch') if n in sys.modules])"
     )

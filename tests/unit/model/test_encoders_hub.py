@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.export_hub_encoder import export_encoder, export_preprocessor
+from benchmarks.models.export_hub_encoder import export_encoder, export_preprocessor
 from components.artifacts.token_shards import Vocabulary
-from components.config import ModelConfig
+from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
-from components.model import bert, encoders, pretrained_hf, tf_hub
+from components.model import encoders
 from components.model.classifier import build_classifier
-from tests.data import tiny_bert
+from components.model.encoders import bert, hugging_face, tf_hub
+from tests.support import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3]], np.int32)
 CASED = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "The"), lower_case=False)
@@ -27,12 +28,12 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vocabulary(checkpoint):
-    return pretrained_hf.read_vocabulary(checkpoint)
+    return hugging_face.read_vocabulary(checkpoint)
 
 
 def _export(checkpoint, vocabulary, directory):
     network = bert.build_network(bert.read_sizes(tiny_bert.CONFIG, "tiny"), 0.3, None)
-    tensors = pretrained_hf.Tensors(checkpoint)
+    tensors = hugging_face.Tensors(checkpoint)
     bert.load_weights(network, tensors.names(), tensors.read, "tiny")
     export_encoder(network, vocabulary, directory)
     return directory

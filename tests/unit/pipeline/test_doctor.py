@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from components.config import load
+from components.config.schema import load
 from components.errors import ConfigError
-from pipeline import machine_checks
-from pipeline.doctor import Check, Finding, examine, missing, ok, warning
+from pipeline.doctor import Check, Finding, examine, machine_checks, missing, ok, warning
 
 
 def names(found: list[tuple[str, Finding]]) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from components.config_cluster import ClusterConfig
+from components.config.cluster import ClusterConfig
 from components.errors import ConfigError
 from pipeline import images
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from components.config import load
+from components.config.schema import load
 from components.errors import ConfigError
-from pipeline import inputs
+from pipeline.local import inputs
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from components.config import Config, load
+from components.config.schema import Config, load
 from components.errors import ConfigError
-from components.step_entry import options
+from components.step_runtime import options
 from pipeline import definition, parameters
 
 CHANGED = [

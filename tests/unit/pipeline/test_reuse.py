@@ -12,7 +12,7 @@ from kfp.local.cache import LocalCache
 
 from components.artifacts import manifest
 from components.progress import VARIABLE
-from pipeline import kfp_process
+from pipeline.local import kfp_process
 
 
 def sealed(directory: Path) -> Path:

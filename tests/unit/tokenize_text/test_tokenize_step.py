@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from components.artifacts.manifest import verify
-from components.artifacts.raw_text import open_corpus
-from components.artifacts.splits import split_of, text_hash
 from components.artifacts.token_shards import SPLITS, open_shards
-from components.config import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
+from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
+from components.data.labelled_text import open_corpus
+from components.data.splits import split_of, text_hash
 from components.errors import ConfigError, DataError
 from components.model.encoders import vocabulary_of
-from components.model.wordpiece import WordPiece, learn
+from components.model.tokenizer import WordPiece, learn
 from components.tokenize_text import step
 from components.tokenize_text.step import run
 

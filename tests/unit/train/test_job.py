@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.config import ModelConfig, TrainConfig
+from components.config.schema import ModelConfig, TrainConfig
 from components.train.job import Job, StateFiles, key
 
 # An option is either irrelevant to what is learned, or two runs that differ in it must not share their state.

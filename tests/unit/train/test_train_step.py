@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from components.artifacts import manifest, transfer
-from components.config import TrainConfig
-from components.config_cluster import STATE_MOUNT, ClusterConfig
+from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
 from components.train import step
+from components.train.checkpointing.remote_checkpoints import RemoteState
 from components.train.job import key
-from components.train.remote_state import RemoteState
-from tests.data import tiny_checkpoint, training_shards
+from tests.support import tiny_checkpoint, training_shards
 
 TRAIN = TrainConfig(batch_size=8)
 BLOCKED = """
@@ -31,8 +31,8 @@ RUN = (
     + """
 import json
 from pathlib import Path
-import components.train.gang
-from components.config import ModelConfig, TrainConfig
+import components.workers.kubernetes.launcher
+from components.config.schema import ModelConfig, TrainConfig
 from components.train.step import run
 model, train, shards, output, scratch = sys.argv[1:]
 

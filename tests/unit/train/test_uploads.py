@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from components.train import uploads
-from components.train.uploads import Uploads
+from components.train.checkpointing import uploads
+from components.train.checkpointing.uploads import Uploads
 
 
 def test_a_failed_upload_is_raised_by_whoever_waits_next() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import checkpoints, manifest
-from components.artifacts.checkpoints import CheckpointContent
-from components.config import ModelConfig
+from components.artifacts import checkpoint, manifest
+from components.artifacts.checkpoint import CheckpointContent
+from components.config.schema import ModelConfig
 from components.model.encoders import vocabulary_of
-from tests.data import gang, tiny_bert, training_shards
+from tests.support import local_training, tiny_bert, training_shards
 
 MODEL = {
     f"model__{name}": value for name, value in training_shards.MODEL.model_dump(include={"encoder", "max_length", "hidden_size"}).items()
@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         name = json.dumps(changes, sort_keys=True)
         if name not in done:
             home = root / str(len(done))
-            done[name] = home, gang.train(home, shards, gang.options(**MODEL | TRAIN | changes))
+            done[name] = home, local_training.train(home, shards, local_training.options(**MODEL | TRAIN | changes))
         return done[name]
 
     return train
@@ -57,8 +57,8 @@ def test_w11_workers_learn_what_one_learns(workers: int, trained: Trained) -> No
     (alone_home, alone), (home, together) = trained(train__workers=1), trained(train__workers=workers)
     assert_same(alone, together)
     assert together.workers == workers
-    expected = gang.weights(alone_home / "checkpoint")
-    for name, value in gang.weights(home / "checkpoint").items():
+    expected = local_training.weights(alone_home / "checkpoint")
+    for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=2e-5, err_msg=name)
 
 
@@ -114,7 +114,7 @@ def test_half_precision_learns_too(precision: str, trained: Trained) -> None:
     assert np.isfinite(rough.step_losses).all()
     np.testing.assert_allclose(rough.step_losses, exact.step_losses, atol=0.1)
     assert rough.step_losses != exact.step_losses
-    assert {str(value.dtype) for value in gang.weights(home / "checkpoint").values() if value.dtype.kind == "f"} == {"float32"}
+    assert {str(value.dtype) for value in local_training.weights(home / "checkpoint").values() if value.dtype.kind == "f"} == {"float32"}
 
 
 @pytest.mark.slow
@@ -134,11 +134,11 @@ def test_training_stops_when_validation_stops_improving_and_keeps_the_best(train
 @pytest.mark.slow
 def test_another_run_on_a_finished_state_starts_no_worker(trained: Trained) -> None:
     home, content = trained(train__workers=1)
-    before = sorted((gang.work(home) / "logs").iterdir())
-    again = gang.train(home, home.parent / "shards", gang.options(**MODEL | TRAIN, train__workers=1), output="again")
+    before = sorted((local_training.work(home) / "logs").iterdir())
+    again = local_training.train(home, home.parent / "shards", local_training.options(**MODEL | TRAIN, train__workers=1), output="again")
     assert again == content
-    assert sorted((gang.work(home) / "logs").iterdir()) == before
-    first, second = gang.weights(home / "checkpoint"), gang.weights(home / "again")
+    assert sorted((local_training.work(home) / "logs").iterdir()) == before
+    first, second = local_training.weights(home / "checkpoint"), local_training.weights(home / "again")
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
@@ -150,14 +150,16 @@ def test_a_frozen_encoder_s_head_learns_the_same_from_cached_features(tmp_path: 
     shards = training_shards.make(tmp_path / "shards", encoder=encoder, vocabulary=vocabulary, max_length=16)
     model = {"model__encoder": encoder, "model__max_length": 16, "model__freeze": True, "model__dropout": 0.2}
     arguments = TRAIN | model | {"train__buckets": [16], "train__batch_size": 32, "train__learning_rate": 0.05}
-    alone, together = (gang.train(tmp_path / str(n), shards, gang.options(**arguments, train__workers=n)) for n in (1, 2))
+    alone, together = (
+        local_training.train(tmp_path / str(n), shards, local_training.options(**arguments, train__workers=n)) for n in (1, 2)
+    )
     assert_same(alone, together)
     assert alone.history[-1].train_loss < alone.history[0].train_loss
     features = [np.load(next((tmp_path / str(n) / "scratch" / "features").glob("*/train.npy"))) for n in (1, 2)]
     np.testing.assert_allclose(features[0], features[1], atol=1e-6)
     assert features[0].shape == (203, 24)
     assert {path.name for path in (tmp_path / "2" / "scratch" / "features").glob("*/*")} == {"train.npy", "validation.npy"}
-    weights = gang.weights(tmp_path / "2" / "checkpoint")
+    weights = local_training.weights(tmp_path / "2" / "checkpoint")
     frozen = tiny_bert.tensors()["bert.embeddings.word_embeddings.weight"]
     assert any(value.shape == frozen.shape and np.array_equal(value, frozen) for value in weights.values())
 
@@ -178,4 +180,4 @@ def _validation_loss(home: Path) -> float:
 def test_c2_there_is_no_pointer_file_to_damage(trained: Trained) -> None:
     home, _ = trained(train__workers=1)
     assert [path for path in home.rglob("checkpoint") if path.is_file()] == []
-    assert checkpoints.periodic(gang.work(home) / "checkpoints")
+    assert checkpoint.periodic(local_training.work(home) / "checkpoints")

@@ -1,0 +1,1 @@
+"""What kubert is compared with, and kubert itself as one contender."""

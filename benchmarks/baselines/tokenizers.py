@@ -1,0 +1,88 @@
+"""The tokenizers that are compared, each a function of texts that does all of its work before it returns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# Alone, a thread of Hugging Face's tokenizer spends fewer CPU seconds per row than several together.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import tensorflow as tf
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from benchmarks.harness import absent_packages
+from components.artifacts.token_shards import Vocabulary
+from components.model.tokenizer import WordPiece
+
+BATCH = 1000
+MAX_LENGTH = 128
+Tokenize = Callable[[Sequence[str]], object]
+
+
+def in_batches(tokenize: Callable[[list[str]], object]) -> Tokenize:
+    """`tokenize` for any number of texts, `BATCH` at a time."""
+
+    def every(texts: Sequence[str]) -> None:
+        for start in range(0, len(texts), BATCH):
+            tokenize(list(texts[start : start + BATCH]))
+
+    return every
+
+
+def bare(wordpiece: WordPiece) -> Tokenize:
+    """What the tokenize step calls: FastBertTokenizer, then cut and framed with [CLS] and [SEP]."""
+    return in_batches(lambda texts: wordpiece.flat(texts, MAX_LENGTH))
+
+
+def served(wordpiece: WordPiece) -> Tokenize:
+    """What the served model's graph does: the same ids as a ragged tensor."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def graph(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        ragged = wordpiece(texts, MAX_LENGTH)
+        return ragged.values, ragged.row_splits
+
+    return in_batches(lambda texts: [part.numpy() for part in graph(tf.constant(texts, tf.string))])
+
+
+def hugging_face(vocabulary: Vocabulary, max_length: int | None = MAX_LENGTH) -> Any:
+    """BERT's tokenizer in Rust, as `BertTokenizerFast` sets it up."""
+    numbers = {token: index for index, token in enumerate(vocabulary.tokens)}
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=vocabulary.lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"]))
+    if max_length is not None:
+        tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+def notebook(vocabulary: Vocabulary, directory: Path) -> Tokenize:
+    """The notebook's way: Model Garden's Python tokenizer, called by a py_function for each example of a tf.data pipeline."""
+    absent_packages.stand_in()
+    from official.nlp.data import classifier_data_lib
+    from official.nlp.tools import tokenization
+
+    vocabulary.write(directory / "vocab.txt")
+    tokenizer = tokenization.FullTokenizer(str(directory / "vocab.txt"), do_lower_case=vocabulary.lower_case)
+
+    def to_feature(text: tf.Tensor, label: tf.Tensor) -> tuple[list[int], list[int], list[int], int]:
+        example = classifier_data_lib.InputExample(guid=None, text_a=text.numpy().decode(), text_b=None, label=label.numpy())
+        feature = classifier_data_lib.convert_single_example(0, example, [0, 1], MAX_LENGTH, tokenizer)
+        return feature.input_ids, feature.input_mask, feature.segment_ids, feature.label_id
+
+    def to_feature_map(text: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
+        parts: list[tf.Tensor] = tf.py_function(to_feature, inp=[text, label], Tout=[tf.int32] * 4)
+        for part in parts[:3]:
+            part.set_shape([MAX_LENGTH])
+        return parts
+
+    def every(texts: Sequence[str]) -> None:
+        rows = tf.data.Dataset.from_tensor_slices((list(texts), [0] * len(texts)))
+        for _ in rows.map(to_feature_map, num_parallel_calls=tf.data.AUTOTUNE).batch(32).prefetch(tf.data.AUTOTUNE):
+            pass
+
+    return every

@@ -1,0 +1,90 @@
+"""The rows and the weights that the sides of the training benchmarks share."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from components.artifacts.token_shards import ShardsContent
+from components.config import schema
+from components.config.schema import Config, DataConfig
+from components.data.labelled_text import Example, Refusals, open_corpus
+from components.tokenize_text import step
+from components.train.hardware import resolved
+from components.train.job import Job
+
+CONFIGS = Path(__file__).parents[2] / "pipeline" / "presets"
+HELD_OUT = 64
+NEVER = 1_000_000
+
+
+def shipped(name: str, data: Path, *assignments: str) -> Config:
+    """A configuration that comes with kubert, on the AG News files in `data`."""
+    places = (f"data.source={json.dumps(str(data / 'train.csv'))}", f"data.test_source={json.dumps(str(data / 'test.csv'))}")
+    return schema.load(CONFIGS / f"{name}.yaml", (*places, *assignments))
+
+
+def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:
+    """`count` training rows, spread evenly over the source's, and a few others, as files of their own; how to read them.
+
+    `train.json` holds the training rows' texts and labels for the sides that do not read what kubert reads.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with open_corpus(chosen) as corpus:
+        rows = list(corpus.examples(Refusals(chosen.max_bad_rows), Counter()))
+        classes = corpus.labels.classes
+    train = [row for row in rows if row.split == "train"]
+    step_between = len(train) // count
+    train = train[::step_between][:count]
+    held_out = {split: list(islice((row for row in rows if row.split == split), HELD_OUT)) for split in ("validation", "test")}
+    _write_lines(directory / "rows.jsonl", classes, (*train, *held_out["validation"]))
+    _write_lines(directory / "test.jsonl", classes, held_out["test"])
+    texts = {"texts": [row.text for row in train], "labels": [row.label for row in train], "classes": len(classes)}
+    (directory / "train.json").write_text(json.dumps(texts), encoding="utf-8")
+    return DataConfig(
+        source=str(directory / "rows.jsonl"),
+        test_source=str(directory / "test.jsonl"),
+        text=("text",),
+        label="label",
+        classes=classes,
+        validation_fraction=chosen.validation_fraction,
+    )
+
+
+def _write_lines(path: Path, classes: tuple[str, ...], rows: Iterable[Example]) -> None:
+    path.write_text("".join(json.dumps({"text": row.text, "label": classes[row.label]}) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_rows(directory: Path) -> dict[str, Any]:
+    """`texts`, `labels` and the number of `classes`."""
+    value: dict[str, Any] = json.loads((directory / "train.json").read_text(encoding="utf-8"))
+    return value
+
+
+def tokenize(chosen: Config, directory: Path) -> ShardsContent:
+    """Token shards by kubert's own step."""
+    return step.run(chosen.data, chosen.model, chosen.tokenize, directory)
+
+
+def prepare(chosen: Config, home: Path, count: int) -> Config:
+    """`home/rows` as `write_rows` makes them, and their shards in `home/shards`; the configuration that reads them."""
+    chosen = chosen.model_copy(update={"data": write_rows(chosen.data, home / "rows", count)})
+    rows = tokenize(chosen, home / "shards").splits["train"].rows
+    if rows != count:
+        raise ValueError(f"kubert trains on {rows} rows, the other sides on {count}")
+    return chosen
+
+
+def write_job(chosen: Config, shards: Path, home: Path, **train: Any) -> Path:
+    """The file of a job that trains without end and never saves in the middle of an epoch."""
+    endless = {"epochs": 10_000, "checkpoint_steps": NEVER, "stall_deadline": NEVER, "start_deadline": NEVER}
+    options = resolved(schema.TrainConfig.model_validate(chosen.train.model_dump() | endless | train), "local")
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / "job.json"
+    job = Job(model=chosen.model, train=options, shards=str(shards), state=str(home / "state"))
+    path.write_text(job.model_dump_json(), encoding="utf-8")
+    return path

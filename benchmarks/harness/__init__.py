@@ -1,0 +1,1 @@
+"""How contenders take turns and how results become a report."""

@@ -1,0 +1,141 @@
+"""A side of a comparison: a process that warms up, says so, and then does one round whenever it is told to.
+
+The process gets one line on standard input per round, and writes one line back, a `Round` in JSON. Its own output and that of the
+libraries goes to a log. It ends when its input does, so none outlives the chapter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from benchmarks.harness.interleaving import Round
+
+ROOT = Path(__file__).parents[2]
+_READY = "ready"
+
+
+class Side:
+    """The chapter's end: `python -m <module> <arguments>`, on the given cores, with its output in `log`."""
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Iterable[object],
+        log: Path,
+        cores: Iterable[int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        pinned = set(cores) if cores is not None else os.sched_getaffinity(0)
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, *map(str, arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                text=True,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+                preexec_fn=lambda: os.sched_setaffinity(0, pinned),  # it must be there before any thread starts
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def wait_until_ready(self) -> None:
+        """Return when the side has warmed up."""
+        self._read(_READY)
+
+    def start(self) -> None:
+        """Have it begin a round."""
+        assert self._process.stdin
+        self._process.stdin.write("go\n")
+        self._process.stdin.flush()
+
+    def result(self) -> Round:
+        """Wait for the round's end."""
+        return Round(**json.loads(self._read("{")))
+
+    def round(self) -> Round:
+        """One round from begin to end."""
+        self.start()
+        return self.result()
+
+    def _read(self, beginning: str) -> str:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line.startswith(beginning):
+            code = self._process.wait()
+            raise RuntimeError(f"a side of the comparison ended with code {code}; the end of {self.log}:\n{_tail(self.log)}")
+        return line
+
+
+@contextmanager
+def started(**sides: Side) -> Iterator[dict[str, Side]]:
+    """The sides, all warmed up; their processes end with the block."""
+    with ExitStack() as stack:
+        for side in sides.values():
+            stack.enter_context(side)
+        for side in sides.values():
+            side.wait_until_ready()
+        yield sides
+
+
+class Rounds:
+    """The process's end: `begin` waits until a round is asked for, `end` reports it; the first ones are the warm-up."""
+
+    def __init__(self, warm_up: int = 1) -> None:
+        # Libraries print to descriptor 1; the lines of the protocol go where it pointed to before.
+        self._out = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        self._warm_up = warm_up
+        self._cpu = self._wall = 0.0
+        self._ready = False
+
+    def begin(self) -> None:
+        """Return when a round is asked for, and start the clocks."""
+        if self._warm_up <= 0:
+            if not self._ready:
+                self._ready = True
+                self._say(_READY)
+            if not sys.stdin.readline():
+                os._exit(0)
+        self._cpu, self._wall = cpu_seconds(), time.perf_counter()
+
+    def end(self, examples: int, **more: float) -> None:
+        """Report the round that `begin` started."""
+        wall, cpu = time.perf_counter() - self._wall, cpu_seconds() - self._cpu
+        if self._warm_up > 0:
+            self._warm_up -= 1
+        else:
+            self._say(json.dumps(dataclasses.asdict(Round(examples, cpu, wall, more))))
+
+    def _say(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of the children that it has waited for."""
+    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in parts)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

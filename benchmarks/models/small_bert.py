@@ -1,0 +1,76 @@
+"""A small BERT in Hugging Face's layout (4 layers, 128 wide), untrained or trained, so that every side can load the same weights.
+
+Its vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from official.nlp.modeling.networks import BertEncoderV2
+from safetensors.numpy import save_file
+
+from benchmarks.models import bert_layout
+from components.model.encoders import bert, hugging_face
+
+DEVIATION = 0.02
+SIZES: dict[str, int] = {
+    "vocab_size": 30_522,
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 512,
+    "max_position_embeddings": 512,
+    "type_vocab_size": 2,
+}
+_OPTIONS = {
+    "architectures": ["BertModel"],
+    "model_type": "bert",
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "attention_probs_dropout_prob": 0.1,
+    "initializer_range": DEVIATION,
+    "layer_norm_eps": 1e-12,
+    "pad_token_id": 0,
+}
+
+
+def write(directory: Path, seed: int = 1) -> Path:
+    """The untrained BERT: the directory, filled with config.json, vocab.txt, tokenizer_config.json and model.safetensors."""
+    return _write(directory, _tensors(seed))
+
+
+def write_as(network: BertEncoderV2, directory: Path) -> Path:
+    """The same with the weights that `network`, which kubert loaded from such a directory, has now."""
+    tensors = {}
+    for name, slot in bert._slots(network).items():
+        value = slot.variable.numpy()
+        tensors[name] = np.ascontiguousarray(value.reshape(slot.shape[::-1]).T if slot.transposed else value).reshape(slot.shape)
+    return _write(directory, tensors)
+
+
+def _write(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    vocabulary = hugging_face.read_vocabulary(hugging_face.locate("minilm"))
+    (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
+    (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8")
+    (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
+    save_file(dict(tensors), directory / "model.safetensors")
+    return directory
+
+
+def _tensors(seed: int) -> dict[str, np.ndarray]:
+    """BERT's initial weights: normal with deviation 0.02, biases 0, layer norms 1."""
+    random = np.random.default_rng(seed)
+    return {name: _initial(name, shape, random) for name, shape in bert_layout.shapes(SIZES).items()}
+
+
+def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+    if name.endswith("bias"):
+        return np.zeros(shape, np.float32)
+    if name.endswith("LayerNorm.weight"):
+        return np.ones(shape, np.float32)
+    return (random.standard_normal(shape) * DEVIATION).astype(np.float32)

@@ -1,0 +1,172 @@
+"""Ten times the rows: what every step takes then, and how much memory tokenizing needs.
+
+    python -m benchmarks.suites.growth --data DIR --workdir DIR [--rows N N ...]
+
+DIR holds AG News as train.csv and test.csv. Each step is its own command in a process of its own, start and imports included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.baselines.growth_rows import write_rows
+from benchmarks.harness import single
+from benchmarks.harness.report import Chapter, Table, markdown
+
+ROOT = Path(__file__).parents[2]
+ROWS = (10_000, 100_000, 1_000_000)
+COLUMNS = ("data.header=false", "data.text=[1, 2]", "data.label=0")
+SMALL = (
+    *("model.encoder=scratch", "model.vocabulary_size=1000", "model.max_length=16"),
+    *("model.hidden_size=16", "model.inner_size=16", "model.heads=1", "train.epochs=1", "train.batch_size=256"),
+)
+GATE = (
+    "import sys; from pathlib import Path; from components.config.schema import EvaluateConfig, ExportConfig; from components.gate.step import run; "
+    "store, *places = sys.argv[1:]; run(EvaluateConfig(), ExportConfig(model_store=store), *map(Path, places))"
+)
+TOKENIZE = "tokenize (MiniLM's vocabulary)"
+SECONDS_BETWEEN_LOOKS = 0.02
+
+
+class Cost(NamedTuple):
+    """What a command took: CPU seconds with all its processes, seconds of the clock, and the first process's peak memory in MB."""
+
+    cpu: float
+    wall: float
+    memory: float
+
+
+def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Chapter:
+    """The chapter; its figures are a table alone."""
+    costs = {(TOKENIZE, count): _tokenize(data, workdir / "tokenize", count) for count in rows}
+    for count in rows:
+        costs |= {(step, count): cost for step, cost in _all_steps(data, workdir / "steps", count).items()}
+    lines = [line for step in dict.fromkeys(step for step, _ in costs) for line in _lines(step, costs)]
+    growing = [(step, line) for step in dict.fromkeys(step for step, _ in costs) for line in _growths(step, costs)]
+    worst = max(growing, key=lambda pair: pair[1])
+    first, *_, last = (costs[TOKENIZE, count].memory for count in rows)
+    return Chapter(
+        "Growth",
+        {},
+        (
+            Table(
+                "What a step takes for so many rows: its command as a process of its own, start and imports included; "
+                "and what each further thousand rows adds.",
+                (
+                    "step",
+                    "rows",
+                    "CPU s",
+                    "seconds",
+                    "CPU s against a tenth of the rows",
+                    "CPU s per further 1,000 rows",
+                    "peak memory, MB",
+                ),
+                tuple(lines),
+            ),
+        ),
+        (
+            f"The most that a step's time, of the CPU or of the clock, grows by for ten times the rows is {worst[1]:.1f} times ({worst[0]}). Tokenizing {rows[-1]:,} rows needs "
+            f"{last - first:+.0f} MB against {rows[0]:,} rows.",
+            "The rows are AG News' over and over, each time with another number in the title, so no two are alike. A fifth of them is the test split.",
+            "MiniLM's training takes hours for so many rows, so the steps behind `tokenize` ran with the smallest model that has all their parts, one epoch long: "
+            f"{', '.join(SMALL)}. A model of another size changes the seconds per row, not their growth. Export does not read the rows, but for a few to check the release with.",
+            "Peak memory is the largest resident set of the command's own process (training's workers are processes of their own).",
+        ),
+    )
+
+
+def _tokenize(data: Path, home: Path, rows: int) -> Cost:
+    source = _source(data, home, rows)
+    return _module("tokenize_text", home, [f"data.source={source}", *COLUMNS, "model.encoder=minilm"], output=home / "shards")
+
+
+def _all_steps(data: Path, home: Path, rows: int) -> dict[str, Cost]:
+    source, store = _source(data, home, rows), home / "models"
+    shards, checkpoint, report, decision = (home / name for name in ("shards", "checkpoint", "report", "decision.json"))
+    options = [f"data.source={source}", *COLUMNS, *SMALL, f"export.model_store={store}"]
+    return {
+        "tokenize (vocabulary learned)": _module("tokenize_text", home, options, output=shards),
+        "train": _module("train", home, options, shards=shards, output=checkpoint, scratch=home / "scratch"),
+        "evaluate": _module("evaluate", home, options, shards=shards, checkpoint=checkpoint, output=report),
+        "gate": _run([sys.executable, "-c", GATE, str(store), str(shards), str(report), str(decision)], home),
+        "export": _module("export", home, options, shards=shards, checkpoint=checkpoint, report=report, decision=decision),
+    }
+
+
+def _source(data: Path, home: Path, rows: int) -> Path:
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    write_rows([data / "train.csv", data / "test.csv"], home / "rows.csv", rows)
+    return home / "rows.csv"
+
+
+def _module(verb: str, home: Path, options: Sequence[str], **places: Path) -> Cost:
+    command = [sys.executable, "-m", f"components.{verb}"]
+    command += [part for option in options for part in ("--set", option)]
+    return _run(command + [part for name, place in places.items() for part in (f"--{name}", str(place))], home)
+
+
+def _run(command: Sequence[str], home: Path) -> Cost:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KUBERT_PROGRESS": str(home / "progress")}
+    memory, started = 0.0, time.monotonic()
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=home)
+        while True:
+            memory = max(memory, _peak(process.pid))
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    wall = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(
+            f"{' '.join(command)} ended with code {process.returncode}:\n{(home / 'log').read_text(errors='replace')[-2000:]}"
+        )
+    return Cost(usage.ru_utime + usage.ru_stime, wall, memory)
+
+
+def _peak(process: int) -> float:
+    """The largest resident set so far, in MB; 0 for a process that has ended."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii"))
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _lines(step: str, costs: dict[tuple[str, int], Cost]) -> list[tuple[str, ...]]:
+    counts = sorted(count for name, count in costs if name == step)
+    before: list[int | None] = [None, *counts[:-1]]
+    return [_line(step, count, costs[step, count], less, costs.get((step, less or 0))) for less, count in zip(before, counts, strict=True)]
+
+
+def _line(step: str, rows: int, cost: Cost, less: int | None, earlier: Cost | None) -> tuple[str, ...]:
+    growth, further = "", ""
+    if less is not None and earlier is not None:
+        growth, further = f"{cost.cpu / earlier.cpu:.1f} times", f"{1000 * (cost.cpu - earlier.cpu) / (rows - less):.4f}"
+    return step, f"{rows:,}", f"{cost.cpu:.1f}", f"{cost.wall:.1f}", growth, further, f"{cost.memory:.0f}"
+
+
+def _growths(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:
+    counts = sorted(count for name, count in costs if name == step)
+    pairs = [(costs[step, more], costs[step, less]) for less, more in itertools.pairwise(counts)]
+    return [max(more.cpu / less.cpu, more.wall / less.wall) for more, less in pairs]
+
+
+def main() -> None:
+    """Print the chapter."""
+    command = single.parser(__doc__)
+    command.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    arguments = command.parse_args()
+    print(markdown(chapter(arguments.data, arguments.workdir, arguments.rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What a pipeline run costs beside its steps' work, and what a run costs that has nothing to do.
+
+    python -m benchmarks.suites.overhead --data DIR --workdir DIR
+
+runs `kubert run` on the built-in sample in a new directory below the work directory, then the same command again. A
+step's work is the time from the entry of its component's body to its end, as its own `finished` event says, less the
+seconds that import statements took meanwhile, in its process or in the worker's, timed in each process by
+`import_probe`. The overhead is the first run's wall time less the five steps' work: the command itself, compiling and
+KFP's runner, starts of processes, imports. The start of the training worker's interpreter (tens of milliseconds) counts as work.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.harness.report import Chapter, Table
+from benchmarks.harness.single import run_alone
+
+ROOT = Path(__file__).parents[2]
+STEPS = ("tokenize", "train", "evaluate", "gate", "export")
+HELPS = 9
+
+
+@dataclass(frozen=True)
+class Step:
+    """Seconds of one step: of its body, and of the imports in it. Both are 0 for a step that was answered from the cache."""
+
+    name: str
+    body: float
+    imports: float
+
+    @property
+    def work(self) -> float:
+        """Seconds that are neither start nor import."""
+        return self.body - self.imports
+
+
+@dataclass(frozen=True)
+class TimedRun:
+    """One `kubert run`: wall seconds from its start to its end, and its steps."""
+
+    wall: float
+    steps: tuple[Step, ...]
+
+    @property
+    def overhead(self) -> float:
+        """Wall seconds that no step worked."""
+        return self.wall - sum(step.work for step in self.steps)
+
+
+def timed_run(workdir: Path) -> TimedRun:
+    """Run the sample's pipeline in `workdir`, whatever an earlier run left there; SystemExit if nothing is released."""
+    with tempfile.TemporaryDirectory() as temporary:
+        times = Path(temporary) / "imports.jsonl"
+        before = set((workdir / "runs").glob("*"))
+        started = time.monotonic()
+        done = _kubert(["run", "--workdir", str(workdir), "--json"], {"KUBERT_IMPORT_TIMES": str(times)})
+        wall = time.monotonic() - started
+        if done.returncode:
+            raise SystemExit(f"kubert run: exit code {done.returncode}\n{done.stderr[-2000:]}")
+        (run,) = set((workdir / "runs").glob("*")) - before
+        imports = [json.loads(line) for line in times.read_text(encoding="utf-8").splitlines()]
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    finished = {event["step"]: event for event in events if event.get("kind") == "finished"}
+    return TimedRun(wall, tuple(_step(name, finished.get(name), imports) for name in STEPS))
+
+
+def _step(name: str, finished: dict | None, imports: list[dict]) -> Step:
+    if finished is None:
+        return Step(name, 0.0, 0.0)
+    end, body = finished["time"], finished["seconds"]
+    inside = [item["seconds"] for item in imports if end - body <= item["began"] <= end]
+    return Step(name, body, sum(inside))
+
+
+def help_seconds() -> list[float]:
+    """Wall seconds of `kubert --help`, once per call, after one that is not counted."""
+    seconds = []
+    for _ in range(HELPS + 1):
+        started = time.monotonic()
+        _kubert(["--help"], {})
+        seconds.append(time.monotonic() - started)
+    return seconds[1:]
+
+
+def _kubert(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "benchmarks/harness/import_probe")))}
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def chapter(data: Path, workdir: Path) -> Chapter:
+    """Measure both runs; `data` is not needed."""
+    place = Path(tempfile.mkdtemp(prefix="overhead-", dir=workdir))
+    load = os.getloadavg()[0]
+    fresh, again = timed_run(place), timed_run(place)
+    helps = help_seconds()
+    rows = tuple(
+        (name, *(f"{value:.2f}" for step in pair for value in (step.body, step.imports, step.work)))
+        for name, pair in zip(STEPS, zip(fresh.steps, again.steps, strict=True), strict=True)
+    )
+    columns = ("step", "fresh: body s", "imports s", "work s", "again: body s", "imports s", "work s")
+    whole = (
+        ("`kubert run`, fresh", f"{fresh.wall:.1f}", f"{fresh.overhead:.1f}"),
+        ("`kubert run` again, nothing changed", f"{again.wall:.1f}", f"{again.overhead:.1f}"),
+        ("`kubert --help`, median", f"{statistics.median(helps):.3f}", "-"),
+    )
+    return Chapter(
+        "Overhead of the pipeline",
+        {"pipeline_overhead_s": round(fresh.overhead, 2), "cached_rerun_s": round(again.wall, 2)},
+        (
+            Table("Steps of a run of the built-in sample", columns, rows),
+            Table("Commands", ("command", "wall s", "beside the work s"), whole),
+        ),
+        (
+            "A step's work is its body's seconds less the import statements' in it; a step without seconds was answered from the cache.",
+            f"Load average before the first run: {load:.1f} on {os.cpu_count()} cores.",
+        ),
+    )
+
+
+if __name__ == "__main__":
+    run_alone("overhead", __doc__, chapter)

@@ -1,0 +1,76 @@
+"""Where ids differ from those of BERT's reference tokenizer: on given texts, and on characters that such texts hardly have."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+
+from benchmarks.baselines.tokenizers import BATCH, hugging_face
+from components.artifacts.token_shards import Vocabulary
+from components.model.tokenizer import WordPiece
+
+LONGEST = 512
+RANGES = (range(0x1, 0x3000), range(0xF900, 0x10000), range(0x1F000, 0x1FB00))
+WORDS = {
+    "a word of 100 letters": "a" * 100,
+    "a word of 101 letters: [UNK] there": "a" * 101,
+    "a word of 101 Thai letters (303 bytes): [UNK] on both sides": "ก" * 101,
+    "a word of 301 letters: [UNK] on both sides": "a" * 301,
+    "[SEP] as text: plain text here": "one [SEP] two",
+}
+EXAMPLES = 8
+
+
+class Reference:
+    """BERT's reference tokenizer beside ours, on one vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ours = WordPiece(vocabulary)
+        self._theirs = hugging_face(vocabulary, LONGEST)
+        # As a tokenizer that was loaded knows them: it finds special tokens in texts.
+        self._theirs.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+
+    def differing(self, texts: Sequence[str]) -> list[int]:
+        """The indices of the texts whose ids are not the same."""
+        found = []
+        for start in range(0, len(texts), BATCH):
+            part = list(texts[start : start + BATCH])
+            ids, splits = self._ours.flat(part, LONGEST)
+            for index, encoding in enumerate(self._theirs.encode_batch(part)):
+                if ids[splits[index] : splits[index + 1]].tolist() != encoding.ids:
+                    found.append(start + index)
+        return found
+
+
+def characters() -> list[str]:
+    """The probed characters: those with a meaning in Unicode's lower ranges, its compatibility forms and its signs."""
+    every = (chr(code) for codes in RANGES for code in codes)
+    return [character for character in every if unicodedata.category(character) not in ("Cn", "Co", "Cs")]
+
+
+def by_reason(reference: Reference) -> dict[str, list[str]]:
+    """The probed characters whose ids differ, alone or in a word, by reason."""
+    probed = characters()
+    found: dict[str, list[str]] = defaultdict(list)
+    for index in reference.differing([f"{character} a{character}b" for character in probed]):
+        found[reason(probed[index])].append(probed[index])
+    return dict(found)
+
+
+def reason(character: str) -> str:
+    """In what the two treat a character differently."""
+    if unicodedata.category(character) in ("Cc", "Cf"):
+        return "control and format characters: end a word here or are dropped, the other way round there"
+    if unicodedata.normalize("NFKC", character) != unicodedata.normalize("NFC", character):
+        return "compatibility characters: the plain form here, themselves there"
+    if character.casefold() != character.lower():
+        return "letters whose case folding is not their lower case: folded here"
+    return "marks, punctuation and letters that one side's Unicode tables know and the other's do not"
+
+
+def shown(found: Sequence[str]) -> str:
+    """Some of the characters, spread over all of them, as code points and, if it can be seen, the character itself."""
+    some = found[:: -(-len(found) // EXAMPLES)]
+    visible = [f" {character}" if unicodedata.category(character)[0] not in "CMZ" and character != "|" else "" for character in some]
+    return ", ".join(f"U+{ord(character):04X}{sign}" for character, sign in zip(some, visible, strict=True))

@@ -1,0 +1,161 @@
+"""Fine-tuning against what one would use instead: the notebook's way, Hugging Face's `Trainer`, Model Garden's trainer.
+
+    python -m benchmarks.suites.training --data DIR --workdir DIR [--only MODEL] [--variant train.precision=bfloat16]...
+
+Each side is a process of its own and trains on the same rows of AG News in batches of 32, one round (an epoch over the rows) per turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.baselines import training_inputs
+from benchmarks.harness import interleaving, single
+from benchmarks.harness.contender import Side, started
+from benchmarks.harness.interleaving import Round
+from benchmarks.harness.report import Chapter, Table, markdown
+from benchmarks.models import small_bert
+from components.artifacts.token_shards import open_shards
+from components.model.encoders import hugging_face
+from components.train.hardware import resolved
+from components.train.loop.batch_plan import padding_efficiency, plan_epoch, usable_buckets
+
+CONFIG = "ag_news_minilm"
+ROWS = {"L4": 1600, "minilm": 800}
+TURNS = {"L4": 5, "minilm": 3}
+NAMES = {"L4": "4 layers, 128 wide", "minilm": "MiniLM (6 layers, 384 wide)"}
+OTHERS = {"notebook": "the notebook's way", "trainer": "Hugging Face Trainer", "garden": "Model Garden's run_experiment"}
+# PyTorch's threads spin while they wait for each other, which counts as CPU time: up to four times the work itself where other work has a core.
+PASSIVE = {"OMP_WAIT_POLICY": "passive"}
+KEYS = {
+    ("L4", "notebook"): "train_l4_vs_notebook",
+    ("minilm", "notebook"): "train_minilm_vs_notebook",
+    ("minilm", "trainer"): "train_vs_hf_trainer",
+    ("L4", "garden"): "train_vs_model_garden",
+}
+
+
+def chapter(data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), variants: Sequence[str] = ()) -> Chapter:
+    """The chapter; `variants` are settings under which kubert runs once more, for further rows of the table."""
+    figures: dict[str, float] = {}
+    lines: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for model in models:
+        done = _measure(model, data, workdir / model, variants)
+        lines += _lines(model, done)
+        figures |= {key: interleaving.ratio(done["ours"], done[side]) for (of, side), key in KEYS.items() if of == model}
+        if model == "L4":
+            figures["input_wait_share"] = interleaving.median(round.more["other_waits"] / round.wall for round in done["ours"])
+            first = interleaving.median(round.more["first_wait"] for round in done["ours"])
+            notes.append(
+                f"In the steps of an epoch the loop waits for its next batch {figures['input_wait_share']:.3%} of the time (input_wait_share, L4), "
+                f"and {first * 1000:.0f} ms for the first batch, which nothing is computed beside."
+            )
+    figures["padding_efficiency"] = _padding_efficiency(data, workdir / "all")
+    return Chapter(
+        title="Training",
+        figures=figures,
+        tables=(
+            Table(
+                "Examples per CPU second (median of the rounds), and how many times the other side's kubert's is (median over the turns; least and greatest).",
+                ("model", "side", "examples per CPU second", "examples per second", "kubert is faster", "turns", "examples per round"),
+                tuple(lines),
+            ),
+        ),
+        notes=(
+            "All sides train the same weights on the same rows of AG News in batches of 32, with dropout 0.1 and AdamW, on all cores; "
+            "they take turns, one runs at a time, and all have warmed up. CPU seconds are the process's own, all threads and the kernel's work for it included.",
+            f"kubert: a real worker in the configuration `ag_news_minilm`, whose train.precision=auto means {_precision(data)} on this machine; the other sides "
+            "compute in float32, their default. A round is one epoch with the reading, the padding and what the "
+            "optimizer puts off until the epoch's end. It ends before validation and checkpoints, which no other side does in its rounds.",
+            "The notebook's way: texts tokenized in the model, padded to 128, `compile` and `fit`. Hugging Face: rows tokenized beforehand, grouped by "
+            "length, padded per batch; PyTorch's threads wait without spinning (OMP_WAIT_POLICY=passive), which is to its advantage here. Model Garden: TFRecords padded to 128, experiment `bert/sentence_prediction`.",
+            f"Real tokens are {figures['padding_efficiency']:.1%} of what an epoch over all rows computes (padding_efficiency).",
+            *notes,
+        ),
+    )
+
+
+def _precision(data: Path) -> str:
+    return resolved(training_inputs.shipped(CONFIG, data).train, "local").precision
+
+
+def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dict[str, list[Round]]:
+    """The rounds of every side on one model."""
+    shutil.rmtree(home, ignore_errors=True)
+    encoder, weights = encoder_of(model, home)
+    chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data, f"model.encoder={encoder}"), home, ROWS[model])
+
+    def ours(name: str, *settings: str) -> Side:
+        options = dict(setting.removeprefix("train.").split("=", 1) for setting in settings)
+        job = training_inputs.write_job(chosen, home / "shards", home / name, **options)
+        return Side("benchmarks.baselines.training_ours", [job], home / "logs" / f"{name}.log")
+
+    sides = {"ours": ours("ours")}
+    sides |= {f"ours, {variant}": ours(f"ours-{number}", variant) for number, variant in enumerate(variants)}
+    for other in OTHERS:
+        if (model, other) in KEYS or other == "trainer":
+            places = [home / "rows", weights, *([home / "garden"] if other == "garden" else [])]
+            environment = PASSIVE if other == "trainer" else {}
+            sides[other] = Side(f"benchmarks.training_{other}", places, home / "logs" / f"{other}.log", environment=environment)
+    with started(**sides):
+        done = interleaving.take_turns(sides, TURNS[model])
+    rounds = {name: [dataclasses.asdict(round) for round in rounds] for name, rounds in done.items()}
+    (home / "rounds.json").write_text(json.dumps(rounds, indent=1), encoding="utf-8")
+    return done
+
+
+def encoder_of(model: str, home: Path) -> tuple[str, Path]:
+    """The encoder's name in kubert's options, and the directory with its weights."""
+    if model == "minilm":
+        return model, hugging_face.locate(model)
+    weights = small_bert.write(home / "weights")
+    return f"hf:{weights}", weights
+
+
+def _lines(model: str, done: dict[str, list[Round]]) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
+    for name, rounds in done.items():
+        ours = name.startswith("ours")
+        low, high = interleaving.extremes(done["ours"], rounds)
+        lines.append(
+            (
+                NAMES[model],
+                name.replace("ours", "kubert") if ours else OTHERS[name],
+                f"{interleaving.median(round.rate for round in rounds):.1f}",
+                f"{interleaving.median(round.examples / round.wall for round in rounds):.1f}",
+                "" if name == "ours" else f"{interleaving.ratio(done['ours'], rounds):.2f} times ({low:.2f} to {high:.2f})",
+                str(len(rounds)),
+                str(rounds[0].examples),
+            )
+        )
+    return lines
+
+
+def _padding_efficiency(data: Path, home: Path) -> float:
+    """Over an epoch of all AG News rows in the shipped configuration."""
+    chosen = training_inputs.shipped(CONFIG, data)
+    shutil.rmtree(home, ignore_errors=True)
+    content = training_inputs.tokenize(chosen, home / "shards")
+    lengths = open_shards(home / "shards").split("train").lengths()
+    train = chosen.train
+    buckets = usable_buckets(train, content.max_length)
+    plan = plan_epoch(lengths, batch_size=train.batch_size, buckets=buckets, window=train.window, seed=train.seed, epoch=0)
+    return padding_efficiency(plan, lengths)
+
+
+def main() -> None:
+    """Print the chapter."""
+    command = single.parser(__doc__)
+    command.add_argument("--only", choices=list(ROWS), action="append")
+    command.add_argument("--variant", action="append", default=[])
+    arguments = command.parse_args()
+    print(markdown(chapter(arguments.data, arguments.workdir / "training", arguments.only or tuple(ROWS), arguments.variant)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The configuration: one section per step, validated once and frozen."""

@@ -1,0 +1,1 @@
+"""From raw text files to labelled examples in splits."""

@@ -1,0 +1,124 @@
+"""Which rows of a source a run reads, by their time: the same rows for the same configuration, whenever it runs.
+
+The window ends where `data.until` says and never at the clock's time, so a run that is repeated reads the same rows. A row
+outside is left out, which is no fault of it; a row whose time cannot be read is.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.config.schema import DataConfig
+from components.data.rows import Row, Rows, Unreadable, in_blocks
+from components.data.sources import Source
+from components.errors import ConfigError
+
+DATE = "{date}"
+NOT_A_TIME = "time that is not ISO 8601"
+OLDER = "older than the window"
+NEWER = "not before data.until"
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows from `start` (None: the first ones) up to, and without, `until`, by the time in `column`; both are UTC."""
+
+    column: str
+    start: datetime.datetime | None
+    until: datetime.datetime
+
+    @property
+    def described(self) -> dict[str, str]:
+        """The window as it is written down with what was made from it."""
+        start = {} if self.start is None else {"start": self.start.isoformat()}
+        return {"time": self.column, **start, "until": self.until.isoformat()}
+
+    def applied(self, source: Source, left_out: Counter[str]) -> Source:
+        """The source without the rows outside; each whole pass over it sets `left_out` to their number, by reason."""
+
+        def within(columns: Sequence[str]) -> Iterator[Row | Unreadable]:
+            counted: Counter[str] = Counter()
+            for row in source.rows([*columns, self.column]):
+                if isinstance(row, Unreadable):
+                    yield row
+                    continue
+                *values, time = row.values
+                when = instant(time)
+                if when is None:
+                    yield Unreadable(row.number, row.line, f"{self.column}: {NOT_A_TIME}")
+                elif when >= self.until:
+                    counted[NEWER] += 1
+                elif self.start is not None and when < self.start:
+                    counted[OLDER] += 1
+                else:
+                    yield row._replace(values=values)
+            left_out.clear()
+            left_out.update(counted)
+
+        def rows(columns: Sequence[str]) -> Rows:
+            return Rows(in_blocks(within(columns)))
+
+        return replace(source, rows=rows)
+
+
+def window_of(data: DataConfig) -> Window | None:
+    """The configured window; None where rows are not chosen by their time.
+
+    Raises ConfigError for `window` without `until`, and for one that begins before the calendar.
+    """
+    if data.until is None:
+        if data.window is not None:
+            raise ConfigError(
+                f"data.window: {data.window} before when? Set data.until to the time that the window ends at (a schedule does); "
+                "the clock's time would be another one in each run"
+            )
+        return None
+    if data.time is None:
+        return None
+    until = _until(data.until)
+    if data.window is None:
+        return Window(data.time, None, until)
+    try:
+        return Window(data.time, until - datetime.timedelta(**{_UNITS[data.window[-1]]: int(data.window[:-1])}), until)
+    except OverflowError:
+        raise ConfigError(f"data.window: {data.window} before {data.until} lies before the year 1") from None
+
+
+def dated(data: DataConfig) -> str:
+    """`data.source`, with the day (UTC) of `data.until` for {date}; ConfigError if that is not given."""
+    if DATE not in data.source:
+        return data.source
+    if data.until is None:
+        raise ConfigError(f"data.source: {data.source} has {DATE}, the day of data.until; set data.until (a schedule does)")
+    return data.source.replace(DATE, _until(data.until).date().isoformat())
+
+
+def instant(value: Any) -> datetime.datetime | None:
+    """A time as it stands in a row (ISO 8601 text, or Parquet's date or timestamp), in UTC; None if it is none."""
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        value = datetime.datetime.combine(value, datetime.time())
+    if not isinstance(value, datetime.datetime):
+        return None
+    if value.tzinfo is None:
+        return value.replace(tzinfo=datetime.UTC)
+    try:
+        return value.astimezone(datetime.UTC)
+    except OverflowError:
+        return None
+
+
+def _until(text: str) -> datetime.datetime:
+    found = instant(text)
+    if found is None:
+        raise ConfigError(f"data.until: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z")
+    return found

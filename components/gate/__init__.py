@@ -1,0 +1,1 @@
+"""The gate step: whether a candidate may be released."""

@@ -1,0 +1,23 @@
+"""`python -m components.gate`."""
+
+import sys
+from collections.abc import Mapping
+
+from components.artifacts.staging import reading, writing
+from components.config.schema import Config
+from components.gate.step import run
+from components.step_command import main
+
+
+def _run(options: Config, places: Mapping[str, str]) -> str:
+    with (
+        reading(places["shards"], "token_shards") as shards,
+        reading(places["report"], "report") as report,
+        writing(places["output"], None) as output,
+    ):
+        return run(options.evaluate, options.export, shards, report, output).reason
+
+
+if __name__ == "__main__":
+    sections, needed = "sections evaluate and export", ["shards", "report", "output"]
+    sys.exit(main("gate", "A report in, the decision about its checkpoint out; prints the reason.", sections, needed, _run))

@@ -1,0 +1,130 @@
+"""What is served is what was evaluated: raw strings in, the tokenizer and the classifier in one graph, scores out.
+
+The saved model is self-contained: weights and vocabulary are in it, no file outside is read. None is loaded before its
+operations were checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.artifacts.token_shards import Vocabulary
+from components.config.schema import Precision
+from components.errors import ConfigError, DataError
+from components.model.fused_transformer import keep_for_serving
+from components.model.graph_allowlist import check_operations
+from components.model.length_chunking import by_length
+from components.model.tokenizer import WordPiece
+
+SIGNATURE = "serving_default"
+INPUT = "text"
+OUTPUTS = ("label", "label_index", "scores")
+BATCH = 64
+
+
+class ServedClassifier(tf.Module):
+    """Texts -> label, label_index and scores. `classifier` takes {"input_word_ids": int32 [n, length]} and gives logits.
+
+    Only the weights that answers depend on are tracked, not the Keras objects: their training functions do not belong into a
+    served graph. The classifier can be trained no longer (`components.model.fused_transformer.keep_for_serving`), and with the precision
+    bfloat16 it computes its products in that type from now on; a `hub:` encoder, whose graph is its own, raises ConfigError then.
+    """
+
+    def __init__(
+        self, classifier: Any, vocabulary: Vocabulary, classes: Sequence[str], max_length: int, precision: Precision = "float32"
+    ) -> None:
+        super().__init__(name="served_classifier")
+        if precision == "float32":
+            keep_for_serving(classifier)
+        elif hasattr(classifier.encoder, "products"):
+            keep_for_serving(classifier.encoder, tf.as_dtype(precision))
+        else:
+            raise ConfigError(f"export.precision {precision}: a hub: encoder computes as it was saved; set export.precision to float32")
+        self._tokenizer = WordPiece(vocabulary)
+        self._names = tf.constant(list(classes))
+
+        def scores_of(ids: tf.Tensor) -> tf.Tensor:
+            return tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32))
+
+        scored = by_length(scores_of, vocabulary.pad_id)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT)])
+        def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
+            scores = scored(self._tokenizer(text, max_length))
+            index = tf.argmax(scores, axis=1, output_type=tf.int32)
+            return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
+
+        self.classify = classify
+        self._weights = classify.get_concrete_function().variables
+
+
+def save(served: ServedClassifier, directory: Path) -> None:
+    """Write the SavedModel, and check that it would be let in again."""
+    tf.saved_model.save(served, str(directory), signatures={SIGNATURE: served.classify})
+    check_operations(directory)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded release: texts -> scores, float32 [n, classes], in the texts' order."""
+
+    signature: Callable[..., dict[str, Any]]
+
+    def __call__(
+        self, texts: Sequence[str], batch_size: int = BATCH, on_progress: Callable[[int, int], None] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """`on_progress(done, total)` is called in texts after each batch. Batches are made of texts of about one length."""
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        parts = []
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            # Lone surrogates, which no server can be sent either, become replacement characters.
+            encoded = [texts[row].encode("utf-8", "replace") for row in part]
+            parts.append(self.signature(**{INPUT: tf.constant(encoded, tf.string)})["scores"].numpy())
+            if on_progress is not None:
+                on_progress(start + len(part), len(order))
+        if not parts:
+            return np.zeros((0, int(self.signature(**{INPUT: tf.constant([], tf.string)})["scores"].shape[1])), np.float32)
+        scores = np.concatenate(parts)
+        restored = np.empty_like(scores)
+        restored[order] = scores
+        return restored
+
+
+def load_scorer(directory: Path) -> Scorer:
+    """The model in a release's directory, after its operations were checked.
+
+    Raises DataError if it is not a saved model, holds an operation that is not allowed, or has another signature than
+    kubert's. The files' digests are the caller's to verify first (`components.artifacts.release.verify`).
+    """
+    check_operations(directory)
+    try:
+        loaded = tf.saved_model.load(str(directory))
+    except Exception as error:
+        raise DataError(f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); export or pull it again") from None
+    signature = loaded.signatures.get(SIGNATURE) if hasattr(loaded.signatures, "get") else None
+    if signature is None or set(signature.structured_input_signature[1]) != {INPUT} or set(signature.structured_outputs) != set(OUTPUTS):
+        raise DataError(f"{directory}: has no signature {SIGNATURE} from {INPUT} to {', '.join(OUTPUTS)}; it was not exported by kubert")
+    return Scorer(_keeping(loaded, signature))
+
+
+def _keeping(loaded: Any, signature: Any) -> Callable[..., dict[str, Any]]:
+    """The signature, with the loaded object that owns its weights kept alive."""
+
+    def call(**inputs: Any) -> dict[str, Any]:
+        assert loaded is not None
+        result: dict[str, Any] = signature(**inputs)
+        return result
+
+    return call
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

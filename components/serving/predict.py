@@ -1,0 +1,60 @@
+"""Ask a released model, after every file of it was verified."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.artifacts import release
+from components.artifacts.manifest import NAME
+from components.model.serving_model import load_scorer
+from components.registry.reference import locate, pull, wanted_version
+from components.storage.store import is_remote
+
+LINES = 256
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one text: its label, and a score from 0 to 1 for each class; the scores add up to 1."""
+
+    text: str
+    label: str
+    scores: dict[str, float]
+
+
+def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
+    """One prediction per text, in order; texts are read and answered in batches, so the input may be endless.
+
+    `reference` is a version's directory, or `<store>/<name>` (the champion), or `<store>/<name>/<version>`, local, gs:// or
+    s3://. Raises DataError, before anything is loaded, if the release is incomplete, was changed, or holds operations
+    that a classifier has no use for.
+    """
+    with _verified(reference) as directory:
+        classes = release.read_content(release.verify(directory), str(directory)).classes
+        scorer = load_scorer(directory)
+        stream = iter(texts)
+        while batch := list(itertools.islice(stream, LINES)):
+            for text, scores in zip(batch, scorer(batch), strict=True):
+                yield Prediction(
+                    text, classes[int(scores.argmax())], {name: float(score) for name, score in zip(classes, scores, strict=True)}
+                )
+
+
+@contextmanager
+def _verified(reference: str) -> Iterator[Path]:
+    """The release's local directory; a remote one is pulled for as long as it is needed."""
+    if is_remote(reference):
+        with tempfile.TemporaryDirectory(prefix="kubert-predict-") as temporary:
+            yield pull(reference, Path(temporary))[1]
+        return
+    directory = Path(reference.removeprefix("file://"))
+    if (directory / NAME).exists() or (directory / release.MODEL).exists():
+        yield directory
+        return
+    place = locate(reference)
+    yield Path(place.store.uri(f"{place.name}/{wanted_version(place)}"))

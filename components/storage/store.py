@@ -1,0 +1,278 @@
+"""One interface to local directories, gs://, s3:// and minio://; the only module that speaks to object storage.
+
+What it guarantees: an object is seen whole or not at all; of several callers that create one object exactly one is told
+that it did; bytes that do not match the checksum of the store are never handed out; a call that can work at another time
+is repeated a bounded number of times, one that cannot (403, 404) fails at once. Every error names the URI.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import tenacity
+
+from components.artifacts.manifest import FileEntry, file_sha256
+from components.errors import ConfigError
+from components.storage.backend import (
+    DEADLINE,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Backend,
+    Claim,
+    CorruptError,
+    DeniedError,
+    MissingError,
+    StoreError,
+    TemporaryError,
+)
+from components.storage.local import Local, beside, crc32c
+
+__all__ = ["CorruptError", "DeniedError", "MissingError", "Store", "StoreError", "check_key", "is_remote", "open_store", "parse"]
+
+ATTEMPTS = 12
+SMALL = 64 * 2**20
+PLACES = "a path, gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix"
+SHORTEST = 8
+TOKEN = re.compile(r"(?i)(\b|[-_])(authorization|token)[\"']?\s*[:=]\s*(bearer\s+)?\S+|bearer\s+\S+")
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
+ADDRESS = re.compile(r"^[0-9.]+$|^metadata(\.|$)|\.internal$|^localhost$")
+T = TypeVar("T")
+
+
+class Store:
+    """A directory or bucket prefix, with retries and checksums over a `Backend`."""
+
+    def __init__(self, backend: Backend, uri: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._backend = backend
+        self._root = uri.rstrip("/") or "/"
+        self._sleep = sleep
+
+    @property
+    def renames(self) -> bool:
+        """Whether a whole directory can be moved into place in one step (`rename`)."""
+        return self._backend.renames
+
+    def uri(self, key: str = "") -> str:
+        """Where the object is, for messages and records."""
+        return f"{self._root}/{key}" if key else self._root
+
+    def exists(self, key: str) -> bool:
+        return self.size(key) is not None
+
+    def size(self, key: str) -> int | None:
+        """Bytes of the object; None if there is none."""
+        return self._try(key, lambda: self._backend.size(check_key(key)))
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Keys of all objects below the directory `prefix`, sorted; empty if there is none."""
+        folder = f"{check_key(prefix.rstrip('/'))}/" if prefix else ""
+        return self._try(prefix, lambda: sorted(self._backend.names(folder)))
+
+    def read_bytes(self, key: str, limit: int = SMALL) -> bytes:
+        """The object's content, checked like a download; DataError if it is larger than `limit` bytes."""
+        size = self.size(key)
+        if size is not None and size > limit:
+            raise CorruptError(f"{self.uri(key)}: {size} bytes where at most {limit} make sense")
+        with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
+            local = Path(directory) / "object"
+            self.download(key, local)
+            return local.read_bytes()
+
+    def download(self, key: str, local: Path, expected: FileEntry | None = None) -> None:
+        """Copy the object to the file `local`, which holds all of it or is not touched.
+
+        The size and checksum the store tells, and those of `expected`, must match: Corrupt otherwise, also when the
+        object is larger than expected, before any of it is fetched.
+        """
+        check_key(key)
+        local.parent.mkdir(parents=True, exist_ok=True)
+        if expected is not None and (size := self.size(key)) is not None and size != expected.size:
+            raise CorruptError(f"{self.uri(key)}: {size} bytes, the manifest says {expected.size}")
+
+        with beside(local) as part:
+
+            def attempt() -> None:
+                _compare(part, self._backend.get(key, part))
+
+            self._try(key, attempt)
+            if expected is not None and (part.stat().st_size != expected.size or file_sha256(part) != expected.sha256):
+                raise CorruptError(f"{self.uri(key)}: its size or SHA-256 is not the manifest's")
+
+    def upload(self, local: Path, key: str) -> None:
+        """Make the object's content that of the file `local`, in place of any other."""
+        with _explained(self.uri(key)):
+            self._backend.put(check_key(key), local, self._again)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Make the object's content `data`, in place of any other."""
+        with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
+            local = Path(directory) / "object"
+            local.write_bytes(data)
+            self.upload(local, key)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write the object if there is none; True for exactly one of any number of callers.
+
+        The reply of a successful attempt may be lost. After a failed attempt an object with our bytes counts as ours, so
+        callers that can meet put something unique into `data`.
+        """
+        failed = False
+
+        def attempt() -> bool:
+            nonlocal failed
+            try:
+                created = self._backend.create(check_key(key), data)
+            except OSError:
+                failed = True
+                raise
+            return created
+
+        return self._try(key, attempt) or (failed and self.read_bytes(key) == data)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens if there is none."""
+        self._try(key, lambda: self._backend.delete(check_key(key)))
+
+    def clear(self, prefix: str) -> None:
+        """Remove everything below the directory `prefix`."""
+        self._try(prefix, lambda: self._backend.clear(check_key(prefix)))
+
+    def rename(self, source: str, target: str) -> None:
+        """Move the directory `source` to `target`, which must not exist, in one step. Only where `renames`."""
+        self._try(target, lambda: self._backend.rename(check_key(source), check_key(target)))
+
+    def _try(self, key: str, operation: Callable[[], T]) -> T:
+        with _explained(self.uri(key)):
+            return self._again(operation)
+
+    def _again(self, call: Callable[[], T], /) -> T:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((TemporaryError, TimeoutError, ConnectionError, CorruptError)),
+            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(DEADLINE),
+            wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(call)
+        except (TemporaryError, TimeoutError, ConnectionError) as error:
+            raise OSError(errno.EIO, f"{safe(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})") from None
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Errors of a back end become those of this package, name the URI, and hold nothing that is a secret."""
+    try:
+        yield
+    except CorruptError as error:
+        raise CorruptError(f"{uri}: {safe(str(error))}") from None
+    except FileNotFoundError as error:
+        raise MissingError(f"{uri}: not found{_because(error)}") from None
+    except PermissionError as error:
+        raise DeniedError(f"{uri}: access refused{_because(error)}; check the credentials and their rights on it") from None
+    except OSError as error:
+        raise StoreError(f"{uri}: {safe(error.strerror or str(error), 400)}") from None
+
+
+def open_store(uri: str) -> Store:
+    """The store at a local path (plain or file://), gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix.
+
+    gs:// uses the application default credentials (or STORAGE_EMULATOR_HOST), s3:// the usual AWS variables, with
+    AWS_ENDPOINT_URL; minio:// is s3:// at the service that Kubeflow Pipelines brings along, or at AWS_ENDPOINT_URL.
+    Raises ConfigError for any other scheme, `..`, user information, queries and network addresses.
+    """
+    scheme, bucket, prefix = parse(uri)
+    if scheme == "file":
+        return Store(Local(Path(prefix)), prefix)
+    whole = f"{scheme}://{bucket}/{prefix}"
+    with _explained(whole):
+        if scheme == "gs":
+            from components.storage.gcs import Google
+
+            return Store(Google(bucket, prefix), whole)
+        from components.storage.s3 import Amazon
+
+        return Store(Amazon(bucket, prefix, kubeflow=scheme == "minio"), whole)
+
+
+def is_remote(uri: str) -> bool:
+    """Whether it names object storage and not a local path."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def parse(uri: str) -> tuple[str, str, str]:
+    """(file, "", absolute path) or (gs | s3 | minio, bucket, prefix without slashes at its ends)."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        scheme, rest = "file", uri
+    if not uri.strip() or any(ord(letter) < 32 for letter in uri):
+        raise ConfigError(f"{uri!r}: not a place for a store; use {PLACES}")
+    if ".." in rest.split("/"):
+        raise ConfigError(f"{_shown(uri)}: `..` is refused in the name of a store; write the path it stands for")
+    if scheme == "file":
+        if separator and not rest.startswith("/"):
+            raise ConfigError(f"{_shown(uri)}: write file:///path, without a host")
+        return "file", "", os.path.abspath(rest)  # noqa: PTH100 - a link at the root is the caller's choice
+    if scheme not in ("gs", "s3", "minio"):
+        raise ConfigError(f"{_shown(uri)}: unknown scheme {scheme!r}; use {PLACES}")
+    if "?" in rest:
+        # Kubeflow Pipelines allows one in a pipeline root only; it never is in the URI of an artifact.
+        raise ConfigError(f"{_shown(uri)}: a query is refused; set AWS_ENDPOINT_URL and AWS_REGION (cluster.storage_endpoint) instead")
+    bucket, _, prefix = rest.partition("/")
+    if not BUCKET.match(bucket) or ".." in bucket or ADDRESS.search(bucket):
+        raise ConfigError(f"{_shown(uri)}: not a bucket's name; credentials, ports and network addresses do not belong here")
+    prefix = prefix.strip("/")
+    if prefix:
+        check_key(prefix, _shown(uri))
+    return scheme, bucket, prefix
+
+
+def check_key(key: str, shown: str | None = None) -> str:
+    """The key, if it is a plain relative name: no empty, `.` or `..` part, no backslash, `@`, `?`, `#` or control character."""
+    parts = key.split("/")
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or re.search(r"[\\@?#\x00-\x1f\x7f]", key)
+        or len(key.encode(errors="replace")) > 1000
+    ):
+        raise ConfigError(f"{shown or repr(key[:200])}: not a valid name in a store (no empty part, `..`, backslash, @, ? or #)")
+    return key
+
+
+def _shown(uri: str) -> str:
+    """The URI without what may be a secret: user information and query."""
+    scheme, separator, rest = uri.split("?")[0].partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest else scheme + separator + rest
+
+
+def _because(error: OSError) -> str:
+    reason = safe(error.strerror or str(error))
+    return f" ({reason})" if reason else ""
+
+
+def safe(text: str, length: int = 300) -> str:
+    """One line without what may be a secret: queries, user information, tokens and keys of this process."""
+    for value in (os.environ.get(name, "") for name in SECRETS):
+        text = text.replace(value, "***") if len(value) >= SHORTEST else text
+    text = re.sub(r"\?[^\s'\")>]+=[^\s'\")>]*", "?***", text)
+    text = re.sub(r"://[^/@\s]+@", "://***@", text)
+    text = TOKEN.sub("***", text)
+    return " ".join(text.split())[:length]
+
+
+def _compare(path: Path, claim: Claim) -> None:
+    size = path.stat().st_size
+    if claim.size is not None and size != claim.size:
+        raise CorruptError(f"{size} bytes arrived, the store holds {claim.size}")
+    kind, _, value = claim.checksum.partition(":")
+    if kind and value != (file_sha256(path) if kind == "sha256" else crc32c(path)):
+        raise CorruptError(f"what arrived does not match the store's {kind}")

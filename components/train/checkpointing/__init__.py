@@ -1,0 +1,1 @@
+"""How the state of a training is saved, kept and restored."""

@@ -1,0 +1,47 @@
+"""A training that was finished is not done again: its checkpoint is found by what was to be learned, wherever it ran."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from components.artifacts import checkpoint as checkpoints
+from components.artifacts import manifest, transfer
+from components.artifacts.checkpoint import CheckpointContent
+from components.train.checkpointing.remote_checkpoints import RemoteState
+from components.train.job import StateFiles, is_uri
+
+
+def is_finished(state: str) -> bool:
+    """Whether the training whose state lies there (a path or a URI) has a finished checkpoint."""
+    if is_uri(state):
+        return RemoteState(state).finished() is not None
+    return (StateFiles(Path(state)).finished / manifest.NAME).exists()
+
+
+def take(state: str, output: Path) -> CheckpointContent:
+    """Seal the finished checkpoint, with the event files of TensorBoard, in `output`; DataError if it does not verify."""
+    if not is_uri(state):
+        files = StateFiles(Path(state))
+        return _seal(files.finished, files.tensorboard, output)
+    remote = RemoteState(state)
+    uri = remote.finished()
+    assert uri is not None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".finished-", dir=output.parent) as work:
+        files = StateFiles(Path(work))
+        transfer.fetch(uri, files.finished, "checkpoint")
+        remote.fetch_tensorboard(files.tensorboard)
+        return _seal(files.finished, files.tensorboard, output)
+
+
+def _seal(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointContent:
+    content = checkpoints.read_content(checkpoint)
+    found = manifest.read(checkpoint, "checkpoint")
+    with manifest.building(output) as directory:
+        shutil.copytree(checkpoint, directory, dirs_exist_ok=True)
+        (directory / manifest.NAME).unlink()
+        shutil.copytree(tensorboard, directory / "tensorboard", dirs_exist_ok=True)
+        manifest.seal(directory, "checkpoint", content=found.content, inputs=found.inputs, config=found.config)
+    return content

@@ -1,0 +1,97 @@
+"""The batch plan: which rows make up each step, as a pure function of the row lengths, the seed and the epoch.
+
+Every worker computes the same plan and takes its slice of each batch, so all of them run the same shape at the same
+step, a run can go on at any step, and the rows of a step do not depend on how many workers there are.
+
+Rows are shuffled, grouped by length inside windows of many batches, cut into batches, and the batches are shuffled.
+Where the rows do not fill the last batch, the short one is a random draw: left as what the sorting spills over, it
+would always hold a window's longest rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from components.config.schema import TrainConfig
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One epoch: `order` holds each row once, batch after batch; batch i is `order[starts[i]:starts[i + 1]]`.
+
+    `widths[i]` is the length in tokens that batch i is padded to.
+    """
+
+    order: Rows
+    starts: Rows
+    widths: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.widths)
+
+    def batch(self, index: int) -> Rows:
+        """The row numbers of one batch."""
+        return self.order[self.starts[index] : self.starts[index + 1]]
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Batches in an epoch; the last one may be short, so that every row is seen once."""
+    return -(-rows // batch_size)
+
+
+def usable_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
+    """The configured widths below max_length, and max_length itself."""
+    return (*(width for width in config.buckets if width < max_length), max_length)
+
+
+def plan_epoch(lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...], window: int, seed: int, epoch: int) -> Plan:
+    """The plan of one training epoch.
+
+    `lengths` are tokens per row, none above the last bucket; `window` is the number of batches within which rows are
+    grouped by length.
+    """
+    random = _random(seed, epoch)
+    order = random.permutation(len(lengths)).astype(np.int64)
+    full = len(order) // batch_size * batch_size
+    reach = window * batch_size
+    for start in range(0, full, reach):
+        part = order[start : min(start + reach, full)]
+        part[:] = part[np.argsort(lengths[part], kind="stable")]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    arranged = [batches[i] for i in random.permutation(len(batches))]
+    return _assemble(arranged, lengths, buckets)
+
+
+def plan_in_order_of_length(lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...]) -> Plan:
+    """Every row once, from the shortest to the longest: for validation and for features, where order does not matter."""
+    order = np.argsort(lengths, kind="stable").astype(np.int64)
+    return _assemble([order[start : start + batch_size] for start in range(0, len(order), batch_size)], lengths, buckets)
+
+
+def share(rows: Rows, replica: int, replicas: int) -> tuple[int, Rows]:
+    """What one replica takes of a batch: its first position and its rows; sizes differ by one at most, and may be 0."""
+    start, stop = (len(rows) * replica) // replicas, (len(rows) * (replica + 1)) // replicas
+    return start, rows[start:stop]
+
+
+def padding_efficiency(plan: Plan, lengths: npt.NDArray[np.int32]) -> float:
+    """Real tokens as a share of all positions computed."""
+    sizes = np.diff(plan.starts)
+    return float(lengths.sum(dtype=np.int64) / (sizes * plan.widths).sum(dtype=np.int64))
+
+
+def _random(seed: int, epoch: int) -> np.random.Generator:
+    # The counter's lowest word counts the draws: were the epoch there, each epoch would deal the one before's numbers, shifted.
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, epoch]))
+
+
+def _assemble(batches: list[Rows], lengths: npt.NDArray[np.int32], buckets: tuple[int, ...]) -> Plan:
+    edges = np.asarray(buckets, dtype=np.int32)
+    longest = np.array([lengths[rows].max() for rows in batches], dtype=np.int32)
+    starts = np.concatenate([[0], np.cumsum([len(rows) for rows in batches])]).astype(np.int64)
+    return Plan(np.concatenate(batches), starts, edges[np.searchsorted(edges, longest)])

@@ -1,0 +1,1 @@
+"""A worker group as a JobSet on Kubernetes."""

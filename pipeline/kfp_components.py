@@ -1,0 +1,128 @@
+"""The steps as KFP components: each shim reads its options, calls the verb's `run` and hands KFP the figures it shows.
+
+KFP copies a shim's source into the compiled pipeline, so everything it needs is imported inside it, and its annotations
+must be objects (no `from __future__ import annotations` in this file). Metrics are also written as files, because a
+finished step is only reused when something exists at the path of each of its outputs.
+"""
+
+from kfp import dsl
+
+from pipeline.images import DEFAULTS, TRAIN
+
+# On a cluster `pipeline.pod_settings` names the image; on this machine none is used.
+_component = dsl.component(base_image=DEFAULTS[TRAIN], install_kfp_package=False)
+
+
+@_component
+def tokenize(
+    source: str, test_source: str, until: str, encoder: str, data: str, model: str, tokenize: str, fingerprint: str,
+    shards: dsl.Output[dsl.Dataset],
+) -> str:  # fmt: skip
+    """Raw text to token shards: read, check, split and tokenize. Returns where they are, for a launcher that must not copy them."""
+    from components.step_runtime import entered, options, slot
+
+    with entered("tokenize", shards=shards.path) as figures:
+        from pathlib import Path
+
+        from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
+        from components.tokenize_text import step
+
+        where = options(DataConfig, data, source=source, test_source=test_source or None, until=slot(until))
+        content = step.run(where, options(ModelConfig, model, encoder=encoder), options(TokenizeConfig, tokenize), Path(shards.path))
+        figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
+        shards.metadata.update(figures)
+    return str(shards.uri)
+
+
+@_component
+def train(
+    encoder: str, freeze: bool, epochs: int, batch_size: int, learning_rate: float, workers: int, seed: int, model: str, train: str,
+    cluster: str, fingerprint: str, scratch: str, shards: str, checkpoint: dsl.Output[dsl.Model], logs: dsl.Output[dsl.Artifact],
+) -> None:  # fmt: skip
+    """Token shards to a checkpoint: fine-tune on all workers; `logs` are TensorBoard's."""
+    from components.step_runtime import entered, options, state_place
+
+    with entered("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
+        import shutil
+        from pathlib import Path
+
+        from components.config.cluster import ClusterConfig
+        from components.config.schema import ModelConfig, TrainConfig
+        from components.train import step
+
+        plan = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "workers": workers, "seed": seed}
+        classifier = options(ModelConfig, model, encoder=encoder, freeze=freeze)
+        gang, output = options(ClusterConfig, cluster), Path(checkpoint.path)
+        state = scratch or state_place(gang, output, checkpoint.uri)
+        made = step.run(classifier, options(TrainConfig, train, **plan), shards, output, state, gang)
+        figures.update(steps=made.steps, examples_per_second=made.train_examples_per_second)
+        shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
+
+
+@_component
+def evaluate(
+    min_accuracy: float, evaluate: str, fingerprint: str, shards: dsl.Input[dsl.Dataset], checkpoint: dsl.Input[dsl.Model],
+    report: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics], classification: dsl.Output[dsl.ClassificationMetrics],
+    page: dsl.Output[dsl.HTML],
+) -> None:  # fmt: skip
+    """A checkpoint to a report on the test rows, with the figures that KFP shows."""
+    from components.step_runtime import entered, options
+
+    with entered("evaluate", report=report.path, page=page.path) as figures:
+        import shutil
+        from pathlib import Path
+
+        from components.config.schema import EvaluateConfig
+        from components.evaluate import step
+
+        needed = options(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
+        found = step.run(needed, Path(shards.path), Path(checkpoint.path), Path(report.path))
+        figures.update(accuracy=found.accuracy, test_rows=found.test_rows)
+        for name, value in found.scalars().items():
+            metrics.log_metric(name, value)
+        classification.log_confusion_matrix(list(found.classes), [list(row) for row in found.confusion])
+        classification.log_roc_curve(list(found.micro_roc.fpr), list(found.micro_roc.tpr), list(found.micro_roc.thresholds))
+        shutil.copyfile(Path(report.path) / "report.html", page.path)
+        for artifact in (metrics, classification):
+            Path(artifact.path).write_text(found.model_dump_json(include={"accuracy", "macro_f1", "confusion"}))
+
+
+@_component
+def gate(
+    min_accuracy: float, model_store: str, model_name: str, evaluate: str, export: str, shards: dsl.Input[dsl.Dataset],
+    report: dsl.Input[dsl.Artifact], decision: dsl.Output[dsl.Artifact],
+) -> bool:  # fmt: skip
+    """Whether the candidate may be released: good enough, and not worse than the champion on the same rows."""
+    from components.step_runtime import entered, options
+
+    with entered("gate", decision=decision.path) as figures:
+        from pathlib import Path
+
+        from components.config.schema import EvaluateConfig, ExportConfig
+        from components.gate import step as gate
+
+        needed = options(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
+        target = options(ExportConfig, export, model_store=model_store, model_name=model_name)
+        found = gate.run(needed, target, Path(shards.path), Path(report.path), Path(decision.path))
+        figures.update(passed=found.passed, reason=found.reason)
+    return bool(found.passed)
+
+
+@_component
+def export(
+    model_store: str, model_name: str, export: str, shards: dsl.Input[dsl.Dataset], checkpoint: dsl.Input[dsl.Model],
+    report: dsl.Input[dsl.Artifact], decision: dsl.Input[dsl.Artifact],
+) -> str:  # fmt: skip
+    """A checkpoint to a release in the model store; the same checkpoint twice is one version. Returns the release's path."""
+    from components.step_runtime import entered, options
+
+    with entered("export") as figures:
+        from pathlib import Path
+
+        from components.config.schema import ExportConfig
+        from components.export import step
+
+        target = options(ExportConfig, export, model_store=model_store, model_name=model_name)
+        release = step.run(target, Path(shards.path), Path(checkpoint.path), Path(report.path), Path(decision.path))
+        figures.update(release=str(release.path), version=release.version)
+    return str(release.path)

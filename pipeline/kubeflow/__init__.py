@@ -1,0 +1,1 @@
+"""The client of a Kubeflow Pipelines server: runs, schedules, logs."""

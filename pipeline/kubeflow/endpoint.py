@@ -1,0 +1,225 @@
+"""Where the Kubeflow Pipelines API is and how a request says who asks: flags first, then the environment, then the configuration.
+
+Credentials are read when a request is made, so one that is renewed in its file is used at once; they are never shown, sent over
+plain HTTP beyond this machine and the cluster, or sent on to where a reply redirects to.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from components.config.cluster import ClusterConfig
+from components.errors import KubertError, UsageError
+
+IN_CLUSTER_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - where Kubeflow projects it, audience pipelines.kubeflow.org
+SERVICE, PORT = "ml-pipeline", 8888
+FORWARD_SECONDS = 20.0
+Credential = Literal["none", "token", "cookie"]
+Method = Literal["none", "in-cluster", "token", "cookie", "port-forward"]
+
+
+class ForwardFailed(KubertError):
+    """kubectl could not reach the API server of Kubeflow Pipelines."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address, and who asks there; `secret` gives the credential anew for each request."""
+
+    url: str
+    method: Method
+    namespace: str
+    experiment: str
+    ca_file: str | None = None
+    credential: Credential = "none"
+    secret: Callable[[], str] = field(default=lambda: "", repr=False)
+
+    @property
+    def shows_pages(self) -> bool:
+        """Whether a person can open the address in a browser after the command has ended."""
+        return self.method != "port-forward" and SERVICE not in (urlsplit(self.url).hostname or "").split(".")
+
+    def page(self, kind: Literal["runs", "recurringrun"], identifier: str) -> str | None:
+        """Address of the page about a run or a schedule, where there is one."""
+        return f"{self.url}/#/{kind}/details/{identifier}" if self.shows_pages else None
+
+
+def settled(
+    cluster: ClusterConfig,
+    *,
+    endpoint: str | None = None,
+    namespace: str | None = None,
+    experiment: str | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> ClusterConfig:
+    """The section with what flags and KUBERT_ENDPOINT, KUBERT_AUTH, KUBERT_NAMESPACE and KUBERT_EXPERIMENT say laid over it."""
+    from components.config.schema import validate
+
+    given = {"endpoint": endpoint, "namespace": namespace, "experiment": experiment, "auth": None}
+    flags = {name: value for name, value in given.items() if value is not None}
+    variables = {name: environment[f"KUBERT_{name.upper()}"] for name in given if environment.get(f"KUBERT_{name.upper()}")}
+    values = {**cluster.model_dump(), **variables, **flags}
+    return validate({"cluster": values}, "--endpoint, --namespace, --experiment or KUBERT_ variables").cluster
+
+
+@contextmanager
+def opened(cluster: ClusterConfig, environment: Mapping[str, str] = os.environ) -> Iterator[Endpoint]:
+    """The endpoint of a settled section, reachable while the block runs (a port-forward is ended with it).
+
+    Raises UsageError where neither an address nor a way to find one is at hand, or a credential would travel in the open.
+    """
+    method = _method(cluster, environment)
+    ca_file = _ca_file(environment)
+    if method == "port-forward":
+        with _forwarded(cluster.kubeflow_namespace) as url:
+            yield Endpoint(url, method, cluster.namespace, cluster.experiment, ca_file)
+        return
+    url = cluster.endpoint or f"http://{SERVICE}.{cluster.kubeflow_namespace}.svc.cluster.local:{PORT}"
+    credential, secret = _credential(method, environment)
+    _refuse_in_the_open(url, credential)
+    yield Endpoint(url.rstrip("/"), method, cluster.namespace, cluster.experiment, ca_file, credential, secret)
+
+
+def _method(cluster: ClusterConfig, environment: Mapping[str, str]) -> Method:
+    if cluster.auth != "auto":
+        if cluster.endpoint is None and cluster.auth not in ("in-cluster", "port-forward"):
+            raise UsageError(f"cluster.auth={cluster.auth} needs an address: --endpoint, KUBERT_ENDPOINT or cluster.endpoint")
+        return cluster.auth
+    in_cluster = _token_file(environment).exists()
+    if cluster.endpoint:
+        if environment.get("KUBERT_TOKEN") or environment.get("KUBERT_TOKEN_FILE"):
+            return "token"
+        if environment.get("KUBERT_COOKIE"):
+            return "cookie"
+        return "in-cluster" if in_cluster else "none"
+    if in_cluster:
+        return "in-cluster"
+    if shutil.which("kubectl", path=environment.get("PATH")):
+        return "port-forward"
+    raise UsageError(
+        "where is Kubeflow Pipelines? Give its address with --endpoint, KUBERT_ENDPOINT or cluster.endpoint; "
+        "or install kubectl, and kubert forwards a port by itself"
+    )
+
+
+def _token_file(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("KF_PIPELINES_SA_TOKEN_PATH") or IN_CLUSTER_TOKEN)
+
+
+def _credential(method: Method, environment: Mapping[str, str]) -> tuple[Credential, Callable[[], str]]:
+    if method == "token":
+        if path := environment.get("KUBERT_TOKEN_FILE"):
+            return "token", _checked("token", lambda: _read(Path(path), "KUBERT_TOKEN_FILE"))
+        return "token", _checked(
+            "token", lambda: _variable(environment, "KUBERT_TOKEN", "a token, or KUBERT_TOKEN_FILE to the file that holds it")
+        )
+    if method == "cookie":
+        return "cookie", _checked("cookie", lambda: _variable(environment, "KUBERT_COOKIE", "name=value of the session's cookie"))
+    if method == "in-cluster":
+        return "token", _checked("token", lambda: _read(_token_file(environment), "in-cluster token"))
+    return "none", lambda: ""
+
+
+def _checked(kind: str, source: Callable[[], str]) -> Callable[[], str]:
+    def secret() -> str:
+        value = source().strip()
+        if not value or not value.isascii() or not value.isprintable():
+            raise UsageError(f"the {kind} is empty or holds characters that no {kind} has (line breaks, quotes from a copy?)")
+        return value
+
+    secret()
+    return secret
+
+
+def _variable(environment: Mapping[str, str], name: str, what: str) -> str:
+    if not environment.get(name):
+        raise UsageError(f"{name} is not set; set it to {what}")
+    return environment[name]
+
+
+def _read(path: Path, said: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise UsageError(
+            f"{said}: cannot read {path} ({reason}); in a pod, mount a projected token with audience pipelines.kubeflow.org there"
+        ) from None
+
+
+def _ca_file(environment: Mapping[str, str]) -> str | None:
+    path = environment.get("KUBERT_CA")
+    if path and not Path(path).is_file():
+        raise UsageError(f"KUBERT_CA={path}: no such file; name a PEM file with the authority's certificate")
+    return path or environment.get("SSL_CERT_FILE") or None
+
+
+def _refuse_in_the_open(url: str, credential: Credential) -> None:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if credential == "none" or parts.scheme == "https":
+        return
+    inside = host == "localhost" or "." not in host or host.endswith((".svc", ".svc.cluster.local")) or _loopback(host)
+    if not inside:
+        raise UsageError(f"{url}: the {credential} would travel unencrypted; use the https:// address, or a port-forward")
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _forwarded(namespace: str) -> Iterator[str]:
+    """The address on this machine that kubectl forwards to the API server; kubectl is ended with the block."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise UsageError("cluster.auth=port-forward needs kubectl; install it, or give --endpoint")
+    command = [kubectl, "port-forward", "--namespace", namespace, "--address", "127.0.0.1", f"svc/{SERVICE}", f":{PORT}"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        yield f"http://127.0.0.1:{_forwarded_port(process, namespace)}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
+def _forwarded_port(process: subprocess.Popen[str], namespace: str) -> int:
+    timer = threading.Timer(FORWARD_SECONDS, process.terminate)
+    timer.start()
+    try:
+        assert process.stdout is not None and process.stderr is not None
+        line = process.stdout.readline()
+        if found := re.search(r"127\.0\.0\.1:(\d+)", line):
+            return int(found[1])
+        process.terminate()
+        said = process.stderr.read().strip().splitlines()
+    finally:
+        timer.cancel()
+    reason = said[-1][:300] if said else f"no answer in {FORWARD_SECONDS:.0f} s"
+    raise ForwardFailed(
+        f"kubectl port-forward to svc/{SERVICE} in namespace {namespace} failed: {reason}\n"
+        "check the cluster that KUBECONFIG names and cluster.kubeflow_namespace, or give --endpoint"
+    )

@@ -1,0 +1,98 @@
+"""What a call to the server that failed means: who can do something about it, and whether it may have taken effect."""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+from typing import Any
+
+from urllib3.exceptions import HTTPError
+
+from components.errors import ConfigError, KubertError, UsageError
+from components.storage.store import safe
+
+TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+
+
+class ServerFailed(KubertError):
+    """The server could not be reached, or kept failing; the same call may work later."""
+
+
+class Uncertain(KubertError):
+    """A call that creates something failed so that it may have taken effect."""
+
+
+class Busy(KubertError):
+    """The server refused a call for now (429); nothing took effect. `seconds` is how long it asks to wait."""
+
+    def __init__(self, message: str, seconds: float | None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Denied(ConfigError):
+    """The server does not know who asks (401, a sign-in page), or does not allow it (403)."""
+
+
+class Missing(UsageError):
+    """There is no such object on the server."""
+
+
+class Refused(ConfigError):
+    """The server found the request wrong (400), or in conflict with what is there (409: `conflict`)."""
+
+    def __init__(self, message: str, *, conflict: bool = False) -> None:
+        super().__init__(message)
+        self.conflict = conflict
+
+
+class Temporary(Exception):
+    """One attempt failed in a way that another may not; `untouched`: the server says that it did nothing."""
+
+    def __init__(self, reason: str, seconds: float | None = None, *, untouched: bool = False) -> None:
+        super().__init__(reason)
+        self.seconds, self.untouched = seconds, untouched
+
+
+def retry_after(error: Any) -> float | None:
+    value = next((text for name, text in (error.headers or {}).items() if name.lower() == "retry-after"), "")
+    if value.strip().isdigit():
+        return float(value)
+    when = time_of(value)
+    return None if when is None else max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+
+
+def time_of(text: str) -> datetime.datetime | None:
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
+
+
+def json_body(error: Any) -> Any:
+    try:
+        return json.loads(error.body)
+    except (TypeError, ValueError):
+        return None
+
+
+def message(error: Any) -> str:
+    """The server's short text for a person: the innermost of google.rpc.Status' details, or an upload's `error_message`."""
+    body = json_body(error)
+    if not isinstance(body, dict):
+        return safe(str(error.reason or ""))
+    details = body.get("details")
+    inner = details[0].get("message") if isinstance(details, list) and details and isinstance(details[0], dict) else None
+    text = (
+        inner
+        if inner and inner != "Internal Server Error"
+        else body.get("error_details") or body.get("message") or body.get("error_message")
+    )
+    return safe(str(text or error.reason or "").splitlines()[0] if text else str(error.reason or ""))
+
+
+def reason(error: HTTPError) -> str:
+    cause = getattr(error, "reason", None) or error
+    return safe(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")

@@ -1,0 +1,1 @@
+"""The compiled pipeline on this machine, without a cluster."""

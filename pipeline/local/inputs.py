@@ -1,0 +1,86 @@
+"""What a run on this machine reads: local paths made absolute, and a fingerprint by which finished steps are reused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import components
+from components.artifacts.manifest import file_sha256
+from components.config.schema import SAMPLE, Config
+from components.data.time_window import dated, window_of
+from components.errors import ConfigError
+
+
+def absolute(config: Config, workdir: Path) -> Config:
+    """The configuration with every local path absolute: inputs from the current directory, the model store from `workdir`.
+
+    The source has its day, where {date} stands for one. Raises ConfigError for a data file that does not exist, and for a
+    window or a {date} without `data.until`.
+    """
+    window_of(config.data)
+    data = {
+        "source": _absolute_source("source", dated(config.data)),
+        "test_source": _absolute_source("test_source", config.data.test_source),
+    }
+    tfds = config.data.tfds_data_dir
+    data["tfds_data_dir"] = str(Path(tfds).expanduser().absolute()) if tfds and "://" not in tfds else tfds
+    model = {"encoder": _absolute_encoder(config.model.encoder)}
+    if config.model.preprocessor is not None:
+        model["preprocessor"] = _absolute_if_there(config.model.preprocessor)
+    store = config.export.model_store
+    export = {"model_store": store if "://" in store else str(workdir / Path(store).expanduser())}
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update=data),
+            "model": config.model.model_copy(update=model),
+            "export": config.export.model_copy(update=export),
+        }
+    )
+
+
+def fingerprint(config: Config) -> str:
+    """SHA-256 (hex) over the code and the content of the local inputs of an absolute configuration.
+
+    A file counts by its bytes, a directory by its files' names, sizes and times. What lies elsewhere may change
+    unseen, so with a gs:// or s3:// source no two fingerprints are equal and nothing is reused.
+    """
+    places = [config.data.source, config.data.test_source, config.data.tfds_data_dir, config.model.encoder.partition(":")[2]]
+    places.append(config.model.preprocessor)
+    parts = {"code": _code(), "inputs": [_content(place) for place in places if place]}
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _absolute_source(option: str, source: str | None) -> str | None:
+    if source is None or source == SAMPLE or "://" in source or source.startswith("tfds:"):
+        return source
+    path = Path(source).expanduser().absolute()
+    if not path.exists():
+        raise ConfigError(f"data.{option}: {path} does not exist; a relative path starts at the current directory, {Path.cwd()}")
+    return str(path)
+
+
+def _absolute_encoder(encoder: str) -> str:
+    scheme, colon, place = encoder.partition(":")
+    return f"{scheme}:{_absolute_if_there(place)}" if colon else encoder
+
+
+def _absolute_if_there(place: str) -> str:
+    return str(Path(place).expanduser().absolute()) if Path(place).expanduser().exists() else place
+
+
+def _content(place: str) -> str:
+    path = Path(place)
+    if path.is_file():
+        return file_sha256(path)
+    if path.is_dir():
+        return repr([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.rglob("*")) if file.is_file()])
+    return f"{place} {time.time_ns()}" if place.startswith(("gs://", "s3://")) else place
+
+
+def _code() -> str:
+    root = Path(components.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".csv", ".j2"))
+    return hashlib.sha256("".join(f"{path.relative_to(root)} {file_sha256(path)}\n" for path in files).encode()).hexdigest()

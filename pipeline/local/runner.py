@@ -1,0 +1,195 @@
+"""Runs the compiled pipeline on this machine, without Docker, and leaves no process and no half artifact behind.
+
+The run has a directory of its own below the work directory; KFP's and the steps' output goes to a log file there. Steps
+whose inputs, options and code are those of an earlier run in the same work directory are reused. What a killed run
+had trained is kept as well, and training goes on from there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import psutil
+
+from components import progress
+from components.errors import KubertError, UsageError
+from pipeline.run_state import EventFile, Failure, Outcome
+
+LOG = "kubert.log"
+COMMAND = (sys.executable, "-m", "pipeline.local.kfp_process")
+GRACE_SECONDS = 45.0
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's places: its own directory, and what it shares with other runs in the same work directory."""
+
+    workdir: Path
+    directory: Path
+
+    @property
+    def log(self) -> Path:
+        """The file that KFP's and all steps' output goes to."""
+        return self.directory / LOG
+
+    @property
+    def events(self) -> Path:
+        """The file that the steps' progress events go to."""
+        return self.directory / "events.jsonl"
+
+    @property
+    def scratch(self) -> Path:
+        """Where training keeps its state between runs."""
+        return self.workdir / "state"
+
+
+class Interrupted(KubertError):
+    """The run was ended by a signal; every process it had started is gone."""
+
+    exit_code = 130
+
+
+@contextmanager
+def new_run(workdir: Path) -> Iterator[Run]:
+    """A new run's directory; UsageError if another run is using the work directory or it cannot be written."""
+    try:
+        (workdir / "runs").mkdir(parents=True, exist_ok=True)
+        lock = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"--workdir {workdir}: {error.strerror or error}; choose a directory you can write to") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"--workdir {workdir}: another run is using it; wait for it, or choose another directory") from None
+        directory = Path(tempfile.mkdtemp(dir=workdir / "runs", prefix=time.strftime("%Y%m%d-%H%M%S-")))
+        yield Run(workdir, directory)
+
+
+def execute(run: Run, arguments: Mapping[str, Any], watch: Callable[[dict[str, Any]], None], command: Sequence[str] = COMMAND) -> Outcome:
+    """Run the pipeline with these arguments; `watch` sees each progress event as it comes.
+
+    The outcome's failure is set when a step failed or the pipeline ended without the release that the gate allowed.
+    Raises Interrupted after SIGINT or SIGTERM, once every process of the run has ended: first they are asked to (training
+    saves its state), after GRACE_SECONDS or at a second signal they are killed.
+    """
+    order = {"arguments": dict(arguments), "artifacts": str(run.workdir / "artifacts"), "cache": str(run.workdir / "cache")}
+    (run.directory / "run.json").write_text(json.dumps(order), encoding="utf-8")
+    events, outcome = EventFile(run.events), Outcome()
+    with tempfile.TemporaryDirectory(prefix="kubert-") as temporary, run.log.open("ab") as log, _signals() as received:
+        process = _start(run, command, log, temporary)
+        try:
+            while True:
+                ended = process.poll() is not None
+                for event in events.new():
+                    outcome = outcome.after(event)
+                    watch(event)
+                if ended or received:
+                    break
+                time.sleep(_POLL_SECONDS)
+        finally:
+            end_processes(run, patience=lambda: len(received) < 2)
+    if received:
+        raise Interrupted(
+            f"interrupted; finished steps and training's state are kept in {run.workdir}, so the same command goes on from there"
+        )
+    return _checked(outcome, process.returncode, run)
+
+
+def processes(run: Run) -> list[psutil.Process]:
+    """Every living process that belongs to the run: those that inherited the name of its event file, whatever their parent."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(progress.VARIABLE) == str(run.events) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def end_processes(run: Run, patience: Callable[[], bool]) -> None:
+    """End what still runs: SIGTERM first, SIGKILL after GRACE_SECONDS or as soon as patience is gone."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    asked: set[int] = set()
+    while living := processes(run):
+        kill = time.monotonic() > deadline or not patience()
+        for process in living:
+            if kill or process.pid not in asked:
+                asked.add(process.pid)
+                _signal(process, signal.SIGKILL if kill else signal.SIGTERM)
+        psutil.wait_procs(living, timeout=_POLL_SECONDS)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _start(run: Run, command: Sequence[str], log: IO[bytes], temporary: str) -> subprocess.Popen[bytes]:
+    # The steps are run by name and `python -m` would look in the current directory first: a folder called
+    # `components` there must not be taken for ours. KFP leaves a directory per step in TMPDIR.
+    environment = {
+        **os.environ,
+        progress.VARIABLE: str(run.events),
+        "KUBERT_RUN": run.directory.name,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": temporary,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+    return subprocess.Popen(
+        [*command, str(run.directory)],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _checked(outcome: Outcome, exit_code: int, run: Run) -> Outcome:
+    if outcome.failure:
+        return outcome
+    running = [step.name for step in outcome.steps.values() if step.status == "running"]
+    if exit_code or running:
+        where = running[0] if running else "pipeline"
+        message = f"ended without a word (exit code {exit_code}): out of memory, killed, or a defect; the log has the rest"
+        return Outcome(outcome.steps, Failure(where, message, 1))
+    if not outcome.done("gate"):
+        return Outcome(outcome.steps, Failure("gate", "the pipeline ended before its gate; the log has the rest", 1))
+    if outcome.steps["gate"].figures.get("passed") and not outcome.done("export"):
+        return Outcome(outcome.steps, Failure("export", "the gate passed, but the pipeline skipped the export; the log has the rest", 1))
+    return outcome
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """The signals that asked this process to end while the block runs, in a list that grows."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,76 @@
+"""What a step's pod gets on a cluster: image, account, resources, places and secrets for its storage. Settings only, no step's work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kfp import kubernetes
+
+from components.config.cluster import STATE_MOUNT, ClusterConfig
+
+USER = 10001
+RETRIES = 2
+_RUN = ("KUBERT_RUN", "metadata.labels['pipeline/runid']")
+_LAUNCHER = (("KUBERT_POD_NAME", "metadata.name"), ("KUBERT_POD_UID", "metadata.uid"), ("KUBERT_NAMESPACE", "metadata.namespace"))
+_LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
+
+
+def of_step(task: Any, cluster: ClusterConfig) -> None:
+    """Settings of a step that works in its own pod."""
+    _common(task, cluster, str(cluster.train_image))
+    _resources(task, cluster.step_cpu, cluster.step_memory)
+
+
+def of_training(task: Any, cluster: ClusterConfig) -> None:
+    """Settings of the training step: a small launcher where the workers have pods of their own, else a worker's pod.
+
+    A launcher whose pod was lost is started again: it finds its gang, or the gang's checkpoints.
+    """
+    launches = cluster.backend == "jobset"
+    _common(task, cluster, str(cluster.tools_image if launches else cluster.train_image))
+    if cluster.state_claim:
+        kubernetes.mount_pvc(task, pvc_name=cluster.state_claim, mount_path=STATE_MOUNT)
+    task.set_retry(num_retries=RETRIES, backoff_duration="30s")
+    if launches:
+        _resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
+        for name, path in _LAUNCHER:
+            kubernetes.use_field_path_as_env(task, name, path)
+        return
+    _resources(task, cluster.cpu, cluster.memory)
+    kubernetes.set_timeout(task, cluster.time_limit)
+    kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory)  # noqa: S108
+    if cluster.gpus:
+        task.set_accelerator_type(cluster.gpu_resource).set_accelerator_limit(cluster.gpus)
+    for label, value in cluster.node_selector.items():
+        kubernetes.add_node_selector(task, label, value)
+    for toleration in cluster.tolerations:
+        kubernetes.add_toleration(
+            task,
+            toleration.get("key"),
+            toleration.get("operator"),
+            toleration.get("value"),
+            toleration.get("effect"),
+            toleration.get("tolerationSeconds"),
+        )
+
+
+def _common(task: Any, cluster: ClusterConfig, image: str) -> None:
+    task.set_container_image(image)
+    task.set_env_variable("KUBERT_IMAGE", image)
+    task.set_env_variable("HOME", "/tmp")  # noqa: S108 - the only place that is writable for sure
+    for name, value in cluster.environment.items():
+        task.set_env_variable(name, value)
+    kubernetes.use_field_path_as_env(task, *_RUN)
+    kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
+    if cluster.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    if cluster.storage_endpoint:
+        task.set_env_variable("AWS_ENDPOINT_URL", cluster.storage_endpoint)
+    if cluster.storage_secret:
+        names = dict(zip(cluster.storage_secret_keys, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), strict=True))
+        kubernetes.use_secret_as_env(task, cluster.storage_secret, names)
+
+
+def _resources(task: Any, cpu: str, memory: str) -> None:
+    task.set_cpu_request(cpu).set_memory_request(memory).set_memory_limit(memory)

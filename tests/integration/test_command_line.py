@@ -1,0 +1,97 @@
+"""The `kubert` command as a person meets it: quick help, plain words and exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components import __version__
+from pipeline import presets
+
+
+def kubert(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONSAFEPATH": "1", **environment}, timeout=120,
+    )  # fmt: skip
+
+
+def test_help_takes_under_half_a_second_of_processor_time() -> None:
+    pid = os.spawnv(
+        os.P_NOWAIT,
+        sys.executable,
+        [sys.executable, "-c", "import os; os.dup2(os.open(os.devnull, 1), 1); from pipeline.cli.main import main; main(['--help'])"],
+    )
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0
+    assert usage.ru_utime + usage.ru_stime < 0.5
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys, pipeline.cli.main; print(sorted({'tensorflow', 'kfp', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_version() -> None:
+    assert kubert("--version").stdout == f"kubert {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["run", "nope"], "nope: neither a file nor a shipped configuration", id="unknown-config"),
+        pytest.param(
+            ["run", "--set", "train.epochs=0"], "train.epochs: Input should be greater than or equal to 1 (given: 0)", id="impossible-value"
+        ),
+        pytest.param(["run", "--set", "train.epoch=1"], "train.epoch: no such option", id="unknown-option"),
+        pytest.param(["run", "--set", "epochs"], "write section.option=value", id="malformed-set"),
+        pytest.param(["run", "--set", "data.source=nope.csv"], "nope.csv does not exist", id="missing-file"),
+        pytest.param(["run", "--set", "train.batch_size=1", "--set", "train.workers=2"], "batch_size 1 is smaller than workers 2", id="t2"),
+        pytest.param(["run", "--set", "data.source='{{workflow.name}}'"], "does not exist", id="a4"),
+        pytest.param(["run", "--workdir", "/proc/1/nope"], "choose a directory you can write to", id="unwritable-workdir"),
+        pytest.param(["run", "--nope"], "No such option", id="unknown-flag"),
+        pytest.param(["nope"], "No such command", id="unknown-command"),
+        pytest.param(["config", "nope"], "quickstart, ag_news", id="config-lists-names"),
+        pytest.param(["compile", "-o", "nope/pipeline.yaml"], "directory that exists", id="compile-nowhere"),
+        pytest.param(["predict", "nope", "text"], "nope", id="no-release"),
+    ],
+)
+def test_a_mistake_ends_with_2_and_says_what_to_do(arguments: list[str], message: str, tmp_path: Path) -> None:
+    ended = kubert(*arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr + ended.stdout
+    assert len(ended.stderr.splitlines()) < 15
+
+
+def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> None:
+    code = "import pipeline.cli.main as cli, pipeline.presets as s; s.find = lambda name: 1 / 0; cli.main(['config'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    (log,) = tmp_path.glob("kubert-error-*.log")
+    assert str(log) in ended.stderr
+    assert "ZeroDivisionError" in log.read_text()
+
+
+@pytest.mark.parametrize("name", [None, *presets.names()])
+def test_config_prints_a_file_that_loads_back_equal(name: str | None, tmp_path: Path) -> None:
+    from components.config.schema import load
+
+    ended = kubert("config", *([name] if name else []))
+    path = tmp_path / "config.yaml"
+    path.write_text(ended.stdout)
+    assert load(path) == load(presets.find(name or "quickstart"))
+    assert all(other in ended.stdout for other in presets.names())
+
+
+def test_compile_writes_a_pipeline(tmp_path: Path) -> None:
+    ended = kubert("compile", "--set", "train.epochs=7", "-o", "mine.yaml", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, "wrote mine.yaml\n")
+    spec = next(yaml.safe_load_all((tmp_path / "mine.yaml").read_text()))
+    assert spec["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 7

@@ -1,0 +1,225 @@
+"""What the client makes of a server that is down, busy, slow, cut off, suspicious or something else: one clear error, bounded repetition."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import kfp_server_api
+import pytest
+
+from components.errors import USER_MISTAKES
+from pipeline.kubeflow import submit
+from pipeline.kubeflow.client import ATTEMPTS, KfpApi
+from pipeline.kubeflow.errors import Busy, Denied, Missing, Refused, ServerFailed
+from pipeline.kubeflow.records import run_of
+from tests.support.fake_kfp.clients import client, submission
+from tests.support.fake_kfp.server import Server, serving
+
+HEALTH = "GET /apis/v2beta1/healthz"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: Server) -> KfpApi:
+    return client(server.url)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        pytest.param("refuse", {"status": 429}, id="429"),
+        pytest.param("refuse", {"status": 500}, id="500"),
+        pytest.param("refuse", {"status": 502}, id="502"),
+        pytest.param("refuse", {"status": 503}, id="503"),
+        pytest.param("refuse", {"status": 504}, id="504"),
+        pytest.param("cut", {}, id="cut"),
+        pytest.param("lost", {}, id="lost"),
+    ],
+)
+def test_a_read_is_repeated_until_it_works_but_not_for_ever(server: Server, api: KfpApi, kind: str, options: dict) -> None:
+    server.fault(HEALTH, kind, times=2, **options)
+    assert api.health().version == "2.17.0"
+    assert server.count(HEALTH) == 3
+    server.fault(HEALTH, kind, **options)
+    with pytest.raises(ServerFailed, match=rf"attempts: {ATTEMPTS}.*healthz should answer") as caught:
+        api.health()
+    assert caught.value.exit_code not in USER_MISTAKES
+
+
+def test_as_long_as_the_server_asks_for_is_waited(server: Server) -> None:
+    waits: list[float] = []
+    server.fault(HEALTH, "refuse", status=429, retry_after="7", times=1)
+    server.fault(HEALTH, "refuse", status=503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT", times=1)
+    client(server.url, sleep=waits.append).health()
+    assert waits == [7.0, 0.0]
+
+
+def test_a_creation_that_is_refused_for_now_says_how_long(server: Server, api: KfpApi) -> None:
+    server.fault("POST", "refuse", status=429, retry_after="3")
+    with pytest.raises(Busy, match="nothing was created") as caught:
+        api.create_run({"display_name": "x"})
+    assert caught.value.seconds == 3.0
+
+
+def test_a_slow_reply_is_given_up(server: Server, api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.kubeflow.client.TIMEOUT", (1.0, 0.3))
+    server.fault(HEALTH, "slow", seconds=1.0, times=1)
+    assert api.health().version
+    server.fault(HEALTH, "slow", seconds=1.0)
+    started = time.monotonic()
+    with pytest.raises(ServerFailed, match="timed out"):
+        api.health()
+    assert time.monotonic() - started < 10
+
+
+def test_nobody_listens(api: KfpApi) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = client(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(ServerFailed, match="Connection refused"):
+            away.health()
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    with pytest.raises(ServerFailed, match=r"kfp\.invalid"):
+        client("http://kfp.invalid").health()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        pytest.param("refuse", {"status": 401}, "does not know who asks", id="401"),
+        pytest.param("redirect", {}, "does not know who asks", id="redirect-to-sign-in"),
+        pytest.param("sign-in", {}, "does not answer as a Kubeflow Pipelines API", id="page-instead-of-an-answer"),
+        pytest.param("refuse", {"status": 403}, "not allowed to", id="403"),
+    ],
+)
+def test_who_is_not_known_or_not_allowed_is_told_at_once(server: Server, api: KfpApi, kind: str, options: dict, message: str) -> None:
+    server.fault("GET", kind, **options)
+    with pytest.raises(Denied, match=message):
+        api.health()
+    assert len(server.log) == 1
+    assert not any("dex" in line for line in server.log)
+
+
+def test_something_else_than_the_api_is_told(server: Server) -> None:
+    with pytest.raises((Denied, Missing)):
+        client(f"{server.url}/somewhere").health()
+
+
+def test_https_that_is_not_trusted(tmp_path: Path, server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate = self_signed(tmp_path)
+        context.load_cert_chain(certificate)
+        import threading
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                try:
+                    with context.wrap_socket(connection, server_side=True) as secured:
+                        secured.recv(4096)
+                        body = b'{"tag_name": "2.17.0"}'
+                        secured.sendall(
+                            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                        )
+                except OSError:
+                    continue
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(Denied, match=r"certificate is not trusted.*KUBERT_CA"):
+            client(url).health()
+        assert client(url, ca_file=str(certificate)).health().version == "2.17.0"
+
+
+def test_a_token_is_read_anew_for_each_request_and_never_shown(server: Server) -> None:
+    tokens = iter(["first-canary", "second-canary", "second-canary", "wrong-canary", "wrong-canary", "wrong-canary"])
+    server.token = "first-canary"
+    api = client(server.url, method="token", secret=lambda: next(tokens))
+    api.health()
+    server.token = "second-canary"
+    api.health()
+    with pytest.raises(Denied, match="the token is missing, expired") as caught:
+        api.health()
+        api.health()
+    assert "canary" not in str(caught.value)
+
+
+def test_a_cookie(server: Server) -> None:
+    server.cookie = "authservice_session=canary"
+    assert client(server.url, method="cookie", secret=lambda: "authservice_session=canary").health().version
+    with pytest.raises(Denied, match="the cookie has expired"):
+        client(server.url, method="cookie", secret=lambda: "authservice_session=old").health()
+
+
+def test_with_users_the_namespace_is_named(tmp_path: Path) -> None:
+    with serving(multi_user=True) as server:
+        api = client(server.url, namespace="team")
+        api.health()
+        submit.submit(api, submission(tmp_path), None)
+        assert [item["namespace"] for item in server.state.experiments.values()] == ["team"]
+        assert [item["namespace"] for item in server.state.pipelines.values()] == ["team"]
+        server.forbidden = "POST /apis/v2beta1/runs"
+        with pytest.raises(Denied, match=r"not allowed to create the run .*not authorized(.|\n)*namespace team") as caught:
+            submit.submit(api, submission(tmp_path), None)
+        assert caught.value.exit_code in USER_MISTAKES
+
+
+def test_a_conflict_is_what_another_made(server: Server, api: KfpApi, tmp_path: Path) -> None:
+    made = submission(tmp_path)
+    first = submit.upload(api, made)
+    # Another uploads between the look and the upload: the look finds nothing, the upload is a conflict.
+    looked = server.state.listed
+    misses = iter([True])
+    server.state.listed = lambda key, items, query: looked(key, [] if key == "pipeline_versions" and next(misses, False) else items, query)  # type: ignore[method-assign]
+    assert submit.upload(api, made) == first
+
+
+def test_a_broken_pipeline_is_refused_with_the_servers_reason(api: KfpApi, tmp_path: Path) -> None:
+    made = submission(tmp_path)
+    made.package.write_text("no pipeline")
+    with pytest.raises(Refused, match="invalid v2 pipeline spec"):
+        submit.upload(api, made)
+
+
+def self_signed(directory: Path) -> Path:
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    path = directory / "self-signed.pem"
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_a_run_that_nothing_has_looked_at_yet_is_pending() -> None:
+    history = [kfp_server_api.V2beta1RuntimeStatus(state="PENDING"), kfp_server_api.V2beta1RuntimeStatus(state=None)]
+    found = run_of(kfp_server_api.V2beta1Run(run_id="r", state=None, state_history=history))
+    assert (found.state, found.states, found.over) == ("PENDING", ("PENDING",), False)

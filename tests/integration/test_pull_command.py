@@ -1,0 +1,69 @@
+"""`kubert pull` as a person types it; what it does to the directory is in tests/unit/serve and tests/faults."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import release
+from components.storage.store import open_store
+from tests.faults.release_directories import markers, release_directory
+
+KUBERT = [sys.executable, "-m", "pipeline.cli", "pull"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    for marker in ("a", "b"):
+        release.publish(release_directory(tmp_path / marker, marker), open_store(str(tmp_path / "models")), "news", marker)
+    return f"{tmp_path}/models/news"
+
+
+def kubert(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*KUBERT, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_champion_or_a_version_either_way_of_writing_it(model: str, tmp_path: Path) -> None:
+    pulled = kubert(model, "--to", tmp_path / "x")
+    assert (pulled.returncode, pulled.stderr) == (0, "")
+    assert pulled.stdout.splitlines()[-1] == f"news version 2 is at {tmp_path / 'x' / '2'}, verified"
+    for reference in (f"{model}@1", f"{model}/1"):
+        assert kubert(reference, "--to", tmp_path / "y").returncode == 0
+    assert markers(tmp_path / "y" / "1") == {"a"}
+
+
+def test_the_outcome_for_a_program(model: str, tmp_path: Path) -> None:
+    told = json.loads(kubert(model, "--to", tmp_path / "x", "--json").stdout)
+    assert (told["name"], told["version"], told["directory"]) == ("news", 2, str(tmp_path / "x" / "2"))
+    assert told["sha256"] == release.verify(tmp_path / "x" / "2").digest
+
+
+def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
+    with subprocess.Popen([*KUBERT, model, "--to", str(tmp_path / "x"), "--watch", "0.1"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "fetching version 2" in process.stdout.readline()
+        assert process.stdout.readline() == "news: serving version 2 (accuracy 0.5000)\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline().startswith("stopped; version 2 stays")
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{model}@7"], "no version 7; complete versions: 1, 2"),
+        (["{model}@x"], "@<version> with a whole number"),
+        (["{model}", "--watch", "1", "--json"], "leave one of them out"),
+        (["{model}@1", "--watch", "1"], "version 1 never changes"),
+    ],
+    ids=["version", "no-number", "json", "pinned"],
+)
+def test_mistakes_are_told(arguments: list[str], message: str, model: str, tmp_path: Path) -> None:
+    ended = kubert(*(argument.format(model=model) for argument in arguments), "--to", tmp_path / "x")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr

@@ -1,0 +1,114 @@
+"""What the tests of submitting and scheduling share: a compiled submission, a client, the command as a process."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from components.config.schema import validate
+from pipeline.kubeflow.client import KfpApi
+from pipeline.kubeflow.endpoint import Endpoint
+from pipeline.kubeflow.submission import Submission, prepared
+from tests.support.fake_kfp.server import Server
+
+DIGEST = "@sha256:" + "a" * 64
+IMAGES = {"train_image": f"images.example/train{DIGEST}", "tools_image": f"images.example/tools{DIGEST}"}
+OPTIONS = (
+    "cluster.train_image=" + IMAGES["train_image"],
+    "cluster.tools_image=" + IMAGES["tools_image"],
+    "export.model_store=gs://models/x",
+)
+
+
+@functools.cache
+def package(scheduled: bool = False) -> bytes:
+    """The compiled pipeline, once per process: it does not depend on the parameters' values."""
+    with prepared(config(), scheduled=scheduled) as submission:
+        return submission.package.read_bytes()
+
+
+def config(**sections: dict[str, Any]) -> Any:
+    """A configuration that can be submitted, with options laid over it."""
+    values: dict[str, Any] = {"cluster": dict(IMAGES), "export": {"model_store": "gs://models/x"}}
+    for name, section in sections.items():
+        values[name] = {**values.get(name, {}), **section}
+    return validate(values)
+
+
+def submission(directory: Path, change: str = "", **sections: dict[str, Any]) -> Submission:
+    """A submission of such a configuration; another `change` is another content of the pipeline."""
+    from pipeline import parameters
+
+    scheduled = "schedule" in sections
+    file = directory / f"pipeline-{len(list(directory.glob('pipeline-*')))}.yaml"
+    file.write_bytes(package(scheduled) + f"# {change}\n".encode())
+    chosen = config(**sections)
+    return Submission(chosen, file, parameters.arguments(chosen))
+
+
+def client(
+    url: str, *, experiment: str = "kubert", namespace: str = "team", sleep: Callable[[float], None] | None = None, **how: Any
+) -> KfpApi:
+    """A client whose waits between attempts are short."""
+    credential = {"token": "token", "cookie": "cookie"}.get(how.get("method", "none"), "none")
+    endpoint = Endpoint(url, how.pop("method", "none"), namespace, experiment, credential=credential, **how)  # type: ignore[arg-type]
+    return KfpApi(endpoint, sleep=sleep or short, patience=5.0)
+
+
+def short(seconds: float) -> None:
+    """A hundredth of the time asked for."""
+    time.sleep(seconds / 100)
+
+
+def command(*arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`kubert` as a person runs it."""
+    with started(*arguments, cwd=cwd, **environment) as process:
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def started(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+    """`kubert` under way."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KUBERT_", "KUBECONFIG", "KF_"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd or tempfile.gettempdir(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs the tests in the background may have it ignored
+        env={**clean, "PYTHONSAFEPATH": "1", "HOME": "/nonexistent", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment},
+    )  # fmt: skip
+
+
+def sets(*more: str) -> list[str]:
+    """The options that make the quickstart fit to be submitted, as `--set` arguments."""
+    return [part for option in (*OPTIONS, *more) for part in ("--set", option)]
+
+
+def settled_client(server: Server) -> KfpApi:
+    found = client(server.url)
+    found.health()
+    return found
+
+
+def at_once(calls: list[Any]) -> list[Any]:
+    """What the calls return, each in a thread of its own, started together."""
+    together, results = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def one(index: int) -> None:
+        together.wait()
+        results[index] = calls[index]()
+
+    threads = [threading.Thread(target=one, args=(index,)) for index in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results

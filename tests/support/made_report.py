@@ -1,0 +1,79 @@
+"""A report's content about made-up texts: what the page and the readers are tried on, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.artifacts.checkpoint import Epoch
+from components.artifacts.report import DataFacts, ReportContent, TrainingFacts
+from components.evaluate import metrics
+
+CLASSES = ("calm", "loud", "odd")
+
+
+def labels_and_scores(rows: int = 240, classes: int = 3, seed: int = 5) -> tuple[metrics.Labels, metrics.Scores]:
+    """Labels [rows] and probabilities [rows, classes] that are right more often than not."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, rows).astype(np.int32)
+    logits = random.normal(0, 1, (rows, classes)) + 1.6 * np.eye(classes)[labels]
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return labels, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def report_content(
+    classes: tuple[str, ...] = CLASSES,
+    text: str = "an ordinary text",
+    mistakes: int = 5,
+    labels: metrics.Labels | None = None,
+    notes: Sequence[str] = (),
+    min_accuracy: float = 0.5,
+    epochs: int = 2,
+) -> ReportContent:
+    """The content for `classes`; every mistake has the same `text`, and `labels` (240 of them) replace the usual ones."""
+    usual, scores = labels_and_scores(classes=len(classes))
+    labels = usual if labels is None else labels
+    rows = metrics.most_confident_mistakes(labels, scores, mistakes)
+    history = tuple(
+        Epoch(
+            epoch=number,
+            steps=10 * number,
+            train_loss=1.0 / number,
+            train_accuracy=1 - 0.4 / number,
+            validation_loss=1.1 / number,
+            validation_accuracy=1 - 0.5 / number,
+            learning_rate=1e-4,
+            seconds=75.0,
+        )
+        for number in range(1, epochs + 1)
+    )
+    return ReportContent(
+        **dict(metrics.measure(labels, scores, classes)),
+        min_accuracy=min_accuracy,
+        mistakes=metrics.describe_mistakes(rows, [text] * len(rows), labels, scores, classes),
+        data=DataFacts(
+            rows={"train": 900, "validation": 100, "test": 240},
+            tokens={"train": 9000, "validation": 1000, "test": 2400},
+            refused={"no text": 2},
+            length_histogram={5: 100, 9: 640, 20: 460, 32: 40},
+            max_length=32,
+            vocabulary_tokens=1234,
+            notes=tuple(notes),
+        ),
+        training=TrainingFacts(
+            encoder="scratch",
+            frozen=False,
+            pooling="mean",
+            options={"Batch size": "32"},
+            history=history,
+            best_step=10 * epochs,
+            step_losses=tuple((step, 2.0 / step) for step in range(1, 10 * epochs + 1)),
+            examples_per_second=61.0,
+        ),
+        shards_digest="a" * 64,
+        checkpoint_digest="b" * 64,
+        vocabulary_sha256="c" * 64,
+        source_sha256="d" * 64,
+        encoder_fingerprint="e" * 64,
+    )

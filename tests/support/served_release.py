@@ -1,0 +1,27 @@
+"""Releases that can be served: a real, untrained `scratch` model with its tokenizer, made in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from components.artifacts import manifest, release
+from components.storage.store import open_store
+from tests.faults.release_directories import CONTENT
+from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
+
+
+def publish_release(root: Path, seed: int, name: str = "news") -> int:
+    """Publish the model of this seed below `root`/models, and return its version."""
+    from components.model.classifier import build_classifier
+    from components.model.serving_model import ServedClassifier, save
+
+    classifier = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=seed)
+    kernel, bias = classifier.logits.get_weights()
+    classifier.logits.set_weights([kernel * np.float32(60.0), bias])
+    with manifest.building(root / f"source-{seed}") as directory:
+        save(ServedClassifier(classifier, VOCABULARY, CLASSES, MODEL.max_length), directory)
+        content = CONTENT.model_copy(update={"classes": CLASSES, "max_length": MODEL.max_length, "accuracy": seed / 100})
+        manifest.seal(directory, "release", content=content.model_dump(mode="json"))
+    return release.publish(root / f"source-{seed}", open_store(str(root / "models")), name, str(seed)).version

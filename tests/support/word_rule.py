@@ -1,0 +1,48 @@
+"""A classifier whose answers a test chooses: the class of a text is looked up by its first word. Real graph, real release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.artifacts import manifest, release
+from components.artifacts.release import Published, ReleaseContent
+from components.model.serving_model import ServedClassifier, save
+from components.storage.store import Store
+from tests.support.tiny_checkpoint import CLASSES, VOCABULARY
+
+
+class WordRule(tf.Module):
+    """`answers` maps a word of VOCABULARY to its class, an index; unknown words give the first class."""
+
+    def __init__(self, answers: Mapping[str, int], classes: int = len(CLASSES)) -> None:
+        super().__init__()
+        table = np.zeros((len(VOCABULARY), classes), np.float32)
+        table[:, 0] = 1.0
+        for word, answer in answers.items():
+            table[VOCABULARY.id_of(word)] = 4.0 * np.eye(classes, dtype=np.float32)[answer]
+        self.table = tf.Variable(table)
+
+    def __call__(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
+        return tf.gather(self.table, inputs["input_word_ids"][:, 1])
+
+
+def rule_release(directory: Path, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES) -> Path:
+    """A sealed release directory of a WordRule."""
+    with manifest.building(directory) as work:
+        save(ServedClassifier(WordRule(answers, len(classes)), VOCABULARY, classes, 20), work)
+        content = ReleaseContent(
+            classes=classes, encoder="rule", max_length=20, accuracy=0.5, accuracy_low=0.4, accuracy_high=0.6, macro_f1=None,
+            test_rows=10, gate={}, parity_rows=1, parity_difference=0.0,
+        )  # fmt: skip
+        manifest.seal(work, "release", content=content.model_dump(mode="json"))
+    return directory
+
+
+def publish_rule(store: Store, directory: Path, key: str, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES) -> Published:
+    """Release a WordRule as the model `news`."""
+    return release.publish(rule_release(directory, answers, classes), store, "news", key)

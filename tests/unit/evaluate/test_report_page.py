@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from components.artifacts.report import ReportContent
+from components.evaluate import report_page
+from tests.support.made_report import report_content
+
+
+class Elements(HTMLParser):
+    """Collects the tags, their attributes, and the text outside <style>."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.text += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def pictures(html: str) -> list[str]:
+    return re.findall(r'<svg [^>]*role="img".*?</svg>(?=\s*<(?:ul|details|/figure))', html, re.DOTALL)
+
+
+def test_equal_content_gives_equal_bytes() -> None:
+    assert report_page.render(report_content()) == report_page.render(ReportContent.model_validate_json(report_content().model_dump_json()))
+
+
+def test_the_page_asks_nothing_of_a_network_or_a_script() -> None:
+    html = report_page.render(report_content())
+    found = Elements(html)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
+    assert "default-src 'none'" in html
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|\bon\w+=|javascript:", html)
+
+
+def test_the_page_says_what_was_measured() -> None:
+    content = report_content(min_accuracy=0.99)
+    text = " ".join(Elements(report_page.render(content)).text.split())
+    assert f"{content.accuracy:.1%} of 240 test texts" in text
+    assert f"{content.accuracy_low:.1%} and {content.accuracy_high:.1%}" in text
+    assert "The minimum of 99.0% is not reached" in text
+    assert "a" * 64 in text and "b" * 64 in text
+    for row in content.confusion:
+        assert all(str(count) in text for count in row)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("<script>alert(1)</script>", "<script>alert(1)</script>", id="script"),
+        pytest.param("\"><img src=x onerror=alert(1)> ' `", "\"><img src=x onerror=alert(1)> ' `", id="quotes"),
+        pytest.param("{{ 7 * 7 }} {% raw %}", "{{ 7 * 7 }} {% raw %}", id="template"),
+        pytest.param("</td></table></style><h1>&amp;", "</td></table></style><h1>&amp;", id="closing tags"),
+        pytest.param("\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd", "\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd", id="right to left"),
+        pytest.param("\U0001f469\u200d\U0001f680 n\u0303 \ufb01", "\U0001f469\u200d\U0001f680 n\u0303 \ufb01", id="emoji"),
+        pytest.param("a\x00b\x1bc\x85d", "a\ufffdb\ufffdc\ufffdd", id="control characters"),
+        pytest.param("x" * 10_000, "x" * 600 + "…", id="long"),
+    ],
+)
+def test_users_text_is_shown_as_text(text: str, shown: str) -> None:
+    plain, found = Elements(report_page.render(report_content())), Elements(report_page.render(report_content(text=text)))
+    assert found.text.count(shown) == 5
+    assert [tag for tag, _ in found.tags] == [tag for tag, _ in plain.tags]
+
+
+def test_users_text_cannot_turn_the_page_around() -> None:
+    html = report_page.render(report_content(text="\u202eevil"))
+    assert html.count('<td class="text" dir="auto"><bdi>\u202eevil</bdi></td>') == 5
+
+
+def test_hostile_class_names_and_notes_are_shown_as_text() -> None:
+    names = ("<script>x</script>", 'a" onload="b', "\u202ec\x07")
+    found = Elements(report_page.render(report_content(classes=names, notes=["<b>note</b>"])))
+    assert found.count("script") == 0 and "<script>x</script>" in found.text and "<b>note</b>" in found.text
+    assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
+
+
+def test_no_mistakes_means_no_text() -> None:
+    assert "an ordinary text" not in report_page.render(report_content(mistakes=0))
+
+
+def test_every_picture_is_well_formed_and_described() -> None:
+    found = pictures(report_page.render(report_content(classes=("a & b", "<c>", '"d"'))))
+    assert len(found) == 5
+    for svg in found:
+        root = ElementTree.fromstring(svg)
+        title, description = root.findtext("title"), root.findtext("desc")
+        assert title and description and root.get("aria-labelledby") == " ".join(str(child.get("id")) for child in root[:2])
+        assert not re.search(r"nan|inf\b", svg)
+
+
+def test_ids_are_unique() -> None:
+    ids = [attributes["id"] for _, attributes in Elements(report_page.render(report_content())).tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "cells"), [pytest.param(2, 4, id="two"), pytest.param(12, 144, id="twelve"), pytest.param(13, 0, id="too many")]
+)
+def test_the_matrix_is_shown_while_it_can_be_read(classes: int, cells: int) -> None:
+    html = report_page.render(report_content(classes=tuple(f"class {number}" for number in range(classes))))
+    assert len(re.findall(r'<td class="(?:right|wrong)', html)) == cells
+    assert ("too many for a matrix" in html) == (cells == 0)
+    assert ("smallest areas are drawn" in html) == (classes > 8)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "marks"),
+    [pytest.param(0, 0, id="none"), pytest.param(1, 2, id="one"), pytest.param(40, 80, id="many"), pytest.param(90, 0, id="too many")],
+)
+def test_any_history_can_be_drawn(epochs: int, marks: int) -> None:
+    html = report_page.render(report_content(epochs=epochs))
+    assert html.count('class="mark validation"') == marks
+    assert html.count('class="series validation" points=') == 2
+
+
+def test_one_class_is_never_said_to_reach_the_minimum() -> None:
+    html = report_page.render(report_content(labels=np.ones(240, np.int32), min_accuracy=0.01))
+    assert "All test texts are of one class" in html and "<strong>reached</strong>" not in html
+
+
+def test_confusions_are_listed_from_the_largest() -> None:
+    found = report_page.largest_confusions(report_content(), 4)
+    counts = [pair["count"] for pair in found]
+    assert len(found) == 4 and counts == sorted(counts, reverse=True)
+    assert all(pair["label"] != pair["predicted"] for pair in found)
+
+
+def test_shares_in_the_matrix_are_of_the_true_class() -> None:
+    for row in report_page.confusion_rows(report_content()):
+        assert sum(cell["share"] for cell in row["cells"]) == pytest.approx(1)
+        assert row["total"] == sum(cell["count"] for cell in row["cells"])

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.config.schema import Config, load
+from components.errors import ConfigError
+from pipeline import presets
+
+ENCODERS = {"scratch", "minilm", "hub", "hf"}
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_rendered_configuration_loads_back_equal(name: str, tmp_path: Path) -> None:
+    config = load(presets.find(name))
+    path = tmp_path / "config.yaml"
+    path.write_text(presets.render(config, presets.about(name)), encoding="utf-8")
+    assert load(path) == config
+
+
+def test_every_option_is_rendered_with_its_description() -> None:
+    text = presets.render(Config(), "heading")
+    for name in Config.model_fields:
+        for option, field in type(getattr(Config(), name)).model_fields.items():
+            assert f"  # {field.description}\n  {option}: " in text
+
+
+def test_a_changed_option_shows_its_default() -> None:
+    text = presets.render(load(None, ["train.epochs=9"]), "heading")
+    assert "  # passes over the training rows, at most (default: 3)\n  epochs: 9\n" in text
+
+
+@pytest.mark.parametrize("value", ["5.0e-05", "1", "yes", "null", "a: b", "#x", "über", "'", "[x]"])
+def test_awkward_names_survive(value: str, tmp_path: Path) -> None:
+    config = Config.model_validate({"data": {"label": value, "classes": [value, "other"]}})
+    path = tmp_path / "config.yaml"
+    path.write_text(presets.render(config, "heading"), encoding="utf-8")
+    assert load(path) == config
+
+
+def test_there_is_one_for_each_encoder_and_quickstart_comes_first() -> None:
+    assert presets.names()[0] == "quickstart"
+    assert {load(presets.find(name)).model.encoder.partition(":")[0] for name in presets.names()} == ENCODERS
+    assert any(load(presets.find(name)).model.freeze for name in presets.names())
+
+
+def test_an_unknown_name_lists_the_names() -> None:
+    with pytest.raises(ConfigError, match=r"nope: neither a file nor a shipped configuration .*quickstart.*ag_news_scratch"):
+        presets.find("nope")
+
+
+def test_a_file_wins_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").write_text("train: {epochs: 9}")
+    assert load(presets.find("quickstart")).train.epochs == 9

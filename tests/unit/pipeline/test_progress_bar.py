@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipeline.cli.progress_bar import ProgressView, describe, duration
+
+EVENTS: list[dict[str, Any]] = [
+    {"step": "tokenize", "kind": "reused", "outputs": {}},
+    {"step": "train", "kind": "started"},
+    {"step": "train", "message": "epoch 1 of 2", "done": 5, "total": 10, "loss": 0.5, "accuracy": 0.75, "examples_per_second": 120.0, "seconds_left": 65.0},
+    {"step": "train", "kind": "finished", "seconds": 12.34, "figures": {"steps": 1200, "examples_per_second": 31.25}},
+    {"step": "gate", "kind": "started"},
+    {"step": "gate", "kind": "finished", "seconds": 0.5, "figures": {"passed": False, "reason": "accuracy 0.5 < 0.9 [bold]"}},
+]  # fmt: skip
+
+
+def shown(terminal: bool) -> str:
+    stream = io.StringIO()
+    with ProgressView(Console(file=stream, force_terminal=terminal, width=120, highlight=False)) as view:
+        for event in EVENTS:
+            view.show(event)
+            time.sleep(0.15 if terminal else 0)  # the bar is drawn ten times a second
+    return stream.getvalue()
+
+
+def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
+    assert [line.rstrip() for line in shown(terminal=False).splitlines()] == [
+        "tokenize     reused",
+        "train        12.3 s  1,200 steps, 31.2 examples/s",
+        "gate          0.5 s  accuracy 0.5 < 0.9 [bold]",
+    ]
+
+
+def test_on_a_terminal_a_bar_shows_the_figures() -> None:
+    assert "epoch 1 of 2  loss 0.500  accuracy 0.750  120 examples/s  1:05 left" in shown(terminal=True)
+
+
+def test_figures_that_are_missing_are_left_out() -> None:
+    assert describe({"message": "reading", "done": 3}) == "reading"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "0:00"), (65, "1:05"), (3600, "1:00:00"), (7325.6, "2:02:06")])
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

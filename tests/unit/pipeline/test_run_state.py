@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+
+from pipeline.run_state import EventFile, Failure, Outcome
+
+
+def folded(*events: dict) -> Outcome:
+    return reduce(Outcome.after, events, Outcome())
+
+
+def test_steps_go_from_waiting_to_finished() -> None:
+    outcome = folded(
+        {"step": "tokenize", "kind": "reused", "outputs": {"shards": "/a/shards"}},
+        {"step": "train", "kind": "started"},
+        {"step": "train", "message": "epoch 1", "done": 1, "total": 2},
+        {"step": "train", "kind": "finished", "seconds": 2.5, "outputs": {"checkpoint": "/a/checkpoint"}},
+        {"step": "evaluate", "kind": "started"},
+    )
+    assert [step.status for step in outcome.steps.values()] == ["reused", "finished", "running", "waiting", "waiting"]
+    assert outcome.output("tokenize", "shards") == Path("/a/shards")
+    assert outcome.steps["train"].seconds == 2.5
+    assert (outcome.done("tokenize"), outcome.done("train"), outcome.done("evaluate")) == (True, True, False)
+
+
+def test_the_first_failure_stays() -> None:
+    first = {"step": "train", "kind": "error", "message": "a", "exit_code": 78}
+    outcome = folded(first, {"step": "evaluate", "kind": "error", "message": "b", "exit_code": 1})
+    assert outcome.failure == Failure("train", "a", 78)
+    assert outcome.steps["train"].status == "failed"
+
+
+def test_foreign_events_change_nothing() -> None:
+    assert folded({"step": "other", "kind": "started"}, {"kind": "finished"}, {"step": "train", "kind": "odd"}) == Outcome()
+
+
+def test_each_complete_line_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = EventFile(path)
+    assert list(events.new()) == []
+    path.write_bytes(b'{"step": "train"}\nnot json\n[1]\n{"step": "eva')
+    assert list(events.new()) == [{"step": "train"}]
+    with path.open("ab") as stream:
+        stream.write(b'luate"}\n')
+    assert list(events.new()) == [{"step": "evaluate"}]
+    assert list(events.new()) == []

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.artifacts import release
+from components.errors import DataError, UsageError
+from components.registry.reference import locate, pull
+from components.storage.store import open_store
+from tests.faults.release_directories import markers, release_directory
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    store = open_store(str(tmp_path / "models"))
+    for key in ("a", "b"):
+        release.publish(release_directory(tmp_path / key, key), store, "news", key)
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    ("reference", "root", "name", "version"),
+    [
+        ("/srv/models/news", "/srv/models", "news", None),
+        ("/srv/models/news/3/", "/srv/models", "news", 3),
+        ("/srv/x/../models/news", "/srv/models", "news", None),
+        ("file:///srv/models/news/12", "/srv/models", "news", 12),
+        ("/srv/models/news@3", "/srv/models", "news", 3),
+        ("/srv/a@b/news@12", "/srv/a@b", "news", 12),
+    ],
+)
+def test_a_reference_names_store_model_and_version(reference: str, root: str, name: str, version: int | None) -> None:
+    place = locate(reference)
+    assert (place.store.uri(), place.name, place.version) == (root, name, version)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["gs://bucket", "s3://bucket/", "/", "/srv/models/.hidden", "/srv/news@", "/srv/news@x", "/srv/news@0", "/srv/news@1@2", "/srv/@3"],
+)
+def test_a_reference_without_a_model_is_refused(reference: str) -> None:
+    with pytest.raises(UsageError, match="write <store>/<model name>"):
+        locate(reference)
+
+
+def test_the_newest_version_or_the_one_put_back_is_pulled(models: Path, tmp_path: Path) -> None:
+    assert pull(str(models / "news"), tmp_path / "served")[:2] == (2, tmp_path / "served" / "2")
+    release.put_back(open_store(str(models)), "news", 1)
+    version, directory, _ = pull(str(models / "news"), tmp_path / "served")
+    assert (version, markers(directory)) == (1, {"a"})
+
+
+def test_a_named_version_is_pulled_if_it_is_complete(models: Path, tmp_path: Path) -> None:
+    assert pull(str(models / "news" / "1"), tmp_path / "served")[0] == 1
+    with pytest.raises(DataError, match="no version 7; complete versions: 1, 2"):
+        pull(str(models / "news" / "7"), tmp_path / "served")
+    with pytest.raises(DataError, match="no version; nothing is released under this name"):
+        pull(str(models / "sports"), tmp_path / "served")
+
+
+def test_pulling_needs_no_tensorflow() -> None:
+    code = "import sys; import components.registry.reference, components.serving.puller; sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules or 'pyarrow' in sys.modules or 'typer' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from components import gc_disabled_import
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+def test_nothing_is_collected_in_the_block_and_what_it_made_is_frozen() -> None:
+    frozen = gc.get_freeze_count()
+    with gc_disabled_import.collector_at_rest():
+        assert not gc.isenabled()
+        made = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= frozen + len(made)
+
+
+def test_a_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    with gc_disabled_import.collector_at_rest():
+        pass
+    assert not gc.isenabled()
+
+
+def test_the_collector_works_again_after_an_import_that_failed() -> None:
+    with pytest.raises(ImportError), gc_disabled_import.collector_at_rest():
+        raise ImportError("broken")
+    assert gc.isenabled()
+
+
+def test_a_second_installation_changes_nothing() -> None:
+    before = list(sys.meta_path)
+    gc_disabled_import.install()
+    assert sys.meta_path == before
+
+
+CODE = """
+import gc, importlib.resources, inspect, json, {before}
+collections = gc.get_stats()[0]["collections"]
+import sklearn
+collections = gc.get_stats()[0]["collections"] - collections
+assert sklearn.__spec__.loader is sklearn.__loader__ and gc.isenabled()
+assert importlib.resources.files("sklearn").joinpath("__init__.py").is_file() and inspect.getsource(sklearn)
+print(collections, gc.get_freeze_count())
+"""
+
+
+def imported(before: str) -> tuple[int, int]:
+    """Collections while sklearn was imported, and objects frozen after it, in a process that had imported `before`."""
+    done = subprocess.run([sys.executable, "-c", CODE.format(before=before)], capture_output=True, text=True, check=True)
+    collections, frozen = done.stdout.split()
+    return int(collections), int(frozen)
+
+
+def test_importing_components_is_enough() -> None:
+    collections, frozen = imported("components")
+    assert collections <= 1
+    assert frozen > 10_000
+
+
+def test_without_components_there_are_collections() -> None:
+    collections, frozen = imported("json")
+    assert collections > 10
+    assert frozen == 0

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.schema import EvaluateConfig, ModelConfig, TrainConfig
+from components.errors import ConfigError, DataError
+from components.progress import VARIABLE
+from components.step_runtime import entered, options, slot, state_place
+
+
+@pytest.fixture
+def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "events.jsonl"
+    monkeypatch.setenv(VARIABLE, str(path))
+    return path
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_options_lays_typed_values_over_the_json() -> None:
+    section = options(TrainConfig, '{"precision": "bfloat16"}', epochs=7)
+    assert (section.precision, section.epochs, section.batch_size) == ("bfloat16", 7, 32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "values", "message"),
+    [
+        pytest.param(TrainConfig, "{", {}, "parameter train: not JSON", id="not-json"),
+        pytest.param(TrainConfig, "[1]", {}, "must be a JSON object", id="not-an-object"),
+        pytest.param(TrainConfig, '{"epochs": 1}', {"epochs": 2}, "epochs is a parameter of its own", id="both-ways"),
+        pytest.param(TrainConfig, '{"epocs": 1}', {}, "train.epocs: no such option", id="unknown"),
+        pytest.param(ModelConfig, "{}", {"encoder": "bert"}, "model.encoder: unknown encoder 'bert'", id="invalid-typed"),
+        pytest.param(EvaluateConfig, "{}", {"min_accuracy": float("nan")}, "evaluate.min_accuracy", id="nan"),
+    ],
+)
+def test_options_refuses(kind: type, text: str, values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        options(kind, text, **values)
+
+
+def test_entered_reports_start_and_end_with_outputs_and_figures(events: Path) -> None:
+    with entered("gate", decision="/x/decision") as figures:
+        figures["passed"] = False
+    started, finished = read(events)
+    assert (started["step"], started["kind"]) == ("gate", "started")
+    assert (finished["kind"], finished["outputs"], finished["figures"]) == ("finished", {"decision": "/x/decision"}, {"passed": False})
+    assert finished["seconds"] >= 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(events: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended, entered("tokenize"):
+        raise DataError("news.csv: row 3: no such label")
+    assert ended.value.code == 65
+    assert capsys.readouterr().err == "tokenize: news.csv: row 3: no such label\n"
+    assert read(events)[-1] | {"time": 0} == {
+        "time": 0, "step": "tokenize", "message": "news.csv: row 3: no such label", "kind": "error", "exit_code": 65,
+    }  # fmt: skip
+
+
+def test_entered_keeps_the_traceback_of_a_defect(events: Path) -> None:
+    with pytest.raises(ZeroDivisionError), entered("train"):
+        _ = 1 // 0
+    assert read(events)[-1]["exit_code"] == 1
+    assert read(events)[-1]["message"].startswith("ZeroDivisionError: ")
+
+
+def test_sigterm_unwinds_the_body(events: Path, tmp_path: Path) -> None:
+    cleaned = tmp_path / "cleaned"
+    script = f"""
+import time, pathlib
+from components.step_runtime import entered
+with entered("train"):
+    try:
+        time.sleep(60)
+    finally:
+        pathlib.Path({str(cleaned)!r}).touch()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 20
+    while not events.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 128 + signal.SIGTERM
+    assert cleaned.exists()
+    assert [event["kind"] for event in read(events)] == ["started"]
+
+
+REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("options", "uri", "place"),
+    [
+        pytest.param({"state": "gs://b/state"}, REMOTE, "gs://b/state", id="told"),
+        pytest.param({"state_claim": "shared"}, REMOTE, STATE_MOUNT, id="volume"),
+        pytest.param({}, REMOTE, "minio://mlpipeline/v2/artifacts/kubert/state", id="beside-the-runs"),
+        pytest.param({}, "/home/me/kubert/artifacts/x/checkpoint", "/made/checkpoint-state", id="one-machine"),
+        pytest.param({}, "gs://bucket/elsewhere/checkpoint", "/made/checkpoint-state", id="not-our-pipeline"),
+    ],
+)
+def test_training_keeps_its_state_in_one_place_for_all_runs(options: dict, uri: str, place: str) -> None:
+    assert state_place(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        pytest.param("2026-11-24T03:00:00Z", "2026-11-24T03:00:00Z", id="slot"),
+        pytest.param("", None, id="none"),
+        pytest.param("{{$.pipeline_job_schedule_time_utc}}", None, id="server-that-does-not-know-it"),
+    ],
+)
+def test_r1_the_slot_of_a_schedule_is_the_end_of_its_data(given: str, found: str | None) -> None:
+    assert slot(given) == found

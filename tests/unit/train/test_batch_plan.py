@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.config.schema import BUCKETS, TrainConfig
+from components.train.loop.batch_plan import (
+    Plan,
+    _random,
+    padding_efficiency,
+    plan_epoch,
+    plan_in_order_of_length,
+    share,
+    steps_per_epoch,
+    usable_buckets,
+)
+
+Lengths = npt.NDArray[np.int32]
+EDGES = (8, 16, 24, 64)
+LENGTHS = st.lists(st.integers(1, EDGES[-1]), min_size=1, max_size=90).map(lambda values: np.array(values, np.int32))
+
+
+def plan(lengths: Lengths, *, batch_size: int = 8, window: int = 3, seed: int = 5, epoch: int = 0) -> Plan:
+    return plan_epoch(lengths, batch_size=batch_size, buckets=EDGES, window=window, seed=seed, epoch=epoch)
+
+
+def lengths_like_news(rows: int) -> Lengths:
+    """Log-normal, about 53 tokens in the mean with a tail to 128, as short news items have."""
+    values = np.random.default_rng(11).lognormal(np.log(50), 0.36, rows)
+    return np.clip(np.rint(values), 8, 128).astype(np.int32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, batch_size=st.integers(1, 20), window=st.integers(1, 5), epoch=st.integers(0, 3))
+def test_every_row_is_seen_once_in_batches_of_which_one_may_be_short(lengths: Lengths, batch_size: int, window: int, epoch: int) -> None:
+    made = plan(lengths, batch_size=batch_size, window=window, epoch=epoch)
+    assert sorted(np.concatenate([made.batch(index) for index in range(len(made))]).tolist()) == list(range(len(lengths)))
+    assert len(made) == steps_per_epoch(len(lengths), batch_size)
+    full, rest = divmod(len(lengths), batch_size)
+    assert sorted(np.diff(made.starts).tolist()) == sorted([batch_size] * full + [rest] * (rest > 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=LENGTHS, batch_size=st.integers(1, 20), window=st.integers(1, 5))
+def test_widths_are_the_narrowest_buckets_that_hold_the_longest_row(lengths: Lengths, batch_size: int, window: int) -> None:
+    for made in (
+        plan(lengths, batch_size=batch_size, window=window),
+        plan_in_order_of_length(lengths, batch_size=batch_size, buckets=EDGES),
+    ):
+        for index, width in enumerate(made.widths):
+            longest = lengths[made.batch(index)].max()
+            assert width == min(edge for edge in EDGES if edge >= longest)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.integers(0, 70), replicas=st.integers(1, 9))
+def test_shares_cover_a_batch_in_order_and_differ_by_one_row_at_most(rows: int, replicas: int) -> None:
+    batch = np.random.default_rng(rows).permutation(rows)
+    shares = [share(batch, replica, replicas) for replica in range(replicas)]
+    assert np.concatenate([part for _, part in shares]).tolist() == batch.tolist()
+    assert [start for start, _ in shares] == np.cumsum([0, *(len(part) for _, part in shares[:-1])]).tolist()
+    sizes = [len(part) for _, part in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_seed_and_epoch_alone_decide_the_order() -> None:
+    lengths = lengths_like_news(500) % 60 + 1
+    first = plan(lengths)
+    again = plan(lengths.copy())
+    assert first.order.tolist() == again.order.tolist()
+    assert first.widths.tolist() == again.widths.tolist()
+    others = [plan(lengths, epoch=1), plan(lengths, epoch=2), plan(lengths, seed=6)]
+    orders = {tuple(made.order.tolist()) for made in (first, *others)}
+    assert len(orders) == 4
+
+
+def test_epochs_do_not_share_random_numbers() -> None:
+    # Streams that start one counter apart deal the same numbers, only later: one epoch would tell the next one's order.
+    dealt = [set(_random(5, epoch).integers(0, 2**63, 1000).tolist()) for epoch in range(3)]
+    assert len(set.union(*dealt)) == 3000
+
+
+def test_a_window_of_one_batch_does_not_group_rows() -> None:
+    lengths = np.random.default_rng(2).integers(1, 64, 640).astype(np.int32)
+    ungrouped = [lengths[made].std() for made in _batches(plan(lengths, batch_size=16, window=1))]
+    grouped = [lengths[made].std() for made in _batches(plan(lengths, batch_size=16, window=40))]
+    assert min(ungrouped) > 8
+    assert max(grouped) < 3
+
+
+def test_the_short_batch_is_a_random_draw() -> None:
+    # 10 rows are left over; left as what sorting spills over they would all be long, and epoch after epoch the same.
+    lengths = np.arange(1, 63, dtype=np.int32)
+    drawn = []
+    for epoch in range(40):
+        made = plan(lengths, batch_size=13, window=10, epoch=epoch)
+        short = int(np.flatnonzero(np.diff(made.starts) == 10)[0])
+        drawn.append(lengths[made.batch(short)])
+    assert abs(np.mean(drawn) - lengths.mean()) < 3
+    assert len({tuple(sorted(rows)) for rows in map(tuple, drawn)}) == 40
+
+
+def test_the_short_batch_is_not_always_the_last() -> None:
+    lengths = np.full(100, 9, np.int32)
+    places = {int(np.argmin(np.diff(plan(lengths, batch_size=16, epoch=epoch).starts))) for epoch in range(12)}
+    assert len(places) > 2
+
+
+def test_batches_of_all_lengths_come_in_any_order() -> None:
+    lengths = np.random.default_rng(3).integers(1, 64, 2000).astype(np.int32)
+    means = [lengths[rows].mean() for rows in _batches(plan(lengths, batch_size=20, window=100))]
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.35
+
+
+def test_grouping_in_windows_saves_most_of_the_padding_of_news() -> None:
+    lengths = lengths_like_news(20_000)
+    buckets = usable_buckets(TrainConfig(), 128)
+
+    def efficiency(window: int, edges: tuple[int, ...]) -> float:
+        return padding_efficiency(plan_epoch(lengths, batch_size=32, buckets=edges, window=window, seed=1, epoch=0), lengths)
+
+    assert efficiency(1, (128,)) == pytest.approx(lengths.mean() / 128)
+    assert efficiency(1, buckets) < 0.65
+    assert efficiency(50, buckets) > 0.91
+
+
+def test_in_order_of_length_is_every_row_from_the_shortest_to_the_longest() -> None:
+    lengths = np.array([5, 9, 1, 64, 5], np.int32)
+    made = plan_in_order_of_length(lengths, batch_size=2, buckets=EDGES)
+    assert made.order.tolist() == [2, 0, 4, 1, 3]
+    assert made.widths.tolist() == [8, 16, 64]
+
+
+@pytest.mark.parametrize(
+    ("buckets", "max_length", "usable"),
+    [((16, 32, 64), 64, (16, 32, 64)), ((16, 32, 64), 40, (16, 32, 40)), ((64,), 20, (20,)), (BUCKETS[:3], 512, (8, 16, 24, 512))],
+    ids=["equal", "between", "all wider", "none as wide"],
+)
+def test_the_last_bucket_is_always_max_length(buckets: tuple[int, ...], max_length: int, usable: tuple[int, ...]) -> None:
+    assert usable_buckets(TrainConfig(buckets=buckets), max_length) == usable
+
+
+def test_padding_efficiency_counts_real_tokens_among_positions() -> None:
+    lengths = np.array([4, 8, 10], np.int32)
+    made = plan_in_order_of_length(lengths, batch_size=2, buckets=EDGES)
+    assert padding_efficiency(made, lengths) == pytest.approx(22 / (2 * 8 + 16))
+
+
+def _batches(made: Plan) -> list[npt.NDArray[np.int64]]:
+    return [made.batch(index) for index in range(len(made))]

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.config.schema import TrainConfig
+from components.train.hardware import resolved
+
+
+@pytest.mark.parametrize(
+    ("asked", "backend", "flags", "wanted"),
+    [
+        pytest.param("auto", "local", "fpu avx512f avx512_bf16 sse", "bfloat16", id="native products"),
+        pytest.param("auto", "local", "fpu amx_bf16", "bfloat16", id="native tiles"),
+        pytest.param("auto", "local", "fpu avx512f", "float32", id="none"),
+        pytest.param("auto", "local", None, "float32", id="a system without cpuinfo"),
+        pytest.param("auto", "jobset", "fpu avx512_bf16", "float32", id="other machines"),
+        pytest.param("float32", "local", "fpu avx512_bf16", "float32", id="float32 asked for"),
+        pytest.param("bfloat16", "jobset", "fpu", "bfloat16", id="bfloat16 asked for"),
+    ],
+)
+def test_auto_is_what_the_workers_processor_multiplies_fastest(
+    asked: str, backend: str, flags: str | None, wanted: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "cpuinfo"
+    if flags is not None:
+        file.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n")
+    train = TrainConfig.model_validate({"precision": asked, "epochs": 7})
+    assert resolved(train, backend, file) == train.model_copy(update={"precision": wanted})

@@ -1,0 +1,136 @@
+"""The launcher's calls against an HTTP server that answers as Kubernetes does on its bad days."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from components.errors import ConfigError, KubertError
+from components.workers.kubernetes import client
+from components.workers.kubernetes.client import KubernetesApi, KubernetesFailed
+
+WEBHOOK_DOWN = 'Internal error occurred: failed calling webhook "mjobset.kb.io": connection refused'
+Answer = tuple[int, object]
+
+
+class Server:
+    """Gives each request the next of `answers`, the last one again and again; `asked` are the requests."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.asked: list[str] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                server.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+                status, body = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+                data = json.dumps(body if status < 400 else {"kind": "Status", "code": status, "message": body}).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_DELETE = answer  # noqa: N815
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    found = Server()
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{found.http.server_port}"}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "users": [{"name": "me", "user": {}}],
+    }
+    (tmp_path / "config").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(client, "LONGEST_WAIT", 0.01)
+    yield found
+    found.http.shutdown()
+    found.http.server_close()
+
+
+@pytest.fixture
+def api(server: Server) -> KubernetesApi:
+    return KubernetesApi("kubert", threading.Event())
+
+
+def test_a_webhook_that_is_down_is_waited_for(server: Server, api: KubernetesApi) -> None:
+    server.answers = [(500, WEBHOOK_DOWN), (503, "starting"), (429, "too many requests"), (201, {})]
+    assert api.create_jobset({"metadata": {"name": "x"}})
+    assert server.asked == ["POST /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets"] * 4
+
+
+def test_one_that_stays_down_is_named(server: Server, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    server.answers = [(500, WEBHOOK_DOWN)]
+    with pytest.raises(KubernetesFailed, match=r"create jobsets in namespace kubert: .*failed calling webhook"):
+        api.create_jobset({})
+
+
+def test_a_stop_ends_the_waiting_at_once_but_still_deletes(server: Server) -> None:
+    stop = threading.Event()
+    api = KubernetesApi("kubert", stop)
+    server.answers = [(500, WEBHOOK_DOWN)]
+    threading.Timer(0.3, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(KubernetesFailed):
+        api.create_jobset({})
+    assert time.monotonic() - started < 10
+    server.answers = [(500, WEBHOOK_DOWN), (200, {})]
+    api.delete_jobset("x")
+    assert server.asked[-1] == "DELETE /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets/x"
+
+
+def test_what_exists_is_not_created(server: Server, api: KubernetesApi) -> None:
+    server.answers = [(409, 'jobsets.jobset.x-k8s.io "x" already exists')]
+    assert not api.create_jobset({})
+
+
+def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: KubernetesApi) -> None:
+    server.answers = [(404, 'jobsets.jobset.x-k8s.io "x" not found')]
+    assert api.jobset("x") is None
+    api.delete_jobset("x")
+    assert api.last_lines("x", 3) == []
+    assert list(api.log_lines("x", None)) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "named"),
+    [(403, "the role in k8s/base"), (401, "the role in k8s/base"), (404, "is JobSet installed there"), (422, "refuses to create jobsets")],
+)
+def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(status: int, named: str, server: Server, api: KubernetesApi) -> None:
+    server.answers = [(status, "because of this")]
+    with pytest.raises(ConfigError, match=named) as caught:
+        api.create_jobset({})
+    assert "because of this" in str(caught.value)
+    assert len(server.asked) == 1
+
+
+def test_events_come_oldest_first(server: Server, api: KubernetesApi) -> None:
+    events = [{"reason": "b", "lastTimestamp": "2026-11-24T15:00:02Z"}, {"reason": "a", "eventTime": "2026-11-24T15:00:01Z"}]
+    server.answers = [(200, {"items": events})]
+    assert [event["reason"] for event in api.events("x")] == ["a", "b"]
+
+
+def test_no_cluster_at_all_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(KubertError, match=r"cluster\.backend=jobset: neither in a pod nor a usable KUBECONFIG"):
+        KubernetesApi("kubert", threading.Event())

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.schema import ModelConfig, TrainConfig
+from components.errors import ConfigError
+from components.train.job import Job
+from components.workers import exit_codes
+from components.workers.kubernetes.jobset_manifest import PATTERNS, cores, job_file, name, render
+from components.workers.kubernetes.launcher_pod import LauncherPod
+from components.workers.rendezvous import find_membership
+
+GOLDEN = Path(__file__).with_name("golden_jobset.yaml")
+IMAGE = "registry.example/kubert-train@sha256:" + "0" * 64
+LAUNCHER = LauncherPod(namespace="kubert", name="train-x", uid="b1946ac9-2f4e-4d2a-8b6c-5c1a5a5a0001", run="run-7")
+JOB = Job(
+    model=ModelConfig(encoder="scratch"), train=TrainConfig(workers=4), shards="gs://data/shards", state="gs://data/state/0123456789abcdef"
+)
+PLACE = f"{JOB.state}/jobs/x.json"
+EVERYTHING = ClusterConfig(
+    train_image=IMAGE,
+    image_pull_policy="Always",
+    image_pull_secrets=("registry",),
+    worker_service_account="worker",
+    state_claim="checkpoints",
+    storage_endpoint="http://store.example:9000",
+    storage_secret="store-keys",
+    storage_secret_keys=("access", "secret"),
+    cpu="7500m",
+    memory="30Gi",
+    ephemeral_storage="50Gi",
+    gpus=2,
+    shared_memory="8Gi",
+    environment={"NCCL_DEBUG": "WARN"},
+    node_selector={"cloud.google.com/gke-accelerator": "nvidia-l4"},
+    tolerations=({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    queue="gpus",
+    priority_class="batch",
+    time_limit=3600,
+    stop_grace=120,
+    keep_finished=600,
+)  # fmt: skip
+
+
+def rendered(cluster: ClusterConfig | None = None, job: Job = JOB, launcher: LauncherPod = LAUNCHER) -> dict[str, Any]:
+    return render(job, PLACE, cluster or ClusterConfig(train_image=IMAGE), launcher)
+
+
+def pod(jobset: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    return found
+
+
+def container(jobset: dict[str, Any]) -> dict[str, Any]:
+    (found,) = pod(jobset)["containers"]
+    return dict(found)
+
+
+def variables(jobset: dict[str, Any]) -> dict[str, Any]:
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container(jobset)["env"]}
+
+
+def test_the_whole_jobset_is_the_golden_one() -> None:
+    """After a wanted change: write the new one with `yaml.safe_dump(found, sort_keys=False, width=140)`, and read the difference."""
+    found = json.loads(json.dumps(rendered(EVERYTHING)))
+    assert yaml.safe_load(GOLDEN.read_text()) == found
+
+
+def test_equal_jobs_are_equal_jobsets_and_each_run_has_its_own() -> None:
+    assert rendered() == rendered()
+    names = {
+        rendered()["metadata"]["name"],
+        rendered(launcher=LAUNCHER.model_copy(update={"run": "run-8"}))["metadata"]["name"],
+        rendered(job=JOB.model_copy(update={"train": TrainConfig(workers=3)}))["metadata"]["name"],
+        rendered(ClusterConfig(train_image=IMAGE, memory="5Gi"))["metadata"]["name"],
+    }
+    assert len(names) == 4
+    # A launcher that was started again is another pod of the same run: it has to find the gang.
+    again = rendered(launcher=LAUNCHER.model_copy(update={"name": "train-y", "uid": "other"}))
+    assert again["metadata"]["name"] == rendered()["metadata"]["name"]
+    assert again["metadata"]["annotations"] == rendered()["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize("run", ["", "run-7", "../A run, with ünusual letters " * 20])
+def test_the_name_leaves_room_for_the_pods_names(run: str) -> None:
+    made = name(run, "0123456789abcdef" * 4)
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made)
+    assert len(made) <= 46
+    assert len(f"{made}-worker-0-255-abcde") <= 63
+
+
+def test_gangs_of_one_training_do_not_write_each_other_s_jobs() -> None:
+    other = LAUNCHER.model_copy(update={"run": "run-8"})
+    wider = JOB.model_copy(update={"train": TrainConfig(workers=8)})
+    assert len({job_file(JOB, LAUNCHER), job_file(JOB, other), job_file(wider, LAUNCHER)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("message", "rule"),
+    [
+        *((f"Container train for pod kubert/x-worker-0-1-abcde failed with exit code {code} matching FailJob rule at index 0", "permanent")
+          for code in (64, 65, 78)),
+        ("Container train for pod kubert/x-worker-0-0-abcde failed with exit code 75 matching FailJob rule at index 2", "disrupted"),
+        ("Pod kubert/x-worker-0-0-abcde has condition DisruptionTarget matching FailJob rule at index 1", "disrupted"),
+        ("Job has reached the specified backoff limit", None),
+        ("Container train for pod kubert/x-worker-0-0-abcde failed with exit code 165 matching FailJob rule at index 0", None),
+    ],
+)  # fmt: skip
+def test_the_rules_match_the_job_controller_s_words(message: str, rule: str | None) -> None:
+    """The messages are those of Kubernetes 1.34's Job controller."""
+    matching = [name for name, patterns in PATTERNS.items() if any(re.search(pattern, message) for pattern in patterns)]
+    assert matching == ([rule] if rule else [])
+
+
+def test_failures_are_treated_by_their_reason() -> None:
+    policy = rendered()["spec"]["failurePolicy"]
+    assert policy["maxRestarts"] == JOB.train.max_restarts
+    assert [(rule["name"], rule["action"]) for rule in policy["rules"]] == [
+        ("overtime", "FailJobSet"),
+        ("permanent", "FailJobSet"),
+        ("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
+        ("other", "RestartJobSet"),
+    ]
+    job = rendered()["spec"]["replicatedJobs"][0]["template"]["spec"]
+    codes = [rule["onExitCodes"]["values"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    assert codes == [[64, 65, 78], [exit_codes.PREEMPTED]]
+    assert set(codes[0]) == exit_codes.PERMANENT
+    assert job["backoffLimit"] == 0
+
+
+def test_workers_find_each_other_by_what_the_pods_are_told() -> None:
+    found = rendered()
+    told = variables(found) | {
+        "JOBSET_NAME": found["metadata"]["name"],
+        "REPLICATED_JOB": "worker",
+        "JOB_INDEX": "0",
+        "JOB_COMPLETION_INDEX": "3",
+    }
+    member = find_membership({name: value for name, value in told.items() if isinstance(value, str)})
+    assert (len(member.workers), member.rank) == (4, 3)
+    assert found["spec"]["network"] == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
+    labels = {name: value["fieldRef"]["fieldPath"] for name, value in variables(found).items() if isinstance(value, dict)}
+    assert labels["JOBSET_NAME"] == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
+
+
+def test_a9_pods_get_no_rights_they_do_not_need() -> None:
+    found = rendered(EVERYTHING)
+    context = pod(found)["securityContext"]
+    assert (context["runAsNonRoot"], context["runAsUser"], context["seccompProfile"]) == (True, 10001, {"type": "RuntimeDefault"})
+    assert container(found)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert pod(found)["automountServiceAccountToken"] is False
+    assert pod(found)["enableServiceLinks"] is False
+
+
+def test_a6_secrets_are_named_and_never_copied() -> None:
+    told = variables(rendered(EVERYTHING))
+    assert told["AWS_ACCESS_KEY_ID"] == {"secretKeyRef": {"name": "store-keys", "key": "access"}}
+    assert told["AWS_SECRET_ACCESS_KEY"] == {"secretKeyRef": {"name": "store-keys", "key": "secret"}}
+    assert "AWS_ACCESS_KEY_ID" not in variables(rendered())
+
+
+def test_what_is_not_asked_for_is_not_there() -> None:
+    plain = rendered()
+    assert not {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"} & pod(plain).keys()
+    assert "suspend" not in plain["spec"]
+    assert [volume["name"] for volume in pod(plain)["volumes"]] == ["work", "shared-memory"]
+    assert "nvidia.com/gpu" not in container(plain)["resources"]["limits"]
+    assert "cpu" not in container(plain)["resources"]["limits"]  # a limit would only slow it down
+
+
+def test_a_queue_suspends_the_gang_until_there_is_room() -> None:
+    found = rendered(ClusterConfig(train_image=IMAGE, queue="gpus"))
+    assert found["spec"]["suspend"] is True
+    assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+def test_the_volume_is_where_the_options_say() -> None:
+    mounts = {mount["name"]: mount["mountPath"] for mount in container(rendered(EVERYTHING))["volumeMounts"]}
+    assert mounts == {"work": "/tmp", "shared-memory": "/dev/shm", "state": STATE_MOUNT}
+
+
+def test_the_kubelet_waits_longer_than_the_worker() -> None:
+    found = rendered(EVERYTHING)
+    assert variables(found)["KUBERT_STOP_GRACE"] == "120"
+    assert pod(found)["terminationGracePeriodSeconds"] > 120
+
+
+def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
+    outside = LauncherPod.of({}, "team")
+    assert outside == LauncherPod(namespace="team")
+    assert rendered(launcher=outside)["metadata"]["ownerReferences"] == []
+    inside = {"KUBERT_NAMESPACE": "kubert", "KUBERT_POD_NAME": LAUNCHER.name, "KUBERT_POD_UID": LAUNCHER.uid, "KUBERT_RUN": LAUNCHER.run}
+    assert LauncherPod.of(inside, "team") == LAUNCHER
+    (owner,) = rendered()["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", LAUNCHER.name, LAUNCHER.uid)
+
+
+def test_without_an_image_nothing_is_rendered() -> None:
+    with pytest.raises(ConfigError, match=r"cluster\.train_image is not set"):
+        rendered(ClusterConfig())
+
+
+@pytest.mark.parametrize(("quantity", "number"), [("2", 2.0), ("250m", 0.25), ("0.5", 0.5), ("7500m", 7.5)])
+def test_cores_are_read_as_kubernetes_writes_them(quantity: str, number: float) -> None:
+    assert cores(quantity) == number

@@ -1,0 +1,60 @@
+"""Signals and deadlines in real processes, without TensorFlow."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from components.workers import exit_codes
+
+STOP = "import sys, time\nfrom components.workers.process_control import StopRequest\nstop = StopRequest({grace})\nprint('ready', flush=True)\n"
+
+
+def start(body: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", body], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_request_is_seen_while_the_main_thread_works(number: signal.Signals) -> None:
+    process = start(STOP.format(grace=60) + "while not stop(): time.sleep(0.01)\nprint('asked')")
+    process.send_signal(number)
+    assert process.communicate(timeout=30)[0] == "asked\n"
+    assert process.returncode == 0
+
+
+def test_a_stuck_process_ends_after_its_grace() -> None:
+    process = start(STOP.format(grace=0.5) + "time.sleep(600)")
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == exit_codes.PEER_LOST
+    assert time.monotonic() - started >= 0.5
+
+
+def test_w5_without_beats_the_watchdog_ends_the_process_and_says_why() -> None:
+    body = (
+        "import time\nfrom components.workers.process_control import Watchdog\ndog = Watchdog(1.0, first=3.0)\nprint('ready', flush=True)\n"
+    )
+    process = start(
+        body + "time.sleep(2)\nfor _ in range(20):\n    dog.beat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
+    )
+    output, _ = process.communicate(timeout=30)
+    assert output.startswith("alive\nno step was finished in time (1 s); a peer hangs, or train.stall_deadline is too short")
+    assert process.returncode == exit_codes.PEER_LOST
+
+
+def test_the_kernel_kills_a_child_with_its_parent() -> None:
+    child = "import os, time; from components.workers.process_control import die_with_parent; die_with_parent(os.getppid()); print('ready', flush=True); time.sleep(600)"
+    parent = start(f"import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(600)")
+    (process,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait()
+    psutil.wait_procs([process], timeout=20)
+    assert not process.is_running()
