@@ -34,7 +34,9 @@ def collector_at_rest() -> Iterator[None]:
 class _HeavyFinder(MetaPathFinder):
     """Finds the modules in HEAVY as Python would, and has their code run by `collector_at_rest`."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         found = PathFinder.find_spec(fullname, path, target) if fullname in HEAVY else None
         if found is None or found.loader is None:
             return None

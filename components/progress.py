@@ -15,13 +15,27 @@ from typing import Any
 VARIABLE = "KUBERT_PROGRESS"
 
 
-def report(step: str, message: str = "", *, done: float | None = None, total: float | None = None, **values: Any) -> None:
+def report(
+    step: str,
+    message: str = "",
+    *,
+    done: float | None = None,
+    total: float | None = None,
+    **values: Any,
+) -> None:
     """Append one event; never raises because of a full or missing progress file.
 
     `step` is the verb (tokenize, train, evaluate, gate, export); `done` of `total` are in the step's own unit; `values`
     are figures to show beside the bar, such as loss=0.31, accuracy=0.91, examples_per_second=120.0, seconds_left=33.0.
     """
-    event = {"time": round(time.time(), 3), "step": step, "message": message, "done": done, "total": total, **values}
+    event = {
+        "time": round(time.time(), 3),
+        "step": step,
+        "message": message,
+        "done": done,
+        "total": total,
+        **values,
+    }
     line = json.dumps({key: value for key, value in event.items() if value not in (None, "")})
     path = os.environ.get(VARIABLE)
     if not path:

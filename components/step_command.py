@@ -12,7 +12,13 @@ from components.config.schema import Config
 from components.errors import KubertError
 
 
-def main(verb: str, purpose: str, sections: str, paths: Sequence[str], run: Callable[[Config, Mapping[str, str]], object]) -> int:
+def main(
+    verb: str,
+    purpose: str,
+    sections: str,
+    paths: Sequence[str],
+    run: Callable[[Config, Mapping[str, str]], object],
+) -> int:
     """Parse, run, print what `run` returns unless it is None; a KubertError becomes its message and its exit code.
 
     `sections` names the configuration's sections that the verb reads; each of `paths` is a required option: a path, or a gs://, s3:// or
@@ -20,12 +26,22 @@ def main(verb: str, purpose: str, sections: str, paths: Sequence[str], run: Call
     """
     parser = argparse.ArgumentParser(prog=f"python -m components.{verb}", description=purpose)
     parser.add_argument("--config", type=Path, help=f"YAML file with {sections}")
-    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="SECTION.OPTION=VALUE", help="change one option")
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        action="append",
+        default=[],
+        metavar="SECTION.OPTION=VALUE",
+        help="change one option",
+    )
     for name in paths:
         parser.add_argument(f"--{name}", required=True, metavar="PLACE")
     arguments = parser.parse_args()
     try:
-        outcome = run(schema.load(arguments.config, arguments.assignments), {name: getattr(arguments, name) for name in paths})
+        outcome = run(
+            schema.load(arguments.config, arguments.assignments),
+            {name: getattr(arguments, name) for name in paths},
+        )
     except KubertError as error:
         print(error, file=sys.stderr)
         return error.exit_code

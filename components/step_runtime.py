@@ -36,9 +36,13 @@ def options(kind: type[S], text: str, **values: Any) -> S:
     try:
         given = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f'parameter {name}: not JSON ({error}); write options as {{"option": value}}') from None
+        raise ConfigError(
+            f'parameter {name}: not JSON ({error}); write options as {{"option": value}}'
+        ) from None
     if not isinstance(given, dict):
-        raise ConfigError(f'parameter {name}: must be a JSON object such as {{"option": value}}, found {type(given).__name__}')
+        raise ConfigError(
+            f'parameter {name}: must be a JSON object such as {{"option": value}}, found {type(given).__name__}'
+        )
     if both := sorted(given.keys() & values.keys()):
         raise ConfigError(f"parameter {name}: {both[0]} is a parameter of its own; give it there")
     section = getattr(validate({name: {**given, **values}}, "pipeline parameters"), name)
@@ -65,11 +69,19 @@ def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
             print(f"{step}: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        report(step, f"{type(error).__name__}: {error}", kind="error", exit_code=KubertError.exit_code)
+        report(
+            step, f"{type(error).__name__}: {error}", kind="error", exit_code=KubertError.exit_code
+        )
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    report(step, kind="finished", seconds=round(time.monotonic() - started, 3), outputs=outputs, figures=figures)
+    report(
+        step,
+        kind="finished",
+        seconds=round(time.monotonic() - started, 3),
+        outputs=outputs,
+        figures=figures,
+    )
 
 
 def slot(until: str) -> str | None:

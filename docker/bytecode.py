@@ -12,10 +12,18 @@ from pathlib import Path
 
 def compile_imported(prefix: Path) -> int:
     """Write bytecode beside each module that is loaded and lies below `prefix`; returns how many."""
-    files = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    files = {
+        Path(file)
+        for module in list(sys.modules.values())
+        if (file := getattr(module, "__file__", None))
+    }
     sources = [file for file in files if file.suffix == ".py" and file.is_relative_to(prefix)]
     for source in sources:
-        py_compile.compile(str(source), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        py_compile.compile(
+            str(source),
+            doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
     return len(sources)
 
 

@@ -26,7 +26,13 @@ UNTOUCHED = "nvidia"
 
 # ELF64, little-endian: how the segments' table and the sections' table are found.
 _IDENT = b"\x7fELF\x02\x01"
-_SEGMENTS_AT, _SECTIONS_AT, _SEGMENT_SIZE_AND_COUNT, _SECTION_COUNT_AND_NAMES, _HEADER_SIZE = 32, 40, 54, 60, 64
+_SEGMENTS_AT, _SECTIONS_AT, _SEGMENT_SIZE_AND_COUNT, _SECTION_COUNT_AND_NAMES, _HEADER_SIZE = (
+    32,
+    40,
+    54,
+    60,
+    64,
+)
 _SEGMENT = struct.Struct("<IIQQQQQQ")
 
 
@@ -76,7 +82,9 @@ def main(site: Path) -> None:
     """Slim the packages in `site`."""
     remove_unused(site)
     libraries = (path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink())
-    saved = sum(remove_symbols(path) for path in libraries if path.relative_to(site).parts[0] != UNTOUCHED)
+    saved = sum(
+        remove_symbols(path) for path in libraries if path.relative_to(site).parts[0] != UNTOUCHED
+    )
     print(f"slim: {saved / 1e6:.0f} MB of symbols left out")
 
 

@@ -60,17 +60,27 @@ def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> 
         )  # fmt: skip
         checkpoint = trained.outputs["checkpoint"]
         evaluated = kfp_components.evaluate(
-            min_accuracy=min_accuracy, evaluate=evaluate, fingerprint=fingerprint, shards=shards, checkpoint=checkpoint
+            min_accuracy=min_accuracy,
+            evaluate=evaluate,
+            fingerprint=fingerprint,
+            shards=shards,
+            checkpoint=checkpoint,
         )
         report = evaluated.outputs["report"]
 
         target = {"model_store": model_store, "model_name": model_name, "export": export}
-        decided = kfp_components.gate(min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target)
+        decided = kfp_components.gate(
+            min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target
+        )
         decided.set_caching_options(enable_caching=False)
         # The gate's single return value: kfp.local skips a condition on a named output without a word.
         with dsl.If(decided.outputs["Output"] == True, name="released"):  # noqa: E712
             released = kfp_components.export(
-                shards=shards, checkpoint=checkpoint, report=report, decision=decided.outputs["decision"], **target
+                shards=shards,
+                checkpoint=checkpoint,
+                report=report,
+                decision=decided.outputs["decision"],
+                **target,
             )
             released.set_caching_options(enable_caching=False)
 
@@ -82,12 +92,22 @@ def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> 
     flow.__doc__ = "Labelled text to a served classifier.\n\nArgs:\n" + "\n".join(
         f"    {name}: {text}" for name, text in parameters.descriptions().items()
     )
-    return dsl.pipeline(name=NAME, description="Labelled text to a verified, servable BERT classifier.")(flow)
+    return dsl.pipeline(
+        name=NAME, description="Labelled text to a verified, servable BERT classifier."
+    )(flow)
 
 
-def write(path: Path, values: Mapping[str, Any] | None = None, place: ClusterConfig | None = None, *, scheduled: bool = False) -> None:
+def write(
+    path: Path,
+    values: Mapping[str, Any] | None = None,
+    place: ClusterConfig | None = None,
+    *,
+    scheduled: bool = False,
+) -> None:
     """Compile the pipeline into a YAML file, with `values` as its parameters' defaults; see `pipeline` for `place` and `scheduled`.
 
     The same sources and values give the same bytes, and nothing of this machine or its environment is in them.
     """
-    compiler.Compiler().compile(pipeline(place, scheduled=scheduled), str(path), pipeline_parameters=dict(values or {}))
+    compiler.Compiler().compile(
+        pipeline(place, scheduled=scheduled), str(path), pipeline_parameters=dict(values or {})
+    )

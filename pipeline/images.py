@@ -16,14 +16,20 @@ from components.errors import ConfigError
 
 TRAIN = "KUBERT_TRAIN_IMAGE"
 TOOLS = "KUBERT_TOOLS_IMAGE"
-DEFAULTS = {TRAIN: f"kubert-train-python:{__version__}", TOOLS: f"kubert-tools-python:{__version__}"}
+DEFAULTS = {
+    TRAIN: f"kubert-train-python:{__version__}",
+    TOOLS: f"kubert-tools-python:{__version__}",
+}
 _VARIABLES = {"train_image": TRAIN, "tools_image": TOOLS}
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
 
 
 def resolved(cluster: ClusterConfig) -> ClusterConfig:
     """The section with both images named. Raises ConfigError for one that is malformed or moves (`latest`, or no tag)."""
-    images = {option: _image(option, getattr(cluster, option), variable) for option, variable in _VARIABLES.items()}
+    images = {
+        option: _image(option, getattr(cluster, option), variable)
+        for option, variable in _VARIABLES.items()
+    }
     return cluster.model_copy(update=images)
 
 
@@ -31,9 +37,13 @@ def _image(option: str, given: str | None, variable: str) -> str:
     image = given or os.environ.get(variable) or DEFAULTS[variable]
     said = f"cluster.{option}" if given else variable
     if not _REFERENCE.fullmatch(image):
-        raise ConfigError(f"{said}={image!r}: not an image reference such as repository/name@sha256:<64 hex digits>")
+        raise ConfigError(
+            f"{said}={image!r}: not an image reference such as repository/name@sha256:<64 hex digits>"
+        )
     if not has_digest(image) and image.rpartition("/")[2].partition(":")[2] in ("", "latest"):
-        raise ConfigError(f"{said}={image!r}: names no fixed version; give a digest (name@sha256:...) or a version tag")
+        raise ConfigError(
+            f"{said}={image!r}: names no fixed version; give a digest (name@sha256:...) or a version tag"
+        )
     return image
 
 

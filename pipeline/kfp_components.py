@@ -27,8 +27,15 @@ def tokenize(
         from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
         from components.tokenize_text import step
 
-        where = options(DataConfig, data, source=source, test_source=test_source or None, until=slot(until))
-        content = step.run(where, options(ModelConfig, model, encoder=encoder), options(TokenizeConfig, tokenize), Path(shards.path))
+        where = options(
+            DataConfig, data, source=source, test_source=test_source or None, until=slot(until)
+        )
+        content = step.run(
+            where,
+            options(ModelConfig, model, encoder=encoder),
+            options(TokenizeConfig, tokenize),
+            Path(shards.path),
+        )
         figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
         shards.metadata.update(figures)
     return str(shards.uri)
@@ -50,11 +57,19 @@ def train(
         from components.config.schema import ModelConfig, TrainConfig
         from components.train import step
 
-        plan = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "workers": workers, "seed": seed}
+        plan = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "workers": workers,
+            "seed": seed,
+        }
         classifier = options(ModelConfig, model, encoder=encoder, freeze=freeze)
         gang, output = options(ClusterConfig, cluster), Path(checkpoint.path)
         state = scratch or state_place(gang, output, checkpoint.uri)
-        made = step.run(classifier, options(TrainConfig, train, **plan), shards, output, state, gang)
+        made = step.run(
+            classifier, options(TrainConfig, train, **plan), shards, output, state, gang
+        )
         figures.update(steps=made.steps, examples_per_second=made.train_examples_per_second)
         shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
 
@@ -80,11 +95,17 @@ def evaluate(
         figures.update(accuracy=found.accuracy, test_rows=found.test_rows)
         for name, value in found.scalars().items():
             metrics.log_metric(name, value)
-        classification.log_confusion_matrix(list(found.classes), [list(row) for row in found.confusion])
-        classification.log_roc_curve(list(found.micro_roc.fpr), list(found.micro_roc.tpr), list(found.micro_roc.thresholds))
+        classification.log_confusion_matrix(
+            list(found.classes), [list(row) for row in found.confusion]
+        )
+        classification.log_roc_curve(
+            list(found.micro_roc.fpr), list(found.micro_roc.tpr), list(found.micro_roc.thresholds)
+        )
         shutil.copyfile(Path(report.path) / "report.html", page.path)
         for artifact in (metrics, classification):
-            Path(artifact.path).write_text(found.model_dump_json(include={"accuracy", "macro_f1", "confusion"}))
+            Path(artifact.path).write_text(
+                found.model_dump_json(include={"accuracy", "macro_f1", "confusion"})
+            )
 
 
 @_component
@@ -123,6 +144,8 @@ def export(
         from components.export import step
 
         target = options(ExportConfig, export, model_store=model_store, model_name=model_name)
-        release = step.run(target, Path(shards.path), Path(checkpoint.path), Path(report.path), Path(decision.path))
+        release = step.run(
+            target, Path(shards.path), Path(checkpoint.path), Path(report.path), Path(decision.path)
+        )
         figures.update(release=str(release.path), version=release.version)
     return str(release.path)

@@ -28,7 +28,9 @@ TYPED = {
     "model_name": ("export", "model_name"),
 }
 SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
-NOT_FOR_STEPS = {"cluster": {"endpoint", "auth", "kubeflow_namespace", "experiment", "pipeline_root"}}
+NOT_FOR_STEPS = {
+    "cluster": {"endpoint", "auth", "kubeflow_namespace", "experiment", "pipeline_root"}
+}
 """Options that say how a run is submitted; they change no step, so no step is done again because of them."""
 OF_A_RUN = {
     "fingerprint": "stands for the data's content and the code in the cache's key; `kubert run` fills it in",
@@ -45,10 +47,14 @@ def arguments(config: Config) -> dict[str, str | int | float | bool]:
     for parameter, (section, option) in TYPED.items():
         value = getattr(getattr(config, section), option)
         if isinstance(value, str) and "{{" in value:
-            raise ConfigError(f"{section}.{option}: {value!r} holds '{{{{', which pipelines read as a placeholder; choose another name")
+            raise ConfigError(
+                f"{section}.{option}: {value!r} holds '{{{{', which pipelines read as a placeholder; choose another name"
+            )
         values[parameter] = "" if value is None else value
     for section in SECTIONS:
-        own = {option for owner, option in TYPED.values() if owner == section} | NOT_FOR_STEPS.get(section, set())
+        own = {option for owner, option in TYPED.values() if owner == section} | NOT_FOR_STEPS.get(
+            section, set()
+        )
         rest = getattr(config, section).model_dump(mode="json", exclude=own, exclude_defaults=True)
         values[section] = _without_placeholders(json.dumps(rest, sort_keys=True))
     return values
@@ -57,8 +63,13 @@ def arguments(config: Config) -> dict[str, str | int | float | bool]:
 def descriptions() -> dict[str, str]:
     """One line per parameter, taken from the options' own descriptions."""
     options = {section: type(getattr(Config(), section)).model_fields for section in SECTIONS}
-    typed = {name: str(options[section][option].description) for name, (section, option) in TYPED.items()}
-    sections = {name: f"the other options of section `{name}`, as a JSON object; `kubert config` lists them" for name in SECTIONS}
+    typed = {
+        name: str(options[section][option].description) for name, (section, option) in TYPED.items()
+    }
+    sections = {
+        name: f"the other options of section `{name}`, as a JSON object; `kubert config` lists them"
+        for name in SECTIONS
+    }
     return {**typed, **sections, **OF_A_RUN}
 
 

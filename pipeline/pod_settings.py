@@ -11,7 +11,11 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 USER = 10001
 RETRIES = 2
 _RUN = ("KUBERT_RUN", "metadata.labels['pipeline/runid']")
-_LAUNCHER = (("KUBERT_POD_NAME", "metadata.name"), ("KUBERT_POD_UID", "metadata.uid"), ("KUBERT_NAMESPACE", "metadata.namespace"))
+_LAUNCHER = (
+    ("KUBERT_POD_NAME", "metadata.name"),
+    ("KUBERT_POD_UID", "metadata.uid"),
+    ("KUBERT_NAMESPACE", "metadata.namespace"),
+)
 _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
 
@@ -38,7 +42,9 @@ def of_training(task: Any, cluster: ClusterConfig) -> None:
         return
     _resources(task, cluster.cpu, cluster.memory)
     kubernetes.set_timeout(task, cluster.time_limit)
-    kubernetes.empty_dir_mount(task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory)  # noqa: S108
+    kubernetes.empty_dir_mount(
+        task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory
+    )  # noqa: S108
     if cluster.gpus:
         task.set_accelerator_type(cluster.gpu_resource).set_accelerator_limit(cluster.gpus)
     for label, value in cluster.node_selector.items():
@@ -68,7 +74,13 @@ def _common(task: Any, cluster: ClusterConfig, image: str) -> None:
     if cluster.storage_endpoint:
         task.set_env_variable("AWS_ENDPOINT_URL", cluster.storage_endpoint)
     if cluster.storage_secret:
-        names = dict(zip(cluster.storage_secret_keys, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), strict=True))
+        names = dict(
+            zip(
+                cluster.storage_secret_keys,
+                ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+                strict=True,
+            )
+        )
         kubernetes.use_secret_as_env(task, cluster.storage_secret, names)
 
 

@@ -47,7 +47,9 @@ class Outcome:
             return self
         failure = self.failure
         if kind == "error":
-            failure = failure or Failure(step.name, event.get("message", ""), int(event.get("exit_code", 1)))
+            failure = failure or Failure(
+                step.name, event.get("message", ""), int(event.get("exit_code", 1))
+            )
         status: Status = {"started": "running", "error": "failed"}.get(kind, kind)
         step = replace(
             step,

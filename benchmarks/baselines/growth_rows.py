@@ -10,11 +10,15 @@ from pathlib import Path
 
 def write_rows(sources: Sequence[Path], target: Path, rows: int) -> None:
     """Write a CSV file as AG News is (class, title, description; no header row, every field quoted) with so many rows."""
-    known = [row for source in sources for row in csv.reader(source.open(newline="", encoding="utf-8"))]
+    known = [
+        row for source in sources for row in csv.reader(source.open(newline="", encoding="utf-8"))
+    ]
     every = (
         (label, title if again == 0 else f"{title} {again}".lstrip(), text)
         for again in range(-(-rows // len(known)))
         for label, title, text in known
     )
     with target.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(islice(every, rows))
+        csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(
+            islice(every, rows)
+        )

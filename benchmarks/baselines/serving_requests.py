@@ -50,19 +50,30 @@ def take_turns(models: Mapping[str, Model], requests: Sequence[Any]) -> Times:
             scores[name] = models[name](**{INPUT: request})["scores"].numpy()
             times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
         for name in names[1:]:
-            if not (difference := float(np.abs(scores[name] - scores[names[0]]).max())) <= TOLERANCE[name]:
-                raise SystemExit(f"the scores of {name} differ from those of {names[0]} by {difference:.2g}")
+            if (
+                not (difference := float(np.abs(scores[name] - scores[names[0]]).max()))
+                <= TOLERANCE[name]
+            ):
+                raise SystemExit(
+                    f"the scores of {name} differ from those of {names[0]} by {difference:.2g}"
+                )
     return {name: every[WARM:] for name, every in times.items()}
 
 
 def main() -> None:
     """Ask, and print the times."""
     data, *places = sys.argv[1:]
-    loaded = {name: tf.saved_model.load(directory) for name, _, directory in (place.partition("=") for place in places)}
+    loaded = {
+        name: tf.saved_model.load(directory)
+        for name, _, directory in (place.partition("=") for place in places)
+    }
     models = {name: model.signatures[SIGNATURE] for name, model in loaded.items()}
     texts = read_texts(Path(data))
     singles = [tf.constant([text]) for text in texts[: SINGLES + WARM]]
-    batches = [tf.constant(texts[start : start + BATCH]) for start in range(0, BATCH * (BATCHES + WARM), BATCH)]
+    batches = [
+        tf.constant(texts[start : start + BATCH])
+        for start in range(0, BATCH * (BATCHES + WARM), BATCH)
+    ]
     print(json.dumps({"one": take_turns(models, singles), "many": take_turns(models, batches)}))
 
 

@@ -51,10 +51,14 @@ def served(wordpiece: WordPiece) -> Tokenize:
 def hugging_face(vocabulary: Vocabulary, max_length: int | None = MAX_LENGTH) -> Any:
     """BERT's tokenizer in Rust, as `BertTokenizerFast` sets it up."""
     numbers = {token: index for index, token in enumerate(vocabulary.tokens)}
-    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100))  # noqa: S106
+    tokenizer = Tokenizer(
+        models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100)
+    )  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=vocabulary.lower_case)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"]))
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", numbers["[SEP]"]), ("[CLS]", numbers["[CLS]"])
+    )
     if max_length is not None:
         tokenizer.enable_truncation(max_length)
     return tokenizer
@@ -67,11 +71,19 @@ def notebook(vocabulary: Vocabulary, directory: Path) -> Tokenize:
     from official.nlp.tools import tokenization
 
     vocabulary.write(directory / "vocab.txt")
-    tokenizer = tokenization.FullTokenizer(str(directory / "vocab.txt"), do_lower_case=vocabulary.lower_case)
+    tokenizer = tokenization.FullTokenizer(
+        str(directory / "vocab.txt"), do_lower_case=vocabulary.lower_case
+    )
 
-    def to_feature(text: tf.Tensor, label: tf.Tensor) -> tuple[list[int], list[int], list[int], int]:
-        example = classifier_data_lib.InputExample(guid=None, text_a=text.numpy().decode(), text_b=None, label=label.numpy())
-        feature = classifier_data_lib.convert_single_example(0, example, [0, 1], MAX_LENGTH, tokenizer)
+    def to_feature(
+        text: tf.Tensor, label: tf.Tensor
+    ) -> tuple[list[int], list[int], list[int], int]:
+        example = classifier_data_lib.InputExample(
+            guid=None, text_a=text.numpy().decode(), text_b=None, label=label.numpy()
+        )
+        feature = classifier_data_lib.convert_single_example(
+            0, example, [0, 1], MAX_LENGTH, tokenizer
+        )
         return feature.input_ids, feature.input_mask, feature.segment_ids, feature.label_id
 
     def to_feature_map(text: tf.Tensor, label: tf.Tensor) -> list[tf.Tensor]:
@@ -82,7 +94,11 @@ def notebook(vocabulary: Vocabulary, directory: Path) -> Tokenize:
 
     def every(texts: Sequence[str]) -> None:
         rows = tf.data.Dataset.from_tensor_slices((list(texts), [0] * len(texts)))
-        for _ in rows.map(to_feature_map, num_parallel_calls=tf.data.AUTOTUNE).batch(32).prefetch(tf.data.AUTOTUNE):
+        for _ in (
+            rows.map(to_feature_map, num_parallel_calls=tf.data.AUTOTUNE)
+            .batch(32)
+            .prefetch(tf.data.AUTOTUNE)
+        ):
             pass
 
     return every

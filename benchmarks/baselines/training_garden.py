@@ -34,7 +34,9 @@ def main(rows: Path, weights: Path, workdir: Path) -> None:
 
     examples = read_rows(rows)
     records = write_records(examples, weights, workdir / "train.tfrecord")
-    experiment = _experiment(records, garden_bert.sizes(weights), examples["classes"], len(examples["texts"]) // BATCH)
+    experiment = _experiment(
+        records, garden_bert.sizes(weights), examples["classes"], len(examples["texts"]) // BATCH
+    )
     strategy = distribute_utils.get_distribution_strategy("one_device", num_gpus=0)
     with strategy.scope():
         task = Task(experiment.task)
@@ -44,7 +46,9 @@ def main(rows: Path, weights: Path, workdir: Path) -> None:
         rounds.begin()
 
     rounds.begin()
-    train_lib.run_experiment(strategy, task, "train", experiment, str(workdir / "model"), train_actions=[turn])
+    train_lib.run_experiment(
+        strategy, task, "train", experiment, str(workdir / "model"), train_actions=[turn]
+    )
 
 
 def write_records(examples: dict[str, Any], weights: Path, path: Path) -> Path:
@@ -54,7 +58,9 @@ def write_records(examples: dict[str, Any], weights: Path, path: Path) -> Path:
     from components.model.encoders import hugging_face
     from components.model.tokenizer import WordPiece
 
-    ragged = WordPiece(hugging_face.read_vocabulary(weights))(tf.constant(examples["texts"]), LENGTH)
+    ragged = WordPiece(hugging_face.read_vocabulary(weights))(
+        tf.constant(examples["texts"]), LENGTH
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for ids, label in zip(ragged.to_list(), examples["labels"], strict=True):
@@ -65,8 +71,13 @@ def write_records(examples: dict[str, Any], weights: Path, path: Path) -> Path:
                 "segment_ids": [0] * LENGTH,
                 "label_ids": [label],
             }
-            features = {name: tf.train.Feature(int64_list=tf.train.Int64List(value=values)) for name, values in columns.items()}
-            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+            features = {
+                name: tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+                for name, values in columns.items()
+            }
+            writer.write(
+                tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+            )
     return path
 
 
@@ -89,7 +100,11 @@ def _experiment(records: Path, sizes: dict[str, int], classes: int, steps: int) 
         {
             "task": {
                 "model": {"num_classes": classes, "encoder": {"type": "bert", "bert": encoder}},
-                "train_data": {"input_path": str(records), "global_batch_size": BATCH, "seq_length": LENGTH},
+                "train_data": {
+                    "input_path": str(records),
+                    "global_batch_size": BATCH,
+                    "seq_length": LENGTH,
+                },
             },
             "trainer": {
                 "train_steps": endless,

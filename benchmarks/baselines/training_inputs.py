@@ -24,7 +24,10 @@ NEVER = 1_000_000
 
 def shipped(name: str, data: Path, *assignments: str) -> Config:
     """A configuration that comes with kubert, on the AG News files in `data`."""
-    places = (f"data.source={json.dumps(str(data / 'train.csv'))}", f"data.test_source={json.dumps(str(data / 'test.csv'))}")
+    places = (
+        f"data.source={json.dumps(str(data / 'train.csv'))}",
+        f"data.test_source={json.dumps(str(data / 'test.csv'))}",
+    )
     return schema.load(CONFIGS / f"{name}.yaml", (*places, *assignments))
 
 
@@ -40,10 +43,17 @@ def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:
     train = [row for row in rows if row.split == "train"]
     step_between = len(train) // count
     train = train[::step_between][:count]
-    held_out = {split: list(islice((row for row in rows if row.split == split), HELD_OUT)) for split in ("validation", "test")}
+    held_out = {
+        split: list(islice((row for row in rows if row.split == split), HELD_OUT))
+        for split in ("validation", "test")
+    }
     _write_lines(directory / "rows.jsonl", classes, (*train, *held_out["validation"]))
     _write_lines(directory / "test.jsonl", classes, held_out["test"])
-    texts = {"texts": [row.text for row in train], "labels": [row.label for row in train], "classes": len(classes)}
+    texts = {
+        "texts": [row.text for row in train],
+        "labels": [row.label for row in train],
+        "classes": len(classes),
+    }
     (directory / "train.json").write_text(json.dumps(texts), encoding="utf-8")
     return DataConfig(
         source=str(directory / "rows.jsonl"),
@@ -56,7 +66,10 @@ def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:
 
 
 def _write_lines(path: Path, classes: tuple[str, ...], rows: Iterable[Example]) -> None:
-    path.write_text("".join(json.dumps({"text": row.text, "label": classes[row.label]}) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps({"text": row.text, "label": classes[row.label]}) + "\n" for row in rows),
+        encoding="utf-8",
+    )
 
 
 def read_rows(directory: Path) -> dict[str, Any]:
@@ -81,8 +94,15 @@ def prepare(chosen: Config, home: Path, count: int) -> Config:
 
 def write_job(chosen: Config, shards: Path, home: Path, **train: Any) -> Path:
     """The file of a job that trains without end and never saves in the middle of an epoch."""
-    endless = {"epochs": 10_000, "checkpoint_steps": NEVER, "stall_deadline": NEVER, "start_deadline": NEVER}
-    options = resolved(schema.TrainConfig.model_validate(chosen.train.model_dump() | endless | train), "local")
+    endless = {
+        "epochs": 10_000,
+        "checkpoint_steps": NEVER,
+        "stall_deadline": NEVER,
+        "start_deadline": NEVER,
+    }
+    options = resolved(
+        schema.TrainConfig.model_validate(chosen.train.model_dump() | endless | train), "local"
+    )
     home.mkdir(parents=True, exist_ok=True)
     path = home / "job.json"
     job = Job(model=chosen.model, train=options, shards=str(shards), state=str(home / "state"))

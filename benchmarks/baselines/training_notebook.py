@@ -28,8 +28,14 @@ def main(rows: Path, weights: Path) -> None:
     examples = read_rows(rows)
     steps = len(examples["texts"]) // BATCH
     model = _model(weights, examples["classes"], steps * 100)
-    batches = tf.data.Dataset.from_tensor_slices((examples["texts"], examples["labels"])).batch(BATCH).prefetch(tf.data.AUTOTUNE)
-    model.fit(batches.take(3), verbose=0)  # every batch has the same shape, so this is all there is to warm up
+    batches = (
+        tf.data.Dataset.from_tensor_slices((examples["texts"], examples["labels"]))
+        .batch(BATCH)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    model.fit(
+        batches.take(3), verbose=0
+    )  # every batch has the same shape, so this is all there is to warm up
     while True:
         rounds.begin()
         history = model.fit(batches, verbose=0).history
@@ -43,7 +49,9 @@ def _model(weights: Path, classes: int, steps: int) -> Any:
     from official.nlp.modeling.layers import text_layers
 
     tokenizer = text_layers.BertTokenizer(vocab_file=str(weights / "vocab.txt"), lower_case=True)
-    packer = text_layers.BertPackInputs(LENGTH, special_tokens_dict=tokenizer.get_special_tokens_dict())
+    packer = text_layers.BertPackInputs(
+        LENGTH, special_tokens_dict=tokenizer.get_special_tokens_dict()
+    )
     encoder = networks.BertEncoderV2(**garden_bert.sizes(weights))
     text = tf.keras.layers.Input(shape=(), dtype=tf.string, name="text")
     pooled = encoder(packer(tokenizer(text)))["pooled_output"]
@@ -51,7 +59,9 @@ def _model(weights: Path, classes: int, steps: int) -> Any:
     logits = tf.keras.layers.Dense(classes, name="classifier")(tf.keras.layers.Dropout(0.1)(pooled))
     model = tf.keras.Model(text, logits)
     model.compile(
-        optimizer=optimization.create_optimizer(5e-5, num_train_steps=steps, num_warmup_steps=steps // 10, optimizer_type="adamw"),
+        optimizer=optimization.create_optimizer(
+            5e-5, num_train_steps=steps, num_warmup_steps=steps // 10, optimizer_type="adamw"
+        ),
         loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

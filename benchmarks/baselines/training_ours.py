@@ -34,7 +34,15 @@ class Features:
         self._cached_features = cached_features
         self.seconds_per_row = 0.0
 
-    def __call__(self, exchange: Any, folder: str, split: Any, buckets: Any, compute: Callable[[Any], Any], **options: Any) -> Any:
+    def __call__(
+        self,
+        exchange: Any,
+        folder: str,
+        split: Any,
+        buckets: Any,
+        compute: Callable[[Any], Any],
+        **options: Any,
+    ) -> Any:
         done: list[tuple[int, float]] = []
 
         def timed(ids: Any) -> Any:
@@ -51,8 +59,15 @@ class Features:
 class Gate:
     """Stands for `feed`: lets an epoch begin when a round is asked for, and takes the time of its steps."""
 
-    def __init__(self, feed: Feed, rounds: Rounds, validation_rows: int, features: Features) -> None:
-        self._feed, self._rounds, self._validation_rows, self._features = feed, rounds, validation_rows, features
+    def __init__(
+        self, feed: Feed, rounds: Rounds, validation_rows: int, features: Features
+    ) -> None:
+        self._feed, self._rounds, self._validation_rows, self._features = (
+            feed,
+            rounds,
+            validation_rows,
+            features,
+        )
         self._examples = 0
         self._waits: list[float] = []
         self._steps: list[tuple[float, float]] = []
@@ -64,7 +79,9 @@ class Gate:
             return self._timed(self._feed(strategy, rows, plan, first))
         wall, cpu = np.median(np.diff(self._steps, axis=0), axis=0).tolist()
         more = {"step_wall": wall, "step_cpu": cpu, "feature_cpu": self._features.seconds_per_row}
-        self._rounds.end(self._examples, first_wait=self._waits[0], other_waits=sum(self._waits[1:]), **more)
+        self._rounds.end(
+            self._examples, first_wait=self._waits[0], other_waits=sum(self._waits[1:]), **more
+        )
         return self._feed(strategy, rows, plan, first)
 
     def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
@@ -82,7 +99,13 @@ def main() -> None:
     """Train until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("job", type=Path)
-    parser.add_argument("--share", type=int, nargs=2, metavar=("RANK", "OF"), help="alone, but with the rows of one worker of several")
+    parser.add_argument(
+        "--share",
+        type=int,
+        nargs=2,
+        metavar=("RANK", "OF"),
+        help="alone, but with the rows of one worker of several",
+    )
     arguments = parser.parse_args()
     job = worker.read_job(str(arguments.job))
     stop = StopRequest(worker.GRACE)

@@ -26,11 +26,15 @@ def main(rows: Path, weights: Path) -> None:
     encoded = tokenizer(examples["texts"], truncation=True, max_length=LENGTH)
     data = [
         {"input_ids": ids, "attention_mask": mask, "labels": label}
-        for ids, mask, label in zip(encoded["input_ids"], encoded["attention_mask"], examples["labels"], strict=True)
+        for ids, mask, label in zip(
+            encoded["input_ids"], encoded["attention_mask"], examples["labels"], strict=True
+        )
     ]
     with tempfile.TemporaryDirectory() as output:
         transformers.Trainer(
-            model=transformers.BertForSequenceClassification.from_pretrained(weights, num_labels=examples["classes"]),
+            model=transformers.BertForSequenceClassification.from_pretrained(
+                weights, num_labels=examples["classes"]
+            ),
             args=_arguments(output),
             train_dataset=data,
             data_collator=transformers.DataCollatorWithPadding(tokenizer),

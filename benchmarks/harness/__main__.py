@@ -45,7 +45,15 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     "growth": (),
 }
 """The chapters in the page's order, each with the keys that it adds to latest.json."""
-_SHOWN = ("tensorflow-cpu", "tf-models-official", "tf-keras", "torch", "transformers", "tokenizers", "kfp")
+_SHOWN = (
+    "tensorflow-cpu",
+    "tf-models-official",
+    "tf-keras",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "kfp",
+)
 
 
 def merged(before: Mapping[str, float], chapters: Mapping[str, Chapter]) -> dict[str, float]:
@@ -55,21 +63,36 @@ def merged(before: Mapping[str, float], chapters: Mapping[str, Chapter]) -> dict
     """
     for name, chapter in chapters.items():
         if set(chapter.figures) != set(CHAPTERS[name]):
-            raise ValueError(f"chapter {name} measured {sorted(chapter.figures)}, and should have measured {sorted(CHAPTERS[name])}")
-    found = dict(before) | {key: value for chapter in chapters.values() for key, value in chapter.figures.items()}
+            raise ValueError(
+                f"chapter {name} measured {sorted(chapter.figures)}, and should have measured {sorted(CHAPTERS[name])}"
+            )
+    found = dict(before) | {
+        key: value for chapter in chapters.values() for key, value in chapter.figures.items()
+    }
     return {key: found[key] for keys in CHAPTERS.values() for key in keys if key in found}
 
 
-def page(command: str, machine: Mapping[str, str], chapters: Sequence[Chapter], missing: Sequence[str], today: datetime.date) -> str:
+def page(
+    command: str,
+    machine: Mapping[str, str],
+    chapters: Sequence[Chapter],
+    missing: Sequence[str],
+    today: datetime.date,
+) -> str:
     """The dated page."""
     about = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     lacking = f"\nNot measured: {', '.join(missing)}.\n" if missing else ""
-    return f"# Speed, {today}\n\n    {command}\n\n{about}\n{lacking}\n" + "\n".join(markdown(chapter) for chapter in chapters)
+    return f"# Speed, {today}\n\n    {command}\n\n{about}\n{lacking}\n" + "\n".join(
+        markdown(chapter) for chapter in chapters
+    )
 
 
 def machine() -> dict[str, str]:
     """What the figures were measured on and with."""
-    installed = {distribution.name.replace("_", "-"): distribution.version for distribution in importlib.metadata.distributions()}
+    installed = {
+        distribution.name.replace("_", "-"): distribution.version
+        for distribution in importlib.metadata.distributions()
+    }
     return {
         "machine": f"{len(os.sched_getaffinity(0))} cores, {_processor()}, {_memory()} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -97,9 +120,19 @@ def _write_result(name: str, data: Path, workdir: Path, result: Path) -> None:
 def read_result(value: Mapping[str, Any]) -> Chapter:
     """The chapter that was kept as JSON."""
     tables = (
-        Table(caption=table["caption"], columns=tuple(table["columns"]), rows=tuple(map(tuple, table["rows"]))) for table in value["tables"]
+        Table(
+            caption=table["caption"],
+            columns=tuple(table["columns"]),
+            rows=tuple(map(tuple, table["rows"])),
+        )
+        for table in value["tables"]
     )
-    return Chapter(title=value["title"], figures=dict(value["figures"]), tables=tuple(tables), notes=tuple(value["notes"]))
+    return Chapter(
+        title=value["title"],
+        figures=dict(value["figures"]),
+        tables=tuple(tables),
+        notes=tuple(value["notes"]),
+    )
 
 
 def _measure(name: str, data: Path, workdir: Path) -> Chapter | None:
@@ -122,25 +155,46 @@ def _measure(name: str, data: Path, workdir: Path) -> Chapter | None:
         name,
     ]
     with log.open("wb") as stream:
-        code = subprocess.run(command, cwd=RESULTS.parents[1], stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+        code = subprocess.run(
+            command, cwd=RESULTS.parents[1], stdout=stream, stderr=subprocess.STDOUT, check=False
+        ).returncode
     took = time.monotonic() - started
     if code:
         print(f"FAILED with exit code {code} after {took:.0f} s; see {log}", flush=True)
         return None
     chapter = read_result(json.loads(result.read_text(encoding="utf-8")))
     if set(chapter.figures) != set(CHAPTERS[name]):
-        print(f"FAILED: measured {sorted(chapter.figures)}, and should have measured {sorted(CHAPTERS[name])}", flush=True)
+        print(
+            f"FAILED: measured {sorted(chapter.figures)}, and should have measured {sorted(CHAPTERS[name])}",
+            flush=True,
+        )
         return None
-    print(", ".join(f"{key} {value:.4g}" for key, value in chapter.figures.items()) or "done", f"({took:.0f} s)", flush=True)
+    print(
+        ", ".join(f"{key} {value:.4g}" for key, value in chapter.figures.items()) or "done",
+        f"({took:.0f} s)",
+        flush=True,
+    )
     return chapter
 
 
 def main() -> int:
     """Run the chapters, write what they measured, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="directory with AG News' train.csv and test.csv")
-    parser.add_argument("--workdir", type=Path, required=True, help="directory for what the chapters work on, and their logs")
-    parser.add_argument("--only", action="append", choices=list(CHAPTERS), help="this chapter alone; may be given several times")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory with AG News' train.csv and test.csv"
+    )
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        required=True,
+        help="directory for what the chapters work on, and their logs",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(CHAPTERS),
+        help="this chapter alone; may be given several times",
+    )
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     data, workdir = arguments.data.resolve(), arguments.workdir.resolve()
@@ -164,10 +218,17 @@ def main() -> int:
 
 def _write(done: dict[str, Chapter], missing: list[str], only: list[str]) -> None:
     today = datetime.date.today()
-    command = " ".join(["python -m benchmarks.harness --data DATA --workdir WORKDIR", *(f"--only {name}" for name in only)])
+    command = " ".join(
+        [
+            "python -m benchmarks.harness --data DATA --workdir WORKDIR",
+            *(f"--only {name}" for name in only),
+        ]
+    )
     # A part must not replace the whole that was measured on the same day.
     target = RESULTS / f"{'-'.join([str(today), 'speed', *only])}.md"
-    target.write_text(page(command, machine(), list(done.values()), missing, today), encoding="utf-8")
+    target.write_text(
+        page(command, machine(), list(done.values()), missing, today), encoding="utf-8"
+    )
     before = json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else {}
     LATEST.write_text(json.dumps(merged(before, done), indent=2) + "\n", encoding="utf-8")
     print(f"wrote {target} and {LATEST.name}")

@@ -48,13 +48,20 @@ class Side:
                 text=True,
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
-                preexec_fn=lambda: os.sched_setaffinity(0, pinned),  # it must be there before any thread starts
+                preexec_fn=lambda: os.sched_setaffinity(
+                    0, pinned
+                ),  # it must be there before any thread starts
             )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._process.kill()
         self._process.wait()
 
@@ -82,7 +89,9 @@ class Side:
         line = self._process.stdout.readline()
         if not line.startswith(beginning):
             code = self._process.wait()
-            raise RuntimeError(f"a side of the comparison ended with code {code}; the end of {self.log}:\n{_tail(self.log)}")
+            raise RuntimeError(
+                f"a side of the comparison ended with code {code}; the end of {self.log}:\n{_tail(self.log)}"
+            )
         return line
 
 

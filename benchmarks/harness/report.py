@@ -26,7 +26,11 @@ class Chapter:
 
 def markdown(chapter: Chapter) -> str:
     """The chapter as Markdown: a heading, the figures, each table below its caption, the notes."""
-    figures = Table("Figures", ("figure", "value"), tuple((name, f"{value:.6g}") for name, value in chapter.figures.items()))
+    figures = Table(
+        "Figures",
+        ("figure", "value"),
+        tuple((name, f"{value:.6g}") for name, value in chapter.figures.items()),
+    )
     tables = (figures, *chapter.tables) if chapter.figures else chapter.tables
     parts = [f"## {chapter.title}", *map(markdown_table, tables)]
     if chapter.notes:

@@ -13,9 +13,17 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     """The options that all chapters have; `about` is the module's docstring."""
     made = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     made.add_argument(
-        "--data", type=lambda text: Path(text).resolve(), required=True, help="directory with AG News' train.csv and test.csv"
+        "--data",
+        type=lambda text: Path(text).resolve(),
+        required=True,
+        help="directory with AG News' train.csv and test.csv",
     )
-    made.add_argument("--workdir", type=lambda text: Path(text).resolve(), required=True, help="directory for what the chapter works on")
+    made.add_argument(
+        "--workdir",
+        type=lambda text: Path(text).resolve(),
+        required=True,
+        help="directory for what the chapter works on",
+    )
     return made
 
 

@@ -18,10 +18,20 @@ def shapes(config: Mapping[str, Any], pooler: bool = True) -> dict[str, tuple[in
     }
     for layer in range(config["num_hidden_layers"]):
         at = f"encoder.layer.{layer}."
-        for name in ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"):
+        for name in (
+            "attention.self.query",
+            "attention.self.key",
+            "attention.self.value",
+            "attention.output.dense",
+        ):
             found |= {f"{at}{name}.weight": (hidden, hidden), f"{at}{name}.bias": (hidden,)}
-        found |= {f"{at}intermediate.dense.weight": (inner, hidden), f"{at}intermediate.dense.bias": (inner,)}
+        found |= {
+            f"{at}intermediate.dense.weight": (inner, hidden),
+            f"{at}intermediate.dense.bias": (inner,),
+        }
         found |= {f"{at}output.dense.weight": (hidden, inner), f"{at}output.dense.bias": (hidden,)}
         for name in ("attention.output.LayerNorm", "output.LayerNorm"):
             found |= {f"{at}{name}.weight": (hidden,), f"{at}{name}.bias": (hidden,)}
-    return found | ({"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)} if pooler else {})
+    return found | (
+        {"pooler.dense.weight": (hidden, hidden), "pooler.dense.bias": (hidden,)} if pooler else {}
+    )

@@ -46,9 +46,13 @@ def export_encoder(network: Any, vocabulary: Vocabulary | None, directory: Path)
 def export_preprocessor(vocabulary: Vocabulary, directory: Path, length: int = 128) -> None:
     """Save a preprocessor: texts (string [batch]) -> input_word_ids, input_mask, input_type_ids (int32 [batch, length])."""
     with tempfile.TemporaryDirectory() as work:
-        tokenize = layers.BertTokenizer(vocab_file=_vocabulary_file(vocabulary, work), lower_case=vocabulary.lower_case)
+        tokenize = layers.BertTokenizer(
+            vocab_file=_vocabulary_file(vocabulary, work), lower_case=vocabulary.lower_case
+        )
         texts = tf.keras.Input([], dtype=tf.string)
-        pack = layers.BertPackInputs(seq_length=length, special_tokens_dict=tokenize.get_special_tokens_dict())
+        pack = layers.BertPackInputs(
+            seq_length=length, special_tokens_dict=tokenize.get_special_tokens_dict()
+        )
         _save(tf.keras.Model(texts, pack(tokenize(texts))), directory)
 
 
@@ -65,7 +69,9 @@ def _save(model: tf.keras.Model, directory: Path) -> None:
 def main(directory: Path) -> None:
     """Export `minilm` and compare; SystemExit when the numbers differ by more than 1e-5."""
     source = hugging_face.locate(ModelConfig().encoder)
-    network = bert.build_network(bert.read_sizes(hugging_face.read_json(source / "config.json"), "minilm"), 0.1, None)
+    network = bert.build_network(
+        bert.read_sizes(hugging_face.read_json(source / "config.json"), "minilm"), 0.1, None
+    )
     tensors = hugging_face.Tensors(source)
     bert.load_weights(network, tensors.names(), tensors.read, "minilm")
     export_encoder(network, hugging_face.read_vocabulary(source), directory)
@@ -73,7 +79,10 @@ def main(directory: Path) -> None:
     rng = np.random.default_rng(1)
     ids = rng.integers(1000, 30_000, (4, 64), np.int32)
     mask = (np.arange(64) < [[64], [40], [12], [3]]).astype(np.int32)
-    inputs = {name: tf.constant(values) for name, values in zip(_INPUTS, (ids * mask, mask, np.zeros_like(ids)), strict=True)}
+    inputs = {
+        name: tf.constant(values)
+        for name, values in zip(_INPUTS, (ids * mask, mask, np.zeros_like(ids)), strict=True)
+    }
     expected, layer = network(inputs), hub.KerasLayer(str(directory), trainable=True)
     found = layer(inputs)
     for name in ("pooled_output", "sequence_output"):
@@ -81,8 +90,12 @@ def main(directory: Path) -> None:
         print(f"{name}: largest difference {difference:.1e}")
         if difference > 1e-5:
             raise SystemExit(f"{directory}: {name} differs from minilm's by {difference}")
-    dropped = float(np.abs(layer(inputs, training=True)["sequence_output"] - expected["sequence_output"]).max())
-    print(f"{directory}: {len(layer.trainable_weights)} trainable variables; dropout changes outputs by up to {dropped:.2f} in training")
+    dropped = float(
+        np.abs(layer(inputs, training=True)["sequence_output"] - expected["sequence_output"]).max()
+    )
+    print(
+        f"{directory}: {len(layer.trainable_weights)} trainable variables; dropout changes outputs by up to {dropped:.2f} in training"
+    )
 
 
 if __name__ == "__main__":

@@ -14,9 +14,18 @@ _NAMES = (
     (r"position_embedding/embeddings", r"embeddings.position_embeddings.weight"),
     (r"type_embeddings/embeddings", r"embeddings.token_type_embeddings.weight"),
     (r"embeddings/layer_norm/(\w+)", r"embeddings.LayerNorm.\1"),
-    (r"transformer/layer_(\d+)/self_attention/(query|key|value)/(\w+)", r"encoder.layer.\1.attention.self.\2.\3"),
-    (r"transformer/layer_(\d+)/self_attention/attention_output/(\w+)", r"encoder.layer.\1.attention.output.dense.\2"),
-    (r"transformer/layer_(\d+)/self_attention_layer_norm/(\w+)", r"encoder.layer.\1.attention.output.LayerNorm.\2"),
+    (
+        r"transformer/layer_(\d+)/self_attention/(query|key|value)/(\w+)",
+        r"encoder.layer.\1.attention.self.\2.\3",
+    ),
+    (
+        r"transformer/layer_(\d+)/self_attention/attention_output/(\w+)",
+        r"encoder.layer.\1.attention.output.dense.\2",
+    ),
+    (
+        r"transformer/layer_(\d+)/self_attention_layer_norm/(\w+)",
+        r"encoder.layer.\1.attention.output.LayerNorm.\2",
+    ),
     (r"transformer/layer_(\d+)/intermediate/(\w+)", r"encoder.layer.\1.intermediate.dense.\2"),
     (r"transformer/layer_(\d+)/output/(\w+)", r"encoder.layer.\1.output.dense.\2"),
     (r"transformer/layer_(\d+)/output_layer_norm/(\w+)", r"encoder.layer.\1.output.LayerNorm.\2"),
@@ -45,7 +54,9 @@ def load(encoder: Any, directory: Path) -> None:
     for variable in encoder.variables:
         name = hugging_face_name(variable.name)
         value = tensors[name]
-        variable.assign((value.T if variable.name.endswith("kernel:0") else value).reshape(variable.shape))
+        variable.assign(
+            (value.T if variable.name.endswith("kernel:0") else value).reshape(variable.shape)
+        )
 
 
 def hugging_face_name(variable: str) -> str:

@@ -48,7 +48,9 @@ def write_as(network: BertEncoderV2, directory: Path) -> Path:
     tensors = {}
     for name, slot in bert._slots(network).items():
         value = slot.variable.numpy()
-        tensors[name] = np.ascontiguousarray(value.reshape(slot.shape[::-1]).T if slot.transposed else value).reshape(slot.shape)
+        tensors[name] = np.ascontiguousarray(
+            value.reshape(slot.shape[::-1]).T if slot.transposed else value
+        ).reshape(slot.shape)
     return _write(directory, tensors)
 
 
@@ -56,8 +58,12 @@ def _write(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     vocabulary = hugging_face.read_vocabulary(hugging_face.locate("minilm"))
     (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
-    (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8")
-    (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
+    (directory / "vocab.txt").write_text(
+        "".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8"
+    )
+    (directory / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True}), encoding="utf-8"
+    )
     save_file(dict(tensors), directory / "model.safetensors")
     return directory
 
@@ -65,7 +71,9 @@ def _write(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
 def _tensors(seed: int) -> dict[str, np.ndarray]:
     """BERT's initial weights: normal with deviation 0.02, biases 0, layer norms 1."""
     random = np.random.default_rng(seed)
-    return {name: _initial(name, shape, random) for name, shape in bert_layout.shapes(SIZES).items()}
+    return {
+        name: _initial(name, shape, random) for name, shape in bert_layout.shapes(SIZES).items()
+    }
 
 
 def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

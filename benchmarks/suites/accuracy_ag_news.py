@@ -46,23 +46,41 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
 def command(row: str, workdir: Path) -> list[str]:
     """The command line of a row, without the interpreter."""
     config, options = ROWS[row]
-    assignments = [part for option in options for part in ("--set", option.format(hub=workdir / "hub-encoder"))]
+    assignments = [
+        part for option in options for part in ("--set", option.format(hub=workdir / "hub-encoder"))
+    ]
     return ["run", config, *assignments, "--workdir", str(workdir / row), "--json"]
 
 
 def run(row: str, data: Path, workdir: Path) -> None:
     """Run one row in the data's directory and keep its JSON line, with the CPU seconds it took."""
     if "hub" in row and not (workdir / "hub-encoder").exists():
-        subprocess.run([sys.executable, str(ROOT / "benchmarks/models/export_hub_encoder.py"), str(workdir / "hub-encoder")], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "benchmarks/models/export_hub_encoder.py"),
+                str(workdir / "hub-encoder"),
+            ],
+            check=True,
+        )
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*KUBERT, *command(row, workdir)], cwd=data, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [*KUBERT, *command(row, workdir)],
+        cwd=data,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in (0, 3):
         raise SystemExit(f"{row}: exit code {done.returncode}")
     result = json.loads(done.stdout.splitlines()[-1])
     result["wall_seconds"] = round(time.monotonic() - started, 1)
-    result["cpu_seconds"] = round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1)
+    result["cpu_seconds"] = round(
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1
+    )
     (workdir / f"{row}.json").write_text(json.dumps(result) + "\n")
 
 
@@ -87,7 +105,9 @@ def _seconds(value: float | None) -> str:
 
 def page(results: dict[str, dict[str, Any]], workdir: Path) -> str:
     """The dated page: machine, commands, table."""
-    commands = "\n".join(f"    {row}: kubert {' '.join(command(row, Path('W')))}" for row in results)
+    commands = "\n".join(
+        f"    {row}: kubert {' '.join(command(row, Path('W')))}" for row in results
+    )
     rows = next(iter(results.values()))["test_rows"]
     return (
         f"# AG News, {datetime.date.today()}\n\n"
@@ -108,7 +128,11 @@ def main() -> None:
     for row in arguments.only or ROWS:
         if not (workdir / f"{row}.json").exists():
             run(row, arguments.data.absolute(), workdir)
-    results = {row: json.loads(path.read_text()) for row in ROWS if (path := workdir / f"{row}.json").exists()}
+    results = {
+        row: json.loads(path.read_text())
+        for row in ROWS
+        if (path := workdir / f"{row}.json").exists()
+    }
     target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-ag-news.md"
     target.write_text(page(results, workdir))
     print(f"wrote {target}")

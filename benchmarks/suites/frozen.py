@@ -24,7 +24,9 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     shutil.rmtree(workdir, ignore_errors=True)
     chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data), workdir, ROWS)
     job = training_inputs.write_job(chosen, workdir / "shards", workdir / "ours")
-    sides = {"ours": Side("benchmarks.baselines.training_ours", [job], workdir / "logs" / "ours.log")}
+    sides = {
+        "ours": Side("benchmarks.baselines.training_ours", [job], workdir / "logs" / "ours.log")
+    }
     with started(**sides):
         rounds = interleaving.take_turns(sides, EPOCHS)["ours"]
     first = rounds[0].more["feature_cpu"] * ROWS
@@ -35,7 +37,11 @@ def chapter(data: Path, workdir: Path) -> Chapter:
         tables=(
             Table(
                 f"CPU seconds for {ROWS} rows of AG News, configuration `{CONFIG}` (batches of {chosen.train.batch_size})",
-                ("the encoder's features, once", f"a later epoch, from the cache (median of {EPOCHS})", "ratio"),
+                (
+                    "the encoder's features, once",
+                    f"a later epoch, from the cache (median of {EPOCHS})",
+                    "ratio",
+                ),
                 ((f"{first:.2f}", f"{later:.4f}", f"{first / later:.0f}"),),
             ),
         ),

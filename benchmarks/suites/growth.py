@@ -27,7 +27,13 @@ ROWS = (10_000, 100_000, 1_000_000)
 COLUMNS = ("data.header=false", "data.text=[1, 2]", "data.label=0")
 SMALL = (
     *("model.encoder=scratch", "model.vocabulary_size=1000", "model.max_length=16"),
-    *("model.hidden_size=16", "model.inner_size=16", "model.heads=1", "train.epochs=1", "train.batch_size=256"),
+    *(
+        "model.hidden_size=16",
+        "model.inner_size=16",
+        "model.heads=1",
+        "train.epochs=1",
+        "train.batch_size=256",
+    ),
 )
 GATE = (
     "import sys; from pathlib import Path; from components.config.schema import EvaluateConfig, ExportConfig; from components.gate.step import run; "
@@ -49,9 +55,17 @@ def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Chapter:
     """The chapter; its figures are a table alone."""
     costs = {(TOKENIZE, count): _tokenize(data, workdir / "tokenize", count) for count in rows}
     for count in rows:
-        costs |= {(step, count): cost for step, cost in _all_steps(data, workdir / "steps", count).items()}
-    lines = [line for step in dict.fromkeys(step for step, _ in costs) for line in _lines(step, costs)]
-    growing = [(step, line) for step in dict.fromkeys(step for step, _ in costs) for line in _growths(step, costs)]
+        costs |= {
+            (step, count): cost for step, cost in _all_steps(data, workdir / "steps", count).items()
+        }
+    lines = [
+        line for step in dict.fromkeys(step for step, _ in costs) for line in _lines(step, costs)
+    ]
+    growing = [
+        (step, line)
+        for step in dict.fromkeys(step for step, _ in costs)
+        for line in _growths(step, costs)
+    ]
     worst = max(growing, key=lambda pair: pair[1])
     first, *_, last = (costs[TOKENIZE, count].memory for count in rows)
     return Chapter(
@@ -86,19 +100,40 @@ def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Chapter:
 
 def _tokenize(data: Path, home: Path, rows: int) -> Cost:
     source = _source(data, home, rows)
-    return _module("tokenize_text", home, [f"data.source={source}", *COLUMNS, "model.encoder=minilm"], output=home / "shards")
+    return _module(
+        "tokenize_text",
+        home,
+        [f"data.source={source}", *COLUMNS, "model.encoder=minilm"],
+        output=home / "shards",
+    )
 
 
 def _all_steps(data: Path, home: Path, rows: int) -> dict[str, Cost]:
     source, store = _source(data, home, rows), home / "models"
-    shards, checkpoint, report, decision = (home / name for name in ("shards", "checkpoint", "report", "decision.json"))
+    shards, checkpoint, report, decision = (
+        home / name for name in ("shards", "checkpoint", "report", "decision.json")
+    )
     options = [f"data.source={source}", *COLUMNS, *SMALL, f"export.model_store={store}"]
     return {
         "tokenize (vocabulary learned)": _module("tokenize_text", home, options, output=shards),
-        "train": _module("train", home, options, shards=shards, output=checkpoint, scratch=home / "scratch"),
-        "evaluate": _module("evaluate", home, options, shards=shards, checkpoint=checkpoint, output=report),
-        "gate": _run([sys.executable, "-c", GATE, str(store), str(shards), str(report), str(decision)], home),
-        "export": _module("export", home, options, shards=shards, checkpoint=checkpoint, report=report, decision=decision),
+        "train": _module(
+            "train", home, options, shards=shards, output=checkpoint, scratch=home / "scratch"
+        ),
+        "evaluate": _module(
+            "evaluate", home, options, shards=shards, checkpoint=checkpoint, output=report
+        ),
+        "gate": _run(
+            [sys.executable, "-c", GATE, str(store), str(shards), str(report), str(decision)], home
+        ),
+        "export": _module(
+            "export",
+            home,
+            options,
+            shards=shards,
+            checkpoint=checkpoint,
+            report=report,
+            decision=decision,
+        ),
     }
 
 
@@ -112,7 +147,10 @@ def _source(data: Path, home: Path, rows: int) -> Path:
 def _module(verb: str, home: Path, options: Sequence[str], **places: Path) -> Cost:
     command = [sys.executable, "-m", f"components.{verb}"]
     command += [part for option in options for part in ("--set", option)]
-    return _run(command + [part for name, place in places.items() for part in (f"--{name}", str(place))], home)
+    return _run(
+        command + [part for name, place in places.items() for part in (f"--{name}", str(place))],
+        home,
+    )
 
 
 def _run(command: Sequence[str], home: Path) -> Cost:
@@ -137,21 +175,39 @@ def _run(command: Sequence[str], home: Path) -> Cost:
 
 def _peak(process: int) -> float:
     """The largest resident set so far, in MB; 0 for a process that has ended."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii"))
+    found = re.search(
+        r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    )
     return int(found[1]) / 1024 if found else 0.0
 
 
 def _lines(step: str, costs: dict[tuple[str, int], Cost]) -> list[tuple[str, ...]]:
     counts = sorted(count for name, count in costs if name == step)
     before: list[int | None] = [None, *counts[:-1]]
-    return [_line(step, count, costs[step, count], less, costs.get((step, less or 0))) for less, count in zip(before, counts, strict=True)]
+    return [
+        _line(step, count, costs[step, count], less, costs.get((step, less or 0)))
+        for less, count in zip(before, counts, strict=True)
+    ]
 
 
-def _line(step: str, rows: int, cost: Cost, less: int | None, earlier: Cost | None) -> tuple[str, ...]:
+def _line(
+    step: str, rows: int, cost: Cost, less: int | None, earlier: Cost | None
+) -> tuple[str, ...]:
     growth, further = "", ""
     if less is not None and earlier is not None:
-        growth, further = f"{cost.cpu / earlier.cpu:.1f} times", f"{1000 * (cost.cpu - earlier.cpu) / (rows - less):.4f}"
-    return step, f"{rows:,}", f"{cost.cpu:.1f}", f"{cost.wall:.1f}", growth, further, f"{cost.memory:.0f}"
+        growth, further = (
+            f"{cost.cpu / earlier.cpu:.1f} times",
+            f"{1000 * (cost.cpu - earlier.cpu) / (rows - less):.4f}",
+        )
+    return (
+        step,
+        f"{rows:,}",
+        f"{cost.cpu:.1f}",
+        f"{cost.wall:.1f}",
+        growth,
+        further,
+        f"{cost.memory:.0f}",
+    )
 
 
 def _growths(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:

@@ -62,13 +62,17 @@ def timed_run(workdir: Path) -> TimedRun:
         times = Path(temporary) / "imports.jsonl"
         before = set((workdir / "runs").glob("*"))
         started = time.monotonic()
-        done = _kubert(["run", "--workdir", str(workdir), "--json"], {"KUBERT_IMPORT_TIMES": str(times)})
+        done = _kubert(
+            ["run", "--workdir", str(workdir), "--json"], {"KUBERT_IMPORT_TIMES": str(times)}
+        )
         wall = time.monotonic() - started
         if done.returncode:
             raise SystemExit(f"kubert run: exit code {done.returncode}\n{done.stderr[-2000:]}")
         (run,) = set((workdir / "runs").glob("*")) - before
         imports = [json.loads(line) for line in times.read_text(encoding="utf-8").splitlines()]
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    events = [
+        json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     finished = {event["step"]: event for event in events if event.get("kind") == "finished"}
     return TimedRun(wall, tuple(_step(name, finished.get(name), imports) for name in STEPS))
 
@@ -92,9 +96,15 @@ def help_seconds() -> list[float]:
 
 
 def _kubert(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "benchmarks/harness/import_probe")))}
+    environment = {
+        **os.environ,
+        **variables,
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "benchmarks/harness/import_probe"))),
+    }
     command = [sys.executable, "-m", "pipeline.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def chapter(data: Path, workdir: Path) -> Chapter:
@@ -107,7 +117,15 @@ def chapter(data: Path, workdir: Path) -> Chapter:
         (name, *(f"{value:.2f}" for step in pair for value in (step.body, step.imports, step.work)))
         for name, pair in zip(STEPS, zip(fresh.steps, again.steps, strict=True), strict=True)
     )
-    columns = ("step", "fresh: body s", "imports s", "work s", "again: body s", "imports s", "work s")
+    columns = (
+        "step",
+        "fresh: body s",
+        "imports s",
+        "work s",
+        "again: body s",
+        "imports s",
+        "work s",
+    )
     whole = (
         ("`kubert run`, fresh", f"{fresh.wall:.1f}", f"{fresh.overhead:.1f}"),
         ("`kubert run` again, nothing changed", f"{again.wall:.1f}", f"{again.overhead:.1f}"),

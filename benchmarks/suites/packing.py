@@ -49,11 +49,27 @@ def step_on(rows: int, length: int, precision: str) -> Callable[[], object]:
     spec = (tf.TensorSpec((None, None), tf.int32), many, many, tf.TensorSpec((), tf.int64))
 
     def forward(inputs: tf.Tensor, words: tf.Tensor | None, training: bool) -> tf.Tensor:
-        return model({"input_word_ids": inputs} | ({} if words is None else {"words": words}), training)
+        return model(
+            {"input_word_ids": inputs} | ({} if words is None else {"words": words}), training
+        )
 
-    step = make_train_step(tf.distribute.get_strategy(), forward, others, optimizer, model.dropout_state, train, spec, table)
+    step = make_train_step(
+        tf.distribute.get_strategy(),
+        forward,
+        others,
+        optimizer,
+        model.dropout_state,
+        train,
+        spec,
+        table,
+    )
     labels = tf.constant(np.arange(rows) % 4, tf.int32)
-    batch = (tf.constant(places.reshape(ids.shape), tf.int32), tf.constant(used, tf.int32), labels, tf.constant(0, tf.int64))
+    batch = (
+        tf.constant(places.reshape(ids.shape), tf.int32),
+        tf.constant(used, tf.int32),
+        labels,
+        tf.constant(0, tf.int64),
+    )
     return lambda: step(batch, 1, False)
 
 
@@ -80,8 +96,16 @@ def main() -> None:
         grouped, packed = (statistics.median(column) for column in zip(*turns, strict=True))
         ratio = statistics.median(one / other for one, other in turns)
         lines.append((precision, f"{grouped:.0f}", f"{packed:.0f}", f"{ratio:.2f}"))
-    columns = ("products in", *(f"{rows} rows of {length}, CPU ms" for rows, length in SHAPES), "packed is faster (times)")
-    print(markdown_table(Table(f"A step of MiniLM on one core, medians of {TURNS} turns", columns, tuple(lines))))
+    columns = (
+        "products in",
+        *(f"{rows} rows of {length}, CPU ms" for rows, length in SHAPES),
+        "packed is faster (times)",
+    )
+    print(
+        markdown_table(
+            Table(f"A step of MiniLM on one core, medians of {TURNS} turns", columns, tuple(lines))
+        )
+    )
 
 
 if __name__ == "__main__":

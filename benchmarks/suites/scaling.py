@@ -43,7 +43,12 @@ class Gang:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for worker in self._workers:
             worker.__exit__(kind, error, trace)
 
@@ -83,7 +88,10 @@ def shares(two: Sequence[Turn], apart: Sequence[Turn]) -> list[Share]:
     """Per worker, medians over the turns."""
     found = []
     for rank in range(len(two[0])):
-        wall, cpu = (interleaving.median(turn[rank].more[key] for turn in two) for key in ("step_wall", "step_cpu"))
+        wall, cpu = (
+            interleaving.median(turn[rank].more[key] for turn in two)
+            for key in ("step_wall", "step_cpu")
+        )
         compute = interleaving.median(turn[rank].more["step_cpu"] for turn in apart)
         found.append(Share(wall, compute, reduce=cpu - compute, waiting=wall - cpu))
     return found
@@ -96,7 +104,12 @@ def chapter(data: Path, workdir: Path) -> Chapter:
         raise RuntimeError("two workers need a core each, and this process may use one only")
     shutil.rmtree(workdir, ignore_errors=True)
     chosen = training_inputs.prepare(
-        training_inputs.shipped(CONFIG, data, f"model.encoder=hf:{small_bert.write(workdir / 'weights')}", "train.precision=float32"),
+        training_inputs.shipped(
+            CONFIG,
+            data,
+            f"model.encoder=hf:{small_bert.write(workdir / 'weights')}",
+            "train.precision=float32",
+        ),
         workdir,
         ROWS,
     )
@@ -117,25 +130,41 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def _measure(chosen: Config, workdir: Path, batch: int, cores: Sequence[int]) -> dict[str, list[Turn]]:
+def _measure(
+    chosen: Config, workdir: Path, batch: int, cores: Sequence[int]
+) -> dict[str, list[Turn]]:
     """The turns of each gang."""
     ports = [f"127.0.0.1:{free_port()}" for _ in cores]
     home = workdir / f"batch-{batch}"
 
-    def worker(gang: str, core: int, *options: object, environment: Mapping[str, str] | None = None) -> Side:
+    def worker(
+        gang: str, core: int, *options: object, environment: Mapping[str, str] | None = None
+    ) -> Side:
         workers = 2 if gang == "two" else 1
         where = home / (gang if gang == "two" else f"{gang}-{core}")
-        job = training_inputs.write_job(chosen, workdir / "shards", where, batch_size=batch, workers=workers)
+        job = training_inputs.write_job(
+            chosen, workdir / "shards", where, batch_size=batch, workers=workers
+        )
         log = home / "logs" / f"{gang}-{core}.log"
-        return Side("benchmarks.baselines.training_ours", [job, *options], log, [core], {"KUBERT_THREADS": "1", **(environment or {})})
+        return Side(
+            "benchmarks.baselines.training_ours",
+            [job, *options],
+            log,
+            [core],
+            {"KUBERT_THREADS": "1", **(environment or {})},
+        )
 
     def member(rank: int) -> dict[str, str]:
         return {"TF_CONFIG": Membership(workers=tuple(ports), rank=rank).tf_config()}
 
     gangs = {
         "one": Gang([worker("one", cores[0])]),
-        "two": Gang([worker("two", core, environment=member(rank)) for rank, core in enumerate(cores)]),
-        "apart": Gang([worker("apart", core, "--share", rank, 2) for rank, core in enumerate(cores)]),
+        "two": Gang(
+            [worker("two", core, environment=member(rank)) for rank, core in enumerate(cores)]
+        ),
+        "apart": Gang(
+            [worker("apart", core, "--share", rank, 2) for rank, core in enumerate(cores)]
+        ),
     }
     done: dict[str, list[Turn]] = {name: [] for name in gangs}
     with ExitStack() as stack:
@@ -150,7 +179,9 @@ def _measure(chosen: Config, workdir: Path, batch: int, cores: Sequence[int]) ->
 
 
 def _median(measure: Callable[[Turn, Turn], float], done: Mapping[str, Sequence[Turn]]) -> float:
-    return interleaving.median(measure(one, two) for one, two in zip(done["one"], done["two"], strict=True))
+    return interleaving.median(
+        measure(one, two) for one, two in zip(done["one"], done["two"], strict=True)
+    )
 
 
 def _steps(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
@@ -164,7 +195,11 @@ def _steps(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
             _ms(of(gangs["two"], "step_wall")),
             f"{_median(efficiency, gangs):.2f}",
             _ms(of(gangs["one"], "step_cpu")),
-            _ms(interleaving.median(sum(worker.more["step_cpu"] for worker in turn) for turn in gangs["two"])),
+            _ms(
+                interleaving.median(
+                    sum(worker.more["step_cpu"] for worker in turn) for turn in gangs["two"]
+                )
+            ),
             f"{_median(cpu_efficiency, gangs):.2f}",
         )
         for batch, gangs in done.items()
@@ -178,7 +213,11 @@ def _steps(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
         "two, CPU ms/step",
         "CPU efficiency",
     )
-    return Table("One worker on one core, and two on a core each, on the same global batches", columns, tuple(rows))
+    return Table(
+        "One worker on one core, and two on a core each, on the same global batches",
+        columns,
+        tuple(rows),
+    )
 
 
 def _parts(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:

@@ -46,7 +46,9 @@ PLAIN = "plain"
 class PlainClassifier(tf.Module):
     """The same signature without what kubert does for speed: every text padded to LENGTH, Model Garden's own call."""
 
-    def __init__(self, classifier: Classifier, vocabulary: Vocabulary, classes: Sequence[str]) -> None:
+    def __init__(
+        self, classifier: Classifier, vocabulary: Vocabulary, classes: Sequence[str]
+    ) -> None:
         super().__init__()
         self.weights = list(classifier.variables)
         self.tokenizer = WordPiece(vocabulary)
@@ -57,8 +59,12 @@ class PlainClassifier(tf.Module):
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
             ids = self.tokenizer(text, LENGTH).to_tensor(vocabulary.pad_id, shape=[None, LENGTH])
             mask = tf.cast(ids != vocabulary.pad_id, tf.int32)
-            outputs = network({"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(ids)})
-            scores = tf.nn.softmax(classifier.logits(mean_of_tokens(outputs["sequence_output"], mask)))
+            outputs = network(
+                {"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(ids)}
+            )
+            scores = tf.nn.softmax(
+                classifier.logits(mean_of_tokens(outputs["sequence_output"], mask))
+            )
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             return {"label": tf.gather(self.names, index), "label_index": index, "scores": scores}
 
@@ -108,7 +114,10 @@ def export_all(workdir: Path) -> dict[str, Path]:
     tf.saved_model.save(module, str(places[PLAIN]), signatures={SIGNATURE: module.classify})
     for precision in precisions():
         places[precision] = workdir / f"serving-{precision}"
-        save(ServedClassifier(classifier(), vocabulary, CLASSES, LENGTH, precision), places[precision])
+        save(
+            ServedClassifier(classifier(), vocabulary, CLASSES, LENGTH, precision),
+            places[precision],
+        )
     return places
 
 
@@ -121,9 +130,18 @@ def ask(data: Path, places: Mapping[str, Path], cores: Sequence[int]) -> Timings
         str(data),
         *(f"{name}={place}" for name, place in places.items()),
     ]
-    done = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, preexec_fn=lambda: os.sched_setaffinity(0, cores), check=True)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        check=True,
+    )
     found = json.loads(done.stdout)
-    return {kind: {name: Timed(*map(tuple, zip(*times, strict=True))) for name, times in models.items()} for kind, models in found.items()}
+    return {
+        kind: {name: Timed(*map(tuple, zip(*times, strict=True))) for name, times in models.items()}
+        for kind, models in found.items()
+    }
 
 
 def chapter(data: Path, workdir: Path) -> Chapter:
@@ -156,30 +174,55 @@ def chapter(data: Path, workdir: Path) -> Chapter:
 def _latencies(timings: Timings, cores: str) -> Table:
     models = timings["one"]
     lines = [
-        _line(f"wall ms, p{100 * quantile:.0f}", {name: 1000 * model.at(quantile) for name, model in models.items()})
+        _line(
+            f"wall ms, p{100 * quantile:.0f}",
+            {name: 1000 * model.at(quantile) for name, model in models.items()},
+        )
         for quantile in (0.5, 0.99)
     ]
-    lines.append(_line("CPU ms, mean", {name: 1000 * model.mean_cpu for name, model in models.items()}))
-    return Table(f"One text per request, {SINGLES} requests to each, {cores}", _columns(models), tuple(lines))
+    lines.append(
+        _line("CPU ms, mean", {name: 1000 * model.mean_cpu for name, model in models.items()})
+    )
+    return Table(
+        f"One text per request, {SINGLES} requests to each, {cores}", _columns(models), tuple(lines)
+    )
 
 
 def _throughput(timings: Timings) -> Table:
     models = timings["many"]
     lines = [
-        _line("CPU ms per text, mean", {name: 1000 * model.mean_cpu / BATCH for name, model in models.items()}),
-        _line("wall ms per text, median", {name: 1000 * model.at(0.5) / BATCH for name, model in models.items()}),
+        _line(
+            "CPU ms per text, mean",
+            {name: 1000 * model.mean_cpu / BATCH for name, model in models.items()},
+        ),
+        _line(
+            "wall ms per text, median",
+            {name: 1000 * model.at(0.5) / BATCH for name, model in models.items()},
+        ),
     ]
-    return Table(f"{BATCH} texts per request, {BATCHES} requests to each, all cores", _columns(models), tuple(lines))
+    return Table(
+        f"{BATCH} texts per request, {BATCHES} requests to each, all cores",
+        _columns(models),
+        tuple(lines),
+    )
 
 
 def _columns(models: Mapping[str, Any]) -> tuple[str, ...]:
     _, *ours = models
-    return ("figure", PLAIN, *(f"{kind}{name}" for name in ours for kind in ("kubert, ", "ratio, ")))
+    return (
+        "figure",
+        PLAIN,
+        *(f"{kind}{name}" for name in ours for kind in ("kubert, ", "ratio, ")),
+    )
 
 
 def _line(name: str, values: Mapping[str, float]) -> tuple[str, ...]:
     plain, *ours = values.values()
-    return (name, f"{plain:.2f}", *(text for value in ours for text in (f"{value:.2f}", f"{plain / value:.2f}")))
+    return (
+        name,
+        f"{plain:.2f}",
+        *(text for value in ours for text in (f"{value:.2f}", f"{plain / value:.2f}")),
+    )
 
 
 if __name__ == "__main__":

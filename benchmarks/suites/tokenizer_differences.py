@@ -46,7 +46,11 @@ class Reference:
 def characters() -> list[str]:
     """The probed characters: those with a meaning in Unicode's lower ranges, its compatibility forms and its signs."""
     every = (chr(code) for codes in RANGES for code in codes)
-    return [character for character in every if unicodedata.category(character) not in ("Cn", "Co", "Cs")]
+    return [
+        character
+        for character in every
+        if unicodedata.category(character) not in ("Cn", "Co", "Cs")
+    ]
 
 
 def by_reason(reference: Reference) -> dict[str, list[str]]:
@@ -66,11 +70,20 @@ def reason(character: str) -> str:
         return "compatibility characters: the plain form here, themselves there"
     if character.casefold() != character.lower():
         return "letters whose case folding is not their lower case: folded here"
-    return "marks, punctuation and letters that one side's Unicode tables know and the other's do not"
+    return (
+        "marks, punctuation and letters that one side's Unicode tables know and the other's do not"
+    )
 
 
 def shown(found: Sequence[str]) -> str:
     """Some of the characters, spread over all of them, as code points and, if it can be seen, the character itself."""
     some = found[:: -(-len(found) // EXAMPLES)]
-    visible = [f" {character}" if unicodedata.category(character)[0] not in "CMZ" and character != "|" else "" for character in some]
-    return ", ".join(f"U+{ord(character):04X}{sign}" for character, sign in zip(some, visible, strict=True))
+    visible = [
+        f" {character}"
+        if unicodedata.category(character)[0] not in "CMZ" and character != "|"
+        else ""
+        for character in some
+    ]
+    return ", ".join(
+        f"U+{ord(character):04X}{sign}" for character, sign in zip(some, visible, strict=True)
+    )

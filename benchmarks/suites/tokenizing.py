@@ -45,7 +45,12 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     return Chapter(
         "Tokenizing",
         figures,
-        (speed, _whole_step(texts, vocabulary, data, workdir), _threads(data, workdir), _exceptions(vocabulary)),
+        (
+            speed,
+            _whole_step(texts, vocabulary, data, workdir),
+            _threads(data, workdir),
+            _exceptions(vocabulary),
+        ),
         (
             "CPU seconds are those of the process with all its threads. Imports are not counted; the sides take turns in one process, "
             f"and each ratio is the median over {TURNS} turns ({SHORT_TURNS} for the whole step on AG News) of the ratio within a turn.",
@@ -54,28 +59,41 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def _speed(texts: list[str], vocabulary: Vocabulary, workdir: Path) -> tuple[Table, dict[str, float]]:
+def _speed(
+    texts: list[str], vocabulary: Vocabulary, workdir: Path
+) -> tuple[Table, dict[str, float]]:
     wordpiece, reference = WordPiece(vocabulary), hugging_face(vocabulary)
     ours, per_example = bare(wordpiece), notebook(vocabulary, workdir)
     few = texts[::EVERY]
     sides: dict[str, tuple[int, Callable[[], object]]] = {
         "bare tokenizer, as the tokenize step calls it": (len(texts), lambda: ours(texts)),
         "the same in the served model's graph": (len(texts), _on(served(wordpiece), texts)),
-        "Hugging Face tokenizers, encode_batch": (len(texts), _on(in_batches(reference.encode_batch), texts)),
-        "Hugging Face tokenizers, encode_batch_fast (no offsets)": (len(texts), _on(in_batches(reference.encode_batch_fast), texts)),
+        "Hugging Face tokenizers, encode_batch": (
+            len(texts),
+            _on(in_batches(reference.encode_batch), texts),
+        ),
+        "Hugging Face tokenizers, encode_batch_fast (no offsets)": (
+            len(texts),
+            _on(in_batches(reference.encode_batch_fast), texts),
+        ),
         "the notebook's way: a py_function per example": (len(few), lambda: per_example(few)),
     }
     seconds = _turns({name: side for name, (_, side) in sides.items()})
     rates = {name: [rows / second for second in seconds[name]] for name, (rows, _) in sides.items()}
     first, _, batch, _, python = rates
     against = {name: _ratio(rates[first], rate) for name, rate in rates.items()}
-    lines = [(name, f"{statistics.median(rate):,.0f}", f"{against[name]:.1f}") for name, rate in rates.items()]
+    lines = [
+        (name, f"{statistics.median(rate):,.0f}", f"{against[name]:.1f}")
+        for name, rate in rates.items()
+    ]
     caption = (
         f"Rows of AG News per CPU second in batches of 1,000, cut to 128 ids with [CLS] and [SEP] (the notebook's way: every {EVERY}th row, padded to 128), "
         "and how many times as fast the bare tokenizer is."
     )
     figures = {"tokenize_vs_hf": against[batch], "tokenize_vs_notebook": against[python]}
-    return Table(caption, ("tokenizer", "rows per CPU second", "the bare one is faster"), tuple(lines)), figures
+    return Table(
+        caption, ("tokenizer", "rows per CPU second", "the bare one is faster"), tuple(lines)
+    ), figures
 
 
 def _vocabulary() -> Vocabulary:
@@ -96,8 +114,12 @@ def _whole_step(texts: list[str], vocabulary: Vocabulary, data: Path, workdir: P
         },
         SHORT_TURNS,
     )
-    seconds["bare, built"] = [bare + building for bare, building in zip(seconds["bare"], seconds["building"], strict=True)]
-    seconds["step, built"] = [step - building for step, building in zip(seconds["step"], seconds["building"], strict=True)]
+    seconds["bare, built"] = [
+        bare + building for bare, building in zip(seconds["bare"], seconds["building"], strict=True)
+    ]
+    seconds["step, built"] = [
+        step - building for step, building in zip(seconds["step"], seconds["building"], strict=True)
+    ]
     pairs = {
         "the tokenizer built before": ("bare", "step, built"),
         "the tokenizer built by both": ("bare, built", "step"),
@@ -106,7 +128,10 @@ def _whole_step(texts: list[str], vocabulary: Vocabulary, data: Path, workdir: P
     }
     lines = []
     for what, (bare_side, step_side) in pairs.items():
-        rates = [f"{len(texts) / statistics.median(seconds[side]):,.0f}" for side in (bare_side, step_side)]
+        rates = [
+            f"{len(texts) / statistics.median(seconds[side]):,.0f}"
+            for side in (bare_side, step_side)
+        ]
         lines.append((what, *rates, f"{_ratio(seconds[bare_side], seconds[step_side]):.0%}"))
     caption = (
         "AG News from CSV on disk to verified shards on disk: reading, labels, splits by hash, tokenizing, Arrow, SHA-256, manifest, and reading every "
@@ -119,8 +144,13 @@ def _whole_step(texts: list[str], vocabulary: Vocabulary, data: Path, workdir: P
 def _threads(data: Path, workdir: Path) -> Table:
     many = _many(data, workdir)
     sides: Sides = {str(threads): _on_threads(many, workdir, threads) for threads in (1, 2)}
-    least = {threads: min(every) for threads, every in _turns(sides, TURNS, time.perf_counter).items()}
-    lines = [(threads, f"{seconds:.2f}", f"{least['1'] / seconds:.2f}") for threads, seconds in least.items()]
+    least = {
+        threads: min(every) for threads, every in _turns(sides, TURNS, time.perf_counter).items()
+    }
+    lines = [
+        (threads, f"{seconds:.2f}", f"{least['1'] / seconds:.2f}")
+        for threads, seconds in least.items()
+    ]
     load = os.getloadavg()[0]
     caption = f"The whole step on {MANY} times AG News, seconds of the clock, the least of {TURNS} turns ({len(os.sched_getaffinity(0))} cores, load average {load:.1f} at the end: other work makes the other turns longer)."
     return Table(caption, ("tokenize.threads", "seconds", "times as fast"), tuple(lines))
@@ -131,7 +161,9 @@ def _exceptions(vocabulary: Vocabulary) -> Table:
     differing = by_reason(reference)
     lines = [(name, f"{len(found):,}", shown(found)) for name, found in differing.items()]
     words = set(reference.differing(list(WORDS.values())))
-    lines += [(name, "differs" if index in words else "equal", "") for index, name in enumerate(WORDS)]
+    lines += [
+        (name, "differs" if index in words else "equal", "") for index, name in enumerate(WORDS)
+    ]
     caption = f"Texts whose ids are not the reference's: {len(characters()):,} characters were probed, alone and inside a word."
     return Table(caption, ("what", "differ", "such as"), tuple(lines))
 
@@ -140,7 +172,9 @@ def _ratio(ours: list[float], theirs: list[float]) -> float:
     return statistics.median(our / their for our, their in zip(ours, theirs, strict=True))
 
 
-def _turns(sides: Sides, turns: int = TURNS, clock: Callable[[], float] = time.process_time) -> dict[str, list[float]]:
+def _turns(
+    sides: Sides, turns: int = TURNS, clock: Callable[[], float] = time.process_time
+) -> dict[str, list[float]]:
     """Seconds of every side in every turn; the first turn is the warm-up and is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(turns + 1):
@@ -177,7 +211,9 @@ def _many(data: Path, workdir: Path) -> Path:
     path = workdir / "many.csv"
     if not path.exists():
         write_rows(
-            [data / "train.csv", data / "test.csv"], path, MANY * sum(len(_texts(data / name)) for name in ("train.csv", "test.csv"))
+            [data / "train.csv", data / "test.csv"],
+            path,
+            MANY * sum(len(_texts(data / name)) for name in ("train.csv", "test.csv")),
         )
     return path
 

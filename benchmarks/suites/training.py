@@ -28,7 +28,11 @@ CONFIG = "ag_news_minilm"
 ROWS = {"L4": 1600, "minilm": 800}
 TURNS = {"L4": 5, "minilm": 3}
 NAMES = {"L4": "4 layers, 128 wide", "minilm": "MiniLM (6 layers, 384 wide)"}
-OTHERS = {"notebook": "the notebook's way", "trainer": "Hugging Face Trainer", "garden": "Model Garden's run_experiment"}
+OTHERS = {
+    "notebook": "the notebook's way",
+    "trainer": "Hugging Face Trainer",
+    "garden": "Model Garden's run_experiment",
+}
 # PyTorch's threads spin while they wait for each other, which counts as CPU time: up to four times the work itself where other work has a core.
 PASSIVE = {"OMP_WAIT_POLICY": "passive"}
 KEYS = {
@@ -39,7 +43,9 @@ KEYS = {
 }
 
 
-def chapter(data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), variants: Sequence[str] = ()) -> Chapter:
+def chapter(
+    data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), variants: Sequence[str] = ()
+) -> Chapter:
     """The chapter; `variants` are settings under which kubert runs once more, for further rows of the table."""
     figures: dict[str, float] = {}
     lines: list[tuple[str, ...]] = []
@@ -47,9 +53,15 @@ def chapter(data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), vari
     for model in models:
         done = _measure(model, data, workdir / model, variants)
         lines += _lines(model, done)
-        figures |= {key: interleaving.ratio(done["ours"], done[side]) for (of, side), key in KEYS.items() if of == model}
+        figures |= {
+            key: interleaving.ratio(done["ours"], done[side])
+            for (of, side), key in KEYS.items()
+            if of == model
+        }
         if model == "L4":
-            figures["input_wait_share"] = interleaving.median(round.more["other_waits"] / round.wall for round in done["ours"])
+            figures["input_wait_share"] = interleaving.median(
+                round.more["other_waits"] / round.wall for round in done["ours"]
+            )
             first = interleaving.median(round.more["first_wait"] for round in done["ours"])
             notes.append(
                 f"In the steps of an epoch the loop waits for its next batch {figures['input_wait_share']:.3%} of the time (input_wait_share, L4), "
@@ -62,7 +74,15 @@ def chapter(data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), vari
         tables=(
             Table(
                 "Examples per CPU second (median of the rounds), and how many times the other side's kubert's is (median over the turns; least and greatest).",
-                ("model", "side", "examples per CPU second", "examples per second", "kubert is faster", "turns", "examples per round"),
+                (
+                    "model",
+                    "side",
+                    "examples per CPU second",
+                    "examples per second",
+                    "kubert is faster",
+                    "turns",
+                    "examples per round",
+                ),
                 tuple(lines),
             ),
         ),
@@ -88,7 +108,9 @@ def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dic
     """The rounds of every side on one model."""
     shutil.rmtree(home, ignore_errors=True)
     encoder, weights = encoder_of(model, home)
-    chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data, f"model.encoder={encoder}"), home, ROWS[model])
+    chosen = training_inputs.prepare(
+        training_inputs.shipped(CONFIG, data, f"model.encoder={encoder}"), home, ROWS[model]
+    )
 
     def ours(name: str, *settings: str) -> Side:
         options = dict(setting.removeprefix("train.").split("=", 1) for setting in settings)
@@ -96,15 +118,25 @@ def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dic
         return Side("benchmarks.baselines.training_ours", [job], home / "logs" / f"{name}.log")
 
     sides = {"ours": ours("ours")}
-    sides |= {f"ours, {variant}": ours(f"ours-{number}", variant) for number, variant in enumerate(variants)}
+    sides |= {
+        f"ours, {variant}": ours(f"ours-{number}", variant)
+        for number, variant in enumerate(variants)
+    }
     for other in OTHERS:
         if (model, other) in KEYS or other == "trainer":
             places = [home / "rows", weights, *([home / "garden"] if other == "garden" else [])]
             environment = PASSIVE if other == "trainer" else {}
-            sides[other] = Side(f"benchmarks.training_{other}", places, home / "logs" / f"{other}.log", environment=environment)
+            sides[other] = Side(
+                f"benchmarks.training_{other}",
+                places,
+                home / "logs" / f"{other}.log",
+                environment=environment,
+            )
     with started(**sides):
         done = interleaving.take_turns(sides, TURNS[model])
-    rounds = {name: [dataclasses.asdict(round) for round in rounds] for name, rounds in done.items()}
+    rounds = {
+        name: [dataclasses.asdict(round) for round in rounds] for name, rounds in done.items()
+    }
     (home / "rounds.json").write_text(json.dumps(rounds, indent=1), encoding="utf-8")
     return done
 
@@ -128,7 +160,9 @@ def _lines(model: str, done: dict[str, list[Round]]) -> list[tuple[str, ...]]:
                 name.replace("ours", "kubert") if ours else OTHERS[name],
                 f"{interleaving.median(round.rate for round in rounds):.1f}",
                 f"{interleaving.median(round.examples / round.wall for round in rounds):.1f}",
-                "" if name == "ours" else f"{interleaving.ratio(done['ours'], rounds):.2f} times ({low:.2f} to {high:.2f})",
+                ""
+                if name == "ours"
+                else f"{interleaving.ratio(done['ours'], rounds):.2f} times ({low:.2f} to {high:.2f})",
                 str(len(rounds)),
                 str(rounds[0].examples),
             )
@@ -144,7 +178,14 @@ def _padding_efficiency(data: Path, home: Path) -> float:
     lengths = open_shards(home / "shards").split("train").lengths()
     train = chosen.train
     buckets = usable_buckets(train, content.max_length)
-    plan = plan_epoch(lengths, batch_size=train.batch_size, buckets=buckets, window=train.window, seed=train.seed, epoch=0)
+    plan = plan_epoch(
+        lengths,
+        batch_size=train.batch_size,
+        buckets=buckets,
+        window=train.window,
+        seed=train.seed,
+        epoch=0,
+    )
     return padding_efficiency(plan, lengths)
 
 
@@ -154,7 +195,16 @@ def main() -> None:
     command.add_argument("--only", choices=list(ROWS), action="append")
     command.add_argument("--variant", action="append", default=[])
     arguments = command.parse_args()
-    print(markdown(chapter(arguments.data, arguments.workdir / "training", arguments.only or tuple(ROWS), arguments.variant)))
+    print(
+        markdown(
+            chapter(
+                arguments.data,
+                arguments.workdir / "training",
+                arguments.only or tuple(ROWS),
+                arguments.variant,
+            )
+        )
+    )
 
 
 if __name__ == "__main__":

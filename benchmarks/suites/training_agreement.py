@@ -60,7 +60,9 @@ def chapter(data: Path, workdir: Path) -> Chapter:
 def _table(model: str, data: Path, home: Path) -> Table:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    encoder = "minilm" if model == "minilm" else f"hf:{_trained_beforehand(data, home / 'beforehand')}"
+    encoder = (
+        "minilm" if model == "minilm" else f"hf:{_trained_beforehand(data, home / 'beforehand')}"
+    )
     chosen = _chosen(data, home, ROWS[model], f"model.encoder={encoder}", "train.epochs=1")
     accuracies: dict[str, list[float]] = {}
     for number, (way, settings) in enumerate(WAYS.items()):
@@ -68,20 +70,37 @@ def _table(model: str, data: Path, home: Path) -> Table:
         for seed, checkpoint in zip(SEEDS, checkpoints, strict=True):
             trained = _with(chosen, *settings, f"train.seed={seed}")
             step.run(trained.model, trained.train, home / "shards", checkpoint, home / "scratch")
-        accuracies[way] = [_accuracy(checkpoint, home / "shards", "float32") for checkpoint in checkpoints]
-    accuracies[SERVED] = [_accuracy(checkpoint, home / "shards", "bfloat16") for checkpoint in checkpoints]
-    rows = {name: split.rows for name, split in open_shards(home / "shards", verify=False).content.splits.items()}
+        accuracies[way] = [
+            _accuracy(checkpoint, home / "shards", "float32") for checkpoint in checkpoints
+        ]
+    accuracies[SERVED] = [
+        _accuracy(checkpoint, home / "shards", "bfloat16") for checkpoint in checkpoints
+    ]
+    rows = {
+        name: split.rows
+        for name, split in open_shards(home / "shards", verify=False).content.splits.items()
+    }
     return Table(
         f"Test accuracy in percent, {NAMES[model]}, `{CONFIG}`, for one epoch over {rows['train']} rows of AG News, all {rows['test']} test rows",
         ("training", *(f"seed {seed}" for seed in SEEDS), "mean", "difference from plainly"),
-        tuple(_line(way, found, next(iter(accuracies.values()))) for way, found in accuracies.items()),
+        tuple(
+            _line(way, found, next(iter(accuracies.values()))) for way, found in accuracies.items()
+        ),
     )
 
 
 def _trained_beforehand(data: Path, home: Path) -> Path:
     """The small BERT with what it learned from half of the rows, in Hugging Face's layout."""
     start = small_bert.write(home / "start")
-    chosen = _chosen(data, home, BEFOREHAND, f"model.encoder=hf:{start}", "train.epochs=3", "train.learning_rate=5e-4", *PLAINLY)
+    chosen = _chosen(
+        data,
+        home,
+        BEFOREHAND,
+        f"model.encoder=hf:{start}",
+        "train.epochs=3",
+        "train.learning_rate=5e-4",
+        *PLAINLY,
+    )
     step.run(chosen.model, chosen.train, home / "shards", home / "checkpoint", home / "scratch")
     model, _, _ = restore_classifier(home / "checkpoint")
     return small_bert.write_as(model.encoder.network, home / "weights")
@@ -107,7 +126,9 @@ def _some_rows(source: Path, target: Path, which: slice) -> Path:
 
 def _with(chosen: Config, *settings: str) -> Config:
     train = dict(setting.removeprefix("train.").split("=", 1) for setting in settings)
-    return chosen.model_copy(update={"train": schema.TrainConfig.model_validate(chosen.train.model_dump() | train)})
+    return chosen.model_copy(
+        update={"train": schema.TrainConfig.model_validate(chosen.train.model_dump() | train)}
+    )
 
 
 def _accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
@@ -120,7 +141,12 @@ def _accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
 
 def _line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str, ...]:
     mean = statistics.fmean(found)
-    return (way, *(f"{value:.2f}" for value in found), f"{mean:.2f}", f"{mean - statistics.fmean(plain):+.2f}")
+    return (
+        way,
+        *(f"{value:.2f}" for value in found),
+        f"{mean:.2f}",
+        f"{mean - statistics.fmean(plain):+.2f}",
+    )
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def periodic(root: Path) -> list[tuple[int, Path]]:
     """All periodic checkpoints by name, newest first, whether they are valid or not."""
     if not root.is_dir():
         return []
-    found = [(int(match[1]), path) for path in root.iterdir() if (match := _NAME.fullmatch(path.name))]
+    found = [
+        (int(match[1]), path) for path in root.iterdir() if (match := _NAME.fullmatch(path.name))
+    ]
     return sorted(found, reverse=True)
 
 
@@ -108,7 +110,9 @@ def newest_valid(root: Path) -> tuple[int, Path, Manifest, list[str]] | None:
             "Remove the directory to train from the start"
         )
     if root.is_dir() and (aside_before := sorted(root.glob("bad-step-*"))):
-        raise DataError(f"{root}: holds only checkpoints found bad ({aside_before[-1].name}); remove the directory to train from the start")
+        raise DataError(
+            f"{root}: holds only checkpoints found bad ({aside_before[-1].name}); remove the directory to train from the start"
+        )
     return None
 
 

@@ -42,4 +42,6 @@ def read_decision(path: Path) -> GateDecision:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; run the gate first") from None
     except ValidationError as error:
-        raise DataError(f"{path}: not a gate's decision ({error.error_count()} errors); run the gate again") from None
+        raise DataError(
+            f"{path}: not a gate's decision ({error.error_count()} errors); run the gate again"
+        ) from None

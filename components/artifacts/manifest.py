@@ -57,7 +57,9 @@ class Manifest(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over kind, files, inputs, config and content: equal artifacts have equal digests."""
-        identity = self.model_dump(include={"kind", "format_version", "files", "inputs", "config", "content"})
+        identity = self.model_dump(
+            include={"kind", "format_version", "files", "inputs", "config", "content"}
+        )
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -78,7 +80,9 @@ def seal(
 ) -> Manifest:
     """Make the directory an artifact: hash every file in it, then write the manifest by rename."""
     files = {
-        path.relative_to(directory).as_posix(): FileEntry(size=path.stat().st_size, sha256=file_sha256(path))
+        path.relative_to(directory).as_posix(): FileEntry(
+            size=path.stat().st_size, sha256=file_sha256(path)
+        )
         for path in sorted(directory.rglob("*"))
         if path.is_file() and path.relative_to(directory).as_posix() != NAME
     }
@@ -101,11 +105,17 @@ def read(directory: Path, kind: Kind | None = None) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise DataError(f"{directory}: no {NAME}, so this is not a finished artifact; run the step that makes it again") from None
+        raise DataError(
+            f"{directory}: no {NAME}, so this is not a finished artifact; run the step that makes it again"
+        ) from None
     except ValidationError as error:
-        raise DataError(f"{path}: not a valid manifest ({error.error_count()} errors); run the step that makes it again") from None
+        raise DataError(
+            f"{path}: not a valid manifest ({error.error_count()} errors); run the step that makes it again"
+        ) from None
     if manifest.format_version != FORMAT_VERSION:
-        raise DataError(f"{path}: format {manifest.format_version}, but this version of kubert reads {FORMAT_VERSION}")
+        raise DataError(
+            f"{path}: format {manifest.format_version}, but this version of kubert reads {FORMAT_VERSION}"
+        )
     if kind is not None and manifest.kind != kind:
         raise DataError(f"{directory}: holds a {manifest.kind}, but a {kind} is needed here")
     return manifest
@@ -117,15 +127,23 @@ def verify(directory: Path, kind: Kind | None = None) -> Manifest:
     Raises DataError that names the first file at fault.
     """
     manifest = read(directory, kind)
-    found = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()} - {NAME}
+    found = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()} - {
+        NAME
+    }
     if extra := sorted(found - manifest.files.keys()):
-        raise DataError(f"{directory / extra[0]}: not in the manifest; remove it or make the artifact again")
+        raise DataError(
+            f"{directory / extra[0]}: not in the manifest; remove it or make the artifact again"
+        )
     for name, entry in manifest.files.items():
         path = directory / name
         if name not in found:
-            raise DataError(f"{path}: missing, although the manifest names it; make the artifact again")
+            raise DataError(
+                f"{path}: missing, although the manifest names it; make the artifact again"
+            )
         if path.stat().st_size != entry.size:
-            raise DataError(f"{path}: {path.stat().st_size} bytes, the manifest says {entry.size}; make the artifact again")
+            raise DataError(
+                f"{path}: {path.stat().st_size} bytes, the manifest says {entry.size}; make the artifact again"
+            )
         if file_sha256(path) != entry.sha256:
             raise DataError(f"{path}: its SHA-256 is not the manifest's; make the artifact again")
     return manifest

@@ -25,7 +25,9 @@ SCHEMA = pa.schema(
         pa.field("row", pa.int64(), nullable=False),
         pa.field("label", pa.int32(), nullable=False),
         pa.field("predicted", pa.int32(), nullable=False),
-        pa.field("scores", pa.list_(pa.field("item", pa.float32(), nullable=False)), nullable=False),
+        pa.field(
+            "scores", pa.list_(pa.field("item", pa.float32(), nullable=False)), nullable=False
+        ),
         pa.field("text", pa.string()),
     ]
 )
@@ -44,7 +46,12 @@ class Predictions:
         return len(self.labels)
 
 
-def write_predictions(directory: Path, labels: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], texts: Sequence[str] | None) -> None:
+def write_predictions(
+    directory: Path,
+    labels: npt.NDArray[np.int32],
+    scores: npt.NDArray[np.float32],
+    texts: Sequence[str] | None,
+) -> None:
     """Write the file; labels: [rows], scores: [rows, classes], the predicted class is the first one with the largest score."""
     rows, classes = scores.shape
     predicted = scores.argmax(axis=1)
@@ -53,13 +60,17 @@ def write_predictions(directory: Path, labels: npt.NDArray[np.int32], scores: np
             part = slice(start, min(start + BATCH_ROWS, rows))
             count = part.stop - part.start
             offsets = pa.array(np.arange(count + 1, dtype=np.int32) * classes, pa.int32())
-            values = pa.array(np.ascontiguousarray(scores[part], dtype=np.float32).ravel(), pa.float32())
+            values = pa.array(
+                np.ascontiguousarray(scores[part], dtype=np.float32).ravel(), pa.float32()
+            )
             columns = [
                 pa.array(np.arange(part.start, part.stop), pa.int64()),
                 pa.array(labels[part], pa.int32()),
                 pa.array(predicted[part], pa.int32()),
                 pa.ListArray.from_arrays(offsets, values, type=SCHEMA.field("scores").type),
-                pa.nulls(count, pa.string()) if texts is None else pa.array(texts[part], pa.string()),
+                pa.nulls(count, pa.string())
+                if texts is None
+                else pa.array(texts[part], pa.string()),
             ]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
 
@@ -76,12 +87,16 @@ def read_predictions(directory: Path) -> Predictions:
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: cannot be read ({error}); run the evaluation again") from None
     if table.schema != SCHEMA:
-        raise DataError(f"{path}: its columns are not those of predictions; run the evaluation again")
+        raise DataError(
+            f"{path}: its columns are not those of predictions; run the evaluation again"
+        )
     scores = table["scores"].combine_chunks()
     widths = np.unique(scores.value_lengths().to_numpy(zero_copy_only=False))
     rows = table["row"].to_numpy()
     if len(widths) != 1 or not np.array_equal(rows, np.arange(len(rows))):
-        raise DataError(f"{path}: rows are missing, out of order or of different widths; run the evaluation again")
+        raise DataError(
+            f"{path}: rows are missing, out of order or of different widths; run the evaluation again"
+        )
     texts = table["text"]
     return Predictions(
         labels=table["label"].to_numpy(),

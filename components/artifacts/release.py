@@ -139,8 +139,13 @@ def put_back(store: Store, name: str, version: int) -> None:
     """Make an older complete version the champion, until another is released."""
     complete = versions(store, name)
     if version not in complete:
-        raise DataError(f"{store.uri(name)}: has no version {version}; complete ones: {', '.join(map(str, complete)) or 'none'}")
-    store.write(_champion_key(name), _Champion(version=version, until=complete[-1]).model_dump_json().encode())
+        raise DataError(
+            f"{store.uri(name)}: has no version {version}; complete ones: {', '.join(map(str, complete)) or 'none'}"
+        )
+    store.write(
+        _champion_key(name),
+        _Champion(version=version, until=complete[-1]).model_dump_json().encode(),
+    )
 
 
 def pull(store: Store, name: str, version: int, target: Path) -> Manifest:
@@ -165,7 +170,9 @@ def describe(store: Store, name: str, version: int) -> Manifest:
     _check_model(manifest, store.uri(prefix))
     content = read_content(manifest, store.uri(prefix))
     if (content.name, content.version) != (name, version):
-        raise DataError(f"{store.uri(prefix)}: its manifest is that of {content.name} version {content.version}")
+        raise DataError(
+            f"{store.uri(prefix)}: its manifest is that of {content.name} version {content.version}"
+        )
     return manifest
 
 
@@ -181,7 +188,9 @@ def read_content(manifest: Manifest, where: str) -> ReleaseContent:
     try:
         return ReleaseContent.model_validate(manifest.content)
     except ValidationError as error:
-        raise DataError(f"{where}: the manifest does not describe a release ({error.error_count()} errors)") from None
+        raise DataError(
+            f"{where}: the manifest does not describe a release ({error.error_count()} errors)"
+        ) from None
 
 
 def _check_name(name: str) -> None:
@@ -206,7 +215,11 @@ def _check_same(there: Iterable[str], named: Iterable[str], where: str) -> None:
 
 def _complete(keys: Iterable[str]) -> list[int]:
     found = (key.split("/") for key in keys)
-    return sorted(int(parts[1]) for parts in found if len(parts) == 3 and parts[2] == NAME and VERSION.match(parts[1]))
+    return sorted(
+        int(parts[1])
+        for parts in found
+        if len(parts) == 3 and parts[2] == NAME and VERSION.match(parts[1])
+    )
 
 
 def _taken(keys: Iterable[str]) -> int:
@@ -220,18 +233,24 @@ def _claim(store: Store, name: str, key: str) -> tuple[int, _Claim]:
     version = _taken(store.list(name)) + 1
     while True:
         attempt = uuid.uuid4().hex
-        staged = f"{name}/{PRIVATE}/staged-{version}-{attempt}" if store.renames else f"{name}/{version}"
+        staged = (
+            f"{name}/{PRIVATE}/staged-{version}-{attempt}" if store.renames else f"{name}/{version}"
+        )
         claim = _Claim(key=key, attempt=attempt, staged=staged)
         if store.create(f"{name}/{PRIVATE}/claim-{version}", claim.model_dump_json().encode()):
             return version, claim
         version += 1
 
 
-def _upload(directory: Path, manifest: Manifest, store: Store, name: str, version: int, claim: _Claim) -> _Record:
+def _upload(
+    directory: Path, manifest: Manifest, store: Store, name: str, version: int, claim: _Claim
+) -> _Record:
     """Put all files but the manifest in place, the model's graph last, and then get the record of the key, or another's."""
     for file in sorted(manifest.files, key=lambda file: (file == MODEL, file)):
         store.upload(directory / file, f"{claim.staged}/{file}")
-    stamped = manifest.model_copy(update={"content": {**manifest.content, "name": name, "version": version}})
+    stamped = manifest.model_copy(
+        update={"content": {**manifest.content, "name": name, "version": version}}
+    )
     record = _Record(version=version, staged=claim.staged, manifest=stamped)
     if store.renames:
         # Before the record: once others can read it, one of them may rename the directory, and nothing may be written in it.

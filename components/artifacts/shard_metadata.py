@@ -57,4 +57,6 @@ def content_of(sealed: Manifest, where: Path | str) -> ShardsContent:
     try:
         return ShardsContent.model_validate({**sealed.provenance, **sealed.content})
     except ValidationError as error:
-        raise DataError(f"{where}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again") from None
+        raise DataError(
+            f"{where}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again"
+        ) from None

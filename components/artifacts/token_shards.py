@@ -20,7 +20,14 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from components.artifacts import manifest
-from components.artifacts.shard_metadata import PROVENANCE, SPLITS, ShardsContent, SplitInfo, SplitName, content_of
+from components.artifacts.shard_metadata import (
+    PROVENANCE,
+    SPLITS,
+    ShardsContent,
+    SplitInfo,
+    SplitName,
+    content_of,
+)
 from components.errors import DataError
 
 __all__ = [
@@ -86,7 +93,9 @@ class Vocabulary(BaseModel):
     @cached_property
     def sha256(self) -> str:
         """SHA-256 (hex) over vocab.txt's bytes and lower_case: equal digests give equal ids for every text."""
-        return hashlib.sha256(self.text.encode() + (b"lower_case" if self.lower_case else b"cased")).hexdigest()
+        return hashlib.sha256(
+            self.text.encode() + (b"lower_case" if self.lower_case else b"cased")
+        ).hexdigest()
 
     def write(self, path: Path) -> None:
         """Write vocab.txt (UTF-8, one piece per line)."""
@@ -97,13 +106,19 @@ class Vocabulary(BaseModel):
         """The vocabulary in a vocab.txt; DataError if the file is missing, is not UTF-8 or is not a BERT vocabulary."""
         try:
             lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
-            return cls(tokens=tuple(line.removesuffix("\r") for line in lines), lower_case=lower_case)
+            return cls(
+                tokens=tuple(line.removesuffix("\r") for line in lines), lower_case=lower_case
+            )
         except OSError as error:
-            raise DataError(f"{path}: cannot read the vocabulary: {error.strerror or error}") from None
+            raise DataError(
+                f"{path}: cannot read the vocabulary: {error.strerror or error}"
+            ) from None
         except UnicodeDecodeError:
             raise DataError(f"{path}: the vocabulary is not UTF-8") from None
         except ValidationError as error:
-            raise DataError(f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+            raise DataError(
+                f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+            ) from None
 
 
 class ShardWriter:
@@ -112,14 +127,29 @@ class ShardWriter:
     Memory does not grow with the rows: each `add` goes to disk at once. `close` returns the split's description.
     """
 
-    def __init__(self, directory: Path, split: SplitName, vocabulary_size: int, classes: Sequence[str], shard_rows: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        split: SplitName,
+        vocabulary_size: int,
+        classes: Sequence[str],
+        shard_rows: int,
+    ) -> None:
         ids = pa.uint16() if vocabulary_size <= 1 << 16 else pa.int32()
-        fields = [pa.field("input_ids", pa.list_(ids), nullable=False), pa.field("label", pa.int32(), nullable=False)]
+        fields = [
+            pa.field("input_ids", pa.list_(ids), nullable=False),
+            pa.field("label", pa.int32(), nullable=False),
+        ]
         if split != "train":
             fields.append(pa.field("text", pa.string(), nullable=False))
         self._schema = pa.schema(fields)
         self._ids_type = ids.to_pandas_dtype()
-        self._directory, self._split, self._classes, self._shard_rows = directory, split, tuple(classes), shard_rows
+        self._directory, self._split, self._classes, self._shard_rows = (
+            directory,
+            split,
+            tuple(classes),
+            shard_rows,
+        )
         self._files: list[str] = []
         self._writer: Any = None
         self._rows_in_file = 0
@@ -127,12 +157,16 @@ class ShardWriter:
         self._lengths: Counter[int] = Counter()
         self._labels: Counter[int] = Counter()
 
-    def add(self, ids: Ids, row_splits: npt.NDArray[Any], labels: Sequence[int], texts: Sequence[str]) -> None:
+    def add(
+        self, ids: Ids, row_splits: npt.NDArray[Any], labels: Sequence[int], texts: Sequence[str]
+    ) -> None:
         """Append rows: `ids` int32 [tokens], `row_splits` [rows + 1], `labels` [rows], `texts` [rows] (not kept for train)."""
         label_array = np.asarray(labels, np.int32)
         lengths = np.diff(row_splits)
         columns = [
-            pa.ListArray.from_arrays(pa.array(row_splits, pa.int32()), pa.array(ids.astype(self._ids_type))),
+            pa.ListArray.from_arrays(
+                pa.array(row_splits, pa.int32()), pa.array(ids.astype(self._ids_type))
+            ),
             pa.array(label_array),
         ]
         if self._split != "train":
@@ -150,7 +184,9 @@ class ShardWriter:
                 self._close_file()
         self._tokens += len(ids)
         for counts, values in ((self._lengths, lengths), (self._labels, label_array)):
-            counts.update({value: count for value, count in enumerate(np.bincount(values).tolist()) if count})
+            counts.update(
+                {value: count for value, count in enumerate(np.bincount(values).tolist()) if count}
+            )
 
     def close(self) -> SplitInfo:
         """Finish the last file and describe the split."""
@@ -184,7 +220,9 @@ class Split:
         self._offsets = [batch.column(0).offsets.to_numpy() for batch in self._batches]
         self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
         if self._starts[-1] != info.rows:
-            raise DataError(f"{directory}: split {name} has {self._starts[-1]} rows, its manifest says {info.rows}; tokenize again")
+            raise DataError(
+                f"{directory}: split {name} has {self._starts[-1]} rows, its manifest says {info.rows}; tokenize again"
+            )
 
     def __len__(self) -> int:
         return self.info.rows
@@ -211,7 +249,9 @@ class Split:
         for line, place in zip(padded, places, strict=True):
             row = self._row(*place)
             if len(row) > width:
-                raise DataError(f"split {self.name}: a row has {len(row)} tokens and does not fit into {width}")
+                raise DataError(
+                    f"split {self.name}: a row has {len(row)} tokens and does not fit into {width}"
+                )
             line[: len(row)] = row
         return padded
 
@@ -237,8 +277,19 @@ class Split:
 class TokenShards:
     """Opened token shards: `content`, `manifest`, `vocabulary` and the splits."""
 
-    def __init__(self, directory: Path, sealed: manifest.Manifest, content: ShardsContent, vocabulary: Vocabulary) -> None:
-        self.directory, self.manifest, self.content, self.vocabulary = directory, sealed, content, vocabulary
+    def __init__(
+        self,
+        directory: Path,
+        sealed: manifest.Manifest,
+        content: ShardsContent,
+        vocabulary: Vocabulary,
+    ) -> None:
+        self.directory, self.manifest, self.content, self.vocabulary = (
+            directory,
+            sealed,
+            content,
+            vocabulary,
+        )
 
     @property
     def digest(self) -> str:
@@ -256,16 +307,26 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
     `verify=False` skips reading every file to compare digests (for a second worker on one machine). Raises DataError for
     a directory that is unfinished, damaged, of another kind, or whose vocabulary is not the one its rows were made with.
     """
-    sealed = manifest.verify(directory, "token_shards") if verify else manifest.read(directory, "token_shards")
+    sealed = (
+        manifest.verify(directory, "token_shards")
+        if verify
+        else manifest.read(directory, "token_shards")
+    )
     content = content_of(sealed, directory)
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
     if vocabulary.sha256 != content.vocabulary_sha256:
-        raise DataError(f"{directory}: {VOCABULARY_FILE} is not the vocabulary that the rows were made with; tokenize again")
+        raise DataError(
+            f"{directory}: {VOCABULARY_FILE} is not the vocabulary that the rows were made with; tokenize again"
+        )
     return TokenShards(directory, sealed, content, vocabulary)
 
 
 def seal_shards(
-    directory: Path, vocabulary: Vocabulary, content: ShardsContent, inputs: Mapping[str, str], config: Mapping[str, Any]
+    directory: Path,
+    vocabulary: Vocabulary,
+    content: ShardsContent,
+    inputs: Mapping[str, str],
+    config: Mapping[str, Any],
 ) -> None:
     """Write the vocabulary and then the manifest: from here on the directory is an artifact."""
     vocabulary.write(directory / VOCABULARY_FILE)
@@ -284,7 +345,9 @@ def _batches(path: Path) -> list[Any]:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         return [reader.get_batch(index) for index in range(reader.num_record_batches)]
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: not a readable shard ({' '.join(str(error).split())}); tokenize again") from None
+        raise DataError(
+            f"{path}: not a readable shard ({' '.join(str(error).split())}); tokenize again"
+        ) from None
 
 
 def _joined(parts: list[Any]) -> Ids:

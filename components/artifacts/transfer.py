@@ -57,7 +57,9 @@ def push(directory: Path, uri: str) -> Manifest:
         before = remote_manifest(uri, manifest.kind)
     except DataError:
         before = None
-    if before == manifest and all(store.size(file) == entry.size for file, entry in manifest.files.items()):
+    if before == manifest and all(
+        store.size(file) == entry.size for file, entry in manifest.files.items()
+    ):
         return manifest
     store.delete(NAME)
     for file in sorted(before.files.keys() - manifest.files.keys()) if before else ():
@@ -84,7 +86,9 @@ def read(store: Store, prefix: str, kind: Kind) -> Manifest:
     try:
         data = store.read_bytes(_key(prefix, NAME), MAX_MANIFEST)
     except MissingError:
-        raise MissingError(f"{store.uri(prefix)}: no {NAME}, so this is not a finished {kind}") from None
+        raise MissingError(
+            f"{store.uri(prefix)}: no {NAME}, so this is not a finished {kind}"
+        ) from None
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -106,11 +110,16 @@ def bring(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     except OSError as error:
-        raise KubertError(f"{target.parent}: {error.strerror}; {target.name} is put together there") from None
+        raise KubertError(
+            f"{target.parent}: {error.strerror}; {target.name} is put together there"
+        ) from None
     try:
         if total > (free := shutil.disk_usage(work).free):
             raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
-        _at_once(lambda file: _download(store, _key(prefix, file), work / file, manifest.files[file]), manifest.files)
+        _at_once(
+            lambda file: _download(store, _key(prefix, file), work / file, manifest.files[file]),
+            manifest.files,
+        )
         (work / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         work.chmod(0o755)
         _put_in_place(work, target, manifest)
@@ -120,14 +129,18 @@ def bring(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
 
 def holds(target: Path, manifest: Manifest) -> bool:
     """Whether the target is this very artifact. Anything else than an artifact of its kind is refused, so that it is not lost."""
-    if not target.is_symlink() and (not target.exists() or (target.is_dir() and not any(target.iterdir()))):
+    if not target.is_symlink() and (
+        not target.exists() or (target.is_dir() and not any(target.iterdir()))
+    ):
         return False
     try:
         found = None if target.is_symlink() else manifests.read(target, manifest.kind)
     except (DataError, NotADirectoryError):
         found = None
     if found is None:
-        raise DataError(f"{target}: holds something else than a {manifest.kind}; remove it or name another directory")
+        raise DataError(
+            f"{target}: holds something else than a {manifest.kind}; remove it or name another directory"
+        )
     try:
         return found == manifest and verify(target) == manifest
     except DataError:
@@ -143,14 +156,21 @@ def verify(directory: Path, kind: Kind | None = None) -> Manifest:
             path = Path(folder) / entry
             mode = path.lstat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise DataError(f"{path}: a {manifest.kind} holds only ordinary files and directories, no links; get it again")
+                raise DataError(
+                    f"{path}: a {manifest.kind} holds only ordinary files and directories, no links; get it again"
+                )
     return manifests.verify(directory, kind)
 
 
 def check_files(manifest: Manifest, where: str) -> None:
     """Refuse names that could be written elsewhere than below the artifact's directory, or over each other, and absurd sizes."""
-    if len(manifest.files) > MAX_FILES or sum(entry.size for entry in manifest.files.values()) > MAX_BYTES:
-        raise DataError(f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a {manifest.kind}")
+    if (
+        len(manifest.files) > MAX_FILES
+        or sum(entry.size for entry in manifest.files.values()) > MAX_BYTES
+    ):
+        raise DataError(
+            f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a {manifest.kind}"
+        )
     seen: set[str] = {_folded(NAME)}
     folders: set[str] = set()
     for file in manifest.files:
@@ -160,7 +180,9 @@ def check_files(manifest: Manifest, where: str) -> None:
             or re.search(r"[\\:@?#\x00-\x1f\x7f]", file)
             or len(file.encode(errors="replace")) > 500
         ):
-            raise DataError(f"{where}: its manifest names {file[:100]!r}, which is not a plain name below the {manifest.kind}'s directory")
+            raise DataError(
+                f"{where}: its manifest names {file[:100]!r}, which is not a plain name below the {manifest.kind}'s directory"
+            )
         if _folded(file) in seen:
             raise DataError(f"{where}: its manifest names {file!r} twice, or with another case")
         seen.add(_folded(file))

@@ -34,27 +34,52 @@ class DataConfig(Section):
         description="CSV, TSV, JSON lines or Parquet file (.gz too), local or gs:// or s3://; tfds:NAME; or `sample`, the built-in news items",
     )
     test_source: str | None = Field(
-        None, description="a source of its own for the test split; without it, test rows are split off from `source`"
+        None,
+        description="a source of its own for the test split; without it, test rows are split off from `source`",
     )
-    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field("auto", description="format of the files; auto: by the name's ending")
-    header: bool = Field(True, description="CSV and TSV: the first row names the columns; false: columns are numbered from 0")
-    text: tuple[str, ...] = Field(("title", "description"), min_length=1, description="text columns, joined by one space in this order")
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
+        "auto", description="format of the files; auto: by the name's ending"
+    )
+    header: bool = Field(
+        True,
+        description="CSV and TSV: the first row names the columns; false: columns are numbered from 0",
+    )
+    text: tuple[str, ...] = Field(
+        ("title", "description"),
+        min_length=1,
+        description="text columns, joined by one space in this order",
+    )
     label: str = Field(
         "label",
         min_length=1,
         description="the label's column: names or integers (from 0, or from 1 where `classes` is given and no 0 occurs)",
     )
     classes: tuple[str, ...] | None = Field(
-        None, description="class names in label order; without it, the classes found in training, sorted"
+        None,
+        description="class names in label order; without it, the classes found in training, sorted",
     )
-    max_bad_rows: int = Field(0, ge=0, description="rows that may be refused (counted, the first ones shown) before the run stops")
+    max_bad_rows: int = Field(
+        0,
+        ge=0,
+        description="rows that may be refused (counted, the first ones shown) before the run stops",
+    )
     validation_fraction: float = Field(
-        0.1, gt=0, lt=0.5, description="share of the training rows kept for validation, chosen by a hash of the text"
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="share of the training rows kept for validation, chosen by a hash of the text",
     )
     test_fraction: float = Field(
-        0.2, gt=0, lt=0.5, description="share of the rows kept for testing when there is no test_source, chosen by a hash of the text"
+        0.2,
+        gt=0,
+        lt=0.5,
+        description="share of the rows kept for testing when there is no test_source, chosen by a hash of the text",
     )
-    time: str | None = Field(None, min_length=1, description="column with each row's time (ISO 8601, UTC where it names no zone)")
+    time: str | None = Field(
+        None,
+        min_length=1,
+        description="column with each row's time (ISO 8601, UTC where it names no zone)",
+    )
     window: str | None = Field(
         None,
         pattern=r"^[1-9][0-9]*[hdw]$",
@@ -65,7 +90,8 @@ class DataConfig(Section):
         description="time (ISO 8601) from which on rows of `source` are left out, by `time`; in `source`, {date} stands for its day; a schedule sets it",
     )
     tfds_data_dir: str | None = Field(
-        None, description="tfds sources: directory with prepared data; without it the data set is downloaded and prepared"
+        None,
+        description="tfds sources: directory with prepared data; without it the data set is downloaded and prepared",
     )
 
     @field_validator("text", mode="before")
@@ -106,28 +132,51 @@ class ModelConfig(Section):
     """The encoder, what is taken from it, and the sizes of a `scratch` one."""
 
     encoder: str = Field(
-        "minilm", description="scratch | hub:HANDLE, URL or directory | hf:REPO or directory | minilm (weights that come with kubert)"
+        "minilm",
+        description="scratch | hub:HANDLE, URL or directory | hf:REPO or directory | minilm (weights that come with kubert)",
     )
     preprocessor: str | None = Field(
-        None, description="hub: only: handle of the preprocessor that holds the vocabulary; without it, the encoder's own vocabulary file"
+        None,
+        description="hub: only: handle of the preprocessor that holds the vocabulary; without it, the encoder's own vocabulary file",
     )
     freeze: bool = Field(
-        False, description="true: the encoder is only read, its features are computed once and cached, and the head alone is trained"
+        False,
+        description="true: the encoder is only read, its features are computed once and cached, and the head alone is trained",
     )
-    max_length: int = Field(128, ge=8, le=512, description="tokens per text, [CLS] and [SEP] included; longer texts are cut")
+    max_length: int = Field(
+        128,
+        ge=8,
+        le=512,
+        description="tokens per text, [CLS] and [SEP] included; longer texts are cut",
+    )
     pooling: Literal["auto", "mean", "cls", "pooled"] = Field(
         "auto",
         description="the text's vector: mean of its tokens, the first token, or the encoder's pooled output; auto: mean for scratch and minilm, else pooled",
     )
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of units dropped before the logits, and inside a trained encoder")
-    lower_case: bool = Field(
-        True, description="scratch only: texts are lower-cased and stripped of accents before the vocabulary is learned"
+    dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of units dropped before the logits, and inside a trained encoder",
     )
-    vocabulary_size: int = Field(20_000, ge=100, le=200_000, description="scratch only: word pieces to learn at most")
+    lower_case: bool = Field(
+        True,
+        description="scratch only: texts are lower-cased and stripped of accents before the vocabulary is learned",
+    )
+    vocabulary_size: int = Field(
+        20_000, ge=100, le=200_000, description="scratch only: word pieces to learn at most"
+    )
     layers: int = Field(1, ge=1, le=24, description="scratch only: transformer blocks")
     heads: int = Field(2, ge=1, le=32, description="scratch only: attention heads per block")
-    hidden_size: int = Field(128, ge=8, le=2048, description="scratch only: width of the embeddings, a multiple of `heads`")
-    inner_size: int = Field(128, ge=8, le=8192, description="scratch only: width of the blocks' inner layer")
+    hidden_size: int = Field(
+        128,
+        ge=8,
+        le=2048,
+        description="scratch only: width of the embeddings, a multiple of `heads`",
+    )
+    inner_size: int = Field(
+        128, ge=8, le=8192, description="scratch only: width of the blocks' inner layer"
+    )
 
     @field_validator("encoder")
     @classmethod
@@ -135,14 +184,20 @@ class ModelConfig(Section):
         scheme, colon, rest = value.partition(":")
         if value in ("scratch", "minilm") or (scheme in ("hub", "hf") and colon and rest.strip()):
             return value
-        raise ValueError(f"unknown encoder {value!r}; use scratch, minilm, hub:<handle, URL or directory> or hf:<repo or directory>")
+        raise ValueError(
+            f"unknown encoder {value!r}; use scratch, minilm, hub:<handle, URL or directory> or hf:<repo or directory>"
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelConfig:
         if self.encoder == "scratch" and self.hidden_size % self.heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            )
         if self.encoder == "scratch" and self.freeze:
-            raise ValueError("freeze: a scratch encoder starts from random weights, so freezing it leaves nothing to learn from")
+            raise ValueError(
+                "freeze: a scratch encoder starts from random weights, so freezing it leaves nothing to learn from"
+            )
         return self
 
     @property
@@ -158,7 +213,9 @@ class TokenizeConfig(Section):
 
     shard_rows: int = Field(100_000, ge=1, description="rows per shard file")
     threads: int = Field(
-        0, ge=0, description="threads that tokenize while the next rows are read (1: one after the other); 0: one per core"
+        0,
+        ge=0,
+        description="threads that tokenize while the next rows are read (1: one after the other); 0: one per core",
     )
 
 
@@ -168,35 +225,70 @@ class TrainConfig(Section):
     workers: int = Field(1, ge=1, le=256, description="worker processes (one per pod on a cluster)")
     epochs: int = Field(3, ge=1, le=10_000, description="passes over the training rows, at most")
     batch_size: int = Field(32, ge=1, description="rows per step, over all workers together")
-    accumulate: int = Field(1, ge=1, description="parts that a worker's share of a batch is computed in, one after another, to save memory")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="peak rate, reached at the end of warm-up")
-    warmup_fraction: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises from 0")
-    decay: Literal["linear", "constant"] = Field("linear", description="linear: down to 0 at the last step; constant: stays at the peak")
-    weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's decay per step, times the rate; biases and layer norms are left out")
-    clip_norm: float = Field(1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="parts that a worker's share of a batch is computed in, one after another, to save memory",
+    )
+    learning_rate: float = Field(
+        5e-5, gt=0, le=1, description="peak rate, reached at the end of warm-up"
+    )
+    warmup_fraction: float = Field(
+        0.1, ge=0, lt=1, description="share of all steps in which the rate rises from 0"
+    )
+    decay: Literal["linear", "constant"] = Field(
+        "linear", description="linear: down to 0 at the last step; constant: stays at the peak"
+    )
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="AdamW's decay per step, times the rate; biases and layer norms are left out",
+    )
+    clip_norm: float = Field(
+        1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "float32",
         description="of the matrix products, all else is float32 (float16 scales the loss); "
         "auto: bfloat16 on a processor of this machine that multiplies it natively, else float32",
     )
-    xla: bool = Field(False, description="compile the step with XLA (slower on CPU, faster on most GPUs)")
+    xla: bool = Field(
+        False, description="compile the step with XLA (slower on CPU, faster on most GPUs)"
+    )
     seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order and dropout")
     buckets: tuple[int, ...] = Field(
         BUCKETS,
         min_length=1,
         description="lengths in tokens that batches are padded to; the largest is max_length in any case",
     )
-    window: int = Field(50, ge=1, description="batches per window within which rows are grouped by length; 1: no grouping")
+    window: int = Field(
+        50,
+        ge=1,
+        description="batches per window within which rows are grouped by length; 1: no grouping",
+    )
     best_by: Literal["accuracy", "loss"] = Field(
         "accuracy",
         description="which epoch's weights are kept: the highest validation accuracy (of equal ones the lowest loss), or the lowest validation loss",
     )
-    patience: int = Field(0, ge=0, description="epochs that are no better by `best_by` before training stops; 0: never")
+    patience: int = Field(
+        0,
+        ge=0,
+        description="epochs that are no better by `best_by` before training stops; 0: never",
+    )
     checkpoint_steps: int = Field(200, ge=1, description="steps between two checkpoints")
-    keep_checkpoints: int = Field(2, ge=1, description="checkpoints kept while training, besides the best one")
-    max_restarts: int = Field(3, ge=0, description="restarts of the whole gang after a worker failed")
-    start_deadline: int = Field(300, ge=1, description="seconds a worker waits for its peers to appear")
-    stall_deadline: int = Field(600, ge=1, description="seconds without a step before the gang is given up as hung")
+    keep_checkpoints: int = Field(
+        2, ge=1, description="checkpoints kept while training, besides the best one"
+    )
+    max_restarts: int = Field(
+        3, ge=0, description="restarts of the whole gang after a worker failed"
+    )
+    start_deadline: int = Field(
+        300, ge=1, description="seconds a worker waits for its peers to appear"
+    )
+    stall_deadline: int = Field(
+        600, ge=1, description="seconds without a step before the gang is given up as hung"
+    )
 
     @field_validator("buckets")
     @classmethod
@@ -208,16 +300,24 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _enough_rows(self) -> TrainConfig:
         if self.batch_size < self.workers:
-            raise ValueError(f"batch_size {self.batch_size} is smaller than workers {self.workers}: a worker would have no rows")
+            raise ValueError(
+                f"batch_size {self.batch_size} is smaller than workers {self.workers}: a worker would have no rows"
+            )
         return self
 
 
 class EvaluateConfig(Section):
     """What is measured and what a candidate must reach."""
 
-    min_accuracy: float = Field(0.0, ge=0, le=1, description="test accuracy below which the gate closes")
+    min_accuracy: float = Field(
+        0.0, ge=0, le=1, description="test accuracy below which the gate closes"
+    )
     batch_size: int = Field(128, ge=1, description="rows per step of evaluation")
-    mistakes: int = Field(20, ge=0, description="most confident mistakes shown in the report, with their texts; 0: no user's text in it")
+    mistakes: int = Field(
+        20,
+        ge=0,
+        description="most confident mistakes shown in the report, with their texts; 0: no user's text in it",
+    )
 
 
 Precision = Literal["float32", "bfloat16"]
@@ -228,15 +328,23 @@ class ExportConfig(Section):
     """Where the released model goes."""
 
     model_store: str = Field(
-        "models", min_length=1, description="directory, gs:// or s3:// that holds models; a relative path is below the work directory"
+        "models",
+        min_length=1,
+        description="directory, gs:// or s3:// that holds models; a relative path is below the work directory",
     )
-    model_name: str = Field("news", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$", description="name of the model in the store")
+    model_name: str = Field(
+        "news",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        description="name of the model in the store",
+    )
     precision: Precision = Field(
         "float32",
         description="of the served model's matrix products; bfloat16 answers faster on processors that multiply it natively and much more "
         "slowly on others, is released only if its accuracy is at most 0.3 points below the evaluated one, and cannot be had for hub:",
     )
-    warmup_requests: int = Field(4, ge=0, le=1000, description="requests that a server replays before it takes traffic")
+    warmup_requests: int = Field(
+        4, ge=0, le=1000, description="requests that a server replays before it takes traffic"
+    )
 
 
 class Config(Section):
@@ -254,7 +362,9 @@ class Config(Section):
     @model_validator(mode="after")
     def _servable(self) -> Config:
         if self.export.precision != "float32" and self.model.encoder.startswith("hub:"):
-            raise ValueError(f"export.precision {self.export.precision}: a hub: encoder computes as it was saved; use float32")
+            raise ValueError(
+                f"export.precision {self.export.precision}: a hub: encoder computes as it was saved; use float32"
+            )
         return self
 
 
@@ -277,22 +387,32 @@ def load(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
         try:
             loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}; `kubert config` prints one to start from") from None
+            raise ConfigError(
+                f"{path}: {error.strerror or error}; `kubert config` prints one to start from"
+            ) from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
         if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(f"{path}: must hold sections (data, model, train, ...), found a {type(loaded).__name__}")
+            raise ConfigError(
+                f"{path}: must hold sections (data, model, train, ...), found a {type(loaded).__name__}"
+            )
         values = loaded or {}
     for assignment in assignments:
         _assign(values, assignment)
-    return validate(values, " with ".join(filter(None, [path.name if path else "", "--set" if assignments else ""])) or "config")
+    return validate(
+        values,
+        " with ".join(filter(None, [path.name if path else "", "--set" if assignments else ""]))
+        or "config",
+    )
 
 
 def _assign(values: dict[str, Any], assignment: str) -> None:
     name, equals, text = assignment.partition("=")
     section, dot, option = name.strip().partition(".")
     if not (equals and dot and section and option):
-        raise ConfigError(f"--set {assignment}: write section.option=value, for example train.epochs=3")
+        raise ConfigError(
+            f"--set {assignment}: write section.option=value, for example train.epochs=3"
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -308,7 +428,11 @@ def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "config"
     if error["type"] == "extra_forbidden":
         return f"  {name}: no such option; `kubert config` lists them all"
-    given = "" if isinstance(error["input"], dict | BaseModel) else f" (given: {_without_credentials(repr(error['input']))})"
+    given = (
+        ""
+        if isinstance(error["input"], dict | BaseModel)
+        else f" (given: {_without_credentials(repr(error['input']))})"
+    )
     return f"  {name}: {error['msg'].removeprefix('Value error, ')}{given}"
 
 

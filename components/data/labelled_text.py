@@ -26,7 +26,17 @@ from components.data.text_columns import BLANK, NOT_TEXT, NOT_UNICODE, fault, fa
 from components.data.time_window import Window, dated, window_of
 from components.errors import DataError
 
-__all__ = ["BLANK", "NOT_TEXT", "NOT_UNICODE", "SHOWN", "Corpus", "Example", "Examples", "Refusals", "open_corpus"]
+__all__ = [
+    "BLANK",
+    "NOT_TEXT",
+    "NOT_UNICODE",
+    "SHOWN",
+    "Corpus",
+    "Example",
+    "Examples",
+    "Refusals",
+    "open_corpus",
+]
 
 SHOWN = 20
 
@@ -60,7 +70,9 @@ class Refusals:
         self.counts[reason] += 1
         if len(self.examples) < SHOWN:
             line = f" (line {row.line})" if row.line else ""
-            self.examples.append(f"{source}, row {row.number}{line}: {f'{field_name}: ' if field_name else ''}{reason}")
+            self.examples.append(
+                f"{source}, row {row.number}{line}: {f'{field_name}: ' if field_name else ''}{reason}"
+            )
 
     @property
     def exceeded(self) -> bool:
@@ -71,7 +83,9 @@ class Refusals:
         """Raise DataError with counts and the first places if more rows were refused than allowed; `of_labels` is advice on labels."""
         if self.exceeded:
             advice = of_labels if any("label" in reason for reason in self.counts) else ""
-            reasons = ", ".join(f"{count} x {reason}" for reason, count in self.counts.most_common())
+            reasons = ", ".join(
+                f"{count} x {reason}" for reason, count in self.counts.most_common()
+            )
             places = "\n".join(f"  {example}" for example in self.examples)
             raise DataError(
                 f"{self.counts.total()} rows refused, data.max_bad_rows allows {self.limit}: {reasons}\n{places}\n"
@@ -123,7 +137,9 @@ class Corpus:
             yield Examples(texts, labels, splits)
         refusals.check(f"A label must be {self.labels.described}. ")
 
-    def _usable(self, source: Source, refusals: Refusals) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+    def _usable(
+        self, source: Source, refusals: Refusals
+    ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
         for block in source.rows([*self.data.text, self.data.label]).blocks:
             if isinstance(block, Unreadable):
                 refusals.add(source.name, block, block.reason)
@@ -141,7 +157,9 @@ class Corpus:
         labels = self.labels.indices(values)
         return None if texts is None or labels is None else (texts, labels)
 
-    def _row_by_row(self, block: Block, name: str, refusals: Refusals) -> tuple[list[str], list[int]]:
+    def _row_by_row(
+        self, block: Block, name: str, refusals: Refusals
+    ) -> tuple[list[str], list[int]]:
         columns = "+".join(self.data.text)
         texts, labels = [], []
         for row in block.rows():
@@ -178,7 +196,9 @@ def open_corpus(data: DataConfig) -> Iterator[Corpus]:
             test_source = stack.enter_context(open_source(place, data, "test"))
         survey = _survey(source, data, left_out)
         rows = survey.rows + (_survey(test_source, data).rows if test_source else 0)
-        labels = label_map(survey, data.classes, source.class_names, f"{source.name}, column {data.label!r}")
+        labels = label_map(
+            survey, data.classes, source.class_names, f"{source.name}, column {data.label!r}"
+        )
         yield Corpus(data, source, test_source, labels, rows, window, left_out)
 
 
@@ -191,7 +211,9 @@ def _survey(source: Source, data: DataConfig, left_out: Counter[str] | None = No
             survey.add_rows(block.columns[-1])
     if not survey.rows and left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
-        raise DataError(f"{source.name}: no row is in the window (rows {counts}); check data.until, data.window and data.time")
+        raise DataError(
+            f"{source.name}: no row is in the window (rows {counts}); check data.until, data.window and data.time"
+        )
     if not survey.rows:
         raise DataError(f"{source.name}: holds no rows")
     return survey

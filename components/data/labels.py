@@ -80,7 +80,11 @@ class LabelMap:
             each = [self.look_up(value) for value in values]
             known = [index for index in each if not isinstance(index, str)]
             return known if len(known) == len(each) else None
-        found = {value: index for value in set(values) if not isinstance(index := self.look_up(value), str)}
+        found = {
+            value: index
+            for value in set(values)
+            if not isinstance(index := self.look_up(value), str)
+        }
         return [found[value] for value in values] if found.keys() >= set(values) else None
 
     @property
@@ -93,12 +97,16 @@ class LabelMap:
         return f"a whole number from {min(self.numbers)} to {max(self.numbers)}"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {name: index for index, name in enumerate(self.classes)})
+        object.__setattr__(
+            self, "_by_name", {name: index for index, name in enumerate(self.classes)}
+        )
 
     _by_name: Mapping[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
 
-def label_map(survey: LabelSurvey, listed: Sequence[str] | None, named: Sequence[str] | None, place: str) -> LabelMap:
+def label_map(
+    survey: LabelSurvey, listed: Sequence[str] | None, named: Sequence[str] | None, place: str
+) -> LabelMap:
     """How to read the labels of a surveyed training source.
 
     `listed` are the configured classes, `named` those that the source itself names (numbered from 0). Listed classes are
@@ -155,13 +163,25 @@ def _found(survey: LabelSurvey, place: str) -> LabelMap:
         raise DataError(
             f"{place}: {amount} different values in {survey.rows} rows, so this is no class label; set data.label to its column"
         )
-    if 2 * sum(count for name, count in survey.counts.items() if NUMBER.fullmatch(name)) > survey.counts.total():
-        numbers = sorted({number for name in survey.counts if (number := whole(name)) is not None and number >= 0})
+    if (
+        2 * sum(count for name, count in survey.counts.items() if NUMBER.fullmatch(name))
+        > survey.counts.total()
+    ):
+        numbers = sorted(
+            {
+                number
+                for name in survey.counts
+                if (number := whole(name)) is not None and number >= 0
+            }
+        )
         if not numbers:
             raise DataError(
                 f"{place}: fractions or negative numbers, which are no class labels; set data.label, or list data.classes by name"
             )
-        found = LabelMap(tuple(str(number) for number in numbers), {number: index for index, number in enumerate(numbers)})
+        found = LabelMap(
+            tuple(str(number) for number in numbers),
+            {number: index for index, number in enumerate(numbers)},
+        )
     else:
         found = LabelMap(tuple(sorted(survey.counts)))
     if len(found.classes) < 2:
@@ -171,4 +191,6 @@ def _found(survey: LabelSurvey, place: str) -> LabelMap:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(name if len(name) <= 30 else f"{name[:30]}..." for name in names[:20]) + (", ..." if len(names) > 20 else "")
+    return ", ".join(name if len(name) <= 30 else f"{name[:30]}..." for name in names[:20]) + (
+        ", ..." if len(names) > 20 else ""
+    )

@@ -17,7 +17,9 @@ OF_KNOWN_SIZE = {str, int, float, bool, type(None)}
 Blocks = list[Block | Unreadable]
 
 
-def kept(rows: Callable[[Sequence[str]], Rows], most: int = KEPT_BYTES) -> Callable[[Sequence[str]], Rows]:
+def kept(
+    rows: Callable[[Sequence[str]], Rows], most: int = KEPT_BYTES
+) -> Callable[[Sequence[str]], Rows]:
     """`rows`, which come from memory when the same columns are read again, if they take up to about `most` bytes there.
 
     Python's strings take up to four bytes per character, of which one is counted. Only a reading that came to its end is kept,

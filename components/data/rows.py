@@ -87,8 +87,12 @@ def place_of(column: str, names: Sequence[str], name: str, hint: str = "") -> in
     found = [index for index, other in enumerate(names) if other == column]
     if len(found) == 1:
         return found[0]
-    problem = f"no column {column!r}" if not found else f"{len(found)} columns are called {column!r}"
-    listed = ", ".join(repr(other if len(other) <= 40 else f"{other[:40]}...") for other in names[:30])
+    problem = (
+        f"no column {column!r}" if not found else f"{len(found)} columns are called {column!r}"
+    )
+    listed = ", ".join(
+        repr(other if len(other) <= 40 else f"{other[:40]}...") for other in names[:30]
+    )
     raise DataError(
         f"{name}: {problem}; columns: {listed}{', ...' if len(names) > 30 else ''}{hint} (options data.text, data.label and data.time)"
     )

@@ -72,17 +72,23 @@ def _local(uri: str, temporary: Path) -> Path:
             if not stream.read(1):
                 raise DataError(f"{uri}: the file is empty")
     except OSError as error:
-        raise DataError(f"{uri}: {error.strerror or error}; check data.source and data.test_source") from None
+        raise DataError(
+            f"{uri}: {error.strerror or error}; check data.source and data.test_source"
+        ) from None
     return path
 
 
 def _reader(path: Path, uri: str, data: DataConfig) -> Callable[[Sequence[str]], Rows]:
-    kind = "csv" if uri == SAMPLE else data.format if data.format != "auto" else readers.format_of(uri)
+    kind = (
+        "csv" if uri == SAMPLE else data.format if data.format != "auto" else readers.format_of(uri)
+    )
     if kind == "parquet":
         return partial(readers.parquet_rows, path, uri)
     if kind == "jsonl":
         return partial(readers.json_rows, path, uri)
-    return partial(readers.csv_rows, path, uri, delimiter="," if kind == "csv" else "\t", header=data.header)
+    return partial(
+        readers.csv_rows, path, uri, delimiter="," if kind == "csv" else "\t", header=data.header
+    )
 
 
 def _prepared(uri: str, data: DataConfig, split: str) -> Source:
@@ -94,7 +100,9 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
         raise DataError(f"{uri}: has no split {split!r}; splits: {', '.join(splits)}")
     features = builder.info.features
     label = features[data.label] if data.label in features else None  # noqa: SIM401 - it is no dict and has no get
-    names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.names else None
+    names = (
+        tuple(label.names) if isinstance(label, tfds.features.ClassLabel) and label.names else None
+    )
     digest = hashlib.sha256()
     for path in sorted(Path(builder.data_dir).iterdir()):
         digest.update(f"{path.name} {file_sha256(path)}\n".encode())
@@ -113,11 +121,15 @@ def _builder(uri: str, data: DataConfig) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data.tfds_data_dir)
     except Exception as error:
-        raise DataError(f"{uri}: no such TensorFlow data set{_in(data)}: {_first_line(error)}") from None
+        raise DataError(
+            f"{uri}: no such TensorFlow data set{_in(data)}: {_first_line(error)}"
+        ) from None
     if builder.info.splits:
         return builder
     if data.tfds_data_dir:
-        raise DataError(f"{uri}: not prepared{_in(data)}; leave data.tfds_data_dir out to have it downloaded")
+        raise DataError(
+            f"{uri}: not prepared{_in(data)}; leave data.tfds_data_dir out to have it downloaded"
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:
@@ -128,7 +140,9 @@ def _builder(uri: str, data: DataConfig) -> Any:
     return builder
 
 
-def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -> Iterator[Row | Unreadable]:
+def _prepared_rows(
+    builder: Any, uri: str, split: str, columns: Sequence[str]
+) -> Iterator[Row | Unreadable]:
     features = builder.info.features
     for column in columns:
         if column not in features:
@@ -137,7 +151,9 @@ def _prepared_rows(builder: Any, uri: str, split: str, columns: Sequence[str]) -
             )
         if features[column].shape != ():
             raise DataError(f"{uri}: column {column!r} holds lists or records, not plain values")
-    stream = builder.as_dataset(split=split, shuffle_files=False).map(lambda row: tuple(row[column] for column in columns))
+    stream = builder.as_dataset(split=split, shuffle_files=False).map(
+        lambda row: tuple(row[column] for column in columns)
+    )
     number = 0
     for batch in stream.batch(ROWS_AT_ONCE).as_numpy_iterator():
         for values in zip(*(column.tolist() for column in batch), strict=True):

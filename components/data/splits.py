@@ -18,7 +18,10 @@ from components.artifacts.token_shards import SPLITS, SplitName
 HASH_BYTES = 8
 _EMPTY = hashlib.blake2b(digest_size=HASH_BYTES)
 _BETWEEN = "\xff"
-_PLAIN = bytes(ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code for code in range(256))
+_PLAIN = bytes(
+    ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code
+    for code in range(256)
+)
 
 
 def normalized(text: str) -> str:
@@ -33,8 +36,14 @@ def text_hash(text: str) -> int:
 
 def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """`text_hash` of each of the texts, of which there is at least one: uint64 [texts]."""
-    others = [] if all(map(str.isascii, texts)) else [index for index, text in enumerate(texts) if not text.isascii()]
-    keys = _normalized_ascii([text if text.isascii() else "" for text in texts] if others else texts)
+    others = (
+        []
+        if all(map(str.isascii, texts))
+        else [index for index, text in enumerate(texts) if not text.isascii()]
+    )
+    keys = _normalized_ascii(
+        [text if text.isascii() else "" for text in texts] if others else texts
+    )
     for index in others:
         keys[index] = normalized(texts[index]).encode()
     return np.frombuffer(b"".join(map(_digest, keys)), ">u8").astype(np.uint64)
@@ -50,7 +59,9 @@ def _digest(key: bytes) -> bytes:
 
 def _normalized_ascii(texts: Sequence[str]) -> list[bytes]:
     """`normalized` for ASCII texts, which NFKC leaves as they are: all of them as one array, with a byte between that none holds."""
-    plain = np.frombuffer(_BETWEEN.join(map(str.strip, texts)).encode("latin-1").translate(_PLAIN), np.uint8)
+    plain = np.frombuffer(
+        _BETWEEN.join(map(str.strip, texts)).encode("latin-1").translate(_PLAIN), np.uint8
+    )
     spaces = plain == ord(" ")
     spaces[:-1] &= spaces[1:]
     kept: bytes = plain[~spaces].tobytes()
@@ -67,7 +78,9 @@ def split_of(hashed: int, validation_fraction: float, test_fraction: float) -> S
     return "train"
 
 
-def splits_of(hashed: npt.NDArray[np.uint64], validation_fraction: float, test_fraction: float) -> npt.NDArray[np.int8]:
+def splits_of(
+    hashed: npt.NDArray[np.uint64], validation_fraction: float, test_fraction: float
+) -> npt.NDArray[np.int8]:
     """`split_of` each hash, as an index into SPLITS: int8 [hashes]."""
     position = hashed.astype(np.float64) / 2 ** (8 * HASH_BYTES)
     tested = position < test_fraction

@@ -24,7 +24,11 @@ def fault(text: str) -> str | None:
         text.encode()
     except UnicodeEncodeError:
         return NOT_UNICODE
-    return None if any(unicodedata.category(character) not in INVISIBLE for character in text) else BLANK
+    return (
+        None
+        if any(unicodedata.category(character) not in INVISIBLE for character in text)
+        else BLANK
+    )
 
 
 def faultless(columns: Sequence[Sequence[Any]]) -> list[str] | None:
@@ -33,7 +37,10 @@ def faultless(columns: Sequence[Sequence[Any]]) -> list[str] | None:
         return None
     texts = list(columns[0])
     for column in columns[1:]:
-        texts = [f"{left} {right}" if left and right else left or right for left, right in zip(texts, column, strict=True)]
+        texts = [
+            f"{left} {right}" if left and right else left or right
+            for left, right in zip(texts, column, strict=True)
+        ]
     # What begins with a letter or digit is not blank, and what is ASCII is Unicode: most texts need no closer look.
     doubtful = [text for text in texts if not text[:1].isalnum()]
     if not all(map(str.isascii, texts)):

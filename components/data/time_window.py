@@ -84,9 +84,15 @@ def window_of(data: DataConfig) -> Window | None:
     if data.window is None:
         return Window(data.time, None, until)
     try:
-        return Window(data.time, until - datetime.timedelta(**{_UNITS[data.window[-1]]: int(data.window[:-1])}), until)
+        return Window(
+            data.time,
+            until - datetime.timedelta(**{_UNITS[data.window[-1]]: int(data.window[:-1])}),
+            until,
+        )
     except OverflowError:
-        raise ConfigError(f"data.window: {data.window} before {data.until} lies before the year 1") from None
+        raise ConfigError(
+            f"data.window: {data.window} before {data.until} lies before the year 1"
+        ) from None
 
 
 def dated(data: DataConfig) -> str:
@@ -94,7 +100,9 @@ def dated(data: DataConfig) -> str:
     if DATE not in data.source:
         return data.source
     if data.until is None:
-        raise ConfigError(f"data.source: {data.source} has {DATE}, the day of data.until; set data.until (a schedule does)")
+        raise ConfigError(
+            f"data.source: {data.source} has {DATE}, the day of data.until; set data.until (a schedule does)"
+        )
     return data.source.replace(DATE, _until(data.until).date().isoformat())
 
 
@@ -120,5 +128,7 @@ def instant(value: Any) -> datetime.datetime | None:
 def _until(text: str) -> datetime.datetime:
     found = instant(text)
     if found is None:
-        raise ConfigError(f"data.until: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z")
+        raise ConfigError(
+            f"data.until: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z"
+        )
     return found

@@ -20,5 +20,11 @@ def _run(options: Config, places: Mapping[str, str]) -> None:
 
 if __name__ == "__main__":
     sys.exit(
-        main("evaluate", "Token shards and a checkpoint in, report out.", "a section evaluate", ["shards", "checkpoint", "output"], _run)
+        main(
+            "evaluate",
+            "Token shards and a checkpoint in, report out.",
+            "a section evaluate",
+            ["shards", "checkpoint", "output"],
+            _run,
+        )
     )

@@ -52,9 +52,14 @@ def measure(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
         loss=cross_entropy(labels, scores),
         ece=expected_calibration_error(bins),
         per_class=per_class(labels, predicted, classes),
-        missing_classes=tuple(name for name, rows in zip(classes, support, strict=True) if rows == 0),
+        missing_classes=tuple(
+            name for name, rows in zip(classes, support, strict=True) if rows == 0
+        ),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        roc={name: roc_curve(labels == number, scores[:, number]) for number, name in enumerate(classes)},
+        roc={
+            name: roc_curve(labels == number, scores[:, number])
+            for number, name in enumerate(classes)
+        },
         micro_roc=_pooled(labels, scores),
         calibration=bins,
     )
@@ -63,21 +68,35 @@ def measure(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
 def check(labels: Labels, scores: Scores, classes: Sequence[str]) -> None:
     """DataError unless labels [rows] and scores [rows, classes] fit each other and every score is a probability."""
     if len(classes) < 2:
-        raise DataError(f"test split: {len(classes)} class in the data; a classifier needs at least two")
+        raise DataError(
+            f"test split: {len(classes)} class in the data; a classifier needs at least two"
+        )
     if len(labels) == 0:
-        raise DataError("test split: no rows, so there is nothing to measure; give data.test_source or a larger data.test_fraction")
+        raise DataError(
+            "test split: no rows, so there is nothing to measure; give data.test_source or a larger data.test_fraction"
+        )
     if scores.shape != (len(labels), len(classes)):
-        raise DataError(f"test split: scores of shape {scores.shape} for {len(labels)} rows and {len(classes)} classes")
+        raise DataError(
+            f"test split: scores of shape {scores.shape} for {len(labels)} rows and {len(classes)} classes"
+        )
     if len(wrong := np.flatnonzero((labels < 0) | (labels >= len(classes)))):
-        raise DataError(f"test split: row {wrong[0]} has label {labels[wrong[0]]}, but there are {len(classes)} classes")
+        raise DataError(
+            f"test split: row {wrong[0]} has label {labels[wrong[0]]}, but there are {len(classes)} classes"
+        )
     if len(bad := np.flatnonzero(~np.isfinite(scores).all(axis=1))):
         raise DataError(
             f"test split: the model's scores are NaN or infinite for {len(bad)} of {len(labels)} rows (the first is row {bad[0]}); "
             "this checkpoint is unusable: train again with a lower train.learning_rate or train.precision=float32"
         )
-    improbable = (scores < 0).any(axis=1) | (scores > 1).any(axis=1) | (np.abs(scores.sum(axis=1) - 1) > 1e-3)
+    improbable = (
+        (scores < 0).any(axis=1)
+        | (scores > 1).any(axis=1)
+        | (np.abs(scores.sum(axis=1) - 1) > 1e-3)
+    )
     if len(bad := np.flatnonzero(improbable)):
-        raise DataError(f"test split: the model's scores for row {bad[0]} are not probabilities that sum to 1")
+        raise DataError(
+            f"test split: the model's scores for row {bad[0]} are not probabilities that sum to 1"
+        )
 
 
 def wilson(successes: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -91,7 +110,10 @@ def wilson(successes: int, rows: int, confidence: float = 0.95) -> tuple[float, 
     centre = (share + weight / 2) / (1 + weight)
     half = z / (1 + weight) * (share * (1 - share) / rows + weight / (4 * rows)) ** 0.5
     # At the ends the formula gives 0 and 1 exactly; rounding must not push the share itself out of its interval.
-    return (0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == rows else min(1.0, centre + half))
+    return (
+        0.0 if successes == 0 else max(0.0, centre - half),
+        1.0 if successes == rows else min(1.0, centre + half),
+    )
 
 
 def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
@@ -99,10 +121,16 @@ def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
     present = np.unique(labels)
     if len(present) < 2:
         return None
-    return float(sklearn_metrics.f1_score(labels, predicted, labels=present, average="macro", zero_division=0.0))
+    return float(
+        sklearn_metrics.f1_score(
+            labels, predicted, labels=present, average="macro", zero_division=0.0
+        )
+    )
 
 
-def per_class(labels: Labels, predicted: npt.NDArray[np.intp], classes: Sequence[str]) -> dict[str, ClassFigures]:
+def per_class(
+    labels: Labels, predicted: npt.NDArray[np.intp], classes: Sequence[str]
+) -> dict[str, ClassFigures]:
     """Precision, recall, F1 and support of each class by name, with None for what is not defined."""
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(classes)), zero_division=0.0
@@ -135,14 +163,21 @@ def roc_curve(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]) 
     fpr, tpr, thresholds = sklearn_metrics.roc_curve(positive, scores)
     kept = _evenly_along(fpr, tpr)
     finite = np.where(np.isfinite(thresholds), thresholds, ABOVE_EVERY_SCORE)
-    return RocCurve(fpr=_rounded(fpr[kept]), tpr=_rounded(tpr[kept]), thresholds=_rounded(finite[kept]), auc=sklearn_metrics.auc(fpr, tpr))
+    return RocCurve(
+        fpr=_rounded(fpr[kept]),
+        tpr=_rounded(tpr[kept]),
+        thresholds=_rounded(finite[kept]),
+        auc=sklearn_metrics.auc(fpr, tpr),
+    )
 
 
 def _pooled(labels: Labels, scores: Scores) -> RocCurve:
     """One curve over all (row, class) pairs: the micro-average of one class against the rest."""
     curve = roc_curve((labels[:, None] == np.arange(scores.shape[1])).ravel(), scores.ravel())
     if curve is None:
-        raise AssertionError("with two classes or more, each row gives a positive and a negative pair")
+        raise AssertionError(
+            "with two classes or more, each row gives a positive and a negative pair"
+        )
     return curve
 
 
@@ -192,7 +227,11 @@ def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
     C. Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3.
     """
     rows = sum(part.rows for part in bins)
-    gaps = (part.rows * abs(part.confidence - part.accuracy) for part in bins if part.confidence is not None and part.accuracy is not None)
+    gaps = (
+        part.rows * abs(part.confidence - part.accuracy)
+        for part in bins
+        if part.confidence is not None and part.accuracy is not None
+    )
     return sum(gaps) / rows
 
 
@@ -205,7 +244,11 @@ def most_confident_mistakes(labels: Labels, scores: Scores, count: int) -> npt.N
 
 
 def describe_mistakes(
-    rows: npt.NDArray[np.intp], texts: Sequence[str], labels: Labels, scores: Scores, classes: Sequence[str]
+    rows: npt.NDArray[np.intp],
+    texts: Sequence[str],
+    labels: Labels,
+    scores: Scores,
+    classes: Sequence[str],
 ) -> tuple[Mistake, ...]:
     """What the report says of the mistakes in `rows`; `texts` are theirs, in the same order, cut after TEXT_LIMIT characters."""
     described = []

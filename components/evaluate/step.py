@@ -50,7 +50,13 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     model, _, _ = restore_classifier(checkpoint)
     with manifest.building(output) as directory:
         content = _measure_into(directory, config, opened, trained, checkpoint, model)
-    progress.report("evaluate", f"accuracy {content.accuracy:.4f}", done=content.test_rows, total=content.test_rows, **content.scalars())
+    progress.report(
+        "evaluate",
+        f"accuracy {content.accuracy:.4f}",
+        done=content.test_rows,
+        total=content.test_rows,
+        **content.scalars(),
+    )
     return content
 
 
@@ -81,10 +87,17 @@ def _measure_into(
 ) -> ReportContent:
     split = shards.split("test")
     if len(split) == 0:
-        raise DataError(f"{shards.directory}: the test split has no rows; give data.test_source or a larger data.test_fraction")
+        raise DataError(
+            f"{shards.directory}: the test split has no rows; give data.test_source or a larger data.test_fraction"
+        )
     labels, classes = split.labels(), shards.content.classes
     scores = score_rows(
-        model, split, config.batch_size, lambda done, total: progress.report("evaluate", "scoring the test rows", done=done, total=total)
+        model,
+        split,
+        config.batch_size,
+        lambda done, total: progress.report(
+            "evaluate", "scoring the test rows", done=done, total=total
+        ),
     )
     measures = metrics.measure(labels, scores, classes)
     wrong = metrics.most_confident_mistakes(labels, scores, config.mistakes)
@@ -93,7 +106,9 @@ def _measure_into(
         min_accuracy=config.min_accuracy,
         mistakes=metrics.describe_mistakes(wrong, split.texts(wrong), labels, scores, classes),
         data=_data_facts(shards),
-        training=_training_facts(trained, manifest.read(checkpoint, "checkpoint").config, checkpoint),
+        training=_training_facts(
+            trained, manifest.read(checkpoint, "checkpoint").config, checkpoint
+        ),
         shards_digest=shards.digest,
         checkpoint_digest=manifest.read(checkpoint, "checkpoint").digest,
         vocabulary_sha256=shards.content.vocabulary_sha256,
@@ -101,9 +116,13 @@ def _measure_into(
         encoder_fingerprint=trained.encoder_fingerprint,
     )
     progress.report("evaluate", "writing the report", done=len(split), total=len(split))
-    (directory / reports.CONTENT).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (directory / reports.CONTENT).write_text(
+        content.model_dump_json(indent=1) + "\n", encoding="utf-8"
+    )
     (directory / reports.PAGE).write_text(report_page.render(content), encoding="utf-8")
-    write_predictions(directory, labels, scores, split.texts(np.arange(len(split))) if config.mistakes else None)
+    write_predictions(
+        directory, labels, scores, split.texts(np.arange(len(split))) if config.mistakes else None
+    )
     manifest.seal(
         directory,
         reports.KIND,
@@ -131,16 +150,21 @@ def _data_facts(shards: TokenShards) -> DataFacts:
     )
 
 
-def _training_facts(trained: CheckpointContent, options: dict[str, Any], checkpoint: Path) -> TrainingFacts:
+def _training_facts(
+    trained: CheckpointContent, options: dict[str, Any], checkpoint: Path
+) -> TrainingFacts:
     for epoch in trained.history:
         for name, value in epoch:
             if not math.isfinite(value):
-                raise DataError(f"{checkpoint}: epoch {epoch.epoch} of its history has {name} {value}; train again")
+                raise DataError(
+                    f"{checkpoint}: epoch {epoch.epoch} of its history has {name} {value}; train again"
+                )
     return TrainingFacts(
         encoder=trained.model.encoder,
         frozen=trained.model.freeze,
         pooling=trained.model.pooled_by,
-        options={"Workers": str(trained.workers)} | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
+        options={"Workers": str(trained.workers)}
+        | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
         history=trained.history,
         best_step=trained.best_step,
         step_losses=thinned(trained.step_losses, STEP_POINTS),

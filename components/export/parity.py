@@ -34,7 +34,9 @@ PROBES = (
 def spread(lengths: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
     """Up to `count` row numbers, evenly over the rows sorted by length: the shortest and the longest are among them."""
     order = np.argsort(lengths, kind="stable")
-    return order[np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.intp))]
+    return order[
+        np.unique(np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(np.intp))
+    ]
 
 
 class Parity(NamedTuple):
@@ -45,7 +47,12 @@ class Parity(NamedTuple):
     accuracy: float | None
 
 
-def check_rows(scorer: Callable[[Sequence[str]], Scores], split: Split, evaluated: Scores, precision: Precision = "float32") -> Parity:
+def check_rows(
+    scorer: Callable[[Sequence[str]], Scores],
+    split: Split,
+    evaluated: Scores,
+    precision: Precision = "float32",
+) -> Parity:
     """The served scores against the evaluator's (float32): on test rows of all lengths, in bfloat16 on every test row.
 
     Raises KubertError if any differs by more than TOLERANCE or is not a finite number, or, in bfloat16, if the accuracy is
@@ -57,7 +64,9 @@ def check_rows(scorer: Callable[[Sequence[str]], Scores], split: Split, evaluate
     if precision == "float32":
         return Parity(len(rows), difference, None)
     labels = split.labels()
-    right, wanted = (float((scores.argmax(axis=1) == labels).mean()) for scores in (served, evaluated))
+    right, wanted = (
+        float((scores.argmax(axis=1) == labels).mean()) for scores in (served, evaluated)
+    )
     if wanted - right > LOST_ACCURACY:
         raise KubertError(
             f"not released: computed in {precision}, the model is right on {right:.2%} of the test rows, evaluated were {wanted:.2%}; "
@@ -81,14 +90,20 @@ def check_probes(
     offline = []
     for text in PROBES:
         ids = tokenizer(tf.constant([text]), max_length).to_tensor(vocabulary.pad_id)
-        offline.append(tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)).numpy()[0])
+        offline.append(
+            tf.nn.softmax(
+                tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)
+            ).numpy()[0]
+        )
     served = np.concatenate([scorer([text]) for text in PROBES])
     _compare(served, np.stack(offline), [f"the text {text[:20]!r}" for text in PROBES], precision)
 
 
 def _compare(served: Scores, expected: Scores, names: Sequence[str], precision: Precision) -> float:
     if served.shape != expected.shape:
-        raise KubertError(f"not released: the exported model gives scores of shape {served.shape}, evaluated were {expected.shape}")
+        raise KubertError(
+            f"not released: the exported model gives scores of shape {served.shape}, evaluated were {expected.shape}"
+        )
     differences = np.abs(served - expected).max(axis=1)
     # Written so that a NaN fails.
     wrong = np.flatnonzero(~(differences <= TOLERANCE[precision]))

@@ -34,7 +34,9 @@ class Release:
     new: bool
 
 
-def run(config: ExportConfig, shards: Path, checkpoint: Path, report: Path, decision: Path) -> Release:
+def run(
+    config: ExportConfig, shards: Path, checkpoint: Path, report: Path, decision: Path
+) -> Release:
     """Export the checkpoint, check that it answers as it was evaluated, and publish it.
 
     The same checkpoint released twice is one version. Nothing is published, and DataError raised, if the gate is closed,
@@ -60,27 +62,41 @@ def run(config: ExportConfig, shards: Path, checkpoint: Path, report: Path, deci
 
 def release_key(config: ExportConfig, checkpoint_digest: str) -> str:
     """SHA-256 (hex) over the checkpoint and what else determines the exported model: equal keys are one version."""
-    parts = {"checkpoint": checkpoint_digest, "warmup_requests": config.warmup_requests, "format": FORMAT}
+    parts = {
+        "checkpoint": checkpoint_digest,
+        "warmup_requests": config.warmup_requests,
+        "format": FORMAT,
+    }
     if config.precision != "float32":
         parts["precision"] = config.precision
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _evidence(report: Path, decision: Path, checkpoint_digest: str) -> tuple[ReportContent, GateDecision]:
+def _evidence(
+    report: Path, decision: Path, checkpoint_digest: str
+) -> tuple[ReportContent, GateDecision]:
     """The report and the gate's decision, if they are about this checkpoint and the gate is open."""
     passed = read_decision(decision)
     if not passed.passed:
         raise DataError(f"{decision}: the gate is closed, nothing is released. {passed.reason}")
     evaluated = read_report(report)
     if passed.report_digest != manifest.read(report, KIND).digest:
-        raise DataError(f"{decision}: decides about another report than {report}; run the gate again")
+        raise DataError(
+            f"{decision}: decides about another report than {report}; run the gate again"
+        )
     if {evaluated.checkpoint_digest, passed.checkpoint_digest} != {checkpoint_digest}:
         raise DataError(f"{report}: is about another checkpoint; evaluate this one first")
     return evaluated, passed
 
 
 def _build(
-    config: ExportConfig, shards: Path, checkpoint: Path, report: Path, evaluated: ReportContent, passed: GateDecision, output: Path
+    config: ExportConfig,
+    shards: Path,
+    checkpoint: Path,
+    report: Path,
+    evaluated: ReportContent,
+    passed: GateDecision,
+    output: Path,
 ) -> None:
     # TensorFlow is loaded here because a checkpoint that was released before needs none.
     from components.export.parity import check_probes, check_rows
@@ -90,16 +106,23 @@ def _build(
 
     opened = open_shards(shards)
     if opened.digest != evaluated.shards_digest:
-        raise DataError(f"{report}: is about other data than {shards}; evaluate on these shards first")
+        raise DataError(
+            f"{report}: is about other data than {shards}; evaluate on these shards first"
+        )
     classifier, content, vocabulary = restore_classifier(checkpoint)
     length = content.model.max_length
     with manifest.building(output) as directory:
         progress.report("export", "building the model to be served")
-        save(ServedClassifier(classifier, vocabulary, content.classes, length, config.precision), directory)
+        save(
+            ServedClassifier(classifier, vocabulary, content.classes, length, config.precision),
+            directory,
+        )
         write_warmup_requests(directory, config.model_name, config.warmup_requests, length)
         progress.report("export", "comparing its scores with the evaluated ones")
         scorer = load_scorer(directory)
-        parity = check_rows(scorer, opened.split("test"), read_predictions(report).scores, config.precision)
+        parity = check_rows(
+            scorer, opened.split("test"), read_predictions(report).scores, config.precision
+        )
         check_probes(scorer, classifier, vocabulary, length, config.precision)
         described = ReleaseContent(
             classes=content.classes,

@@ -35,4 +35,6 @@ def _request(name: str, texts: list[str]) -> prediction_log_pb2.PredictionLog:
     request.model_spec.name = name
     request.model_spec.signature_name = SIGNATURE
     request.inputs[INPUT].CopyFrom(tf.make_tensor_proto(texts, tf.string))
-    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    return prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )

@@ -20,4 +20,12 @@ def _run(options: Config, places: Mapping[str, str]) -> str:
 
 if __name__ == "__main__":
     sections, needed = "sections evaluate and export", ["shards", "report", "output"]
-    sys.exit(main("gate", "A report in, the decision about its checkpoint out; prints the reason.", sections, needed, _run))
+    sys.exit(
+        main(
+            "gate",
+            "A report in, the decision about its checkpoint out; prints the reason.",
+            sections,
+            needed,
+            _run,
+        )
+    )

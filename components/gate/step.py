@@ -26,7 +26,9 @@ from components.errors import DataError
 from components.storage.store import Store, open_store
 
 
-def run(config: EvaluateConfig, export: ExportConfig, shards: Path, report: Path, output: Path) -> GateDecision:
+def run(
+    config: EvaluateConfig, export: ExportConfig, shards: Path, report: Path, output: Path
+) -> GateDecision:
     """Decide about the report's checkpoint and write the decision to the JSON file `output`.
 
     Raises DataError for damaged shards and for a report on other shards, ConfigError or StoreError if the model store
@@ -41,7 +43,9 @@ def run(config: EvaluateConfig, export: ExportConfig, shards: Path, report: Path
     return decision
 
 
-def _decide(config: EvaluateConfig, name: str, shards: TokenShards, report: Path, store: Store) -> GateDecision:
+def _decide(
+    config: EvaluateConfig, name: str, shards: TokenShards, report: Path, store: Store
+) -> GateDecision:
     closed = GateDecision(passed=False, reason="", min_accuracy=config.min_accuracy)
     try:
         content = read_report(report)
@@ -49,7 +53,9 @@ def _decide(config: EvaluateConfig, name: str, shards: TokenShards, report: Path
     except DataError as error:
         return closed.model_copy(update={"reason": f"Closed: the report cannot be used. {error}"})
     if content.shards_digest != shards.digest:
-        raise DataError(f"{report}: is about other data than {shards.directory}; evaluate on these shards first")
+        raise DataError(
+            f"{report}: is about other data than {shards.directory}; evaluate on these shards first"
+        )
     known = {
         "accuracy": content.accuracy,
         "test_rows": content.test_rows,
@@ -59,24 +65,45 @@ def _decide(config: EvaluateConfig, name: str, shards: TokenShards, report: Path
     closed = closed.model_copy(update=known)
     figure = f"accuracy {content.accuracy:.4f} ({correct} of {content.test_rows} test rows)"
     if content.one_class:
-        return closed.model_copy(update={"reason": f"Closed: all test rows are of one class, so {figure} proves nothing."})
+        return closed.model_copy(
+            update={
+                "reason": f"Closed: all test rows are of one class, so {figure} proves nothing."
+            }
+        )
     if content.accuracy < config.min_accuracy:
-        return closed.model_copy(update={"reason": f"Closed: {figure} is below min_accuracy {config.min_accuracy:.4f}."})
+        return closed.model_copy(
+            update={"reason": f"Closed: {figure} is below min_accuracy {config.min_accuracy:.4f}."}
+        )
     version = release.champion(store, name)
     reached = f"{figure} reaches min_accuracy {config.min_accuracy:.4f}"
     if version is None:
-        return closed.model_copy(update={"passed": True, "reason": f"Passed: {reached}; no version of {name} is released yet."})
+        return closed.model_copy(
+            update={
+                "passed": True,
+                "reason": f"Passed: {reached}; no version of {name} is released yet.",
+            }
+        )
     closed = closed.model_copy(update={"champion_version": version})
     try:
-        champion = _champion_correct(config, name, version, shards, store, {content.checkpoint_digest: correct})
+        champion = _champion_correct(
+            config, name, version, shards, store, {content.checkpoint_digest: correct}
+        )
     except DataError as error:
-        return closed.model_copy(update={"reason": f"Closed: the released version {version} cannot be compared with. {error}"})
+        return closed.model_copy(
+            update={
+                "reason": f"Closed: the released version {version} cannot be compared with. {error}"
+            }
+        )
     against = f"the {champion / content.test_rows:.4f} ({champion} rows) of the released version {version} on the same rows"
     verdict = {"champion_accuracy": champion / content.test_rows}
     if correct < champion:
-        return closed.model_copy(update={**verdict, "reason": f"Closed: {figure} is worse than {against}."})
+        return closed.model_copy(
+            update={**verdict, "reason": f"Closed: {figure} is worse than {against}."}
+        )
     relation = "equals" if correct == champion else "is better than"
-    return closed.model_copy(update={**verdict, "passed": True, "reason": f"Passed: {reached} and {relation} {against}."})
+    return closed.model_copy(
+        update={**verdict, "passed": True, "reason": f"Passed: {reached} and {relation} {against}."}
+    )
 
 
 def _correct_rows(report: Path, content: ReportContent) -> int:
@@ -85,12 +112,24 @@ def _correct_rows(report: Path, content: ReportContent) -> int:
     if not np.isfinite(predictions.scores).all():
         raise DataError(f"{report}: holds scores that are not finite numbers")
     correct = int((predictions.predicted == predictions.labels).sum())
-    if len(predictions) != content.test_rows or abs(correct / content.test_rows - content.accuracy) > 1e-9:
-        raise DataError(f"{report}: its accuracy {content.accuracy} is not that of its predictions ({correct} of {len(predictions)})")
+    if (
+        len(predictions) != content.test_rows
+        or abs(correct / content.test_rows - content.accuracy) > 1e-9
+    ):
+        raise DataError(
+            f"{report}: its accuracy {content.accuracy} is not that of its predictions ({correct} of {len(predictions)})"
+        )
     return correct
 
 
-def _champion_correct(config: EvaluateConfig, name: str, version: int, shards: TokenShards, store: Store, known: Mapping[str, int]) -> int:
+def _champion_correct(
+    config: EvaluateConfig,
+    name: str,
+    version: int,
+    shards: TokenShards,
+    store: Store,
+    known: Mapping[str, int],
+) -> int:
     """Test rows that the released version classifies correctly. Raises DataError if it is damaged or knows other classes.
 
     `known` has the number for checkpoints (by digest) that were scored on these rows already. Classes are compared by name, so their order may differ. A model for other classes is another model: it needs a name
@@ -118,7 +157,11 @@ def _predict(directory: Path, split: Split, batch_size: int, version: int) -> np
 
     texts = split.texts(np.arange(len(split)))
     message = f"scoring the released version {version} on the same rows"
-    scores = load_scorer(directory)(texts, batch_size, lambda done, total: progress.report("gate", message, done=done, total=total))
+    scores = load_scorer(directory)(
+        texts,
+        batch_size,
+        lambda done, total: progress.report("gate", message, done=done, total=total),
+    )
     if not np.isfinite(scores).all():
         raise DataError("It gives scores that are not finite numbers.")
     predicted: npt.NDArray[np.intp] = scores.argmax(axis=1)

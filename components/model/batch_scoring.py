@@ -31,7 +31,10 @@ class Rows(Protocol):
 
 
 def score_rows(
-    model: Callable[..., Any], split: Rows, batch_size: int, on_progress: Callable[[int, int], None] | None = None
+    model: Callable[..., Any],
+    split: Rows,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Class probabilities of every row, float32 [rows, classes]: the softmax of `model(inputs, training=False)`.
 
@@ -52,7 +55,9 @@ def score_rows(
     parts = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        parts.append(probabilities(split.padded(rows, _width(int(lengths[rows[0]]), longest))).numpy())
+        parts.append(
+            probabilities(split.padded(rows, _width(int(lengths[rows[0]]), longest))).numpy()
+        )
         if on_progress is not None:
             on_progress(start + len(rows), len(order))
     scores = np.concatenate(parts)

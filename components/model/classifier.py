@@ -38,7 +38,9 @@ class Classifier(tf.keras.Model):
         self.dropout_state = state
         self.dropout = ExampleDropout(dropout, state, name="dropout", dtype=tf.float32)
         initial = tf.keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
-        self.logits = tf.keras.layers.Dense(classes, kernel_initializer=initial, dtype=tf.float32, name="logits")
+        self.logits = tf.keras.layers.Dense(
+            classes, kernel_initializer=initial, dtype=tf.float32, name="logits"
+        )
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         return self.head(self.features(inputs, training=training), training=training)
@@ -51,11 +53,21 @@ class Classifier(tf.keras.Model):
         encoder never drops units.
         """
         ids = inputs["input_word_ids"]
-        mask = inputs["input_mask"] if "input_mask" in inputs else tf.cast(ids != self.pad_id, tf.int32)
-        outputs = self.encoder({**inputs, "input_mask": mask}, training=training and self.encoder.trainable)
+        mask = (
+            inputs["input_mask"]
+            if "input_mask" in inputs
+            else tf.cast(ids != self.pad_id, tf.int32)
+        )
+        outputs = self.encoder(
+            {**inputs, "input_mask": mask}, training=training and self.encoder.trainable
+        )
         if self.pooling == "mean":
             return mean_of_tokens(outputs["sequence_output"], mask)
-        vector = outputs["pooled_output"] if self.pooling == "pooled" else outputs["sequence_output"][:, 0]
+        vector = (
+            outputs["pooled_output"]
+            if self.pooling == "pooled"
+            else outputs["sequence_output"][:, 0]
+        )
         return tf.cast(vector, tf.float32)
 
     def head(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -63,7 +75,9 @@ class Classifier(tf.keras.Model):
         return self.logits(self.dropout(features, training=training))
 
 
-def build_classifier(config: ModelConfig, vocabulary: Vocabulary, num_classes: int, seed: int) -> Classifier:
+def build_classifier(
+    config: ModelConfig, vocabulary: Vocabulary, num_classes: int, seed: int
+) -> Classifier:
     """A built classifier: the encoder's own weights, a head drawn from the seed.
 
     Set the precision policy, and enter the distribution strategy's scope, before calling this. Raises ConfigError or
@@ -71,6 +85,8 @@ def build_classifier(config: ModelConfig, vocabulary: Vocabulary, num_classes: i
     """
     state = DropoutState(seed)
     encoder = encoders.build_encoder(config, vocabulary, seed, state)
-    classifier = Classifier(encoder, config.pooled_by, config.dropout, num_classes, vocabulary.pad_id, seed, state)
+    classifier = Classifier(
+        encoder, config.pooled_by, config.dropout, num_classes, vocabulary.pad_id, seed, state
+    )
     classifier.logits.build([None, encoder.hidden_size])
     return classifier

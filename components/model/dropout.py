@@ -66,7 +66,9 @@ class DropoutState:
         """Step and first row, scalar uint64; RuntimeError outside of `at`."""
         value: tuple[tf.Tensor, tf.Tensor] | None = getattr(self._position, "value", None)
         if value is None:
-            raise RuntimeError("training with dropout needs `with state.at(step, first_row):` around the forward pass")
+            raise RuntimeError(
+                "training with dropout needs `with state.at(step, first_row):` around the forward pass"
+            )
         return value
 
 
@@ -89,7 +91,9 @@ class ExampleDropout(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if not training or self._threshold == 0:
             return inputs
-        kept = tf.reshape(self._bits(inputs), tf.shape(inputs)) >= tf.constant(self._threshold - _LEVELS // 2, tf.int16)
+        kept = tf.reshape(self._bits(inputs), tf.shape(inputs)) >= tf.constant(
+            self._threshold - _LEVELS // 2, tf.int16
+        )
         scale = tf.constant(_LEVELS / (_LEVELS - self._threshold), inputs.dtype)
         return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
 
@@ -102,7 +106,11 @@ class ExampleDropout(tf.keras.layers.Layer):
         key = tf.constant([(self._state.seed << 32) | self._layer], tf.uint64)
         counter = tf.stack([first_row * tf.cast(blocks, tf.uint64), step])
         words = tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=tf.stack([rows * blocks * 4]), key=key, counter=counter, alg=_PHILOX, dtype=tf.uint32
+            shape=tf.stack([rows * blocks * 4]),
+            key=key,
+            counter=counter,
+            alg=_PHILOX,
+            dtype=tf.uint32,
         )
         numbers = tf.reshape(tf.bitcast(words, tf.int16), tf.stack([rows, blocks * _PER_BLOCK]))
         return numbers[:, :units]

@@ -26,7 +26,12 @@ _APART = (("query",), ("key", "value"))
 
 
 def transform(
-    blocks: Sequence[Any], x: Tensor, mask: Tensor, activation: Callable[[Tensor], Tensor], compute: tf.DType, training: bool
+    blocks: Sequence[Any],
+    x: Tensor,
+    mask: Tensor,
+    activation: Callable[[Tensor], Tensor],
+    compute: tf.DType,
+    training: bool,
 ) -> Tensor:
     """Run built `TransformerEncoderBlock`s: float32 [batch, length, hidden] and a 0/1 mask [batch, length] -> float32 [batch, length, hidden].
 
@@ -43,23 +48,42 @@ def transform(
 
 
 def _block(
-    block: Any, x: Tensor, blocked: Tensor, shape: Shape, activation: Callable[[Tensor], Tensor], compute: tf.DType, training: bool
+    block: Any,
+    x: Tensor,
+    blocked: Tensor,
+    shape: Shape,
+    activation: Callable[[Tensor], Tensor],
+    compute: tf.DType,
+    training: bool,
 ) -> Tensor:
     def drop(layer: Any, values: Tensor) -> Tensor:
         if not training or not layer.rate:
             return values
-        return tf.reshape(layer(tf.reshape(values, [shape[0], -1]), training=True), tf.shape(values))
+        return tf.reshape(
+            layer(tf.reshape(values, [shape[0], -1]), training=True), tf.shape(values)
+        )
 
     count = _asking(block, shape[1])
-    asking = x if count is shape[1] else tf.reshape(tf.reshape(x, [*shape, x.shape[-1]])[:, :count], [-1, x.shape[-1]])
-    attended = _attention(block._attention_layer, asking, count, x, blocked, shape, compute, training)
+    asking = (
+        x
+        if count is shape[1]
+        else tf.reshape(tf.reshape(x, [*shape, x.shape[-1]])[:, :count], [-1, x.shape[-1]])
+    )
+    attended = _attention(
+        block._attention_layer, asking, count, x, blocked, shape, compute, training
+    )
     x = normalize(block._attention_layer_norm, asking + drop(block._attention_dropout, attended))
     kernel, bias = _weights(block._intermediate_dense)
     inner = _affine(x, kernel, bias, compute)
     # Without a gradient to come, product, bias and activation are one operation, which rounds once.
-    inner = activation(inner if hasattr(block._intermediate_dense, "kept") else tf.cast(inner, tf.float32))
+    inner = activation(
+        inner if hasattr(block._intermediate_dense, "kept") else tf.cast(inner, tf.float32)
+    )
     inner = drop(block._inner_dropout_layer, inner)
-    return normalize(block._output_layer_norm, x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)))
+    return normalize(
+        block._output_layer_norm,
+        x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)),
+    )
 
 
 def _asking(block: Any, length: Tensor) -> Tensor:
@@ -68,7 +92,14 @@ def _asking(block: Any, length: Tensor) -> Tensor:
 
 
 def _attention(
-    layer: Any, asking: Tensor, count: Tensor, x: Tensor, blocked: Tensor, shape: Shape, compute: tf.DType, training: bool
+    layer: Any,
+    asking: Tensor,
+    count: Tensor,
+    x: Tensor,
+    blocked: Tensor,
+    shape: Shape,
+    compute: tf.DType,
+    training: bool,
 ) -> Tensor:
     """Multi-head attention (Vaswani et al. 2017, section 3.2.2) of the tokens `asking`, `count` per text, to all the tokens x: float32 [tokens, hidden]."""
     if asking is x:
@@ -76,18 +107,26 @@ def _attention(
     else:
         (query,) = _projected(layer, _APART[0], asking, (shape[0], count), compute)
         key, value = _projected(layer, _APART[1], x, shape, compute)
-    scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * (1.0 / math.sqrt(query.shape[-1])) + blocked
+    scores = (
+        tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+        * (1.0 / math.sqrt(query.shape[-1]))
+        + blocked
+    )
     weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
     context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
     return _dense(layer._output_dense, tf.reshape(context, [-1, x.shape[-1]]), compute)
 
 
-def _projected(layer: Any, parts: tuple[str, ...], x: Tensor, shape: Shape, compute: tf.DType) -> list[Tensor]:
+def _projected(
+    layer: Any, parts: tuple[str, ...], x: Tensor, shape: Shape, compute: tf.DType
+) -> list[Tensor]:
     """Some of query, key and value, by one product: [batch, heads, tokens, size] each."""
     _, heads, size = layer._query_dense.kernel.shape
     kernel, bias = getattr(_part(layer, parts[0]), "joined", None) or _joined(layer, parts)
     together = _affine(x, kernel, bias, compute)
-    separate = tf.transpose(tf.reshape(together, [*shape, len(parts), heads, size]), [2, 0, 3, 1, 4])
+    separate = tf.transpose(
+        tf.reshape(together, [*shape, len(parts), heads, size]), [2, 0, 3, 1, 4]
+    )
     found: list[Tensor] = tf.unstack(separate, axis=0)
     return found
 
@@ -141,7 +180,9 @@ def _dense(layer: Any, x: Tensor, compute: tf.DType) -> Tensor:
 
 def _affine(x: Tensor, kernel: Tensor, bias: Tensor, compute: tf.DType) -> Tensor:
     """x kernel + bias, in the compute type throughout: TensorFlow makes one operation of it."""
-    return tf.nn.bias_add(tf.matmul(tf.cast(x, compute), tf.cast(kernel, compute)), tf.cast(bias, compute))
+    return tf.nn.bias_add(
+        tf.matmul(tf.cast(x, compute), tf.cast(kernel, compute)), tf.cast(bias, compute)
+    )
 
 
 def normalize(layer: Any, x: Tensor) -> Tensor:

@@ -35,9 +35,25 @@ WEIGHTS = "AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather Reso
 CONTROL = "Assert If StatelessIf PartitionedCall StatefulPartitionedCall"
 DROPOUT = "RandomUniform StatelessRandomGetKeyCounter StatelessRandomGetAlg StatelessRandomUniform StatelessRandomUniformV2"
 ALLOWED = frozenset(" ".join((ARITHMETIC, SHAPES, TEXT, WEIGHTS, CONTROL, DROPOUT)).split())
-SAVER = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename", "StaticRegexFullMatch", "StringJoin"})
+SAVER = frozenset(
+    {
+        "MergeV2Checkpoints",
+        "RestoreV2",
+        "SaveV2",
+        "ShardedFilename",
+        "StaticRegexFullMatch",
+        "StringJoin",
+    }
+)
 OBJECTS = frozenset(
-    {"_generic_user_object", "signature_map", "trackable_dict_wrapper", "trackable_list_wrapper", "trackable_tuple_wrapper", "tuple"}
+    {
+        "_generic_user_object",
+        "signature_map",
+        "trackable_dict_wrapper",
+        "trackable_list_wrapper",
+        "trackable_tuple_wrapper",
+        "tuple",
+    }
 )
 CLASSES = frozenset({"", "tf.ResourceVariable", "tf.TrackableConstant", "trackable_list_wrapper"})
 
@@ -59,10 +75,14 @@ def check_operations(directory: Path) -> None:
 
 def _check_graph(graph: Any, path: Path) -> None:
     if graph.asset_file_def:
-        raise DataError(f"{path}: reads the file {graph.asset_file_def[0].filename!r}, but all that a served model needs is in it")
+        raise DataError(
+            f"{path}: reads the file {graph.asset_file_def[0].filename!r}, but all that a served model needs is in it"
+        )
     for node in graph.object_graph_def.nodes:
         if node.WhichOneof("kind") == "user_object" and node.user_object.identifier not in OBJECTS:
-            raise DataError(f"{path}: an object of type {node.user_object.identifier!r} is not allowed in a served model")
+            raise DataError(
+                f"{path}: an object of type {node.user_object.identifier!r} is not allowed in a served model"
+            )
         if node.registered_name not in CLASSES or node.registered_saver:
             raise DataError(
                 f"{path}: the registered class {node.registered_name or node.registered_saver!r} is not allowed in a served model"
@@ -73,7 +93,9 @@ def _check_graph(graph: Any, path: Path) -> None:
         for node in nodes:
             if node.op not in allowed:
                 where = f" in {function}" if function else ""
-                raise DataError(f"{path}: operation {node.op} ({node.name}{where}) is not allowed in a served model")
+                raise DataError(
+                    f"{path}: operation {node.op} ({node.name}{where}) is not allowed in a served model"
+                )
 
 
 def _bodies(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
@@ -92,7 +114,11 @@ def _saver_functions(graph: Any) -> set[str]:
     for function, nodes in _bodies(graph):
         for node in nodes:
             (called if not function and node.name in entries else elsewhere).update(_calls(node))
-    outputs = {info.name.partition(":")[0] for signature in graph.signature_def.values() for info in signature.outputs.values()}
+    outputs = {
+        info.name.partition(":")[0]
+        for signature in graph.signature_def.values()
+        for info in signature.outputs.values()
+    }
     return set() if entries & outputs else called - elsewhere
 
 

@@ -20,7 +20,9 @@ Network = Callable[[tf.Tensor], tf.Tensor]
 _CALLED = {"_noinline": True}
 
 
-def by_length(network: Network, pad_id: int, chunks: int = CHUNKS) -> Callable[[tf.RaggedTensor], tf.Tensor]:
+def by_length(
+    network: Network, pad_id: int, chunks: int = CHUNKS
+) -> Callable[[tf.RaggedTensor], tf.Tensor]:
     """`network` for rows of any lengths, in the order of the rows: ragged int32 [n, lengths] -> [n, outputs].
 
     `network` takes int32 [rows, length], padded with `pad_id` to at least SHORTEST, any number of rows (none included), and
@@ -32,18 +34,26 @@ def by_length(network: Network, pad_id: int, chunks: int = CHUNKS) -> Callable[[
     def in_one_piece(ids: tf.Tensor) -> tf.Tensor:
         return network(ids)
 
-    @tf.function(input_signature=[ids_spec, tf.TensorSpec([None], tf.int32)], experimental_attributes=_CALLED)
+    @tf.function(
+        input_signature=[ids_spec, tf.TensorSpec([None], tf.int32)], experimental_attributes=_CALLED
+    )
     def in_chunks(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         order = tf.argsort(lengths, direction="DESCENDING")
         ids, lengths = tf.gather(ids, order), tf.gather(lengths, order)
         cuts = [tf.size(order) * number // chunks for number in range(chunks + 1)]
-        parts = [in_one_piece(ids[cuts[i] : cuts[i + 1], : lengths[cuts[i]]]) for i in range(chunks)]
+        parts = [
+            in_one_piece(ids[cuts[i] : cuts[i + 1], : lengths[cuts[i]]]) for i in range(chunks)
+        ]
         return tf.gather(tf.concat(parts, axis=0), tf.math.invert_permutation(order))
 
     def call(rows: tf.RaggedTensor) -> tf.Tensor:
         ids = rows.to_tensor(pad_id)
-        ids = tf.pad(ids, [[0, 0], [0, tf.maximum(0, SHORTEST - tf.shape(ids)[1])]], constant_values=pad_id)
+        ids = tf.pad(
+            ids, [[0, 0], [0, tf.maximum(0, SHORTEST - tf.shape(ids)[1])]], constant_values=pad_id
+        )
         lengths = tf.maximum(tf.cast(rows.row_lengths(), tf.int32), SHORTEST)
-        return tf.cond(tf.size(lengths) < chunks, lambda: in_one_piece(ids), lambda: in_chunks(ids, lengths))
+        return tf.cond(
+            tf.size(lengths) < chunks, lambda: in_one_piece(ids), lambda: in_chunks(ids, lengths)
+        )
 
     return call

@@ -28,5 +28,7 @@ def restore_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, 
             f"here {found[:12]}); use the same encoder files, or train again"
         )
     model = build_classifier(content.model, vocabulary, len(content.classes), seed=0)
-    tf.train.Checkpoint(model=model).read(str(directory / checkpoint.WEIGHTS)).assert_existing_objects_matched().expect_partial()
+    tf.train.Checkpoint(model=model).read(
+        str(directory / checkpoint.WEIGHTS)
+    ).assert_existing_objects_matched().expect_partial()
     return model, content, vocabulary

@@ -38,7 +38,12 @@ class ServedClassifier(tf.Module):
     """
 
     def __init__(
-        self, classifier: Any, vocabulary: Vocabulary, classes: Sequence[str], max_length: int, precision: Precision = "float32"
+        self,
+        classifier: Any,
+        vocabulary: Vocabulary,
+        classes: Sequence[str],
+        max_length: int,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__(name="served_classifier")
         if precision == "float32":
@@ -46,12 +51,16 @@ class ServedClassifier(tf.Module):
         elif hasattr(classifier.encoder, "products"):
             keep_for_serving(classifier.encoder, tf.as_dtype(precision))
         else:
-            raise ConfigError(f"export.precision {precision}: a hub: encoder computes as it was saved; set export.precision to float32")
+            raise ConfigError(
+                f"export.precision {precision}: a hub: encoder computes as it was saved; set export.precision to float32"
+            )
         self._tokenizer = WordPiece(vocabulary)
         self._names = tf.constant(list(classes))
 
         def scores_of(ids: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32))
+            return tf.nn.softmax(
+                tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)
+            )
 
         scored = by_length(scores_of, vocabulary.pad_id)
 
@@ -78,7 +87,10 @@ class Scorer:
     signature: Callable[..., dict[str, Any]]
 
     def __call__(
-        self, texts: Sequence[str], batch_size: int = BATCH, on_progress: Callable[[int, int], None] | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int = BATCH,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> npt.NDArray[np.float32]:
         """`on_progress(done, total)` is called in texts after each batch. Batches are made of texts of about one length."""
         order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -87,11 +99,16 @@ class Scorer:
             part = order[start : start + batch_size]
             # Lone surrogates, which no server can be sent either, become replacement characters.
             encoded = [texts[row].encode("utf-8", "replace") for row in part]
-            parts.append(self.signature(**{INPUT: tf.constant(encoded, tf.string)})["scores"].numpy())
+            parts.append(
+                self.signature(**{INPUT: tf.constant(encoded, tf.string)})["scores"].numpy()
+            )
             if on_progress is not None:
                 on_progress(start + len(part), len(order))
         if not parts:
-            return np.zeros((0, int(self.signature(**{INPUT: tf.constant([], tf.string)})["scores"].shape[1])), np.float32)
+            return np.zeros(
+                (0, int(self.signature(**{INPUT: tf.constant([], tf.string)})["scores"].shape[1])),
+                np.float32,
+            )
         scores = np.concatenate(parts)
         restored = np.empty_like(scores)
         restored[order] = scores
@@ -108,10 +125,18 @@ def load_scorer(directory: Path) -> Scorer:
     try:
         loaded = tf.saved_model.load(str(directory))
     except Exception as error:
-        raise DataError(f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); export or pull it again") from None
+        raise DataError(
+            f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); export or pull it again"
+        ) from None
     signature = loaded.signatures.get(SIGNATURE) if hasattr(loaded.signatures, "get") else None
-    if signature is None or set(signature.structured_input_signature[1]) != {INPUT} or set(signature.structured_outputs) != set(OUTPUTS):
-        raise DataError(f"{directory}: has no signature {SIGNATURE} from {INPUT} to {', '.join(OUTPUTS)}; it was not exported by kubert")
+    if (
+        signature is None
+        or set(signature.structured_input_signature[1]) != {INPUT}
+        or set(signature.structured_outputs) != set(OUTPUTS)
+    ):
+        raise DataError(
+            f"{directory}: has no signature {SIGNATURE} from {INPUT} to {', '.join(OUTPUTS)}; it was not exported by kubert"
+        )
     return Scorer(_keeping(loaded, signature))
 
 

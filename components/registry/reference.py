@@ -36,8 +36,14 @@ def locate(reference: str) -> Place:
     parts = reference.rstrip("/").split("/")
     version = int(parts.pop()) if release.VERSION.match(parts[-1]) else None
     name, root = parts[-1], "/".join(parts[:-1])
-    if not release.MODEL_NAME.match(name) or (pinned and version is None) or (is_remote(reference) and root.count("/") < 2):
-        raise UsageError(f"{given}: write <store>/<model name>, or <store>/<model name>@<version> with a whole number")
+    if (
+        not release.MODEL_NAME.match(name)
+        or (pinned and version is None)
+        or (is_remote(reference) and root.count("/") < 2)
+    ):
+        raise UsageError(
+            f"{given}: write <store>/<model name>, or <store>/<model name>@<version> with a whole number"
+        )
     return Place(open_store(root or "/"), name, version)
 
 
@@ -56,8 +62,16 @@ def pull(reference: str, into: Path) -> tuple[int, Path, Manifest]:
 def wanted_version(place: Place) -> int:
     """The version asked for, or the champion; DataError if it is not complete or there is none."""
     complete = release.versions(place.store, place.name)
-    version = place.version if place.version is not None else release.champion(place.store, place.name)
+    version = (
+        place.version if place.version is not None else release.champion(place.store, place.name)
+    )
     if version not in complete or version is None:
-        found = f"complete versions: {', '.join(map(str, complete))}" if complete else "nothing is released under this name"
-        raise DataError(f"{place.store.uri(place.name)}: no version {version or ''}".rstrip() + f"; {found}")
+        found = (
+            f"complete versions: {', '.join(map(str, complete))}"
+            if complete
+            else "nothing is released under this name"
+        )
+        raise DataError(
+            f"{place.store.uri(place.name)}: no version {version or ''}".rstrip() + f"; {found}"
+        )
     return version

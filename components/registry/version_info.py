@@ -40,13 +40,20 @@ class Version:
 def versions(store: Store, name: str) -> list[Version]:
     """All complete versions of a model, oldest first."""
     served = release.champion(store, name)
-    return [version(store, name, number, number == served) for number in release.versions(store, name)]
+    return [
+        version(store, name, number, number == served) for number in release.versions(store, name)
+    ]
 
 
 def version(store: Store, name: str, number: int, champion: bool) -> Version:
     """One version, as its manifest describes it; its files are not looked at."""
     try:
         manifest = release.describe(store, name, number)
-        return Version(number, champion, manifest, release.read_content(manifest, store.uri(f"{name}/{number}")))
+        return Version(
+            number,
+            champion,
+            manifest,
+            release.read_content(manifest, store.uri(f"{name}/{number}")),
+        )
     except DataError as error:
         return Version(number, champion, problem=str(error))

@@ -41,7 +41,9 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
         while batch := list(itertools.islice(stream, LINES)):
             for text, scores in zip(batch, scorer(batch), strict=True):
                 yield Prediction(
-                    text, classes[int(scores.argmax())], {name: float(score) for name, score in zip(classes, scores, strict=True)}
+                    text,
+                    classes[int(scores.argmax())],
+                    {name: float(score) for name, score in zip(classes, scores, strict=True)},
                 )
 
 

@@ -66,15 +66,21 @@ def follow(reference: str, into: Path, seconds: float, keep: int, say: Say) -> N
     """
     place = locate(reference)
     if place.version is not None:
-        raise UsageError(f"{reference}: version {place.version} never changes; leave it out to follow {place.name}, or leave out --watch")
+        raise UsageError(
+            f"{reference}: version {place.version} never changes; leave it out to follow {place.name}, or leave out --watch"
+        )
     if seconds <= 0 or keep < 0:
-        raise UsageError(f"--watch {seconds:g} --keep {keep}: the seconds must be more than 0, and the versions kept at least 0")
+        raise UsageError(
+            f"--watch {seconds:g} --keep {keep}: the seconds must be more than 0, and the versions kept at least 0"
+        )
     with _directory(into), _stoppable():
         try:
             _follow(place, into, seconds, keep, say)
         except _Stopped:
             served = max((version for version, _ in _numbered(into)), default=None)
-            say(f"stopped; {f'version {served} stays' if served else 'nothing was pulled'} in {into}")
+            say(
+                f"stopped; {f'version {served} stays' if served else 'nothing was pulled'} in {into}"
+            )
 
 
 def _follow(place: Place, into: Path, seconds: float, keep: int, say: Say) -> None:
@@ -86,9 +92,7 @@ def _follow(place: Place, into: Path, seconds: float, keep: int, say: Say) -> No
         try:
             champion = release.champion(place.store, place.name)
             if champion is None:
-                message = (
-                    f"{place.store.uri(place.name)}: nothing is released here{f'; version {served} stays' if served else ' yet'}, waiting"
-                )
+                message = f"{place.store.uri(place.name)}: nothing is released here{f'; version {served} stays' if served else ' yet'}, waiting"
                 if told != message:
                     say(message)
                 told = message
@@ -100,14 +104,18 @@ def _follow(place: Place, into: Path, seconds: float, keep: int, say: Say) -> No
             if not tried and isinstance(error, ConfigError | UsageError):
                 raise
             failures += 1
-            wait = max(seconds, min(LONGEST_WAIT, seconds * 2.0 ** min(failures, 16))) * random.uniform(0.8, 1.0)  # noqa: S311 - spreads the load
+            wait = max(
+                seconds, min(LONGEST_WAIT, seconds * 2.0 ** min(failures, 16))
+            ) * random.uniform(0.8, 1.0)  # noqa: S311 - spreads the load
             stays = f"version {served} stays" if served else "nothing is there yet"
             say(f"{error}; {stays}, trying again in {wait:.0f} s")
         tried = True
         time.sleep(wait)
 
 
-def update(place: Place, champion: int, served: int | None, into: Path, keep: int, say: Say) -> None:
+def update(
+    place: Place, champion: int, served: int | None, into: Path, keep: int, say: Say
+) -> None:
     """Make `champion` the highest version in `into`, where `served` was it; only `keep` versions below it stay.
 
     DataError, and nothing is changed, where something else than a release of this model has a higher number.
@@ -121,7 +129,11 @@ def update(place: Place, champion: int, served: int | None, into: Path, keep: in
         found = _bring(place, champion, into, say)
         accuracy = release.read_content(found, str(into)).accuracy
         back = served is not None and champion < served
-        was = f", {'rolled back from' if back else 'was'} {served}" if served is not None and champion != served else ""
+        was = (
+            f", {'rolled back from' if back else 'was'} {served}"
+            if served is not None and champion != served
+            else ""
+        )
         _retire(place, champion, into, keep)
         say(f"{place.name}: serving version {champion} (accuracy {accuracy:.4f}){was}")
     else:
@@ -131,8 +143,13 @@ def update(place: Place, champion: int, served: int | None, into: Path, keep: in
 def _bring(place: Place, version: int, into: Path, say: Say) -> Manifest:
     target = into / str(version)
     if not target.exists():
-        size = sum(entry.size for entry in release.describe(place.store, place.name, version).files.values())
-        say(f"{place.name}: fetching version {version} ({size / 2**20:.1f} MiB) from {place.store.uri()}")
+        size = sum(
+            entry.size
+            for entry in release.describe(place.store, place.name, version).files.values()
+        )
+        say(
+            f"{place.name}: fetching version {version} ({size / 2**20:.1f} MiB) from {place.store.uri()}"
+        )
     return release.pull(place.store, place.name, version, target)
 
 
@@ -140,7 +157,10 @@ def _retire(place: Place, champion: int, into: Path, keep: int) -> None:
     """Remove this model's versions above the champion, lowest first, and those below it but the `keep` highest."""
     ours = [version for version, path in _numbered(into) if _is_ours(path, place.name)]
     below = [version for version in ours if version < champion]
-    for version in [*(version for version in ours if version > champion), *below[: max(0, len(below) - keep)]]:
+    for version in [
+        *(version for version in ours if version > champion),
+        *below[: max(0, len(below) - keep)],
+    ]:
         gone = Path(tempfile.mkdtemp(dir=into, prefix=f".{version}.old."))
         os.replace(into / str(version), gone)
         shutil.rmtree(gone, ignore_errors=True)
@@ -148,7 +168,11 @@ def _retire(place: Place, champion: int, into: Path, keep: int) -> None:
 
 def _numbered(into: Path) -> list[tuple[int, Path]]:
     """What a server takes for a version: everything whose name is a number, lowest first."""
-    return sorted((int(path.name), path) for path in into.iterdir() if path.name.isascii() and path.name.isdigit())
+    return sorted(
+        (int(path.name), path)
+        for path in into.iterdir()
+        if path.name.isascii() and path.name.isdigit()
+    )
 
 
 def _is_ours(path: Path, name: str) -> bool:
@@ -173,7 +197,9 @@ def _directory(into: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"--to {into}: another pull is at work there; end it first, or use another directory") from None
+            raise UsageError(
+                f"--to {into}: another pull is at work there; end it first, or use another directory"
+            ) from None
         for leftover in into.iterdir():
             if UNFINISHED.match(leftover.name):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -197,11 +223,35 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> int:
     """Parse, pull or follow; a KubertError becomes its message and its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m components.serving.puller", description="Bring a release to a directory, verified.")
-    parser.add_argument("reference", metavar="STORE/NAME[@VERSION]", help="what to pull; without a version, the champion")
-    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a model server's directory; DIR/<version> appears in it")
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="go on: follow new releases and rollbacks, looking this often")
-    parser.add_argument("--keep", type=int, default=KEPT, metavar="N", help="--watch: versions below the served one that stay in DIR")
+    parser = argparse.ArgumentParser(
+        prog="python -m components.serving.puller",
+        description="Bring a release to a directory, verified.",
+    )
+    parser.add_argument(
+        "reference",
+        metavar="STORE/NAME[@VERSION]",
+        help="what to pull; without a version, the champion",
+    )
+    parser.add_argument(
+        "--to",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="a model server's directory; DIR/<version> appears in it",
+    )
+    parser.add_argument(
+        "--watch",
+        type=float,
+        metavar="SECONDS",
+        help="go on: follow new releases and rollbacks, looking this often",
+    )
+    parser.add_argument(
+        "--keep",
+        type=int,
+        default=KEPT,
+        metavar="N",
+        help="--watch: versions below the served one that stay in DIR",
+    )
     given = parser.parse_args()
     try:
         if given.watch is None:

@@ -15,7 +15,15 @@ from typing import Any, Literal
 
 from components.errors import KubertError
 
-JSON_TYPES = {dict: "object", list: "list", str: "string", bool: "boolean", int: "number", float: "number", type(None): "null"}
+JSON_TYPES = {
+    dict: "object",
+    list: "list",
+    str: "string",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    type(None): "null",
+}
 
 
 class BadRequestError(KubertError):
@@ -39,7 +47,9 @@ def read_predict(body: bytes, signature: str, name: str) -> PredictRequest:
     if asked not in ("", signature):
         raise BadRequestError(f'Serving signature name: "{asked[:100]}" not found in signature def')
     if "instances" in document and "inputs" in document:
-        raise BadRequestError("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
+        raise BadRequestError(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+        )
     if "instances" in document:
         return PredictRequest(_rows(document["instances"], name), "row")
     if "inputs" in document:
@@ -47,13 +57,19 @@ def read_predict(body: bytes, signature: str, name: str) -> PredictRequest:
     raise BadRequestError("Missing 'inputs' or 'instances' key")
 
 
-def write_predict(outputs: Mapping[str, Sequence[Any]], form: Literal["row", "columnar"]) -> dict[str, Any]:
+def write_predict(
+    outputs: Mapping[str, Sequence[Any]], form: Literal["row", "columnar"]
+) -> dict[str, Any]:
     """The reply: `outputs` maps each output's name to its values, one per text."""
     if form == "columnar":
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else dict(outputs)}
     if len(outputs) == 1:
         return {"predictions": list(next(iter(outputs.values())))}
-    return {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
+    return {
+        "predictions": [
+            dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)
+        ]
+    }
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -86,7 +102,9 @@ def _rows(instances: Any, name: str) -> list[bytes]:
 def _row(number: int, item: Any, named: bool, name: str) -> bytes:
     where = f"Failed to process element: {number} of 'instances' list. Error: "
     if _is_named(item) != named:
-        raise BadRequestError(f"{where}'instances' are all plain values, or all objects with the key {name!r}")
+        raise BadRequestError(
+            f"{where}'instances' are all plain values, or all objects with the key {name!r}"
+        )
     if named and set(item) != {name}:
         raise BadRequestError(f"{where}JSON object: keys must be equal to: {name}")
     return _text(item[name] if named else item, where)
@@ -97,11 +115,18 @@ def _column(inputs: Any, name: str) -> list[bytes]:
         if name not in inputs:
             raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
         if len(inputs) > 1:
-            raise BadRequestError(f"'inputs' object has keys that are no inputs; the only one is: {name}")
+            raise BadRequestError(
+                f"'inputs' object has keys that are no inputs; the only one is: {name}"
+            )
         inputs = inputs[name]
     if not isinstance(inputs, list):
-        raise BadRequestError(f"input {name!r} must be a list of strings, found a {JSON_TYPES[type(inputs)]}")
-    return [_text(item, f"Failed to process element: {number} of 'inputs' list. Error: ") for number, item in enumerate(inputs)]
+        raise BadRequestError(
+            f"input {name!r} must be a list of strings, found a {JSON_TYPES[type(inputs)]}"
+        )
+    return [
+        _text(item, f"Failed to process element: {number} of 'inputs' list. Error: ")
+        for number, item in enumerate(inputs)
+    ]
 
 
 def _text(value: Any, where: str) -> bytes:
@@ -110,11 +135,15 @@ def _text(value: Any, where: str) -> bytes:
         if not isinstance(encoded, str):
             raise BadRequestError(f"{where}the value of 'b64' must be a string")
         try:
-            return base64.b64decode(encoded.rstrip("=") + "=" * (-len(encoded.rstrip("=")) % 4), validate=True)
+            return base64.b64decode(
+                encoded.rstrip("=") + "=" * (-len(encoded.rstrip("=")) % 4), validate=True
+            )
         except (binascii.Error, ValueError):
             raise BadRequestError(f"{where}Unable to base64 decode") from None
     if not isinstance(value, str):
-        raise BadRequestError(f"{where}JSON Value of Type: {JSON_TYPES[type(value)]} is not of expected type: string")
+        raise BadRequestError(
+            f"{where}JSON Value of Type: {JSON_TYPES[type(value)]} is not of expected type: string"
+        )
     try:
         return value.encode("utf-8")
     except UnicodeEncodeError:

@@ -46,7 +46,9 @@ class BusyError(KubertError):
 _STATUS = {BadRequestError: 400, NotFoundError: 404, BusyError: 503}
 
 
-def serve(directory: Path, name: str | None, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(
+    directory: Path, name: str | None, host: str, port: int, say: Callable[[str], None]
+) -> None:
     """Answer until SIGTERM or SIGINT; what comes into force in `directory` meanwhile takes over within seconds.
 
     Raises DataError if no version can be loaded to begin with, UsageError if the address cannot be had.
@@ -124,7 +126,11 @@ class Server:
             case None:
                 return _json(self._status(asked["which"]))
             case "/metadata":
-                told = {"name": loaded.name, "signature_name": "", "version": str(loaded.candidate.number)}
+                told = {
+                    "name": loaded.name,
+                    "signature_name": "",
+                    "version": str(loaded.candidate.number),
+                }
                 return _json({"model_spec": told, "metadata": {"signature_def": loaded.signatures}})
             case ":predict":
                 return web.json_response(text=await self._answer(loaded, await request.read()))
@@ -163,7 +169,11 @@ class Server:
     def _status(self, which: str | None) -> dict[str, Any]:
         return {
             "model_version_status": [
-                {"version": str(number), "state": state, "status": {"error_code": "OK", "error_message": ""}}
+                {
+                    "version": str(number),
+                    "state": state,
+                    "status": {"error_code": "OK", "error_message": ""},
+                }
                 for number, state in self._versions.states().items()
                 if which is None or number == int(which)
             ]
@@ -174,7 +184,9 @@ class Server:
             raise BusyError(f"{self._waiting} requests are waiting; try again later")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _predict, loaded, body)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._pool, _predict, loaded, body
+            )
         finally:
             self._waiting -= 1
 
@@ -199,6 +211,10 @@ async def _told(request: web.Request, handler: Callable[[web.Request], Any]) -> 
         return _json({"error": str(error)}, _STATUS.get(type(error), 500))
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        print(f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}", file=sys.stderr, flush=True)
+        print(
+            f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}",
+            file=sys.stderr,
+            flush=True,
+        )
         return _json({"error": f"internal error ({type(error).__name__})"}, 500)
     return response

@@ -23,7 +23,11 @@ HERE = "training"
 
 def mirror(store: Store, directory: Path) -> int:
     """Bring the event files below the store to `directory/<run>/`, and remove those that are gone there; bytes that were new."""
-    found = {directory / (match["run"] or HERE) / match["file"]: key for key in store.list() if (match := EVENTS.fullmatch(key))}
+    found = {
+        directory / (match["run"] or HERE) / match["file"]: key
+        for key in store.list()
+        if (match := EVENTS.fullmatch(key))
+    }
     new = sum(_catch_up(store, key, path) for path, key in found.items())
     for path in directory.rglob("events.*"):
         if path not in found:
@@ -64,9 +68,18 @@ def follow(place: str, directory: Path, seconds: float) -> None:
 
 def main() -> int:
     """Parse, then mirror once or follow; a KubertError becomes its message and its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m components.serving.tensorboard_sync", description="Bring event files to a directory.")
-    parser.add_argument("place", metavar="STATE", help="gs://, s3:// or minio:// place of trainings' state (cluster.state)")
-    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="the directory that TensorBoard reads")
+    parser = argparse.ArgumentParser(
+        prog="python -m components.serving.tensorboard_sync",
+        description="Bring event files to a directory.",
+    )
+    parser.add_argument(
+        "place",
+        metavar="STATE",
+        help="gs://, s3:// or minio:// place of trainings' state (cluster.state)",
+    )
+    parser.add_argument(
+        "--to", required=True, type=Path, metavar="DIR", help="the directory that TensorBoard reads"
+    )
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="go on, looking this often")
     given = parser.parse_args()
     try:

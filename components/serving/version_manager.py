@@ -55,9 +55,13 @@ class Loaded:
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]
             try:
-                outputs = self.scorer.signature(**{INPUT: tf.constant([texts[row] for row in part], tf.string)})
+                outputs = self.scorer.signature(
+                    **{INPUT: tf.constant([texts[row] for row in part], tf.string)}
+                )
             except tf.errors.InvalidArgumentError:
-                raise BadRequestError(f"input {INPUT!r} holds what the model cannot read; texts must be UTF-8") from None
+                raise BadRequestError(
+                    f"input {INPUT!r} holds what the model cannot read; texts must be UTF-8"
+                ) from None
             for name, values in outputs.items():
                 for row, value in zip(part, values.numpy(), strict=True):
                     rows[name][row] = _plain(value)
@@ -96,7 +100,11 @@ class Versions:
         """Load what has come into force meanwhile; a refusal or failure is told once, and the current one goes on."""
         try:
             candidate = find(self._directory)
-            if candidate is None or candidate == self._refused or (self._current and candidate == self._current.candidate):
+            if (
+                candidate is None
+                or candidate == self._refused
+                or (self._current and candidate == self._current.candidate)
+            ):
                 return
             try:
                 self._take(candidate)
@@ -138,10 +146,16 @@ def find(directory: Path) -> Candidate | None:
         number = release.read_content(manifests.read(directory, "release"), str(directory)).version
         return _candidate(max(1, number), directory)
     if (directory / release.PRIVATE).is_dir():
-        champion = release.champion(open_store(str(directory.absolute().parent)), directory.absolute().name)
+        champion = release.champion(
+            open_store(str(directory.absolute().parent)), directory.absolute().name
+        )
         return None if champion is None else _candidate(champion, directory / str(champion))
     try:
-        numbered = [path for path in directory.iterdir() if path.name.isascii() and path.name.isdigit() and path.is_dir()]
+        numbered = [
+            path
+            for path in directory.iterdir()
+            if path.name.isascii() and path.name.isdigit() and path.is_dir()
+        ]
     except OSError as error:
         raise DataError(f"{directory}: {error.strerror}") from None
     highest = max(numbered, key=lambda path: int(path.name), default=None)
@@ -152,7 +166,13 @@ def load(candidate: Candidate, name: str | None = None) -> Loaded:
     """The version, ready to answer; DataError if any file or operation of it is not what it should be."""
     sealed = release.verify(candidate.path)
     content = release.read_content(sealed, str(candidate.path))
-    return Loaded(candidate, name or content.name or "model", content.accuracy, load_scorer(candidate.path), _signatures(candidate.path))
+    return Loaded(
+        candidate,
+        name or content.name or "model",
+        content.accuracy,
+        load_scorer(candidate.path),
+        _signatures(candidate.path),
+    )
 
 
 def _candidate(number: int, path: Path) -> Candidate:
@@ -168,7 +188,9 @@ def _signatures(path: Path) -> dict[str, Any]:
     model = saved_model_pb2.SavedModel.FromString((path / release.MODEL).read_bytes())
     told = get_model_metadata_pb2.SignatureDefMap()
     told.signature_def[SIGNATURE].CopyFrom(model.meta_graphs[0].signature_def[SIGNATURE])
-    shown: dict[str, Any] = json_format.MessageToDict(told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    shown: dict[str, Any] = json_format.MessageToDict(
+        told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
     return shown
 
 

@@ -9,7 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.storage.backend import DEADLINE, FIRST_WAIT, LONGEST_WAIT, Again, Claim, CorruptError, Remote, TemporaryError, by_status
+from components.storage.backend import (
+    DEADLINE,
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Again,
+    Claim,
+    CorruptError,
+    Remote,
+    TemporaryError,
+    by_status,
+)
 
 TIMEOUT = 60.0
 PART = 32 * 2**20
@@ -46,13 +56,17 @@ class Google(Remote):
 
     def _all(self, prefix: str) -> Iterator[str]:
         with _google_errors():
-            for blob in self._client.list_blobs(self._bucket, prefix=prefix, fields="items(name),nextPageToken", **self._once):
+            for blob in self._client.list_blobs(
+                self._bucket, prefix=prefix, fields="items(name),nextPageToken", **self._once
+            ):
                 yield str(blob.name)
 
     def get(self, key: str, local: Path) -> Claim:
         with _google_errors():
             blob = self._bucket.blob(self._prefix + key)
-            blob.download_to_filename(str(local), raw_download=True, checksum="crc32c", **self._once)
+            blob.download_to_filename(
+                str(local), raw_download=True, checksum="crc32c", **self._once
+            )
             return Claim(None, f"crc32c:{blob.crc32c}" if blob.crc32c else "")
 
     def put(self, key: str, local: Path, again: Again) -> None:
@@ -61,7 +75,10 @@ class Google(Remote):
         # What the server has of a file in parts, only the client can ask it; so the client itself repeats these calls.
         large = local.stat().st_size > WHOLE
         how = (
-            {"retry": DEFAULT_RETRY.with_delay(FIRST_WAIT, LONGEST_WAIT).with_timeout(DEADLINE), "timeout": TIMEOUT}
+            {
+                "retry": DEFAULT_RETRY.with_delay(FIRST_WAIT, LONGEST_WAIT).with_timeout(DEADLINE),
+                "timeout": TIMEOUT,
+            }
             if large
             else self._once
         )
@@ -76,7 +93,9 @@ class Google(Remote):
     def create(self, key: str, data: bytes) -> bool:
         try:
             with _google_errors():
-                self._bucket.blob(self._prefix + key).upload_from_string(data, if_generation_match=0, checksum="crc32c", **self._once)
+                self._bucket.blob(self._prefix + key).upload_from_string(
+                    data, if_generation_match=0, checksum="crc32c", **self._once
+                )
         except FileExistsError:
             return False
         return True
@@ -103,7 +122,11 @@ def _google_errors() -> Iterator[None]:
     except DefaultCredentialsError:
         raise PermissionError(errno.EACCES, NO_CREDENTIALS) from None
     except GoogleAuthError as error:
-        raise TemporaryError(errno.EIO, str(error)) if error.retryable else PermissionError(errno.EACCES, str(error)) from None
+        raise (
+            TemporaryError(errno.EIO, str(error))
+            if error.retryable
+            else PermissionError(errno.EACCES, str(error))
+        ) from None
     except RetryError as error:
         raise TemporaryError(errno.EIO, str(error.cause or error)) from None
     except GoogleAPICallError as error:

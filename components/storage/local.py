@@ -29,7 +29,9 @@ class Local:
         for part in key.split("/"):
             path = path / part
             if path.is_symlink():
-                raise OSError(errno.ELOOP, f"{part} is a symbolic link, which a store must not hold")
+                raise OSError(
+                    errno.ELOOP, f"{part} is a symbolic link, which a store must not hold"
+                )
         return path
 
     def size(self, key: str) -> int | None:
@@ -53,7 +55,12 @@ class Local:
 
     def _copy(self, key: str, local: Path) -> None:
         path = self._path(key)
-        with open(local, "rb") as source, _parent(path), beside(path) as part, open(part, "wb") as target:
+        with (
+            open(local, "rb") as source,
+            _parent(path),
+            beside(path) as part,
+            open(part, "wb") as target,
+        ):
             shutil.copyfileobj(source, target, 2**20)
 
     def create(self, key: str, data: bytes) -> bool:
@@ -100,7 +107,9 @@ def _parent(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except FileNotFoundError as error:
-        raise TemporaryError(errno.ENOENT, f"{path.parent} was removed by another process") from error
+        raise TemporaryError(
+            errno.ENOENT, f"{path.parent} was removed by another process"
+        ) from error
 
 
 @contextmanager

@@ -22,9 +22,18 @@ KUBEFLOW = "http://seaweedfs.kubeflow:9000"
 KUBEFLOW_REGION = "minio"
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 DAMAGED = frozenset(
-    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody", "RequestTimeout"}
+    {
+        "BadDigest",
+        "InvalidDigest",
+        "XAmzContentSHA256Mismatch",
+        "XAmzContentChecksumMismatch",
+        "IncompleteBody",
+        "RequestTimeout",
+    }
 )
-NO_KEYS = "no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for pods by cluster.storage_secret"
+NO_KEYS = (
+    "no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for pods by cluster.storage_secret"
+)
 
 
 class Amazon(Remote):
@@ -46,11 +55,23 @@ class Amazon(Remote):
         from botocore.config import Config
         from botocore.session import Session
 
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or (KUBEFLOW if self._kubeflow else None)
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or (KUBEFLOW_REGION if self._kubeflow else None)
+        endpoint = (
+            os.environ.get("AWS_ENDPOINT_URL_S3")
+            or os.environ.get("AWS_ENDPOINT_URL")
+            or (KUBEFLOW if self._kubeflow else None)
+        )
+        region = (
+            os.environ.get("AWS_REGION")
+            or os.environ.get("AWS_DEFAULT_REGION")
+            or (KUBEFLOW_REGION if self._kubeflow else None)
+        )
         self._elsewhere = endpoint is not None
         # Services other than AWS know no names of buckets in the host, and not all of them the newer checksums.
-        other = {"s3": {"addressing_style": "path"}, "request_checksum_calculation": "when_required"} if endpoint else {}
+        other = (
+            {"s3": {"addressing_style": "path"}, "request_checksum_calculation": "when_required"}
+            if endpoint
+            else {}
+        )
         config = Config(
             retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=TIMEOUT, max_pool_connections=32,
             response_checksum_validation="when_required", **other,
@@ -59,7 +80,9 @@ class Amazon(Remote):
             session = Session()
             credentials = session.get_credentials()
             self._token = credentials.get_frozen_credentials().token or "" if credentials else ""
-            return session.create_client("s3", endpoint_url=endpoint, region_name=region, config=config)
+            return session.create_client(
+                "s3", endpoint_url=endpoint, region_name=region, config=config
+            )
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         try:
@@ -89,7 +112,11 @@ class Amazon(Remote):
 
     def get(self, key: str, local: Path) -> Claim:
         answer = self._call("get_object", Key=self._prefix + key)
-        with _amazon_errors(), contextlib.closing(answer["Body"]) as body, open(local, "wb") as stream:
+        with (
+            _amazon_errors(),
+            contextlib.closing(answer["Body"]) as body,
+            open(local, "wb") as stream,
+        ):
             for block in body.iter_chunks(2**20):
                 stream.write(block)
         digest = answer.get("Metadata", {}).get("sha256", "")
@@ -102,13 +129,19 @@ class Amazon(Remote):
             data = local.read_bytes()
             again(lambda: self._send("put_object", key, data, **metadata))
             return
-        upload = {"UploadId": again(lambda: self._call("create_multipart_upload", Key=self._prefix + key, **metadata))["UploadId"]}
+        upload = {
+            "UploadId": again(
+                lambda: self._call("create_multipart_upload", Key=self._prefix + key, **metadata)
+            )["UploadId"]
+        }
         try:
             parts: list[dict[str, Any]] = []
             with open(local, "rb") as stream:
                 while block := stream.read(PART):
                     number = len(parts) + 1
-                    answer = again(self._sending("upload_part", key, block, PartNumber=number, **upload))
+                    answer = again(
+                        self._sending("upload_part", key, block, PartNumber=number, **upload)
+                    )
                     parts.append({"PartNumber": number, "ETag": answer["ETag"]})
             again(lambda: self._finish(key, digest, MultipartUpload={"Parts": parts}, **upload))
         except BaseException:
@@ -118,10 +151,14 @@ class Amazon(Remote):
 
     def _send(self, operation: str, key: str, data: bytes, **arguments: Any) -> Any:
         if self._elsewhere:
-            arguments["ContentMD5"] = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+            arguments["ContentMD5"] = base64.b64encode(
+                hashlib.md5(data, usedforsecurity=False).digest()
+            ).decode()
         return self._call(operation, Key=self._prefix + key, Body=data, **arguments)
 
-    def _sending(self, operation: str, key: str, data: bytes, **arguments: Any) -> Callable[[], Any]:
+    def _sending(
+        self, operation: str, key: str, data: bytes, **arguments: Any
+    ) -> Callable[[], Any]:
         return lambda: self._send(operation, key, data, **arguments)
 
     def _finish(self, key: str, digest: str, **arguments: Any) -> None:
@@ -129,7 +166,10 @@ class Amazon(Remote):
             self._call("complete_multipart_upload", Key=self._prefix + key, **arguments)
         except FileNotFoundError:
             # The upload is gone: an earlier attempt, whose reply was lost, may have completed it.
-            if self._call("head_object", Key=self._prefix + key).get("Metadata", {}).get("sha256") != digest:
+            if (
+                self._call("head_object", Key=self._prefix + key).get("Metadata", {}).get("sha256")
+                != digest
+            ):
                 raise
 
     def create(self, key: str, data: bytes) -> bool:
@@ -137,14 +177,21 @@ class Amazon(Remote):
         if created and not self._trusted:
             if self._create(key, data):
                 raise OSError(
-                    errno.ENOTSUP, "this service ignores If-None-Match, so that two publishers could overwrite each other; update it"
+                    errno.ENOTSUP,
+                    "this service ignores If-None-Match, so that two publishers could overwrite each other; update it",
                 )
             self._trusted = True
         return created
 
     def _create(self, key: str, data: bytes) -> bool:
         try:
-            self._send("put_object", key, data, Metadata={"sha256": hashlib.sha256(data).hexdigest()}, IfNoneMatch="*")
+            self._send(
+                "put_object",
+                key,
+                data,
+                Metadata={"sha256": hashlib.sha256(data).hexdigest()},
+                IfNoneMatch="*",
+            )
         except FileExistsError:
             return False
         return True
@@ -165,8 +212,13 @@ def _amazon_errors() -> Iterator[None]:
     try:
         yield
     except exceptions.ClientError as error:
-        code, message = (str(error.response.get("Error", {}).get(part, "")) for part in ("Code", "Message"))
-        status, text = int(error.response["ResponseMetadata"]["HTTPStatusCode"]), f"{code}: {message}"
+        code, message = (
+            str(error.response.get("Error", {}).get(part, "")) for part in ("Code", "Message")
+        )
+        status, text = (
+            int(error.response["ResponseMetadata"]["HTTPStatusCode"]),
+            f"{code}: {message}",
+        )
         if code in EXPIRED:
             raise ExpiredError(errno.EACCES, text) from None
         if code in DAMAGED:

@@ -35,13 +35,25 @@ from components.storage.backend import (
 )
 from components.storage.local import Local, beside, crc32c
 
-__all__ = ["CorruptError", "DeniedError", "MissingError", "Store", "StoreError", "check_key", "is_remote", "open_store", "parse"]
+__all__ = [
+    "CorruptError",
+    "DeniedError",
+    "MissingError",
+    "Store",
+    "StoreError",
+    "check_key",
+    "is_remote",
+    "open_store",
+    "parse",
+]
 
 ATTEMPTS = 12
 SMALL = 64 * 2**20
 PLACES = "a path, gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix"
 SHORTEST = 8
-TOKEN = re.compile(r"(?i)(\b|[-_])(authorization|token)[\"']?\s*[:=]\s*(bearer\s+)?\S+|bearer\s+\S+")
+TOKEN = re.compile(
+    r"(?i)(\b|[-_])(authorization|token)[\"']?\s*[:=]\s*(bearer\s+)?\S+|bearer\s+\S+"
+)
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
 ADDRESS = re.compile(r"^[0-9.]+$|^metadata(\.|$)|\.internal$|^localhost$")
@@ -51,7 +63,9 @@ T = TypeVar("T")
 class Store:
     """A directory or bucket prefix, with retries and checksums over a `Backend`."""
 
-    def __init__(self, backend: Backend, uri: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, backend: Backend, uri: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._backend = backend
         self._root = uri.rstrip("/") or "/"
         self._sleep = sleep
@@ -104,7 +118,9 @@ class Store:
                 _compare(part, self._backend.get(key, part))
 
             self._try(key, attempt)
-            if expected is not None and (part.stat().st_size != expected.size or file_sha256(part) != expected.sha256):
+            if expected is not None and (
+                part.stat().st_size != expected.size or file_sha256(part) != expected.sha256
+            ):
                 raise CorruptError(f"{self.uri(key)}: its size or SHA-256 is not the manifest's")
 
     def upload(self, local: Path, key: str) -> None:
@@ -156,7 +172,9 @@ class Store:
 
     def _again(self, call: Callable[[], T], /) -> T:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((TemporaryError, TimeoutError, ConnectionError, CorruptError)),
+            retry=tenacity.retry_if_exception_type(
+                (TemporaryError, TimeoutError, ConnectionError, CorruptError)
+            ),
             stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(DEADLINE),
             wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
             sleep=self._sleep,
@@ -165,7 +183,10 @@ class Store:
         try:
             return retrying(call)
         except (TemporaryError, TimeoutError, ConnectionError) as error:
-            raise OSError(errno.EIO, f"{safe(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})") from None
+            raise OSError(
+                errno.EIO,
+                f"{safe(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})",
+            ) from None
 
 
 @contextmanager
@@ -178,7 +199,9 @@ def _explained(uri: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingError(f"{uri}: not found{_because(error)}") from None
     except PermissionError as error:
-        raise DeniedError(f"{uri}: access refused{_because(error)}; check the credentials and their rights on it") from None
+        raise DeniedError(
+            f"{uri}: access refused{_because(error)}; check the credentials and their rights on it"
+        ) from None
     except OSError as error:
         raise StoreError(f"{uri}: {safe(error.strerror or str(error), 400)}") from None
 
@@ -217,7 +240,9 @@ def parse(uri: str) -> tuple[str, str, str]:
     if not uri.strip() or any(ord(letter) < 32 for letter in uri):
         raise ConfigError(f"{uri!r}: not a place for a store; use {PLACES}")
     if ".." in rest.split("/"):
-        raise ConfigError(f"{_shown(uri)}: `..` is refused in the name of a store; write the path it stands for")
+        raise ConfigError(
+            f"{_shown(uri)}: `..` is refused in the name of a store; write the path it stands for"
+        )
     if scheme == "file":
         if separator and not rest.startswith("/"):
             raise ConfigError(f"{_shown(uri)}: write file:///path, without a host")
@@ -226,10 +251,14 @@ def parse(uri: str) -> tuple[str, str, str]:
         raise ConfigError(f"{_shown(uri)}: unknown scheme {scheme!r}; use {PLACES}")
     if "?" in rest:
         # Kubeflow Pipelines allows one in a pipeline root only; it never is in the URI of an artifact.
-        raise ConfigError(f"{_shown(uri)}: a query is refused; set AWS_ENDPOINT_URL and AWS_REGION (cluster.storage_endpoint) instead")
+        raise ConfigError(
+            f"{_shown(uri)}: a query is refused; set AWS_ENDPOINT_URL and AWS_REGION (cluster.storage_endpoint) instead"
+        )
     bucket, _, prefix = rest.partition("/")
     if not BUCKET.match(bucket) or ".." in bucket or ADDRESS.search(bucket):
-        raise ConfigError(f"{_shown(uri)}: not a bucket's name; credentials, ports and network addresses do not belong here")
+        raise ConfigError(
+            f"{_shown(uri)}: not a bucket's name; credentials, ports and network addresses do not belong here"
+        )
     prefix = prefix.strip("/")
     if prefix:
         check_key(prefix, _shown(uri))
@@ -244,14 +273,20 @@ def check_key(key: str, shown: str | None = None) -> str:
         or re.search(r"[\\@?#\x00-\x1f\x7f]", key)
         or len(key.encode(errors="replace")) > 1000
     ):
-        raise ConfigError(f"{shown or repr(key[:200])}: not a valid name in a store (no empty part, `..`, backslash, @, ? or #)")
+        raise ConfigError(
+            f"{shown or repr(key[:200])}: not a valid name in a store (no empty part, `..`, backslash, @, ? or #)"
+        )
     return key
 
 
 def _shown(uri: str) -> str:
     """The URI without what may be a secret: user information and query."""
     scheme, separator, rest = uri.split("?")[0].partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest else scheme + separator + rest
+    return (
+        f"{scheme}://***@{rest.rpartition('@')[2]}"
+        if separator and "@" in rest
+        else scheme + separator + rest
+    )
 
 
 def _because(error: OSError) -> str:

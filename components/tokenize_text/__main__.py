@@ -15,4 +15,12 @@ def _run(options: Config, places: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main("tokenize_text", "Raw text in, token shards out.", "sections data, model and tokenize", ["output"], _run))
+    sys.exit(
+        main(
+            "tokenize_text",
+            "Raw text in, token shards out.",
+            "sections data, model and tokenize",
+            ["output"],
+            _run,
+        )
+    )

@@ -49,7 +49,9 @@ SECONDS_BETWEEN_REPORTS = 1.0
 SECONDS_UNTIL_READING_GIVES_WAY = 0.0005
 
 
-def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: Path) -> ShardsContent:
+def run(
+    data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: Path
+) -> ShardsContent:
     """Write token shards to `output` and return their description.
 
     Raises DataError for data that cannot be used: an unreadable source, more refused rows than data.max_bad_rows, an empty
@@ -63,10 +65,19 @@ def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: 
         refusals, overlap = Refusals(data.max_bad_rows), Counter[str]()
         with building(output) as directory:
             writers = {
-                split: ShardWriter(directory, split, len(vocabulary), corpus.labels.classes, tokenize.shard_rows) for split in SPLITS
+                split: ShardWriter(
+                    directory, split, len(vocabulary), corpus.labels.classes, tokenize.shard_rows
+                )
+                for split in SPLITS
             }
             blocks = _reported(corpus.blocks(refusals, overlap), "tokenizing", corpus.rows)
-            _write(blocks, writers, vocabulary, model.max_length, tokenize.threads or len(os.sched_getaffinity(0)))
+            _write(
+                blocks,
+                writers,
+                vocabulary,
+                model.max_length,
+                tokenize.threads or len(os.sched_getaffinity(0)),
+            )
             splits = {split: writer.close() for split, writer in writers.items()}
             _check(splits, corpus)
             content = ShardsContent(
@@ -82,7 +93,9 @@ def run(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: 
                 notes=[*_left_out(corpus), *_notes(splits, overlap)],
                 window={} if corpus.window is None else corpus.window.described,
             )
-            seal_shards(directory, vocabulary, content, _inputs(corpus), _options(data, model, tokenize))
+            seal_shards(
+                directory, vocabulary, content, _inputs(corpus), _options(data, model, tokenize)
+            )
     return content
 
 
@@ -124,9 +137,13 @@ class TrainingTexts:
 
     def __iter__(self) -> Iterator[str]:
         refusals = Refusals(self.corpus.data.max_bad_rows)
-        blocks = _reported(self.corpus.blocks(refusals, Counter()), "learning the vocabulary", self.corpus.rows)
+        blocks = _reported(
+            self.corpus.blocks(refusals, Counter()), "learning the vocabulary", self.corpus.rows
+        )
         train = SPLITS.index("train")
-        texts = chain.from_iterable(compress(block.texts, (block.splits == train).tolist()) for block in blocks)
+        texts = chain.from_iterable(
+            compress(block.texts, (block.splits == train).tolist()) for block in blocks
+        )
         return islice(texts, 0, None, -(-self.corpus.rows // LEARNED_ROWS))
 
 
@@ -134,11 +151,17 @@ def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
     from components.model.encoders import vocabulary_of
     from components.model.tokenizer import learn
 
-    return vocabulary_of(model) or learn(TrainingTexts(corpus), model.vocabulary_size, model.lower_case)
+    return vocabulary_of(model) or learn(
+        TrainingTexts(corpus), model.vocabulary_size, model.lower_case
+    )
 
 
 def _write(
-    blocks: Iterable[Examples], writers: dict[SplitName, ShardWriter], vocabulary: Vocabulary, max_length: int, threads: int
+    blocks: Iterable[Examples],
+    writers: dict[SplitName, ShardWriter],
+    vocabulary: Vocabulary,
+    max_length: int,
+    threads: int,
 ) -> None:
     from components.model.tokenizer import WordPiece
 
@@ -147,7 +170,9 @@ def _write(
         writers[batch.split].add(ids, row_splits, batch.labels, batch.texts)
 
 
-def _tokenized(batches: Iterable[Batch], tokenize: Callable[[Sequence[str]], Tokens], threads: int) -> Iterator[tuple[Batch, Tokens]]:
+def _tokenized(
+    batches: Iterable[Batch], tokenize: Callable[[Sequence[str]], Tokens], threads: int
+) -> Iterator[tuple[Batch, Tokens]]:
     """Every batch with its ids, in order.
 
     One thread reads and tokenizes in turn. More of them tokenize while this one reads on, and at most two batches per thread
@@ -185,7 +210,10 @@ def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
             if not in_split.any():
                 continue
             chosen = in_split.tolist()
-            texts, labels = list(compress(block.texts, chosen)), list(compress(block.labels, chosen))
+            texts, labels = (
+                list(compress(block.texts, chosen)),
+                list(compress(block.labels, chosen)),
+            )
             while texts:
                 batch = open_batches[split]
                 taken = batch.take(texts, labels)
@@ -210,10 +238,18 @@ def _check(splits: dict[SplitName, SplitInfo], corpus: Corpus) -> None:
     for split, info in splits.items():
         if info.rows == 0:
             given = split == "test" and corpus.test_source is not None
-            remedy = "data.test_source has no usable row" if given else f"give more rows, or a larger data.{split}_fraction"
+            remedy = (
+                "data.test_source has no usable row"
+                if given
+                else f"give more rows, or a larger data.{split}_fraction"
+            )
             if split == "train":
-                remedy = "give more rows, or smaller data.validation_fraction and data.test_fraction"
-            raise DataError(f"{corpus.source.name}: the {split} split is empty ({corpus.rows} rows in all); {remedy}")
+                remedy = (
+                    "give more rows, or smaller data.validation_fraction and data.test_fraction"
+                )
+            raise DataError(
+                f"{corpus.source.name}: the {split} split is empty ({corpus.rows} rows in all); {remedy}"
+            )
     trained = [name for name, count in splits["train"].class_counts.items() if count]
     if len(trained) < 2:
         raise DataError(
@@ -223,7 +259,8 @@ def _check(splits: dict[SplitName, SplitInfo], corpus: Corpus) -> None:
 
 def _notes(splits: dict[SplitName, SplitInfo], overlap: Counter[str]) -> list[str]:
     notes = [
-        f"{count} {split} rows have a text that is in the given test split, too; they were kept" for split, count in sorted(overlap.items())
+        f"{count} {split} rows have a text that is in the given test split, too; they were kept"
+        for split, count in sorted(overlap.items())
     ]
     for split, info in splits.items():
         if absent := [name for name, count in info.class_counts.items() if not count]:
@@ -232,29 +269,46 @@ def _notes(splits: dict[SplitName, SplitInfo], overlap: Counter[str]) -> list[st
 
 
 def _left_out(corpus: Corpus) -> list[str]:
-    return [f"{count} rows were left out: {reason}" for reason, count in sorted(corpus.left_out.items())]
+    return [
+        f"{count} rows were left out: {reason}" for reason, count in sorted(corpus.left_out.items())
+    ]
 
 
 def _inputs(corpus: Corpus) -> dict[str, str]:
     """What the shards are made of: files as a whole, not one of which a window is read, as its other rows may come and go."""
-    return {name: digest for name, digest in _digests(corpus).items() if name != "source" or corpus.window is None}
+    return {
+        name: digest
+        for name, digest in _digests(corpus).items()
+        if name != "source" or corpus.window is None
+    }
 
 
 def _digests(corpus: Corpus) -> dict[str, str]:
     digests = {"source": corpus.source.sha256}
-    return digests if corpus.test_source is None else {**digests, "test_source": corpus.test_source.sha256}
+    return (
+        digests
+        if corpus.test_source is None
+        else {**digests, "test_source": corpus.test_source.sha256}
+    )
 
 
 def _source_sha256(corpus: Corpus) -> str:
     digests = list(_digests(corpus).values())
-    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    return (
+        digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    )
 
 
 def _options(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig) -> dict[str, Any]:
     """The options that the shards depend on: not the threads, not where the same bytes lie, and not the window, whose rows are in them."""
-    own = {"encoder", "preprocessor", "max_length"} | ({"vocabulary_size", "lower_case"} if model.encoder == "scratch" else set())
+    own = {"encoder", "preprocessor", "max_length"} | (
+        {"vocabulary_size", "lower_case"} if model.encoder == "scratch" else set()
+    )
     return {
-        "data": data.model_dump(mode="json", exclude={"source", "test_source", "tfds_data_dir", "time", "window", "until"}),
+        "data": data.model_dump(
+            mode="json",
+            exclude={"source", "test_source", "tfds_data_dir", "time", "window", "until"},
+        ),
         "model": model.model_dump(mode="json", include=own),
         "tokenize": tokenize.model_dump(mode="json", include={"shard_rows"}),
     }

@@ -11,8 +11,23 @@ from components.train.step import run
 
 def _run(options: Config, places: Mapping[str, str]) -> None:
     with writing(places["output"], "checkpoint") as output:
-        run(options.model, options.train, places["shards"], output, places["scratch"], options.cluster)
+        run(
+            options.model,
+            options.train,
+            places["shards"],
+            output,
+            places["scratch"],
+            options.cluster,
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(main("train", "Token shards in, checkpoint out.", "sections model, train and cluster", ["shards", "output", "scratch"], _run))
+    sys.exit(
+        main(
+            "train",
+            "Token shards in, checkpoint out.",
+            "sections model, train and cluster",
+            ["shards", "output", "scratch"],
+            _run,
+        )
+    )

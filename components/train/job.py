@@ -24,7 +24,16 @@ FORMAT = 2
 """Raised when a training's state has other tensors than before: older states are then left alone."""
 
 # None of these changes what is learned, so a run may go on with other values of them.
-_IRRELEVANT = frozenset({"workers", "checkpoint_steps", "keep_checkpoints", "max_restarts", "start_deadline", "stall_deadline"})
+_IRRELEVANT = frozenset(
+    {
+        "workers",
+        "checkpoint_steps",
+        "keep_checkpoints",
+        "max_restarts",
+        "start_deadline",
+        "stall_deadline",
+    }
+)
 
 
 class Job(BaseModel):

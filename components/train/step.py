@@ -21,7 +21,12 @@ from components.workers.local import run_local
 
 
 def run(
-    model: ModelConfig, train: TrainConfig, shards: Path | str, output: Path, scratch: Path | str, cluster: ClusterConfig | None = None
+    model: ModelConfig,
+    train: TrainConfig,
+    shards: Path | str,
+    output: Path,
+    scratch: Path | str,
+    cluster: ClusterConfig | None = None,
 ) -> CheckpointContent:
     """Train a classifier on the shards' training rows and seal it in `output`.
 
@@ -36,9 +41,18 @@ def run(
     sealed = _manifest_of(shards)
     refuse_misfit(model, train, content_of(sealed, shards))
     train = resolved(train, cluster.backend)
-    job = Job(model=model, train=train, shards=shards, state=f"{scratch}/{key(model, train, sealed.digest)}")
+    job = Job(
+        model=model,
+        train=train,
+        shards=shards,
+        state=f"{scratch}/{key(model, train, sealed.digest)}",
+    )
     if is_finished(job.state):
-        progress.report("train", "these rows were learned with these options before; nothing is trained again", unchanged=True)
+        progress.report(
+            "train",
+            "these rows were learned with these options before; nothing is trained again",
+            unchanged=True,
+        )
     else:
         workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
         progress.report("train", f"starting {workers}, products in {train.precision}")
@@ -66,12 +80,18 @@ def _run_gang(job: Job, cluster: ClusterConfig) -> None:
 
 
 def _absolute(place: Path | str) -> str:
-    return place.rstrip("/") if isinstance(place, str) and is_uri(place) else str(Path(place).resolve())
+    return (
+        place.rstrip("/")
+        if isinstance(place, str) and is_uri(place)
+        else str(Path(place).resolve())
+    )
 
 
 def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
     for place in places:
-        if (not is_uri(place) or place.startswith("file:")) and not (cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")):
+        if (not is_uri(place) or place.startswith("file:")) and not (
+            cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")
+        ):
             raise ConfigError(
                 f"{place}: the workers' pods cannot reach it; with cluster.backend=jobset, shards and state are gs://, s3:// or minio:// URIs, "
                 f"or lie on the volume of cluster.state_claim, below {STATE_MOUNT}"
@@ -83,19 +103,29 @@ def _manifest_of(shards: str) -> Manifest:
         return manifest.verify(Path(shards), "token_shards")
     found = transfer.remote_manifest(shards, "token_shards")
     if found is None:
-        raise DataError(f"{shards}: no {manifest.NAME}, so these are no finished token shards; run the step that makes them again")
+        raise DataError(
+            f"{shards}: no {manifest.NAME}, so these are no finished token shards; run the step that makes them again"
+        )
     return found
 
 
 def refuse_misfit(model: ModelConfig, train: TrainConfig, shards: ShardsContent) -> None:
     """ConfigError where the options cannot work with these shards, naming the option."""
     if shards.encoder != model.encoder:
-        raise ConfigError(f"model.encoder is {model.encoder}, but the shards were tokenized for {shards.encoder}; tokenize again")
+        raise ConfigError(
+            f"model.encoder is {model.encoder}, but the shards were tokenized for {shards.encoder}; tokenize again"
+        )
     if shards.max_length != model.max_length:
-        raise ConfigError(f"model.max_length is {model.max_length}, but the shards were cut at {shards.max_length}; tokenize again")
+        raise ConfigError(
+            f"model.max_length is {model.max_length}, but the shards were cut at {shards.max_length}; tokenize again"
+        )
     for name in ("train", "validation"):
         if not shards.splits[name].rows:
-            raise DataError(f"the shards have no {name} rows; give more data, or another data.validation_fraction, and tokenize again")
+            raise DataError(
+                f"the shards have no {name} rows; give more data, or another data.validation_fraction, and tokenize again"
+            )
     rows = shards.splits["train"].rows
     if train.batch_size > rows:
-        raise ConfigError(f"train.batch_size is {train.batch_size}, but there are only {rows} training rows; set it to {rows} at most")
+        raise ConfigError(
+            f"train.batch_size is {train.batch_size}, but there are only {rows} training rows; set it to {rows} at most"
+        )

@@ -26,7 +26,13 @@ from components.train.checkpointing.state_store import SharedDirectory, StatePla
 from components.train.job import FAILURE_FILE, OWNER, STOP_GRACE, WORK_PLACE, Job, is_uri
 from components.workers import exit_codes
 from components.workers.process_control import StopRequest, Watchdog, die_with_parent
-from components.workers.rendezvous import Membership, find_membership, meet, usable_cores, wait_for_names
+from components.workers.rendezvous import (
+    Membership,
+    find_membership,
+    meet,
+    usable_cores,
+    wait_for_names,
+)
 
 GRACE = 25.0
 PEER_GRACE = 15.0
@@ -56,7 +62,10 @@ def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
     except BaseException as error:
         _say(traceback.format_exc())
         if _disk_is_full(error):
-            return exit_codes.DISK_FULL, f"no space left ({error}); the last checkpoint is intact, and a new run goes on from it"
+            return (
+                exit_codes.DISK_FULL,
+                f"no space left ({error}); the last checkpoint is intact, and a new run goes on from it",
+            )
         if _is_peer_loss(error) and not alone:
             # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
             stop.wait(PEER_GRACE)
@@ -104,7 +113,9 @@ def _shards_of(job: Job, membership: Membership, work: Path) -> Path:
     return work / "shards"
 
 
-def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop: StopRequest) -> tuple[int, str]:
+def _train(
+    job: Job, place: StatePlace, membership: Membership, work: Path, stop: StopRequest
+) -> tuple[int, str]:
     alone = len(membership.workers) == 1
     shards = _shards_of(job, membership, work)
     os.environ.pop("TF_CONFIG", None)
@@ -119,7 +130,9 @@ def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop
     from components.train.loop.trainer import Training
     from components.train.threads import threads_for
 
-    threads = threads_for(int(os.environ.get("KUBERT_THREADS", usable_cores())), hidden_size(job.model))
+    threads = threads_for(
+        int(os.environ.get("KUBERT_THREADS", usable_cores())), hidden_size(job.model)
+    )
     tf.config.threading.set_intra_op_parallelism_threads(threads.within)
     tf.config.threading.set_inter_op_parallelism_threads(threads.between)
     if not alone:
@@ -129,7 +142,9 @@ def _train(job: Job, place: StatePlace, membership: Membership, work: Path, stop
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     signal.alarm(0)
     watchdog = Watchdog(job.train.stall_deadline, first=job.train.start_deadline)
-    training = Training(job, place, open_shards(shards, verify=False), membership, strategy, stop, watchdog.beat)
+    training = Training(
+        job, place, open_shards(shards, verify=False), membership, strategy, stop, watchdog.beat
+    )
     ending = exit_codes.DONE, ""
     try:
         training.run()
@@ -174,7 +189,9 @@ def _say(message: str) -> None:
 def _leave(work: Path, code: int, message: str) -> None:
     try:
         _say(message)
-        if code not in (exit_codes.DONE, exit_codes.PREEMPTED) and (path := os.environ.get(FAILURE_FILE)):
+        if code not in (exit_codes.DONE, exit_codes.PREEMPTED) and (
+            path := os.environ.get(FAILURE_FILE)
+        ):
             # Not by rename: in a pod this is one file that the kubelet put there.
             Path(path).write_text(message + "\n", encoding="utf-8")
         shutil.rmtree(work, ignore_errors=True)

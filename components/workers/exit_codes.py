@@ -30,4 +30,6 @@ def describe(code: int) -> str:
     }
     if code in PERMANENT:
         return f"refused its input (exit code {code})"
-    return phrases.get(code, f"killed by signal {-code}" if code < 0 else f"failed with exit code {code}")
+    return phrases.get(
+        code, f"killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    )

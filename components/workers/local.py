@@ -56,16 +56,22 @@ def run_local(job: Job, home: Path) -> None:
             if all(code == exit_codes.DONE for code in codes):
                 continue
             if all(code in (exit_codes.DONE, exit_codes.PREEMPTED) for code in codes):
-                progress.report("train", "a worker was asked to stop and saved its checkpoint; starting again")
+                progress.report(
+                    "train", "a worker was asked to stop and saved its checkpoint; starting again"
+                )
                 continue
             _refuse_permanent(home, codes)
             restarts += 1
             if restarts > job.train.max_restarts:
                 raise GangFailed(_last_words(job, home, attempt, codes))
-            progress.report("train", f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}")
+            progress.report(
+                "train", f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}"
+            )
 
 
-def _one_attempt(job: Job, home: Path, variables: dict[str, str], attempt: int, stop: threading.Event) -> list[int]:
+def _one_attempt(
+    job: Job, home: Path, variables: dict[str, str], attempt: int, stop: threading.Event
+) -> list[int]:
     """Start every worker, wait until all have ended; exit codes by rank, as in `subprocess`."""
     failures = home / "failures"
     shutil.rmtree(failures, ignore_errors=True)
@@ -78,7 +84,11 @@ def _one_attempt(job: Job, home: Path, variables: dict[str, str], attempt: int, 
             stack.enter_context(
                 _worker(
                     home / "job.json",
-                    {**variables, "TF_CONFIG": member.tf_config(), FAILURE_FILE: str(_failure_path(home, member.rank))},
+                    {
+                        **variables,
+                        "TF_CONFIG": member.tf_config(),
+                        FAILURE_FILE: str(_failure_path(home, member.rank)),
+                    },
                     log_path(home, attempt, member.rank),
                 )
             )
@@ -172,11 +182,15 @@ def _message(home: Path, rank: int) -> str:
 
 
 def _summary(codes: list[int]) -> str:
-    return ", ".join(f"worker {rank} {exit_codes.describe(code)}" for rank, code in enumerate(codes))
+    return ", ".join(
+        f"worker {rank} {exit_codes.describe(code)}" for rank, code in enumerate(codes)
+    )
 
 
 def _last_words(job: Job, home: Path, attempt: int, codes: list[int]) -> str:
-    parts = [f"training failed {attempt} times and is given up (train.max_restarts={job.train.max_restarts}): {_summary(codes)}"]
+    parts = [
+        f"training failed {attempt} times and is given up (train.max_restarts={job.train.max_restarts}): {_summary(codes)}"
+    ]
     for rank in range(len(codes)):
         path = log_path(home, attempt, rank)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]

@@ -87,7 +87,10 @@ class Watchdog:
     def _watch(self) -> None:
         while time.monotonic() < self._until:
             time.sleep(min(1.0, self._deadline / 10))
-        print(f"no step was finished in time ({self._deadline:.0f} s); a peer hangs, or train.stall_deadline is too short", flush=True)
+        print(
+            f"no step was finished in time ({self._deadline:.0f} s); a peer hangs, or train.stall_deadline is too short",
+            flush=True,
+        )
         os._exit(exit_codes.PEER_LOST)
 
 

@@ -37,7 +37,12 @@ class Membership(BaseModel):
 
     def tf_config(self) -> str:
         """The value of TF_CONFIG that MultiWorkerMirroredStrategy reads."""
-        return json.dumps({"cluster": {"worker": list(self.workers)}, "task": {"type": "worker", "index": self.rank}})
+        return json.dumps(
+            {
+                "cluster": {"worker": list(self.workers)},
+                "task": {"type": "worker", "index": self.rank},
+            }
+        )
 
 
 def find_membership(environment: Mapping[str, str]) -> Membership:
@@ -54,9 +59,13 @@ def _from_tf_config(text: str) -> Membership:
         value = json.loads(text)
         membership = Membership(workers=value["cluster"]["worker"], rank=value["task"]["index"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise ConfigError(f"TF_CONFIG: needs cluster.worker (host:port list) and task.index; {type(error).__name__}: {error}") from None
+        raise ConfigError(
+            f"TF_CONFIG: needs cluster.worker (host:port list) and task.index; {type(error).__name__}: {error}"
+        ) from None
     if membership.rank >= len(membership.workers):
-        raise ConfigError(f"TF_CONFIG: task.index is {membership.rank}, but there are {len(membership.workers)} workers")
+        raise ConfigError(
+            f"TF_CONFIG: task.index is {membership.rank}, but there are {len(membership.workers)} workers"
+        )
     return membership
 
 
@@ -69,7 +78,10 @@ def _from_jobset(environment: Mapping[str, str]) -> Membership:
         raise ConfigError(f"the JobSet's environment: {error} is missing or not a number") from None
     if not 0 <= rank < count:
         raise ConfigError(f"JOB_COMPLETION_INDEX is {rank}, but KUBERT_WORKERS is {count}")
-    return Membership(workers=tuple(f"{jobset}-{job}-{index}-{i}.{jobset}:{PORT}" for i in range(count)), rank=rank)
+    return Membership(
+        workers=tuple(f"{jobset}-{job}-{index}-{i}.{jobset}:{PORT}" for i in range(count)),
+        rank=rank,
+    )
 
 
 def free_port() -> int:
@@ -89,7 +101,9 @@ def wait_for_names(membership: Membership, deadline: float) -> None:
     for rank, worker in enumerate(membership.workers):
         while not _resolves(_host(worker)):
             if time.monotonic() - started > deadline:
-                raise PeerNeverCame(f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: its name does not resolve")
+                raise PeerNeverCame(
+                    f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: its name does not resolve"
+                )
             time.sleep(LOOK_UP_EVERY)
 
 
@@ -105,7 +119,9 @@ def meet(membership: Membership, deadline: float) -> None:
         for rank, worker in enumerate(membership.workers):
             while rank != membership.rank and not _answers(worker):
                 if time.monotonic() - started > deadline:
-                    raise PeerNeverCame(f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: nothing answers on its port")
+                    raise PeerNeverCame(
+                        f"worker {rank} ({worker}) did not appear within {deadline:.0f} s: nothing answers on its port"
+                    )
                 time.sleep(LOOK_UP_EVERY)
 
 

@@ -19,14 +19,45 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 ConfigName = Annotated[
     str,
-    typer.Argument(metavar="CONFIG", show_default=False, help="A YAML file, or a shipped configuration's name; without it, quickstart."),
+    typer.Argument(
+        metavar="CONFIG",
+        show_default=False,
+        help="A YAML file, or a shipped configuration's name; without it, quickstart.",
+    ),
 ]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated.")]
-AnyConfig = Annotated[str | None, typer.Option("--config", metavar="CONFIG", help="A configuration whose `cluster` section says where.")]
-Endpoint = Annotated[str | None, typer.Option(help="Address of the Kubeflow Pipelines API; or KUBERT_ENDPOINT, or cluster.endpoint.")]
-Namespace = Annotated[str | None, typer.Option(help="Namespace of the runs; or KUBERT_NAMESPACE, or cluster.namespace.")]
-Experiment = Annotated[str | None, typer.Option(help="Experiment of the runs; or KUBERT_EXPERIMENT, or cluster.experiment.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON value as the last line of standard output; progress goes to standard error.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated."
+    ),
+]
+AnyConfig = Annotated[
+    str | None,
+    typer.Option(
+        "--config", metavar="CONFIG", help="A configuration whose `cluster` section says where."
+    ),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of the Kubeflow Pipelines API; or KUBERT_ENDPOINT, or cluster.endpoint."
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(help="Namespace of the runs; or KUBERT_NAMESPACE, or cluster.namespace."),
+]
+Experiment = Annotated[
+    str | None,
+    typer.Option(help="Experiment of the runs; or KUBERT_EXPERIMENT, or cluster.experiment."),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON value as the last line of standard output; progress goes to standard error.",
+    ),
+]
 
 
 def loaded(config: str | None, assignments: list[str] | None = None) -> Config:
@@ -51,11 +82,15 @@ def connected(cluster: ClusterConfig) -> Iterator[KfpApi]:
 
 
 @contextmanager
-def at(config: str | None, endpoint: str | None, namespace: str | None, experiment: str | None) -> Iterator[tuple[KfpApi, ClusterConfig]]:
+def at(
+    config: str | None, endpoint: str | None, namespace: str | None, experiment: str | None
+) -> Iterator[tuple[KfpApi, ClusterConfig]]:
     """The API and the settled section, for a command whose configuration matters only for where the server is."""
     from pipeline.kubeflow.endpoint import settled
 
-    place = settled(loaded(config).cluster, endpoint=endpoint, namespace=namespace, experiment=experiment)
+    place = settled(
+        loaded(config).cluster, endpoint=endpoint, namespace=namespace, experiment=experiment
+    )
     with connected(place) as api:
         yield api, place
 
@@ -83,7 +118,12 @@ def wait(api: KfpApi, place: ClusterConfig, run: str, console: Console) -> Ended
             show: Show = view.show
             ended = follow(api, run, pods_of(api, place, run), show)
     except KeyboardInterrupt:
-        console.print(Text(f"The run goes on. Look at it: kubert runs show {run}\nStop it:    kubert runs stop {run}"), soft_wrap=True)
+        console.print(
+            Text(
+                f"The run goes on. Look at it: kubert runs show {run}\nStop it:    kubert runs stop {run}"
+            ),
+            soft_wrap=True,
+        )
         raise typer.Exit(INTERRUPTED) from None
     for line in (*ended.notes, ended.verdict):
         console.print(Text(line, style="bold" if line == ended.verdict else ""), soft_wrap=True)

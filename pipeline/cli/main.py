@@ -37,18 +37,37 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object as the last line of standard output; progress goes to standard error.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated."
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON object as the last line of standard output; progress goes to standard error.",
+    ),
+]
 ConfigName = Annotated[
     str,
-    typer.Argument(metavar="CONFIG", show_default=False, help="A YAML file, or a shipped configuration's name; without it, quickstart."),
+    typer.Argument(
+        metavar="CONFIG",
+        show_default=False,
+        help="A YAML file, or a shipped configuration's name; without it, quickstart.",
+    ),
 ]
 
 
 @app.callback(invoke_without_command=True)
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of unexpected errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks of unexpected errors.")
+    ] = False,
 ) -> None:
     if version:
         typer.echo(f"kubert {__version__}")
@@ -61,7 +80,9 @@ def _root(
 def run(
     config: ConfigName = "quickstart",
     assignments: Set = None,
-    workdir: Annotated[Path, typer.Option(help="Where runs, reusable results and released models are kept.")] = Path(".kubert"),
+    workdir: Annotated[
+        Path, typer.Option(help="Where runs, reusable results and released models are kept.")
+    ] = Path(".kubert"),
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline on this machine: tokenize, train, evaluate, gate, export.
@@ -80,12 +101,20 @@ def run(
     chosen = inputs.absolute(load(presets.find(config), assignments or ()), workdir.absolute())
     console = Console(stderr=as_json, highlight=False)
     with runner.new_run(workdir.absolute()) as this:
-        arguments = {**parameters.arguments(chosen), "fingerprint": inputs.fingerprint(chosen), "scratch": str(this.scratch)}
-        console.print(Text(f"kubert {__version__}, {config}; log: {this.log}", style="dim"), soft_wrap=True)
+        arguments = {
+            **parameters.arguments(chosen),
+            "fingerprint": inputs.fingerprint(chosen),
+            "scratch": str(this.scratch),
+        }
+        console.print(
+            Text(f"kubert {__version__}, {config}; log: {this.log}", style="dim"), soft_wrap=True
+        )
         with ProgressView(console) as view:
             outcome = runner.execute(this, arguments, view.show)
         if outcome.failure:
-            raise _StepFailed(outcome.failure.step, outcome.failure.message, outcome.failure.exit_code, this.log)
+            raise _StepFailed(
+                outcome.failure.step, outcome.failure.message, outcome.failure.exit_code, this.log
+            )
         summary = summarize(this, outcome)
     summary.show(console)
     if as_json:
@@ -98,20 +127,31 @@ def run(
 def predict(
     release: Annotated[
         str,
-        typer.Argument(help="A version's directory as `kubert run` prints it, or STORE/NAME or STORE/NAME/VERSION, gs:// and s3:// too."),
+        typer.Argument(
+            help="A version's directory as `kubert run` prints it, or STORE/NAME or STORE/NAME/VERSION, gs:// and s3:// too."
+        ),
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="TEXT", help="Texts to classify; - or nothing: one per line of standard input.")
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT", help="Texts to classify; - or nothing: one per line of standard input."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text: text, label, scores.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object per text: text, label, scores.")
+    ] = False,
 ) -> None:
     """Classify texts with a released model."""
     from components.serving.predict import predict as answers
 
-    lines: Iterable[str] = texts if texts and texts != ["-"] else (line.rstrip("\n") for line in sys.stdin)
+    lines: Iterable[str] = (
+        texts if texts and texts != ["-"] else (line.rstrip("\n") for line in sys.stdin)
+    )
     for answer in answers(release, lines):
         if as_json:
-            typer.echo(json.dumps({"text": answer.text, "label": answer.label, "scores": answer.scores}))
+            typer.echo(
+                json.dumps({"text": answer.text, "label": answer.label, "scores": answer.scores})
+            )
         else:
             typer.echo(f"{answer.label}\t{answer.scores[answer.label]:.4f}\t{answer.text}")
 
@@ -119,7 +159,9 @@ def predict(
 @app.command()
 def compile(
     config: ConfigName = "quickstart",
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("pipeline.yaml"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
+        "pipeline.yaml"
+    ),
     assignments: Set = None,
 ) -> None:
     """Write the pipeline as YAML for a Kubeflow server, with a configuration's values as its parameters' defaults."""
@@ -136,7 +178,12 @@ def compile(
 @app.command()
 def config(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, help="A YAML file, or a shipped configuration's name.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            help="A YAML file, or a shipped configuration's name.",
+        ),
     ] = "quickstart",
 ) -> None:
     """Print a configuration with every option, its unit, default and one line of help; save it and give it to `kubert run`."""
@@ -168,7 +215,11 @@ class _StepFailed(KubertError):
 def _refuse_unwritable(output: Path) -> None:
     from components.errors import UsageError
 
-    if output.is_dir() or not output.absolute().parent.is_dir() or output.suffix not in (".yaml", ".yml"):
+    if (
+        output.is_dir()
+        or not output.absolute().parent.is_dir()
+        or output.suffix not in (".yaml", ".yml")
+    ):
         raise UsageError(f"--output {output}: must be a .yaml file in a directory that exists")
 
 
@@ -199,11 +250,14 @@ def _unexpected(error: Exception) -> int:
     if os.environ.get("KUBERT_DEBUG"):
         typer.echo(text, err=True)
         return 1
-    with tempfile.NamedTemporaryFile("w", prefix="kubert-error-", suffix=".log", delete=False, encoding="utf-8") as log:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="kubert-error-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
         log.write(text)
     summary: Any = str(error).splitlines()[0] if str(error) else ""
     typer.secho(
-        f"kubert: unexpected {type(error).__name__}: {summary}\nThis is a defect in kubert; the traceback is in {log.name}", err=True
+        f"kubert: unexpected {type(error).__name__}: {summary}\nThis is a defect in kubert; the traceback is in {log.name}",
+        err=True,
     )
     return 1
 

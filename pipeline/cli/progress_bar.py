@@ -18,7 +18,11 @@ from pipeline.run_state import STEPS
 
 _WIDTH = max(len(step) for step in STEPS)
 _QUIET_SECONDS = 15.0
-_FIGURES = {"loss": "loss {:.3f}", "accuracy": "accuracy {:.3f}", "examples_per_second": "{:,.0f} examples/s"}
+_FIGURES = {
+    "loss": "loss {:.3f}",
+    "accuracy": "accuracy {:.3f}",
+    "examples_per_second": "{:,.0f} examples/s",
+}
 _CLOSING = (
     "{train_rows:,} training, {validation_rows:,} validation and {test_rows:,} test rows",
     "{steps:,} steps, {examples_per_second:,.1f} examples/s",
@@ -49,7 +53,12 @@ class ProgressView:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._bar.stop()
 
     def show(self, event: dict[str, Any]) -> None:
@@ -63,7 +72,12 @@ class ProgressView:
             self._clear()
             self._line(step, kind, event)
         elif self._console.is_terminal and self._task is not None:
-            self._bar.update(self._task, completed=event.get("done"), total=event.get("total"), message=describe(event))
+            self._bar.update(
+                self._task,
+                completed=event.get("done"),
+                total=event.get("total"),
+                message=describe(event),
+            )
         elif event.get("message") and time.monotonic() - self._last_line > _QUIET_SECONDS:
             self._line(step, "message", event)
 
@@ -75,13 +89,17 @@ class ProgressView:
     def _line(self, step: str, kind: str, event: dict[str, Any]) -> None:
         line = Text(f"{step:<{_WIDTH}}  ")
         if kind == "finished":
-            line.append(f"{event.get('seconds', 0.0):7.1f} s  ", style="green").append(_closing(event.get("figures", {})))
+            line.append(f"{event.get('seconds', 0.0):7.1f} s  ", style="green").append(
+                _closing(event.get("figures", {}))
+            )
         elif kind == "reused":
             line.append("   reused", style="cyan")
         elif kind == "error":
             line.append(f"{time.monotonic() - self._started:7.1f} s  failed", style="red")
         else:
-            line.append(f"{time.monotonic() - self._started:7.1f} s  {describe(event)}", style="dim")
+            line.append(
+                f"{time.monotonic() - self._started:7.1f} s  {describe(event)}", style="dim"
+            )
         self._last_line = time.monotonic()
         self._console.print(line, soft_wrap=True)
 
@@ -90,7 +108,11 @@ def describe(event: dict[str, Any]) -> str:
     """The message of a progress event in one line, with its figures while something is being worked through."""
     if not event.get("examples_per_second"):
         return str(event.get("message", ""))
-    figures = [form.format(event[name]) for name, form in _FIGURES.items() if isinstance(event.get(name), int | float)]
+    figures = [
+        form.format(event[name])
+        for name, form in _FIGURES.items()
+        if isinstance(event.get(name), int | float)
+    ]
     if isinstance(left := event.get("seconds_left"), int | float):
         figures.append(f"{duration(left)} left")
     return "  ".join([str(event.get("message", "")), *figures]).strip()

@@ -68,7 +68,9 @@ class Summary:
                 "gate": self.gate,
                 "release": self.release,
                 "version": self.version,
-                "step_seconds": {step.name: step.seconds for step in steps if self.outcome.done(step.name)},
+                "step_seconds": {
+                    step.name: step.seconds for step in steps if self.outcome.done(step.name)
+                },
                 "cached": [step.name for step in steps if step.status == "reused"],
                 "train_examples_per_second": self.train_examples_per_second,
                 "report": self.page,
@@ -85,10 +87,15 @@ class Summary:
         for name, value in {
             "rows": ", ".join(f"{name} {count:,}" for name, count in self.rows.items()),
             "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, 95% interval {report.accuracy_low:.4f} to {report.accuracy_high:.4f}",
-            "macro-F1": "not defined: fewer than two classes have test rows" if report.macro_f1 is None else f"{report.macro_f1:.4f}",
+            "macro-F1": "not defined: fewer than two classes have test rows"
+            if report.macro_f1 is None
+            else f"{report.macro_f1:.4f}",
             "gate": gate["reason"],
             "version": str(self.version) if self.release else "nothing released",
-            "seconds": ", ".join(f"{step.name} {'reused' if step.status == 'reused' else f'{step.seconds:.1f}'}" for step in steps),
+            "seconds": ", ".join(
+                f"{step.name} {'reused' if step.status == 'reused' else f'{step.seconds:.1f}'}"
+                for step in steps
+            ),
             "training": f"{self.train_examples_per_second:,.1f} examples/s",
         }.items():
             table.add_row(Text(name, style="bold"), Text(value))
@@ -98,7 +105,10 @@ class Summary:
             if place:
                 console.print(Text(f"{name:<8}{place}"), soft_wrap=True)
         if self.release:
-            console.print(Text(f"\nTry it: {_command()} predict {shlex.quote(_short(self.release))} {TRY}"), soft_wrap=True)
+            console.print(
+                Text(f"\nTry it: {_command()} predict {shlex.quote(_short(self.release))} {TRY}"),
+                soft_wrap=True,
+            )
 
 
 def _command() -> str:

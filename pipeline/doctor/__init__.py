@@ -73,11 +73,19 @@ def _in_time(check: Check) -> Finding:
             answers.put(missing(" ".join(str(error).split()), ""))
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
-            answers.put(missing(f"could not be looked at ({type(error).__name__}: {reason})", "this may be a defect in kubert"))
+            answers.put(
+                missing(
+                    f"could not be looked at ({type(error).__name__}: {reason})",
+                    "this may be a defect in kubert",
+                )
+            )
 
     # A thread that is given up must not keep the command from ending.
     threading.Thread(target=look, daemon=True).start()
     try:
         return answers.get(timeout=check.seconds)
     except queue.Empty:
-        return missing(f"no answer within {check.seconds:g} s", "check the network and the address, then try again")
+        return missing(
+            f"no answer within {check.seconds:g} s",
+            "check the network and the address, then try again",
+        )

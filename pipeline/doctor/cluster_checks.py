@@ -24,9 +24,20 @@ LAUNCHER = (
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
 )
-STEP = (("argoproj.io", "workflowtaskresults", ("create", "patch")), ("argoproj.io", "workflows", ("get",)))
-OWN = (("", "pods", ("list",)), ("", "pods/log", ("get",)), ("jobset.x-k8s.io", "jobsets", ("get",)))
-TOO_MUCH = (("", "secrets", ("get", "list")), ("", "pods", ("create", "delete")), ("", "pods/exec", ("create",)))
+STEP = (
+    ("argoproj.io", "workflowtaskresults", ("create", "patch")),
+    ("argoproj.io", "workflows", ("get",)),
+)
+OWN = (
+    ("", "pods", ("list",)),
+    ("", "pods/log", ("get",)),
+    ("jobset.x-k8s.io", "jobsets", ("get",)),
+)
+TOO_MUCH = (
+    ("", "secrets", ("get", "list")),
+    ("", "pods", ("create", "delete")),
+    ("", "pods/exec", ("create",)),
+)
 Rights = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
@@ -41,7 +52,11 @@ def checks(config: Config) -> list[Check]:
         Check("own rights", cluster.own_rights, needs="namespace"),
         Check("pipeline's account", cluster.pipeline_account, needs="namespace"),
         Check("workers' account", lambda: cluster.bare_account(worker), needs="namespace"),
-        Check("workflows", lambda: cluster.kind("argoproj.io", "workflows", "install Kubeflow Pipelines"), needs="kubernetes"),
+        Check(
+            "workflows",
+            lambda: cluster.kind("argoproj.io", "workflows", "install Kubeflow Pipelines"),
+            needs="kubernetes",
+        ),
         Check("kubeflow pipelines", lambda: pipelines(place), 60),
         Check("nodes", lambda: cluster.nodes(), needs="kubernetes"),
         Check("quota", lambda: cluster.quota(config.train.workers), needs="namespace"),
@@ -53,9 +68,17 @@ def checks(config: Config) -> list[Check]:
         found.insert(3, Check("kueue", cluster.local_queue, needs="namespace"))
     if place.storage_secret:
         found.append(Check("storage secret", cluster.storage_secret, needs="namespace"))
-    found.append(Check("kserve", lambda: cluster.optional("serving.kserve.io", "inferenceservices"), needs="kubernetes"))
+    found.append(
+        Check(
+            "kserve",
+            lambda: cluster.optional("serving.kserve.io", "inferenceservices"),
+            needs="kubernetes",
+        )
+    )
     places = {"pipeline root": place.pipeline_root, "checkpoints": place.state}
-    return found + [Check(name, lambda uri=uri: remote_store(uri), 60) for name, uri in places.items() if uri]  # type: ignore[misc]
+    return found + [
+        Check(name, lambda uri=uri: remote_store(uri), 60) for name, uri in places.items() if uri
+    ]  # type: ignore[misc]
 
 
 class Cluster:
@@ -74,7 +97,9 @@ class Cluster:
             except config.ConfigException:
                 config.load_kube_config()
         except (config.ConfigException, OSError, TypeError, ValueError) as error:
-            raise UsageError(f"no cluster: {error}; set KUBECONFIG, or choose a context with kubectl config use-context") from None
+            raise UsageError(
+                f"no cluster: {error}; set KUBECONFIG, or choose a context with kubectl config use-context"
+            ) from None
         settings = client.Configuration.get_default_copy()
         settings.retries = False
         return client.ApiClient(settings)
@@ -104,7 +129,10 @@ class Cluster:
         try:
             told = self._get("/version")
         except HTTPError as error:
-            return missing(f"{self._client.configuration.host}: {type(error).__name__}", "is the cluster up, and the context right?")
+            return missing(
+                f"{self._client.configuration.host}: {type(error).__name__}",
+                "is the cluster up, and the context right?",
+            )
         found = f"{told['gitVersion']} at {self._client.configuration.host}"
         minor = int("".join(filter(str.isdigit, told["minor"])) or 0)
         if (int(told["major"]), minor) < (1, 29):
@@ -119,7 +147,9 @@ class Cluster:
             return missing(f"{name}: there is none", f"{MANIFESTS}, or set cluster.namespace")
         if isinstance(found, Finding):
             return found
-        level = (found["metadata"].get("labels") or {}).get("pod-security.kubernetes.io/enforce", "none")
+        level = (found["metadata"].get("labels") or {}).get(
+            "pod-security.kubernetes.io/enforce", "none"
+        )
         if level != "restricted":
             return warning(
                 f"{name}: enforces the pod security level {level}",
@@ -158,14 +188,20 @@ class Cluster:
             return denied
         everything = [f"{verb} {resource}" for _, resource, verbs in TOO_MUCH for verb in verbs]
         if allowed := [right for right in everything if right not in denied]:
-            return warning(f"{name} may {', '.join(allowed)}", "take away the role that allows it; no step needs that")
+            return warning(
+                f"{name} may {', '.join(allowed)}",
+                "take away the role that allows it; no step needs that",
+            )
         return ok(f"{name}, no rights too many")
 
     def jobset(self) -> Finding:
         """JobSets: the kind is there, and its webhooks take one (a dry run: nothing is created)."""
         group, version = "jobset.x-k8s.io", "v1alpha2"
         if self._get(f"/apis/{group}/{version}") is None:
-            return missing("no kind JobSet", "install JobSet 0.12 (https://jobset.sigs.k8s.io), or set cluster.backend=local")
+            return missing(
+                "no kind JobSet",
+                "install JobSet 0.12 (https://jobset.sigs.k8s.io), or set cluster.backend=local",
+            )
         pod = {"restartPolicy": "Never", "containers": [{"name": "train", "image": "none"}]}
         job = {"spec": {"template": {"spec": pod}}}
         body = {
@@ -189,10 +225,16 @@ class Cluster:
         if listed is None:
             return missing("no Kueue in this cluster", "install it, or take cluster.queue out")
         version = listed["preferredVersion"]["version"]
-        found = _may(lambda: self._get(f"/apis/{group}/{version}/namespaces/{namespace}/localqueues/{queue}"))
+        found = _may(
+            lambda: self._get(f"/apis/{group}/{version}/namespaces/{namespace}/localqueues/{queue}")
+        )
         if isinstance(found, Finding):
             return found
-        return ok(f"queue {queue}") if found else missing(f"no local queue {queue} in {namespace}", "k8s/train/kueue has an example")
+        return (
+            ok(f"queue {queue}")
+            if found
+            else missing(f"no local queue {queue} in {namespace}", "k8s/train/kueue has an example")
+        )
 
     def kind(self, group: str, resource: str, remedy: str) -> Finding:
         """A kind that must be there."""
@@ -201,7 +243,11 @@ class Cluster:
 
     def optional(self, group: str, resource: str) -> Finding:
         """A kind that is good to have."""
-        return ok(f"{resource}.{group}" if self._get(f"/apis/{group}") else "not there; only k8s/serve/kserve needs it")
+        return ok(
+            f"{resource}.{group}"
+            if self._get(f"/apis/{group}")
+            else "not there; only k8s/serve/kserve needs it"
+        )
 
     def nodes(self) -> Finding:
         """Nodes that a worker fits on: its labels, CPU, memory and GPUs."""
@@ -209,17 +255,30 @@ class Cluster:
         listed = _may(lambda: self._get("/api/v1/nodes"))
         if isinstance(listed, Finding):
             return listed
-        labelled = [node for node in listed["items"] if place.node_selector.items() <= (node["metadata"].get("labels") or {}).items()]
-        needed = {"cpu": place.cpu, "memory": place.memory, **({place.gpu_resource: str(place.gpus)} if place.gpus else {})}
+        labelled = [
+            node
+            for node in listed["items"]
+            if place.node_selector.items() <= (node["metadata"].get("labels") or {}).items()
+        ]
+        needed = {
+            "cpu": place.cpu,
+            "memory": place.memory,
+            **({place.gpu_resource: str(place.gpus)} if place.gpus else {}),
+        }
         fitting = [
             node
             for node in labelled
-            if all(_number(node["status"]["allocatable"].get(name, "0")) >= _number(amount) for name, amount in needed.items())
+            if all(
+                _number(node["status"]["allocatable"].get(name, "0")) >= _number(amount)
+                for name, amount in needed.items()
+            )
         ]
         wanted = ", ".join(f"{name} {amount}" for name, amount in needed.items())
         if fitting:
             return ok(f"{len(fitting)} of {len(listed['items'])} can hold a worker ({wanted})")
-        if place.gpus and not any(_number(node["status"]["allocatable"].get(place.gpu_resource, "0")) for node in labelled):
+        if place.gpus and not any(
+            _number(node["status"]["allocatable"].get(place.gpu_resource, "0")) for node in labelled
+        ):
             return warning(
                 f"none of {len(listed['items'])} has {place.gpu_resource}",
                 "install the device plugin, or set cluster.gpu_resource; an autoscaler may add such nodes",
@@ -262,7 +321,11 @@ class Cluster:
         found = _may(lambda: self._get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
         if isinstance(found, Finding):
             return found
-        lacking = [key for key in self._place.storage_secret_keys if key not in ((found or {}).get("data") or {})]
+        lacking = [
+            key
+            for key in self._place.storage_secret_keys
+            if key not in ((found or {}).get("data") or {})
+        ]
         if lacking:
             return missing(
                 f"{namespace}/{name}: {'there is none' if found is None else 'has no ' + ', '.join(lacking)}",
@@ -271,7 +334,11 @@ class Cluster:
         return ok(f"{name} has {' and '.join(self._place.storage_secret_keys)}")
 
     def _absent(self, account: str) -> Finding | None:
-        found = _may(lambda: self._get(f"/api/v1/namespaces/{self._place.namespace}/serviceaccounts/{account}"))
+        found = _may(
+            lambda: self._get(
+                f"/api/v1/namespaces/{self._place.namespace}/serviceaccounts/{account}"
+            )
+        )
         if found is None:
             return missing(f"no service account {account} in {self._place.namespace}", MANIFESTS)
         return found if isinstance(found, Finding) else None
@@ -283,13 +350,23 @@ class Cluster:
         path = place if account else "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         who = {
             "user": f"system:serviceaccount:{namespace}:{account}",
-            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"],
+            "groups": [
+                "system:serviceaccounts",
+                f"system:serviceaccounts:{namespace}",
+                "system:authenticated",
+            ],
         }
         denied = []
         for group, resource, verbs in rights:
             kind, _, part = resource.partition("/")
             for verb in verbs:
-                asked = {"namespace": namespace, "group": group, "resource": kind, "subresource": part, "verb": verb}
+                asked = {
+                    "namespace": namespace,
+                    "group": group,
+                    "resource": kind,
+                    "subresource": part,
+                    "verb": verb,
+                }
                 review = {
                     "apiVersion": "authorization.k8s.io/v1",
                     "kind": "LocalSubjectAccessReview" if account else "SelfSubjectAccessReview",
@@ -307,13 +384,19 @@ def pipelines(place: ClusterConfig) -> Finding:
 
     with endpoint.opened(place) as opened:
         health = KfpApi(opened, patience=10).health()
-        return ok(f"{health.version or 'version unknown'} at {opened.url} ({opened.method}{', multi-user' if health.multi_user else ''})")
+        return ok(
+            f"{health.version or 'version unknown'} at {opened.url} ({opened.method}{', multi-user' if health.multi_user else ''})"
+        )
 
 
 def image_references(place: ClusterConfig) -> Finding:
     """Both images are named, and cannot come to mean others."""
     found = images.resolved(place)
-    moving = [image for image in (str(found.train_image), str(found.tools_image)) if not images.has_digest(image)]
+    moving = [
+        image
+        for image in (str(found.train_image), str(found.tools_image))
+        if not images.has_digest(image)
+    ]
     if moving:
         return warning(
             f"without a digest: {', '.join(moving)}",
@@ -326,7 +409,10 @@ def remote_store(uri: str) -> Finding:
     """As the store of models is tried; an address inside the cluster need not be reachable from here."""
     found = machine_checks.store(uri)
     if found.state == "missing" and uri.startswith("minio://"):
-        return warning(f"not reached from here: {found.found}", "it is the cluster's own; its pods may well reach it")
+        return warning(
+            f"not reached from here: {found.found}",
+            "it is the cluster's own; its pods may well reach it",
+        )
     return found
 
 

@@ -50,18 +50,35 @@ T = TypeVar("T")
 class KfpApi:
     """The calls that kubert makes, against one endpoint and in one namespace."""
 
-    def __init__(self, endpoint: Endpoint, sleep: Callable[[float], None] = time.sleep, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        sleep: Callable[[float], None] = time.sleep,
+        patience: float = PATIENCE,
+    ) -> None:
         self.endpoint, self._sleep, self._patience = endpoint, sleep, patience
         settings = kfp.Configuration(host=endpoint.url)
         settings.retries = False  # neither urllib3's own repetition nor redirects, which would carry the credential elsewhere
         settings.ssl_ca_cert = endpoint.ca_file
         if endpoint.credential == "token":
-            settings.api_key, settings.api_key_prefix = {"authorization": "-"}, {"authorization": "Bearer"}
+            settings.api_key, settings.api_key_prefix = (
+                {"authorization": "-"},
+                {"authorization": "Bearer"},
+            )
             settings.refresh_api_key_hook = _renewed(endpoint.secret)
         self._client = kfp.ApiClient(settings)
-        self._runs, self._schedules = kfp.RunServiceApi(self._client), kfp.RecurringRunServiceApi(self._client)
-        self._pipelines, self._uploads = kfp.PipelineServiceApi(self._client), kfp.PipelineUploadServiceApi(self._client)
-        self._experiments, self._health = kfp.ExperimentServiceApi(self._client), kfp.HealthzServiceApi(self._client)
+        self._runs, self._schedules = (
+            kfp.RunServiceApi(self._client),
+            kfp.RecurringRunServiceApi(self._client),
+        )
+        self._pipelines, self._uploads = (
+            kfp.PipelineServiceApi(self._client),
+            kfp.PipelineUploadServiceApi(self._client),
+        )
+        self._experiments, self._health = (
+            kfp.ExperimentServiceApi(self._client),
+            kfp.HealthzServiceApi(self._client),
+        )
         self._namespace: str | None = None
         self._ahead = datetime.timedelta(0)
 
@@ -78,14 +95,18 @@ class KfpApi:
         """What the server says of itself; it also settles whether calls name a namespace (multi-user)."""
         found = self._again("reach Kubeflow Pipelines", self._health.healthz_service_get_healthz)
         self._namespace = self.endpoint.namespace if found.multi_user else None
-        version = json.loads(self._client.last_response.data).get("tag_name")  # not in the generated model
+        version = json.loads(self._client.last_response.data).get(
+            "tag_name"
+        )  # not in the generated model
         return Health(version=str(version or ""), multi_user=bool(found.multi_user))
 
     def experiment(self, name: str) -> str | None:
         """Id of the experiment of this name, if there is one."""
         action = f"find experiment {name}"
         filtered: dict[str, Any] = {"filter": _equal(display_name=name), **self._place()}
-        found = self._listed(action, self._experiments.experiment_service_list_experiments, "experiments", **filtered)
+        found = self._listed(
+            action, self._experiments.experiment_service_list_experiments, "experiments", **filtered
+        )
         return next((str(item.experiment_id) for item in found if item.display_name == name), None)
 
     def create_experiment(self, name: str) -> str:
@@ -94,31 +115,59 @@ class KfpApi:
         return self._found_or_made(
             f"create experiment {name}",
             lambda: self.experiment(name),
-            lambda: self._experiments.experiment_service_create_experiment(body, _request_timeout=TIMEOUT).experiment_id,
+            lambda: (
+                self._experiments.experiment_service_create_experiment(
+                    body, _request_timeout=TIMEOUT
+                ).experiment_id
+            ),
         )
 
     def pipeline(self, name: str) -> str | None:
         """Id of the pipeline of this name, if there is one."""
         try:
-            found = self._again(f"find pipeline {name}", self._pipelines.pipeline_service_get_pipeline_by_name, name, **self._place())
+            found = self._again(
+                f"find pipeline {name}",
+                self._pipelines.pipeline_service_get_pipeline_by_name,
+                name,
+                **self._place(),
+            )
         except Missing:
             return None
         return str(found.pipeline_id)
 
     def create_pipeline(self, name: str, description: str) -> str:
         """Id of the pipeline of this name, made without a version if it is not there."""
-        body = kfp.V2beta1Pipeline(name=name, display_name=name, description=description, **self._place())
+        body = kfp.V2beta1Pipeline(
+            name=name, display_name=name, description=description, **self._place()
+        )
         return self._found_or_made(
             f"create pipeline {name}",
             lambda: self.pipeline(name),
-            lambda: self._pipelines.pipeline_service_create_pipeline(body, _request_timeout=TIMEOUT).pipeline_id,
+            lambda: (
+                self._pipelines.pipeline_service_create_pipeline(
+                    body, _request_timeout=TIMEOUT
+                ).pipeline_id
+            ),
         )
 
     def version(self, pipeline: str, name: str) -> str | None:
         """Id of the pipeline's version of this name, if there is one."""
         call = self._pipelines.pipeline_service_list_pipeline_versions
-        found = self._listed(f"find pipeline version {name}", call, "pipeline_versions", pipeline, filter=_equal(name=name))
-        return next((str(item.pipeline_version_id) for item in found if name in (item.name, item.display_name)), None)
+        found = self._listed(
+            f"find pipeline version {name}",
+            call,
+            "pipeline_versions",
+            pipeline,
+            filter=_equal(name=name),
+        )
+        return next(
+            (
+                str(item.pipeline_version_id)
+                for item in found
+                if name in (item.name, item.display_name)
+            ),
+            None,
+        )
 
     def upload_version(self, pipeline: str, name: str, package: Path) -> str:
         """Id of the pipeline's version of this name, uploaded from a compiled pipeline if it is not there."""
@@ -127,7 +176,11 @@ class KfpApi:
             lambda: self.version(pipeline, name),
             lambda: (
                 self._uploads.upload_pipeline_version(
-                    str(package), name=name, display_name=name, pipelineid=pipeline, _request_timeout=TIMEOUT
+                    str(package),
+                    name=name,
+                    display_name=name,
+                    pipelineid=pipeline,
+                    _request_timeout=TIMEOUT,
                 ).pipeline_version_id
             ),
         )
@@ -139,12 +192,23 @@ class KfpApi:
             "sort_by": "created_at desc",
             **({"filter": _equal(**equal)} if equal else {}),
         }
-        found = map(run_of, self._listed("list runs", self._runs.run_service_list_runs, "runs", limit=limit, **options))
-        return [run for run in found if all(getattr(run, _FIELDS[name]) == value for name, value in equal.items())]
+        found = map(
+            run_of,
+            self._listed(
+                "list runs", self._runs.run_service_list_runs, "runs", limit=limit, **options
+            ),
+        )
+        return [
+            run
+            for run in found
+            if all(getattr(run, _FIELDS[name]) == value for name, value in equal.items())
+        ]
 
     def run(self, identifier: str) -> Run:
         """The run; Missing if there is none."""
-        return run_of(self._again(f"find run {identifier}", self._runs.run_service_get_run, identifier))
+        return run_of(
+            self._again(f"find run {identifier}", self._runs.run_service_get_run, identifier)
+        )
 
     def create_run(self, body: Mapping[str, Any]) -> Run:
         """Create a run, in one attempt; Uncertain, Busy, Denied or Refused if that failed."""
@@ -152,18 +216,33 @@ class KfpApi:
 
     def terminate_run(self, identifier: str) -> None:
         """Ask the run to stop; nothing happens if it has ended."""
-        with_nothing_to_do(lambda: self._again(f"stop run {identifier}", self._runs.run_service_terminate_run, identifier))
+        with_nothing_to_do(
+            lambda: self._again(
+                f"stop run {identifier}", self._runs.run_service_terminate_run, identifier
+            )
+        )
 
     def delete_run(self, identifier: str) -> None:
         """Remove the run; nothing happens if there is none."""
-        with_nothing_to_do(lambda: self._again(f"delete run {identifier}", self._runs.run_service_delete_run, identifier))
+        with_nothing_to_do(
+            lambda: self._again(
+                f"delete run {identifier}", self._runs.run_service_delete_run, identifier
+            )
+        )
 
     def schedules(self, experiment: str, **equal: str) -> list[Schedule]:
         """Recurring runs of the experiment, with these values exactly: display_name."""
-        options: dict[str, Any] = {"experiment_id": experiment, **({"filter": _equal(**equal)} if equal else {})}
+        options: dict[str, Any] = {
+            "experiment_id": experiment,
+            **({"filter": _equal(**equal)} if equal else {}),
+        }
         call = self._schedules.recurring_run_service_list_recurring_runs
         found = map(schedule_of, self._listed("list schedules", call, "recurring_runs", **options))
-        return [schedule for schedule in found if all(getattr(schedule, _FIELDS[name]) == value for name, value in equal.items())]
+        return [
+            schedule
+            for schedule in found
+            if all(getattr(schedule, _FIELDS[name]) == value for name, value in equal.items())
+        ]
 
     def create_schedule(self, body: Mapping[str, Any]) -> Schedule:
         """Create a recurring run, in one attempt; Uncertain, Busy, Denied or Refused if that failed."""
@@ -173,31 +252,54 @@ class KfpApi:
     def enable_schedule(self, identifier: str, enabled: bool) -> None:
         """Let the recurring run start runs, or no more; Missing if there is none."""
         api = self._schedules
-        call = api.recurring_run_service_enable_recurring_run if enabled else api.recurring_run_service_disable_recurring_run
+        call = (
+            api.recurring_run_service_enable_recurring_run
+            if enabled
+            else api.recurring_run_service_disable_recurring_run
+        )
         self._again(f"{'enable' if enabled else 'pause'} schedule {identifier}", call, identifier)
 
     def delete_schedule(self, identifier: str) -> None:
         """Remove the recurring run; its runs go on. Nothing happens if there is none."""
         # Without the policy Kubernetes removes the runs under way along with their schedule.
         call = self._schedules.recurring_run_service_delete_recurring_run
-        with_nothing_to_do(lambda: self._again(f"delete schedule {identifier}", call, identifier, propagation_policy="ORPHAN"))
+        with_nothing_to_do(
+            lambda: self._again(
+                f"delete schedule {identifier}", call, identifier, propagation_policy="ORPHAN"
+            )
+        )
 
     def _place(self) -> dict[str, str]:
         return {} if self._namespace is None else {"namespace": self._namespace}
 
     def _listed(
-        self, action: str, call: Callable[..., Any], items: str, *arguments: str, limit: int | None = None, **options: Any
+        self,
+        action: str,
+        call: Callable[..., Any],
+        items: str,
+        *arguments: str,
+        limit: int | None = None,
+        **options: Any,
     ) -> Iterable[Any]:
         found: list[Any] = []
         token = ""
         while True:
-            page = self._again(action, call, *arguments, page_size=min(limit or PAGE, PAGE), page_token=token, **options)
+            page = self._again(
+                action,
+                call,
+                *arguments,
+                page_size=min(limit or PAGE, PAGE),
+                page_token=token,
+                **options,
+            )
             found += getattr(page, items) or []
             token = page.next_page_token or ""
             if not token or (limit is not None and len(found) >= limit):
                 return found[:limit]
 
-    def _found_or_made(self, action: str, find: Callable[[], str | None], make: Callable[[], str]) -> str:
+    def _found_or_made(
+        self, action: str, find: Callable[[], str | None], make: Callable[[], str]
+    ) -> str:
         """What has a name that is unique on the server: another's, or a lost reply's, is as good as ours."""
         if found := find():
             return found
@@ -217,14 +319,21 @@ class KfpApi:
         return str(self._repeated(action, attempt))
 
     def _again(self, action: str, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        return self._repeated(action, lambda: self._attempt(action, lambda: call(*arguments, _request_timeout=TIMEOUT, **options)))
+        return self._repeated(
+            action,
+            lambda: self._attempt(
+                action, lambda: call(*arguments, _request_timeout=TIMEOUT, **options)
+            ),
+        )
 
     def _once(self, action: str, call: Callable[..., T], body: dict[str, Any]) -> T:
         try:
             return self._attempt(action, lambda: call(body, _request_timeout=TIMEOUT))
         except Temporary as error:
             if error.untouched:
-                raise Busy(f"{self._said()} is overloaded ({error}); nothing was created", error.seconds) from None
+                raise Busy(
+                    f"{self._said()} is overloaded ({error}); nothing was created", error.seconds
+                ) from None
             raise Uncertain(f"{self._said()} failed to {action}: {error}") from None
 
     def _repeated(self, action: str, call: Callable[[], T]) -> T:
@@ -246,7 +355,9 @@ class KfpApi:
 
     def _attempt(self, action: str, call: Callable[[], T]) -> T:
         # A cookie has no hook of its own in the generated client.
-        self._client.cookie = self.endpoint.secret() if self.endpoint.credential == "cookie" else None
+        self._client.cookie = (
+            self.endpoint.secret() if self.endpoint.credential == "cookie" else None
+        )
         try:
             answer = call()
         except kfp.ApiException as error:
@@ -271,14 +382,21 @@ class KfpApi:
         if status == 0:
             return self._not_trusted(error)
         if status in TEMPORARY:
-            return Temporary(f"{status} {said}".strip(), retry_after(error), untouched=status == 429)
+            return Temporary(
+                f"{status} {said}".strip(), retry_after(error), untouched=status == 429
+            )
         if status in (301, 302, 303, 307, 308, 401):
             how = {
                 "token": "the token is missing, expired or of the wrong audience",
                 "cookie": "the cookie has expired: sign in again and copy it anew",
             }
-            hint = how.get(self.endpoint.credential, "set KUBERT_TOKEN or KUBERT_COOKIE, or use cluster.auth=port-forward")
-            return Denied(f"{self._said()} does not know who asks ({status}{': ' if said else ''}{said}); {hint}")
+            hint = how.get(
+                self.endpoint.credential,
+                "set KUBERT_TOKEN or KUBERT_COOKIE, or use cluster.auth=port-forward",
+            )
+            return Denied(
+                f"{self._said()} does not know who asks ({status}{': ' if said else ''}{said}); {hint}"
+            )
         if status == 403:
             return Denied(
                 f"not allowed to {action} at {self.endpoint.url}: {said}\n"
@@ -288,7 +406,9 @@ class KfpApi:
             return Missing(f"cannot {action}: {said}")
         if status in (404, 405, 501):
             return self._no_api(f"{status} for a path of the v2beta1 API")
-        return Refused(f"{self._said()} refuses to {action} ({status}): {said}", conflict=status == 409)
+        return Refused(
+            f"{self._said()} refuses to {action} ({status}): {said}", conflict=status == 409
+        )
 
     def _no_api(self, what: str) -> KubertError:
         return Denied(
@@ -298,7 +418,9 @@ class KfpApi:
 
     def _not_trusted(self, error: BaseException) -> KubertError:
         reason = safe(str(getattr(error, "reason", None) or error))
-        return Denied(f"{self.endpoint.url}: its certificate is not trusted: {reason}; set KUBERT_CA to the authority's PEM file")
+        return Denied(
+            f"{self.endpoint.url}: its certificate is not trusted: {reason}; set KUBERT_CA to the authority's PEM file"
+        )
 
     def _without_secret(self, text: str) -> str:
         secret = self.endpoint.secret() if self.endpoint.credential != "none" else ""
@@ -323,8 +445,12 @@ def with_nothing_to_do(call: Callable[[], Any]) -> None:
 
 
 def _equal(**values: str) -> str:
-    predicates = [{"operation": "EQUALS", "key": key, "string_value": value} for key, value in values.items()]
-    return quote(json.dumps({"predicates": predicates}))  # the server decodes a filter once more than any other parameter
+    predicates = [
+        {"operation": "EQUALS", "key": key, "string_value": value} for key, value in values.items()
+    ]
+    return quote(
+        json.dumps({"predicates": predicates})
+    )  # the server decodes a filter once more than any other parameter
 
 
 def _renewed(secret: Callable[[], str]) -> Callable[[Any], None]:
@@ -337,4 +463,8 @@ def _renewed(secret: Callable[[], str]) -> Callable[[Any], None]:
 def _asked_or_rising(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.seconds if isinstance(error, Temporary) else None
-    return min(asked, LONGEST_WAIT) if asked is not None else tenacity.wait_random_exponential(multiplier=0.3, max=LONGEST_WAIT)(state)
+    return (
+        min(asked, LONGEST_WAIT)
+        if asked is not None
+        else tenacity.wait_random_exponential(multiplier=0.3, max=LONGEST_WAIT)(state)
+    )

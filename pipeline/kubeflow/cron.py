@@ -41,14 +41,25 @@ class Cron:
     def last(self, when: datetime.datetime) -> datetime.datetime:
         """The latest slot up to and including a time."""
         text = self.server.removeprefix("0 ")
-        return next(_slots(text, when.astimezone(self.server_zone) + datetime.timedelta(seconds=1), backwards=True))
+        return next(
+            _slots(
+                text,
+                when.astimezone(self.server_zone) + datetime.timedelta(seconds=1),
+                backwards=True,
+            )
+        )
 
 
 def cron_of(schedule: ScheduleConfig) -> Cron:
     """The schedule's slots; ConfigError for what the server would refuse, misread, or run at other times."""
     if schedule.cron is None:
-        raise ConfigError("schedule.cron: not set, so there is no schedule; write minute, hour, day, month, weekday, as in '30 2 * * 1'")
-    zone, server_zone = _zone("time_zone", schedule.time_zone), _zone("server_time_zone", schedule.server_time_zone)
+        raise ConfigError(
+            "schedule.cron: not set, so there is no schedule; write minute, hour, day, month, weekday, as in '30 2 * * 1'"
+        )
+    zone, server_zone = (
+        _zone("time_zone", schedule.time_zone),
+        _zone("server_time_zone", schedule.server_time_zone),
+    )
     text = " ".join(schedule.cron.split())
     lists = _lists(text)
     if zone.key == server_zone.key:
@@ -67,7 +78,11 @@ def cron_on_server(text: str, zone: str, server_zone: str) -> Cron | None:
     """The slots of what was sent to the server before, shown in `zone`; None for what is not kubert's own way to write cron."""
     try:
         CronSim(text, datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))
-        return Cron(text, ZoneInfo(zone), text, ZoneInfo(server_zone)) if text.startswith("0 ") else None
+        return (
+            Cron(text, ZoneInfo(zone), text, ZoneInfo(server_zone))
+            if text.startswith("0 ")
+            else None
+        )
     except (CronSimError, ZoneInfoNotFoundError, ValueError, OSError):
         return None
 
@@ -83,7 +98,9 @@ def _lists(text: str) -> Lists:
             f"schedule.cron: {text!r} has {len(fields)} fields; write five: minute, hour, day of month, month, day of week, as in '30 2 * * 1'"
         )
     if not all(FIELDS.fullmatch(field) for field in fields):
-        raise ConfigError(f"schedule.cron: {text!r}: only numbers, names such as MON or JAN, and * , - / can be used")
+        raise ConfigError(
+            f"schedule.cron: {text!r}: only numbers, names such as MON or JAN, and * , - / can be used"
+        )
     try:
         parsed = CronSim(text, datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))
         next(parsed)
@@ -97,11 +114,18 @@ def _lists(text: str) -> Lists:
     except StopIteration:
         raise ConfigError(f"schedule.cron: {text!r} never comes") from None
     except CronSimError as error:
-        raise ConfigError(f"schedule.cron: {text!r}: {str(error).lower()}; as in '30 2 * * 1'") from None
+        raise ConfigError(
+            f"schedule.cron: {text!r}: {str(error).lower()}; as in '30 2 * * 1'"
+        ) from None
     if any(number < 0 for numbers in found for number in numbers):
-        raise ConfigError(f"schedule.cron: {text!r}: L and LW are not known to the server; write a day")
+        raise ConfigError(
+            f"schedule.cron: {text!r}: L and LW are not known to the server; write a day"
+        )
     full = (60, 24, 31, 12, WEEK)
-    lists = tuple(None if len(numbers) == size else frozenset(numbers) for numbers, size in zip(found, full, strict=True))
+    lists = tuple(
+        None if len(numbers) == size else frozenset(numbers)
+        for numbers, size in zip(found, full, strict=True)
+    )
     if lists[2] is not None and lists[4] is not None:
         raise ConfigError(
             f"schedule.cron: {text!r} names days of the month and of the week; which of both must match is read differently: use one"
@@ -110,7 +134,12 @@ def _lists(text: str) -> Lists:
 
 
 def _sent(lists: Lists) -> str:
-    return " ".join(["0", *("*" if numbers is None else ",".join(map(str, sorted(numbers))) for numbers in lists)])
+    return " ".join(
+        [
+            "0",
+            *("*" if numbers is None else ",".join(map(str, sorted(numbers))) for numbers in lists),
+        ]
+    )
 
 
 def _moved(lists: Lists, zone: ZoneInfo, server_zone: ZoneInfo) -> Lists | None:
@@ -121,10 +150,16 @@ def _moved(lists: Lists, zone: ZoneInfo, server_zone: ZoneInfo) -> Lists | None:
     if hours is None and shift % 60 == 0:
         candidate: Lists = lists
     else:
-        times = {divmod(minute + 60 * hour + shift, 60) for minute in minutes or range(60) for hour in hours or range(24)}
+        times = {
+            divmod(minute + 60 * hour + shift, 60)
+            for minute in minutes or range(60)
+            for hour in hours or range(24)
+        }
         moved_hours, moved_minutes = {hour for hour, _ in times}, {minute for _, minute in times}
         shifts = {hour // 24 for hour in moved_hours}
-        if len(times) != len(moved_hours) * len(moved_minutes) or (len(shifts) > 1 and (days, weekdays) != (None, None)):
+        if len(times) != len(moved_hours) * len(moved_minutes) or (
+            len(shifts) > 1 and (days, weekdays) != (None, None)
+        ):
             return None
         if weekdays is not None:
             weekdays = frozenset((day + next(iter(shifts))) % WEEK for day in weekdays)
@@ -139,10 +174,16 @@ def _moved(lists: Lists, zone: ZoneInfo, server_zone: ZoneInfo) -> Lists | None:
     theirs = _slots(_sent(candidate).removeprefix("0 "), start.astimezone(server_zone))
     same = all(a == b for a, b in itertools.islice(zip(ours, theirs, strict=False), COMPARED))
     hourly = lists[1:] == (None,) * 4
-    return candidate if same and _steady(zone, server_zone, start, modulo=60 if hourly else None) else None
+    return (
+        candidate
+        if same and _steady(zone, server_zone, start, modulo=60 if hourly else None)
+        else None
+    )
 
 
-def _slots(text: str, when: datetime.datetime, *, backwards: bool = False) -> Iterator[datetime.datetime]:
+def _slots(
+    text: str, when: datetime.datetime, *, backwards: bool = False
+) -> Iterator[datetime.datetime]:
     """Slots of five fields as the server sees them: a time that the clock skips is no slot, one that it shows twice is two."""
     return iter(CronSim(f"0 {text}", when, reverse=backwards))
 
@@ -164,4 +205,6 @@ def _zone(option: str, name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ConfigError(f"schedule.{option}: no time zone is called {name!r}; write one such as UTC or Europe/Berlin") from None
+        raise ConfigError(
+            f"schedule.{option}: no time zone is called {name!r}; write one such as UTC or Europe/Berlin"
+        ) from None

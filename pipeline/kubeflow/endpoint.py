@@ -48,7 +48,9 @@ class Endpoint:
     @property
     def shows_pages(self) -> bool:
         """Whether a person can open the address in a browser after the command has ended."""
-        return self.method != "port-forward" and SERVICE not in (urlsplit(self.url).hostname or "").split(".")
+        return self.method != "port-forward" and SERVICE not in (
+            urlsplit(self.url).hostname or ""
+        ).split(".")
 
     def page(self, kind: Literal["runs", "recurringrun"], identifier: str) -> str | None:
         """Address of the page about a run or a schedule, where there is one."""
@@ -68,13 +70,21 @@ def settled(
 
     given = {"endpoint": endpoint, "namespace": namespace, "experiment": experiment, "auth": None}
     flags = {name: value for name, value in given.items() if value is not None}
-    variables = {name: environment[f"KUBERT_{name.upper()}"] for name in given if environment.get(f"KUBERT_{name.upper()}")}
+    variables = {
+        name: environment[f"KUBERT_{name.upper()}"]
+        for name in given
+        if environment.get(f"KUBERT_{name.upper()}")
+    }
     values = {**cluster.model_dump(), **variables, **flags}
-    return validate({"cluster": values}, "--endpoint, --namespace, --experiment or KUBERT_ variables").cluster
+    return validate(
+        {"cluster": values}, "--endpoint, --namespace, --experiment or KUBERT_ variables"
+    ).cluster
 
 
 @contextmanager
-def opened(cluster: ClusterConfig, environment: Mapping[str, str] = os.environ) -> Iterator[Endpoint]:
+def opened(
+    cluster: ClusterConfig, environment: Mapping[str, str] = os.environ
+) -> Iterator[Endpoint]:
     """The endpoint of a settled section, reachable while the block runs (a port-forward is ended with it).
 
     Raises UsageError where neither an address nor a way to find one is at hand, or a credential would travel in the open.
@@ -85,16 +95,23 @@ def opened(cluster: ClusterConfig, environment: Mapping[str, str] = os.environ) 
         with _forwarded(cluster.kubeflow_namespace) as url:
             yield Endpoint(url, method, cluster.namespace, cluster.experiment, ca_file)
         return
-    url = cluster.endpoint or f"http://{SERVICE}.{cluster.kubeflow_namespace}.svc.cluster.local:{PORT}"
+    url = (
+        cluster.endpoint
+        or f"http://{SERVICE}.{cluster.kubeflow_namespace}.svc.cluster.local:{PORT}"
+    )
     credential, secret = _credential(method, environment)
     _refuse_in_the_open(url, credential)
-    yield Endpoint(url.rstrip("/"), method, cluster.namespace, cluster.experiment, ca_file, credential, secret)
+    yield Endpoint(
+        url.rstrip("/"), method, cluster.namespace, cluster.experiment, ca_file, credential, secret
+    )
 
 
 def _method(cluster: ClusterConfig, environment: Mapping[str, str]) -> Method:
     if cluster.auth != "auto":
         if cluster.endpoint is None and cluster.auth not in ("in-cluster", "port-forward"):
-            raise UsageError(f"cluster.auth={cluster.auth} needs an address: --endpoint, KUBERT_ENDPOINT or cluster.endpoint")
+            raise UsageError(
+                f"cluster.auth={cluster.auth} needs an address: --endpoint, KUBERT_ENDPOINT or cluster.endpoint"
+            )
         return cluster.auth
     in_cluster = _token_file(environment).exists()
     if cluster.endpoint:
@@ -117,17 +134,29 @@ def _token_file(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("KF_PIPELINES_SA_TOKEN_PATH") or IN_CLUSTER_TOKEN)
 
 
-def _credential(method: Method, environment: Mapping[str, str]) -> tuple[Credential, Callable[[], str]]:
+def _credential(
+    method: Method, environment: Mapping[str, str]
+) -> tuple[Credential, Callable[[], str]]:
     if method == "token":
         if path := environment.get("KUBERT_TOKEN_FILE"):
             return "token", _checked("token", lambda: _read(Path(path), "KUBERT_TOKEN_FILE"))
         return "token", _checked(
-            "token", lambda: _variable(environment, "KUBERT_TOKEN", "a token, or KUBERT_TOKEN_FILE to the file that holds it")
+            "token",
+            lambda: _variable(
+                environment,
+                "KUBERT_TOKEN",
+                "a token, or KUBERT_TOKEN_FILE to the file that holds it",
+            ),
         )
     if method == "cookie":
-        return "cookie", _checked("cookie", lambda: _variable(environment, "KUBERT_COOKIE", "name=value of the session's cookie"))
+        return "cookie", _checked(
+            "cookie",
+            lambda: _variable(environment, "KUBERT_COOKIE", "name=value of the session's cookie"),
+        )
     if method == "in-cluster":
-        return "token", _checked("token", lambda: _read(_token_file(environment), "in-cluster token"))
+        return "token", _checked(
+            "token", lambda: _read(_token_file(environment), "in-cluster token")
+        )
     return "none", lambda: ""
 
 
@@ -135,7 +164,9 @@ def _checked(kind: str, source: Callable[[], str]) -> Callable[[], str]:
     def secret() -> str:
         value = source().strip()
         if not value or not value.isascii() or not value.isprintable():
-            raise UsageError(f"the {kind} is empty or holds characters that no {kind} has (line breaks, quotes from a copy?)")
+            raise UsageError(
+                f"the {kind} is empty or holds characters that no {kind} has (line breaks, quotes from a copy?)"
+            )
         return value
 
     secret()
@@ -161,7 +192,9 @@ def _read(path: Path, said: str) -> str:
 def _ca_file(environment: Mapping[str, str]) -> str | None:
     path = environment.get("KUBERT_CA")
     if path and not Path(path).is_file():
-        raise UsageError(f"KUBERT_CA={path}: no such file; name a PEM file with the authority's certificate")
+        raise UsageError(
+            f"KUBERT_CA={path}: no such file; name a PEM file with the authority's certificate"
+        )
     return path or environment.get("SSL_CERT_FILE") or None
 
 
@@ -170,9 +203,16 @@ def _refuse_in_the_open(url: str, credential: Credential) -> None:
     host = parts.hostname or ""
     if credential == "none" or parts.scheme == "https":
         return
-    inside = host == "localhost" or "." not in host or host.endswith((".svc", ".svc.cluster.local")) or _loopback(host)
+    inside = (
+        host == "localhost"
+        or "." not in host
+        or host.endswith((".svc", ".svc.cluster.local"))
+        or _loopback(host)
+    )
     if not inside:
-        raise UsageError(f"{url}: the {credential} would travel unencrypted; use the https:// address, or a port-forward")
+        raise UsageError(
+            f"{url}: the {credential} would travel unencrypted; use the https:// address, or a port-forward"
+        )
 
 
 def _loopback(host: str) -> bool:
@@ -188,9 +228,23 @@ def _forwarded(namespace: str) -> Iterator[str]:
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise UsageError("cluster.auth=port-forward needs kubectl; install it, or give --endpoint")
-    command = [kubectl, "port-forward", "--namespace", namespace, "--address", "127.0.0.1", f"svc/{SERVICE}", f":{PORT}"]
+    command = [
+        kubectl,
+        "port-forward",
+        "--namespace",
+        namespace,
+        "--address",
+        "127.0.0.1",
+        f"svc/{SERVICE}",
+        f":{PORT}",
+    ]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         yield f"http://127.0.0.1:{_forwarded_port(process, namespace)}"

@@ -50,17 +50,25 @@ class Refused(ConfigError):
 class Temporary(Exception):
     """One attempt failed in a way that another may not; `untouched`: the server says that it did nothing."""
 
-    def __init__(self, reason: str, seconds: float | None = None, *, untouched: bool = False) -> None:
+    def __init__(
+        self, reason: str, seconds: float | None = None, *, untouched: bool = False
+    ) -> None:
         super().__init__(reason)
         self.seconds, self.untouched = seconds, untouched
 
 
 def retry_after(error: Any) -> float | None:
-    value = next((text for name, text in (error.headers or {}).items() if name.lower() == "retry-after"), "")
+    value = next(
+        (text for name, text in (error.headers or {}).items() if name.lower() == "retry-after"), ""
+    )
     if value.strip().isdigit():
         return float(value)
     when = time_of(value)
-    return None if when is None else max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+    return (
+        None
+        if when is None
+        else max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
+    )
 
 
 def time_of(text: str) -> datetime.datetime | None:
@@ -84,13 +92,19 @@ def message(error: Any) -> str:
     if not isinstance(body, dict):
         return safe(str(error.reason or ""))
     details = body.get("details")
-    inner = details[0].get("message") if isinstance(details, list) and details and isinstance(details[0], dict) else None
+    inner = (
+        details[0].get("message")
+        if isinstance(details, list) and details and isinstance(details[0], dict)
+        else None
+    )
     text = (
         inner
         if inner and inner != "Internal Server Error"
         else body.get("error_details") or body.get("message") or body.get("error_message")
     )
-    return safe(str(text or error.reason or "").splitlines()[0] if text else str(error.reason or ""))
+    return safe(
+        str(text or error.reason or "").splitlines()[0] if text else str(error.reason or "")
+    )
 
 
 def reason(error: HTTPError) -> str:

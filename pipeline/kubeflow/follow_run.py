@@ -45,14 +45,28 @@ class Ended:
             if self.exit_code == GATE_CLOSED:
                 return f"nothing released: {steps['gate'].figures.get('reason', 'the gate closed')}"
             release = steps["export"].figures
-            return f"released version {release['version']}: {release['release']}" if "release" in release else "released"
+            return (
+                f"released version {release['version']}: {release['release']}"
+                if "release" in release
+                else "released"
+            )
         if self.run.stopped and not failure:
             return "stopped"
-        where = f"{failure.step}: {failure.message}" if failure else self.run.error or "the server gives no reason; the pods' logs may"
+        where = (
+            f"{failure.step}: {failure.message}"
+            if failure
+            else self.run.error or "the server gives no reason; the pods' logs may"
+        )
         return f"failed: {where}"
 
 
-def follow(api: KfpApi, run_id: str, pods: RunPods | None, show: Show, sleep: Callable[[float], None] = time.sleep) -> Ended:
+def follow(
+    api: KfpApi,
+    run_id: str,
+    pods: RunPods | None,
+    show: Show,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Ended:
     """Return when the run has ended; `show` sees the steps' events as they come. The server may be away for a while."""
     seen = _Seen(show)
     away_since: float | None = None

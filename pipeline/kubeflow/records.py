@@ -85,7 +85,9 @@ def run_of(found: Any) -> Run:
         id=str(found.run_id),
         name=found.display_name or "",
         description=found.description or "",
-        state=str(found.state or "PENDING"),  # absent until the workflow's controller has looked at it
+        state=str(
+            found.state or "PENDING"
+        ),  # absent until the workflow's controller has looked at it
         created=found.created_at,
         slot=_set(found.scheduled_at),
         ended=_set(found.finished_at),

@@ -84,7 +84,10 @@ class RunPods:
         answer = self._asked(
             "list pods",
             lambda: self._api.list_namespaced_pod(
-                self.namespace, label_selector=f"{LABEL}={self.run}", _preload_content=False, _request_timeout=TIMEOUT
+                self.namespace,
+                label_selector=f"{LABEL}={self.run}",
+                _preload_content=False,
+                _request_timeout=TIMEOUT,
             ),
         )
         pods: list[dict[str, Any]] = json.loads(answer.data).get("items") or []
@@ -95,7 +98,11 @@ class RunPods:
 
         try:
             answer = self._api.read_namespaced_pod_log(
-                pod, self.namespace, container=CONTAINER, _preload_content=False, _request_timeout=TIMEOUT
+                pod,
+                self.namespace,
+                container=CONTAINER,
+                _preload_content=False,
+                _request_timeout=TIMEOUT,
             )
         except ApiException as error:
             if error.status in (400, 404):  # not started yet, or gone
@@ -113,7 +120,9 @@ class RunPods:
         except ApiException as error:
             raise PodsUnseen(_refused(action, self.namespace, error)) from None
         except HTTPError as error:
-            raise PodsUnseen(f"Kubernetes does not answer ({type(error).__name__}); is KUBECONFIG right?") from None
+            raise PodsUnseen(
+                f"Kubernetes does not answer ({type(error).__name__}); is KUBECONFIG right?"
+            ) from None
 
 
 def events_in(lines: list[str]) -> list[dict[str, Any]]:

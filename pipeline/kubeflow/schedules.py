@@ -100,7 +100,9 @@ def check_version(health: Health, url: str) -> None:
         )
 
 
-def apply(api: KfpApi, submission: Submission, say: Say, sleep: Callable[[float], None] = time.sleep) -> Applied:
+def apply(
+    api: KfpApi, submission: Submission, say: Say, sleep: Callable[[float], None] = time.sleep
+) -> Applied:
     """Reconcile; `say` is told each step. Raises ConfigError where a schedule of this name is not kubert's."""
     wanted = wanted_of(submission)
     experiment = api.create_experiment(api.endpoint.experiment)
@@ -116,7 +118,11 @@ def apply(api: KfpApi, submission: Submission, say: Say, sleep: Callable[[float]
         found = ours(api, experiment, wanted.name)
         same = [schedule for schedule in found if content_of(schedule) == wanted.content]
         others = [schedule for schedule in found if content_of(schedule) != wanted.content]
-        if (not same or any(old.enabled for old in others)) and api.now() < deadline and _near_a_slot(api, experiment, wanted, others):
+        if (
+            (not same or any(old.enabled for old in others))
+            and api.now() < deadline
+            and _near_a_slot(api, experiment, wanted, others)
+        ):
             if not done or not done[-1].startswith("waiting"):
                 did("waiting until the slot that is due now has been run")
             sleep(5.0)
@@ -151,7 +157,10 @@ def apply(api: KfpApi, submission: Submission, say: Say, sleep: Callable[[float]
 
 def ours(api: KfpApi, experiment: str, name: str) -> list[Schedule]:
     """Schedules of this name, oldest first; ConfigError where one is not kubert's."""
-    found = sorted(api.schedules(experiment, display_name=name), key=lambda schedule: (schedule.created, schedule.id))
+    found = sorted(
+        api.schedules(experiment, display_name=name),
+        key=lambda schedule: (schedule.created, schedule.id),
+    )
     if strange := [schedule for schedule in found if content_of(schedule) is None]:
         raise ConfigError(
             f"schedule.name: a schedule called {name} is there already ({strange[0].id}) and not kubert's; choose another name, or delete it"
@@ -187,7 +196,9 @@ def slots_of(schedule: Schedule) -> Cron | None:
     return cron_on_server(schedule.cron, found[2], found[3]) if found else None
 
 
-def run_now(api: KfpApi, schedule: Schedule, key: str | None, sleep: Callable[[float], None] = time.sleep) -> submit.Submitted:
+def run_now(
+    api: KfpApi, schedule: Schedule, key: str | None, sleep: Callable[[float], None] = time.sleep
+) -> submit.Submitted:
     """A run of the schedule's pipeline outside its slots, with data up to now; the same key twice is one run."""
     experiment = api.create_experiment(api.endpoint.experiment)
     name = key or f"{schedule.name}-now-{api.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -195,7 +206,10 @@ def run_now(api: KfpApi, schedule: Schedule, key: str | None, sleep: Callable[[f
         "display_name": name,
         "experiment_id": experiment,
         "description": f"kubert {__version__}: schedule {schedule.name}, run by hand",
-        "pipeline_version_reference": {"pipeline_id": schedule.pipeline, "pipeline_version_id": schedule.version},
+        "pipeline_version_reference": {
+            "pipeline_id": schedule.pipeline,
+            "pipeline_version_id": schedule.version,
+        },
         "runtime_config": {
             "parameters": dict(schedule.parameters),
             **({"pipeline_root": schedule.pipeline_root} if schedule.pipeline_root else {}),
@@ -206,12 +220,20 @@ def run_now(api: KfpApi, schedule: Schedule, key: str | None, sleep: Callable[[f
     return submit.create_once(api, body, mark, shared=key is not None, sleep=sleep)
 
 
-def runs_of(api: KfpApi, experiment: str, schedule: Schedule, limit: int | None = None) -> list[Run]:
+def runs_of(
+    api: KfpApi, experiment: str, schedule: Schedule, limit: int | None = None
+) -> list[Run]:
     """The runs that the schedule has started, newest first."""
     return api.runs(experiment, limit=limit, recurring_run_id=schedule.id)
 
 
-def _create(api: KfpApi, experiment: str, submission: Submission, wanted: Wanted, start: datetime.datetime | None) -> None:
+def _create(
+    api: KfpApi,
+    experiment: str,
+    submission: Submission,
+    wanted: Wanted,
+    start: datetime.datetime | None,
+) -> None:
     pipeline, version = submit.upload(api, submission)
     trigger: dict[str, Any] = {"cron": wanted.cron.server}
     if start is not None:
@@ -236,12 +258,19 @@ def _near_a_slot(api: KfpApi, experiment: str, wanted: Wanted, others: list[Sche
         return True
     for old in others:
         cron = slots_of(old)
-        if old.enabled and cron and now - (due := cron.last(now)) < LATE and _reached(api, experiment, old) < due:
+        if (
+            old.enabled
+            and cron
+            and now - (due := cron.last(now)) < LATE
+            and _reached(api, experiment, old) < due
+        ):
             return True
     return False
 
 
-def _start(api: KfpApi, experiment: str, wanted: Wanted, others: list[Schedule]) -> datetime.datetime | None:
+def _start(
+    api: KfpApi, experiment: str, wanted: Wanted, others: list[Schedule]
+) -> datetime.datetime | None:
     """The time after which the new schedule's slots are its own; None: from its creation on."""
     if not others:
         return None

@@ -41,7 +41,9 @@ class Submission:
         """SHA-256 (hex, shortened) over all that makes two runs the same: pipeline, arguments, account, root."""
         cluster = self.config.cluster
         parts = [self.version, self.arguments, cluster.service_account, cluster.pipeline_root]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:VERSION_LENGTH]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[
+            :VERSION_LENGTH
+        ]
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -51,7 +53,9 @@ class Submission:
 
 
 @contextmanager
-def prepared(config: Config, *, allow_tags: bool = False, scheduled: bool = False) -> Iterator[Submission]:
+def prepared(
+    config: Config, *, allow_tags: bool = False, scheduled: bool = False
+) -> Iterator[Submission]:
     """The submission, whose package lies in a temporary file while the block runs.
 
     Raises ConfigError, naming the option, for what pods cannot see, images that may move, and text that is a placeholder.
@@ -81,7 +85,9 @@ def _refuse_tags(config: Config, *found: str | None) -> None:
 def _of_a_slot(data: DataConfig) -> DataConfig:
     """The section as some slot will have it."""
     if data.until is not None:
-        raise ConfigError(f"data.until: {data.until} is given, but a schedule sets it to each run's slot; leave it out")
+        raise ConfigError(
+            f"data.until: {data.until} is given, but a schedule sets it to each run's slot; leave it out"
+        )
     return data.model_copy(update={"until": SOME_SLOT})
 
 
@@ -119,5 +125,9 @@ def _remote(option: str, place: str) -> None:
 
 def _refuse_macros(arguments: dict[str, str | int | float | bool]) -> None:
     for name, value in arguments.items():
-        if isinstance(value, str) and (found := next((macro for macro in MACROS if macro in value), None)):
-            raise ConfigError(f"parameter {name}: {value!r} holds {found!r}, which the server reads as a placeholder; choose another name")
+        if isinstance(value, str) and (
+            found := next((macro for macro in MACROS if macro in value), None)
+        ):
+            raise ConfigError(
+                f"parameter {name}: {value!r} holds {found!r}, which the server reads as a placeholder; choose another name"
+            )

@@ -73,7 +73,9 @@ def checked(api: KfpApi) -> Health:
     health = api.health()
     found = re.match(r"v?(\d+)\.(\d+)", health.version)
     if found and (int(found[1]), int(found[2])) < OLDEST:
-        raise ConfigError(f"{api.endpoint.url} is Kubeflow Pipelines {health.version}; kubert needs {OLDEST[0]}.{OLDEST[1]} or newer")
+        raise ConfigError(
+            f"{api.endpoint.url} is Kubeflow Pipelines {health.version}; kubert needs {OLDEST[0]}.{OLDEST[1]} or newer"
+        )
     if (experiment := api.experiment(api.endpoint.experiment)) is not None:
         api.runs(experiment, limit=1)
     return health
@@ -82,12 +84,19 @@ def checked(api: KfpApi) -> Health:
 def check_key(key: str) -> str:
     """The key, if it can be the name of a run."""
     if not re.fullmatch(KEY, key):
-        raise UsageError(f"--key {key}: use letters, digits, '.', '_' and '-', at most 63, such as nightly-2026-01-31")
+        raise UsageError(
+            f"--key {key}: use letters, digits, '.', '_' and '-', at most 63, such as nightly-2026-01-31"
+        )
     return key
 
 
 def submit(
-    api: KfpApi, submission: Submission, key: str | None, *, no_cache: bool = False, sleep: Callable[[float], None] = time.sleep
+    api: KfpApi,
+    submission: Submission,
+    key: str | None,
+    *,
+    no_cache: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Submitted:
     """The run of this key, or without one a new run; its pipeline is uploaded first if the server lacks it.
 
@@ -101,10 +110,18 @@ def submit(
         "experiment_id": experiment,
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
     }
-    return create_once(api, body, Mark(name, submission.digest, secrets.token_hex(4)), shared=key is not None, sleep=sleep)
+    return create_once(
+        api,
+        body,
+        Mark(name, submission.digest, secrets.token_hex(4)),
+        shared=key is not None,
+        sleep=sleep,
+    )
 
 
-def plan(api: KfpApi, submission: Submission, key: str | None, *, no_cache: bool = False) -> dict[str, Any]:
+def plan(
+    api: KfpApi, submission: Submission, key: str | None, *, no_cache: bool = False
+) -> dict[str, Any]:
     """What `submit` would send, and what is on the server already; nothing is changed there."""
     name = key or _name(submission)
     experiment, pipeline = api.experiment(api.endpoint.experiment), api.pipeline(definition.NAME)
@@ -114,7 +131,11 @@ def plan(api: KfpApi, submission: Submission, key: str | None, *, no_cache: bool
         "endpoint": api.endpoint.url,
         "namespace": api.endpoint.namespace,
         "experiment": {"name": api.endpoint.experiment, "exists": experiment is not None},
-        "pipeline": {"name": definition.NAME, "version": submission.version, "uploaded": version is not None},
+        "pipeline": {
+            "name": definition.NAME,
+            "version": submission.version,
+            "uploaded": version is not None,
+        },
         "key": {"name": key, "run": there[-1].id if there else None},
         "run": _body(submission, name, no_cache=no_cache),
     }
@@ -127,7 +148,9 @@ def _name(submission: Submission) -> str:
 def _body(submission: Submission, name: str, *, no_cache: bool) -> dict[str, Any]:
     """The run, as far as it does not depend on ids. What lies in object storage may change unseen: the cache must not answer for it."""
     config, runtime = submission.config, submission.runtime
-    if no_cache or any(place and is_remote(place) for place in (config.data.source, config.data.test_source)):
+    if no_cache or any(
+        place and is_remote(place) for place in (config.data.source, config.data.test_source)
+    ):
         runtime["parameters"]["fingerprint"] = hashlib.sha256(name.encode()).hexdigest()[:32]
     return {
         "display_name": name,
@@ -145,12 +168,19 @@ def mark_of(run: Run) -> Mark | None:
 
 def upload(api: KfpApi, submission: Submission) -> tuple[str, str]:
     """Ids of the pipeline and of the version with the submission's content, which exist afterwards."""
-    pipeline = api.create_pipeline(definition.NAME, "Labelled text to a verified, servable BERT classifier.")
+    pipeline = api.create_pipeline(
+        definition.NAME, "Labelled text to a verified, servable BERT classifier."
+    )
     return pipeline, api.upload_version(pipeline, submission.version, submission.package)
 
 
 def create_once(
-    api: KfpApi, body: Mapping[str, Any], mark: Mark, *, shared: bool, sleep: Callable[[float], None] = time.sleep
+    api: KfpApi,
+    body: Mapping[str, Any],
+    mark: Mark,
+    *,
+    shared: bool,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Submitted:
     """The one run with the mark's key. `shared`: others may be creating it as well.
 
@@ -177,7 +207,9 @@ def create_once(
             if not shared and not failed:
                 return Submitted(run, created=True)
             quick = time.monotonic() - looked <= QUICK
-        elif not _of(mark, found) and (found[0].over or (api.now() - found[0].created).total_seconds() > OLD):
+        elif not _of(mark, found) and (
+            found[0].over or (api.now() - found[0].created).total_seconds() > OLD
+        ):
             return Submitted(found[0], created=False)
         # Who made what was found needs up to SETTLED to decide, and some time to take it away.
         sleep(2 * SETTLED if found else SETTLED)
@@ -186,7 +218,13 @@ def create_once(
             return Submitted(kept, created=True)
         if not _of(mark, now) and len(now) == 1 and [run.id for run in found] == [now[0].id]:
             return Submitted(now[0], created=False)
-    raise failed[-1] if failed else Contended(f"run {body['display_name']}: other submits of this key kept interfering; try again")
+    raise (
+        failed[-1]
+        if failed
+        else Contended(
+            f"run {body['display_name']}: other submits of this key kept interfering; try again"
+        )
+    )
 
 
 def _candidates(api: KfpApi, body: Mapping[str, Any], mark: Mark) -> list[Run]:

@@ -26,7 +26,9 @@ def absolute(config: Config, workdir: Path) -> Config:
         "test_source": _absolute_source("test_source", config.data.test_source),
     }
     tfds = config.data.tfds_data_dir
-    data["tfds_data_dir"] = str(Path(tfds).expanduser().absolute()) if tfds and "://" not in tfds else tfds
+    data["tfds_data_dir"] = (
+        str(Path(tfds).expanduser().absolute()) if tfds and "://" not in tfds else tfds
+    )
     model = {"encoder": _absolute_encoder(config.model.encoder)}
     if config.model.preprocessor is not None:
         model["preprocessor"] = _absolute_if_there(config.model.preprocessor)
@@ -47,7 +49,12 @@ def fingerprint(config: Config) -> str:
     A file counts by its bytes, a directory by its files' names, sizes and times. What lies elsewhere may change
     unseen, so with a gs:// or s3:// source no two fingerprints are equal and nothing is reused.
     """
-    places = [config.data.source, config.data.test_source, config.data.tfds_data_dir, config.model.encoder.partition(":")[2]]
+    places = [
+        config.data.source,
+        config.data.test_source,
+        config.data.tfds_data_dir,
+        config.model.encoder.partition(":")[2],
+    ]
     places.append(config.model.preprocessor)
     parts = {"code": _code(), "inputs": [_content(place) for place in places if place]}
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -58,7 +65,9 @@ def _absolute_source(option: str, source: str | None) -> str | None:
         return source
     path = Path(source).expanduser().absolute()
     if not path.exists():
-        raise ConfigError(f"data.{option}: {path} does not exist; a relative path starts at the current directory, {Path.cwd()}")
+        raise ConfigError(
+            f"data.{option}: {path} does not exist; a relative path starts at the current directory, {Path.cwd()}"
+        )
     return str(path)
 
 
@@ -76,11 +85,19 @@ def _content(place: str) -> str:
     if path.is_file():
         return file_sha256(path)
     if path.is_dir():
-        return repr([(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(path.rglob("*")) if file.is_file()])
+        return repr(
+            [
+                (str(file), file.stat().st_size, file.stat().st_mtime_ns)
+                for file in sorted(path.rglob("*"))
+                if file.is_file()
+            ]
+        )
     return f"{place} {time.time_ns()}" if place.startswith(("gs://", "s3://")) else place
 
 
 def _code() -> str:
     root = Path(components.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".csv", ".j2"))
-    return hashlib.sha256("".join(f"{path.relative_to(root)} {file_sha256(path)}\n" for path in files).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{path.relative_to(root)} {file_sha256(path)}\n" for path in files).encode()
+    ).hexdigest()

@@ -23,7 +23,11 @@ from components.errors import DataError
 from components.progress import report
 from pipeline import definition
 
-SEALED: dict[str, manifest.Kind] = {"shards": "token_shards", "checkpoint": "checkpoint", "report": "report"}
+SEALED: dict[str, manifest.Kind] = {
+    "shards": "token_shards",
+    "checkpoint": "checkpoint",
+    "report": "report",
+}
 
 
 def main(directory: Path) -> None:
@@ -63,7 +67,11 @@ def _verify_before_reuse() -> None:
         outputs: dict[str, Any] | None = find(cache, key)
         if outputs is None or not sound(outputs):
             return None
-        paths = {name: output.path for name, output in outputs.items() if isinstance(output, dsl.Artifact)}
+        paths = {
+            name: output.path
+            for name, output in outputs.items()
+            if isinstance(output, dsl.Artifact)
+        }
         report(Path(next(iter(paths.values()))).parent.name, kind="reused", outputs=paths)
         return outputs
 

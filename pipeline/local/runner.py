@@ -70,27 +70,46 @@ def new_run(workdir: Path) -> Iterator[Run]:
         (workdir / "runs").mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w")
     except OSError as error:
-        raise UsageError(f"--workdir {workdir}: {error.strerror or error}; choose a directory you can write to") from None
+        raise UsageError(
+            f"--workdir {workdir}: {error.strerror or error}; choose a directory you can write to"
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UsageError(f"--workdir {workdir}: another run is using it; wait for it, or choose another directory") from None
-        directory = Path(tempfile.mkdtemp(dir=workdir / "runs", prefix=time.strftime("%Y%m%d-%H%M%S-")))
+            raise UsageError(
+                f"--workdir {workdir}: another run is using it; wait for it, or choose another directory"
+            ) from None
+        directory = Path(
+            tempfile.mkdtemp(dir=workdir / "runs", prefix=time.strftime("%Y%m%d-%H%M%S-"))
+        )
         yield Run(workdir, directory)
 
 
-def execute(run: Run, arguments: Mapping[str, Any], watch: Callable[[dict[str, Any]], None], command: Sequence[str] = COMMAND) -> Outcome:
+def execute(
+    run: Run,
+    arguments: Mapping[str, Any],
+    watch: Callable[[dict[str, Any]], None],
+    command: Sequence[str] = COMMAND,
+) -> Outcome:
     """Run the pipeline with these arguments; `watch` sees each progress event as it comes.
 
     The outcome's failure is set when a step failed or the pipeline ended without the release that the gate allowed.
     Raises Interrupted after SIGINT or SIGTERM, once every process of the run has ended: first they are asked to (training
     saves its state), after GRACE_SECONDS or at a second signal they are killed.
     """
-    order = {"arguments": dict(arguments), "artifacts": str(run.workdir / "artifacts"), "cache": str(run.workdir / "cache")}
+    order = {
+        "arguments": dict(arguments),
+        "artifacts": str(run.workdir / "artifacts"),
+        "cache": str(run.workdir / "cache"),
+    }
     (run.directory / "run.json").write_text(json.dumps(order), encoding="utf-8")
     events, outcome = EventFile(run.events), Outcome()
-    with tempfile.TemporaryDirectory(prefix="kubert-") as temporary, run.log.open("ab") as log, _signals() as received:
+    with (
+        tempfile.TemporaryDirectory(prefix="kubert-") as temporary,
+        run.log.open("ab") as log,
+        _signals() as received,
+    ):
         process = _start(run, command, log, temporary)
         try:
             while True:
@@ -115,7 +134,10 @@ def processes(run: Run) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(progress.VARIABLE) == str(run.events) and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                process.environ().get(progress.VARIABLE) == str(run.events)
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
@@ -142,7 +164,9 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         return
 
 
-def _start(run: Run, command: Sequence[str], log: IO[bytes], temporary: str) -> subprocess.Popen[bytes]:
+def _start(
+    run: Run, command: Sequence[str], log: IO[bytes], temporary: str
+) -> subprocess.Popen[bytes]:
     # The steps are run by name and `python -m` would look in the current directory first: a folder called
     # `components` there must not be taken for ours. KFP leaves a directory per step in TMPDIR.
     environment = {
@@ -173,9 +197,19 @@ def _checked(outcome: Outcome, exit_code: int, run: Run) -> Outcome:
         message = f"ended without a word (exit code {exit_code}): out of memory, killed, or a defect; the log has the rest"
         return Outcome(outcome.steps, Failure(where, message, 1))
     if not outcome.done("gate"):
-        return Outcome(outcome.steps, Failure("gate", "the pipeline ended before its gate; the log has the rest", 1))
+        return Outcome(
+            outcome.steps,
+            Failure("gate", "the pipeline ended before its gate; the log has the rest", 1),
+        )
     if outcome.steps["gate"].figures.get("passed") and not outcome.done("export"):
-        return Outcome(outcome.steps, Failure("export", "the gate passed, but the pipeline skipped the export; the log has the rest", 1))
+        return Outcome(
+            outcome.steps,
+            Failure(
+                "export",
+                "the gate passed, but the pipeline skipped the export; the log has the rest",
+                1,
+            ),
+        )
     return outcome
 
 

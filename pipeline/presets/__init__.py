@@ -47,7 +47,10 @@ def render(config: Config, heading: str) -> str:
     for name in Config.model_fields:
         section = getattr(config, name)
         title = (type(section).__doc__ or "").splitlines()[0]
-        blocks.append(f"{name}:  # {title}\n" + "".join(_option(section, option) for option in type(section).model_fields))
+        blocks.append(
+            f"{name}:  # {title}\n"
+            + "".join(_option(section, option) for option in type(section).model_fields)
+        )
     return "\n".join(blocks)
 
 
@@ -60,4 +63,8 @@ def _option(section: Section, name: str) -> str:
 
 def _inline(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("\n").removesuffix("\n...")
+    return (
+        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
+        .removesuffix("\n")
+        .removesuffix("\n...")
+    )

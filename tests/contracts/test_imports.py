@@ -29,7 +29,14 @@ LAYERS = {
     "step_runtime": 7,
     **dict.fromkeys(STEPS, 8),
 }
-TENSORFLOW = {"tensorflow", "tf_keras", "tensorflow_text", "tensorflow_hub", "tensorflow_datasets", "official"}
+TENSORFLOW = {
+    "tensorflow",
+    "tf_keras",
+    "tensorflow_text",
+    "tensorflow_hub",
+    "tensorflow_datasets",
+    "official",
+}
 STORAGE = {"google", "gcsfs", "s3fs", "boto3", "botocore", "aiobotocore", "fsspec"}
 
 
@@ -85,11 +92,17 @@ def layer_of(parts: tuple[str, ...]) -> tuple[str, int]:
 def climbs(item: Import) -> bool:
     own, here = layer_of(item.file.relative_to(ROOT).parts)
     other, there = layer_of(tuple(item.module.split(".")))
-    return item.top == "components" and (there > here or (there == here == LAYERS["train"] and other != own))
+    return item.top == "components" and (
+        there > here or (there == here == LAYERS["train"] and other != own)
+    )
 
 
 def test_imports_are_absolute() -> None:
-    assert [str(item) for item in found_in("components") + found_in("pipeline") if item.module.startswith(".")] == []
+    assert [
+        str(item)
+        for item in found_in("components") + found_in("pipeline")
+        if item.module.startswith(".")
+    ] == []
 
 
 def test_no_import_runs_back_up_and_no_verb_imports_another() -> None:
@@ -106,18 +119,32 @@ def test_the_pipeline_imports_no_tensorflow() -> None:
 
 def test_the_pipeline_calls_steps_only_inside_the_shims() -> None:
     steps = {"tokenize_text", "train", "evaluate", "gate", "export", "model"}
-    calls = [item for item in found_in("pipeline") if item.top == "components" and layer_of(tuple(item.module.split(".")))[0] in steps]
+    calls = [
+        item
+        for item in found_in("pipeline")
+        if item.top == "components" and layer_of(tuple(item.module.split(".")))[0] in steps
+    ]
     assert calls
-    assert [str(item) for item in calls if item.file.name != "kfp_components.py" or not item.inside] == []
+    assert [
+        str(item) for item in calls if item.file.name != "kfp_components.py" or not item.inside
+    ] == []
 
 
 @pytest.mark.parametrize(
     "module",
-    ["components.gate.step", "components.export.step", "components.export.__main__", "components.train.step", "pipeline.cli.main"],
+    [
+        "components.gate.step",
+        "components.export.step",
+        "components.export.__main__",
+        "components.train.step",
+        "pipeline.cli.main",
+    ],
 )
 def test_what_may_not_need_tensorflow_does_not_import_it(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({TENSORFLOW!r} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == []
 
 
@@ -135,11 +162,21 @@ def test_object_storage_is_spoken_to_in_one_place() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "wrong"),
     [
-        pytest.param("components/artifacts/x.py", "from components.model import encoders", True, id="up"),
-        pytest.param("components/train/x.py", "from components.evaluate import step", True, id="sideways"),
-        pytest.param("components/train/x.py", "import components.train.loop.epochs", False, id="own"),
-        pytest.param("components/train/x.py", "from components.config import schema", False, id="down"),
-        pytest.param("components/config/schema.py", "from components import train", True, id="ground-to-verb"),
+        pytest.param(
+            "components/artifacts/x.py", "from components.model import encoders", True, id="up"
+        ),
+        pytest.param(
+            "components/train/x.py", "from components.evaluate import step", True, id="sideways"
+        ),
+        pytest.param(
+            "components/train/x.py", "import components.train.loop.epochs", False, id="own"
+        ),
+        pytest.param(
+            "components/train/x.py", "from components.config import schema", False, id="down"
+        ),
+        pytest.param(
+            "components/config/schema.py", "from components import train", True, id="ground-to-verb"
+        ),
     ],
 )
 def test_the_floor_rule_itself(file: str, line: str, wrong: bool) -> None:

@@ -15,7 +15,12 @@ def _why_not() -> str:
     if not os.environ.get("KUBECONFIG"):
         return "no cluster: KUBECONFIG is not set"
     try:
-        asked = subprocess.run(["kubectl", "version", "--request-timeout=10s"], capture_output=True, text=True, timeout=30)
+        asked = subprocess.run(
+            ["kubectl", "version", "--request-timeout=10s"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"no cluster: kubectl: {error}"
     return "" if asked.returncode == 0 else f"no cluster: {' '.join(asked.stderr.split())[:200]}"

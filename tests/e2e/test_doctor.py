@@ -18,7 +18,9 @@ NAMESPACE = f"kubert-doctor-{uuid.uuid4().hex[:8]}"
 
 def kubectl(*arguments: str, **documents: Any) -> str:
     text = json.dumps(documents["apply"]) if documents else None
-    return subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(
+        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,11 +32,21 @@ def namespace(cluster: None) -> Iterator[None]:
 
 
 def config(*assignments: str) -> Config:
-    return load(None, [f"cluster.namespace={NAMESPACE}", "cluster.backend=jobset", "cluster.endpoint=http://127.0.0.1:9", *assignments])
+    return load(
+        None,
+        [
+            f"cluster.namespace={NAMESPACE}",
+            "cluster.backend=jobset",
+            "cluster.endpoint=http://127.0.0.1:9",
+            *assignments,
+        ],
+    )
 
 
 def look(name: str, *assignments: str) -> Finding:
-    return next(check for check in cluster_checks.checks(config(*assignments)) if check.name == name).look()
+    return next(
+        check for check in cluster_checks.checks(config(*assignments)) if check.name == name
+    ).look()
 
 
 def test_the_api_server() -> None:
@@ -53,11 +65,35 @@ def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() 
     assert look("pipeline's account").found == f"no service account kubert-pipeline in {NAMESPACE}"
     kubectl("-n", NAMESPACE, "create", "serviceaccount", "kubert-pipeline")
     lacking = look("pipeline's account")
-    assert (lacking.state, "create jobsets" in lacking.found, "get pods/log" in lacking.found) == ("missing", True, True)
-    kubectl("-n", NAMESPACE, "create", "role", "gang", "--verb=create,get,delete", "--resource=jobsets.jobset.x-k8s.io")
-    kubectl("-n", NAMESPACE, "create", "role", "look", "--verb=get,list", "--resource=pods,pods/log,events")
+    assert (lacking.state, "create jobsets" in lacking.found, "get pods/log" in lacking.found) == (
+        "missing",
+        True,
+        True,
+    )
+    kubectl(
+        "-n",
+        NAMESPACE,
+        "create",
+        "role",
+        "gang",
+        "--verb=create,get,delete",
+        "--resource=jobsets.jobset.x-k8s.io",
+    )
+    kubectl(
+        "-n",
+        NAMESPACE,
+        "create",
+        "role",
+        "look",
+        "--verb=get,list",
+        "--resource=pods,pods/log,events",
+    )
     rules = [
-        {"apiGroups": ["argoproj.io"], "resources": ["workflowtaskresults"], "verbs": ["create", "patch"]},
+        {
+            "apiGroups": ["argoproj.io"],
+            "resources": ["workflowtaskresults"],
+            "verbs": ["create", "patch"],
+        },
         {"apiGroups": ["argoproj.io"], "resources": ["workflows"], "verbs": ["get"]},
     ]
     role = {
@@ -95,14 +131,19 @@ def test_kinds_that_are_wanted_and_absent() -> None:
 def test_nodes_and_the_gpus_that_they_lack() -> None:
     assert look("nodes", "cluster.cpu=100m", "cluster.memory=64Mi").state == "ok"
     assert "can hold a worker" in look("nodes", "cluster.memory=900Ti").found
-    assert "has example.com/gpu" in look("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").found
+    assert (
+        "has example.com/gpu"
+        in look("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").found
+    )
 
 
 def test_a_quota_without_room() -> None:
     assert look("quota").state == "ok"
     kubectl("-n", NAMESPACE, "create", "quota", "small", "--hard=requests.memory=5Gi,pods=10")
     for _ in range(50):
-        if json.loads(kubectl("-n", NAMESPACE, "get", "quota", "small", "-o", "json"))["status"].get("hard"):
+        if json.loads(kubectl("-n", NAMESPACE, "get", "quota", "small", "-o", "json"))[
+            "status"
+        ].get("hard"):
             break
     assert look("quota").state == "ok"
     found = look("quota", "train.workers=2")
@@ -115,5 +156,14 @@ def test_a_secret_and_its_keys() -> None:
     kubectl("-n", NAMESPACE, "create", "secret", "generic", "store", "--from-literal=accesskey=a")
     assert "has no secretkey" in look("storage secret", secret).found
     kubectl("-n", NAMESPACE, "delete", "secret", "store")
-    kubectl("-n", NAMESPACE, "create", "secret", "generic", "store", "--from-literal=accesskey=a", "--from-literal=secretkey=b")
+    kubectl(
+        "-n",
+        NAMESPACE,
+        "create",
+        "secret",
+        "generic",
+        "store",
+        "--from-literal=accesskey=a",
+        "--from-literal=secretkey=b",
+    )
     assert look("storage secret", secret).state == "ok"

@@ -9,7 +9,10 @@ import pytest
 
 from components import __version__
 
-TRAIN, TOOLS = f"localhost/kubert-train-python:{__version__}", f"localhost/kubert-tools-python:{__version__}"
+TRAIN, TOOLS = (
+    f"localhost/kubert-train-python:{__version__}",
+    f"localhost/kubert-tools-python:{__version__}",
+)
 both = pytest.mark.parametrize("image", [TRAIN, TOOLS], ids=["train", "tools"])
 LIGHT = "import components.workers.local, components.train.step, components.registry.reference"
 NO_TENSORFLOW = "import importlib.util as u; assert not [n for n in ('tensorflow', 'numpy', 'pyarrow') if u.find_spec(n)]"
@@ -34,7 +37,16 @@ def images():
 
 
 def run(image, *command, user="10001"):
-    done = podman("run", "--rm", "--read-only", "--tmpfs=/tmp:size=2g", f"--user={user}", "--network=none", image, *command)
+    done = podman(
+        "run",
+        "--rm",
+        "--read-only",
+        "--tmpfs=/tmp:size=2g",
+        f"--user={user}",
+        "--network=none",
+        image,
+        *command,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -47,13 +59,18 @@ def inspect(image):
 def test_user_and_labels(image):
     config = inspect(image)["Config"]
     assert config["User"] == "10001:10001"
-    labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
+    labels = {
+        name.removeprefix("org.opencontainers.image."): value
+        for name, value in config["Labels"].items()
+    }
     assert labels["version"] == __version__
     assert labels["licenses"] == "Apache-2.0"
     assert len(labels["revision"].removesuffix("-dirty")) == 40
 
 
-@pytest.mark.parametrize(("image", "megabytes"), [(TRAIN, 1800), (TOOLS, 300)], ids=["train", "tools"])
+@pytest.mark.parametrize(
+    ("image", "megabytes"), [(TRAIN, 1800), (TOOLS, 300)], ids=["train", "tools"]
+)
 def test_size_unpacked(image, megabytes):
     assert inspect(image)["Size"] < megabytes * 1e6
 

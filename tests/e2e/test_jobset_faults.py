@@ -27,7 +27,9 @@ SCREEN = 40
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket's part with sealed shards below `shards`."""
     uri = cluster_training.place_in_store()
-    made = training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+    made = training_shards.make(
+        tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
+    )
     transfer.push(made, f"{uri}/shards")
     return uri
 
@@ -47,22 +49,36 @@ def kill(it: ClusterGang, rank: int) -> None:
 
 
 def evict(it: ClusterGang, rank: int) -> None:
-    cluster_training.evict(cluster_training.pods(it.jobset()["metadata"]["name"])[rank]["metadata"]["name"])
+    cluster_training.evict(
+        cluster_training.pods(it.jobset()["metadata"]["name"])[rank]["metadata"]["name"]
+    )
 
 
 @pytest.mark.parametrize(
     ("harm", "rank", "told", "lost"),
     [
-        pytest.param(kill, 1, "restart 1 of 3: worker 1 killed (SIGKILL)", True, id="w1_kill_a_worker"),
-        pytest.param(kill, 0, "restart 1 of 3: worker 0 killed (SIGKILL)", True, id="w2_kill_the_chief"),
+        pytest.param(
+            kill, 1, "restart 1 of 3: worker 1 killed (SIGKILL)", True, id="w1_kill_a_worker"
+        ),
+        pytest.param(
+            kill, 0, "restart 1 of 3: worker 0 killed (SIGKILL)", True, id="w2_kill_the_chief"
+        ),
         pytest.param(evict, 1, "; starting again", False, id="w3_evict_a_worker"),
         pytest.param(evict, 0, "; starting again", False, id="w3_evict_the_chief"),
     ],
 )
 def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
-    harm: Callable[[ClusterGang, int], None], rank: int, told: str, lost: bool, place: str, undisturbed: Path, tmp_path: Path
+    harm: Callable[[ClusterGang, int], None],
+    rank: int,
+    told: str,
+    lost: bool,
+    place: str,
+    undisturbed: Path,
+    tmp_path: Path,
 ) -> None:
-    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", LONG) as it:
+    with cluster_training.launch(
+        tmp_path, f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", LONG
+    ) as it:
         it.wait_for_progress(150)
         reached = max(event.get("done") or 0 for event in it.events() if event.get("total"))
         harmed = time.time()
@@ -73,22 +89,37 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     print("\n".join(text for text in said if not text.startswith("epoch")))
     assert [text for text in said if told in text], said
     (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
-    assert resumed >= (reached - cluster_training.SMALL["train__checkpoint_steps"] if lost else reached)
-    back = next(event["time"] for event in events if (event.get("done") or 0) > resumed and event["time"] > harmed + 5)
+    assert resumed >= (
+        reached - cluster_training.SMALL["train__checkpoint_steps"] if lost else reached
+    )
+    back = next(
+        event["time"]
+        for event in events
+        if (event.get("done") or 0) > resumed and event["time"] > harmed + 5
+    )
     print(f"training again {back - harmed:.1f} s after the harm, from step {resumed}")
-    found, wanted = (checkpoint.read_content(home / "checkpoint") for home in (tmp_path, undisturbed))
+    found, wanted = (
+        checkpoint.read_content(home / "checkpoint") for home in (tmp_path, undisturbed)
+    )
     assert len(found.step_losses) == STEPS
-    print("largest difference of a step's loss:", np.abs(np.subtract(found.step_losses, wanted.step_losses)).max())
+    print(
+        "largest difference of a step's loss:",
+        np.abs(np.subtract(found.step_losses, wanted.step_losses)).max(),
+    )
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
     expected = local_training.weights(undisturbed / "checkpoint")
     for name, value in local_training.weights(tmp_path / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
 
 
-def failed(place: str, home: Path, options: dict[str, Any], *, shards: str = "") -> tuple[local_training.Ended, list[str], float]:
+def failed(
+    place: str, home: Path, options: dict[str, Any], *, shards: str = ""
+) -> tuple[local_training.Ended, list[str], float]:
     """How a launcher ended that cannot succeed, what it told, and after how many seconds."""
     started = time.monotonic()
-    with cluster_training.launch(home, shards or f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", options) as it:
+    with cluster_training.launch(
+        home, shards or f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", options
+    ) as it:
         ended = it.wait()
         seconds = time.monotonic() - started
         print(f"{seconds:.1f} s, exit code {ended.code}\n{ended.output}")
@@ -97,11 +128,15 @@ def failed(place: str, home: Path, options: dict[str, Any], *, shards: str = "")
         assert "Traceback" not in ended.output
         left = cluster_training.jobsets(it.run)
         if left and not left[0]["status"].get("terminalState"):
-            local_training.wait_for(lambda: not cluster_training.jobsets(it.run), "the JobSet's end")
+            local_training.wait_for(
+                lambda: not cluster_training.jobsets(it.run), "the JobSet's end"
+            )
         return ended, it.messages(), seconds
 
 
-def test_d1_shards_damaged_in_the_store_are_the_user_s_error_and_never_retried(place: str, tmp_path: Path) -> None:
+def test_d1_shards_damaged_in_the_store_are_the_user_s_error_and_never_retried(
+    place: str, tmp_path: Path
+) -> None:
     made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
     transfer.push(made, f"{place}/damaged")
     name = next(path.name for path in made.glob("train-*.arrow"))
@@ -161,19 +196,29 @@ def test_w6_a_gang_that_cannot_start_is_explained_in_time(
     assert seconds < within
 
 
-def test_w7_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(place: str, tmp_path: Path) -> None:
+def test_w7_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(
+    place: str, tmp_path: Path
+) -> None:
     # Where Python looks for its own library there is none: each attempt ends at once.
-    options = {"train__max_restarts": 1, "train__workers": 1, "cluster__environment": {"PYTHONHOME": "/none"}}
+    options = {
+        "train__max_restarts": 1,
+        "train__workers": 1,
+        "cluster__environment": {"PYTHONHOME": "/none"},
+    }
     ended, said, _ = failed(place, tmp_path, options)
     assert ended.code == 1
     assert "training failed after 1 restarts (train.max_restarts=1): worker 0" in ended.output
     assert "last lines of worker 0:" in ended.output
     assert "No module named 'encodings'" in ended.output
-    assert [text for text in said if text.startswith("restart 1 of 1: worker 0 failed with exit code 1")]
+    assert [
+        text for text in said if text.startswith("restart 1 of 1: worker 0 failed with exit code 1")
+    ]
 
 
 def test_the_time_limit_ends_a_gang(place: str, tmp_path: Path) -> None:
-    ended, _, seconds = failed(place, tmp_path, {"train__epochs": 10_000, "cluster__time_limit": 60})
+    ended, _, seconds = failed(
+        place, tmp_path, {"train__epochs": 10_000, "cluster__time_limit": 60}
+    )
     assert "the gang still ran after cluster.time_limit (60 s)" in ended.output
     assert seconds < 100
 

@@ -23,7 +23,9 @@ STEPS = 4 * 24
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket's part with sealed shards below `shards`."""
     uri = cluster_training.place_in_store()
-    made = training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+    made = training_shards.make(
+        tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
+    )
     transfer.push(made, f"{uri}/shards")
     return uri
 
@@ -32,7 +34,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training by two processes of this machine."""
     home = tmp_path_factory.mktemp("local")
-    with local_training.launch(home, f"{place}/shards", local_training.options(**cluster_training.SMALL), scratch=f"{place}/local") as it:
+    with local_training.launch(
+        home,
+        f"{place}/shards",
+        local_training.options(**cluster_training.SMALL),
+        scratch=f"{place}/local",
+    ) as it:
         ended = it.wait()
     assert ended.code == 0, ended.output
     return home
@@ -41,14 +48,19 @@ def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_as_local(home: Path, local: Path) -> None:
     found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, local))
     assert len(found.step_losses) == STEPS
-    print("largest difference of a step's loss:", np.abs(np.subtract(found.step_losses, wanted.step_losses)).max())
+    print(
+        "largest difference of a step's loss:",
+        np.abs(np.subtract(found.step_losses, wanted.step_losses)).max(),
+    )
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
     expected = local_training.weights(local / "checkpoint")
     for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
 
 
-def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(place: str, local: Path, tmp_path: Path) -> None:
+def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(
+    place: str, local: Path, tmp_path: Path
+) -> None:
     started = time.monotonic()
     said = cluster_training.train(tmp_path, f"{place}/shards", f"{place}/state", {})
     print(f"from the command to the checkpoint: {time.monotonic() - started:.1f} s")
@@ -66,21 +78,30 @@ def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(place: str, 
     print(f"again: {time.monotonic() - started:.1f} s")
 
 
-def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(place: str, local: Path, tmp_path: Path) -> None:
+def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(
+    place: str, local: Path, tmp_path: Path
+) -> None:
     # Without Kueue nobody lifts the suspension: the test does, as Kueue would.
     options = {"cluster__queue": "gpus", "cluster__pod_deadline": 60, "train__seed": 1}
     with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/queued", options) as it:
         name = it.jobset()["metadata"]["name"]
-        local_training.wait_for(lambda: [text for text in it.messages() if text.startswith("queued: gpus")], "the news of the queue")
+        local_training.wait_for(
+            lambda: [text for text in it.messages() if text.startswith("queued: gpus")],
+            "the news of the queue",
+        )
         assert it.jobset()["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
         assert not cluster_training.pods(name)
-        cluster_training.kubectl("patch", "jobset", name, "--type=merge", "--patch", '{"spec": {"suspend": false}}')
+        cluster_training.kubectl(
+            "patch", "jobset", name, "--type=merge", "--patch", '{"spec": {"suspend": false}}'
+        )
         ended = it.wait()
     assert ended.code == 0, ended.output
     assert_as_local(tmp_path, local)
 
 
-def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(place: str, tmp_path: Path) -> None:
+def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(
+    place: str, tmp_path: Path
+) -> None:
     options = {"train__epochs": 60}
     with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
         it.wait_for_progress(60)
@@ -96,7 +117,9 @@ def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(pla
     with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
         ended = it.wait()
         assert ended.code == 0, ended.output
-        (resumed,) = [int(text.split()[4]) for text in it.messages() if text.startswith("going on from step")]
+        (resumed,) = [
+            int(text.split()[4]) for text in it.messages() if text.startswith("going on from step")
+        ]
     assert resumed >= reached  # no step was lost
 
 
@@ -118,7 +141,13 @@ def launcher_pod(name: str, place: str, run: str, options: dict[str, Any]) -> di
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/name": "kubert", "app.kubernetes.io/component": "launcher"}},
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/name": "kubert",
+                "app.kubernetes.io/component": "launcher",
+            },
+        },
         "spec": {
             "restartPolicy": "Never",
             "serviceAccountName": "kubert-pipeline",
@@ -131,7 +160,8 @@ def launcher_pod(name: str, place: str, run: str, options: dict[str, Any]) -> di
             "containers": [
                 {
                     "name": "launcher",
-                    "image": os.environ.get("KUBERT_TOOLS_IMAGE") or os.environ["KUBERT_TRAIN_IMAGE"],
+                    "image": os.environ.get("KUBERT_TOOLS_IMAGE")
+                    or os.environ["KUBERT_TRAIN_IMAGE"],
                     "command": ["python", "-m", "components.train", *arguments],
                     "env": [
                         field("KUBERT_POD_NAME", "metadata.name"),
@@ -139,9 +169,15 @@ def launcher_pod(name: str, place: str, run: str, options: dict[str, Any]) -> di
                         field("KUBERT_NAMESPACE", "metadata.namespace"),
                         {"name": "KUBERT_RUN", "value": run},
                         {"name": "HOME", "value": "/tmp"},
-                        {"name": "STORAGE_EMULATOR_HOST", "value": os.environ.get("STORAGE_EMULATOR_HOST", "")},
+                        {
+                            "name": "STORAGE_EMULATOR_HOST",
+                            "value": os.environ.get("STORAGE_EMULATOR_HOST", ""),
+                        },
                     ],
-                    "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "256Mi"}},
+                    "resources": {
+                        "requests": {"cpu": "50m", "memory": "256Mi"},
+                        "limits": {"memory": "256Mi"},
+                    },
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "readOnlyRootFilesystem": True,
@@ -169,42 +205,70 @@ def test_w2_a_deleted_launcher_takes_its_gang_along_and_the_next_one_goes_on(pla
     pods = [f"launcher-{run}-{attempt}" for attempt in (1, 2)]
     options = cluster_training.SMALL | cluster_training.CLUSTER | {"train__epochs": 60}
     try:
-        cluster_training.kubectl("create", "--filename", "-", text=json.dumps(launcher_pod(pods[0], place, run, options)))
+        cluster_training.kubectl(
+            "create", "--filename", "-", text=json.dumps(launcher_pod(pods[0], place, run, options))
+        )
         local_training.wait_for(lambda: steps_in(log_of(pods[0])) >= 60, "step 60")
         reached = steps_in(log_of(pods[0]))
         (jobset,) = cluster_training.jobsets(run)
         started = time.monotonic()
         # Killed at once: it cannot delete the JobSet itself.
         cluster_training.kubectl("delete", "pod", pods[0], "--grace-period=0", "--force")
-        local_training.wait_for(lambda: not cluster_training.pods(jobset["metadata"]["name"]), "the end of the gang")
+        local_training.wait_for(
+            lambda: not cluster_training.pods(jobset["metadata"]["name"]), "the end of the gang"
+        )
         print(f"JobSet and pods gone {time.monotonic() - started:.1f} s after the launcher")
-        cluster_training.kubectl("create", "--filename", "-", text=json.dumps(launcher_pod(pods[1], place, run, options)))
+        cluster_training.kubectl(
+            "create", "--filename", "-", text=json.dumps(launcher_pod(pods[1], place, run, options))
+        )
         started = time.monotonic()
 
         def phase() -> str:
-            (found,) = cluster_training.listed("pods", "--field-selector", f"metadata.name={pods[1]}")
-            return str(found["status"]["phase"]) if found["status"]["phase"] in ("Succeeded", "Failed") else ""
+            (found,) = cluster_training.listed(
+                "pods", "--field-selector", f"metadata.name={pods[1]}"
+            )
+            return (
+                str(found["status"]["phase"])
+                if found["status"]["phase"] in ("Succeeded", "Failed")
+                else ""
+            )
 
-        assert local_training.wait_for(phase, "the second launcher's end") == "Succeeded", log_of(pods[1])[-20:]
+        assert local_training.wait_for(phase, "the second launcher's end") == "Succeeded", log_of(
+            pods[1]
+        )[-20:]
         print(f"the second launcher took {time.monotonic() - started:.1f} s")
-        said = [json.loads(line).get("message", "") for line in log_of(pods[1]) if line.startswith("{")]
-        (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+        said = [
+            json.loads(line).get("message", "") for line in log_of(pods[1]) if line.startswith("{")
+        ]
+        (resumed,) = [
+            int(text.split()[4]) for text in said if text.startswith("going on from step")
+        ]
         assert resumed >= reached
     finally:
         for pod in pods:
             cluster_training.kubectl("delete", "pod", pod, "--ignore-not-found", "--wait=false")
 
 
-def test_a_launcher_finds_the_gang_that_an_earlier_one_left(place: str, local: Path, tmp_path: Path) -> None:
+def test_a_launcher_finds_the_gang_that_an_earlier_one_left(
+    place: str, local: Path, tmp_path: Path
+) -> None:
     run = f"e2e-{uuid.uuid4().hex[:8]}"
     options: dict[str, Any] = {"cluster__keep_finished": 600}
-    with cluster_training.launch(tmp_path / "first", f"{place}/shards", f"{place}/found", options, run=run) as it:
+    with cluster_training.launch(
+        tmp_path / "first", f"{place}/shards", f"{place}/found", options, run=run
+    ) as it:
         uid = it.jobset()["metadata"]["uid"]
         it.process.kill()  # it has no pod, so nothing deletes the JobSet
         it.process.wait()
-        with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/found", options, run=run) as second:
+        with cluster_training.launch(
+            tmp_path, f"{place}/shards", f"{place}/found", options, run=run
+        ) as second:
             ended = second.wait()
             assert ended.code == 0, ended.output
-            assert [text for text in second.messages() if text.endswith("is under way already; following it")]
+            assert [
+                text
+                for text in second.messages()
+                if text.endswith("is under way already; following it")
+            ]
             assert [found["metadata"]["uid"] for found in cluster_training.jobsets(run)] == [uid]
     assert_as_local(tmp_path, local)

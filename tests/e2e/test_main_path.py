@@ -53,18 +53,32 @@ SMALL: dict[str, Any] = {
 
 def pod(name: str, image: str, command: list[str], environment: dict[str, str]) -> dict[str, Any]:
     """A step's pod under the pipeline's account, as the restricted profile wants it."""
-    fields = {"KUBERT_POD_NAME": "metadata.name", "KUBERT_POD_UID": "metadata.uid", "KUBERT_NAMESPACE": "metadata.namespace"}
+    fields = {
+        "KUBERT_POD_NAME": "metadata.name",
+        "KUBERT_POD_UID": "metadata.uid",
+        "KUBERT_NAMESPACE": "metadata.namespace",
+    }
     container = {
         "name": "main",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": command,
         "env": [
-            *({"name": key, "value": value} for key, value in {"HOME": "/tmp", "KUBERT_RUN": "e2e", **environment}.items()),
-            *({"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}} for key, path in fields.items()),
+            *(
+                {"name": key, "value": value}
+                for key, value in {"HOME": "/tmp", "KUBERT_RUN": "e2e", **environment}.items()
+            ),
+            *(
+                {"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+                for key, path in fields.items()
+            ),
         ],
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "3Gi"}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
     return {
@@ -93,14 +107,21 @@ class Steps:
         self.place = place
         self.seconds: list[tuple[str, float]] = []
 
-    def run(self, verb: str, image: str, places: dict[str, str], options: dict[str, Any]) -> list[str]:
+    def run(
+        self, verb: str, image: str, places: dict[str, str], options: dict[str, Any]
+    ) -> list[str]:
         """The step's output, a line each; its pod is gone afterwards."""
         name = f"e2e-{verb.replace('_', '-').replace('.', '-')}"
         given = [part for key, value in places.items() for part in (f"--{key}", value)]
         command = ["python", "-m", f"components.{verb}", *given, *local_training.options(**options)]
         kubectl("delete", "pod", name, "--ignore-not-found", "--wait=true")
         started = time.monotonic()
-        manifest = pod(name, image, command, {"STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")})
+        manifest = pod(
+            name,
+            image,
+            command,
+            {"STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")},
+        )
         kubectl("create", "--filename", "-", text=json.dumps(manifest))
         try:
             phase = local_training.wait_for(lambda: ended(name), f"the end of {verb}", 900)
@@ -143,7 +164,9 @@ def checkpoint(steps: Steps, images: tuple[str, str], shards: str) -> str:
     cluster = {
         **SMALL,
         "cluster__train_image": images[0],
-        "cluster__environment": {"STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")},
+        "cluster__environment": {
+            "STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")
+        },
     }
     places = {"shards": shards, "output": place, "scratch": f"{steps.place}/state"}
     steps.run("train", images[1], places, MODEL | TRAIN | cluster)
@@ -152,37 +175,69 @@ def checkpoint(steps: Steps, images: tuple[str, str], shards: str) -> str:
 
 @pytest.fixture(scope="module")
 def release(steps: Steps, images: tuple[str, str], shards: str, checkpoint: str) -> str:
-    report, decision, store = (f"{steps.place}/{name}" for name in ("report", "decision.json", "models"))
+    report, decision, store = (
+        f"{steps.place}/{name}" for name in ("report", "decision.json", "models")
+    )
     target = {"export__model_store": store, "evaluate__min_accuracy": 0.3}
-    steps.run("evaluate", images[0], {"shards": shards, "checkpoint": checkpoint, "output": report}, target)
-    steps.run("evaluate.gate", images[0], {"shards": shards, "report": report, "output": decision}, target)
-    output = steps.run("export", images[0], {"shards": shards, "checkpoint": checkpoint, "report": report, "decision": decision}, target)
+    steps.run(
+        "evaluate",
+        images[0],
+        {"shards": shards, "checkpoint": checkpoint, "output": report},
+        target,
+    )
+    steps.run(
+        "evaluate.gate", images[0], {"shards": shards, "report": report, "output": decision}, target
+    )
+    output = steps.run(
+        "export",
+        images[0],
+        {"shards": shards, "checkpoint": checkpoint, "report": report, "decision": decision},
+        target,
+    )
     return output[-1]
 
 
-def test_two_pods_learn_what_two_processes_learn(shards: str, checkpoint: str, tmp_path: Path) -> None:
+def test_two_pods_learn_what_two_processes_learn(
+    shards: str, checkpoint: str, tmp_path: Path
+) -> None:
     with reading(shards, "token_shards") as local, reading(checkpoint, "checkpoint") as made:
         here = local_training.train(tmp_path, local, local_training.options(**MODEL | TRAIN))
         there = checkpoints.read_content(made)
         assert there.workers == here.workers == 2
         assert len(there.step_losses) == len(here.step_losses) == there.steps
-        difference = max(abs(a - b) for a, b in zip(there.step_losses, here.step_losses, strict=True))
+        difference = max(
+            abs(a - b) for a, b in zip(there.step_losses, here.step_losses, strict=True)
+        )
         print(f"largest difference of a step's loss: {difference:.2e} over {there.steps} steps")
         assert difference < 1e-5
 
 
-def test_the_same_rows_are_not_learned_twice(steps: Steps, images: tuple[str, str], shards: str, checkpoint: str, release: str) -> None:
+def test_the_same_rows_are_not_learned_twice(
+    steps: Steps, images: tuple[str, str], shards: str, checkpoint: str, release: str
+) -> None:
     """A scheduled run whose data has not changed: nothing is trained, nothing is released, and both say so."""
     again = f"{steps.place}/again"
     places = {"shards": shards, "output": f"{again}/checkpoint", "scratch": f"{steps.place}/state"}
-    output = steps.run("train", images[1], places, MODEL | TRAIN | SMALL | {"cluster__train_image": images[0]})
+    output = steps.run(
+        "train", images[1], places, MODEL | TRAIN | SMALL | {"cluster__train_image": images[0]}
+    )
     assert any("nothing is trained again" in line for line in output)
     report, decision, store = f"{again}/report", f"{again}/decision.json", f"{steps.place}/models"
     target = {"export__model_store": store, "evaluate__min_accuracy": 0.3}
-    steps.run("evaluate", images[0], {"shards": shards, "checkpoint": places["output"], "output": report}, target)
-    steps.run("evaluate.gate", images[0], {"shards": shards, "report": report, "output": decision}, target)
+    steps.run(
+        "evaluate",
+        images[0],
+        {"shards": shards, "checkpoint": places["output"], "output": report},
+        target,
+    )
+    steps.run(
+        "evaluate.gate", images[0], {"shards": shards, "report": report, "output": decision}, target
+    )
     output = steps.run(
-        "export", images[0], {"shards": shards, "checkpoint": places["output"], "report": report, "decision": decision}, target
+        "export",
+        images[0],
+        {"shards": shards, "checkpoint": places["output"], "report": report, "decision": decision},
+        target,
     )
     assert output[-1] == release
     assert any("already released" in line for line in output)
@@ -192,12 +247,18 @@ def test_the_release_is_pulled_served_and_asked(release: str, tmp_path: Path) ->
     store_and_name, _, version = release.rpartition("/")
     kubert = [sys.executable, "-m", "pipeline.cli"]
     pulled = tmp_path / "models"
-    subprocess.run([*kubert, "pull", f"{store_and_name}@{version}", "--to", str(pulled)], check=True, timeout=300)
+    subprocess.run(
+        [*kubert, "pull", f"{store_and_name}@{version}", "--to", str(pulled)],
+        check=True,
+        timeout=300,
+    )
     assert (pulled / version / "saved_model.pb").is_file()
     with serving(pulled) as address:
         request = urllib.request.Request(
             f"{address}/v1/models/news:predict",
-            data=json.dumps({"instances": ["The striker scored twice and the club won the cup"]}).encode(),
+            data=json.dumps(
+                {"instances": ["The striker scored twice and the club won the cup"]}
+            ).encode(),
             headers={"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=60) as reply:
@@ -218,7 +279,17 @@ def serving(directory: Path) -> Iterator[str]:
     """The address of `kubert serve` on a directory."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "pipeline.cli", "serve", str(directory), "--name", "news", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "serve",
+        str(directory),
+        "--name",
+        "news",
+        "--port",
+        str(port),
+    ]
     with subprocess.Popen(command) as process:
         try:
             local_training.wait_for(lambda: answers(f"{address}/v1/models/news"), "the server", 120)

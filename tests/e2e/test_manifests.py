@@ -26,24 +26,36 @@ from tests.support import manifests
 
 DEFINITIONS = {
     "sigs.k8s.io/kueue@v0.17.0": [
-        f"config/components/crd/bases/kueue.x-k8s.io_{kind}.yaml" for kind in ("resourceflavors", "clusterqueues", "localqueues")
+        f"config/components/crd/bases/kueue.x-k8s.io_{kind}.yaml"
+        for kind in ("resourceflavors", "clusterqueues", "localqueues")
     ],
-    "github.com/kserve/kserve@v0.16.0": ["config/crd/full/serving.kserve.io_inferenceservices.yaml"],
+    "github.com/kserve/kserve@v0.16.0": [
+        "config/crd/full/serving.kserve.io_inferenceservices.yaml"
+    ],
 }
 PAUSE = "registry.k8s.io/pause:3.10"
 SAFE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-def kubectl(*arguments: str, given: object = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+def kubectl(
+    *arguments: str, given: object = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     text = None if given is None else json.dumps(given)
-    done = subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    done = subprocess.run(
+        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 or not check, (
+        f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    )
     return done
 
 
 @pytest.fixture(scope="module")
 def tree(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return manifests.renamed(manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s"), f"kubert-manifests-{uuid.uuid4().hex[:6]}")
+    return manifests.renamed(
+        manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s"),
+        f"kubert-manifests-{uuid.uuid4().hex[:6]}",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +66,10 @@ def namespace(tree: Path) -> Iterator[str]:
     try:
         kubectl("apply", "-k", str(tree / "overlays/kind"))
         deadline = time.monotonic() + 30
-        while kubectl("-n", name, "get", "serviceaccount", "default", check=False).returncode and time.monotonic() < deadline:
+        while (
+            kubectl("-n", name, "get", "serviceaccount", "default", check=False).returncode
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.2)
         yield name
     finally:
@@ -72,7 +87,9 @@ def known(kind: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def everything(tree: Path, namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def everything(
+    tree: Path, namespace: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """The tree with all that is optional, where the API server knows the kinds of Kueue and KServe."""
     if shutil.which("go") is None:
         pytest.skip("no Go, which brings the definitions of Kueue and KServe")
@@ -80,7 +97,13 @@ def everything(tree: Path, namespace: str, tmp_path_factory: pytest.TempPathFact
     environment = {**os.environ, "GOMODCACHE": str(modules), "GOFLAGS": "-modcacherw"}
     files = []
     for module, names in DEFINITIONS.items():
-        done = subprocess.run(["go", "mod", "download", "-json", module], capture_output=True, text=True, env=environment, cwd=modules)
+        done = subprocess.run(
+            ["go", "mod", "download", "-json", module],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=modules,
+        )
         if done.returncode:
             pytest.skip(f"{module} is not to be had: {(done.stderr or done.stdout).strip()[:200]}")
         files += [Path(json.loads(done.stdout)["Dir"]) / name for name in names]
@@ -89,7 +112,9 @@ def everything(tree: Path, namespace: str, tmp_path_factory: pytest.TempPathFact
         for path in added:
             kubectl("apply", "--server-side", "-f", str(path))
             known(str(yaml.safe_load(path.read_text())["metadata"]["name"]))
-        yield manifests.renamed(manifests.copied(tmp_path_factory.mktemp("all") / "k8s", everything=True), namespace)
+        yield manifests.renamed(
+            manifests.copied(tmp_path_factory.mktemp("all") / "k8s", everything=True), namespace
+        )
     finally:
         for path in added:
             kubectl("delete", "-f", str(path), "--ignore-not-found")
@@ -99,20 +124,42 @@ def everything(tree: Path, namespace: str, tmp_path_factory: pytest.TempPathFact
 def test_every_manifest_passes_a_server_side_dry_run(everything: Path, overlay: str) -> None:
     """Without a single warning: pod security warns of Deployments whose pods it would refuse."""
     built = manifests.build(everything / "overlays" / overlay)
-    done = kubectl("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-k", str(everything / "overlays" / overlay))
+    done = kubectl(
+        "apply",
+        "--dry-run=server",
+        "--validate=strict",
+        "--warnings-as-errors",
+        "-k",
+        str(everything / "overlays" / overlay),
+    )
     assert "Warning" not in done.stderr
     assert len(done.stdout.splitlines()) == len(built)
-    assert {"ClusterQueue", "LocalQueue", "ResourceFlavor", "InferenceService"} <= {manifest["kind"] for manifest in built}
+    assert {"ClusterQueue", "LocalQueue", "ResourceFlavor", "InferenceService"} <= {
+        manifest["kind"] for manifest in built
+    }
 
 
 @pytest.mark.parametrize(
     ("kind", "field"),
-    [("ClusterQueue", "resourceGroupz"), ("InferenceService", "predictorz"), ("Deployment", "replicaz"), ("NetworkPolicy", "egrezz")],
+    [
+        ("ClusterQueue", "resourceGroupz"),
+        ("InferenceService", "predictorz"),
+        ("Deployment", "replicaz"),
+        ("NetworkPolicy", "egrezz"),
+    ],
 )
-def test_the_dry_run_finds_a_field_that_does_not_exist(everything: Path, kind: str, field: str) -> None:
-    broken = next(manifest for manifest in manifests.build(everything / "overlays/eks") if manifest["kind"] == kind)
+def test_the_dry_run_finds_a_field_that_does_not_exist(
+    everything: Path, kind: str, field: str
+) -> None:
+    broken = next(
+        manifest
+        for manifest in manifests.build(everything / "overlays/eks")
+        if manifest["kind"] == kind
+    )
     broken["spec"][field] = {}
-    done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=broken, check=False)
+    done = kubectl(
+        "apply", "--dry-run=server", "--validate=strict", "-f", "-", given=broken, check=False
+    )
     assert done.returncode != 0 and f'unknown field "spec.{field}"' in done.stderr
 
 
@@ -130,29 +177,71 @@ def test_the_deployments_pods_are_admitted(namespace: str) -> None:
 
 
 def pod(name: str = "pod", container: Any = None, **spec: Any) -> dict[str, Any]:
-    context = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
+    context = {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     only = {"name": "main", "image": PAUSE, "securityContext": SAFE, **(container or {})}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name},
-        "spec": {"securityContext": context, "restartPolicy": "Never", "containers": [only], **spec},
+        "spec": {
+            "securityContext": context,
+            "restartPolicy": "Never",
+            "containers": [only],
+            **spec,
+        },
     }
 
 
 def tried(namespace: str, manifest: object) -> subprocess.CompletedProcess[str]:
-    return kubectl("-n", namespace, "create", "--dry-run=server", "-o", "json", "-f", "-", given=manifest, check=False)
+    return kubectl(
+        "-n",
+        namespace,
+        "create",
+        "--dry-run=server",
+        "-o",
+        "json",
+        "-f",
+        "-",
+        given=manifest,
+        check=False,
+    )
 
 
 UNSAFE = [
-    pytest.param(pod(securityContext={"runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}}), "runAsNonRoot", id="root"),
-    pytest.param(pod(container={"securityContext": {**SAFE, "runAsUser": 0}}), "runAsUser=0", id="root-container"),
     pytest.param(
-        pod(container={"securityContext": {**SAFE, "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}}), "NET_ADMIN", id="added"
+        pod(securityContext={"runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}}),
+        "runAsNonRoot",
+        id="root",
     ),
-    pytest.param(pod(container={"securityContext": {**SAFE, "capabilities": {}}}), "capabilities", id="kept-capabilities"),
-    pytest.param(pod(container={"securityContext": {"privileged": True}}), "privileged", id="privileged"),
-    pytest.param(pod(volumes=[{"name": "host", "hostPath": {"path": "/"}}]), "hostPath", id="host-path"),
+    pytest.param(
+        pod(container={"securityContext": {**SAFE, "runAsUser": 0}}),
+        "runAsUser=0",
+        id="root-container",
+    ),
+    pytest.param(
+        pod(
+            container={
+                "securityContext": {**SAFE, "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}
+            }
+        ),
+        "NET_ADMIN",
+        id="added",
+    ),
+    pytest.param(
+        pod(container={"securityContext": {**SAFE, "capabilities": {}}}),
+        "capabilities",
+        id="kept-capabilities",
+    ),
+    pytest.param(
+        pod(container={"securityContext": {"privileged": True}}), "privileged", id="privileged"
+    ),
+    pytest.param(
+        pod(volumes=[{"name": "host", "hostPath": {"path": "/"}}]), "hostPath", id="host-path"
+    ),
     pytest.param(pod(hostNetwork=True), "host namespaces", id="host-network"),
     pytest.param(pod(securityContext={"runAsNonRoot": True}), "seccompProfile", id="no-seccomp"),
 ]
@@ -166,9 +255,21 @@ def test_a9_unsafe_pods_are_refused(namespace: str, manifest: dict[str, Any], re
 
 
 def gang(namespace: str, gpus: int = 0) -> dict[str, Any]:
-    config = Config.model_validate({"train": {"workers": 2}, "cluster": {"namespace": namespace, "gpus": gpus, "train_image": PAUSE}})
-    job = Job(model=config.model, train=config.train, shards="gs://bucket/shards", state="gs://bucket/state")
-    return jobset_manifest.render(job, "gs://bucket/job.json", config.cluster, LauncherPod(namespace=namespace, run="run"))
+    config = Config.model_validate(
+        {
+            "train": {"workers": 2},
+            "cluster": {"namespace": namespace, "gpus": gpus, "train_image": PAUSE},
+        }
+    )
+    job = Job(
+        model=config.model,
+        train=config.train,
+        shards="gs://bucket/shards",
+        state="gs://bucket/state",
+    )
+    return jobset_manifest.render(
+        job, "gs://bucket/job.json", config.cluster, LauncherPod(namespace=namespace, run="run")
+    )
 
 
 def test_a9_a_safe_pod_and_a_gang_are_admitted(namespace: str) -> None:
@@ -178,10 +279,18 @@ def test_a9_a_safe_pod_and_a_gang_are_admitted(namespace: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     template = rendered["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
     worker = tried(
-        namespace, {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "worker", **template["metadata"]}, "spec": template["spec"]}
+        namespace,
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "worker", **template["metadata"]},
+            "spec": template["spec"],
+        },
     )
     assert worker.returncode == 0, worker.stderr
-    assert [volume for volume in json.loads(worker.stdout)["spec"]["volumes"] if "projected" in volume] == []
+    assert [
+        volume for volume in json.loads(worker.stdout)["spec"]["volumes"] if "projected" in volume
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -189,11 +298,27 @@ def test_a9_a_safe_pod_and_a_gang_are_admitted(namespace: str) -> None:
     [
         pytest.param({"cpu": "100", "memory": "1Gi"}, "requests.cpu=100", id="cpu"),
         pytest.param({"cpu": "1", "memory": "100Gi"}, "requests.memory=100Gi", id="memory"),
-        pytest.param({"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"}, "requests.nvidia.com/gpu=1", id="gpu-where-there-are-none"),
+        pytest.param(
+            {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"},
+            "requests.nvidia.com/gpu=1",
+            id="gpu-where-there-are-none",
+        ),
     ],
 )
-def test_what_goes_beyond_the_quota_is_refused(namespace: str, wanted: dict[str, str], reason: str) -> None:
-    done = tried(namespace, pod(container={"resources": {"requests": wanted, "limits": {n: q for n, q in wanted.items() if n != "cpu"}}}))
+def test_what_goes_beyond_the_quota_is_refused(
+    namespace: str, wanted: dict[str, str], reason: str
+) -> None:
+    done = tried(
+        namespace,
+        pod(
+            container={
+                "resources": {
+                    "requests": wanted,
+                    "limits": {n: q for n, q in wanted.items() if n != "cpu"},
+                }
+            }
+        ),
+    )
     assert done.returncode != 0
     assert "exceeded quota: kubert" in done.stderr and reason in done.stderr
 
@@ -235,22 +360,45 @@ RIGHTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("account", "verb", "group", "what", "may"), RIGHTS, ids=[f"{a}-{v}-{w}" for a, v, _, w, _ in RIGHTS])
-def test_a7_accounts_may_do_what_they_need_and_no_more(namespace: str, account: str, verb: str, group: str, what: str, may: bool) -> None:
+@pytest.mark.parametrize(
+    ("account", "verb", "group", "what", "may"),
+    RIGHTS,
+    ids=[f"{a}-{v}-{w}" for a, v, _, w, _ in RIGHTS],
+)
+def test_a7_accounts_may_do_what_they_need_and_no_more(
+    namespace: str, account: str, verb: str, group: str, what: str, may: bool
+) -> None:
     resource, _, subresource = what.partition("/")
-    asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource}
+    asked = {
+        "namespace": namespace,
+        "verb": verb,
+        "group": group,
+        "resource": resource,
+        "subresource": subresource,
+    }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": {"user": f"system:serviceaccount:{namespace}:{account}", "resourceAttributes": asked},
+        "spec": {
+            "user": f"system:serviceaccount:{namespace}:{account}",
+            "resourceAttributes": asked,
+        },
     }
     answer = json.loads(kubectl("create", "-o", "json", "-f", "-", given=review).stdout)
     assert answer["status"]["allowed"] is may
 
 
-def test_a7_a_step_s_token_lists_pods_but_does_not_read_secrets(namespace: str, tmp_path: Path) -> None:
-    config = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json").stdout)
-    config["users"][0]["user"] = {"token": kubectl("-n", namespace, "create", "token", "kubert-pipeline", "--duration=10m").stdout.strip()}
+def test_a7_a_step_s_token_lists_pods_but_does_not_read_secrets(
+    namespace: str, tmp_path: Path
+) -> None:
+    config = json.loads(
+        kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json").stdout
+    )
+    config["users"][0]["user"] = {
+        "token": kubectl(
+            "-n", namespace, "create", "token", "kubert-pipeline", "--duration=10m"
+        ).stdout.strip()
+    }
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
     as_step = ["--kubeconfig", str(tmp_path / "kubeconfig"), "-n", namespace]
     assert kubectl(*as_step, "get", "pods", "-o", "name").stdout

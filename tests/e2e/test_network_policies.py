@@ -50,12 +50,16 @@ print(json.dumps(found))
 
 def kubectl(*arguments: str, given: object = None) -> str:
     text = None if given is None else json.dumps(given)
-    done = subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
-def manifest(name: str, pod: Pod, namespace: str, command: list[str], targets: object = None) -> dict[str, Any]:
+def manifest(
+    name: str, pod: Pod, namespace: str, command: list[str], targets: object = None
+) -> dict[str, Any]:
     container = {
         "name": "main",
         "image": os.environ["KUBERT_TOOLS_IMAGE"],
@@ -73,14 +77,20 @@ def manifest(name: str, pod: Pod, namespace: str, command: list[str], targets: o
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             "containers": [container],
         },
     }
 
 
 @pytest.fixture(scope="module")
-def dialled(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, bool]]]:
+def dialled(
+    cluster: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, dict[str, bool]]]:
     """Which targets each source reached."""
     if not os.environ.get("KUBERT_TOOLS_IMAGE"):
         pytest.skip("KUBERT_TOOLS_IMAGE names no image for the pods that dial")
@@ -88,17 +98,29 @@ def dialled(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     places = {"kubert": name, "elsewhere": f"{name}-elsewhere"}
     tree = manifests.renamed(manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s"), name)
     try:
-        kubectl("apply", "-f", str(tree / "base/namespace.yaml"), "-f", str(tree / "base/network.yaml"))
+        kubectl(
+            "apply", "-f", str(tree / "base/namespace.yaml"), "-f", str(tree / "base/network.yaml")
+        )
         kubectl("create", "namespace", places["elsewhere"])
         time.sleep(2)  # until both have their default account
         for target, (pod, port) in TARGETS.items():
             command = ["python", "-m", "http.server", str(port), "--directory", "/dev"]
-            kubectl("create", "-f", "-", given=manifest(target, pod, places[pod.namespace], command))
-        addresses = {target: (address(target, places[pod.namespace]), port) for target, (pod, port) in TARGETS.items()}
+            kubectl(
+                "create", "-f", "-", given=manifest(target, pod, places[pod.namespace], command)
+            )
+        addresses = {
+            target: (address(target, places[pod.namespace]), port)
+            for target, (pod, port) in TARGETS.items()
+        }
         time.sleep(3)  # until they listen, and policies reached the node
         asked = {**addresses, "api-server": API_SERVER, "metadata": ("169.254.169.254", 80)}
         for source, pod in SOURCES.items():
-            kubectl("create", "-f", "-", given=manifest(source, pod, places[pod.namespace], ["python", "-c", DIAL], asked))
+            kubectl(
+                "create",
+                "-f",
+                "-",
+                given=manifest(source, pod, places[pod.namespace], ["python", "-c", DIAL], asked),
+            )
         found = {source: answer(source, places[pod.namespace]) for source, pod in SOURCES.items()}
         if found["plain"]["worker-target"] and found["stranger"]["server-target"]:
             pytest.skip("this cluster's network plugin does not enforce network policies")
@@ -114,22 +136,35 @@ def address(name: str, namespace: str) -> str:
 
 
 def answer(name: str, namespace: str) -> dict[str, bool]:
-    kubectl("-n", namespace, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=180s")
+    kubectl(
+        "-n",
+        namespace,
+        "wait",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        f"pod/{name}",
+        "--timeout=180s",
+    )
     return dict(json.loads(kubectl("-n", namespace, "logs", name)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_a7_pods_reach_what_the_policies_allow_and_nothing_else(dialled: dict[str, dict[str, bool]], source: str, target: str) -> None:
+def test_a7_pods_reach_what_the_policies_allow_and_nothing_else(
+    dialled: dict[str, dict[str, bool]], source: str, target: str
+) -> None:
     policies = [found for file, found in manifests.written() if file == "base/network.yaml"]
     pod, port = TARGETS[target]
     assert dialled[source][target] is connects(policies, SOURCES[source], pod, port)
 
 
-def test_steps_reach_the_api_server_by_its_name_and_other_pods_do_not(dialled: dict[str, dict[str, bool]]) -> None:
+def test_steps_reach_the_api_server_by_its_name_and_other_pods_do_not(
+    dialled: dict[str, dict[str, bool]],
+) -> None:
     assert dialled["step"]["api-server"] and not dialled["plain"]["api-server"]
 
 
 @pytest.mark.parametrize("source", ["worker", "step", "plain"])
-def test_a7_the_metadata_server_is_out_of_reach(dialled: dict[str, dict[str, bool]], source: str) -> None:
+def test_a7_the_metadata_server_is_out_of_reach(
+    dialled: dict[str, dict[str, bool]], source: str
+) -> None:
     assert not dialled[source]["metadata"]

@@ -16,22 +16,38 @@ from pipeline.kubeflow.run_logs import PodsUnseen, RunPods
 NAMESPACE = "default"
 SAID = [
     {"time": 1.0, "step": "tokenize", "kind": "started"},
-    {"time": 2.0, "step": "tokenize", "kind": "finished", "seconds": 1.0, "figures": {"train_rows": 3}},
+    {
+        "time": 2.0,
+        "step": "tokenize",
+        "kind": "finished",
+        "seconds": 1.0,
+        "figures": {"train_rows": 3},
+    },
 ]
 
 
 @pytest.fixture
 def run() -> Iterator[str]:
     """The id of a run with two pods: one of a step, which ends, and a driver, which says nothing of its own."""
-    image = os.environ.get("KUBERT_TOOLS_IMAGE") or pytest.skip("KUBERT_TOOLS_IMAGE is not set: an image with Python, by digest")
+    image = os.environ.get("KUBERT_TOOLS_IMAGE") or pytest.skip(
+        "KUBERT_TOOLS_IMAGE is not set: an image with Python, by digest"
+    )
     config.load_kube_config()
     api, identifier = client.CoreV1Api(), secrets.token_hex(8)
     names = [f"kubert-logs-{identifier}-{part}" for part in ("step", "driver")]
     step = "\n".join(["I0101 launcher.go:1] starting", *map(json.dumps, SAID)])
     for name, text in zip(names, (step, "I0101 driver.go:1] resolving"), strict=True):
-        container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": ["python", "-c", f"print({text!r})"]}
+        container = {
+            "name": "main",
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python", "-c", f"print({text!r})"],
+        }
         metadata = {"name": name, "labels": {"pipeline/runid": identifier}}
-        api.create_namespaced_pod(NAMESPACE, {"metadata": metadata, "spec": {"restartPolicy": "Never", "containers": [container]}})
+        api.create_namespaced_pod(
+            NAMESPACE,
+            {"metadata": metadata, "spec": {"restartPolicy": "Never", "containers": [container]}},
+        )
     yield identifier
     for name in names:
         api.delete_namespaced_pod(name, NAMESPACE, grace_period_seconds=0)

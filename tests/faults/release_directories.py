@@ -24,7 +24,12 @@ CONTENT = ReleaseContent(
 
 def release_directory(path: Path, marker: str) -> Path:
     """A sealed release whose files all hold `marker`, so that a mix of two is seen."""
-    for name in ("variables/variables.index", "variables/variables.data-00000-of-00001", "saved_model.pb", "fingerprint.pb"):
+    for name in (
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+        "saved_model.pb",
+        "fingerprint.pb",
+    ):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(f"{marker}: {name}")
     manifest.seal(path, "release", content=CONTENT.model_dump(mode="json"))
@@ -33,4 +38,8 @@ def release_directory(path: Path, marker: str) -> Path:
 
 def markers(path: Path) -> set[str]:
     """The markers in a release's files."""
-    return {file.read_text().partition(":")[0] for file in path.rglob("*") if file.is_file() and file.name != manifest.NAME}
+    return {
+        file.read_text().partition(":")[0]
+        for file in path.rglob("*")
+        if file.is_file() and file.name != manifest.NAME
+    }

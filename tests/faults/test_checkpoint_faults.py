@@ -26,7 +26,12 @@ from components.workers import exit_codes
 from tests.support import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)
-IDENTITY: dict[str, object] = {"vocabulary_sha256": "a" * 64, "classes": ["calm", "loud"], "encoder_fingerprint": "c" * 64, "run": "d"}
+IDENTITY: dict[str, object] = {
+    "vocabulary_sha256": "a" * 64,
+    "classes": ["calm", "loud"],
+    "encoder_fingerprint": "c" * 64,
+    "run": "d",
+}
 RUN = local_training.options(
     model__encoder="scratch",
     model__max_length=20,
@@ -45,7 +50,9 @@ RUN = local_training.options(
 def tensors() -> tf.train.Checkpoint:
     model = build_classifier(training_shards.MODEL, training_shards.VOCABULARY, 3, seed=1)
     optimizer = build_optimizer(TrainConfig(), 100)
-    optimizer.apply_gradients([(tf.ones_like(variable), variable) for variable in model.trainable_variables])
+    optimizer.apply_gradients(
+        [(tf.ones_like(variable), variable) for variable in model.trainable_variables]
+    )
     return tf.train.Checkpoint(model=model, optimizer=optimizer)
 
 
@@ -54,7 +61,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB."""
     place = tmp_path / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True
+    ).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:
         yield place
@@ -79,16 +88,26 @@ def save(root: Path, tensors: tf.train.Checkpoint, *steps: int, keep: int = 5) -
 
 def test_what_was_saved_comes_back(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     position = Position(step=3, best_step=2, epoch_loss=1.5, seconds=2.0, rows_timed=24)
-    before = [variable.numpy().copy() for variable in tensors.model.variables + tensors.optimizer.variables()]
+    before = [
+        variable.numpy().copy()
+        for variable in tensors.model.variables + tensors.optimizer.variables()
+    ]
     train_state.save(tmp_path, tensors, position, [0.1, 0.2, 1 / 3], IDENTITY, 1)
     for variable in tensors.model.variables + tensors.optimizer.variables():
         variable.assign(tf.zeros_like(variable))
-    assert train_state.load(checkpoint.step_directory(tmp_path, 3), tensors, IDENTITY) == (position, [0.1, 0.2, 1 / 3])
-    for value, variable in zip(before, tensors.model.variables + tensors.optimizer.variables(), strict=True):
+    assert train_state.load(checkpoint.step_directory(tmp_path, 3), tensors, IDENTITY) == (
+        position,
+        [0.1, 0.2, 1 / 3],
+    )
+    for value, variable in zip(
+        before, tensors.model.variables + tensors.optimizer.variables(), strict=True
+    ):
         np.testing.assert_array_equal(value, variable.numpy())
 
 
-def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(small_disk: Path, tensors: tf.train.Checkpoint) -> None:
+def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(
+    small_disk: Path, tensors: tf.train.Checkpoint
+) -> None:
     root = small_disk / "checkpoints"
     save(root, tensors, 1)
     ballast = fill(small_disk)
@@ -104,7 +123,9 @@ def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(small_disk: Path, 
 
 
 @pytest.mark.slow
-def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
     shards = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
     home = tmp_path / "home"
     home.mkdir()
@@ -120,12 +141,17 @@ def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(small_di
     assert not (home / "checkpoint").exists()
     saved = local_training.last_step(home)
     assert saved >= 6
-    manifest.verify(checkpoint.step_directory(local_training.work(home) / "checkpoints", saved), "checkpoint")
+    manifest.verify(
+        checkpoint.step_directory(local_training.work(home) / "checkpoints", saved), "checkpoint"
+    )
     assert list((local_training.work(home) / "checkpoints").glob(".step-*")) == []
     ballast.unlink()
     content = local_training.train(home, shards, arguments)
     assert len(content.step_losses) == 96
-    assert any(event.get("message", "").startswith(f"going on from step {saved} ") for event in _events(home))
+    assert any(
+        event.get("message", "").startswith(f"going on from step {saved} ")
+        for event in _events(home)
+    )
 
 
 def _flip(path: Path) -> None:
@@ -148,7 +174,9 @@ HARM: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_c3_the_newest_is_damaged_so_the_one_before_is_used(harm: str, tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
+def test_c3_the_newest_is_damaged_so_the_one_before_is_used(
+    harm: str, tmp_path: Path, tensors: tf.train.Checkpoint
+) -> None:
     save(tmp_path, tensors, 1, 2)
     HARM[harm](checkpoint.step_directory(tmp_path, 2))
     found = checkpoint.newest_valid(tmp_path)
@@ -174,7 +202,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_c3_a_run_falls_back_says_so_and_ends_as_it_would_have(stopped: Path, tmp_path: Path) -> None:
+def test_c3_a_run_falls_back_says_so_and_ends_as_it_would_have(
+    stopped: Path, tmp_path: Path
+) -> None:
     whole = local_training.train(tmp_path / "whole", stopped / "shards", RUN)
     home = tmp_path / "home"
     shutil.copytree(stopped, home)
@@ -183,13 +213,19 @@ def test_c3_a_run_falls_back_says_so_and_ends_as_it_would_have(stopped: Path, tm
     content = local_training.train(home, stopped / "shards", RUN)
     np.testing.assert_allclose(content.step_losses, whole.step_losses, rtol=1e-6, atol=1e-6)
     said = [event.get("message", "") for event in _events(home)]
-    assert [text for text in said if text.startswith("a damaged checkpoint was set aside: ") and damaged.name in text]
+    assert [
+        text
+        for text in said
+        if text.startswith("a damaged checkpoint was set aside: ") and damaged.name in text
+    ]
     assert [text for text in said if text.startswith(f"going on from step {older} ")]
     assert (local_training.work(home) / "checkpoints" / f"bad-step-{newest:09d}").is_dir()
 
 
 @pytest.mark.slow
-def test_c4_without_a_valid_checkpoint_a_run_stops_and_never_starts_afresh(stopped: Path, tmp_path: Path) -> None:
+def test_c4_without_a_valid_checkpoint_a_run_stops_and_never_starts_afresh(
+    stopped: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(stopped, home)
     for _, path in checkpoint.periodic(local_training.work(home) / "checkpoints"):
@@ -205,15 +241,24 @@ def test_c4_without_a_valid_checkpoint_a_run_stops_and_never_starts_afresh(stopp
 
 
 @pytest.mark.parametrize("field", IDENTITY)
-def test_c5_a_checkpoint_of_something_else_is_refused_by_field(field: str, tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
+def test_c5_a_checkpoint_of_something_else_is_refused_by_field(
+    field: str, tmp_path: Path, tensors: tf.train.Checkpoint
+) -> None:
     save(tmp_path, tensors, 1)
     before = [variable.numpy().copy() for variable in tensors.model.variables]
     with pytest.raises(ConfigError, match=f"step-000000001: made for another {field} "):
-        train_state.load(checkpoint.step_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"})
-    assert all(np.array_equal(value, variable.numpy()) for value, variable in zip(before, tensors.model.variables, strict=True))
+        train_state.load(
+            checkpoint.step_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"}
+        )
+    assert all(
+        np.array_equal(value, variable.numpy())
+        for value, variable in zip(before, tensors.model.variables, strict=True)
+    )
 
 
-def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
+def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(
+    tmp_path: Path, tensors: tf.train.Checkpoint
+) -> None:
     save(tmp_path, tensors, 1, keep=1)
 
     class Fails(tf.train.Checkpoint):
@@ -230,7 +275,10 @@ def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(tmp_path: Path, tensors
 def test_c6_saving_one_step_again_replaces_it(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     save(tmp_path, tensors, 4, keep=1)
     train_state.save(tmp_path, tensors, Position(step=4, best_step=4), [0.1], IDENTITY, 1)
-    assert train_state.load(checkpoint.step_directory(tmp_path, 4), tensors, IDENTITY)[0].best_step == 4
+    assert (
+        train_state.load(checkpoint.step_directory(tmp_path, 4), tensors, IDENTITY)[0].best_step
+        == 4
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"]
 
 

@@ -22,7 +22,12 @@ GOOD = [(f"plain text number {i} with a few words", "ab"[i % 2]) for i in range(
 def tokenize(tmp_path: Path, content: bytes | str, name="rows.csv", **options):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    run(DataConfig(source=str(path), text=("text",), **options), SCRATCH, TokenizeConfig(shard_rows=40), tmp_path / "shards")
+    run(
+        DataConfig(source=str(path), text=("text",), **options),
+        SCRATCH,
+        TokenizeConfig(shard_rows=40),
+        tmp_path / "shards",
+    )
     return open_shards(tmp_path / "shards")
 
 
@@ -46,7 +51,10 @@ def missing(files):
 
 
 def swapped(files):
-    files["train-00000.arrow"], files["train-00001.arrow"] = files["train-00001.arrow"], files["train-00000.arrow"]
+    files["train-00000.arrow"], files["train-00001.arrow"] = (
+        files["train-00001.arrow"],
+        files["train-00000.arrow"],
+    )
 
 
 def doubled(files):
@@ -71,7 +79,10 @@ def unfinished(files):
     del files["manifest.json"]
 
 
-@pytest.mark.parametrize("damage", [truncated, missing, swapped, doubled, one_too_many, one_bit, other_vocabulary, unfinished])
+@pytest.mark.parametrize(
+    "damage",
+    [truncated, missing, swapped, doubled, one_too_many, one_bit, other_vocabulary, unfinished],
+)
 def test_d1_damaged_shards_are_refused(tmp_path, shards_bytes, damage):
     files = dict(shards_bytes)
     damage(files)
@@ -104,7 +115,11 @@ def test_d1_rows_missing_in_a_resealed_file_are_noticed(tmp_path, shards_bytes):
 
 ODD = {
     "not-utf8": (b"caf\xe9 au lait", None, "text that is not UTF-8 or holds a lone surrogate"),
-    "surrogate-as-utf8": (b"x \xed\xa0\x80 y", None, "text that is not UTF-8 or holds a lone surrogate"),
+    "surrogate-as-utf8": (
+        b"x \xed\xa0\x80 y",
+        None,
+        "text that is not UTF-8 or holds a lone surrogate",
+    ),
     "nul": (b"a\0b", "a\0b", None),
     "embedded-newlines-and-quotes": (b'"one\n""two""\r\nthree"', 'one\n"two"\r\nthree', None),
     "quotes-that-do-not-match": (b'"one" two', None, "quotes that do not match"),
@@ -116,11 +131,18 @@ ODD = {
 
 @pytest.mark.parametrize(("raw", "kept", "reason"), ODD.values(), ids=ODD.keys())
 def test_d2_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
-    lines = [b"text,label", *(f"{text},{label}".encode() for text, label in GOOD), raw + b",a", b"last row,b"]
+    lines = [
+        b"text,label",
+        *(f"{text},{label}".encode() for text, label in GOOD),
+        raw + b",a",
+        b"last row,b",
+    ]
     source = b"\n".join(lines) + b"\n"
     # A test source keeps every text, whichever split its hash would give.
     (tmp_path / "test.csv").write_bytes(source)
-    shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"), max_bad_rows=1)
+    shards = tokenize(
+        tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"), max_bad_rows=1
+    )
     texts = shards.split("test").texts(range(shards.content.splits["test"].rows))
     assert texts == [text for text, _ in GOOD] + ([] if kept is None else [kept]) + ["last row"]
     assert shards.content.refused == ({} if reason is None else {reason: 1})
@@ -140,9 +162,11 @@ def test_d2_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
 )
 def test_d2_how_lines_end_and_begin_changes_no_row(tmp_path, shards_bytes, change):
     shards = tokenize(tmp_path, change(csv_of(GOOD)))
-    assert {name: shards.directory.joinpath(name).read_bytes() for name in shards_bytes if name != "manifest.json"} == {
-        name: content for name, content in shards_bytes.items() if name != "manifest.json"
-    }
+    assert {
+        name: shards.directory.joinpath(name).read_bytes()
+        for name in shards_bytes
+        if name != "manifest.json"
+    } == {name: content for name, content in shards_bytes.items() if name != "manifest.json"}
 
 
 def test_d2_lone_surrogates_in_json(tmp_path):
@@ -181,13 +205,19 @@ def test_d3_a_label_that_is_none_is_refused_with_file_and_row(tmp_path, label, r
     (tmp_path / "test.csv").write_text(test)
     rows = csv_of([(text, "1234"[i % 4]) for i, (text, _) in enumerate(GOOD)])
     classes = ("w", "x", "y", "z")
-    with pytest.raises(DataError, match=rf"1 x {reason}\n  {tmp_path}/test\.csv, row 2 \(line 3\): label: {reason}\n.*from 1 to 4"):
+    with pytest.raises(
+        DataError,
+        match=rf"1 x {reason}\n  {tmp_path}/test\.csv, row 2 \(line 3\): label: {reason}\n.*from 1 to 4",
+    ):
         tokenize(tmp_path, rows, classes=classes, test_source=str(tmp_path / "test.csv"))
     assert not (tmp_path / "shards").exists()
 
 
 def test_d3_no_label_outside_the_classes_reaches_a_shard(tmp_path):
-    rows = [*GOOD, *((f"odd {i}", label) for i, label in enumerate(["c", "-1", "2", "", "1e9", "0.5"]))]
+    rows = [
+        *GOOD,
+        *((f"odd {i}", label) for i, label in enumerate(["c", "-1", "2", "", "1e9", "0.5"])),
+    ]
     shards = tokenize(tmp_path, csv_of(rows), classes=("a", "b"), max_bad_rows=6)
     assert {label for name in SPLITS for label in shards.split(name).labels().tolist()} == {0, 1}
     assert sum(shards.content.refused.values()) == 6
@@ -198,8 +228,14 @@ def test_d3_no_label_outside_the_classes_reaches_a_shard(tmp_path):
     [
         pytest.param("", "the file is empty", id="empty-file"),
         pytest.param("text,label\n", "holds no rows", id="header-only"),
-        pytest.param(csv_of([("  ", "ab"[i % 2]) for i in range(9)]), "9 x blank text", id="blank-texts"),
-        pytest.param(csv_of([(f"word {i}", "ab"[i % 2]) for i in range(4)]), "split is empty", id="empty-split"),
+        pytest.param(
+            csv_of([("  ", "ab"[i % 2]) for i in range(9)]), "9 x blank text", id="blank-texts"
+        ),
+        pytest.param(
+            csv_of([(f"word {i}", "ab"[i % 2]) for i in range(4)]),
+            "split is empty",
+            id="empty-split",
+        ),
     ],
 )
 def test_d4_nothing_to_learn_or_to_test_stops_here(tmp_path, content, message):
@@ -222,9 +258,16 @@ def test_d5_a_class_missing_in_test_is_noted(tmp_path):
 
 
 def test_d6_one_text_is_never_in_two_splits(tmp_path):
-    variants = [*GOOD, *((text.upper(), label) for text, label in GOOD), *((f"  {text}\u00a0", label) for text, label in GOOD)]
+    variants = [
+        *GOOD,
+        *((text.upper(), label) for text, label in GOOD),
+        *((f"  {text}\u00a0", label) for text, label in GOOD),
+    ]
     shards = tokenize(tmp_path, csv_of(variants))
-    kept = {name: {text_hash(text) for text in shards.split(name).texts(range(len(shards.split(name))))} for name in ("validation", "test")}
+    kept = {
+        name: {text_hash(text) for text in shards.split(name).texts(range(len(shards.split(name))))}
+        for name in ("validation", "test")
+    }
     assert not kept["validation"] & kept["test"]
     assert sum(info.rows for info in shards.content.splits.values()) == 600
     for name, hashes in kept.items():
@@ -256,9 +299,18 @@ HARD = [
 
 def test_d7_offline_ids_equal_serving_ids(tmp_path):
     rng = random.Random(3)
-    points = [chr(point) for point in range(0x20, 0x30000) if unicodedata.category(chr(point)) not in ("Cs", "Cn")]
-    texts = [*HARD, *("a" + "".join(rng.choices(points, k=30)).replace('"', "") for _ in range(500))]
-    (tmp_path / "test.csv").write_text(csv_of([('"' + text + '"', "a") for text in texts]), newline="", encoding="utf-8")
+    points = [
+        chr(point)
+        for point in range(0x20, 0x30000)
+        if unicodedata.category(chr(point)) not in ("Cs", "Cn")
+    ]
+    texts = [
+        *HARD,
+        *("a" + "".join(rng.choices(points, k=30)).replace('"', "") for _ in range(500)),
+    ]
+    (tmp_path / "test.csv").write_text(
+        csv_of([('"' + text + '"', "a") for text in texts]), newline="", encoding="utf-8"
+    )
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
     split = shards.split("test")
     assert split.texts(range(len(split))) == texts
@@ -270,14 +322,28 @@ def test_d7_offline_ids_equal_serving_ids(tmp_path):
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
         def ids(self, given):
-            return self.wordpiece(given, shards.content.max_length).to_tensor(shards.vocabulary.pad_id)
+            return self.wordpiece(given, shards.content.max_length).to_tensor(
+                shards.vocabulary.pad_id
+            )
 
     tf.saved_model.save(Served(), str(tmp_path / "saved"))
     served = tf.saved_model.load(str(tmp_path / "saved")).ids(tf.constant(texts)).numpy()
     assert (served == split.padded(range(len(split)), served.shape[1])).all()
 
 
-@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "-2+3", '"a,b"', '"say ""x"""', '"a\tb;c|d"', "'single", "#39;s quot;x &lt;"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        "@SUM(A1)",
+        "-2+3",
+        '"a,b"',
+        '"say ""x"""',
+        '"a\tb;c|d"',
+        "'single",
+        "#39;s quot;x &lt;",
+    ],
+)
 def test_d8_text_is_kept_as_it_is(tmp_path, text):
     (tmp_path / "test.csv").write_text(csv_of([(text, "a")]))
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
@@ -295,18 +361,32 @@ def test_d9_the_same_rows_are_the_same_shards_whenever_they_are_read(tmp_path):
     january = [(f"2026-01-{1 + n % 28:02}", text, label) for n, (text, label) in enumerate(GOOD)]
     first = windowed(tmp_path / "first", january, until="2026-02-01")
     grown = windowed(
-        tmp_path / "grown", [("2025-06-01", "long ago", "a"), *january, ("2026-02-02", "later", "b")], until="2026-02-02", window="60d"
+        tmp_path / "grown",
+        [("2025-06-01", "long ago", "a"), *january, ("2026-02-02", "later", "b")],
+        until="2026-02-02",
+        window="60d",
     )
     assert grown.digest == first.digest
-    assert grown.content.window == {"time": "created", "start": "2025-12-04T00:00:00+00:00", "until": "2026-02-02T00:00:00+00:00"}
-    assert grown.content.notes == ["1 rows were left out: not before data.until", "1 rows were left out: older than the window"]
+    assert grown.content.window == {
+        "time": "created",
+        "start": "2025-12-04T00:00:00+00:00",
+        "until": "2026-02-02T00:00:00+00:00",
+    }
+    assert grown.content.notes == [
+        "1 rows were left out: not before data.until",
+        "1 rows were left out: older than the window",
+    ]
     assert grown.content.source_sha256 != first.content.source_sha256
-    other = windowed(tmp_path / "other", [*january, ("2026-02-01", "a new one", "b")], until="2026-02-02")
+    other = windowed(
+        tmp_path / "other", [*january, ("2026-02-01", "a new one", "b")], until="2026-02-02"
+    )
     assert other.digest != first.digest
 
 
 def test_d9_times_that_cannot_be_read_are_refused_with_their_place(tmp_path):
     rows = [("2026-01-01", text, label) for text, label in GOOD]
-    with pytest.raises(DataError, match=r"1 x created: time that is not ISO 8601\n.*row 201 \(line 202\)"):
+    with pytest.raises(
+        DataError, match=r"1 x created: time that is not ISO 8601\n.*row 201 \(line 202\)"
+    ):
         windowed(tmp_path, [*rows, ("tomorrow", "x", "a")], until="2026-02-01")
     assert not (tmp_path / "shards").exists()

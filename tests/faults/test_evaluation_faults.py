@@ -29,7 +29,9 @@ CANARY = "canary-text-7f3a"
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("inputs")
-    make_shards(directory / "shards", LABELS, texts=[f"{CANARY} {row}" for row in range(len(LABELS))])
+    make_shards(
+        directory / "shards", LABELS, texts=[f"{CANARY} {row}" for row in range(len(LABELS))]
+    )
     make_checkpoint(directory / "checkpoint")
     return directory
 
@@ -41,15 +43,25 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    step.run(EvaluateConfig(mistakes=0), inputs / "shards", inputs / "checkpoint", tmp_path / "report")
-    assert [path.name for path in (tmp_path / "report").iterdir() if CANARY.encode() in path.read_bytes()] == []
+def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(
+    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    step.run(
+        EvaluateConfig(mistakes=0), inputs / "shards", inputs / "checkpoint", tmp_path / "report"
+    )
+    assert [
+        path.name
+        for path in (tmp_path / "report").iterdir()
+        if CANARY.encode() in path.read_bytes()
+    ] == []
     assert read_predictions(tmp_path / "report").texts is None
     assert read_report(tmp_path / "report").mistakes == ()
     assert CANARY not in "".join(capfd.readouterr())
 
 
-def test_a10_texts_are_in_no_log_and_no_manifest(inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a10_texts_are_in_no_log_and_no_manifest(
+    inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", tmp_path / "report")
     assert CANARY in (tmp_path / "report" / "report.html").read_text()
     assert CANARY not in (tmp_path / "report" / manifest.NAME).read_text()
@@ -66,7 +78,9 @@ def test_a10_texts_are_in_no_log_and_no_manifest(inputs: Path, tmp_path: Path, c
         pytest.param("max_length", MODEL.model_copy(update={"max_length": 64}), id="max_length"),
     ],
 )
-def test_c5_checkpoint_of_something_else(inputs: Path, tmp_path: Path, field: str, value: object) -> None:
+def test_c5_checkpoint_of_something_else(
+    inputs: Path, tmp_path: Path, field: str, value: object
+) -> None:
     changes = {"model": value} if field in ("encoder", "max_length") else {field: value}
     make_checkpoint(tmp_path / "checkpoint", changes=changes)
     with pytest.raises(ConfigError, match=f"checkpoint: its {field} is .*, the shards' is "):
@@ -80,16 +94,28 @@ def test_d1_input_truncated(inputs: Path, tmp_path: Path, which: str) -> None:
     with open(tmp_path / which, "r+b") as stream:
         stream.truncate(10)
     with pytest.raises(DataError, match=f"{which}: 10 bytes, the manifest says"):
-        step.run(EvaluateConfig(), tmp_path / "shards", tmp_path / "checkpoint", tmp_path / "report")
+        step.run(
+            EvaluateConfig(), tmp_path / "shards", tmp_path / "checkpoint", tmp_path / "report"
+        )
     assert not (tmp_path / "report").exists()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=["nan", "infinity", "minus infinity"])
-@pytest.mark.parametrize(("rows", "columns"), [(slice(7, 8), 1), (slice(7, 8), slice(3)), (slice(240), 0)], ids=["score", "row", "column"])
-def test_d5_no_score_that_is_not_finite_becomes_a_figure(value: float, rows: slice, columns: int | slice) -> None:
+@pytest.mark.parametrize(
+    "value", [np.nan, np.inf, -np.inf], ids=["nan", "infinity", "minus infinity"]
+)
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(slice(7, 8), 1), (slice(7, 8), slice(3)), (slice(240), 0)],
+    ids=["score", "row", "column"],
+)
+def test_d5_no_score_that_is_not_finite_becomes_a_figure(
+    value: float, rows: slice, columns: int | slice
+) -> None:
     labels, scores = labels_and_scores()
     scores[rows, columns] = value
-    with pytest.raises(DataError, match=f"NaN or infinite for {rows.stop - (rows.start or 0)} of 240 rows"):
+    with pytest.raises(
+        DataError, match=f"NaN or infinite for {rows.stop - (rows.start or 0)} of 240 rows"
+    ):
         metrics.measure(labels, scores, CLASSES)
 
 
@@ -102,17 +128,27 @@ def test_d5_model_that_gives_nan(inputs: Path, tmp_path: Path) -> None:
 
 def test_d5_class_missing_in_test(inputs: Path, tmp_path: Path) -> None:
     make_shards(tmp_path / "shards", [0, 1, 1, 0, 1, 0])
-    found = step.run(EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report")
+    found = step.run(
+        EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
+    )
     assert found.missing_classes == ("odd",) and not found.one_class
-    assert (found.per_class["odd"].recall, found.per_class["odd"].f1, found.roc["odd"]) == (None, None, None)
-    assert found.macro_f1 == pytest.approx(np.mean([found.per_class[name].f1 for name in ("calm", "loud")]))
+    assert (found.per_class["odd"].recall, found.per_class["odd"].f1, found.roc["odd"]) == (
+        None,
+        None,
+        None,
+    )
+    assert found.macro_f1 == pytest.approx(
+        np.mean([found.per_class[name].f1 for name in ("calm", "loud")])
+    )
     assert "No test texts for <bdi>odd</bdi>" in (tmp_path / "report" / "report.html").read_text()
     assert read_report(tmp_path / "report") == found
 
 
 def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
     make_shards(tmp_path / "shards", [1] * 6)
-    found = step.run(EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report")
+    found = step.run(
+        EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
+    )
     assert found.one_class and found.macro_f1 is None and "macro_f1" not in found.scalars()
     assert set(found.roc.values()) == {None} and found.majority_accuracy == 1
     assert "All test texts are of one class" in (tmp_path / "report" / "report.html").read_text()
@@ -124,9 +160,13 @@ def test_d5_content_with_nan_is_refused_when_it_is_made() -> None:
         type(report_content())(**{**dict(report_content()), "accuracy": float("nan")})
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "report.json", "report.html", "predictions.arrow"])
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "report.json", "report.html", "predictions.arrow"]
+)
 @pytest.mark.parametrize("damage", ["missing", "cut", "longer"])
-def test_t4_report_with_any_file_damaged_does_not_exist(finished: Path, tmp_path: Path, name: str, damage: str) -> None:
+def test_t4_report_with_any_file_damaged_does_not_exist(
+    finished: Path, tmp_path: Path, name: str, damage: str
+) -> None:
     shutil.copytree(finished, tmp_path / "report")
     path = tmp_path / "report" / name
     whole = path.read_bytes()
@@ -141,13 +181,28 @@ def test_t4_report_with_any_file_damaged_does_not_exist(finished: Path, tmp_path
 @pytest.mark.parametrize("moment", ["while scoring", "while writing"])
 def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
     output, progress = tmp_path / "report", tmp_path / "progress"
-    places = [f"--shards={inputs / 'shards'}", f"--checkpoint={inputs / 'checkpoint'}", f"--output={output}"]
-    command = [sys.executable, "-m", "components.evaluate", *places, "--set", "evaluate.batch_size=1"]
-    process = subprocess.Popen(command, env={**os.environ, "KUBERT_PROGRESS": str(progress)}, stderr=subprocess.PIPE)
+    places = [
+        f"--shards={inputs / 'shards'}",
+        f"--checkpoint={inputs / 'checkpoint'}",
+        f"--output={output}",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "components.evaluate",
+        *places,
+        "--set",
+        "evaluate.batch_size=1",
+    ]
+    process = subprocess.Popen(
+        command, env={**os.environ, "KUBERT_PROGRESS": str(progress)}, stderr=subprocess.PIPE
+    )
     try:
         deadline = time.monotonic() + 120
         while not _reached(moment, output, progress):
-            assert process.poll() is None and time.monotonic() < deadline, "it was over before it could be killed"
+            assert process.poll() is None and time.monotonic() < deadline, (
+                "it was over before it could be killed"
+            )
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
     finally:

@@ -15,7 +15,13 @@ import tensorflow as tf
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
-from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, open_shards, seal_shards
+from components.artifacts.token_shards import (
+    SPLITS,
+    ShardsContent,
+    ShardWriter,
+    open_shards,
+    seal_shards,
+)
 from components.config.schema import EvaluateConfig, ExportConfig, Precision
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import step as evaluation
@@ -56,7 +62,13 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_tokenized(root / "shards")
     make_checkpoint(root / "checkpoint")
     evaluation.run(EvaluateConfig(), root / "shards", root / "checkpoint", root / "report")
-    gate.run(EvaluateConfig(), ExportConfig(model_store=str(root / "none")), root / "shards", root / "report", root / "decision.json")
+    gate.run(
+        EvaluateConfig(),
+        ExportConfig(model_store=str(root / "none")),
+        root / "shards",
+        root / "report",
+        root / "decision.json",
+    )
     return root
 
 
@@ -65,8 +77,14 @@ def released(evaluated: Path) -> step.Release:
     return export(evaluated, evaluated / "models")
 
 
-def export(root: Path, store: Path, precision: Precision = "float32", **changes: Path) -> step.Release:
-    inputs = {name: root / name for name in ("shards", "checkpoint", "report")} | {"decision": root / "decision.json"} | changes
+def export(
+    root: Path, store: Path, precision: Precision = "float32", **changes: Path
+) -> step.Release:
+    inputs = (
+        {name: root / name for name in ("shards", "checkpoint", "report")}
+        | {"decision": root / "decision.json"}
+        | changes
+    )
     return step.run(ExportConfig(model_store=str(store), precision=precision), **inputs)
 
 
@@ -79,7 +97,12 @@ def test_the_release_says_where_it_comes_from(released: step.Release, evaluated:
         "checkpoint": manifest.read(evaluated / "checkpoint").digest,
         "report": manifest.read(evaluated / "report").digest,
     }
-    assert (content.name, content.version, content.classes, content.test_rows) == ("news", 1, CLASSES, 24)
+    assert (content.name, content.version, content.classes, content.test_rows) == (
+        "news",
+        1,
+        CLASSES,
+        24,
+    )
     assert content.accuracy_low < content.accuracy < content.accuracy_high
     assert datetime.datetime.fromisoformat(sealed.provenance["released"]).tzinfo is datetime.UTC
     assert sealed.provenance["run"] == os.environ.get("KUBERT_RUN", "")
@@ -89,7 +112,9 @@ def test_the_release_says_where_it_comes_from(released: step.Release, evaluated:
     assert (content.precision, content.served_accuracy) == ("float32", None)
 
 
-def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(released: step.Release, evaluated: Path) -> None:
+def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(
+    released: step.Release, evaluated: Path
+) -> None:
     for path in Path(released.path).rglob("*"):
         if path.is_file():
             assert TEXTS[10].encode() not in path.read_bytes(), path.name
@@ -100,25 +125,35 @@ def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Rel
     from tensorflow_serving.apis import prediction_log_pb2
 
     logs = [
-        prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(Path(released.path) / FILE))
+        prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(str(Path(released.path) / FILE))
     ]
     signature = tf.saved_model.load(released.path).signatures["serving_default"]
     assert len(logs) == 4
     for log, texts in zip(logs, (1, 1, 1, CHUNKS), strict=True):
         request = log.predict_log.request
-        assert (request.model_spec.name, request.model_spec.signature_name) == ("news", "serving_default")
-        assert signature(**{name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()})["scores"].shape == (
+        assert (request.model_spec.name, request.model_spec.signature_name) == (
+            "news",
+            "serving_default",
+        )
+        assert signature(
+            **{name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        )["scores"].shape == (
             texts,
             3,
         )
 
 
-def test_e2_the_same_checkpoint_again_is_the_same_version(released: step.Release, evaluated: Path) -> None:
+def test_e2_the_same_checkpoint_again_is_the_same_version(
+    released: step.Release, evaluated: Path
+) -> None:
     again = export(evaluated, evaluated / "models")
     assert (again.version, again.path, again.new) == (released.version, released.path, False)
 
 
-def test_e4_a_released_model_gives_the_evaluators_scores(released: step.Release, evaluated: Path) -> None:
+def test_e4_a_released_model_gives_the_evaluators_scores(
+    released: step.Release, evaluated: Path
+) -> None:
     expected = read_predictions(evaluated / "report").scores
     found = list(predict(released.path, TEXTS))
     np.testing.assert_allclose([list(one.scores.values()) for one in found], expected, atol=1e-5)
@@ -128,7 +163,9 @@ def test_e4_a_released_model_gives_the_evaluators_scores(released: step.Release,
 
 
 def test_e4_extreme_texts_get_a_prediction(released: step.Release) -> None:
-    assert all(abs(sum(one.scores.values()) - 1) < 1e-5 for one in predict(released.path, parity.PROBES))
+    assert all(
+        abs(sum(one.scores.values()) - 1) < 1e-5 for one in predict(released.path, parity.PROBES)
+    )
 
 
 def test_predict_reads_an_endless_input(released: step.Release) -> None:
@@ -136,9 +173,16 @@ def test_predict_reads_an_endless_input(released: step.Release) -> None:
     assert [next(answers).text for _ in range(300)] == ["w1 w2"] * 300
 
 
-def test_predict_finds_the_newest_version(released: step.Release, evaluated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_finds_the_newest_version(
+    released: step.Release, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(evaluated)
-    for reference in ("models/news", "./models/../models/news", f"file://{evaluated}/models/news", str(evaluated / "models/news/1/")):
+    for reference in (
+        "models/news",
+        "./models/../models/news",
+        f"file://{evaluated}/models/news",
+        str(evaluated / "models/news/1/"),
+    ):
         assert next(predict(reference, ["w1"])).label in CLASSES
 
 
@@ -152,7 +196,12 @@ def test_predict_finds_the_newest_version(released: step.Release, evaluated: Pat
     ],
 )
 def test_predict_says_what_it_did_not_find(
-    reference: str, kind: type[Exception], message: str, released: step.Release, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+    reference: str,
+    kind: type[Exception],
+    message: str,
+    released: step.Release,
+    evaluated: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(evaluated)
     with pytest.raises(kind, match=message):
@@ -165,12 +214,16 @@ def test_a2_predict_refuses_a_changed_release_before_loading_it(
     shutil.copytree(released.path, tmp_path / "1")
     with open(tmp_path / "1" / "variables" / "variables.data-00000-of-00001", "r+b") as stream:
         stream.write(b"\x01")
-    monkeypatch.setattr(tf.saved_model, "load", lambda path: pytest.fail("loaded before it was verified"))
+    monkeypatch.setattr(
+        tf.saved_model, "load", lambda path: pytest.fail("loaded before it was verified")
+    )
     with pytest.raises(DataError, match="SHA-256"):
         next(predict(str(tmp_path / "1"), ["w1"]))
 
 
-def test_pull_makes_the_layout_of_a_server(released: step.Release, evaluated: Path, tmp_path: Path) -> None:
+def test_pull_makes_the_layout_of_a_server(
+    released: step.Release, evaluated: Path, tmp_path: Path
+) -> None:
     version, directory, _ = pull(str(evaluated / "models" / "news"), tmp_path / "served")
     assert (version, directory) == (1, tmp_path / "served" / "1")
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["1"]
@@ -182,15 +235,21 @@ def nothing_is_released(store: Path) -> bool:
 
 
 def test_t3_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:
-    decision = read_decision(evaluated / "decision.json").model_copy(update={"passed": False, "reason": "Closed: too bad."})
+    decision = read_decision(evaluated / "decision.json").model_copy(
+        update={"passed": False, "reason": "Closed: too bad."}
+    )
     write_decision(tmp_path / "decision.json", decision)
-    with pytest.raises(DataError, match=r"the gate is closed, nothing is released\. Closed: too bad\."):
+    with pytest.raises(
+        DataError, match=r"the gate is closed, nothing is released\. Closed: too bad\."
+    ):
         export(evaluated, tmp_path / "models", decision=tmp_path / "decision.json")
     assert nothing_is_released(tmp_path / "models")
 
 
 @pytest.mark.parametrize("harm", ["absent", "cut", "empty-digests", "other-report"])
-def test_t3_a_decision_that_is_damaged_or_about_something_else(harm: str, evaluated: Path, tmp_path: Path) -> None:
+def test_t3_a_decision_that_is_damaged_or_about_something_else(
+    harm: str, evaluated: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "decision.json"
     text = (evaluated / "decision.json").read_text()
     if harm == "cut":
@@ -227,7 +286,10 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
     (home / "report" / "manifest.json").unlink()
     write_predictions(home / "report", read_predictions(root / "report").labels, scores, None)
     sealed = manifest.seal(home / "report", "report", content={})
-    write_decision(home / "decision.json", read_decision(root / "decision.json").model_copy(update={"report_digest": sealed.digest}))
+    write_decision(
+        home / "decision.json",
+        read_decision(root / "decision.json").model_copy(update={"report_digest": sealed.digest}),
+    )
     return {"report": home / "report", "decision": home / "decision.json"}
 
 
@@ -241,20 +303,26 @@ def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
     assert (content.precision, content.parity_rows) == ("bfloat16", len(TEXTS))
     assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.LOST_ACCURACY)
     assert 1e-5 < content.parity_difference < 0.1
-    weights = [(Path(path) / "variables" / "variables.data-00000-of-00001").stat().st_size for path in (narrow.path, released.path)]
+    weights = [
+        (Path(path) / "variables" / "variables.data-00000-of-00001").stat().st_size
+        for path in (narrow.path, released.path)
+    ]
     assert weights[0] < weights[1]
     assert not export(evaluated, tmp_path / "models", "bfloat16").new
 
 
 @pytest.mark.parametrize(("lost", "refused"), [(0, False), (1, True)])
-def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(lost: int, refused: bool, evaluated: Path) -> None:
+def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
+    lost: int, refused: bool, evaluated: Path
+) -> None:
     split = open_shards(evaluated / "shards").split("test")
     wanted = np.eye(len(CLASSES), dtype=np.float32)[split.labels()] * 0.02 + 0.49
     served = wanted.copy()
     served[:lost] = 0.98 - served[:lost]
     if refused:
         with pytest.raises(
-            KubertError, match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; set export\.precision to float32"
+            KubertError,
+            match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; set export\.precision to float32",
         ):
             parity.check_rows(lambda texts: served, split, wanted, "bfloat16")
     else:
@@ -262,12 +330,19 @@ def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(lost: int,
 
 
 @pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
-def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(wrong: float, evaluated: Path, tmp_path: Path) -> None:
+def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(
+    wrong: float, evaluated: Path, tmp_path: Path
+) -> None:
     scores = read_predictions(evaluated / "report").scores.copy()
     longest = len(TEXTS) - 1
     scores[longest, 0] += wrong
-    with pytest.raises(KubertError, match=f"not released: for test row {longest} the exported model's scores differ"):
-        export(evaluated, tmp_path / "models", "float32", **with_scores(evaluated, scores, tmp_path))
+    with pytest.raises(
+        KubertError,
+        match=f"not released: for test row {longest} the exported model's scores differ",
+    ):
+        export(
+            evaluated, tmp_path / "models", "float32", **with_scores(evaluated, scores, tmp_path)
+        )
     assert nothing_is_released(tmp_path / "models")
 
 

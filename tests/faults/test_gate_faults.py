@@ -31,7 +31,9 @@ ANSWERS = {f"w{number}": label for number, label in enumerate(LABELS)}
 
 def answers(wrong: int) -> dict[str, int]:
     """A rule's answers, of which the first `wrong` ones are wrong."""
-    return {word: (label + (number < wrong)) % 3 for number, (word, label) in enumerate(ANSWERS.items())}
+    return {
+        word: (label + (number < wrong)) % 3 for number, (word, label) in enumerate(ANSWERS.items())
+    }
 
 
 @pytest.fixture(scope="module")
@@ -49,23 +51,41 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "store"
 
 
-def make_report(directory: Path, shards: Path, wrong: int, labels: Sequence[int] = LABELS, **changes: Any) -> Path:
+def make_report(
+    directory: Path, shards: Path, wrong: int, labels: Sequence[int] = LABELS, **changes: Any
+) -> Path:
     """A sealed report whose predictions are wrong about the first `wrong` rows; `changes` go into report.json as they are."""
     truth = np.asarray(labels, np.int32)
     predicted = (truth + (np.arange(len(truth)) < wrong)) % 3
     scores = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
     measures = metrics.measure(truth, scores, CLASSES)
-    content = report_content().model_copy(update={**dict(measures), "mistakes": (), "shards_digest": open_shards(shards).digest})
+    content = report_content().model_copy(
+        update={**dict(measures), "mistakes": (), "shards_digest": open_shards(shards).digest}
+    )
     with manifest.building(directory) as work:
-        (work / CONTENT).write_text(json.dumps({**json.loads(content.model_dump_json()), **changes}))
+        (work / CONTENT).write_text(
+            json.dumps({**json.loads(content.model_dump_json()), **changes})
+        )
         write_predictions(work, truth, scores, None)
         manifest.seal(work, "report", content={})
     return directory
 
 
-def decide(tmp_path: Path, shards: Path, report: Path, store: Path | str | None = None, minimum: float = 0.5) -> GateDecision:
+def decide(
+    tmp_path: Path,
+    shards: Path,
+    report: Path,
+    store: Path | str | None = None,
+    minimum: float = 0.5,
+) -> GateDecision:
     export = ExportConfig(model_store=str(store or tmp_path / "store"))
-    found = gate.run(EvaluateConfig(min_accuracy=minimum), export, shards, report, tmp_path / "out" / "decision.json")
+    found = gate.run(
+        EvaluateConfig(min_accuracy=minimum),
+        export,
+        shards,
+        report,
+        tmp_path / "out" / "decision.json",
+    )
     assert read_decision(tmp_path / "out" / "decision.json") == found
     return found
 
@@ -74,15 +94,25 @@ def test_the_first_candidate_needs_only_the_minimum(shards: Path, tmp_path: Path
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
     assert found.passed
     assert (found.accuracy, found.champion_version, found.test_rows) == (0.8, None, 10)
-    assert found.reason == "Passed: accuracy 0.8000 (8 of 10 test rows) reaches min_accuracy 0.5000; no version of news is released yet."
+    assert (
+        found.reason
+        == "Passed: accuracy 0.8000 (8 of 10 test rows) reaches min_accuracy 0.5000; no version of news is released yet."
+    )
 
 
-@pytest.mark.parametrize(("minimum", "passed"), [(0.8, True), (0.81, False)], ids=["equal", "below"])
+@pytest.mark.parametrize(
+    ("minimum", "passed"), [(0.8, True), (0.81, False)], ids=["equal", "below"]
+)
 def test_t3_the_minimum(minimum: float, passed: bool, shards: Path, tmp_path: Path) -> None:
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2), minimum=minimum)
+    found = decide(
+        tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2), minimum=minimum
+    )
     assert found.passed is passed
     if not passed:
-        assert found.reason == "Closed: accuracy 0.8000 (8 of 10 test rows) is below min_accuracy 0.8100."
+        assert (
+            found.reason
+            == "Closed: accuracy 0.8000 (8 of 10 test rows) is below min_accuracy 0.8100."
+        )
 
 
 @pytest.mark.parametrize(
@@ -98,11 +128,18 @@ def test_t3_against_the_champion_on_the_same_rows(
     assert f"{words} the 0.7000 (7 rows) of the released version 1 on the same rows" in found.reason
 
 
-def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(shards: Path, tmp_path: Path) -> None:
+def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(
+    shards: Path, tmp_path: Path
+) -> None:
     rule_release(tmp_path / "source", answers(wrong=3))
     content = manifest.read(tmp_path / "source").content
     (tmp_path / "source" / "manifest.json").unlink()
-    manifest.seal(tmp_path / "source", "release", content=content, inputs={"checkpoint": report_content().checkpoint_digest})
+    manifest.seal(
+        tmp_path / "source",
+        "release",
+        content=content,
+        inputs={"checkpoint": report_content().checkpoint_digest},
+    )
     release.publish(tmp_path / "source", open_store(str(tmp_path / "store")), "news", "key")
     report = make_report(tmp_path / "report", shards, wrong=2)
     found = decide(tmp_path, shards, report)
@@ -123,7 +160,9 @@ def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "missing"])
 @pytest.mark.parametrize("field", ["accuracy", "loss"])
-def test_t3_a_figure_that_is_missing_or_no_number(field: str, value: str, shards: Path, tmp_path: Path) -> None:
+def test_t3_a_figure_that_is_missing_or_no_number(
+    field: str, value: str, shards: Path, tmp_path: Path
+) -> None:
     report = make_report(tmp_path / "report", shards, wrong=0)
     figures = json.loads((report / CONTENT).read_text())
     del figures[field]
@@ -142,13 +181,17 @@ def test_t3_a_figure_that_is_missing_or_no_number(field: str, value: str, shards
 def test_t3_scores_that_are_no_numbers(shards: Path, tmp_path: Path) -> None:
     report = make_report(tmp_path / "report", shards, wrong=0)
     (report / "manifest.json").unlink()
-    write_predictions(report, np.asarray(LABELS, np.int32), np.full((10, 3), np.nan, np.float32), None)
+    write_predictions(
+        report, np.asarray(LABELS, np.int32), np.full((10, 3), np.nan, np.float32), None
+    )
     manifest.seal(report, "report", content={})
     assert "not finite" in decide(tmp_path, shards, report).reason
 
 
 def test_t3_an_accuracy_that_its_predictions_do_not_bear_out(shards: Path, tmp_path: Path) -> None:
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=5, accuracy=0.9))
+    found = decide(
+        tmp_path, shards, make_report(tmp_path / "report", shards, wrong=5, accuracy=0.9)
+    )
     assert not found.passed
     assert "is not that of its predictions (5 of 10)" in found.reason
 
@@ -169,7 +212,11 @@ def test_t4_a_report_that_is_not_whole(harm: str, shards: Path, tmp_path: Path) 
 
 def test_d5_one_class_in_the_test_rows(tmp_path: Path) -> None:
     make_shards(tmp_path / "shards", [1] * 10, texts=TEXTS)
-    found = decide(tmp_path, tmp_path / "shards", make_report(tmp_path / "report", tmp_path / "shards", 0, [1] * 10))
+    found = decide(
+        tmp_path,
+        tmp_path / "shards",
+        make_report(tmp_path / "report", tmp_path / "shards", 0, [1] * 10),
+    )
     assert not found.passed
     assert "all test rows are of one class" in found.reason
 
@@ -189,8 +236,12 @@ def test_classes_in_another_order_are_compared_by_name(shards: Path, tmp_path: P
     assert (found.passed, found.champion_accuracy) == (True, 1.0)
 
 
-@pytest.mark.parametrize("classes", [("calm", "loud"), ("calm", "loud", "strange")], ids=["fewer", "other"])
-def test_t3_a_champion_of_other_classes(classes: tuple[str, ...], shards: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "classes", [("calm", "loud"), ("calm", "loud", "strange")], ids=["fewer", "other"]
+)
+def test_t3_a_champion_of_other_classes(
+    classes: tuple[str, ...], shards: Path, tmp_path: Path
+) -> None:
     publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {}, classes)
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
     assert not found.passed
@@ -205,6 +256,8 @@ def test_t3_a_champion_that_was_tampered_with(shards: Path, champion: Path, tmp_
     assert "the released version 1 cannot be compared with" in found.reason
 
 
-def test_a_store_that_cannot_be_reached_is_an_error_and_no_decision(shards: Path, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_reached_is_an_error_and_no_decision(
+    shards: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match="unknown scheme"):
         decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0), "ftp://host/x")

@@ -40,9 +40,19 @@ class Puller:
 
     def __init__(self, tmp_path: Path, *options: str, reference: str = "") -> None:
         reference = reference or str(tmp_path / "models/news")
-        command = [sys.executable, "-m", "components.serving.puller", reference, "--to", str(tmp_path / "served")]
+        command = [
+            sys.executable,
+            "-m",
+            "components.serving.puller",
+            reference,
+            "--to",
+            str(tmp_path / "served"),
+        ]
         self.process = subprocess.Popen(
-            [*command, *(options or ("--watch", "0.1"))], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, *(options or ("--watch", "0.1"))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -54,7 +64,9 @@ class Puller:
             self.lines.append(line.rstrip("\n"))
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        until(lambda: any(text in line for line in self.lines), f"{text!r} in {self.lines}", seconds)
+        until(
+            lambda: any(text in line for line in self.lines), f"{text!r} in {self.lines}", seconds
+        )
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -102,20 +114,30 @@ class Server:
 
     def _look(self) -> None:
         while not self._ended.is_set():
-            highest = max((int(path.name) for path in self.directory.iterdir() if path.name.isdigit()), default=0)
+            highest = max(
+                (int(path.name) for path in self.directory.iterdir() if path.name.isdigit()),
+                default=0,
+            )
             if highest and (not self.seen or self.seen[-1] != highest):
                 self.seen.append(highest)
                 try:
                     release.verify(self.directory / str(highest))
                 except DataError as error:
-                    if (self.directory / str(highest)).exists():  # removed while it was read: no fault, files that are open stay
+                    if (
+                        self.directory / str(highest)
+                    ).exists():  # removed while it was read: no fault, files that are open stay
                         self.faults.append(str(error))
 
 
-def test_e3_e5_a_server_sees_the_old_release_or_the_new_one_and_follows_a_rollback(tmp_path: Path) -> None:
+def test_e3_e5_a_server_sees_the_old_release_or_the_new_one_and_follows_a_rollback(
+    tmp_path: Path,
+) -> None:
     publish(tmp_path, "a", 2**20)
     (tmp_path / "served").mkdir()
-    with puller(tmp_path, "--watch", "0.1", "--keep", "9") as following, Server(tmp_path / "served") as server:
+    with (
+        puller(tmp_path, "--watch", "0.1", "--keep", "9") as following,
+        Server(tmp_path / "served") as server,
+    ):
         following.wait_for("serving version 1")
         for number, marker in enumerate("bcd", 2):
             publish(tmp_path, marker, 2**20)
@@ -142,7 +164,9 @@ def test_e3_the_puller_is_killed_at_any_moment_and_the_next_one_completes(tmp_pa
     with Server(tmp_path / "served") as server:
         for attempt in range(4):
             with puller(tmp_path) as killed:
-                killed.wait_for("fetching version 2") if attempt == 0 else time.sleep(0.25 + 0.1 * attempt)
+                killed.wait_for("fetching version 2") if attempt == 0 else time.sleep(
+                    0.25 + 0.1 * attempt
+                )
                 killed.end(signal.SIGKILL)
         with puller(tmp_path) as last:
             last.wait_for("serving version 2")
@@ -156,7 +180,9 @@ def test_e3_sigterm_in_mid_pull_leaves_nothing_behind(tmp_path: Path) -> None:
     with puller(tmp_path) as following:
         following.wait_for("fetching version 1")
         assert following.end() == 0
-    assert following.lines[-1].startswith("stopped; nothing was pulled") or there(tmp_path / "served") == ["1"]
+    assert following.lines[-1].startswith("stopped; nothing was pulled") or there(
+        tmp_path / "served"
+    ) == ["1"]
     assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
     with puller(tmp_path, "--keep", "1") as once:
         once.wait_for("fetching version 1")
@@ -164,13 +190,22 @@ def test_e3_sigterm_in_mid_pull_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
 
 
-def test_e5_a_store_that_is_away_leaves_what_is_served_and_is_asked_less_and_less_often(tmp_path: Path) -> None:
+def test_e5_a_store_that_is_away_leaves_what_is_served_and_is_asked_less_and_less_often(
+    tmp_path: Path,
+) -> None:
     publish(tmp_path, "a")
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")
         pointer = tmp_path / "models/news/.kubert/champion"
-        pointer.symlink_to("nowhere")  # from now on the store fails when it is asked for the champion
-        until(lambda: sum("version 1 stays, trying again in" in line for line in following.lines) >= 3, "three failures told")
+        pointer.symlink_to(
+            "nowhere"
+        )  # from now on the store fails when it is asked for the champion
+        until(
+            lambda: (
+                sum("version 1 stays, trying again in" in line for line in following.lines) >= 3
+            ),
+            "three failures told",
+        )
         assert markers(tmp_path / "served" / "1") == {"a"}
         pointer.unlink()
         publish(tmp_path, "b")
@@ -199,7 +234,9 @@ def test_e5_everything_vanishes_from_the_store_and_the_last_version_stays(tmp_pa
 
 
 @pytest.mark.parametrize("fault", ["../escape", "variables/weights"])
-def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(fault: str, tmp_path: Path) -> None:
+def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(
+    fault: str, tmp_path: Path
+) -> None:
     publish(tmp_path, "a")
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")
@@ -210,7 +247,13 @@ def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(fault: str
         value["files"][fault] = {"size": 4, "sha256": "0" * 64}
         path.write_text(json.dumps(value))
         shutil.rmtree(tmp_path / "served" / "2", ignore_errors=True)
-        until(lambda: any("trying again" in line for line in following.lines) or (tmp_path / "served/2").exists(), "a refusal")
+        until(
+            lambda: (
+                any("trying again" in line for line in following.lines)
+                or (tmp_path / "served/2").exists()
+            ),
+            "a refusal",
+        )
         if not (tmp_path / "served/2").exists():
             assert markers(tmp_path / "served" / "1") == {"a"}
         path.write_text(genuine)
@@ -223,9 +266,17 @@ def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(fault: str
 def test_what_no_wait_can_mend_ends_it_at_once(tmp_path: Path) -> None:
     for arguments, message in (
         (["gs://", "--to", str(tmp_path)], "write <store>/<model name>"),
-        ([f"{tmp_path}/models/news@2", "--to", str(tmp_path), "--watch", "1"], "version 2 never changes"),
+        (
+            [f"{tmp_path}/models/news@2", "--to", str(tmp_path), "--watch", "1"],
+            "version 2 never changes",
+        ),
     ):
-        ended = subprocess.run([sys.executable, "-m", "components.serving.puller", *arguments], capture_output=True, text=True, timeout=60)
+        ended = subprocess.run(
+            [sys.executable, "-m", "components.serving.puller", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert (ended.returncode, ended.stdout) == (64, "")
         assert message in ended.stderr
         assert "Traceback" not in ended.stderr

@@ -43,8 +43,12 @@ def snapshot(root: Path) -> list[str]:
         "SAVED_MODEL.pb", "variables", "saved_model.pb/x", "Variables/variables.INDEX", "x" * 501, "~/x@y",
     ],
 )  # fmt: skip
-def test_a1_names_that_leave_the_directory_or_clash(name: str, store: Store, tmp_path: Path) -> None:
-    change_manifest(tmp_path, lambda value: value["files"].update({name: {"size": 0, "sha256": EMPTY}}))
+def test_a1_names_that_leave_the_directory_or_clash(
+    name: str, store: Store, tmp_path: Path
+) -> None:
+    change_manifest(
+        tmp_path, lambda value: value["files"].update({name: {"size": 0, "sha256": EMPTY}})
+    )
     before = snapshot(tmp_path)
     with pytest.raises(DataError, match="its manifest names"):
         release.pull(store, "news", 1, tmp_path / "served" / "1")
@@ -60,7 +64,12 @@ def test_a1_absurd_sizes(size: int, store: Store, tmp_path: Path) -> None:
 
 
 def test_a1_absurd_numbers_of_files(store: Store, tmp_path: Path) -> None:
-    change_manifest(tmp_path, lambda value: value["files"].update({f"f{n}": {"size": 0, "sha256": EMPTY} for n in range(10_001)}))
+    change_manifest(
+        tmp_path,
+        lambda value: value["files"].update(
+            {f"f{n}": {"size": 0, "sha256": EMPTY} for n in range(10_001)}
+        ),
+    )
     with pytest.raises(DataError, match="more than 10000 files"):
         release.pull(store, "news", 1, tmp_path / "served" / "1")
 
@@ -75,7 +84,9 @@ def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) ->
     assert not (tmp_path / "served" / "1").exists()
 
 
-def test_a1_a_target_that_is_a_link_or_something_else_is_left_alone(store: Store, tmp_path: Path) -> None:
+def test_a1_a_target_that_is_a_link_or_something_else_is_left_alone(
+    store: Store, tmp_path: Path
+) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "precious")
@@ -118,12 +129,16 @@ def damage_manifest(directory: Path) -> None:
 
 
 TAMPERING = pytest.mark.parametrize(
-    "tamper", [swap, remove, add, cut, exchange, unseal, damage_manifest], ids=lambda change: change.__name__
+    "tamper",
+    [swap, remove, add, cut, exchange, unseal, damage_manifest],
+    ids=lambda change: change.__name__,
 )
 
 
 @TAMPERING
-def test_a2_changed_in_the_store_is_not_pulled(tamper: Callable[[Path], None], store: Store, tmp_path: Path) -> None:
+def test_a2_changed_in_the_store_is_not_pulled(
+    tamper: Callable[[Path], None], store: Store, tmp_path: Path
+) -> None:
     tamper(tmp_path / "store" / "news" / "1")
     with pytest.raises(DataError):
         release.pull(store, "news", 1, tmp_path / "served" / "1")
@@ -132,7 +147,9 @@ def test_a2_changed_in_the_store_is_not_pulled(tamper: Callable[[Path], None], s
 
 
 @TAMPERING
-def test_a2_changed_after_the_pull_is_refused(tamper: Callable[[Path], None], store: Store, tmp_path: Path) -> None:
+def test_a2_changed_after_the_pull_is_refused(
+    tamper: Callable[[Path], None], store: Store, tmp_path: Path
+) -> None:
     release.pull(store, "news", 1, tmp_path / "served" / "1")
     assert isinstance(release.verify(tmp_path / "served" / "1"), Manifest)
     tamper(tmp_path / "served" / "1")
@@ -140,7 +157,9 @@ def test_a2_changed_after_the_pull_is_refused(tamper: Callable[[Path], None], st
         release.verify(tmp_path / "served" / "1")
 
 
-def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(
+    store: Store, tmp_path: Path
+) -> None:
     target = tmp_path / "served" / "1"
     release.pull(store, "news", 1, target)
     (target / "fingerprint.pb").rename(tmp_path / "outside")
@@ -149,13 +168,17 @@ def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(store: Store,
         release.verify(target)
 
 
-def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
+    store: Store, tmp_path: Path
+) -> None:
     (tmp_path / "store" / "news" / "1").rename(tmp_path / "store" / "news" / "2")
     with pytest.raises(DataError, match="that of news version 1"):
         release.pull(store, "news", 2, tmp_path / "served" / "2")
 
 
-@pytest.mark.parametrize("name", ["../news", "a/b", "", ".kubert", "a..b", "x@y", "-rf", "x" * 64, "a\nb", "http://x"])
+@pytest.mark.parametrize(
+    "name", ["../news", "a/b", "", ".kubert", "a..b", "x@y", "-rf", "x" * 64, "a\nb", "http://x"]
+)
 def test_a5_model_names_that_are_refused(name: str, store: Store, tmp_path: Path) -> None:
     for call in (
         lambda: release.versions(store, name),

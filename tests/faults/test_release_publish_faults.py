@@ -45,7 +45,9 @@ def plain(root: Path, renames: bool) -> Store:
     return store_over(Faulty(root, renames=renames))
 
 
-def assert_readers_see_whole_versions(root: Path, renames: bool, scratch: Iterator[Path]) -> list[int]:
+def assert_readers_see_whole_versions(
+    root: Path, renames: bool, scratch: Iterator[Path]
+) -> list[int]:
     """What `versions` names can be pulled and is not mixed; a server never sees a model's graph without all other files."""
     store = plain(root, renames)
     found = release.versions(store, "news")
@@ -55,7 +57,16 @@ def assert_readers_see_whole_versions(root: Path, renames: bool, scratch: Iterat
         assert len(markers(target)) == 1
     for child in (root / "news").iterdir() if (root / "news").is_dir() else ():
         if child.name.isdigit() and (child / MODEL).exists():
-            assert len([path for path in child.rglob("*") if path.is_file() and path.name != "manifest.json"]) == 4
+            assert (
+                len(
+                    [
+                        path
+                        for path in child.rglob("*")
+                        if path.is_file() and path.name != "manifest.json"
+                    ]
+                )
+                == 4
+            )
         if renames and child.name.isdigit():
             assert int(child.name) in found, "a directory shows a version only when it is complete"
     return found
@@ -68,12 +79,19 @@ def places(root: Path) -> Iterator[Path]:
 @RENAMES
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path: Path) -> None:
-    first, second = release_directory(tmp_path / "a", "first"), release_directory(tmp_path / "b", "second")
+    first, second = (
+        release_directory(tmp_path / "a", "first"),
+        release_directory(tmp_path / "b", "second"),
+    )
     scratch = places(tmp_path)
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
         hook = at_write(number, crash)
-        backend = Faulty(root, renames=renames, before=hook) if when == "before" else Faulty(root, renames=renames, after=hook)
+        backend = (
+            Faulty(root, renames=renames, before=hook)
+            if when == "before"
+            else Faulty(root, renames=renames, after=hook)
+        )
         try:
             release.publish(first, store_over(backend), "news", "key")
             crashed = False
@@ -83,8 +101,14 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
         published = release.publish(second, plain(root, renames), "news", "key")
         assert assert_readers_see_whole_versions(root, renames, scratch) == [published.version]
         assert not release.publish(second, plain(root, renames), "news", "key").new
-        numbered = {child.name for child in (root / "news").iterdir() if child.name.isdigit() and any(child.rglob("*"))}
-        assert numbered == {str(published.version)}, "what the crashed attempt left behind is cleared away"
+        numbered = {
+            child.name
+            for child in (root / "news").iterdir()
+            if child.name.isdigit() and any(child.rglob("*"))
+        }
+        assert numbered == {str(published.version)}, (
+            "what the crashed attempt left behind is cleared away"
+        )
         assert not list((root / "news" / PRIVATE).glob("staged-*"))
         if not crashed:
             assert number > 6, "the crash points were not reached"
@@ -93,17 +117,28 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
 
 @RENAMES
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
-def test_e1_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tmp_path: Path) -> None:
-    first, second = release_directory(tmp_path / "a", "first"), release_directory(tmp_path / "b", "second")
+def test_e1_two_publishers_meet_at_every_write(
+    renames: bool, same_key: bool, tmp_path: Path
+) -> None:
+    first, second = (
+        release_directory(tmp_path / "a", "first"),
+        release_directory(tmp_path / "b", "second"),
+    )
     scratch = places(tmp_path)
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
         other: list[release.Published] = []
 
         def meet(root: Path = root, other: list[release.Published] = other) -> None:
-            other.append(release.publish(second, plain(root, renames), "news", "key" if same_key else "other"))
+            other.append(
+                release.publish(
+                    second, plain(root, renames), "news", "key" if same_key else "other"
+                )
+            )
 
-        ours = release.publish(first, store_over(Faulty(root, at_write(number, meet), renames=renames)), "news", "key")
+        ours = release.publish(
+            first, store_over(Faulty(root, at_write(number, meet), renames=renames)), "news", "key"
+        )
         if not other:
             assert number > 6
             return
@@ -112,7 +147,9 @@ def test_e1_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tm
             assert ours.new + other[0].new == 1
         else:
             assert {ours.version, other[0].version} == {1, 2}
-        assert assert_readers_see_whole_versions(root, renames, scratch) == sorted({ours.version, other[0].version})
+        assert assert_readers_see_whole_versions(root, renames, scratch) == sorted(
+            {ours.version, other[0].version}
+        )
         assert not list((root / "news" / PRIVATE).glob("staged-*"))
 
 
@@ -120,12 +157,19 @@ def test_e1_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tm
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
 def test_e1_many_publishers_at_once(renames: bool, same_key: bool, tmp_path: Path) -> None:
     start, found = threading.Barrier(6), []
-    directories = [release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)]
+    directories = [
+        release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)
+    ]
 
     def publish(number: int) -> None:
         start.wait()
         found.append(
-            release.publish(directories[number], plain(tmp_path / "store", renames), "news", "key" if same_key else f"key-{number}")
+            release.publish(
+                directories[number],
+                plain(tmp_path / "store", renames),
+                "news",
+                "key" if same_key else f"key-{number}",
+            )
         )
 
     threads = [threading.Thread(target=publish, args=(number,)) for number in range(6)]
@@ -137,11 +181,15 @@ def test_e1_many_publishers_at_once(renames: bool, same_key: bool, tmp_path: Pat
     assert len(found) == 6
     assert len(set(versions)) == (1 if same_key else 6)
     assert sum(published.new for published in found) == (1 if same_key else 6)
-    assert assert_readers_see_whole_versions(tmp_path / "store", renames, places(tmp_path)) == sorted(set(versions))
+    assert assert_readers_see_whole_versions(
+        tmp_path / "store", renames, places(tmp_path)
+    ) == sorted(set(versions))
 
 
 @RENAMES
-def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(renames: bool, tmp_path: Path) -> None:
+def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(
+    renames: bool, tmp_path: Path
+) -> None:
     old, new = release_directory(tmp_path / "a", "old"), release_directory(tmp_path / "b", "new")
     scratch, seen = places(tmp_path), set()
     for number in itertools.count():
@@ -159,14 +207,21 @@ def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(renames: bool, tm
             seen.add(version)
             done.append(version)
 
-        release.publish(new, store_over(Faulty(root, after=at_write(number, pull), renames=renames)), "news", "new")
+        release.publish(
+            new,
+            store_over(Faulty(root, after=at_write(number, pull), renames=renames)),
+            "news",
+            "new",
+        )
         if not done:
             break
     assert seen == {1, 2}
 
 
 @RENAMES
-def test_s1_a_release_through_a_store_that_fails_half_the_calls(renames: bool, tmp_path: Path) -> None:
+def test_s1_a_release_through_a_store_that_fails_half_the_calls(
+    renames: bool, tmp_path: Path
+) -> None:
     draw = random.Random(3)
 
     def unreliable(operation: str, key: str) -> None:
@@ -191,7 +246,10 @@ def test_s4_every_reply_of_a_publish_lost_once(renames: bool, tmp_path: Path) ->
             raise TemporaryError(5, "the reply was lost")
 
     published = release.publish(
-        release_directory(tmp_path / "a", "first"), store_over(Faulty(tmp_path / "store", after=lose, renames=renames)), "news", "key"
+        release_directory(tmp_path / "a", "first"),
+        store_over(Faulty(tmp_path / "store", after=lose, renames=renames)),
+        "news",
+        "key",
     )
     assert len(lost) > 6
     assert published.version == 1

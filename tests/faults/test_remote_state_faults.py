@@ -48,7 +48,9 @@ def options(**changes: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+    return training_shards.make(
+        tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +93,16 @@ def wait_for_step(it: local_training.Gang, home: Path, step: int) -> int:
 
 
 def messages(home: Path) -> list[str]:
-    return [json.loads(line).get("message", "") for line in (home / "progress.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line).get("message", "")
+        for line in (home / "progress.jsonl").read_text().splitlines()
+    ]
 
 
 def resumed(home: Path) -> list[int]:
-    return [int(text.split()[4]) for text in messages(home) if text.startswith("going on from step")]
+    return [
+        int(text.split()[4]) for text in messages(home) if text.startswith("going on from step")
+    ]
 
 
 def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
@@ -109,8 +116,12 @@ def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")])
-def test_w1_w2_a_killed_gang_goes_on_from_the_store(rank: int, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")]
+)
+def test_w1_w2_a_killed_gang_goes_on_from_the_store(
+    rank: int, shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     with launch(tmp_path, shards, options(train__max_restarts=1)) as it:
         killed_at = wait_for_step(it, tmp_path, 12)
         it.workers(2)[rank].kill()
@@ -123,14 +134,18 @@ def test_w1_w2_a_killed_gang_goes_on_from_the_store(rank: int, shards: Path, und
 
 
 @pytest.mark.slow
-def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(
+    shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     with launch(tmp_path, shards, options()) as it:
         wait_for_step(it, tmp_path, 12)
         it.process.send_signal(signal.SIGTERM)
         ended = it.wait()
     assert ended.code == exit_codes.PREEMPTED, ended.output
     saved = state(tmp_path).checkpoints()[0].step
-    with launch(tmp_path, shards, options(train__workers=1)) as it:  # nothing but the store is shared with the first run
+    with launch(
+        tmp_path, shards, options(train__workers=1)
+    ) as it:  # nothing but the store is shared with the first run
         ended = it.wait()
     assert ended.code == 0, ended.output
     assert resumed(tmp_path) == [saved]
@@ -138,9 +153,13 @@ def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(shards: Pa
 
 
 @pytest.mark.slow
-def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(
+    shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     arguments = options(train__workers=1)
-    with local_training.launch(tmp_path / "first", shards, arguments, scratch=bucket(tmp_path)) as first:
+    with local_training.launch(
+        tmp_path / "first", shards, arguments, scratch=bucket(tmp_path)
+    ) as first:
         wait_for_step(first, tmp_path, 12)
         (stale,) = first.workers(1).values()
         stale.send_signal(signal.SIGSTOP)
@@ -150,33 +169,56 @@ def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(shar
         before = written(tmp_path)
         stale.send_signal(signal.SIGCONT)
         ended = first.wait()
-    assert ended.code == 0, ended.output  # its gang is started again, and finds the training finished
-    assert [text for text in messages(tmp_path / "first") if text == "restart 1 of 3: worker 0 a peer was lost"]
+    assert ended.code == 0, (
+        ended.output
+    )  # its gang is started again, and finds the training finished
+    assert [
+        text
+        for text in messages(tmp_path / "first")
+        if text == "restart 1 of 3: worker 0 a peer was lost"
+    ]
     after = written(tmp_path)
     gone = before.keys() - after.keys()
-    assert all(FIRST_CHIEF in path.parts for path in gone)  # it may have been stopped while it removed an old checkpoint of its own
-    assert {path: after[path] for path in before.keys() - gone} == {path: before[path] for path in before.keys() - gone}
+    assert all(
+        FIRST_CHIEF in path.parts for path in gone
+    )  # it may have been stopped while it removed an old checkpoint of its own
+    assert {path: after[path] for path in before.keys() - gone} == {
+        path: before[path] for path in before.keys() - gone
+    }
     assert_as_undisturbed(tmp_path, undisturbed)
 
 
 def written(home: Path) -> dict[Path, int]:
     """When each object was written; not the event files and uploads under way, which each chief has of its own."""
-    objects = (path for path in (home / "bucket").rglob("*") if path.is_file() and not path.name.startswith(".part-"))
-    return {path: path.stat().st_mtime_ns for path in objects if not {"beats", "tensorboard"} & set(path.parts)}
+    objects = (
+        path
+        for path in (home / "bucket").rglob("*")
+        if path.is_file() and not path.name.startswith(".part-")
+    )
+    return {
+        path: path.stat().st_mtime_ns
+        for path in objects
+        if not {"beats", "tensorboard"} & set(path.parts)
+    }
 
 
 @pytest.mark.slow
 def test_what_was_finished_is_not_trained_again(shards: Path, tmp_path: Path) -> None:
     arguments = options(train__workers=1, train__epochs=1)
     for output in ("checkpoint", "again"):
-        with local_training.launch(tmp_path, shards, arguments, output=output, scratch=bucket(tmp_path)) as it:
+        with local_training.launch(
+            tmp_path, shards, arguments, output=output, scratch=bucket(tmp_path)
+        ) as it:
             ended = it.wait()
         assert ended.code == 0, ended.output
     once, twice = (manifest.read(tmp_path / name) for name in ("checkpoint", "again"))
     assert once.digest == twice.digest
     events = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [event["unchanged"] for event in events if "unchanged" in event] == [True]
-    assert sum(event.get("message") == "starting 1 worker, products in float32" for event in events) == 1
+    assert (
+        sum(event.get("message") == "starting 1 worker, products in float32" for event in events)
+        == 1
+    )
 
 
 @pytest.mark.slow
@@ -195,7 +237,11 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
         it.process.send_signal(signal.SIGTERM)
         assert it.wait().code == exit_codes.PREEMPTED
     assert resumed(tmp_path) == [found[1].step]
-    said = [text for text in messages(tmp_path) if text.startswith("a damaged checkpoint was set aside: ")]
+    said = [
+        text
+        for text in messages(tmp_path)
+        if text.startswith("a damaged checkpoint was set aside: ")
+    ]
     assert len(said) == 1
     assert f"step-{found[0].step:09d}" in said[0]
     for choice in state(tmp_path).checkpoints():
@@ -209,7 +255,9 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
 
 
 def flip(home: Path, choice: Choice) -> None:
-    (root,) = (home / "bucket").glob(f"*/checkpoints/{choice.generation:06d}/step-{choice.step:09d}")
+    (root,) = (home / "bucket").glob(
+        f"*/checkpoints/{choice.generation:06d}/step-{choice.step:09d}"
+    )
     path = root / "tensors.data-00000-of-00001"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -243,7 +291,9 @@ def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_pa
         chief.release()
 
 
-def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"BEAT_EVERY": 0.1, "SILENCE": 2.0, "PATIENCE": 1.0}.items():
         monkeypatch.setattr(lease, name, value)
     store = open_store(f"file://{tmp_path}")
@@ -258,7 +308,9 @@ def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(tmp_path: Pa
     second.release()
 
 
-def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"BEAT_EVERY": 600.0, "SILENCE": 0.5, "PATIENCE": 60.0}.items():
         monkeypatch.setattr(lease, name, value)
     store = open_store(f"file://{tmp_path}")
@@ -284,7 +336,9 @@ def sealed(tmp_path: Path) -> Any:
     return push
 
 
-def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s(sealed: Any, tmp_path: Path) -> None:
+def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s(
+    sealed: Any, tmp_path: Path
+) -> None:
     for generation, step in ((1, 10), (2, 12), (1, 20)):
         remote = sealed(generation, step)
     assert remote.checkpoints() == [Choice(2, 12), Choice(1, 20), Choice(1, 10)]
@@ -315,4 +369,7 @@ def test_s3_a_checkpoint_whose_upload_died_does_not_exist(sealed: Any, tmp_path:
 
 
 def test_a_state_without_checkpoints_is_a_start(tmp_path: Path) -> None:
-    assert RemoteState(f"file://{tmp_path}/nothing/key").fetch_newest(tmp_path / "here") == (None, [])
+    assert RemoteState(f"file://{tmp_path}/nothing/key").fetch_newest(tmp_path / "here") == (
+        None,
+        [],
+    )

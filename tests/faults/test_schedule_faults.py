@@ -39,20 +39,39 @@ def runs(server: Server) -> list[dict[str, Any]]:
 # R1: two schedulers, or a retry after a lost reply, are one run for one slot
 
 
-def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     server.set_clock(NOON)
     made = submission(tmp_path, schedule=HOURLY)
-    at_once([lambda: schedules.apply(settled_client(server), made, quiet, sleep=short) for _ in range(6)])
+    at_once(
+        [
+            lambda: schedules.apply(settled_client(server), made, quiet, sleep=short)
+            for _ in range(6)
+        ]
+    )
     (left,) = server.state.schedules.values()
     assert left["status"] == "ENABLED"
-    assert slots(server, 3) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1, "2030-05-07T15:00:00Z": 1})
+    assert slots(server, 3) == Counter(
+        {"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1, "2030-05-07T15:00:00Z": 1}
+    )
 
 
 @pytest.mark.parametrize("kind", ["lost", "cut"])
 @pytest.mark.parametrize(
-    "call", [POST_SCHEDULE, r"POST .*:enable", r"POST .*:disable", r"DELETE", r"POST .*upload_version", r"POST .*pipelines$"]
+    "call",
+    [
+        POST_SCHEDULE,
+        r"POST .*:enable",
+        r"POST .*:disable",
+        r"DELETE",
+        r"POST .*upload_version",
+        r"POST .*pipelines$",
+    ],
 )
-def test_r1_a_lost_reply_is_one_schedule(server: Server, api: KfpApi, tmp_path: Path, kind: str, call: str) -> None:
+def test_r1_a_lost_reply_is_one_schedule(
+    server: Server, api: KfpApi, tmp_path: Path, kind: str, call: str
+) -> None:
     server.set_clock(NOON)
     server.fault(call, kind, times=2)
     schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
@@ -80,13 +99,18 @@ def test_r1_run_now_with_one_key_is_one_run(server: Server, api: KfpApi, tmp_pat
 
 @pytest.mark.parametrize(
     ("catch_up", "expected"),
-    [pytest.param(False, ["18"], id="the-latest"), pytest.param(True, ["13", "14", "15", "16", "17", "18"], id="each")],
+    [
+        pytest.param(False, ["18"], id="the-latest"),
+        pytest.param(True, ["13", "14", "15", "16", "17", "18"], id="each"),
+    ],
 )
 def test_r2_after_a_pause_the_declared_slots_are_run(
     server: Server, api: KfpApi, tmp_path: Path, catch_up: bool, expected: list[str]
 ) -> None:
     server.set_clock(NOON)
-    schedules.apply(api, submission(tmp_path, schedule={**HOURLY, "catch_up": catch_up}), quiet, sleep=short)
+    schedules.apply(
+        api, submission(tmp_path, schedule={**HOURLY, "catch_up": catch_up}), quiet, sleep=short
+    )
     schedule = schedules.named(api, "news")
     api.enable_schedule(schedule.id, False)
     server.set_clock(NOON + datetime.timedelta(hours=6))
@@ -95,7 +119,9 @@ def test_r2_after_a_pause_the_declared_slots_are_run(
     assert [run["scheduled_at"][11:13] for run in finish(server)] == expected
 
 
-def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     server.set_clock(NOON)
     schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
     server.set_clock(NOON + datetime.timedelta(hours=1))
@@ -106,12 +132,16 @@ def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(se
     assert [run["scheduled_at"][11:13] for run in finish(server)] == ["17"]
 
 
-def test_r2_resuming_by_apply_is_what_the_configuration_says(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r2_resuming_by_apply_is_what_the_configuration_says(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     made = submission(tmp_path, schedule=HOURLY)
     schedules.apply(api, made, quiet, sleep=short)
     api.enable_schedule(schedules.named(api, "news").id, False)
     assert schedules.apply(api, made, quiet, sleep=short).done == ("enabling news",)
-    paused = schedules.apply(api, submission(tmp_path, schedule={**HOURLY, "enabled": False}), quiet, sleep=short)
+    paused = schedules.apply(
+        api, submission(tmp_path, schedule={**HOURLY, "enabled": False}), quiet, sleep=short
+    )
     assert (paused.done, paused.schedule.enabled) == (("pausing news",), False)
 
 
@@ -124,7 +154,9 @@ def test_r4_the_running_one_is_unaffected(server: Server, api: KfpApi, tmp_path:
     server.set_clock(NOON + datetime.timedelta(hours=1))
     (running,) = server.state.settle()
     server.state.move(running["run_id"], "RUNNING")
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=short)
+    schedules.apply(
+        api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=short
+    )
     assert server.state.runs[running["run_id"]]["state"] == "RUNNING"
     (left,) = server.state.schedules.values()
     assert left["runtime_config"]["parameters"]["epochs"] == 9
@@ -137,10 +169,17 @@ class Crash(Exception):
 
 
 @pytest.mark.parametrize(
-    "minutes", [pytest.param(5, id="before-the-slot"), pytest.param(45, id="over-a-slot"), pytest.param(105, id="over-two")]
+    "minutes",
+    [
+        pytest.param(5, id="before-the-slot"),
+        pytest.param(45, id="over-a-slot"),
+        pytest.param(105, id="over-two"),
+    ],
 )
 @pytest.mark.parametrize("step", range(4))
-def test_r4_a_crash_before_each_step_of_a_change_heals(server: Server, api: KfpApi, tmp_path: Path, step: int, minutes: int) -> None:
+def test_r4_a_crash_before_each_step_of_a_change_heals(
+    server: Server, api: KfpApi, tmp_path: Path, step: int, minutes: int
+) -> None:
     server.set_clock(NOON)
     schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
     before = slots(server, 1)
@@ -163,16 +202,30 @@ def test_r4_a_crash_before_each_step_of_a_change_heals(server: Server, api: KfpA
     assert before == Counter({"2030-05-07T13:00:00Z": 1})
 
 
-def test_r4_another_cron_line_does_not_run_its_past(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r4_another_cron_line_does_not_run_its_past(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     server.set_clock(NOON)
-    schedules.apply(api, submission(tmp_path, schedule={"cron": "0 3 * * *", "catch_up": True}), quiet, sleep=short)
-    schedules.apply(api, submission(tmp_path, schedule={"cron": "*/10 * * * *", "catch_up": True}), quiet, sleep=short)
+    schedules.apply(
+        api,
+        submission(tmp_path, schedule={"cron": "0 3 * * *", "catch_up": True}),
+        quiet,
+        sleep=short,
+    )
+    schedules.apply(
+        api,
+        submission(tmp_path, schedule={"cron": "*/10 * * * *", "catch_up": True}),
+        quiet,
+        sleep=short,
+    )
     assert finish(server) == []
     server.set_clock(NOON + datetime.timedelta(minutes=10))
     assert [run["scheduled_at"] for run in finish(server)] == ["2030-05-07T12:30:00Z"]
 
 
-def test_r4_a_change_at_a_slot_waits_for_its_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r4_a_change_at_a_slot_waits_for_its_run(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     server.set_clock(NOON)
     schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
     server.set_clock(NOON.replace(minute=59, second=55))
@@ -183,7 +236,9 @@ def test_r4_a_change_at_a_slot_waits_for_its_run(server: Server, api: KfpApi, tm
         if next(waits) == 4:
             server.state.tick()
 
-    applied = schedules.apply(api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later)
+    applied = schedules.apply(
+        api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
+    )
     assert applied.done[0] == "waiting until the slot that is due now has been run"
     assert slots(server, 1) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1})
     assert [run["runtime_config"]["parameters"]["epochs"] for run in runs(server)] == [3, 9]

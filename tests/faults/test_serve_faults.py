@@ -72,11 +72,20 @@ def put(source: Path, target: Path) -> None:
     (target.parent / f".{target.name}.part").rename(target)
 
 
-def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(genuine: Path, tmp_path: Path) -> None:
+def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
+    genuine: Path, tmp_path: Path
+) -> None:
     store = open_store(str(tmp_path / "models"))
     shutil.copytree(genuine.parent, tmp_path / "models")
     release.put_back(store, "news", 1)
-    pull = [sys.executable, "-m", "components.serving.puller", str(tmp_path / "models/news"), "--to", str(tmp_path / "served")]
+    pull = [
+        sys.executable,
+        "-m",
+        "components.serving.puller",
+        str(tmp_path / "models/news"),
+        "--to",
+        str(tmp_path / "served"),
+    ]
     subprocess.run(pull, check=True, timeout=60)
     with subprocess.Popen([*pull, "--watch", "0.2"], stdout=subprocess.DEVNULL) as puller:
         served = Served(tmp_path / "served")
@@ -86,7 +95,10 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
                 served.wait_for("version 3 (accuracy 0.0300) loaded")
                 release.put_back(store, "news", 2)
                 served.wait_for("version 2 (accuracy 0.0200) loaded")
-                states = [(item["version"], item["state"]) for item in served.call("GET", "/v1/models/news")[1]["model_version_status"]]
+                states = [
+                    (item["version"], item["state"])
+                    for item in served.call("GET", "/v1/models/news")[1]["model_version_status"]
+                ]
                 served.predict("a last one by the version put back")
             assert served.end() == 0
         finally:
@@ -97,7 +109,9 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
     assert states == [("3", "END"), ("2", "AVAILABLE"), ("1", "END")]
 
 
-def test_a2_a_version_that_was_tampered_with_is_refused_and_the_old_one_goes_on(served: Served, genuine: Path, tmp_path: Path) -> None:
+def test_a2_a_version_that_was_tampered_with_is_refused_and_the_old_one_goes_on(
+    served: Served, genuine: Path, tmp_path: Path
+) -> None:
     put(genuine / "2", tmp_path / "evil")
     weights = next((tmp_path / "evil" / "variables").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
@@ -111,7 +125,9 @@ def test_a2_a_version_that_was_tampered_with_is_refused_and_the_old_one_goes_on(
     assert sum("SHA-256" in line for line in served.lines) == 1, "a refusal is told once"
 
 
-def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(served: Served, genuine: Path, tmp_path: Path) -> None:
+def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(
+    served: Served, genuine: Path, tmp_path: Path
+) -> None:
     make = (
         "import sys, tensorflow as tf\n"
         "class M(tf.Module):\n"
@@ -120,7 +136,12 @@ def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(served: Serv
         "        return {'label': tf.io.read_file(tf.constant('/etc/hostname'))[None]}\n"
         "m = M(); tf.saved_model.save(m, sys.argv[1], signatures={'serving_default': m.f})\n"
     )
-    subprocess.run([sys.executable, "-c", make, str(tmp_path / "evil")], check=True, timeout=120, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", make, str(tmp_path / "evil")],
+        check=True,
+        timeout=120,
+        capture_output=True,
+    )
     content = manifest.read(genuine / "2").content
     manifest.seal(tmp_path / "evil", "release", content=content)
     put(tmp_path / "evil", tmp_path / "served" / "2")
@@ -128,7 +149,9 @@ def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(served: Serv
     assert served.predict("w1")[0] == 200
 
 
-def test_e5_the_directory_is_emptied_and_the_loaded_version_goes_on(served: Served, genuine: Path, tmp_path: Path) -> None:
+def test_e5_the_directory_is_emptied_and_the_loaded_version_goes_on(
+    served: Served, genuine: Path, tmp_path: Path
+) -> None:
     shutil.rmtree(tmp_path / "served")
     served.wait_for("No such file or directory; version 1 goes on")
     assert served.predict("w1")[0] == 200

@@ -53,19 +53,31 @@ def in_a_nested_function(text: Any, target: Path) -> Any:
 
 
 def save_weights(text: Any, target: Path) -> Any:
-    with tf.control_dependencies([tf.raw_ops.SaveV2(prefix=str(target), tensor_names=["x"], shape_and_slices=[""], tensors=[text])]):
+    with tf.control_dependencies(
+        [
+            tf.raw_ops.SaveV2(
+                prefix=str(target), tensor_names=["x"], shape_and_slices=[""], tensors=[text]
+            )
+        ]
+    ):
         return tf.identity(text)
 
 
 def restore_weights(text: Any, target: Path) -> Any:
     return tf.ensure_shape(
-        tf.raw_ops.RestoreV2(prefix=str(target), tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.string])[0], [None]
+        tf.raw_ops.RestoreV2(
+            prefix=str(target), tensor_names=["x"], shape_and_slices=[""], dtypes=[tf.string]
+        )[0],
+        [None],
     )
 
 
 def in_a_loop(text: Any, target: Path) -> Any:
     return tf.while_loop(
-        lambda value: tf.size(value) < 0, lambda value: (read_file(value, target),), (text,), shape_invariants=(tf.TensorShape([None]),)
+        lambda value: tf.size(value) < 0,
+        lambda value: (read_file(value, target),),
+        (text,),
+        shape_invariants=(tf.TensorShape([None]),),
     )[0]
 
 
@@ -86,7 +98,10 @@ def in_a_loop(text: Any, target: Path) -> Any:
     ],
 )
 def test_a3_forbidden_operations(
-    attack: Callable[[Any, Path], Any], operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: Callable[[Any, Path], Any],
+    operation: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = tmp_path / "written"
     rule = ServedClassifier(WordRule({}), VOCABULARY, CLASSES, 20)
@@ -97,7 +112,9 @@ def test_a3_forbidden_operations(
 
     rule.attacked = classify
     tf.saved_model.save(rule, str(tmp_path / "model"), signatures={"serving_default": classify})
-    monkeypatch.setattr(tf.saved_model, "load", lambda path: pytest.fail("loaded before it was checked"))
+    monkeypatch.setattr(
+        tf.saved_model, "load", lambda path: pytest.fail("loaded before it was checked")
+    )
     with pytest.raises(DataError, match=operation):
         load_scorer(tmp_path / "model")
     assert not target.exists()
@@ -106,10 +123,15 @@ def test_a3_forbidden_operations(
 def test_a3_a_table_that_is_read_from_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "table.txt").write_text("a\nb\n")
     index = tf.lookup.TextFileIndex
-    source = tf.lookup.TextFileInitializer(str(tmp_path / "table.txt"), tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER)
+    source = tf.lookup.TextFileInitializer(
+        str(tmp_path / "table.txt"), tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER
+    )
     module = tf.Module()
     module.table = tf.lookup.StaticHashTable(source, -1)
-    module.read = tf.function(lambda text: module.table.lookup(text), input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    module.read = tf.function(
+        lambda text: module.table.lookup(text),
+        input_signature=[tf.TensorSpec([None], tf.string, name="text")],
+    )
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.read)
     with pytest.raises(DataError, match="reads the file"):
         load_scorer(tmp_path / "model")
@@ -128,7 +150,11 @@ def change(model: Path, edit: Callable[[Any], None]) -> None:
 
 
 def saver_function(value: Any, operation: str) -> Any:
-    return next(f for f in value.meta_graphs[0].graph_def.library.function if any(node.op == operation for node in f.node_def))
+    return next(
+        f
+        for f in value.meta_graphs[0].graph_def.library.function
+        if any(node.op == operation for node in f.node_def)
+    )
 
 
 def test_a3_the_models_own_saver_is_let_in(model: Path) -> None:
@@ -141,7 +167,11 @@ def test_a3_the_models_own_saver_is_let_in(model: Path) -> None:
 def test_a3_the_saver_called_from_another_function_is_refused(operation: str, model: Path) -> None:
     def call_it(value: Any) -> None:
         saver = saver_function(value, operation).signature.name
-        other = next(f for f in value.meta_graphs[0].graph_def.library.function if f.signature.name.startswith("__inference_classify"))
+        other = next(
+            f
+            for f in value.meta_graphs[0].graph_def.library.function
+            if f.signature.name.startswith("__inference_classify")
+        )
         node = other.node_def.add(name="innocent", op="StatefulPartitionedCall")
         node.attr["f"].func.name = saver
 
@@ -153,7 +183,9 @@ def test_a3_the_saver_called_from_another_function_is_refused(operation: str, mo
 def test_a3_the_saver_as_the_signature_is_refused(model: Path) -> None:
     def serve_it(value: Any) -> None:
         graph = value.meta_graphs[0]
-        graph.signature_def["serving_default"].outputs["scores"].name = graph.saver_def.save_tensor_name
+        graph.signature_def["serving_default"].outputs[
+            "scores"
+        ].name = graph.saver_def.save_tensor_name
 
     change(model, serve_it)
     with pytest.raises(DataError, match="not allowed in a served model"):
@@ -197,23 +229,33 @@ def test_a3_every_graph_in_the_file_is_checked(where: str, model: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        pytest.param(lambda graph: graph.asset_file_def.add(filename="../../etc/passwd"), "reads the file", id="asset"),
+        pytest.param(
+            lambda graph: graph.asset_file_def.add(filename="../../etc/passwd"),
+            "reads the file",
+            id="asset",
+        ),
         pytest.param(
             lambda graph: graph.object_graph_def.nodes.add(registered_name="Evil.Class"),
             "registered class 'Evil.Class'",
             id="registered-class",
         ),
         pytest.param(
-            lambda graph: graph.object_graph_def.nodes.add(registered_saver="evil"), "registered class 'evil'", id="registered-saver"
+            lambda graph: graph.object_graph_def.nodes.add(registered_saver="evil"),
+            "registered class 'evil'",
+            id="registered-saver",
         ),
         pytest.param(
-            lambda graph: setattr(graph.object_graph_def.nodes.add().user_object, "identifier", "_tf_keras_layer"),
+            lambda graph: setattr(
+                graph.object_graph_def.nodes.add().user_object, "identifier", "_tf_keras_layer"
+            ),
             "object of type '_tf_keras_layer'",
             id="keras-object",
         ),
     ],
 )
-def test_a3_objects_that_run_code_when_loaded_are_refused(edit: Callable[[Any], None], message: str, model: Path) -> None:
+def test_a3_objects_that_run_code_when_loaded_are_refused(
+    edit: Callable[[Any], None], message: str, model: Path
+) -> None:
     change(model, lambda value: edit(value.meta_graphs[0]))
     with pytest.raises(DataError, match=message):
         check_operations(model)

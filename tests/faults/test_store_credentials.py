@@ -102,7 +102,9 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def service_account(path: Path, tokens_at: str) -> Path:
     """A key file of a service account whose tokens come from an address."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     value = {
         "type": "service_account", "project_id": "p", "private_key_id": "1", "private_key": pem.decode(), "client_email": "k@p.example",
         "token_uri": f"{tokens_at}/token", "universe_domain": "googleapis.com",
@@ -117,7 +119,12 @@ def google_token(token: str) -> dict[str, object]:
 
 def amazon_token(token: str, minutes: float = 120) -> dict[str, object]:
     until = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"AccessKeyId": "test-access-key-1", "SecretAccessKey": f"{CANARY}-secret", "Token": token, "Expiration": until}
+    return {
+        "AccessKeyId": "test-access-key-1",
+        "SecretAccessKey": f"{CANARY}-secret",
+        "Token": token,
+        "Expiration": until,
+    }
 
 
 def transfers(store: Store, tmp_path: Path, revoke: Callable[[], None]) -> None:
@@ -136,7 +143,9 @@ def transfers(store: Store, tmp_path: Path, revoke: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("remote", ["gs"], indirect=True)
-def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(
+    remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens, parts = Tokens(google_token), 0
 
     def strict(call: Call) -> Fault | None:
@@ -144,7 +153,11 @@ def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(remote: Place, tm
         if len(call.body) > 2**20:
             parts += 1
             tokens.given += parts == 2
-        return None if call.headers.get("authorization") == f"Bearer {tokens.valid}" else Fault(status=401, reply=b"{}")
+        return (
+            None
+            if call.headers.get("authorization") == f"Bearer {tokens.valid}"
+            else Fault(status=401, reply=b"{}")
+        )
 
     def revoke() -> None:
         tokens.given += 1
@@ -152,7 +165,9 @@ def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(remote: Place, tm
     with serving(tokens) as address, remote.through(strict) as proxy:
         monkeypatch.delenv("STORAGE_EMULATOR_HOST")
         monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", address)))
+        monkeypatch.setenv(
+            "GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", address))
+        )
         transfers(open_store(remote.uri), tmp_path, revoke)
         tokens.failing = 2
         revoke()
@@ -172,12 +187,18 @@ print(len(store.list()))
 
 
 @pytest.mark.parametrize("remote", ["gs"], indirect=True)
-def test_s6_a_pods_identity_on_google_is_renewed(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s6_a_pods_identity_on_google_is_renewed(
+    remote: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = Tokens(google_token)
 
     def strict(call: Call) -> Fault | None:
         tokens.given += len(proxy.calls) % 7 == 0
-        return None if call.headers.get("authorization") == f"Bearer {tokens.valid}" else Fault(status=401)
+        return (
+            None
+            if call.headers.get("authorization") == f"Bearer {tokens.valid}"
+            else Fault(status=401)
+        )
 
     with serving(tokens) as address, remote.through(strict) as proxy:
         for name in ("STORAGE_EMULATOR_HOST", "NO_GCE_CHECK"):
@@ -185,14 +206,22 @@ def test_s6_a_pods_identity_on_google_is_renewed(remote: Place, monkeypatch: pyt
         for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"):
             monkeypatch.setenv(name, address.removeprefix("http://"))
         monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
-        run = subprocess.run([sys.executable, "-c", RUN, remote.uri], cwd=ROOT, capture_output=True, text=True, timeout=90)
+        run = subprocess.run(
+            [sys.executable, "-c", RUN, remote.uri],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=90,
+        )
     assert (run.stdout, run.stderr) == ("8\n", "")
     assert tokens.given > 6
 
 
 @pytest.mark.parametrize("minutes", [120, 5], ids=["before-its-time", "at-its-time"])
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_s6_a_token_of_amazon_is_renewed_in_a_run(minutes: float, remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s6_a_token_of_amazon_is_renewed_in_a_run(
+    minutes: float, remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens, parts = Tokens(lambda token: amazon_token(token, minutes)), 0
 
     def strict(call: Call) -> Fault | None:
@@ -200,7 +229,11 @@ def test_s6_a_token_of_amazon_is_renewed_in_a_run(minutes: float, remote: Place,
         if len(call.body) > 2**20 and minutes > 100:
             parts += 1
             tokens.given += parts == 2
-        return None if call.headers.get("X-Amz-Security-Token") == tokens.valid else Fault(status=400, reply=EXPIRED)
+        return (
+            None
+            if call.headers.get("X-Amz-Security-Token") == tokens.valid
+            else Fault(status=400, reply=EXPIRED)
+        )
 
     def revoke() -> None:
         tokens.given += minutes > 100
@@ -213,18 +246,24 @@ def test_s6_a_token_of_amazon_is_renewed_in_a_run(minutes: float, remote: Place,
             store.write("k", b"1")
             store.write("k", b"2")
             assert tokens.given >= 3
-            assert len({call.headers["X-Amz-Security-Token"] for call in proxy.calls}) == len(proxy.calls)
+            assert len({call.headers["X-Amz-Security-Token"] for call in proxy.calls}) == len(
+                proxy.calls
+            )
         else:
             transfers(store, tmp_path, revoke)
             assert tokens.given >= 10
 
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_s6_an_expired_token_that_nobody_renews_fails_at_once(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s6_an_expired_token_that_nobody_renews_fails_at_once(
+    remote: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in OWN[:3]:
         monkeypatch.setenv(name, f"{CANARY}-{name}")
     with remote.through(lambda call: Fault(status=400, reply=EXPIRED)) as proxy:
-        with pytest.raises(DeniedError, match=r"k: access refused \(ExpiredToken: The provided token has expired"):
+        with pytest.raises(
+            DeniedError, match=r"k: access refused \(ExpiredToken: The provided token has expired"
+        ):
             open_store(remote.uri).write("k", b"1")
         assert len(proxy.calls) == 1
 
@@ -244,7 +283,11 @@ def test_no_credentials_at_all_are_said_at_once_with_the_remedy(uri: str) -> Non
 @pytest.mark.parametrize("remote", ["gs", "s3"], indirect=True)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 def test_a6_no_secret_is_in_an_error_or_a_log(
-    status: int, remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    status: int,
+    remote: Place,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     tokens = Tokens(google_token)
     caplog.set_level(logging.INFO)
@@ -252,16 +295,27 @@ def test_a6_no_secret_is_in_an_error_or_a_log(
     def tells_all(call: Call) -> Fault:
         said = " ".join(f"{name}: {value}" for name, value in call.headers.items())
         xml = f"<?xml version='1.0'?><Error><Code>X</Code><Message>{said} {CANARY}-AWS_SECRET_ACCESS_KEY</Message></Error>"
-        return Fault(status=status, reply=json.dumps({"error": {"message": said}}).encode() if remote.name == "gs" else xml.encode())
+        return Fault(
+            status=status,
+            reply=json.dumps({"error": {"message": said}}).encode()
+            if remote.name == "gs"
+            else xml.encode(),
+        )
 
     with serving(tokens) as address, remote.through(tells_all) as proxy:
         monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
         monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", address)))
+        monkeypatch.setenv(
+            "GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", address))
+        )
         for name in OWN[:3]:
             monkeypatch.setenv(name, f"{CANARY}-{name}")
         said = [caplog.text]
-        for act in (Store.list, lambda store: store.write("k", b"1"), lambda store: store.download("k", tmp_path / "down")):
+        for act in (
+            Store.list,
+            lambda store: store.write("k", b"1"),
+            lambda store: store.download("k", tmp_path / "down"),
+        ):
             with pytest.raises(KubertError) as error:
                 act(open_store(remote.uri))
             said += [str(error.value), *traceback.format_exception(error.value)]
@@ -270,7 +324,9 @@ def test_a6_no_secret_is_in_an_error_or_a_log(
 
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_a6_a_password_in_the_endpoint_is_not_in_the_error(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a6_a_password_in_the_endpoint_is_not_in_the_error(
+    remote: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in OWN[:2]:
         monkeypatch.setenv(name, "some-key")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:{CANARY}@127.0.0.1:1")

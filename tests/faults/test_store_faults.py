@@ -15,14 +15,20 @@ from components.storage.store import CorruptError, DeniedError, MissingError, St
 from tests.faults.faulty_backend import Faulty, store_over
 
 
-def failing(rate: float, seed: int, statuses: tuple[int, ...] = (429, 500, 503)) -> Callable[[str, str], None]:
+def failing(
+    rate: float, seed: int, statuses: tuple[int, ...] = (429, 500, 503)
+) -> Callable[[str, str], None]:
     """A hook that fails a seeded share of calls, by status, time-out or a cut connection."""
     draw = random.Random(seed)
 
     def hook(operation: str, key: str) -> None:
         if draw.random() < rate:
             raise draw.choice(
-                [*(by_status(status, "busy") for status in statuses), TimeoutError("timed out"), ConnectionResetError("reset")]
+                [
+                    *(by_status(status, "busy") for status in statuses),
+                    TimeoutError("timed out"),
+                    ConnectionResetError("reset"),
+                ]
             )
 
     return hook
@@ -51,9 +57,13 @@ def test_s1_tries_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> Non
     assert sum(waits) < 11 * 20
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, DeniedError), (403, DeniedError), (404, MissingError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, DeniedError), (403, DeniedError), (404, MissingError)]
+)
 @pytest.mark.parametrize("operation", ["size", "get", "put", "create", "delete", "names"])
-def test_s2_refused_or_absent_fails_at_once(status: int, kind: type[Exception], operation: str, tmp_path: Path) -> None:
+def test_s2_refused_or_absent_fails_at_once(
+    status: int, kind: type[Exception], operation: str, tmp_path: Path
+) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "k").write_bytes(b"1")
     calls: list[str] = []
@@ -79,7 +89,9 @@ def test_s2_refused_or_absent_fails_at_once(status: int, kind: type[Exception], 
     assert waits == []
 
 
-def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = open_store(str(tmp_path / "store"))
     store.write("news/model", b"old" * 1000)
 
@@ -115,7 +127,9 @@ def losing(first: int) -> Callable[[str, str], None]:
 def test_s4_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
     backend = Faulty(tmp_path, after=losing(lost))
     store = store_over(backend)
-    assert store.create("claim", b"mine, 5d1f"), "the object is ours, although only a repeated attempt could say so"
+    assert store.create("claim", b"mine, 5d1f"), (
+        "the object is ours, although only a repeated attempt could say so"
+    )
     backend.after = losing(lost)
     store.write("k", b"1")
     backend.after = losing(lost)
@@ -139,7 +153,9 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip])
-def test_s5_short_or_wrong_bytes_are_never_used(damage: Callable[[Path], None], tmp_path: Path) -> None:
+def test_s5_short_or_wrong_bytes_are_never_used(
+    damage: Callable[[Path], None], tmp_path: Path
+) -> None:
     open_store(str(tmp_path / "store")).write("k", b"0123456789")
     with pytest.raises(CorruptError, match=r"gs://double/models/k: .*(arrived)"):
         store_over(Faulty(tmp_path / "store", damage=damage)).download("k", tmp_path / "down")
@@ -175,7 +191,13 @@ def test_a5_places_that_are_refused(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://AKIA:canary@bucket/x", "http://me:canary@host/x", "gs://bucket/x?token=canary", "s3://canary@a..b/../x"]
+    "uri",
+    [
+        "s3://AKIA:canary@bucket/x",
+        "http://me:canary@host/x",
+        "gs://bucket/x?token=canary",
+        "s3://canary@a..b/../x",
+    ],
 )
 def test_a6_a_secret_in_a_uri_is_not_in_the_error(uri: str) -> None:
     with pytest.raises(ConfigError) as error:

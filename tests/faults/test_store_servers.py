@@ -58,15 +58,25 @@ def reads_content(call: Call) -> bool:
 @pytest.mark.parametrize("rate", [0.05, 0.4], ids=lambda rate: f"{rate:.0%}")
 def test_s1_same_bytes_in_the_end(rate: float, remote: Place, big: Path, tmp_path: Path) -> None:
     draw = random.Random(11)
-    faults = [Fault(status=429), Fault(status=500), Fault(status=503), Fault(drop=True), Fault(lose=True)]
-    with remote.through(lambda call: draw.choice(faults) if draw.random() < rate else None) as proxy:
+    faults = [
+        Fault(status=429),
+        Fault(status=500),
+        Fault(status=503),
+        Fault(drop=True),
+        Fault(lose=True),
+    ]
+    with remote.through(
+        lambda call: draw.choice(faults) if draw.random() < rate else None
+    ) as proxy:
         store = open_store(remote.uri)
         for number in range(10):
             store.write(f"k/{number}", bytes([number]) * 1000)
             assert store.create(f"c/{number}", b"%d" % number)
         store.upload(big, "k/big")
         store.download("k/big", tmp_path / "down")
-        assert [store.read_bytes(f"k/{number}") for number in range(10)] == [bytes([number]) * 1000 for number in range(10)]
+        assert [store.read_bytes(f"k/{number}") for number in range(10)] == [
+            bytes([number]) * 1000 for number in range(10)
+        ]
         assert len(proxy.calls) > 40
     assert (tmp_path / "down").read_bytes() == big.read_bytes()
     assert len(open_store(remote.uri).list()) == 21
@@ -88,7 +98,9 @@ def test_s1_a_server_that_is_away_is_named(remote: Place, monkeypatch: pytest.Mo
         open_store(remote.uri).size("k")
 
 
-def test_s1_a_reply_that_does_not_come_is_not_waited_for(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s1_a_reply_that_does_not_come_is_not_waited_for(
+    remote: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_store(remote.uri).write("k", b"1")
     monkeypatch.setattr("components.storage.gcs.TIMEOUT", 0.5)
     monkeypatch.setattr("components.storage.s3.TIMEOUT", 0.5)
@@ -146,7 +158,11 @@ def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
 
 def test_s3_parts_that_are_up_are_not_sent_again(remote: Place, big: Path) -> None:
     large = lambda call: len(call.body) > 2**20  # noqa: E731
-    with remote.through(once(Fault(status=503), lambda call: large(call) and call.body[:64] != big.read_bytes()[:64])) as proxy:
+    with remote.through(
+        once(
+            Fault(status=503), lambda call: large(call) and call.body[:64] != big.read_bytes()[:64]
+        )
+    ) as proxy:
         open_store(remote.uri).upload(big, "k")
         sent = sum(len(call.body) for call in proxy.calls)
     assert BIG <= sent < BIG + 18 * 2**20
@@ -156,7 +172,9 @@ def test_s3_parts_that_are_up_are_not_sent_again(remote: Place, big: Path) -> No
 PUSH = "import sys; from pathlib import Path; from components.artifacts import transfer; transfer.push(Path(sys.argv[1]), sys.argv[2])"
 
 
-def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_it(remote: Place, tmp_path: Path) -> None:
+def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_it(
+    remote: Place, tmp_path: Path
+) -> None:
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     reached, go = threading.Event(), threading.Event()
 
@@ -168,9 +186,14 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
         return None
 
     with remote.through(holds_the_last_file):
-        with subprocess.Popen([sys.executable, "-c", PUSH, str(source), remote.uri], cwd=ROOT) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", PUSH, str(source), remote.uri], cwd=ROOT
+        ) as process:
             assert reached.wait(60)
-            local_training.wait_for(lambda: "vocab.txt" in open_store(remote.uri).list(), "vocab.txt, which goes up beside the held file")
+            local_training.wait_for(
+                lambda: "vocab.txt" in open_store(remote.uri).list(),
+                "vocab.txt, which goes up beside the held file",
+            )
             process.send_signal(signal.SIGKILL)
         go.set()
     assert "vocab.txt" in open_store(remote.uri).list()
@@ -191,7 +214,9 @@ def test_s4_every_reply_of_a_write_is_lost_once(remote: Place, big: Path, tmp_pa
 
     with remote.through(lose):
         store = open_store(remote.uri)
-        assert store.create("claim", b"mine, 5d1f"), "the object is ours, although only a repeated attempt could say so"
+        assert store.create("claim", b"mine, 5d1f"), (
+            "the object is ours, although only a repeated attempt could say so"
+        )
         store.write("small", b"1")
         store.write("gone", b"1")
         store.delete("gone")
@@ -209,7 +234,9 @@ def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(remote: Place
 
 
 @pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
-def test_s5_damage_on_the_way_down_is_fetched_again(fault: Fault, remote: Place, tmp_path: Path) -> None:
+def test_s5_damage_on_the_way_down_is_fetched_again(
+    fault: Fault, remote: Place, tmp_path: Path
+) -> None:
     data = os.urandom(1000)
     open_store(remote.uri).write("k", data)
     with remote.through(once(fault, reads_content)) as proxy:
@@ -218,10 +245,15 @@ def test_s5_damage_on_the_way_down_is_fetched_again(fault: Fault, remote: Place,
 
 
 @pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
-def test_s5_what_always_arrives_damaged_is_never_used(fault: Fault, remote: Place, tmp_path: Path) -> None:
+def test_s5_what_always_arrives_damaged_is_never_used(
+    fault: Fault, remote: Place, tmp_path: Path
+) -> None:
     open_store(remote.uri).write("k", os.urandom(1000))
     (tmp_path / "down").write_bytes(b"before")
-    with remote.through(lambda call: fault if reads_content(call) else None), pytest.raises((CorruptError, StoreError), match=remote.uri):
+    with (
+        remote.through(lambda call: fault if reads_content(call) else None),
+        pytest.raises((CorruptError, StoreError), match=remote.uri),
+    ):
         open_store(remote.uri).download("k", tmp_path / "down")
     assert (tmp_path / "down").read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["down"]
@@ -234,21 +266,35 @@ def test_s5_damage_on_the_way_up_is_never_used(remote: Place, tmp_path: Path) ->
     try:
         transfer.fetch(remote.uri, tmp_path / "target", "checkpoint")
     except CorruptError:
-        assert remote.name == "s3", "moto alone does not look at the checksum that comes with an upload"
+        assert remote.name == "s3", (
+            "moto alone does not look at the checksum that comes with an upload"
+        )
         assert not (tmp_path / "target").exists()
     else:
         assert manifest.verify(tmp_path / "target") == manifest.verify(source)
 
 
-def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(remote: Place, tmp_path: Path) -> None:
+def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
+    remote: Place, tmp_path: Path
+) -> None:
     draw = random.Random(5)
-    faults = [Fault(status=503), Fault(drop=True), Fault(lose=True), Fault(cut=10), Fault(flip=True)]
+    faults = [
+        Fault(status=503),
+        Fault(drop=True),
+        Fault(lose=True),
+        Fault(cut=10),
+        Fault(flip=True),
+    ]
 
     def unreliable(call: Call) -> Fault | None:
         fault = draw.choice(faults) if draw.random() < 0.3 else None
-        return fault if fault is None or not (fault.cut or fault.flip) or reads_content(call) else None
+        return (
+            fault if fault is None or not (fault.cut or fault.flip) or reads_content(call) else None
+        )
 
-    source = plain_artifact(tmp_path / "source", "a", files=tuple(f"k{number}" for number in range(12)), size=5000)
+    source = plain_artifact(
+        tmp_path / "source", "a", files=tuple(f"k{number}" for number in range(12)), size=5000
+    )
     with remote.through(unreliable):
         transfer.push(source, remote.uri)
         transfer.fetch(remote.uri, tmp_path / "target", "checkpoint")
@@ -258,7 +304,13 @@ def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(remote: 
 def together(script: str, arguments: list[list[str]]) -> list[str]:
     """What each of several processes printed; they are told to go at one moment, when all are ready."""
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, *own], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", script, *own],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for own in arguments
     ]
     for process in processes:
@@ -287,7 +339,10 @@ print(json.dumps(won))
 
 
 def test_e1_create_is_told_to_exactly_one_of_eight_processes(place: Place) -> None:
-    won = [json.loads(line) for line in together(CREATE, [[place.uri, str(number)] for number in range(8)])]
+    won = [
+        json.loads(line)
+        for line in together(CREATE, [[place.uri, str(number)] for number in range(8)])
+    ]
     store = open_store(place.uri)
     for turn in range(20):
         winners = [number for number in range(8) if won[number][turn]]
@@ -309,8 +364,13 @@ print(release.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump_
 
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
 def test_e1_six_publishing_processes_at_once(same_key: bool, place: Place, tmp_path: Path) -> None:
-    sources = [release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)]
-    own = [[place.uri, str(source), "key" if same_key else f"key-{number}"] for number, source in enumerate(sources)]
+    sources = [
+        release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)
+    ]
+    own = [
+        [place.uri, str(source), "key" if same_key else f"key-{number}"]
+        for number, source in enumerate(sources)
+    ]
     published = [release.Published.model_validate_json(line) for line in together(PUBLISH, own)]
     versions = sorted({found.version for found in published})
     assert len(versions) == sum(found.new for found in published) == (1 if same_key else 6)

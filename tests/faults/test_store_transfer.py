@@ -134,7 +134,9 @@ def damage(root: Path) -> None:
 
 
 @pytest.mark.parametrize("tamper", [swap, cut, remove, damage], ids=lambda act: act.__name__)
-def test_s5_a2_changed_in_the_store_is_not_fetched_and_a_push_heals_it(tamper: Callable[[Path], None], tmp_path: Path) -> None:
+def test_s5_a2_changed_in_the_store_is_not_fetched_and_a_push_heals_it(
+    tamper: Callable[[Path], None], tmp_path: Path
+) -> None:
     root = tmp_path / "store"
     source = plain_artifact(tmp_path / "a", "a")
     transfer.push(source, str(root))

@@ -33,17 +33,37 @@ def runs(server: Server) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "value", ['"; rm -rf / #', "$(reboot)", "!!python/object:os.system", "a\nb: c", "--flag", "' OR 1=1", "%7B%7B", "é‮"]
+    "value",
+    [
+        '"; rm -rf / #',
+        "$(reboot)",
+        "!!python/object:os.system",
+        "a\nb: c",
+        "--flag",
+        "' OR 1=1",
+        "%7B%7B",
+        "é‮",
+    ],
 )
-def test_a4_values_reach_the_run_as_they_are(server: Server, api: KfpApi, tmp_path: Path, value: str) -> None:
+def test_a4_values_reach_the_run_as_they_are(
+    server: Server, api: KfpApi, tmp_path: Path, value: str
+) -> None:
     made = submission(tmp_path, data={"label": value, "text": [value]})
     submit.submit(api, made, None)
     (run,) = runs(server)
-    assert json.loads(run["runtime_config"]["parameters"]["data"]) == {"label": value, "text": [value]}
+    assert json.loads(run["runtime_config"]["parameters"]["data"]) == {
+        "label": value,
+        "text": [value],
+    }
 
 
 @pytest.mark.parametrize(
-    "value", ["gs://bucket/[[RunUUID]].csv", "gs://bucket/{{workflow.name}}.csv", "gs://bucket/{{$.pipeline_job_name}}"]
+    "value",
+    [
+        "gs://bucket/[[RunUUID]].csv",
+        "gs://bucket/{{workflow.name}}.csv",
+        "gs://bucket/{{$.pipeline_job_name}}",
+    ],
 )
 def test_a4_placeholders_are_refused(value: str) -> None:
     with pytest.raises(ConfigError, match="placeholder"), prepared(config(data={"source": value})):
@@ -70,8 +90,13 @@ def test_a4_placeholders_are_refused(value: str) -> None:
         ("cluster", "state", "s3://localhost/state"),
     ],
 )
-def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(section: str, option: str, place: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{section}\.{option}") as caught, prepared(config(**{section: {option: place}})):
+def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(
+    section: str, option: str, place: str
+) -> None:
+    with (
+        pytest.raises(ConfigError, match=rf"{section}\.{option}") as caught,
+        prepared(config(**{section: {option: place}})),
+    ):
         pass
     assert "secret" not in str(caught.value)
 
@@ -79,10 +104,17 @@ def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(section: str, 
 @pytest.mark.parametrize("option", ["train_image", "tools_image"])
 def test_a8_an_image_without_a_digest_is_refused(option: str) -> None:
     moving = config(cluster={option: "images.example/train:1.0"})
-    with pytest.raises(ConfigError, match=rf"cluster\.{option}=images.example/train:1.0: has no digest"), prepared(moving):
+    with (
+        pytest.raises(
+            ConfigError, match=rf"cluster\.{option}=images.example/train:1.0: has no digest"
+        ),
+        prepared(moving),
+    ):
         pass
     with prepared(moving, allow_tags=True) as submitted:
-        assert "images.example/train:1.0" in json.loads(str(submitted.arguments["cluster"])).values()
+        assert (
+            "images.example/train:1.0" in json.loads(str(submitted.arguments["cluster"])).values()
+        )
 
 
 def test_a8_latest_is_refused_whatever_is_allowed() -> None:
@@ -99,6 +131,8 @@ def test_a6_a_token_is_in_nothing_that_is_shown_or_sent_beyond_its_header(server
     wrong = command("submit", *sets(), "--endpoint", server.url, KUBERT_TOKEN="canary-wrong")
     assert wrong.returncode == 2
     assert "canary" not in wrong.stdout + wrong.stderr
-    right = command("submit", *sets(), "--endpoint", server.url, "--json", KUBERT_TOKEN="canary-right")
+    right = command(
+        "submit", *sets(), "--endpoint", server.url, "--json", KUBERT_TOKEN="canary-right"
+    )
     assert right.returncode == 0
     assert "canary" not in right.stdout + right.stderr + json.dumps(runs(server))

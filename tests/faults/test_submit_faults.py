@@ -56,7 +56,9 @@ def test_r3_the_same_key_again_is_the_same_run(server: Server, api: KfpApi, tmp_
 def test_r3_a_key_with_other_content_is_refused(api: KfpApi, tmp_path: Path) -> None:
     submit.submit(api, submission(tmp_path), "nightly", sleep=short)
     for other in (submission(tmp_path, train={"epochs": 9}), submission(tmp_path, "other code")):
-        with pytest.raises(ConfigError, match=r"--key nightly: run .* other options or another pipeline"):
+        with pytest.raises(
+            ConfigError, match=r"--key nightly: run .* other options or another pipeline"
+        ):
             submit.submit(api, other, "nightly", sleep=short)
 
 
@@ -71,14 +73,18 @@ def test_r3_a_key_with_other_content_is_refused(api: KfpApi, tmp_path: Path) -> 
         pytest.param("refuse", {"status": 429, "retry_after": "1"}, id="429"),
     ],
 )
-def test_r3_a_create_that_fails_is_one_run(server: Server, api: KfpApi, tmp_path: Path, kind: str, options: dict, key: str | None) -> None:
+def test_r3_a_create_that_fails_is_one_run(
+    server: Server, api: KfpApi, tmp_path: Path, kind: str, options: dict, key: str | None
+) -> None:
     server.fault(POST_RUN, kind, times=2, **options)
     submitted = submit.submit(api, submission(tmp_path), key, sleep=short)
     assert submitted.created
     assert [run["run_id"] for run in runs(server)] == [submitted.run.id]
 
 
-def test_r3_a_create_that_always_fails_is_no_run_and_says_so(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r3_a_create_that_always_fails_is_no_run_and_says_so(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     server.fault(POST_RUN, "refuse", status=500)
     with pytest.raises(Uncertain, match="failed to create the run: 500"):
         submit.submit(api, submission(tmp_path), "nightly", sleep=short)
@@ -87,10 +93,14 @@ def test_r3_a_create_that_always_fails_is_no_run_and_says_so(server: Server, api
 
 
 @pytest.mark.slow
-def test_r3_many_at_once_with_one_key_are_one_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r3_many_at_once_with_one_key_are_one_run(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     submit.upload(api, made := submission(tmp_path))
     server.fault(POST_RUN, "late", seconds=0.5, times=4)
-    outcomes = at_once([lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(8)])
+    outcomes = at_once(
+        [lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(8)]
+    )
     (left,) = runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
     assert sum(outcome.created for outcome in outcomes) == 1
@@ -99,12 +109,16 @@ def test_r3_many_at_once_with_one_key_are_one_run(server: Server, api: KfpApi, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["late", "unseen"])
-def test_r3_one_whose_create_takes_long_yields(server: Server, api: KfpApi, tmp_path: Path, kind: str) -> None:
+def test_r3_one_whose_create_takes_long_yields(
+    server: Server, api: KfpApi, tmp_path: Path, kind: str
+) -> None:
     """The others have decided when it can be seen, even if by its time it was the first."""
     submit.upload(api, made := submission(tmp_path))
     api.create_experiment("kubert")
     server.fault(POST_RUN, kind, seconds=9.0, times=1)
-    first = threading.Thread(target=lambda: outcomes.append(submit.submit(settled_client(server), made, "nightly")))
+    first = threading.Thread(
+        target=lambda: outcomes.append(submit.submit(settled_client(server), made, "nightly"))
+    )
     outcomes: list[submit.Submitted] = []
     first.start()
     while not server.count(POST_RUN):
@@ -123,7 +137,11 @@ def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path:
     experiment = api.create_experiment("kubert")
     server.fault(POST_RUN, "late", seconds=1.5, times=1)
     outcomes: list[submit.Submitted] = []
-    later = threading.Thread(target=lambda: outcomes.append(submit.submit(settled_client(server), made, "nightly", sleep=short)))
+    later = threading.Thread(
+        target=lambda: outcomes.append(
+            submit.submit(settled_client(server), made, "nightly", sleep=short)
+        )
+    )
     later.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
@@ -137,15 +155,21 @@ def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path:
 
 
 @pytest.mark.slow
-def test_r3_replies_lost_to_all_who_submit_at_once(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r3_replies_lost_to_all_who_submit_at_once(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     submit.upload(api, made := submission(tmp_path))
     server.fault(POST_RUN, "lost", times=3)
-    outcomes = at_once([lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(3)])
+    outcomes = at_once(
+        [lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(3)]
+    )
     (left,) = runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
 
 
-def test_r3_what_a_crashed_submit_left_is_taken_over(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r3_what_a_crashed_submit_left_is_taken_over(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     made = submission(tmp_path)
     experiment = api.create_experiment("kubert")
     pipeline, version = submit.upload(api, made)
@@ -158,12 +182,20 @@ def test_r3_what_a_crashed_submit_left_is_taken_over(server: Server, api: KfpApi
     assert len(runs(server)) == 1
 
 
-def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(
+    server: Server, api: KfpApi, tmp_path: Path
+) -> None:
     made = submission(tmp_path)
     experiment = api.create_experiment("kubert")
     pipeline, version = submit.upload(api, made)
     reference = {"pipeline_id": pipeline, "pipeline_version_id": version}
-    theirs = api.create_run({"display_name": "nightly", "experiment_id": experiment, "pipeline_version_reference": reference})
+    theirs = api.create_run(
+        {
+            "display_name": "nightly",
+            "experiment_id": experiment,
+            "pipeline_version_reference": reference,
+        }
+    )
     ours = submit.submit(api, made, "nightly", sleep=short)
     assert ours.created
     assert {run["run_id"] for run in runs(server)} == {theirs.id, ours.run.id}
@@ -171,7 +203,10 @@ def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(server: Server,
 
 @pytest.mark.slow
 def test_r3_two_commands_at_once(server: Server) -> None:
-    processes = [started("submit", *sets(), "--endpoint", server.url, "--key", "nightly", "--json") for _ in range(2)]
+    processes = [
+        started("submit", *sets(), "--endpoint", server.url, "--key", "nightly", "--json")
+        for _ in range(2)
+    ]
     told = [json.loads(process.communicate(timeout=240)[0]) for process in processes]
     (left,) = runs(server)
     assert [one["run"] for one in told] == [left["run_id"]] * 2

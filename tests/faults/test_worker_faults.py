@@ -48,7 +48,9 @@ TRAIN: dict[str, Any] = {
     "train__workers": 2,
 }
 STEPS = 4 * 24
-STEP = int(np.random.default_rng(int(os.environ.get("KUBERT_FAULT_SEED", "20"))).integers(10, STEPS // 2))
+STEP = int(
+    np.random.default_rng(int(os.environ.get("KUBERT_FAULT_SEED", "20"))).integers(10, STEPS // 2)
+)
 
 
 def options(**changes: Any) -> list[str]:
@@ -57,7 +59,9 @@ def options(**changes: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return training_shards.make(tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20})
+    return training_shards.make(
+        tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +90,12 @@ def messages(home: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")])
-def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")]
+)
+def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(
+    rank: int, shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     with local_training.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -97,14 +105,22 @@ def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(rank: int, s
     assert ended.code == 0, ended.output
     assert_as_undisturbed(tmp_path, undisturbed)
     said = messages(tmp_path)
-    assert [text for text in said if text.startswith("restart 1 of 1") and f"worker {rank} killed (SIGKILL)" in text]
+    assert [
+        text
+        for text in said
+        if text.startswith("restart 1 of 1") and f"worker {rank} killed (SIGKILL)" in text
+    ]
     (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
     assert killed_at <= resumed < STEPS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("everyone", [pytest.param(False, id="w3_one"), pytest.param(True, id="w4_all")])
-def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "everyone", [pytest.param(False, id="w3_one"), pytest.param(True, id="w4_all")]
+)
+def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(
+    everyone: bool, shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     with local_training.launch(tmp_path, shards, options(train__max_restarts=0)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -125,7 +141,9 @@ def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(everyone: bool, shar
 
 
 @pytest.mark.slow
-def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(
+    shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     deadline = 30
     with local_training.launch(tmp_path, shards, options(train__stall_deadline=deadline)) as it:
         it.wait_for_step(STEP)
@@ -133,18 +151,25 @@ def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(shards
         workers[1].send_signal(signal.SIGSTOP)
         started = time.monotonic()
         local_training.wait_for(
-            lambda: not workers[1].is_running() or workers[1].status() == psutil.STATUS_ZOMBIE, "the stopped worker's end"
+            lambda: not workers[1].is_running() or workers[1].status() == psutil.STATUS_ZOMBIE,
+            "the stopped worker's end",
         )
         assert time.monotonic() - started < deadline + 30
         ended = it.wait()
     assert ended.code == 0, ended.output
     assert_as_undisturbed(tmp_path, undisturbed)
-    assert [text for text in messages(tmp_path) if text.startswith("restart 1 of 3") and "worker 0 a peer was lost" in text]
+    assert [
+        text
+        for text in messages(tmp_path)
+        if text.startswith("restart 1 of 3") and "worker 0 a peer was lost" in text
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1], ids=["chief waits", "worker waits"])
-def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, shards: Path, tmp_path: Path) -> None:
+def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(
+    rank: int, shards: Path, tmp_path: Path
+) -> None:
     job = Job(
         model=training_shards.MODEL,
         train=TrainConfig(batch_size=8, workers=2, start_deadline=3),
@@ -157,7 +182,11 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, sha
     members = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     process = subprocess.run(
         [sys.executable, "-m", "components.train.worker", str(path)],
-        env={**os.environ, "TF_CONFIG": Membership(workers=members, rank=rank).tf_config(), FAILURE_FILE: str(failure)},
+        env={
+            **os.environ,
+            "TF_CONFIG": Membership(workers=members, rank=rank).tf_config(),
+            FAILURE_FILE: str(failure),
+        },
         capture_output=True,
         text=True,
         timeout=200,
@@ -170,20 +199,29 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(rank: int, sha
 
 @pytest.mark.slow
 def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path: Path) -> None:
-    with local_training.launch(tmp_path, shards, options(train__max_restarts=1, train__workers=1)) as it:
+    with local_training.launch(
+        tmp_path, shards, options(train__max_restarts=1, train__workers=1)
+    ) as it:
         it.workers(1)
         # Where checkpoints belong lies a file: every save fails, and does so again after a restart.
-        local_training.wait_for(lambda: (local_training.work(tmp_path) / "logs").is_dir(), "the first attempt")
+        local_training.wait_for(
+            lambda: (local_training.work(tmp_path) / "logs").is_dir(), "the first attempt"
+        )
         (local_training.work(tmp_path) / "checkpoints").write_text("in the way")
         ended = it.wait()
     assert ended.code == 1
-    assert "training failed 2 times and is given up (train.max_restarts=1): worker 0 failed with exit code 1" in ended.output
+    assert (
+        "training failed 2 times and is given up (train.max_restarts=1): worker 0 failed with exit code 1"
+        in ended.output
+    )
     assert "attempt-02-worker-0.log" in ended.output
     assert "FileExistsError" in ended.output
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_w8_a_second_chief_cannot_write_while_the_first_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w8_a_second_chief_cannot_write_while_the_first_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(state_store, "LOCK_PATIENCE", 0.2)
     hold = "import sys, time; from pathlib import Path; from components.train.checkpointing.state_store import hold; hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
     stale = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
@@ -204,7 +242,9 @@ def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: P
     # The lock is held, as by a chief of an older attempt that came back: the new chief waits for its end and then goes on.
     arguments = options(train__workers=1, train__epochs=1, train__max_restarts=0)
     with local_training.launch(tmp_path, shards, arguments) as it:
-        local_training.wait_for(lambda: list((tmp_path / "scratch").glob("*/job.json")), "the state directory")
+        local_training.wait_for(
+            lambda: list((tmp_path / "scratch").glob("*/job.json")), "the state directory"
+        )
         descriptor = os.open(local_training.work(tmp_path) / "lock", os.O_RDWR | os.O_CREAT)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         time.sleep(8)
@@ -215,7 +255,9 @@ def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(
+    shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     saved = [0]
     for workers, until in ((2, STEP), (3, 3 * STEPS // 5)):
         with local_training.launch(tmp_path, shards, options(train__workers=workers)) as it:
@@ -232,18 +274,29 @@ def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(shards: P
     content = local_training.train(tmp_path, shards, options(train__workers=1))
     assert content.workers == 1
     assert_as_undisturbed(tmp_path, undisturbed)
-    resumed = [int(text.split()[4]) for text in messages(tmp_path) if text.startswith("going on from step")]
+    resumed = [
+        int(text.split()[4]) for text in messages(tmp_path) if text.startswith("going on from step")
+    ]
     assert resumed == saved[1:]
 
 
-def test_w10_out_of_memory_is_said_and_not_tried_again(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w10_out_of_memory_is_said_and_not_tried_again(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom_kill 3\n")
     monkeypatch.setattr(local, "_OOM_EVENTS", events)
-    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=str(shards), state=str(tmp_path / "scratch"))
+    job = Job(
+        model=training_shards.MODEL,
+        train=TrainConfig(batch_size=8),
+        shards=str(shards),
+        state=str(tmp_path / "scratch"),
+    )
     kernel = threading.Thread(target=_kill_as_the_kernel_does, args=(events,))
     kernel.start()
-    with pytest.raises(group_end.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"):
+    with pytest.raises(
+        group_end.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"
+    ):
         local.run_local(job, tmp_path / "home")
     kernel.join()
     assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
@@ -252,7 +305,11 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(shards: Path, tmp_path: P
 def _kill_as_the_kernel_does(events: Path) -> None:
     def worker() -> psutil.Process | None:
         # A store's server may be a child of the tests' process, too.
-        found = (child for child in psutil.Process().children() if "components.train.worker" in child.cmdline())
+        found = (
+            child
+            for child in psutil.Process().children()
+            if "components.train.worker" in child.cmdline()
+        )
         return next(found, None)
 
     victim = local_training.wait_for(worker, "the worker")
@@ -261,7 +318,9 @@ def _kill_as_the_kernel_does(events: Path) -> None:
 
 
 @pytest.mark.slow
-def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(shards: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(
+    shards: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     with local_training.launch(tmp_path, shards, options()) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -277,11 +336,18 @@ def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(shards: Pat
 
 
 def test_an_orphan_worker_does_not_begin(tmp_path: Path, shards: Path) -> None:
-    job = Job(model=training_shards.MODEL, train=TrainConfig(batch_size=8), shards=str(shards), state=str(tmp_path / "scratch"))
+    job = Job(
+        model=training_shards.MODEL,
+        train=TrainConfig(batch_size=8),
+        shards=str(shards),
+        state=str(tmp_path / "scratch"),
+    )
     path = tmp_path / "job.json"
     path.write_text(job.model_dump_json())
     environment = {**os.environ, "KUBERT_LAUNCHER": "1"}
-    done = subprocess.run([sys.executable, "-m", "components.train.worker", str(path)], env=environment, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "components.train.worker", str(path)], env=environment, timeout=120
+    )
     assert done.returncode == exit_codes.PEER_LOST
     assert not Path(job.state).exists()
 
@@ -295,17 +361,28 @@ def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Pa
     encoder = f"hf:{tiny_bert.write(tmp_path / 'bert', weights)}"
     vocabulary = vocabulary_of(ModelConfig(encoder=encoder))
     assert vocabulary is not None
-    make = partial(training_shards.make, encoder=encoder, vocabulary=vocabulary, max_length=16, rows={"train": 192, "validation": 20})
+    make = partial(
+        training_shards.make,
+        encoder=encoder,
+        vocabulary=vocabulary,
+        max_length=16,
+        rows={"train": 192, "validation": 20},
+    )
     row = _row_of_step(bad_step, make(tmp_path / "without it"))
     shards = make(tmp_path / "shards", rare_in_train=(row, token))
-    arguments = options(model__encoder=encoder, model__max_length=16, train__buckets=[16], train__checkpoint_steps=1)
+    arguments = options(
+        model__encoder=encoder, model__max_length=16, train__buckets=[16], train__checkpoint_steps=1
+    )
     with local_training.launch(tmp_path, shards, arguments) as it:
         ended = it.wait()
     assert ended.code == DataError.exit_code == 65, ended.output
     assert f"step {bad_step}: the loss is nan, so training stopped" in ended.output
     assert "train.learning_rate" in ended.output
     logs = local_training.work(tmp_path) / "logs"
-    assert sorted(path.name for path in logs.iterdir()) == ["attempt-01-worker-0.log", "attempt-01-worker-1.log"]
+    assert sorted(path.name for path in logs.iterdir()) == [
+        "attempt-01-worker-0.log",
+        "attempt-01-worker-1.log",
+    ]
     assert all(f"step {bad_step}:" in path.read_text() for path in logs.iterdir())
     assert local_training.last_step(tmp_path) == bad_step - 1
     assert not (tmp_path / "checkpoint").exists()
@@ -314,26 +391,59 @@ def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Pa
 
 def _row_of_step(step: int, shards: Path) -> int:
     lengths = open_shards(shards).split("train").lengths()
-    plan = plan_epoch(lengths, batch_size=8, buckets=(16,), window=TrainConfig().window, seed=TrainConfig().seed, epoch=0)
+    plan = plan_epoch(
+        lengths,
+        batch_size=8,
+        buckets=(16,),
+        window=TrainConfig().window,
+        seed=TrainConfig().seed,
+        epoch=0,
+    )
     return int(plan.batch(step - 1)[3])
 
 
 @pytest.mark.parametrize(
     ("model", "train", "rows", "error", "named"),
     [
-        ({"encoder": "minilm"}, {}, {}, ConfigError, "model.encoder is minilm, but the shards were tokenized for scratch"),
-        ({"max_length": 32}, {}, {}, ConfigError, "model.max_length is 32, but the shards were cut at 20"),
-        ({}, {"batch_size": 200}, {}, ConfigError, "train.batch_size is 200, but there are only 192 training rows"),
+        (
+            {"encoder": "minilm"},
+            {},
+            {},
+            ConfigError,
+            "model.encoder is minilm, but the shards were tokenized for scratch",
+        ),
+        (
+            {"max_length": 32},
+            {},
+            {},
+            ConfigError,
+            "model.max_length is 32, but the shards were cut at 20",
+        ),
+        (
+            {},
+            {"batch_size": 200},
+            {},
+            ConfigError,
+            "train.batch_size is 200, but there are only 192 training rows",
+        ),
         ({}, {}, {"train": 0}, DataError, "no train rows"),
         ({}, {}, {"validation": 0}, DataError, "no validation rows"),
     ],
     ids=["encoder", "length", "batch", "no rows", "no validation rows"],
 )
 def test_t2_what_does_not_fit_is_refused_before_any_worker(
-    model: dict[str, Any], train: dict[str, Any], rows: Any, error: type[Exception], named: str, tmp_path: Path
+    model: dict[str, Any],
+    train: dict[str, Any],
+    rows: Any,
+    error: type[Exception],
+    named: str,
+    tmp_path: Path,
 ) -> None:
     made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20} | rows)
-    options = training_shards.MODEL.model_copy(update=model), TrainConfig(**{"batch_size": 8} | train)
+    options = (
+        training_shards.MODEL.model_copy(update=model),
+        TrainConfig(**{"batch_size": 8} | train),
+    )
     with pytest.raises(error, match=named):
         step.run(*options, made, tmp_path / "out", tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
@@ -353,9 +463,26 @@ def test_t2_what_does_not_fit_is_refused_before_any_worker(
     ],
 )
 def test_t2_an_impossible_option_is_named(option: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "components.train", "--shards", "x", "--output", "x", "--scratch", "x", "--set", f"train.{option}"]
+    command = [
+        sys.executable,
+        "-m",
+        "components.train",
+        "--shards",
+        "x",
+        "--output",
+        "x",
+        "--scratch",
+        "x",
+        "--set",
+        f"train.{option}",
+    ]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     assert done.returncode == 78
     assert option.partition("=")[0] in done.stderr
@@ -367,5 +494,11 @@ def test_d1_damaged_shards_are_refused_before_any_worker(tmp_path: Path) -> None
     made = training_shards.make(tmp_path / "shards")
     os.truncate(made / "train-00001.arrow", 100)
     with pytest.raises(DataError, match="train-00001"):
-        step.run(training_shards.MODEL, TrainConfig(batch_size=8), made, tmp_path / "out", tmp_path / "scratch")
+        step.run(
+            training_shards.MODEL,
+            TrainConfig(batch_size=8),
+            made,
+            tmp_path / "out",
+            tmp_path / "scratch",
+        )
     assert not (tmp_path / "scratch").exists()

@@ -14,7 +14,9 @@ from components import __version__
 from pipeline import presets
 
 
-def kubert(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def kubert(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONSAFEPATH": "1", **environment}, timeout=120,
@@ -25,7 +27,11 @@ def test_help_takes_under_half_a_second_of_processor_time() -> None:
     pid = os.spawnv(
         os.P_NOWAIT,
         sys.executable,
-        [sys.executable, "-c", "import os; os.dup2(os.open(os.devnull, 1), 1); from pipeline.cli.main import main; main(['--help'])"],
+        [
+            sys.executable,
+            "-c",
+            "import os; os.dup2(os.open(os.devnull, 1), 1); from pipeline.cli.main import main; main(['--help'])",
+        ],
     )
     _, status, usage = os.wait4(pid, 0)
     assert status == 0
@@ -34,7 +40,12 @@ def test_help_takes_under_half_a_second_of_processor_time() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys, pipeline.cli.main; print(sorted({'tensorflow', 'kfp', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_version() -> None:
@@ -44,24 +55,46 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["run", "nope"], "nope: neither a file nor a shipped configuration", id="unknown-config"),
         pytest.param(
-            ["run", "--set", "train.epochs=0"], "train.epochs: Input should be greater than or equal to 1 (given: 0)", id="impossible-value"
+            ["run", "nope"], "nope: neither a file nor a shipped configuration", id="unknown-config"
         ),
-        pytest.param(["run", "--set", "train.epoch=1"], "train.epoch: no such option", id="unknown-option"),
+        pytest.param(
+            ["run", "--set", "train.epochs=0"],
+            "train.epochs: Input should be greater than or equal to 1 (given: 0)",
+            id="impossible-value",
+        ),
+        pytest.param(
+            ["run", "--set", "train.epoch=1"], "train.epoch: no such option", id="unknown-option"
+        ),
         pytest.param(["run", "--set", "epochs"], "write section.option=value", id="malformed-set"),
-        pytest.param(["run", "--set", "data.source=nope.csv"], "nope.csv does not exist", id="missing-file"),
-        pytest.param(["run", "--set", "train.batch_size=1", "--set", "train.workers=2"], "batch_size 1 is smaller than workers 2", id="t2"),
-        pytest.param(["run", "--set", "data.source='{{workflow.name}}'"], "does not exist", id="a4"),
-        pytest.param(["run", "--workdir", "/proc/1/nope"], "choose a directory you can write to", id="unwritable-workdir"),
+        pytest.param(
+            ["run", "--set", "data.source=nope.csv"], "nope.csv does not exist", id="missing-file"
+        ),
+        pytest.param(
+            ["run", "--set", "train.batch_size=1", "--set", "train.workers=2"],
+            "batch_size 1 is smaller than workers 2",
+            id="t2",
+        ),
+        pytest.param(
+            ["run", "--set", "data.source='{{workflow.name}}'"], "does not exist", id="a4"
+        ),
+        pytest.param(
+            ["run", "--workdir", "/proc/1/nope"],
+            "choose a directory you can write to",
+            id="unwritable-workdir",
+        ),
         pytest.param(["run", "--nope"], "No such option", id="unknown-flag"),
         pytest.param(["nope"], "No such command", id="unknown-command"),
         pytest.param(["config", "nope"], "quickstart, ag_news", id="config-lists-names"),
-        pytest.param(["compile", "-o", "nope/pipeline.yaml"], "directory that exists", id="compile-nowhere"),
+        pytest.param(
+            ["compile", "-o", "nope/pipeline.yaml"], "directory that exists", id="compile-nowhere"
+        ),
         pytest.param(["predict", "nope", "text"], "nope", id="no-release"),
     ],
 )
-def test_a_mistake_ends_with_2_and_says_what_to_do(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_mistake_ends_with_2_and_says_what_to_do(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     ended = kubert(*arguments, cwd=tmp_path)
     assert ended.returncode == 2
     assert message in ended.stderr
@@ -71,7 +104,12 @@ def test_a_mistake_ends_with_2_and_says_what_to_do(arguments: list[str], message
 
 def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> None:
     code = "import pipeline.cli.main as cli, pipeline.presets as s; s.find = lambda name: 1 / 0; cli.main(['config'])"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     (log,) = tmp_path.glob("kubert-error-*.log")

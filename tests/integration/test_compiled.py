@@ -19,7 +19,13 @@ CANARY = "canary-5f1d"
 def compile_to(path: Path, *arguments: str, **environment: str) -> dict:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KUBERT_")}
     command = [sys.executable, "-m", "pipeline.cli", "compile", *arguments, "-o", str(path)]
-    subprocess.run(command, check=True, env={**clean, **environment}, capture_output=True, cwd=Path(__file__).parents[2])
+    subprocess.run(
+        command,
+        check=True,
+        env={**clean, **environment},
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+    )
     return next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
@@ -47,16 +53,28 @@ def test_five_tasks_the_last_one_behind_the_gate(compiled: Path) -> None:
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks) == {"tokenize", "train", "evaluate", "gate", "condition-1"}
     assert set(spec["components"]["comp-condition-1"]["dag"]["tasks"]) == {"export"}
-    assert tasks["condition-1"]["triggerPolicy"]["condition"] == "inputs.parameter_values['pipelinechannel--gate-Output'] == true"
-    cached = {name for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")}
+    assert (
+        tasks["condition-1"]["triggerPolicy"]["condition"]
+        == "inputs.parameter_values['pipelinechannel--gate-Output'] == true"
+    )
+    cached = {
+        name for name, task in tasks.items() if task.get("cachingOptions", {}).get("enableCache")
+    }
     assert cached == {"tokenize", "train", "evaluate"}
-    assert "enableCache" not in spec["components"]["comp-condition-1"]["dag"]["tasks"]["export"]["cachingOptions"]
+    assert (
+        "enableCache"
+        not in spec["components"]["comp-condition-1"]["dag"]["tasks"]["export"]["cachingOptions"]
+    )
 
 
 def test_every_parameter_is_optional_and_described(compiled: Path) -> None:
     spec = next(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    assert {name for name, parameter in parameters.items() if not (parameter.get("description") and parameter["isOptional"])} == set()
+    assert {
+        name
+        for name, parameter in parameters.items()
+        if not (parameter.get("description") and parameter["isOptional"])
+    } == set()
     assert parameters["learning_rate"]["parameterType"] == "NUMBER_DOUBLE"
     assert parameters["epochs"]["parameterType"] == "NUMBER_INTEGER"
 
@@ -65,33 +83,56 @@ TRAIN = "images.example/kubert-train@sha256:" + "a" * 64
 TOOLS = "images.example/kubert-tools@sha256:" + "b" * 64
 
 
-@pytest.mark.parametrize(("backend", "launcher"), [pytest.param("local", TRAIN, id="local"), pytest.param("jobset", TOOLS, id="jobset")])
-def test_nothing_is_installed_when_a_step_starts_and_the_launcher_needs_no_tensorflow(tmp_path: Path, backend: str, launcher: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "launcher"),
+    [pytest.param("local", TRAIN, id="local"), pytest.param("jobset", TOOLS, id="jobset")],
+)
+def test_nothing_is_installed_when_a_step_starts_and_the_launcher_needs_no_tensorflow(
+    tmp_path: Path, backend: str, launcher: str
+) -> None:
     images = {"KUBERT_TRAIN_IMAGE": TRAIN, "KUBERT_TOOLS_IMAGE": TOOLS}
     spec = compile_to(tmp_path / "pipeline.yaml", "--set", f"cluster.backend={backend}", **images)
     executors = spec["deploymentSpec"]["executors"]
-    found = {name.removeprefix("exec-"): executor["container"]["image"] for name, executor in executors.items()}
-    assert found == {**dict.fromkeys(("tokenize", "evaluate", "gate", "export"), TRAIN), "train": launcher}
-    assert not any("pip install" in part for executor in executors.values() for part in executor["container"]["command"])
+    found = {
+        name.removeprefix("exec-"): executor["container"]["image"]
+        for name, executor in executors.items()
+    }
+    assert found == {
+        **dict.fromkeys(("tokenize", "evaluate", "gate", "export"), TRAIN),
+        "train": launcher,
+    }
+    assert not any(
+        "pip install" in part
+        for executor in executors.values()
+        for part in executor["container"]["command"]
+    )
 
 
 def platform(path: Path) -> dict:
-    executors: dict = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["platforms"]["kubernetes"]["deploymentSpec"][
-        "executors"
-    ]
+    executors: dict = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["platforms"][
+        "kubernetes"
+    ]["deploymentSpec"]["executors"]
     return executors
 
 
 def test_a9_every_step_runs_as_an_ordinary_user(compiled: Path) -> None:
     wanted = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
-    assert {name: executor["securityContext"] for name, executor in platform(compiled).items()} == dict.fromkeys(
+    assert {
+        name: executor["securityContext"] for name, executor in platform(compiled).items()
+    } == dict.fromkeys(
         ("exec-tokenize", "exec-train", "exec-evaluate", "exec-gate", "exec-export"), wanted
     )
 
 
 def test_a6_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
-    compile_to(path, "--set", "cluster.storage_secret=mlpipeline-minio-artifact", "--set", "cluster.storage_endpoint=http://store:9000")
+    compile_to(
+        path,
+        "--set",
+        "cluster.storage_secret=mlpipeline-minio-artifact",
+        "--set",
+        "cluster.storage_endpoint=http://store:9000",
+    )
     for executor in platform(path).values():
         (secret,) = executor["secretAsEnv"]
         assert secret["secretName"] == "mlpipeline-minio-artifact"
@@ -107,14 +148,26 @@ def test_the_launcher_knows_its_pod_and_is_started_again(tmp_path: Path) -> None
     fields = {field["name"] for field in platform(path)["exec-train"]["fieldPathAsEnv"]}
     assert fields == {"KUBERT_RUN", "KUBERT_POD_NAME", "KUBERT_POD_UID", "KUBERT_NAMESPACE"}
     assert spec["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == 2
-    assert "accelerator" not in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
+    assert (
+        "accelerator"
+        not in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
+    )
 
 
 def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
-    options = ["cluster.gpus=4", "cluster.node_selector={pool: gpu}", "cluster.tolerations=[{key: gpu, operator: Exists}]"]
+    options = [
+        "cluster.gpus=4",
+        "cluster.node_selector={pool: gpu}",
+        "cluster.tolerations=[{key: gpu, operator: Exists}]",
+    ]
     spec = compile_to(path, *[part for option in options for part in ("--set", option)])
-    assert spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]["resourceCount"] == "4"
+    assert (
+        spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"][
+            "resourceCount"
+        ]
+        == "4"
+    )
     training = platform(path)["exec-train"]
     assert training["nodeSelector"]["labels"] == {"pool": "gpu"}
     assert training["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
@@ -124,12 +177,16 @@ def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
 def test_a_scheduled_pipeline_takes_its_slot_as_the_end_of_its_data(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     definition.write(path, scheduled=True)
-    until = yaml.safe_load(path.read_text(encoding="utf-8"))["root"]["dag"]["tasks"]["tokenize"]["inputs"]["parameters"]["until"]
+    until = yaml.safe_load(path.read_text(encoding="utf-8"))["root"]["dag"]["tasks"]["tokenize"][
+        "inputs"
+    ]["parameters"]["until"]
     assert until == {"runtimeValue": {"constant": "{{$.pipeline_job_schedule_time_utc}}"}}
 
 
 def test_a_configuration_becomes_the_parameters_defaults(tmp_path: Path) -> None:
-    spec = compile_to(tmp_path / "pipeline.yaml", "ag_news_scratch", "--set", "train.precision=bfloat16")
+    spec = compile_to(
+        tmp_path / "pipeline.yaml", "ag_news_scratch", "--set", "train.precision=bfloat16"
+    )
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["encoder"]["defaultValue"] == "scratch"
     assert parameters["source"]["defaultValue"] == "train.csv"

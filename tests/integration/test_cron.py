@@ -16,7 +16,11 @@ START = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 
 
 def made(cron: str, zone: str = "UTC", server: str = "UTC"):
-    return cron_of(validate({"schedule": {"cron": cron, "time_zone": zone, "server_time_zone": server}}).schedule)
+    return cron_of(
+        validate(
+            {"schedule": {"cron": cron, "time_zone": zone, "server_time_zone": server}}
+        ).schedule
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,17 +29,27 @@ def made(cron: str, zone: str = "UTC", server: str = "UTC"):
         pytest.param("30 2 * * 1", "UTC", "0 30 2 * * 1", id="weekly"),
         pytest.param("30  2 * * 7", "UTC", "0 30 2 * * 0", id="sunday-is-0-there"),
         pytest.param("*/15 * * * *", "UTC", "0 0,15,30,45 * * * *", id="steps-as-numbers"),
-        pytest.param("5/20 */6 * jan-mar MON-fri", "UTC", "0 5,25,45 0,6,12,18 * 1,2,3 1,2,3,4,5", id="names"),
+        pytest.param(
+            "5/20 */6 * jan-mar MON-fri", "UTC", "0 5,25,45 0,6,12,18 * 1,2,3 1,2,3,4,5", id="names"
+        ),
         pytest.param("0 3 * * 1-5", "Asia/Kolkata", "0 30 21 * * 0,1,2,3,4", id="the-day-before"),
         pytest.param("0 23,1 * * *", "Asia/Tokyo", "0 0 14,16 * * *", id="over-midnight-each-day"),
-        pytest.param("*/15 * * * *", "Europe/Berlin", "0 0,15,30,45 * * * *", id="every-hour-is-alike-anywhere"),
+        pytest.param(
+            "*/15 * * * *",
+            "Europe/Berlin",
+            "0 0,15,30,45 * * * *",
+            id="every-hour-is-alike-anywhere",
+        ),
         pytest.param("0 3 * * *", "Etc/GMT+5", "0 0 8 * * *", id="fixed-offset"),
     ],
 )
 def test_what_is_sent(cron: str, zone: str, sent: str) -> None:
     found = made(cron, zone)
     assert found.server == sent
-    ours = [slot.astimezone(datetime.UTC) for slot in itertools.islice(CronSim(cron, START.astimezone(found.zone)), 200)]
+    ours = [
+        slot.astimezone(datetime.UTC)
+        for slot in itertools.islice(CronSim(cron, START.astimezone(found.zone)), 200)
+    ]
     theirs = list(itertools.islice(CronSim(sent, START), 200))
     assert ours == theirs
     assert list(itertools.islice(found.after(START), 200)) == theirs
@@ -70,7 +84,9 @@ def test_what_is_refused(cron: str, zone: str, message: str) -> None:
 def test_the_servers_own_zone_needs_no_turning() -> None:
     found = made("30 2 * * *", "Europe/Berlin", "Europe/Berlin")
     assert found.server == "0 30 2 * * *"
-    assert [slot.isoformat() for slot in itertools.islice(found.after(START), 1)] == ["2026-11-25T02:30:00+01:00"]
+    assert [slot.isoformat() for slot in itertools.islice(found.after(START), 1)] == [
+        "2026-11-25T02:30:00+01:00"
+    ]
 
 
 def test_the_latest_slot_counts_itself() -> None:

@@ -20,10 +20,27 @@ FAST = ("python", "cores", "memory")
 
 
 def kubert(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline.cli", "doctor", *arguments, "--workdir", str(tmp_path / "work")]
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "KUBERT_"))}
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "doctor",
+        *arguments,
+        "--workdir",
+        str(tmp_path / "work"),
+    ]
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KUBE", "KUBERT_"))
+    }
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env={**given, "HOME": str(tmp_path), **environment}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**given, "HOME": str(tmp_path), **environment},
     )
 
 
@@ -55,7 +72,11 @@ class _Broken(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         good = self.path == "/version"
-        body = json.dumps({"gitVersion": "v1.20.0", "major": "1", "minor": "20+"} if good else {"message": "etcd is away"}).encode()
+        body = json.dumps(
+            {"gitVersion": "v1.20.0", "major": "1", "minor": "20+"}
+            if good
+            else {"message": "etcd is away"}
+        ).encode()
         self.send_response(200 if good else 500)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
@@ -95,7 +116,11 @@ def cluster_checks(tmp_path: Path, **environment: str) -> tuple[float, dict[str,
         "config = load(None, ['cluster.backend=jobset', 'cluster.endpoint=http://127.0.0.1:9', 'cluster.auth=none'])\n"
         "print(json.dumps({name: (f.state, f.found) for name, f in examine(cluster_checks.checks(config))}))"
     )
-    given = {name: value for name, value in os.environ.items() if not name.startswith(("KUBE", "KUBERT_"))}
+    given = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KUBE", "KUBERT_"))
+    }
     ended = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -117,7 +142,9 @@ def test_no_cluster_is_one_finding_not_ten(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_api_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        seconds, found = cluster_checks(tmp_path, KUBECONFIG=kubeconfig(tmp_path / "config", silent.getsockname()[1]))
+        seconds, found = cluster_checks(
+            tmp_path, KUBECONFIG=kubeconfig(tmp_path / "config", silent.getsockname()[1])
+        )
     assert found["kubernetes"][0] == "missing"
     assert seconds < 90
 

@@ -28,11 +28,26 @@ TINY = [
 
 def command(workdir: Path, *assignments: str) -> list[str]:
     given = [part for assignment in (*TINY, *assignments) for part in ("--set", assignment)]
-    return [sys.executable, "-m", "pipeline.cli", "run", "--json", "--workdir", str(workdir), *given]
+    return [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "run",
+        "--json",
+        "--workdir",
+        str(workdir),
+        *given,
+    ]
 
 
 def kubert(workdir: Path, *assignments: str, code: int = 0, **environment: str) -> dict[str, Any]:
-    ended = subprocess.run(command(workdir, *assignments), capture_output=True, text=True, timeout=600, env={**os.environ, **environment})
+    ended = subprocess.run(
+        command(workdir, *assignments),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, **environment},
+    )
     assert ended.returncode == code, ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
     assert "\x1b" not in ended.stderr + ended.stdout
@@ -68,7 +83,13 @@ def test_the_first_run_releases_version_1(first: dict[str, Any], workdir: Path) 
     assert first["train_examples_per_second"] > 0
     assert (first["version"], first["release"]) == (1, str(workdir / "models" / "news" / "1"))
     assert release.verify(Path(first["release"])).kind == "release"
-    assert Path(first["report"]).read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html")
+    assert (
+        Path(first["report"])
+        .read_text(encoding="utf-8")
+        .lstrip()
+        .lower()
+        .startswith("<!doctype html")
+    )
     assert "Running pipeline" in Path(first["log"]).read_text(encoding="utf-8")
     assert half_made(workdir) == []
 
@@ -82,16 +103,23 @@ def test_the_release_answers(first: dict[str, Any]) -> None:
     )
     answers = [json.loads(line) for line in ended.stdout.splitlines()]
     assert [answer["text"] for answer in answers] == ["one", "", "three"]
-    assert all(abs(sum(answer["scores"].values()) - 1) < 1e-5 and answer["label"] in answer["scores"] for answer in answers)
+    assert all(
+        abs(sum(answer["scores"].values()) - 1) < 1e-5 and answer["label"] in answer["scores"]
+        for answer in answers
+    )
 
 
-def test_a_second_run_reuses_everything_and_releases_nothing_new(first: dict[str, Any], workdir: Path) -> None:
+def test_a_second_run_reuses_everything_and_releases_nothing_new(
+    first: dict[str, Any], workdir: Path
+) -> None:
     second = kubert(workdir)
     assert second["cached"] == ["tokenize", "train", "evaluate"]
     assert (second["accuracy"], second["version"]) == (first["accuracy"], 1)
 
 
-def test_s7_a_damaged_checkpoint_is_found_and_made_again(first: dict[str, Any], workdir: Path) -> None:
+def test_s7_a_damaged_checkpoint_is_found_and_made_again(
+    first: dict[str, Any], workdir: Path
+) -> None:
     (weights,) = (workdir / "artifacts").glob("*/train/checkpoint/weights/model.data-*")
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
@@ -102,7 +130,9 @@ def test_s7_a_damaged_checkpoint_is_found_and_made_again(first: dict[str, Any], 
     assert "made again: " in Path(again["log"]).read_text(encoding="utf-8")
 
 
-def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(first: dict[str, Any], workdir: Path) -> None:
+def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(
+    first: dict[str, Any], workdir: Path
+) -> None:
     closed = kubert(workdir, "evaluate.min_accuracy=0.999", code=3)
     assert closed["gate"]["passed"] is False
     assert "0.999" in closed["gate"]["reason"]
@@ -114,7 +144,9 @@ def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(first: dict[str, Any
 def test_a_mistake_in_the_data_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     source = tmp_path / "news.csv"
     source.write_text("title,description,label\n" + "a b,c d,x\n" * 50 + "e,f,\n")
-    ended = subprocess.run(command(tmp_path / "work", f"data.source={source}"), capture_output=True, text=True)
+    ended = subprocess.run(
+        command(tmp_path / "work", f"data.source={source}"), capture_output=True, text=True
+    )
     assert ended.returncode == 2, ended.stderr
     assert "kubert: tokenize: " in ended.stderr and str(source) in ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
@@ -130,7 +162,12 @@ def wait_for(found: Callable[[], object]) -> None:
 
 def test_an_interrupted_training_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     workdir = tmp_path / "work"
-    process = subprocess.Popen(command(workdir, "train.epochs=15"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(workdir, "train.epochs=15"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
     def events() -> str:
         return "".join(path.read_text() for path in workdir.glob("runs/*/events.jsonl"))
@@ -141,7 +178,11 @@ def test_an_interrupted_training_leaves_no_process_and_goes_on(tmp_path: Path) -
     _, shown = process.communicate(timeout=120)
     assert process.returncode == 130, shown
     assert "goes on from there" in shown and "Traceback" not in shown
-    assert [p.pid for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get(VARIABLE) == str(file)] == []
+    assert [
+        p.pid
+        for p in psutil.process_iter(["environ"])
+        if (p.info["environ"] or {}).get(VARIABLE) == str(file)
+    ] == []
     assert half_made(workdir) == []
     result = kubert(workdir, "train.epochs=15")
     assert result["cached"] == ["tokenize"]

@@ -24,7 +24,10 @@ def place(**options: str):
 @pytest.fixture
 def nobody(tmp_path: Path) -> dict[str, str]:
     """An environment without kubectl and without a pod's token."""
-    return {"PATH": str(tmp_path / "empty"), "KF_PIPELINES_SA_TOKEN_PATH": str(tmp_path / "no-token")}
+    return {
+        "PATH": str(tmp_path / "empty"),
+        "KF_PIPELINES_SA_TOKEN_PATH": str(tmp_path / "no-token"),
+    }
 
 
 def test_flags_come_before_the_environment_and_that_before_the_configuration() -> None:
@@ -46,19 +49,37 @@ def test_a_wrong_flag_is_named() -> None:
     ("environment", "method", "credential", "secret"),
     [
         pytest.param({"KUBERT_TOKEN": "t"}, "token", "token", "t", id="token"),
-        pytest.param({"KUBERT_TOKEN_FILE": "{dir}/token"}, "token", "token", "from-file", id="token-file"),
+        pytest.param(
+            {"KUBERT_TOKEN_FILE": "{dir}/token"}, "token", "token", "from-file", id="token-file"
+        ),
         pytest.param({"KUBERT_COOKIE": "session=c"}, "cookie", "cookie", "session=c", id="cookie"),
-        pytest.param({"KF_PIPELINES_SA_TOKEN_PATH": "{dir}/token"}, "in-cluster", "token", "from-file", id="in-cluster"),
+        pytest.param(
+            {"KF_PIPELINES_SA_TOKEN_PATH": "{dir}/token"},
+            "in-cluster",
+            "token",
+            "from-file",
+            id="in-cluster",
+        ),
         pytest.param({}, "none", "none", "", id="none"),
     ],
 )
 def test_the_first_credential_at_hand(
-    nobody: dict[str, str], tmp_path: Path, environment: dict[str, str], method: str, credential: str, secret: str
+    nobody: dict[str, str],
+    tmp_path: Path,
+    environment: dict[str, str],
+    method: str,
+    credential: str,
+    secret: str,
 ) -> None:
     (tmp_path / "token").write_text("from-file\n")
     given = {name: value.format(dir=tmp_path) for name, value in environment.items()}
     with opened(place(endpoint=URL), {**nobody, **given}) as found:
-        assert (found.url, found.method, found.credential, found.secret()) == (URL, method, credential, secret)
+        assert (found.url, found.method, found.credential, found.secret()) == (
+            URL,
+            method,
+            credential,
+            secret,
+        )
         assert found.page("runs", "1") == f"{URL}/#/runs/details/1"
         assert "from-file" not in repr(found)
 
@@ -73,7 +94,12 @@ def test_in_a_pod_no_address_is_needed(nobody: dict[str, str], tmp_path: Path) -
 
 
 def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match=r"--endpoint, KUBERT_ENDPOINT or cluster\.endpoint.*kubectl"), opened(place(), nobody):
+    with (
+        pytest.raises(
+            UsageError, match=r"--endpoint, KUBERT_ENDPOINT or cluster\.endpoint.*kubectl"
+        ),
+        opened(place(), nobody),
+    ):
         pass
 
 
@@ -81,25 +107,43 @@ def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> N
     ("options", "environment", "message"),
     [
         ({"auth": "token", "endpoint": URL}, {}, "KUBERT_TOKEN is not set"),
-        ({"auth": "token", "endpoint": URL}, {"KUBERT_TOKEN_FILE": "/nonexistent/token"}, "cannot read /nonexistent/token"),
+        (
+            {"auth": "token", "endpoint": URL},
+            {"KUBERT_TOKEN_FILE": "/nonexistent/token"},
+            "cannot read /nonexistent/token",
+        ),
         ({"auth": "token", "endpoint": URL}, {"KUBERT_TOKEN": "a\nb"}, "line breaks"),
         ({"auth": "cookie", "endpoint": URL}, {}, "KUBERT_COOKIE is not set"),
         ({"auth": "in-cluster", "endpoint": URL}, {}, "audience pipelines.kubeflow.org"),
         ({"auth": "token"}, {"KUBERT_TOKEN": "t"}, "needs an address"),
         ({"endpoint": "http://kfp.example.com"}, {"KUBERT_TOKEN": "t"}, "would travel unencrypted"),
-        ({"endpoint": URL}, {"KUBERT_CA": "/nonexistent/ca.pem"}, "KUBERT_CA=/nonexistent/ca.pem: no such file"),
+        (
+            {"endpoint": URL},
+            {"KUBERT_CA": "/nonexistent/ca.pem"},
+            "KUBERT_CA=/nonexistent/ca.pem: no such file",
+        ),
     ],
 )
-def test_what_is_missing_is_named(nobody: dict[str, str], options: dict[str, str], environment: dict[str, str], message: str) -> None:
+def test_what_is_missing_is_named(
+    nobody: dict[str, str], options: dict[str, str], environment: dict[str, str], message: str
+) -> None:
     with pytest.raises(UsageError) as caught, opened(place(**options), {**nobody, **environment}):
         pass
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "url", ["http://localhost:8888", "http://127.0.0.1:8888", "http://ml-pipeline:8888", "http://ml-pipeline.kubeflow.svc:8888"]
+    "url",
+    [
+        "http://localhost:8888",
+        "http://127.0.0.1:8888",
+        "http://ml-pipeline:8888",
+        "http://ml-pipeline.kubeflow.svc:8888",
+    ],
 )
-def test_a_credential_may_travel_openly_within_machine_and_cluster(nobody: dict[str, str], url: str) -> None:
+def test_a_credential_may_travel_openly_within_machine_and_cluster(
+    nobody: dict[str, str], url: str
+) -> None:
     with opened(place(endpoint=url), {**nobody, "KUBERT_TOKEN": "t"}) as found:
         assert found.credential == "token"
 
@@ -114,21 +158,38 @@ def kubectl(directory: Path, body: str) -> None:
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
 
-def test_a_port_is_forwarded_and_kubectl_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, "print('Forwarding from 127.0.0.1:40123 -> 8888', flush=True)\ntime.sleep(60)\n")
+def test_a_port_is_forwarded_and_kubectl_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl(
+        tmp_path, "print('Forwarding from 127.0.0.1:40123 -> 8888', flush=True)\ntime.sleep(60)\n"
+    )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with opened(place(auth="port-forward", kubeflow_namespace="pipelines")) as found:
         assert (found.url, found.page("runs", "1")) == ("http://127.0.0.1:40123", None)
         pid, *arguments = (tmp_path / "called").read_text().split()
-        assert arguments == ["port-forward", "--namespace", "pipelines", "--address", "127.0.0.1", "svc/ml-pipeline", ":8888"]
+        assert arguments == [
+            "port-forward",
+            "--namespace",
+            "pipelines",
+            "--address",
+            "127.0.0.1",
+            "svc/ml-pipeline",
+            ":8888",
+        ]
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
 
 
 def test_a_forward_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl(tmp_path, "sys.exit('Error from server (NotFound): services \"ml-pipeline\" not found')\n")
+    kubectl(
+        tmp_path, "sys.exit('Error from server (NotFound): services \"ml-pipeline\" not found')\n"
+    )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(ForwardFailed, match='services "ml-pipeline" not found'), opened(place(auth="port-forward")):
+    with (
+        pytest.raises(ForwardFailed, match='services "ml-pipeline" not found'),
+        opened(place(auth="port-forward")),
+    ):
         pass
 
 

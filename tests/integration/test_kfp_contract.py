@@ -47,7 +47,9 @@ def run_body(api: KfpApi, tmp_path: Path, name: str, **more: object) -> dict:
     }
 
 
-def schedule_body(api: KfpApi, tmp_path: Path, name: str, cron: str = "0 0 3 * * *", **more: object) -> dict:
+def schedule_body(
+    api: KfpApi, tmp_path: Path, name: str, cron: str = "0 0 3 * * *", **more: object
+) -> dict:
     return {
         **run_body(api, tmp_path, name),
         "max_concurrency": "1",
@@ -77,7 +79,9 @@ def test_a_name_is_found_whatever_it_holds(api: KfpApi, name: str) -> None:
     assert api.create_experiment(name) == api.experiment(name)
 
 
-def test_the_same_pipeline_is_uploaded_once_and_another_beside_it(api: KfpApi, tmp_path: Path) -> None:
+def test_the_same_pipeline_is_uploaded_once_and_another_beside_it(
+    api: KfpApi, tmp_path: Path
+) -> None:
     change = secrets.token_hex(4)
     first = submit.upload(api, submission(tmp_path, change))
     assert submit.upload(api, submission(tmp_path, change)) == first
@@ -123,11 +127,21 @@ def test_runs_are_listed_newest_first_over_many_pages_and_found_by_their_exact_n
 
 
 def test_a_schedule_keeps_what_it_was_created_with(api: KfpApi, tmp_path: Path) -> None:
-    body = schedule_body(api, tmp_path, "nightly", trigger={"cron_schedule": {"cron": "0 0 3 * * 1", "start_time": "2026-01-02T03:04:05Z"}})
+    body = schedule_body(
+        api,
+        tmp_path,
+        "nightly",
+        trigger={"cron_schedule": {"cron": "0 0 3 * * 1", "start_time": "2026-01-02T03:04:05Z"}},
+    )
     made = api.create_schedule(body)
     (schedule,) = api.schedules(str(body["experiment_id"]), display_name="nightly")
     assert schedule.id == made.id
-    assert (schedule.cron, schedule.enabled, schedule.concurrency, schedule.catch_up) == ("0 0 3 * * 1", False, 1, False)
+    assert (schedule.cron, schedule.enabled, schedule.concurrency, schedule.catch_up) == (
+        "0 0 3 * * 1",
+        False,
+        1,
+        False,
+    )
     assert schedule.start is not None
     assert schedule.start.isoformat() == "2026-01-02T03:04:05+00:00"
     assert schedule.version == body["pipeline_version_reference"]["pipeline_version_id"]
@@ -150,8 +164,12 @@ def test_catching_up_is_told_from_not(api: KfpApi, tmp_path: Path) -> None:
     api.delete_schedule(made.id)
 
 
-@pytest.mark.parametrize("cron", ["TZ=UTC 0 0 3 * * *", "0 0 3 * * 7", "0 0 3 L * *", "0 0 24 * * *", "daily"])
-def test_a_cron_that_the_server_cannot_read_is_refused_there(api: KfpApi, tmp_path: Path, cron: str) -> None:
+@pytest.mark.parametrize(
+    "cron", ["TZ=UTC 0 0 3 * * *", "0 0 3 * * 7", "0 0 3 L * *", "0 0 24 * * *", "daily"]
+)
+def test_a_cron_that_the_server_cannot_read_is_refused_there(
+    api: KfpApi, tmp_path: Path, cron: str
+) -> None:
     with pytest.raises(Refused, match="cron"):
         api.create_schedule(schedule_body(api, tmp_path, "bad", cron=cron))
 

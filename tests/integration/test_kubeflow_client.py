@@ -45,12 +45,16 @@ def api(server: Server) -> KfpApi:
         pytest.param("lost", {}, id="lost"),
     ],
 )
-def test_a_read_is_repeated_until_it_works_but_not_for_ever(server: Server, api: KfpApi, kind: str, options: dict) -> None:
+def test_a_read_is_repeated_until_it_works_but_not_for_ever(
+    server: Server, api: KfpApi, kind: str, options: dict
+) -> None:
     server.fault(HEALTH, kind, times=2, **options)
     assert api.health().version == "2.17.0"
     assert server.count(HEALTH) == 3
     server.fault(HEALTH, kind, **options)
-    with pytest.raises(ServerFailed, match=rf"attempts: {ATTEMPTS}.*healthz should answer") as caught:
+    with pytest.raises(
+        ServerFailed, match=rf"attempts: {ATTEMPTS}.*healthz should answer"
+    ) as caught:
         api.health()
     assert caught.value.exit_code not in USER_MISTAKES
 
@@ -70,7 +74,9 @@ def test_a_creation_that_is_refused_for_now_says_how_long(server: Server, api: K
     assert caught.value.seconds == 3.0
 
 
-def test_a_slow_reply_is_given_up(server: Server, api: KfpApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_reply_is_given_up(
+    server: Server, api: KfpApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.kubeflow.client.TIMEOUT", (1.0, 0.3))
     server.fault(HEALTH, "slow", seconds=1.0, times=1)
     assert api.health().version
@@ -99,11 +105,18 @@ def test_a_name_that_does_not_resolve() -> None:
     [
         pytest.param("refuse", {"status": 401}, "does not know who asks", id="401"),
         pytest.param("redirect", {}, "does not know who asks", id="redirect-to-sign-in"),
-        pytest.param("sign-in", {}, "does not answer as a Kubeflow Pipelines API", id="page-instead-of-an-answer"),
+        pytest.param(
+            "sign-in",
+            {},
+            "does not answer as a Kubeflow Pipelines API",
+            id="page-instead-of-an-answer",
+        ),
         pytest.param("refuse", {"status": 403}, "not allowed to", id="403"),
     ],
 )
-def test_who_is_not_known_or_not_allowed_is_told_at_once(server: Server, api: KfpApi, kind: str, options: dict, message: str) -> None:
+def test_who_is_not_known_or_not_allowed_is_told_at_once(
+    server: Server, api: KfpApi, kind: str, options: dict, message: str
+) -> None:
     server.fault("GET", kind, **options)
     with pytest.raises(Denied, match=message):
         api.health()
@@ -135,7 +148,8 @@ def test_https_that_is_not_trusted(tmp_path: Path, server: Server) -> None:
                         secured.recv(4096)
                         body = b'{"tag_name": "2.17.0"}'
                         secured.sendall(
-                            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+                            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                            % (len(body), body)
                         )
                 except OSError:
                     continue
@@ -147,7 +161,16 @@ def test_https_that_is_not_trusted(tmp_path: Path, server: Server) -> None:
 
 
 def test_a_token_is_read_anew_for_each_request_and_never_shown(server: Server) -> None:
-    tokens = iter(["first-canary", "second-canary", "second-canary", "wrong-canary", "wrong-canary", "wrong-canary"])
+    tokens = iter(
+        [
+            "first-canary",
+            "second-canary",
+            "second-canary",
+            "wrong-canary",
+            "wrong-canary",
+            "wrong-canary",
+        ]
+    )
     server.token = "first-canary"
     api = client(server.url, method="token", secret=lambda: next(tokens))
     api.health()
@@ -161,7 +184,11 @@ def test_a_token_is_read_anew_for_each_request_and_never_shown(server: Server) -
 
 def test_a_cookie(server: Server) -> None:
     server.cookie = "authservice_session=canary"
-    assert client(server.url, method="cookie", secret=lambda: "authservice_session=canary").health().version
+    assert (
+        client(server.url, method="cookie", secret=lambda: "authservice_session=canary")
+        .health()
+        .version
+    )
     with pytest.raises(Denied, match="the cookie has expired"):
         client(server.url, method="cookie", secret=lambda: "authservice_session=old").health()
 
@@ -174,7 +201,9 @@ def test_with_users_the_namespace_is_named(tmp_path: Path) -> None:
         assert [item["namespace"] for item in server.state.experiments.values()] == ["team"]
         assert [item["namespace"] for item in server.state.pipelines.values()] == ["team"]
         server.forbidden = "POST /apis/v2beta1/runs"
-        with pytest.raises(Denied, match=r"not allowed to create the run .*not authorized(.|\n)*namespace team") as caught:
+        with pytest.raises(
+            Denied, match=r"not allowed to create the run .*not authorized(.|\n)*namespace team"
+        ) as caught:
             submit.submit(api, submission(tmp_path), None)
         assert caught.value.exit_code in USER_MISTAKES
 
@@ -185,7 +214,9 @@ def test_a_conflict_is_what_another_made(server: Server, api: KfpApi, tmp_path: 
     # Another uploads between the look and the upload: the look finds nothing, the upload is a conflict.
     looked = server.state.listed
     misses = iter([True])
-    server.state.listed = lambda key, items, query: looked(key, [] if key == "pipeline_versions" and next(misses, False) else items, query)  # type: ignore[method-assign]
+    server.state.listed = lambda key, items, query: looked(
+        key, [] if key == "pipeline_versions" and next(misses, False) else items, query
+    )  # type: ignore[method-assign]
     assert submit.upload(api, made) == first
 
 
@@ -214,12 +245,17 @@ def self_signed(directory: Path) -> Path:
         .sign(key, hashes.SHA256())
     )  # fmt: skip
     path = directory / "self-signed.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
     return path
 
 
 def test_a_run_that_nothing_has_looked_at_yet_is_pending() -> None:
-    history = [kfp_server_api.V2beta1RuntimeStatus(state="PENDING"), kfp_server_api.V2beta1RuntimeStatus(state=None)]
+    history = [
+        kfp_server_api.V2beta1RuntimeStatus(state="PENDING"),
+        kfp_server_api.V2beta1RuntimeStatus(state=None),
+    ]
     found = run_of(kfp_server_api.V2beta1Run(run_id="r", state=None, state_history=history))
     assert (found.state, found.states, found.over) == ("PENDING", ("PENDING",), False)

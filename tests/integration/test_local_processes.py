@@ -25,9 +25,7 @@ from components.progress import report
 from components.step_runtime import entered
 here = Path(sys.argv[1])
 """
-GRANDCHILD = (
-    "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[1] == 'deaf' else signal.SIG_DFL); time.sleep(120)"
-)
+GRANDCHILD = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[1] == 'deaf' else signal.SIG_DFL); time.sleep(120)"
 SPAWN = f"""
 child = subprocess.Popen([sys.executable, "-c", {GRANDCHILD!r}, os.environ.get("TEST_DEAF", "")], start_new_session=True)
 report("train", kind="started")
@@ -79,9 +77,15 @@ with entered("{step}", out="/x") as figures:
 """ for step in ("tokenize", "train", "evaluate", "gate"))  # fmt: skip
 
 
-def test_events_become_the_outcome_and_output_goes_to_the_log(run: runner.Run, tmp_path: Path) -> None:
+def test_events_become_the_outcome_and_output_goes_to_the_log(
+    run: runner.Run, tmp_path: Path
+) -> None:
     seen: list[dict] = []
-    body = "print('from the step', flush=True)" + FINISHED + "\nwith entered('export') as figures: figures.update(version=3)\n"
+    body = (
+        "print('from the step', flush=True)"
+        + FINISHED
+        + "\nwith entered('export') as figures: figures.update(version=3)\n"
+    )
     outcome = runner.execute(run, {"a": 1}, seen.append, command(tmp_path, body))
     assert outcome.failure is None
     assert all(outcome.done(step) for step in outcome.steps)
@@ -93,11 +97,25 @@ def test_events_become_the_outcome_and_output_goes_to_the_log(run: runner.Run, t
 @pytest.mark.parametrize(
     ("body", "failure"),
     [
-        pytest.param("report('train', kind='started'); os.kill(os.getpid(), 9)", ("train", "exit code -9", 1), id="killed"),
-        pytest.param("report('train', kind='started')", ("train", "without a word", 1), id="started-but-never-finished"),
-        pytest.param("raise RuntimeError('secret words')", ("pipeline", "exit code 1", 1), id="pipeline-failed"),
+        pytest.param(
+            "report('train', kind='started'); os.kill(os.getpid(), 9)",
+            ("train", "exit code -9", 1),
+            id="killed",
+        ),
+        pytest.param(
+            "report('train', kind='started')",
+            ("train", "without a word", 1),
+            id="started-but-never-finished",
+        ),
+        pytest.param(
+            "raise RuntimeError('secret words')",
+            ("pipeline", "exit code 1", 1),
+            id="pipeline-failed",
+        ),
         pytest.param("", ("gate", "ended before its gate", 1), id="nothing-ran"),
-        pytest.param(FINISHED, ("export", "skipped the export", 1), id="export-skipped-without-a-word"),
+        pytest.param(
+            FINISHED, ("export", "skipped the export", 1), id="export-skipped-without-a-word"
+        ),
         pytest.param(
             "from components.errors import DataError\nwith entered('tokenize'): raise DataError('row 3')",
             ("tokenize", "row 3", 65),
@@ -105,7 +123,9 @@ def test_events_become_the_outcome_and_output_goes_to_the_log(run: runner.Run, t
         ),
     ],
 )
-def test_every_bad_end_is_a_failure_with_a_message(run: runner.Run, tmp_path: Path, body: str, failure: tuple[str, str, int]) -> None:
+def test_every_bad_end_is_a_failure_with_a_message(
+    run: runner.Run, tmp_path: Path, body: str, failure: tuple[str, str, int]
+) -> None:
     outcome = runner.execute(run, {}, lambda _: None, command(tmp_path, body))
     assert isinstance(outcome.failure, Failure)
     assert (outcome.failure.step, outcome.failure.exit_code) == (failure[0], failure[2])
@@ -114,7 +134,9 @@ def test_every_bad_end_is_a_failure_with_a_message(run: runner.Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["sigint", "sigterm"])
-def test_an_interrupt_ends_grandchildren_in_sessions_of_their_own(run: runner.Run, tmp_path: Path, number: signal.Signals) -> None:
+def test_an_interrupt_ends_grandchildren_in_sessions_of_their_own(
+    run: runner.Run, tmp_path: Path, number: signal.Signals
+) -> None:
     before = signal.getsignal(number)
     thread = interrupt_when(run.directory / "child", number)
     with pytest.raises(runner.Interrupted, match="goes on from there"):
@@ -124,7 +146,9 @@ def test_an_interrupt_ends_grandchildren_in_sessions_of_their_own(run: runner.Ru
     assert signal.getsignal(number) is before
 
 
-def test_a_second_interrupt_does_not_wait(run: runner.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_interrupt_does_not_wait(
+    run: runner.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TEST_DEAF", "deaf")
     started = time.monotonic()
     thread = interrupt_when(run.directory / "child", signal.SIGINT, signal.SIGINT)
@@ -160,7 +184,11 @@ def test_when_the_starter_is_killed_the_pipeline_ends_too(tmp_path: Path) -> Non
     process = subprocess.Popen([sys.executable, str(starter)])
 
     def written() -> list[int]:
-        return [int(text) for path in (tmp_path / "work").glob("runs/*/pid") if (text := path.read_text())]
+        return [
+            int(text)
+            for path in (tmp_path / "work").glob("runs/*/pid")
+            if (text := path.read_text())
+        ]
 
     wait_for(written)
     (pid,) = written()
@@ -170,7 +198,11 @@ def test_when_the_starter_is_killed_the_pipeline_ends_too(tmp_path: Path) -> Non
 
 
 def test_a_second_run_in_the_same_work_directory_is_refused(tmp_path: Path) -> None:
-    with runner.new_run(tmp_path), pytest.raises(UsageError, match="another run is using it"), runner.new_run(tmp_path):
+    with (
+        runner.new_run(tmp_path),
+        pytest.raises(UsageError, match="another run is using it"),
+        runner.new_run(tmp_path),
+    ):
         pass
     with runner.new_run(tmp_path) as again:
         assert again.directory.is_dir()
@@ -178,7 +210,10 @@ def test_a_second_run_in_the_same_work_directory_is_refused(tmp_path: Path) -> N
 
 def test_a_work_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="choose a directory you can write to"), runner.new_run(tmp_path / "file"):
+    with (
+        pytest.raises(UsageError, match="choose a directory you can write to"),
+        runner.new_run(tmp_path / "file"),
+    ):
         pass
 
 

@@ -21,9 +21,20 @@ def models(tmp_path: Path) -> Path:
     for number, marker in enumerate(("a", "b", "c")):
         source = release_directory(tmp_path / marker, marker)
         if number:
-            content = CONTENT.model_copy(update={"accuracy": 0.5 + number / 100}).model_dump(mode="json")
-            told = {"released": f"2026-01-0{number}T00:00:00+00:00", "run": f"run-{number}-0123456789"}
-            manifest.seal(source, "release", content=content, inputs={"data": str(number) * 64}, provenance=told)
+            content = CONTENT.model_copy(update={"accuracy": 0.5 + number / 100}).model_dump(
+                mode="json"
+            )
+            told = {
+                "released": f"2026-01-0{number}T00:00:00+00:00",
+                "run": f"run-{number}-0123456789",
+            }
+            manifest.seal(
+                source,
+                "release",
+                content=content,
+                inputs={"data": str(number) * 64},
+                provenance=told,
+            )
         release.publish(source, store, "news", marker)
     release.publish(release_directory(tmp_path / "d", "d"), store, "sports", "d")
     return tmp_path / "models"
@@ -31,7 +42,11 @@ def models(tmp_path: Path) -> Path:
 
 def kubert(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", "models", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "pipeline.cli", "models", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -40,8 +55,24 @@ def test_the_versions_of_a_model_newest_first(models: Path) -> None:
     assert listed.returncode == 0, listed.stderr
     assert [line.split("\t") for line in listed.stdout.splitlines()] == [
         ["version", "champion", "released", "accuracy", "encoder", "run", "data"],
-        ["3", "*", "2026-01-02T00:00:00+00:00", "0.5200 (0.4000-0.6000)", "scratch", "run-2-012345", "2" * 12],
-        ["2", "", "2026-01-01T00:00:00+00:00", "0.5100 (0.4000-0.6000)", "scratch", "run-1-012345", "1" * 12],
+        [
+            "3",
+            "*",
+            "2026-01-02T00:00:00+00:00",
+            "0.5200 (0.4000-0.6000)",
+            "scratch",
+            "run-2-012345",
+            "2" * 12,
+        ],
+        [
+            "2",
+            "",
+            "2026-01-01T00:00:00+00:00",
+            "0.5100 (0.4000-0.6000)",
+            "scratch",
+            "run-1-012345",
+            "1" * 12,
+        ],
         ["1", "", "-", "0.5000 (0.4000-0.6000)", "scratch", "-", "-"],
     ]
     rows = json.loads(kubert("list", models / "news", "--json").stdout)
@@ -54,7 +85,10 @@ def test_the_versions_of_a_model_newest_first(models: Path) -> None:
 
 def test_the_models_of_a_store(models: Path) -> None:
     rows = json.loads(kubert("list", models, "--json").stdout)
-    assert [(row["name"], row["versions"], row["served"]) for row in rows] == [("news", 3, 3), ("sports", 1, 1)]
+    assert [(row["name"], row["versions"], row["served"]) for row in rows] == [
+        ("news", 3, 3),
+        ("sports", 1, 1),
+    ]
 
 
 def test_a_damaged_version_hides_no_other(models: Path) -> None:
@@ -67,9 +101,20 @@ def test_a_damaged_version_hides_no_other(models: Path) -> None:
 
 def test_all_that_a_version_says_of_itself(models: Path) -> None:
     told = json.loads(kubert("show", f"{models}/news@2", "--json").stdout)
-    assert (told["champion"], told["files"], told["content"]["accuracy"], told["inputs"]) == (False, 4, 0.51, {"data": "1" * 64})
-    lines = dict(line.split(maxsplit=1) for line in kubert("show", models / "news").stdout.splitlines())
-    assert (lines["content.version"], lines["champion"], lines["provenance.run"]) == ("3", "True", "run-2-0123456789")
+    assert (told["champion"], told["files"], told["content"]["accuracy"], told["inputs"]) == (
+        False,
+        4,
+        0.51,
+        {"data": "1" * 64},
+    )
+    lines = dict(
+        line.split(maxsplit=1) for line in kubert("show", models / "news").stdout.splitlines()
+    )
+    assert (lines["content.version"], lines["champion"], lines["provenance.run"]) == (
+        "3",
+        "True",
+        "run-2-0123456789",
+    )
     assert lines["content.classes"] == "no, yes"
 
 

@@ -20,18 +20,27 @@ KUBERT = [sys.executable, "-m", "pipeline.cli", "pull"]
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     for marker in ("a", "b"):
-        release.publish(release_directory(tmp_path / marker, marker), open_store(str(tmp_path / "models")), "news", marker)
+        release.publish(
+            release_directory(tmp_path / marker, marker),
+            open_store(str(tmp_path / "models")),
+            "news",
+            marker,
+        )
     return f"{tmp_path}/models/news"
 
 
 def kubert(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*KUBERT, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*KUBERT, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_champion_or_a_version_either_way_of_writing_it(model: str, tmp_path: Path) -> None:
     pulled = kubert(model, "--to", tmp_path / "x")
     assert (pulled.returncode, pulled.stderr) == (0, "")
-    assert pulled.stdout.splitlines()[-1] == f"news version 2 is at {tmp_path / 'x' / '2'}, verified"
+    assert (
+        pulled.stdout.splitlines()[-1] == f"news version 2 is at {tmp_path / 'x' / '2'}, verified"
+    )
     for reference in (f"{model}@1", f"{model}/1"):
         assert kubert(reference, "--to", tmp_path / "y").returncode == 0
     assert markers(tmp_path / "y" / "1") == {"a"}
@@ -39,12 +48,20 @@ def test_the_champion_or_a_version_either_way_of_writing_it(model: str, tmp_path
 
 def test_the_outcome_for_a_program(model: str, tmp_path: Path) -> None:
     told = json.loads(kubert(model, "--to", tmp_path / "x", "--json").stdout)
-    assert (told["name"], told["version"], told["directory"]) == ("news", 2, str(tmp_path / "x" / "2"))
+    assert (told["name"], told["version"], told["directory"]) == (
+        "news",
+        2,
+        str(tmp_path / "x" / "2"),
+    )
     assert told["sha256"] == release.verify(tmp_path / "x" / "2").digest
 
 
 def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
-    with subprocess.Popen([*KUBERT, model, "--to", str(tmp_path / "x"), "--watch", "0.1"], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*KUBERT, model, "--to", str(tmp_path / "x"), "--watch", "0.1"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None
         assert "fetching version 2" in process.stdout.readline()
         assert process.stdout.readline() == "news: serving version 2 (accuracy 0.5000)\n"
@@ -64,6 +81,8 @@ def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
     ids=["version", "no-number", "json", "pinned"],
 )
 def test_mistakes_are_told(arguments: list[str], message: str, model: str, tmp_path: Path) -> None:
-    ended = kubert(*(argument.format(model=model) for argument in arguments), "--to", tmp_path / "x")
+    ended = kubert(
+        *(argument.format(model=model) for argument in arguments), "--to", tmp_path / "x"
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in ended.stderr

@@ -40,7 +40,9 @@ def test_list_show_and_stop(server: Server, kubert: Invoke, tmp_path: Path) -> N
     assert code == 0
     assert first in out
     assert "two" in out
-    assert [row["name"] for row in json.loads(kubert("runs", "list", *at, "--limit", "1", "--json")[1])] in (["one"], ["two"])
+    assert [
+        row["name"] for row in json.loads(kubert("runs", "list", *at, "--limit", "1", "--json")[1])
+    ] in (["one"], ["two"])
     told = json.loads(kubert("runs", "show", "one", *at, "--json")[1])
     assert (told["run"], told["state"], told["verdict"]) == (first, "pending", None)
     assert told["parameters"]["epochs"] == 3
@@ -59,7 +61,9 @@ def test_no_such_run(server: Server, kubert: Invoke) -> None:  # noqa: F811
     assert "no runs in experiment kubert" in kubert("runs", "list", "--endpoint", server.url)[1]
 
 
-def test_logs_without_a_kubeconfig_say_where_they_are(server: Server, kubert: Invoke, tmp_path: Path) -> None:  # noqa: F811
+def test_logs_without_a_kubeconfig_say_where_they_are(
+    server: Server, kubert: Invoke, tmp_path: Path
+) -> None:  # noqa: F811
     run = submitted(server, tmp_path)
     code, _, err = kubert("runs", "logs", run, "--endpoint", server.url)
     assert code == 2
@@ -74,8 +78,16 @@ def followed(server: Server, tmp_path: Path, *events: dict) -> Ended:  # noqa: F
 
 def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) -> None:  # noqa: F811
     unchanged = [
-        {"step": "train", "message": "these rows were learned with these options before; nothing is trained again", "unchanged": True},
-        {"step": "export", "message": "nothing new is released: version 4 is this checkpoint", "unchanged": True},
+        {
+            "step": "train",
+            "message": "these rows were learned with these options before; nothing is trained again",
+            "unchanged": True,
+        },
+        {
+            "step": "export",
+            "message": "nothing new is released: version 4 is this checkpoint",
+            "unchanged": True,
+        },
     ]
     ended = followed(server, tmp_path, *unchanged)
     assert ended.notes == tuple(event["message"] for event in unchanged)
@@ -83,22 +95,45 @@ def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) ->
 
 
 def test_figures_come_from_the_steps_own_words(server: Server, tmp_path: Path) -> None:  # noqa: F811
-    finished = {"step": "export", "kind": "finished", "seconds": 9.0, "figures": {"version": 7, "release": "gs://models/x/news/7"}}
-    assert followed(server, tmp_path, {"step": "export", "kind": "started"}, finished).verdict == "released version 7: gs://models/x/news/7"
+    finished = {
+        "step": "export",
+        "kind": "finished",
+        "seconds": 9.0,
+        "figures": {"version": 7, "release": "gs://models/x/news/7"},
+    }
+    assert (
+        followed(server, tmp_path, {"step": "export", "kind": "started"}, finished).verdict
+        == "released version 7: gs://models/x/news/7"
+    )
 
 
 @pytest.mark.parametrize(("step_code", "code"), [(65, 2), (78, 2), (70, 1)])
-def test_a_mistake_that_a_step_found_is_the_users(server: Server, tmp_path: Path, step_code: int, code: int) -> None:  # noqa: F811
+def test_a_mistake_that_a_step_found_is_the_users(
+    server: Server, tmp_path: Path, step_code: int, code: int
+) -> None:  # noqa: F811
     run = submitted(server, tmp_path)
     server.state.move(run, "FAILED", [task("tokenize", "FAILED")])
-    error = {"step": "tokenize", "kind": "error", "message": "row 3: no label", "exit_code": step_code}
+    error = {
+        "step": "tokenize",
+        "kind": "error",
+        "message": "row 3: no label",
+        "exit_code": step_code,
+    }
     ended = read(client(server.url), run, Pods(error))  # type: ignore[arg-type]
     assert (ended.exit_code, ended.verdict) == (code, "failed: tokenize: row 3: no label")
 
 
 def test_events_are_told_from_a_launchers_own_lines() -> None:
     event = {"step": "train", "kind": "started"}
-    lines = ["I1124 15:00:00 launcher.go:1] starting", json.dumps(event), '{"step": "else"}', '{"cut', "", '{"a": 1}', "[1]"]
+    lines = [
+        "I1124 15:00:00 launcher.go:1] starting",
+        json.dumps(event),
+        '{"step": "else"}',
+        '{"cut',
+        "",
+        '{"a": 1}',
+        "[1]",
+    ]
     assert events_in(lines) == [event]
 
 

@@ -32,13 +32,19 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply
     server.set_clock(datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC))
     code, out, _ = apply(NIGHTLY)
     assert code == 0
-    assert out == "creating news\nenabling news\nschedule news: as configured; next: 2030-05-08T02:30+00:00\n"
+    assert (
+        out
+        == "creating news\nenabling news\nschedule news: as configured; next: 2030-05-08T02:30+00:00\n"
+    )
     (made,) = server.state.schedules.values()
     assert made["trigger"] == {"cron_schedule": {"cron": "0 30 2 * * *"}}
     assert (made["max_concurrency"], made["no_catchup"], made["status"]) == ("1", True, "ENABLED")
     before = len(server.log)
     code, out, _ = apply(NIGHTLY)
-    assert (code, out) == (0, "schedule news: nothing changed, nothing done; next: 2030-05-08T02:30+00:00\n")
+    assert (code, out) == (
+        0,
+        "schedule news: nothing changed, nothing done; next: 2030-05-08T02:30+00:00\n",
+    )
     assert all(line.startswith("GET") for line in server.log[before:])
 
 
@@ -49,11 +55,20 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply
         pytest.param(["schedule.catch_up=true"], "no_catchup", None, id="catch-up"),
         pytest.param(["schedule.enabled=false"], "status", "DISABLED", id="paused"),
         pytest.param(["schedule.name=My own"], "display_name", "My own", id="name"),
-        pytest.param(["cluster.service_account=trainer"], "service_account", "trainer", id="account"),
-        pytest.param(["schedule.time_zone=Asia/Kolkata"], "trigger", {"cron_schedule": {"cron": "0 0 21 * * *"}}, id="zone"),
+        pytest.param(
+            ["cluster.service_account=trainer"], "service_account", "trainer", id="account"
+        ),
+        pytest.param(
+            ["schedule.time_zone=Asia/Kolkata"],
+            "trigger",
+            {"cron_schedule": {"cron": "0 0 21 * * *"}},
+            id="zone",
+        ),
     ],
 )
-def test_what_the_configuration_says_is_what_the_server_holds(server: Server, apply, options: list[str], field: str, value: object) -> None:  # noqa: F811
+def test_what_the_configuration_says_is_what_the_server_holds(
+    server: Server, apply, options: list[str], field: str, value: object
+) -> None:  # noqa: F811
     assert apply(NIGHTLY, *options)[0] == 0
     (made,) = server.state.schedules.values()
     assert made.get(field) == value
@@ -66,7 +81,12 @@ def test_a_change_replaces_it_and_says_each_step(server: Server, apply) -> None:
     told = json.loads(out)
     (new,) = server.state.schedules.values()
     assert (code, told["changed"], told["id"]) == (0, True, new["recurring_run_id"])
-    assert [step.split()[0] for step in told["done"]] == ["pausing", "creating", "deleting", "enabling"]
+    assert [step.split()[0] for step in told["done"]] == [
+        "pausing",
+        "creating",
+        "deleting",
+        "enabling",
+    ]
     assert old != new["recurring_run_id"]
     assert new["runtime_config"]["parameters"]["epochs"] == 9
 
@@ -93,13 +113,23 @@ def test_a_dry_run_says_what_would_be_done(server: Server, apply) -> None:  # no
     [
         pytest.param([], "schedule.cron: not set", id="no-cron"),
         pytest.param(["schedule.cron=0 0 3 * * *"], "write five", id="six-fields"),
-        pytest.param([NIGHTLY, "schedule.time_zone=Europe/Berlin"], "cannot be turned exactly into UTC", id="summer-time"),
-        pytest.param([NIGHTLY, "data.until=2030-01-01"], "a schedule sets it to each run's slot", id="until"),
-        pytest.param([NIGHTLY, "schedule.concurrency=11"], "schedule.concurrency", id="concurrency"),
+        pytest.param(
+            [NIGHTLY, "schedule.time_zone=Europe/Berlin"],
+            "cannot be turned exactly into UTC",
+            id="summer-time",
+        ),
+        pytest.param(
+            [NIGHTLY, "data.until=2030-01-01"], "a schedule sets it to each run's slot", id="until"
+        ),
+        pytest.param(
+            [NIGHTLY, "schedule.concurrency=11"], "schedule.concurrency", id="concurrency"
+        ),
         pytest.param([NIGHTLY, "schedule.name='{{x}}'"], "schedule.name", id="a4-name"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_asked(server: Server, apply, options: list[str], message: str) -> None:  # noqa: F811
+def test_a_mistake_is_told_before_anything_is_asked(
+    server: Server, apply, options: list[str], message: str
+) -> None:  # noqa: F811
     code, out, err = apply(*options)
     assert (code, out) == (2, "")
     assert message in err
@@ -131,18 +161,30 @@ def test_list_show_pause_resume_run_now_and_delete(server: Server, apply, kubert
     server.set_clock(datetime.datetime(2030, 5, 8, 3, 31, tzinfo=datetime.UTC))
     (run,) = server.state.settle()
     (row,) = json.loads(kubert("schedule", "list", *at, "--json")[1])
-    assert (row["state"], row["next"], row["last run"]) == ("enabled", "2030-05-09T09:00+05:30", "pending")
+    assert (row["state"], row["next"], row["last run"]) == (
+        "enabled",
+        "2030-05-09T09:00+05:30",
+        "pending",
+    )
     shown = json.loads(kubert("schedule", "show", "news", *at, "--json")[1])
     assert shown["slots"][:2] == ["2030-05-09T09:00+05:30", "2030-05-10T09:00+05:30"]
-    assert [(one["run"], one["slot"]) for one in shown["runs"]] == [(run["run_id"], "2030-05-08 03:30:00Z")]
+    assert [(one["run"], one["slot"]) for one in shown["runs"]] == [
+        (run["run_id"], "2030-05-08 03:30:00Z")
+    ]
     assert "2030-05-09T09:00+05:30" in kubert("schedule", "show", "news", *at)[1]
     assert kubert("schedule", "pause", "news", *at)[1] == "schedule news is paused\n"
     assert kubert("schedule", "pause", "news", *at)[1] == "schedule news is paused already\n"
-    assert kubert("schedule", "resume", "news", *at)[1] == "schedule news runs again; next: 2030-05-09T09:00+05:30\n"
+    assert (
+        kubert("schedule", "resume", "news", *at)[1]
+        == "schedule news runs again; next: 2030-05-09T09:00+05:30\n"
+    )
     told = json.loads(kubert("schedule", "run-now", "news", *at, "--json")[1])
     by_hand = server.state.runs[told["run"]]
     assert by_hand["pipeline_version_reference"] == run["pipeline_version_reference"]
-    assert kubert("schedule", "delete", "news", *at)[1] == "schedule news is deleted; its runs are kept\n"
+    assert (
+        kubert("schedule", "delete", "news", *at)[1]
+        == "schedule news is deleted; its runs are kept\n"
+    )
     assert server.state.schedules == {}
     assert server.state.runs[run["run_id"]]["state"] == "PENDING"
     for verb in ("show", "pause", "resume", "run-now", "delete"):
@@ -153,7 +195,11 @@ def test_list_show_pause_resume_run_now_and_delete(server: Server, apply, kubert
 
 def test_the_slot_is_the_end_of_the_data(tmp_path: Path) -> None:
     with prepared(
-        config(data={"source": "gs://bucket/{date}.csv", "time": "when", "window": "7d"}, schedule={"cron": "0 3 * * *"}), scheduled=True
+        config(
+            data={"source": "gs://bucket/{date}.csv", "time": "when", "window": "7d"},
+            schedule={"cron": "0 3 * * *"},
+        ),
+        scheduled=True,
     ) as made:
         spec = next(yaml.safe_load_all(made.package.read_text()))
         until = spec["root"]["dag"]["tasks"]["tokenize"]["inputs"]["parameters"]["until"]
@@ -166,7 +212,12 @@ def test_two_schedules_live_side_by_side(server: Server, tmp_path: Path) -> None
     api = client(server.url)
     api.health()
     for name in ("a", "b"):
-        schedules.apply(api, submission(tmp_path, schedule={"cron": "0 3 * * *", "name": name}), lambda text: None, short)
+        schedules.apply(
+            api,
+            submission(tmp_path, schedule={"cron": "0 3 * * *", "name": name}),
+            lambda text: None,
+            short,
+        )
     assert sorted(item["display_name"] for item in server.state.schedules.values()) == ["a", "b"]
 
 
@@ -186,5 +237,8 @@ def test_someone_who_keeps_changing_it_is_told(server: Server, tmp_path: Path) -
 
 
 def test_no_schedule_without_cron() -> None:
-    with pytest.raises(ConfigError, match=r"schedule\.cron"), prepared(config(), scheduled=True) as made:
+    with (
+        pytest.raises(ConfigError, match=r"schedule\.cron"),
+        prepared(config(), scheduled=True) as made,
+    ):
         schedules.wanted_of(made)

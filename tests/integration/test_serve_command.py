@@ -21,7 +21,13 @@ from tests.support.served_release import publish_release
 from tests.support.tiny_checkpoint import CLASSES
 
 pytestmark = pytest.mark.slow
-TEXTS = ["w1 w2 w3", "", "😀 w5 \u202emixed מִלָּה", " ".join(f"w{n % 60}" for n in range(10_000)), "line\nbreak\u0000"]
+TEXTS = [
+    "w1 w2 w3",
+    "",
+    "😀 w5 \u202emixed מִלָּה",
+    " ".join(f"w{n % 60}" for n in range(10_000)),
+    "line\nbreak\u0000",
+]
 MODEL = "/v1/models/news"
 
 
@@ -43,18 +49,35 @@ def served(release: Path) -> Iterator[Served]:
     ("body", "key"),
     [
         pytest.param({"instances": TEXTS}, "predictions", id="rows"),
-        pytest.param({"instances": [{"text": text} for text in TEXTS]}, "predictions", id="named-rows"),
-        pytest.param({"instances": [{"b64": base64.b64encode(text.encode()).decode()} for text in TEXTS]}, "predictions", id="bytes"),
+        pytest.param(
+            {"instances": [{"text": text} for text in TEXTS]}, "predictions", id="named-rows"
+        ),
+        pytest.param(
+            {"instances": [{"b64": base64.b64encode(text.encode()).decode()} for text in TEXTS]},
+            "predictions",
+            id="bytes",
+        ),
         pytest.param({"inputs": TEXTS}, "outputs", id="column"),
-        pytest.param({"inputs": {"text": TEXTS}, "signature_name": "serving_default"}, "outputs", id="named-column"),
+        pytest.param(
+            {"inputs": {"text": TEXTS}, "signature_name": "serving_default"},
+            "outputs",
+            id="named-column",
+        ),
     ],
 )
-def test_e4_scores_over_http_are_the_models(body: Any, key: str, served: Served, release: Path) -> None:
+def test_e4_scores_over_http_are_the_models(
+    body: Any, key: str, served: Served, release: Path
+) -> None:
     expected = load_scorer(release / "1")(TEXTS)
     status, reply = served.call("POST", f"{MODEL}:predict", body)
     assert (status, list(reply)) == (200, [key])
     rows = (
-        reply[key] if key == "predictions" else [dict(zip(reply[key], row, strict=True)) for row in zip(*reply[key].values(), strict=True)]
+        reply[key]
+        if key == "predictions"
+        else [
+            dict(zip(reply[key], row, strict=True))
+            for row in zip(*reply[key].values(), strict=True)
+        ]
     )
     np.testing.assert_allclose([row["scores"] for row in rows], expected, atol=1e-5)
     assert [row["label_index"] for row in rows] == expected.argmax(1).tolist()
@@ -64,7 +87,9 @@ def test_e4_scores_over_http_are_the_models(body: Any, key: str, served: Served,
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 1000])
 def test_batches_of_any_size_keep_their_order(count: int, served: Served) -> None:
     texts = [f"w{n % 60} " * (1 + n % 7) for n in range(count)]
-    one_by_one = {text: served.predict(text)[1]["predictions"][0]["scores"] for text in set(texts[:8])}
+    one_by_one = {
+        text: served.predict(text)[1]["predictions"][0]["scores"] for text in set(texts[:8])
+    }
     predictions = served.predict(*texts)[1]["predictions"]
     assert len(predictions) == count
     for text, row in list(zip(texts, predictions, strict=True))[:8]:
@@ -72,18 +97,31 @@ def test_batches_of_any_size_keep_their_order(count: int, served: Served) -> Non
 
 
 def test_an_empty_column_has_an_empty_answer(served: Served) -> None:
-    assert served.call("POST", f"{MODEL}:predict", {"inputs": []}) == (200, {"outputs": {"label": [], "label_index": [], "scores": []}})
+    assert served.call("POST", f"{MODEL}:predict", {"inputs": []}) == (
+        200,
+        {"outputs": {"label": [], "label_index": [], "scores": []}},
+    )
 
 
 def test_status_metadata_and_health(served: Served) -> None:
-    available = {"version": "1", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+    available = {
+        "version": "1",
+        "state": "AVAILABLE",
+        "status": {"error_code": "OK", "error_message": ""},
+    }
     assert served.call("GET", MODEL) == (200, {"model_version_status": [available]})
     assert served.call("GET", f"{MODEL}/versions/1") == (200, {"model_version_status": [available]})
     status, told = served.call("GET", f"{MODEL}/metadata")
-    assert (status, told["model_spec"]) == (200, {"name": "news", "signature_name": "", "version": "1"})
+    assert (status, told["model_spec"]) == (
+        200,
+        {"name": "news", "signature_name": "", "version": "1"},
+    )
     signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
     vector = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
-    assert (signature["inputs"]["text"]["dtype"], signature["inputs"]["text"]["tensor_shape"]) == ("DT_STRING", vector)
+    assert (signature["inputs"]["text"]["dtype"], signature["inputs"]["text"]["tensor_shape"]) == (
+        "DT_STRING",
+        vector,
+    )
     assert {name: value["dtype"] for name, value in signature["outputs"].items()} == {
         "label": "DT_STRING",
         "label_index": "DT_INT32",
@@ -116,16 +154,22 @@ def test_status_metadata_and_health(served: Served) -> None:
         ("POST", f"{MODEL}:predict", b" " * (17 * 2**20), 413, "Too Large"),
     ],
 )  # fmt: skip
-def test_each_mistake_has_its_status(method: str, path: str, body: Any, status: int, message: str, served: Served) -> None:
+def test_each_mistake_has_its_status(
+    method: str, path: str, body: Any, status: int, message: str, served: Served
+) -> None:
     found, reply = served.call(method, path, body)
     assert (found, message in reply.get("error", "")) == (status, True), reply
 
 
 def test_many_clients_at_once(served: Served) -> None:
     with concurrent.futures.ThreadPoolExecutor(24) as clients:
-        replies = list(clients.map(lambda number: served.predict(f"w{number % 60}", "w1"), range(96)))
+        replies = list(
+            clients.map(lambda number: served.predict(f"w{number % 60}", "w1"), range(96))
+        )
     assert {status for status, _ in replies} == {200}
-    assert len({str(reply["predictions"][1]) for _, reply in replies}) <= 2, "the same text has the same answer, to rounding"
+    assert len({str(reply["predictions"][1]) for _, reply in replies}) <= 2, (
+        "the same text has the same answer, to rounding"
+    )
 
 
 def test_a10_no_text_is_said(served: Served) -> None:
@@ -140,7 +184,9 @@ def test_a10_no_text_is_said(served: Served) -> None:
 def test_one_release_under_a_name_of_its_own_and_requests_under_way_end_well(release: Path) -> None:
     started = Served(release / "1", "--name", "mine")
     with concurrent.futures.ThreadPoolExecutor(1) as client:
-        long = client.submit(started.predict, *[f"w{n % 60} " * 20 for n in range(8000)], model="mine")
+        long = client.submit(
+            started.predict, *[f"w{n % 60} " * 20 for n in range(8000)], model="mine"
+        )
         started.wait_for("answering at")
         time.sleep(0.3)
         assert started.end() == 0
@@ -159,10 +205,18 @@ def test_one_release_under_a_name_of_its_own_and_requests_under_way_end_well(rel
     ],
     ids=["missing", "empty", "name", "port"],
 )
-def test_mistakes_are_told(arguments: list[str], message: str, release: Path, tmp_path: Path) -> None:
+def test_mistakes_are_told(
+    arguments: list[str], message: str, release: Path, tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         places = {"here": tmp_path, "release": release, "taken": other.getsockname()[1]}
-        command = [sys.executable, "-m", "pipeline.cli", "serve", *(argument.format(**places) for argument in arguments)]
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "serve",
+            *(argument.format(**places) for argument in arguments),
+        ]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 2
     assert message.format(**places) in ended.stderr

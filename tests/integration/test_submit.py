@@ -27,7 +27,14 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No variable and no kubeconfig of whoever runs the tests."""
-    for name in ("KUBERT_ENDPOINT", "KUBERT_TOKEN", "KUBERT_COOKIE", "KUBERT_NAMESPACE", "KUBERT_EXPERIMENT", "KUBECONFIG"):
+    for name in (
+        "KUBERT_ENDPOINT",
+        "KUBERT_TOKEN",
+        "KUBERT_COOKIE",
+        "KUBERT_NAMESPACE",
+        "KUBERT_EXPERIMENT",
+        "KUBECONFIG",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -53,7 +60,9 @@ def task(name: str, state: str, seconds: int = 60) -> dict:
         "display_name": name,
         "state": state,
         "start_time": "2030-01-01T00:00:00Z",
-        "end_time": f"2030-01-01T00:{seconds // 60:02}:{seconds % 60:02}Z" if state in ("SUCCEEDED", "FAILED") else NEVER,
+        "end_time": f"2030-01-01T00:{seconds // 60:02}:{seconds % 60:02}Z"
+        if state in ("SUCCEEDED", "FAILED")
+        else NEVER,
     }
 
 
@@ -66,7 +75,9 @@ def play(server: Server, *states: tuple[str, dict[str, str]]) -> threading.Threa
         (run,) = server.state.runs.values()
         for state, tasks in states:
             with server.state.lock:
-                server.state.move(run["run_id"], state, [task(name, how) for name, how in tasks.items()])
+                server.state.move(
+                    run["run_id"], state, [task(name, how) for name, how in tasks.items()]
+                )
             time.sleep(0.3)
 
     thread = threading.Thread(target=move, daemon=True)
@@ -85,10 +96,30 @@ DONE = dict.fromkeys(("tokenize", "train", "evaluate", "gate"), "SUCCEEDED")
 @pytest.mark.parametrize(
     ("states", "code", "said"),
     [
-        pytest.param([("RUNNING", {"tokenize": "RUNNING"}), ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"})], 0, "released", id="released"),
-        pytest.param([("SUCCEEDED", {**DONE, "condition-1": "SKIPPED"})], 3, "nothing released: the gate closed", id="gate-closed"),
-        pytest.param([("FAILED", {"tokenize": "SUCCEEDED", "train": "FAILED"})], 1, "failed: train: failed; its pod's log", id="failed"),
-        pytest.param([("CANCELING", {"tokenize": "RUNNING"}), ("FAILED", {"tokenize": "RUNNING"})], 1, "stopped", id="stopped"),
+        pytest.param(
+            [("RUNNING", {"tokenize": "RUNNING"}), ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"})],
+            0,
+            "released",
+            id="released",
+        ),
+        pytest.param(
+            [("SUCCEEDED", {**DONE, "condition-1": "SKIPPED"})],
+            3,
+            "nothing released: the gate closed",
+            id="gate-closed",
+        ),
+        pytest.param(
+            [("FAILED", {"tokenize": "SUCCEEDED", "train": "FAILED"})],
+            1,
+            "failed: train: failed; its pod's log",
+            id="failed",
+        ),
+        pytest.param(
+            [("CANCELING", {"tokenize": "RUNNING"}), ("FAILED", {"tokenize": "RUNNING"})],
+            1,
+            "stopped",
+            id="stopped",
+        ),
     ],
 )
 def test_waiting_shows_the_steps_and_ends_as_the_run_does(
@@ -103,12 +134,19 @@ def test_waiting_shows_the_steps_and_ends_as_the_run_does(
             assert f"\n{name:<8}     60.0 s" in out
 
 
-def test_json_is_the_last_line_and_alone_on_standard_output(server: Server, kubert: Invoke, fast: None) -> None:
+def test_json_is_the_last_line_and_alone_on_standard_output(
+    server: Server, kubert: Invoke, fast: None
+) -> None:
     play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
     code, out, err = kubert("submit", *sets(), "--endpoint", server.url, "--wait", "--json")
     (run,) = server.state.runs.values()
     told = json.loads(out)
-    assert (code, told["run"], told["state"], told["created"]) == (0, run["run_id"], "SUCCEEDED", True)
+    assert (code, told["run"], told["state"], told["created"]) == (
+        0,
+        run["run_id"],
+        "SUCCEEDED",
+        True,
+    )
     assert told["url"] == f"{server.url}/#/runs/details/{run['run_id']}"
     assert "tokenize" in err
 
@@ -144,8 +182,13 @@ def test_what_is_sent(server: Server, kubert: Invoke) -> None:
         "train.epochs=7",
         "data.source=gs://bucket/x.csv",
     )
-    code, out, _ = kubert("submit", *sets(*options), "--endpoint", server.url, "--experiment", "mine", "--key", "k-1")
-    (run,), (version,), (experiment,) = (items.values() for items in (server.state.runs, server.state.versions, server.state.experiments))
+    code, out, _ = kubert(
+        "submit", *sets(*options), "--endpoint", server.url, "--experiment", "mine", "--key", "k-1"
+    )
+    (run,), (version,), (experiment,) = (
+        items.values()
+        for items in (server.state.runs, server.state.versions, server.state.experiments)
+    )
     assert code == 0
     assert run["run_id"] in out
     assert run["display_name"] == "k-1"
@@ -155,7 +198,9 @@ def test_what_is_sent(server: Server, kubert: Invoke) -> None:
     assert run["runtime_config"]["pipeline_root"] == "gs://bucket/root"
     values = run["runtime_config"]["parameters"]
     assert (values["epochs"], values["source"]) == (7, "gs://bucket/x.csv")
-    assert values["fingerprint"], "what lies in a bucket may change unseen: the cache must not answer for it"
+    assert values["fingerprint"], (
+        "what lies in a bucket may change unseen: the cache must not answer for it"
+    )
     assert run["pipeline_version_reference"] == {
         "pipeline_id": version["pipeline_id"],
         "pipeline_version_id": version["pipeline_version_id"],
@@ -168,14 +213,35 @@ def test_the_same_pipeline_is_uploaded_once(server: Server, kubert: Invoke) -> N
         assert kubert("submit", *sets(f"train.epochs={epochs}"), "--endpoint", server.url)[0] == 0
     assert (len(server.state.versions), len(server.state.runs)) == (1, 2)
     assert server.count("upload_version") == 1
-    assert [run["runtime_config"]["parameters"].get("fingerprint", "") for run in server.state.runs.values()] == ["", ""]
+    assert [
+        run["runtime_config"]["parameters"].get("fingerprint", "")
+        for run in server.state.runs.values()
+    ] == ["", ""]
     kubert("submit", *sets(), "--endpoint", server.url, "--no-cache")
-    assert sum(1 for run in server.state.runs.values() if run["runtime_config"]["parameters"].get("fingerprint")) == 1
+    assert (
+        sum(
+            1
+            for run in server.state.runs.values()
+            if run["runtime_config"]["parameters"].get("fingerprint")
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(server: Server, kubert: Invoke, as_json: bool) -> None:
-    code, out, _ = kubert("submit", *sets(), "--endpoint", server.url, "--key", "k", "--dry-run", *(["--json"] if as_json else []))
+def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
+    server: Server, kubert: Invoke, as_json: bool
+) -> None:
+    code, out, _ = kubert(
+        "submit",
+        *sets(),
+        "--endpoint",
+        server.url,
+        "--key",
+        "k",
+        "--dry-run",
+        *(["--json"] if as_json else []),
+    )
     planned = json.loads(out) if as_json else yaml.safe_load(out)
     assert code == 0
     assert not [line for line in server.log if not line.startswith("GET")]
@@ -187,16 +253,32 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(server: Server, ku
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["--set", "export.model_store=models"], "export.model_store: models lies on this machine", id="local-store"),
-        pytest.param(["--set", "data.source=train.csv"], "data.source: train.csv lies on this machine", id="local-data"),
+        pytest.param(
+            ["--set", "export.model_store=models"],
+            "export.model_store: models lies on this machine",
+            id="local-store",
+        ),
+        pytest.param(
+            ["--set", "data.source=train.csv"],
+            "data.source: train.csv lies on this machine",
+            id="local-data",
+        ),
         pytest.param(["--set", "cluster.train_image=x/train:1"], "--allow-tags", id="a8-tag"),
         pytest.param(["--key", "a b"], "--key a b: use letters", id="key"),
-        pytest.param(["--endpoint", "kfp.example.com"], "cluster.endpoint", id="endpoint-without-scheme"),
+        pytest.param(
+            ["--endpoint", "kfp.example.com"], "cluster.endpoint", id="endpoint-without-scheme"
+        ),
         pytest.param(["--namespace", "Team"], "cluster.namespace", id="namespace"),
-        pytest.param(["--set", "data.window=3d", "--set", "data.time=when"], "data.window: 3d before when?", id="window-without-end"),
+        pytest.param(
+            ["--set", "data.window=3d", "--set", "data.time=when"],
+            "data.window: 3d before when?",
+            id="window-without-end",
+        ),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_asked(server: Server, kubert: Invoke, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_told_before_anything_is_asked(
+    server: Server, kubert: Invoke, arguments: list[str], message: str
+) -> None:
     code, out, err = kubert("submit", *sets(), "--endpoint", server.url, *arguments)
     assert (code, out) == (2, "")
     assert message in err
@@ -207,16 +289,38 @@ def test_a_mistake_is_told_before_anything_is_asked(server: Server, kubert: Invo
 @pytest.mark.parametrize(
     ("prepare", "code", "message"),
     [
-        pytest.param(lambda server: setattr(server, "token", "t"), 2, "does not know who asks", id="401"),
-        pytest.param(lambda server: setattr(server, "forbidden", "POST .*/runs"), 2, "not allowed to create the run", id="403"),
         pytest.param(
-            lambda server: setattr(server.state, "version", "1.8.5"), 2, "is Kubeflow Pipelines 1.8.5; kubert needs 2.0", id="old"
+            lambda server: setattr(server, "token", "t"), 2, "does not know who asks", id="401"
         ),
-        pytest.param(lambda server: server.fault("GET", "sign-in"), 2, "does not answer as a Kubeflow Pipelines API", id="sign-in"),
-        pytest.param(lambda server: server.fault("GET", "redirect"), 2, "does not know who asks (302: Found)", id="redirect"),
+        pytest.param(
+            lambda server: setattr(server, "forbidden", "POST .*/runs"),
+            2,
+            "not allowed to create the run",
+            id="403",
+        ),
+        pytest.param(
+            lambda server: setattr(server.state, "version", "1.8.5"),
+            2,
+            "is Kubeflow Pipelines 1.8.5; kubert needs 2.0",
+            id="old",
+        ),
+        pytest.param(
+            lambda server: server.fault("GET", "sign-in"),
+            2,
+            "does not answer as a Kubeflow Pipelines API",
+            id="sign-in",
+        ),
+        pytest.param(
+            lambda server: server.fault("GET", "redirect"),
+            2,
+            "does not know who asks (302: Found)",
+            id="redirect",
+        ),
     ],
 )
-def test_the_servers_no_is_one_clear_message(server: Server, kubert: Invoke, prepare: Callable, code: int, message: str) -> None:
+def test_the_servers_no_is_one_clear_message(
+    server: Server, kubert: Invoke, prepare: Callable, code: int, message: str
+) -> None:
     prepare(server)
     ended, out, err = kubert("submit", *sets(), "--endpoint", server.url)
     assert (ended, out) == (code, "")
@@ -227,7 +331,9 @@ def test_the_servers_no_is_one_clear_message(server: Server, kubert: Invoke, pre
 
 
 @pytest.mark.slow
-def test_a_process_with_settings_from_a_file_and_the_environment(server: Server, tmp_path: Path) -> None:
+def test_a_process_with_settings_from_a_file_and_the_environment(
+    server: Server, tmp_path: Path
+) -> None:
     configuration = {
         "cluster": {**IMAGES, "endpoint": "http://127.0.0.1:1", "experiment": "from-file"},
         "export": {"model_store": "gs://models/x"},
@@ -237,6 +343,8 @@ def test_a_process_with_settings_from_a_file_and_the_environment(server: Server,
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [item["display_name"] for item in server.state.experiments.values()] == ["from-file"]
     (run,) = server.state.runs.values()
-    listed = command("runs", "list", "--json", "--config", "mine.yaml", cwd=tmp_path, KUBERT_ENDPOINT=server.url)
+    listed = command(
+        "runs", "list", "--json", "--config", "mine.yaml", cwd=tmp_path, KUBERT_ENDPOINT=server.url
+    )
     assert [row["run"] for row in json.loads(listed.stdout)] == [run["run_id"]]
     assert stamp(server.clock())

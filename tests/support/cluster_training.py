@@ -58,14 +58,22 @@ def place_in_store() -> str:
 
 def kubectl(*arguments: str, text: str = "", check: bool = True) -> str:
     """What kubectl prints, in the tests' namespace."""
-    done = subprocess.run(["kubectl", "--namespace", NAMESPACE, *arguments], input=text, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        ["kubectl", "--namespace", NAMESPACE, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert not check or done.returncode == 0, done.stderr
     return done.stdout
 
 
 def listed(kind: str, *arguments: str) -> list[dict[str, Any]]:
     """The objects of a kind."""
-    items: list[dict[str, Any]] = json.loads(kubectl("get", kind, "--output", "json", *arguments))["items"]
+    items: list[dict[str, Any]] = json.loads(kubectl("get", kind, "--output", "json", *arguments))[
+        "items"
+    ]
     return items
 
 
@@ -91,7 +99,9 @@ class ClusterGang(local_training.Gang):
 
         def reached() -> bool:
             assert self.process.poll() is None, self.wait()
-            return any(event.get("total") and event.get("done", 0) >= done for event in self.events())
+            return any(
+                event.get("total") and event.get("done", 0) >= done for event in self.events()
+            )
 
         local_training.wait_for(reached, f"step {done}")
 
@@ -101,19 +111,37 @@ class ClusterGang(local_training.Gang):
 
 def jobsets(run: str) -> list[dict[str, Any]]:
     """The JobSets of a run."""
-    return [found for found in listed("jobsets") if found["metadata"]["annotations"].get("kubert.dev/run") == run]
+    return [
+        found
+        for found in listed("jobsets")
+        if found["metadata"]["annotations"].get("kubert.dev/run") == run
+    ]
 
 
 def pods(jobset: str) -> list[dict[str, Any]]:
     """The pods of a JobSet, the chief first."""
     found = listed("pods", "--selector", f"jobset.sigs.k8s.io/jobset-name={jobset}")
-    return sorted(found, key=lambda pod: str(pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]))
+    return sorted(
+        found,
+        key=lambda pod: str(pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]),
+    )
 
 
 def evict(pod: str) -> None:
     """Ask the cluster to evict a pod, as draining its node does."""
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": NAMESPACE}}
-    kubectl("create", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction", "--filename", "-", text=json.dumps(body))
+    body = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": NAMESPACE},
+    }
+    kubectl(
+        "create",
+        "--raw",
+        f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction",
+        "--filename",
+        "-",
+        text=json.dumps(body),
+    )
 
 
 def process_of(jobset: str, rank: int) -> psutil.Process | None:
@@ -125,16 +153,27 @@ def process_of(jobset: str, rank: int) -> psutil.Process | None:
             environment = process.environ()
         except psutil.Error:
             continue
-        if (environment.get("JOBSET_NAME"), environment.get("JOB_COMPLETION_INDEX")) == (jobset, str(rank)):
+        if (environment.get("JOBSET_NAME"), environment.get("JOB_COMPLETION_INDEX")) == (
+            jobset,
+            str(rank),
+        ):
             return process
     return None
 
 
 @contextmanager
-def launch(home: Path, shards: str, scratch: str, options: dict[str, Any], *, run: str = "") -> Iterator[ClusterGang]:
+def launch(
+    home: Path, shards: str, scratch: str, options: dict[str, Any], *, run: str = ""
+) -> Iterator[ClusterGang]:
     """A launcher on this machine; its JobSet is gone when the block ends."""
     run = run or f"e2e-{uuid.uuid4().hex[:8]}"
-    with local_training.launch(home, shards, local_training.options(**SMALL | CLUSTER | options), scratch=scratch, KUBERT_RUN=run) as it:
+    with local_training.launch(
+        home,
+        shards,
+        local_training.options(**SMALL | CLUSTER | options),
+        scratch=scratch,
+        KUBERT_RUN=run,
+    ) as it:
         try:
             yield ClusterGang(home, it.process, run)
         finally:
@@ -142,7 +181,13 @@ def launch(home: Path, shards: str, scratch: str, options: dict[str, Any], *, ru
                 it.process.terminate()
                 it.process.wait(timeout=60)
             for found in jobsets(run):
-                kubectl("delete", "jobset", found["metadata"]["name"], "--wait=false", "--ignore-not-found")
+                kubectl(
+                    "delete",
+                    "jobset",
+                    found["metadata"]["name"],
+                    "--wait=false",
+                    "--ignore-not-found",
+                )
 
 
 def train(home: Path, shards: str, scratch: str, options: dict[str, Any]) -> list[str]:

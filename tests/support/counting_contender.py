@@ -11,6 +11,10 @@ if __name__ == "__main__":
     for number in range(3):
         rounds.begin()
         print("a library's own output")
-        rounds.end(100 + number, threads=float(os.environ["THREADS"]), cores=float(len(os.sched_getaffinity(0))))
+        rounds.end(
+            100 + number,
+            threads=float(os.environ["THREADS"]),
+            cores=float(len(os.sched_getaffinity(0))),
+        )
     rounds.begin()
     raise SystemExit("no more rows")

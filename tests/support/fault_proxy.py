@@ -90,7 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         self.close_connection = True
         proxy, upstream = self.server.proxy, self.server.upstream  # type: ignore[attr-defined]
-        call = Call(self.command, self.path, dict(self.headers.items()), self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        call = Call(
+            self.command,
+            self.path,
+            dict(self.headers.items()),
+            self.rfile.read(int(self.headers.get("Content-Length", 0))),
+        )
         proxy.calls.append(call)
         fault = proxy.rule(call) or Fault()
         time.sleep(fault.delay)
@@ -100,16 +105,24 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(fault.status, {}, fault.reply, fault)
             return
         connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=60)
-        connection.request(call.method, call.path, flipped(call.body) if fault.flip_up else call.body, call.headers)
+        connection.request(
+            call.method, call.path, flipped(call.body) if fault.flip_up else call.body, call.headers
+        )
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
-        headers = {name: value.replace(upstream, proxy.address) for name, value in answer.getheaders()}
+        headers = {
+            name: value.replace(upstream, proxy.address) for name, value in answer.getheaders()
+        }
         if not fault.lose:
             self._answer(answer.status, headers, flipped(body) if fault.flip else body, fault)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault) -> None:
-        length = headers.get("Content-Length", str(len(body))) if self.command == "HEAD" else str(len(body))
+        length = (
+            headers.get("Content-Length", str(len(body)))
+            if self.command == "HEAD"
+            else str(len(body))
+        )
         self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in ("content-length", "transfer-encoding", "connection"):

@@ -34,7 +34,11 @@ def wait_for(found: Callable[[], Any], what: str, seconds: float = PATIENCE) -> 
 
 def options(**train: Any) -> list[str]:
     """Arguments for `--set`: values as YAML (which JSON is a part of)."""
-    return [argument for name, value in train.items() for argument in ("--set", f"{name.replace('__', '.')}={json.dumps(value)}")]
+    return [
+        argument
+        for name, value in train.items()
+        for argument in ("--set", f"{name.replace('__', '.')}={json.dumps(value)}")
+    ]
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,9 @@ class Gang:
                     continue
             return alive if len(alive) == count else {}
 
-        answer: dict[int, psutil.Process] = wait_for(lambda: self._running() and found(), f"{count} workers")
+        answer: dict[int, psutil.Process] = wait_for(
+            lambda: self._running() and found(), f"{count} workers"
+        )
         return answer
 
     def wait(self) -> Ended:
@@ -90,12 +96,24 @@ class Gang:
 
 @contextmanager
 def launch(
-    home: Path, shards: Path | str, arguments: list[str], *, output: str = "checkpoint", scratch: str = "", **environment: str
+    home: Path,
+    shards: Path | str,
+    arguments: list[str],
+    *,
+    output: str = "checkpoint",
+    scratch: str = "",
+    **environment: str,
 ) -> Iterator[Gang]:
     """Train into `home/<output>` with scratch in `home/scratch`, or elsewhere; nothing of it runs when the block ends."""
     home.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "components.train", "--shards", str(shards)]
-    command += ["--output", str(home / output), "--scratch", scratch or str(home / "scratch"), *arguments]
+    command += [
+        "--output",
+        str(home / output),
+        "--scratch",
+        scratch or str(home / "scratch"),
+        *arguments,
+    ]
     process = subprocess.Popen(
         command,
         env={**os.environ, "KUBERT_PROGRESS": str(home / "progress.jsonl"), **environment},
@@ -113,7 +131,9 @@ def launch(
             psutil.wait_procs(children, timeout=30)  # the kernel kills them with it
 
 
-def train(home: Path, shards: Path, arguments: list[str], *, output: str = "checkpoint") -> CheckpointContent:
+def train(
+    home: Path, shards: Path, arguments: list[str], *, output: str = "checkpoint"
+) -> CheckpointContent:
     """Train undisturbed to the end; what the finished checkpoint says of itself."""
     with launch(home, shards, arguments, output=output) as gang:
         ended = gang.wait()
@@ -129,7 +149,11 @@ def work(home: Path) -> Path:
 
 def last_step(home: Path) -> int:
     """The step of the newest periodic checkpoint of the one run below `home/scratch`; 0 before there is any."""
-    found = [step for root in (home / "scratch").glob("*/checkpoints") for step, _ in checkpoints.periodic(root)]
+    found = [
+        step
+        for root in (home / "scratch").glob("*/checkpoints")
+        for step, _ in checkpoints.periodic(root)
+    ]
     return max(found, default=0)
 
 

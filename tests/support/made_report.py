@@ -13,7 +13,9 @@ from components.evaluate import metrics
 CLASSES = ("calm", "loud", "odd")
 
 
-def labels_and_scores(rows: int = 240, classes: int = 3, seed: int = 5) -> tuple[metrics.Labels, metrics.Scores]:
+def labels_and_scores(
+    rows: int = 240, classes: int = 3, seed: int = 5
+) -> tuple[metrics.Labels, metrics.Scores]:
     """Labels [rows] and probabilities [rows, classes] that are right more often than not."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, rows).astype(np.int32)

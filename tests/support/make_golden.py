@@ -28,7 +28,9 @@ TINY_IDS = [[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0,
 TINY_TYPES = [[0, 0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 0, 0]]
 
 
-def compute(directory: Path, inputs: dict[str, list[list[int]]], rows: slice, units: slice) -> dict[str, Any]:
+def compute(
+    directory: Path, inputs: dict[str, list[list[int]]], rows: slice, units: slice
+) -> dict[str, Any]:
     """Inputs, a slice of the hidden states [:, rows, units], the pooled output, and the sum of squares of each text's real tokens."""
     import torch
     import transformers
@@ -40,7 +42,10 @@ def compute(directory: Path, inputs: dict[str, list[list[int]]], rows: slice, un
             attention_mask=torch.tensor(inputs["input_mask"]),
             token_type_ids=torch.tensor(inputs["input_type_ids"]),
         )
-    hidden, mask = result.last_hidden_state.numpy(), np.array(inputs["input_mask"], np.float64)[:, :, None]
+    hidden, mask = (
+        result.last_hidden_state.numpy(),
+        np.array(inputs["input_mask"], np.float64)[:, :, None],
+    )
     return {
         "command": "python -m tests.support.make_golden MINILM_DIRECTORY",
         "versions": {
@@ -53,9 +58,13 @@ def compute(directory: Path, inputs: dict[str, list[list[int]]], rows: slice, un
         "rows": [rows.start, rows.stop, rows.step],
         "units": [units.start, units.stop, units.step],
         "hidden": np.round(hidden[:, rows, units].astype(float), 6).tolist(),
-        "hidden_squares": np.round((np.square(hidden.astype(np.float64)) * mask).sum((1, 2)), 6).tolist(),
+        "hidden_squares": np.round(
+            (np.square(hidden.astype(np.float64)) * mask).sum((1, 2)), 6
+        ).tolist(),
         "pooled": np.round(result.pooler_output.numpy()[:, units].astype(float), 6).tolist(),
-        "pooled_squares": np.round(np.square(result.pooler_output.numpy().astype(np.float64)).sum(1), 6).tolist(),
+        "pooled_squares": np.round(
+            np.square(result.pooler_output.numpy().astype(np.float64)).sum(1), 6
+        ).tolist(),
     }
 
 
@@ -69,7 +78,11 @@ def main(minilm: Path) -> None:
     here = Path(__file__).parents[1] / "data"
     golden = {"texts": TEXTS, **compute(minilm, inputs, slice(0, 40, 5), slice(0, 384, 48))}
     (here / "golden_minilm.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
-    tiny = {"input_word_ids": TINY_IDS, "input_mask": [[int(i > 0) for i in row] for row in TINY_IDS], "input_type_ids": TINY_TYPES}
+    tiny = {
+        "input_word_ids": TINY_IDS,
+        "input_mask": [[int(i > 0) for i in row] for row in TINY_IDS],
+        "input_type_ids": TINY_TYPES,
+    }
     with tempfile.TemporaryDirectory() as work:
         golden = compute(tiny_bert.write(Path(work)), tiny, slice(0, 8, 1), slice(0, 24, 1))
     (here / "golden_tiny.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")

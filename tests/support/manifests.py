@@ -30,7 +30,11 @@ def files() -> list[Path]:
 
 def written() -> list[Written]:
     """Every manifest of every file, without kustomizations, configurations of runs, and patches."""
-    patches = {path.parent / patch["path"] for path in ROOT.rglob("kustomization.yaml") for patch in _read(path)[0].get("patches", [])}
+    patches = {
+        path.parent / patch["path"]
+        for path in ROOT.rglob("kustomization.yaml")
+        for patch in _read(path)[0].get("patches", [])
+    }
     return [
         Written(str(path.relative_to(ROOT)), manifest)
         for path in files()
@@ -40,7 +44,11 @@ def written() -> list[Written]:
 
 
 def one(kind: str, name: str) -> Object:
-    (found,) = [manifest for _, manifest in written() if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)]
+    (found,) = [
+        manifest
+        for _, manifest in written()
+        if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)
+    ]
     return found
 
 
@@ -79,7 +87,11 @@ def renamed(tree: Path, namespace: str) -> Path:
     for path in tree.rglob("*.yaml"):
         text = re.sub(r"\bnamespace: kubert\b(?!-)", f"namespace: {namespace}", path.read_text())
         text = text.replace("metadata.name: kubert}", f"metadata.name: {namespace}}}")
-        path.write_text(text.replace("  name: kubert\n", f"  name: {namespace}\n") if path.name == "namespace.yaml" else text)
+        path.write_text(
+            text.replace("  name: kubert\n", f"  name: {namespace}\n")
+            if path.name == "namespace.yaml"
+            else text
+        )
     return tree
 
 
@@ -92,4 +104,6 @@ def build(folder: Path) -> list[Object]:
 
 
 def _read(path: Path) -> list[Object]:
-    return [manifest for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")) if manifest]
+    return [
+        manifest for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")) if manifest
+    ]

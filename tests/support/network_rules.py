@@ -23,30 +23,48 @@ class Pod:
     namespace_labels: dict[str, str] = field(default_factory=dict)
 
 
-def connects(policies: Iterable[Policy], source: Pod, target: Pod | str, port: int, protocol: str = "TCP") -> bool:
+def connects(
+    policies: Iterable[Policy], source: Pod, target: Pod | str, port: int, protocol: str = "TCP"
+) -> bool:
     """Whether `source` may open a connection to a pod, or to an address outside the cluster."""
     policies = list(policies)
     leaves = _allowed(policies, source, target, "Egress", "to", port, protocol)
-    return leaves and (isinstance(target, str) or _allowed(policies, target, source, "Ingress", "from", port, protocol))
+    return leaves and (
+        isinstance(target, str)
+        or _allowed(policies, target, source, "Ingress", "from", port, protocol)
+    )
 
 
-def _allowed(policies: list[Policy], pod: Pod, peer: Pod | str, direction: str, key: str, port: int, protocol: str) -> bool:
+def _allowed(
+    policies: list[Policy],
+    pod: Pod,
+    peer: Pod | str,
+    direction: str,
+    key: str,
+    port: int,
+    protocol: str,
+) -> bool:
     selected = [p for p in policies if direction in p["spec"]["policyTypes"] and _is_in(p, pod)]
     rules = [rule for policy in selected for rule in policy["spec"].get(direction.lower(), [])]
     return not selected or any(
-        _port(rule.get("ports"), port, protocol) and (key not in rule or any(_peer(entry, peer, pod) for entry in rule[key]))
+        _port(rule.get("ports"), port, protocol)
+        and (key not in rule or any(_peer(entry, peer, pod) for entry in rule[key]))
         for rule in rules
     )
 
 
 def _is_in(policy: Policy, pod: Pod) -> bool:
-    return bool(policy["metadata"]["namespace"] == pod.namespace) and _matches(policy["spec"]["podSelector"], pod.labels)
+    return bool(policy["metadata"]["namespace"] == pod.namespace) and _matches(
+        policy["spec"]["podSelector"], pod.labels
+    )
 
 
 def _peer(entry: Policy, peer: Pod | str, home: Pod) -> bool:
     if "ipBlock" in entry:
         block = entry["ipBlock"]
-        within = [ipaddress.ip_network(network) for network in (block["cidr"], *block.get("except", []))]
+        within = [
+            ipaddress.ip_network(network) for network in (block["cidr"], *block.get("except", []))
+        ]
         address = ipaddress.ip_address(peer if isinstance(peer, str) else "10.99.0.9")
         return address in within[0] and not any(address in network for network in within[1:])
     if isinstance(peer, str):
@@ -61,8 +79,12 @@ def _peer(entry: Policy, peer: Pod | str, home: Pod) -> bool:
 
 
 def _matches(selector: Policy, labels: dict[str, str]) -> bool:
-    plain = all(labels.get(name) == value for name, value in selector.get("matchLabels", {}).items())
-    return plain and all(_expression(entry, labels) for entry in selector.get("matchExpressions", []))
+    plain = all(
+        labels.get(name) == value for name, value in selector.get("matchLabels", {}).items()
+    )
+    return plain and all(
+        _expression(entry, labels) for entry in selector.get("matchExpressions", [])
+    )
 
 
 def _expression(entry: Policy, labels: dict[str, str]) -> bool:

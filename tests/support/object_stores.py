@@ -27,7 +27,10 @@ from tests.support.fault_proxy import Proxy, Rule, proxy_before
 BUCKET = "kubert-test"
 KEY, SECRET = "test-access-key-1", "canary-secret-key-1"
 REMOTE = ("gs", "s3", "seaweedfs")
-PROGRAMS = {"gs": ("KUBERT_TEST_GCS_SERVER", "fake-gcs-server"), "seaweedfs": ("KUBERT_TEST_SEAWEEDFS", "weed")}
+PROGRAMS = {
+    "gs": ("KUBERT_TEST_GCS_SERVER", "fake-gcs-server"),
+    "seaweedfs": ("KUBERT_TEST_SEAWEEDFS", "weed"),
+}
 BOOT = 60.0
 
 
@@ -68,7 +71,12 @@ def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
 
 @pytest.fixture(params=["local", *REMOTE])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server_address: Callable[[str], str]) -> Place:
+def place(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    server_address: Callable[[str], str],
+) -> Place:
     """Each of the stores in turn."""
     name = request.param
     if name == "local":
@@ -77,16 +85,30 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture(params=REMOTE)
-def remote(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server_address: Callable[[str], str]) -> Place:
+def remote(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    server_address: Callable[[str], str],
+) -> Place:
     """Each of the servers in turn."""
     return remote_place(request.param, server_address(request.param), monkeypatch)
 
 
 def remote_place(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> Place:
     """A new prefix on the server at an address."""
-    for variable in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "GOOGLE_APPLICATION_CREDENTIALS", "AWS_REGION"):
+    for variable in (
+        "AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+        "AWS_ENDPOINT_URL_S3",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "AWS_REGION",
+    ):
         monkeypatch.delenv(variable, raising=False)
-    for variable, value in {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+    for variable, value in {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
         monkeypatch.setenv(variable, value)
     point_at(name, address, monkeypatch)
     scheme = {"gs": "gs", "s3": "s3", "seaweedfs": "minio"}[name]
@@ -110,7 +132,18 @@ def _moto(directory: Path) -> Iterator[str]:
 def _fake_gcs(directory: Path) -> Iterator[str]:
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}", "-backend", "memory"]
+    options = [
+        "-scheme",
+        "http",
+        "-host",
+        "127.0.0.1",
+        "-port",
+        str(port),
+        "-public-host",
+        f"127.0.0.1:{port}",
+        "-backend",
+        "memory",
+    ]
     with _running([_program("gs"), *options], directory, f"{address}/storage/v1/b?project=p"):
         _call("POST", f"{address}/storage/v1/b?project=p", f'{{"name": "{BUCKET}"}}'.encode())
         yield address
@@ -120,7 +153,11 @@ def _fake_gcs(directory: Path) -> Iterator[str]:
 def _seaweedfs(directory: Path) -> Iterator[str]:
     program = _program("seaweedfs")
     ports = {part: (free_port(), free_port()) for part in ("master", "volume", "filer", "s3")}
-    chosen = [f"-{part}.port{kind}={port}" for part, pair in ports.items() for kind, port in zip(("", ".grpc"), pair, strict=True)]
+    chosen = [
+        f"-{part}.port{kind}={port}"
+        for part, pair in ports.items()
+        for kind, port in zip(("", ".grpc"), pair, strict=True)
+    ]
     s3, master, filer = (ports[part][0] for part in ("s3", "master", "filer"))
     (directory / "keys.json").write_text(
         f'{{"identities": [{{"name": "t", "credentials": [{{"accessKey": "{KEY}", "secretKey": "{SECRET}"}}], "actions": ["Admin"]}}]}}'
@@ -151,11 +188,16 @@ def _program(name: str) -> str:
 @contextmanager
 def _running(command: list[str], directory: Path, probe: str) -> Iterator[None]:
     log = directory / "log"
-    with open(log, "wb") as stream, subprocess.Popen(command, stdout=stream, stderr=stream, cwd=directory) as process:
+    with (
+        open(log, "wb") as stream,
+        subprocess.Popen(command, stdout=stream, stderr=stream, cwd=directory) as process,
+    ):
         try:
             deadline = time.monotonic() + BOOT
             while not _answers(probe):
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text(
+                    errors="replace"
+                )[-2000:]
                 time.sleep(0.1)
             yield
         finally:
@@ -173,7 +215,9 @@ def _answers(url: str) -> bool:
 
 
 def _call(method: str, url: str, data: bytes | None = None) -> None:
-    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        url, data=data, method=method, headers={"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=10):
         pass
 

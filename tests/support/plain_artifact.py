@@ -11,7 +11,13 @@ from components.artifacts.manifest import Kind
 FILES = ("vocab.txt", "weights/model.data-00000-of-00001", "weights/model.index")
 
 
-def plain_artifact(path: Path, marker: str, kind: Kind = "checkpoint", files: tuple[str, ...] = FILES, size: int = 0) -> Path:
+def plain_artifact(
+    path: Path,
+    marker: str,
+    kind: Kind = "checkpoint",
+    files: tuple[str, ...] = FILES,
+    size: int = 0,
+) -> Path:
     """A sealed artifact whose files start with `marker`, so that a mix of two is seen, and hold `size` random bytes more."""
     for name in files:
         (path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,19 @@ class Served:
     """A running server of the versions in a directory; `lines` is all that it has said."""
 
     def __init__(self, directory: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "pipeline.cli", "serve", str(directory), "--port", "0", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        command = [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "serve",
+            str(directory),
+            "--port",
+            "0",
+            *options,
+        ]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -39,14 +50,20 @@ class Served:
             for line in list(self.lines):
                 if text in line:
                     return line
-            assert time.monotonic() < deadline and self._reader.is_alive(), f"{text!r} never came: {self.lines}"
+            assert time.monotonic() < deadline and self._reader.is_alive(), (
+                f"{text!r} never came: {self.lines}"
+            )
             time.sleep(0.05)
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and the reply's JSON value; `body` is bytes, or a value that is sent as JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
-            connection.request(method, path, body if body is None or isinstance(body, bytes) else json.dumps(body).encode())
+            connection.request(
+                method,
+                path,
+                body if body is None or isinstance(body, bytes) else json.dumps(body).encode(),
+            )
             reply = connection.getresponse()
             return reply.status, json.loads(reply.read())
         finally:

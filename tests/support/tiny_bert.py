@@ -53,14 +53,21 @@ def tensors(prefix: str = "bert.", pooler: bool = True, seed: int = 7) -> dict[s
         f"{prefix}{name}": (random.standard_normal(shape) * 0.3).astype(np.float32)
         for name, shape in bert_layout.shapes(CONFIG, pooler).items()
     }
-    return {name: value + np.float32(1) if name.endswith("LayerNorm.weight") else value for name, value in values.items()}
+    return {
+        name: value + np.float32(1) if name.endswith("LayerNorm.weight") else value
+        for name, value in values.items()
+    }
 
 
 def write(directory: Path, weights: Mapping[str, np.ndarray] | None = None, **config: Any) -> Path:
     """The directory, filled with config.json (with `config` laid over it), vocab.txt, tokenizer_config.json and model.safetensors."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps({**CONFIG, **config}), encoding="utf-8")
-    (directory / "vocab.txt").write_text("".join(f"{piece}\n" for piece in PIECES[: CONFIG["vocab_size"]]), encoding="utf-8")
-    (directory / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}), encoding="utf-8")
+    (directory / "vocab.txt").write_text(
+        "".join(f"{piece}\n" for piece in PIECES[: CONFIG["vocab_size"]]), encoding="utf-8"
+    )
+    (directory / "tokenizer_config.json").write_text(
+        json.dumps({"do_lower_case": True}), encoding="utf-8"
+    )
     save_file(dict(tensors() if weights is None else weights), directory / "model.safetensors")
     return directory

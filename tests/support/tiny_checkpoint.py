@@ -9,32 +9,69 @@ import numpy as np
 
 from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent, Epoch
-from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, Vocabulary, seal_shards
+from components.artifacts.token_shards import (
+    SPLITS,
+    ShardsContent,
+    ShardWriter,
+    Vocabulary,
+    seal_shards,
+)
 from components.config.schema import ModelConfig, TrainConfig
 
 CLASSES = ("calm", "loud", "odd")
-VOCABULARY = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))), lower_case=True)
-MODEL = ModelConfig(encoder="scratch", max_length=20, vocabulary_size=100, hidden_size=16, inner_size=16, heads=2)
+VOCABULARY = Vocabulary(
+    tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))),
+    lower_case=True,
+)
+MODEL = ModelConfig(
+    encoder="scratch", max_length=20, vocabulary_size=100, hidden_size=16, inner_size=16, heads=2
+)
 EPOCHS = (
     Epoch(
-        epoch=1, steps=2, train_loss=1.1, train_accuracy=0.4, validation_loss=1.0, validation_accuracy=0.5, learning_rate=1e-3, seconds=1.5
+        epoch=1,
+        steps=2,
+        train_loss=1.1,
+        train_accuracy=0.4,
+        validation_loss=1.0,
+        validation_accuracy=0.5,
+        learning_rate=1e-3,
+        seconds=1.5,
     ),
     Epoch(
-        epoch=2, steps=4, train_loss=0.8, train_accuracy=0.6, validation_loss=0.9, validation_accuracy=0.6, learning_rate=0.0, seconds=1.25
+        epoch=2,
+        steps=4,
+        train_loss=0.8,
+        train_accuracy=0.6,
+        validation_loss=0.9,
+        validation_accuracy=0.6,
+        learning_rate=0.0,
+        seconds=1.25,
     ),
 )
 
 
 def make_shards(
-    directory: Path, labels: Sequence[int], *, classes: tuple[str, ...] = CLASSES, texts: Sequence[str] | None = None, max_length: int = 20
+    directory: Path,
+    labels: Sequence[int],
+    *,
+    classes: tuple[str, ...] = CLASSES,
+    texts: Sequence[str] | None = None,
+    max_length: int = 20,
 ) -> None:
     """Shards whose three splits all have these labels, rows of 3 to `max_length` random tokens, in files of five rows."""
     random = np.random.default_rng(len(labels))
     lengths = random.integers(3, max_length + 1, len(labels))
-    rows = [np.concatenate(([2], random.integers(4, len(VOCABULARY), length - 2), [3])) for length in lengths]
+    rows = [
+        np.concatenate(([2], random.integers(4, len(VOCABULARY), length - 2), [3]))
+        for length in lengths
+    ]
     ids = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int32)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    written = list(texts) if texts is not None else [f"text {number} of {classes[label]}" for number, label in enumerate(labels)]
+    written = (
+        list(texts)
+        if texts is not None
+        else [f"text {number} of {classes[label]}" for number, label in enumerate(labels)]
+    )
     with manifest.building(directory) as work:
         splits = {}
         for name in SPLITS:
@@ -54,7 +91,9 @@ def make_shards(
         seal_shards(work, VOCABULARY, content, {}, {})
 
 
-def make_checkpoint(directory: Path, *, changes: Mapping[str, object] | None = None, poison: bool = False) -> None:
+def make_checkpoint(
+    directory: Path, *, changes: Mapping[str, object] | None = None, poison: bool = False
+) -> None:
     """A checkpoint of an untrained MODEL; `changes` replace fields of its content, `poison` makes its logits NaN."""
     import tensorflow as tf
 
@@ -82,4 +121,9 @@ def make_checkpoint(directory: Path, *, changes: Mapping[str, object] | None = N
         (work / "weights").mkdir()
         tf.train.Checkpoint(model=model).write(str(work / checkpoint.WEIGHTS))
         VOCABULARY.write(work / checkpoint.VOCABULARY)
-        manifest.seal(work, "checkpoint", content=content.model_dump(mode="json"), config=TrainConfig(epochs=2).model_dump(mode="json"))
+        manifest.seal(
+            work,
+            "checkpoint",
+            content=content.model_dump(mode="json"),
+            config=TrainConfig(epochs=2).model_dump(mode="json"),
+        )

@@ -8,12 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts import manifest
-from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, SplitName, Vocabulary, seal_shards
+from components.artifacts.token_shards import (
+    SPLITS,
+    ShardsContent,
+    ShardWriter,
+    SplitName,
+    Vocabulary,
+    seal_shards,
+)
 from components.config.schema import ModelConfig
 
 CLASSES = ("calm", "loud", "odd")
-VOCABULARY = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))), lower_case=True)
-MODEL = ModelConfig(encoder="scratch", max_length=20, vocabulary_size=100, hidden_size=16, inner_size=16, heads=2)
+VOCABULARY = Vocabulary(
+    tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"w{number}" for number in range(60))),
+    lower_case=True,
+)
+MODEL = ModelConfig(
+    encoder="scratch", max_length=20, vocabulary_size=100, hidden_size=16, inner_size=16, heads=2
+)
 ROWS: dict[SplitName, int] = {"train": 203, "validation": 61, "test": 20}
 
 
@@ -33,13 +45,20 @@ def make(
         splits = {}
         for name in SPLITS:
             labels = random.integers(0, len(CLASSES), counts[name])
-            written = [_row(random, int(label), vocabulary, max_length, rare_in_train) for label in labels]
+            written = [
+                _row(random, int(label), vocabulary, max_length, rare_in_train) for label in labels
+            ]
             if rare_in_train and name == "train":
                 written[rare_in_train[0]][1] = rare_in_train[1]
             writer = ShardWriter(work, name, len(vocabulary), CLASSES, shard_rows=80)
             if written:
                 offsets = np.cumsum([0, *(len(row) for row in written)])
-                writer.add(np.concatenate(written), offsets, labels.tolist(), [f"text {number}" for number in range(len(written))])
+                writer.add(
+                    np.concatenate(written),
+                    offsets,
+                    labels.tolist(),
+                    [f"text {number}" for number in range(len(written))],
+                )
             splits[name] = writer.close()
         content = ShardsContent(
             classes=CLASSES,
@@ -55,7 +74,11 @@ def make(
 
 
 def _row(
-    random: np.random.Generator, label: int, vocabulary: Vocabulary, max_length: int, rare: tuple[int, int] | None
+    random: np.random.Generator,
+    label: int,
+    vocabulary: Vocabulary,
+    max_length: int,
+    rare: tuple[int, int] | None,
 ) -> npt.NDArray[np.int32]:
     """[CLS], 2 to `max_length` - 2 words, [SEP]; every other word or so comes from the third of the vocabulary that belongs to the class."""
     first = 5

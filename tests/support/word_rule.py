@@ -31,7 +31,9 @@ class WordRule(tf.Module):
         return tf.gather(self.table, inputs["input_word_ids"][:, 1])
 
 
-def rule_release(directory: Path, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES) -> Path:
+def rule_release(
+    directory: Path, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES
+) -> Path:
     """A sealed release directory of a WordRule."""
     with manifest.building(directory) as work:
         save(ServedClassifier(WordRule(answers, len(classes)), VOCABULARY, classes, 20), work)
@@ -43,6 +45,12 @@ def rule_release(directory: Path, answers: Mapping[str, int], classes: tuple[str
     return directory
 
 
-def publish_rule(store: Store, directory: Path, key: str, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES) -> Published:
+def publish_rule(
+    store: Store,
+    directory: Path,
+    key: str,
+    answers: Mapping[str, int],
+    classes: tuple[str, ...] = CLASSES,
+) -> Published:
     """Release a WordRule as the model `news`."""
     return release.publish(rule_release(directory, answers, classes), store, "news", key)

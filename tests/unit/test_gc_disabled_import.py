@@ -58,7 +58,12 @@ print(collections, gc.get_freeze_count())
 
 def imported(before: str) -> tuple[int, int]:
     """Collections while sklearn was imported, and objects frozen after it, in a process that had imported `before`."""
-    done = subprocess.run([sys.executable, "-c", CODE.format(before=before)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE.format(before=before)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     collections, frozen = done.stdout.split()
     return int(collections), int(frozen)
 

@@ -37,10 +37,24 @@ def test_options_lays_typed_values_over_the_json() -> None:
     [
         pytest.param(TrainConfig, "{", {}, "parameter train: not JSON", id="not-json"),
         pytest.param(TrainConfig, "[1]", {}, "must be a JSON object", id="not-an-object"),
-        pytest.param(TrainConfig, '{"epochs": 1}', {"epochs": 2}, "epochs is a parameter of its own", id="both-ways"),
+        pytest.param(
+            TrainConfig,
+            '{"epochs": 1}',
+            {"epochs": 2},
+            "epochs is a parameter of its own",
+            id="both-ways",
+        ),
         pytest.param(TrainConfig, '{"epocs": 1}', {}, "train.epocs: no such option", id="unknown"),
-        pytest.param(ModelConfig, "{}", {"encoder": "bert"}, "model.encoder: unknown encoder 'bert'", id="invalid-typed"),
-        pytest.param(EvaluateConfig, "{}", {"min_accuracy": float("nan")}, "evaluate.min_accuracy", id="nan"),
+        pytest.param(
+            ModelConfig,
+            "{}",
+            {"encoder": "bert"},
+            "model.encoder: unknown encoder 'bert'",
+            id="invalid-typed",
+        ),
+        pytest.param(
+            EvaluateConfig, "{}", {"min_accuracy": float("nan")}, "evaluate.min_accuracy", id="nan"
+        ),
     ],
 )
 def test_options_refuses(kind: type, text: str, values: dict, message: str) -> None:
@@ -53,12 +67,18 @@ def test_entered_reports_start_and_end_with_outputs_and_figures(events: Path) ->
         figures["passed"] = False
     started, finished = read(events)
     assert (started["step"], started["kind"]) == ("gate", "started")
-    assert (finished["kind"], finished["outputs"], finished["figures"]) == ("finished", {"decision": "/x/decision"}, {"passed": False})
+    assert (finished["kind"], finished["outputs"], finished["figures"]) == (
+        "finished",
+        {"decision": "/x/decision"},
+        {"passed": False},
+    )
     assert finished["seconds"] >= 0
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(events: Path, capsys: pytest.CaptureFixture) -> None:
+def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
+    events: Path, capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit) as ended, entered("tokenize"):
         raise DataError("news.csv: row 3: no such label")
     assert ended.value.code == 65
@@ -104,12 +124,20 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
     [
         pytest.param({"state": "gs://b/state"}, REMOTE, "gs://b/state", id="told"),
         pytest.param({"state_claim": "shared"}, REMOTE, STATE_MOUNT, id="volume"),
-        pytest.param({}, REMOTE, "minio://mlpipeline/v2/artifacts/kubert/state", id="beside-the-runs"),
-        pytest.param({}, "/home/me/kubert/artifacts/x/checkpoint", "/made/checkpoint-state", id="one-machine"),
-        pytest.param({}, "gs://bucket/elsewhere/checkpoint", "/made/checkpoint-state", id="not-our-pipeline"),
+        pytest.param(
+            {}, REMOTE, "minio://mlpipeline/v2/artifacts/kubert/state", id="beside-the-runs"
+        ),
+        pytest.param(
+            {}, "/home/me/kubert/artifacts/x/checkpoint", "/made/checkpoint-state", id="one-machine"
+        ),
+        pytest.param(
+            {}, "gs://bucket/elsewhere/checkpoint", "/made/checkpoint-state", id="not-our-pipeline"
+        ),
     ],
 )
-def test_training_keeps_its_state_in_one_place_for_all_runs(options: dict, uri: str, place: str) -> None:
+def test_training_keeps_its_state_in_one_place_for_all_runs(
+    options: dict, uri: str, place: str
+) -> None:
     assert state_place(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
 
 
@@ -118,7 +146,9 @@ def test_training_keeps_its_state_in_one_place_for_all_runs(options: dict, uri: 
     [
         pytest.param("2026-11-24T03:00:00Z", "2026-11-24T03:00:00Z", id="slot"),
         pytest.param("", None, id="none"),
-        pytest.param("{{$.pipeline_job_schedule_time_utc}}", None, id="server-that-does-not-know-it"),
+        pytest.param(
+            "{{$.pipeline_job_schedule_time_utc}}", None, id="server-that-does-not-know-it"
+        ),
     ],
 )
 def test_r1_the_slot_of_a_schedule_is_the_end_of_its_data(given: str, found: str | None) -> None:

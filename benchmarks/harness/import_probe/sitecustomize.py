@@ -28,7 +28,13 @@ def _timed(function: Callable[..., Any], path: str) -> Callable[..., Any]:
         finally:
             _state.inside = False
             if (seconds := time.time() - began) > _SHORTEST:
-                event = {"pid": os.getpid(), "began": began, "seconds": seconds, "name": arguments[0], "program": " ".join(sys.argv[:2])}
+                event = {
+                    "pid": os.getpid(),
+                    "began": began,
+                    "seconds": seconds,
+                    "name": arguments[0],
+                    "program": " ".join(sys.argv[:2]),
+                }
                 with open(path, "a", encoding="utf-8") as stream:
                     stream.write(json.dumps(event) + "\n")
 

@@ -21,7 +21,15 @@ from components.data.readers.text_chunks import LONGEST_LINE, open_chunks
 from components.data.rows import ROWS_AT_ONCE, Block, Row, Rows, Unreadable, in_blocks, place_of
 from components.errors import ConfigError, DataError
 
-__all__ = ["LONGEST_LINE", "Row", "Unreadable", "csv_rows", "format_of", "json_rows", "parquet_rows"]
+__all__ = [
+    "LONGEST_LINE",
+    "Row",
+    "Unreadable",
+    "csv_rows",
+    "format_of",
+    "json_rows",
+    "parquet_rows",
+]
 
 FORMATS = {
     ".csv": "csv",
@@ -39,7 +47,9 @@ def format_of(name: str) -> str:
     """csv, tsv, jsonl or parquet by the name's ending (before .gz); ConfigError for any other ending."""
     ending = Path(name.lower().removesuffix(".gz")).suffix
     if ending not in FORMATS:
-        raise ConfigError(f"{name}: cannot tell the format from the name; set data.format to csv, tsv, jsonl or parquet")
+        raise ConfigError(
+            f"{name}: cannot tell the format from the name; set data.format to csv, tsv, jsonl or parquet"
+        )
     return FORMATS[ending]
 
 
@@ -90,13 +100,21 @@ def _parquet_blocks(path: Path, name: str, columns: Sequence[str]) -> Iterator[B
         for column in columns:
             place_of(column, file.schema_arrow.names, name)
             if pa.types.is_nested(file.schema_arrow.field(column).type):
-                raise DataError(f"{name}: column {column!r} holds lists or records, not plain values")
+                raise DataError(
+                    f"{name}: column {column!r} holds lists or records, not plain values"
+                )
         number = 1
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(columns))):
-            yield Block(range(number, number + len(batch)), [0] * len(batch), [_plain(batch.column(column)) for column in columns])
+            yield Block(
+                range(number, number + len(batch)),
+                [0] * len(batch),
+                [_plain(batch.column(column)) for column in columns],
+            )
             number += len(batch)
     except (pa.ArrowException, OSError, OverflowError) as error:
-        raise DataError(f"{name}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
+        raise DataError(
+            f"{name}: cannot be read as Parquet: {' '.join(str(error).split())[:200]}"
+        ) from None
 
 
 def _plain(column: Any) -> list[Any]:

@@ -14,13 +14,24 @@ from operator import itemgetter
 from pathlib import Path
 
 from components.data.readers.text_chunks import LONGEST_LINE, Chunk, line_breaks, open_chunks
-from components.data.rows import CHARACTERS_AT_ONCE, ROWS_AT_ONCE, Block, Row, Rows, Unreadable, in_blocks, place_of
+from components.data.rows import (
+    CHARACTERS_AT_ONCE,
+    ROWS_AT_ONCE,
+    Block,
+    Row,
+    Rows,
+    Unreadable,
+    in_blocks,
+    place_of,
+)
 from components.errors import DataError
 
 LINE_ENDS = {"\n", "\r\n", "\r"}
 
 
-def csv_rows(path: Path, name: str, columns: Sequence[str], *, delimiter: str, header: bool) -> Rows:
+def csv_rows(
+    path: Path, name: str, columns: Sequence[str], *, delimiter: str, header: bool
+) -> Rows:
     """The rows of a CSV or TSV file with strings for values; without a header the columns are called 0, 1, ...
 
     Blank lines are no rows. Raises DataError for an empty file or a column that is not there.
@@ -28,13 +39,19 @@ def csv_rows(path: Path, name: str, columns: Sequence[str], *, delimiter: str, h
     return Rows(_blocks(path, name, columns, delimiter, header))
 
 
-def _blocks(path: Path, name: str, columns: Sequence[str], delimiter: str, header: bool) -> Iterator[Block | Unreadable]:
+def _blocks(
+    path: Path, name: str, columns: Sequence[str], delimiter: str, header: bool
+) -> Iterator[Block | Unreadable]:
     csv.field_size_limit(LONGEST_LINE)
     with open_chunks(path, name) as chunks:
         parser = _Parser(chunks, delimiter)
         line, first = parser.first(name)
         names = first if header else [str(index) for index in range(len(first))]
-        hint = "; if the first row is data, set data.header to false" if header else "; data.header is false, so columns are numbered"
+        hint = (
+            "; if the first row is data, set data.header to false"
+            if header
+            else "; data.header is false, so columns are numbered"
+        )
         places = [place_of(column, names, name, hint) for column in columns]
         number = 1
         if not header:
@@ -45,7 +62,11 @@ def _blocks(path: Path, name: str, columns: Sequence[str], delimiter: str, heade
             fields = parser.quoted(len(names))
             if fields is not None:
                 lines = _first_lines(zip(*fields, strict=True), len(fields[0]), line, parser.line)
-                yield Block(range(number, number + len(fields[0])), lines[:-1], [fields[place] for place in places])
+                yield Block(
+                    range(number, number + len(fields[0])),
+                    lines[:-1],
+                    [fields[place] for place in places],
+                )
                 number += len(fields[0])
                 continue
             rows, torn = parser.rows()
@@ -53,7 +74,11 @@ def _blocks(path: Path, name: str, columns: Sequence[str], delimiter: str, heade
                 return
             lines = _first_lines(rows, len(rows), line, None if torn else parser.line)
             if {*map(len, rows)} == {len(names)}:
-                yield Block(range(number, number + len(rows)), lines[:-1], [[*map(itemgetter(place), rows)] for place in places])
+                yield Block(
+                    range(number, number + len(rows)),
+                    lines[:-1],
+                    [[*map(itemgetter(place), rows)] for place in places],
+                )
             else:
                 yield from in_blocks(_told_apart(rows, lines, number, places, len(names)))
             number += sum(map(bool, rows))
@@ -85,7 +110,9 @@ class _Parser:
                     return line, fields
                 line = self.line
         except csv.Error:
-            raise DataError(f"{name}: the first row has quotes that do not match; is data.format right?") from None
+            raise DataError(
+                f"{name}: the first row has quotes that do not match; is data.format right?"
+            ) from None
         raise DataError(f"{name}: the file is empty")
 
     def quoted(self, width: int) -> list[list[str]] | None:
@@ -167,7 +194,9 @@ def _rejoined(parts: list[str], doubled: Iterable[int]) -> list[str]:
     return fields + parts[start:]
 
 
-def _first_lines(rows: Iterable[Sequence[str]], count: int, line: int, end: int | None) -> Sequence[int]:
+def _first_lines(
+    rows: Iterable[Sequence[str]], count: int, line: int, end: int | None
+) -> Sequence[int]:
     """The first line of each of `count` rows, and of what follows them, which is `end` unless that is not known."""
     if end == line + count:
         return range(line, end + 1)
@@ -175,7 +204,11 @@ def _first_lines(rows: Iterable[Sequence[str]], count: int, line: int, end: int 
 
 
 def _told_apart(
-    rows: Sequence[Sequence[str]], lines: Sequence[int], number: int, places: Sequence[int], width: int
+    rows: Sequence[Sequence[str]],
+    lines: Sequence[int],
+    number: int,
+    places: Sequence[int],
+    width: int,
 ) -> Iterator[Row | Unreadable]:
     for fields, line in zip(rows, lines, strict=False):
         if not fields:

@@ -60,7 +60,11 @@ def _chunks(stream: TextIO, name: str) -> Iterator[Chunk]:
             chunk = Chunk(text, line_breaks(text) + (text[-1] not in "\r\n"))
             number += chunk.lines
             if len(text) >= LONGEST_LINE and max(map(len, chunk)) >= LONGEST_LINE:
-                raise DataError(f"{name}, line {number}: longer than {LONGEST_LINE:,} characters; is this the right file and data.format?")
+                raise DataError(
+                    f"{name}, line {number}: longer than {LONGEST_LINE:,} characters; is this the right file and data.format?"
+                )
             yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{name}: the compression is damaged after line {number} ({error})") from None
+        raise DataError(
+            f"{name}: the compression is damaged after line {number} ({error})"
+        ) from None

@@ -69,9 +69,12 @@ def _view(content: ReportContent) -> dict[str, Any]:
         "hidden_curves": sum(curve is not None for curve in content.roc.values()) - len(curves),
         "matrix": confusion_rows(content) if has_matrix else [],
         "narrow": len(content.classes) <= MOST_CLASSES_IN_A_COLUMN,
-        "confusions": largest_confusions(content, CONFUSIONS if has_matrix else CONFUSIONS_WITHOUT_MATRIX),
+        "confusions": largest_confusions(
+            content, CONFUSIONS if has_matrix else CONFUSIONS_WITHOUT_MATRIX
+        ),
         "overconfidence": overconfidence(content.calibration),
-        "errors": content.test_rows - sum(row[number] for number, row in enumerate(content.confusion)),
+        "errors": content.test_rows
+        - sum(row[number] for number, row in enumerate(content.confusion)),
         "median_length": plots.length_quantile(data.length_histogram, 0.5),
         "p95_length": plots.length_quantile(data.length_histogram, 0.95),
         "at_limit": data.length_histogram.get(data.max_length, 0),
@@ -89,7 +92,14 @@ def confusion_rows(content: ReportContent) -> list[dict[str, Any]]:
         for column, count in enumerate(counts):
             share = count / total if total else None
             right = column == number
-            cells.append({"count": count, "share": share, "right": right, "strength": _strength(share or 0.0, right)})
+            cells.append(
+                {
+                    "count": count,
+                    "share": share,
+                    "right": right,
+                    "strength": _strength(share or 0.0, right),
+                }
+            )
         rows.append({"name": name, "total": total, "cells": cells})
     return rows
 
@@ -108,7 +118,12 @@ def _strength(share: float, right: bool) -> float:
 def largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any]]:
     """The pairs (true class, predicted class) that were mixed up most often, with count and share of the true class."""
     pairs: list[dict[str, Any]] = [
-        {"label": content.classes[row], "predicted": content.classes[column], "count": count, "share": count / sum(counts)}
+        {
+            "label": content.classes[row],
+            "predicted": content.classes[column],
+            "count": count,
+            "share": count / sum(counts),
+        }
         for row, counts in enumerate(content.confusion)
         for column, count in enumerate(counts)
         if row != column and count
@@ -119,5 +134,9 @@ def largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any
 def overconfidence(bins: Sequence[CalibrationBin]) -> float:
     """Mean confidence minus accuracy over all rows: above 0 the model promises more than it keeps."""
     rows = sum(part.rows for part in bins)
-    gaps = (part.rows * (part.confidence - part.accuracy) for part in bins if part.confidence is not None and part.accuracy is not None)
+    gaps = (
+        part.rows * (part.confidence - part.accuracy)
+        for part in bins
+        if part.confidence is not None and part.accuracy is not None
+    )
     return sum(gaps) / rows

@@ -46,7 +46,10 @@ class Axes:
         """Horizontal grid lines, the base line, the ticks' texts and the axes' titles; the y title stands above the axis."""
         bottom = self.top + self.height
         parts = [text(self.left - 8, self.py(v) + 4, y_format(v), "tick", "end") for v in y_ticks]
-        parts += [line((self.left, self.py(v)), (self.left + self.width, self.py(v)), "grid") for v in y_ticks]
+        parts += [
+            line((self.left, self.py(v)), (self.left + self.width, self.py(v)), "grid")
+            for v in y_ticks
+        ]
         parts += [text(self.px(v), bottom + 18, x_format(v), "tick", "middle") for v in x_ticks]
         parts.append(line((self.left, bottom), (self.left + self.width, bottom), "axis"))
         parts.append(text(self.left + self.width / 2, bottom + 36, x_title, "title", "middle"))
@@ -59,7 +62,9 @@ class Axes:
         return f'<polyline class="{style}" points="{moves}"/>'
 
 
-def picture(name: str, width: float, height: float, title: str, description: str, parts: Sequence[str]) -> Markup:
+def picture(
+    name: str, width: float, height: float, title: str, description: str, parts: Sequence[str]
+) -> Markup:
     """A self-contained `<svg>` that a screen reader announces by title and description; `name` is its id in the page."""
     return Markup(  # noqa: S704 - every text in it was escaped here or by `text`, `rectangle` and `dot`
         f'<svg viewBox="0 0 {number(width)} {number(height)}" role="img" aria-labelledby="{name}-t {name}-d">'

@@ -40,7 +40,9 @@ def hidden_size(config: ModelConfig) -> int | None:
         return config.hidden_size
     if config.encoder.startswith("hub:"):
         return None
-    size = hugging_face.read_json(hugging_face.locate(config.encoder, weights=False) / "config.json").get("hidden_size")
+    size = hugging_face.read_json(
+        hugging_face.locate(config.encoder, weights=False) / "config.json"
+    ).get("hidden_size")
     return size if isinstance(size, int) else None
 
 
@@ -57,10 +59,18 @@ def fingerprint(config: ModelConfig) -> str:
         from components.model.encoders import tf_hub
 
         directory = tf_hub.locate(config.encoder)
-        described |= {"kind": "hub", "files": {name: _digest(directory / name) for name in tf_hub.weight_files(directory)}}
+        described |= {
+            "kind": "hub",
+            "files": {name: _digest(directory / name) for name in tf_hub.weight_files(directory)},
+        }
     else:
         directory = hugging_face.locate(config.encoder)
-        described |= {"kind": "bert", "files": {name: _digest(directory / name) for name in ("config.json", hugging_face.WEIGHTS)}}
+        described |= {
+            "kind": "bert",
+            "files": {
+                name: _digest(directory / name) for name in ("config.json", hugging_face.WEIGHTS)
+            },
+        }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
@@ -76,7 +86,9 @@ def _digest_of(file: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def build_encoder(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: DropoutState | None = None) -> Any:
+def build_encoder(
+    config: ModelConfig, vocabulary: Vocabulary, seed: int, state: DropoutState | None = None
+) -> Any:
     """The encoder with its weights, not trainable when `config.freeze`.
 
     `vocabulary` is the one that the texts were tokenized with: ConfigError when the encoder has another. Units inside a
@@ -110,18 +122,28 @@ def _build_bert(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: D
     sizes = bert.read_sizes(hugging_face.read_json(directory / "config.json"), source)
     check_vocabulary(hugging_face.read_vocabulary(directory), vocabulary, source)
     if len(vocabulary.tokens) > sizes.vocabulary:
-        raise ConfigError(f"{source}: {len(vocabulary.tokens)} word pieces, but config.json: vocab_size is {sizes.vocabulary}")
+        raise ConfigError(
+            f"{source}: {len(vocabulary.tokens)} word pieces, but config.json: vocab_size is {sizes.vocabulary}"
+        )
     if config.max_length > sizes.positions:
-        raise ConfigError(f"model.max_length {config.max_length}: {config.encoder} has only {sizes.positions} positions")
-    network = bert.build_network(sizes, config.dropout, state, None if config.pooled_by == "mean" else 1)
+        raise ConfigError(
+            f"model.max_length {config.max_length}: {config.encoder} has only {sizes.positions} positions"
+        )
+    network = bert.build_network(
+        sizes, config.dropout, state, None if config.pooled_by == "mean" else 1
+    )
     tensors = hugging_face.Tensors(directory)
     has_pooler = bert.load_weights(network, tensors.names(), tensors.read, source)
     if config.pooled_by == "pooled" and not has_pooler:
-        raise ConfigError(f"model.pooling: {config.encoder} has no pooler in its weights; use mean or cls")
+        raise ConfigError(
+            f"model.pooling: {config.encoder} has no pooler in its weights; use mean or cls"
+        )
     return bert.BertEncoder(network, name="encoder")
 
 
 def check_vocabulary(own: Vocabulary, given: Vocabulary, source: str) -> None:
     """ConfigError unless the texts were tokenized with the encoder's own vocabulary."""
     if own.sha256 != given.sha256:
-        raise ConfigError(f"{source}: the texts were tokenized with another vocabulary; tokenize them again for this encoder")
+        raise ConfigError(
+            f"{source}: the texts were tokenized with another vocabulary; tokenize them again for this encoder"
+        )

@@ -34,7 +34,12 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "is_decoder": (False, None),
     "add_cross_attention": (False, None),
 }
-_DEFAULTS = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "type_vocab_size": 2, "max_position_embeddings": 512}
+_DEFAULTS = {
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "type_vocab_size": 2,
+    "max_position_embeddings": 512,
+}
 _OLD_NAMES = {"gamma": "weight", "beta": "bias"}
 _OTHER_HEADS = ("cls.", "classifier.", "qa_outputs.")
 
@@ -76,10 +81,21 @@ class BertEncoder(tf.keras.layers.Layer):
         words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
         positions = network._position_embedding_layer._position_embeddings[: tf.shape(ids)[1]]
         table = network._type_embedding_layer.embeddings
-        types = _rows_of_few(table, inputs["input_type_ids"]) if "input_type_ids" in inputs else table[0]
+        types = (
+            _rows_of_few(table, inputs["input_type_ids"])
+            if "input_type_ids" in inputs
+            else table[0]
+        )
         embedded = normalize(network._embedding_norm_layer, words + (positions + types))
         embedded = network._embedding_dropout(embedded, training=training)
-        sequence = transform(network.transformer_layers, embedded, inputs["input_mask"], exact_gelu, self.products, training)
+        sequence = transform(
+            network.transformer_layers,
+            embedded,
+            inputs["input_mask"],
+            exact_gelu,
+            self.products,
+            training,
+        )
         pooled = tf.cast(network.pooler_layer(sequence[:, 0]), tf.float32)
         return {"pooled_output": pooled, "sequence_output": sequence}
 
@@ -98,21 +114,33 @@ def read_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
     values = {**_DEFAULTS, **config}
     for field, allowed in _FIXED.items():
         if values.get(field) not in allowed:
-            raise ConfigError(f"{source}: config.json: {field} is {values.get(field)!r}; only {allowed[0]!r} can be loaded")
+            raise ConfigError(
+                f"{source}: config.json: {field} is {values.get(field)!r}; only {allowed[0]!r} can be loaded"
+            )
     for field in _SIZES.values():
         value = values.get(field)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f"{source}: config.json: {field} must be a positive whole number, found {value!r}")
+            raise ConfigError(
+                f"{source}: config.json: {field} must be a positive whole number, found {value!r}"
+            )
     epsilon = values["layer_norm_eps"]
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise ConfigError(f"{source}: config.json: layer_norm_eps must lie between 0 and 1, found {epsilon!r}")
+        raise ConfigError(
+            f"{source}: config.json: layer_norm_eps must lie between 0 and 1, found {epsilon!r}"
+        )
     hidden, heads = values["hidden_size"], values["num_attention_heads"]
     if hidden % heads:
-        raise ConfigError(f"{source}: config.json: hidden_size {hidden} is not a multiple of num_attention_heads {heads}")
-    return BertSizes(**{name: values[field] for name, field in _SIZES.items()}, norm_epsilon=epsilon)
+        raise ConfigError(
+            f"{source}: config.json: hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
+        )
+    return BertSizes(
+        **{name: values[field] for name, field in _SIZES.items()}, norm_epsilon=epsilon
+    )
 
 
-def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None, output_range: int | None = None) -> BertEncoderV2:
+def build_network(
+    sizes: BertSizes, dropout: float, state: DropoutState | None, output_range: int | None = None
+) -> BertEncoderV2:
     """A built network with random weights; exact GELU, as Hugging Face's `gelu` (the tanh form is 4e-3 off).
 
     With an `output_range`, its last layer computes that many first tokens and no others.
@@ -142,7 +170,9 @@ def build_network(sizes: BertSizes, dropout: float, state: DropoutState | None, 
     return network
 
 
-def load_weights(network: BertEncoderV2, names: Iterable[str], read: Callable[[str], np.ndarray], source: str) -> bool:
+def load_weights(
+    network: BertEncoderV2, names: Iterable[str], read: Callable[[str], np.ndarray], source: str
+) -> bool:
     """Assign every weight of the network from a checkpoint; `read(name)` gives a tensor as an array.
 
     Returns whether the checkpoint has a pooler; without one, the pooled output is all zeros. DataError lists the tensors that are missing, unknown or of another shape.
@@ -153,16 +183,22 @@ def load_weights(network: BertEncoderV2, names: Iterable[str], read: Callable[[s
     if not has_pooler:
         slots = {name: slot for name, slot in slots.items() if not name.startswith("pooler.")}
     problems = [f"missing: {name}" for name in slots if name not in found]
-    problems += [f"not part of a BERT encoder: {found[name]}" for name in found if name not in slots]
+    problems += [
+        f"not part of a BERT encoder: {found[name]}" for name in found if name not in slots
+    ]
     values: list[tuple[tf.Variable, np.ndarray]] = []
     for name in slots.keys() & found.keys():
         slot, tensor = slots[name], np.asarray(read(found[name]), np.float32)
         if tensor.shape != slot.shape:
-            problems.append(f"{found[name]} has shape {list(tensor.shape)}, config.json asks for {list(slot.shape)}")
+            problems.append(
+                f"{found[name]} has shape {list(tensor.shape)}, config.json asks for {list(slot.shape)}"
+            )
         values.append((slot.variable, tensor.T if slot.transposed else tensor))
     if problems:
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise DataError(f"{source}: the weights do not fit:\n  " + "\n  ".join(sorted(problems)[:10]) + more)
+        raise DataError(
+            f"{source}: the weights do not fit:\n  " + "\n  ".join(sorted(problems)[:10]) + more
+        )
     for variable, value in values:
         variable.assign(value.reshape(variable.shape))
     if not has_pooler:
@@ -176,7 +212,11 @@ def _encoder_names(names: Iterable[str]) -> dict[str, str]:
     prefix = "bert." if any(name.startswith("bert.embeddings.") for name in names) else ""
     found = {}
     for name in names:
-        if name.startswith(_OTHER_HEADS) or not name.startswith(prefix) or name.endswith(".position_ids"):
+        if (
+            name.startswith(_OTHER_HEADS)
+            or not name.startswith(prefix)
+            or name.endswith(".position_ids")
+        ):
             continue
         stem, _, last = name.removeprefix(prefix).rpartition(".")
         found[f"{stem}.{_OLD_NAMES.get(last, last)}"] = name
@@ -204,7 +244,11 @@ def _slots(network: BertEncoderV2) -> dict[str, _Slot]:
 
     def dense(name: str, layer: Any, input_axes: int = 1) -> None:
         axes = tuple(layer.kernel.shape)
-        slots[f"{name}.weight"] = _Slot(layer.kernel, (math.prod(axes[input_axes:]), math.prod(axes[:input_axes])), transposed=True)
+        slots[f"{name}.weight"] = _Slot(
+            layer.kernel,
+            (math.prod(axes[input_axes:]), math.prod(axes[:input_axes])),
+            transposed=True,
+        )
         slots[f"{name}.bias"] = _Slot(layer.bias, (math.prod(layer.bias.shape),))
 
     table("word_embeddings", network._embedding_layer.embeddings)

@@ -63,15 +63,25 @@ def _download(name: str, files: list[str]) -> Path:
     repo, _, revision = name.partition("@")
     where = f"model.encoder hf:{name}"
     try:
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=files, etag_timeout=20))
+        return Path(
+            snapshot_download(
+                repo, revision=revision or None, allow_patterns=files, etag_timeout=20
+            )
+        )
     except HFValidationError:
-        raise ConfigError(f"{where}: neither a directory nor a repository id (owner/name, or owner/name@revision)") from None
+        raise ConfigError(
+            f"{where}: neither a directory nor a repository id (owner/name, or owner/name@revision)"
+        ) from None
     except GatedRepoError:
-        raise ConfigError(f"{where}: access must be asked for on its page; then log in with `hf auth login`") from None
+        raise ConfigError(
+            f"{where}: access must be asked for on its page; then log in with `hf auth login`"
+        ) from None
     except RevisionNotFoundError:
         raise ConfigError(f"{where}: the repository has no revision {revision!r}") from None
     except RepositoryNotFoundError:
-        raise ConfigError(f"{where}: no such repository, or a private one; check the name, or log in with `hf auth login`") from None
+        raise ConfigError(
+            f"{where}: no such repository, or a private one; check the name, or log in with `hf auth login`"
+        ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ConfigError(
             f"{where}: cannot be downloaded ({type(error).__name__}) and is not in the local cache; "
@@ -91,7 +101,9 @@ def read_vocabulary(directory: Path) -> Vocabulary:
             f"{directory}: tokenizer_config.json: strip_accents is {strips_accents} and do_lower_case is {lower_case}; only both or neither can be done"
         )
     if options.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)) is False:
-        raise ConfigError(f"{directory}: tokenizer_config.json: tokenize_chinese_chars is False; only True can be done")
+        raise ConfigError(
+            f"{directory}: tokenizer_config.json: tokenize_chinese_chars is False; only True can be done"
+        )
     return checked_vocabulary(_tokens(directory, tokenizer), bool(lower_case), str(directory))
 
 
@@ -100,7 +112,9 @@ def checked_vocabulary(tokens: list[str], lower_case: bool, source: str) -> Voca
     try:
         return Vocabulary(tokens=tuple(tokens), lower_case=lower_case)
     except ValidationError as error:
-        raise DataError(f"{source}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        raise DataError(
+            f"{source}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
@@ -114,10 +128,14 @@ def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
             )
         return pieces
     if model.get("type") != "WordPiece" or not model.get("vocab"):
-        raise DataError(f"{directory}: has neither vocab.txt nor a tokenizer.json with a WordPiece vocabulary")
+        raise DataError(
+            f"{directory}: has neither vocab.txt nor a tokenizer.json with a WordPiece vocabulary"
+        )
     ids = dict(model["vocab"])
     if sorted(ids.values()) != list(range(len(ids))):
-        raise DataError(f"{directory}: tokenizer.json: the vocabulary's ids do not run from 0 to {len(ids) - 1}")
+        raise DataError(
+            f"{directory}: tokenizer.json: the vocabulary's ids do not run from 0 to {len(ids) - 1}"
+        )
     return sorted(ids, key=ids.__getitem__)
 
 
@@ -139,7 +157,9 @@ def read_json(file: Path, optional: bool = False) -> dict[str, Any]:
     except FileNotFoundError:
         if optional:
             return {}
-        raise DataError(f"{file}: missing; a Hugging Face BERT checkpoint has config.json, vocab.txt and {WEIGHTS}") from None
+        raise DataError(
+            f"{file}: missing; a Hugging Face BERT checkpoint has config.json, vocab.txt and {WEIGHTS}"
+        ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from None
     if not isinstance(value, dict):
@@ -155,8 +175,16 @@ class Tensors:
 
         self.file = directory / WEIGHTS
         if not self.file.exists():
-            others = [p.name for p in sorted(directory.glob("*")) if p.suffix in (".bin", ".h5", ".msgpack") or ".safetensors" in p.name]
-            hint = f"; {', '.join(others)} cannot be read: save the model again as one {WEIGHTS}" if others else ""
+            others = [
+                p.name
+                for p in sorted(directory.glob("*"))
+                if p.suffix in (".bin", ".h5", ".msgpack") or ".safetensors" in p.name
+            ]
+            hint = (
+                f"; {', '.join(others)} cannot be read: save the model again as one {WEIGHTS}"
+                if others
+                else ""
+            )
             raise DataError(f"{self.file}: missing{hint}")
         try:
             self._open: Any = safe_open(self.file, framework="numpy")
@@ -171,5 +199,7 @@ class Tensors:
         """One tensor; 16-bit floats are widened to float32."""
         kind = self._open.get_slice(name).get_dtype()
         if kind not in ("F32", "F16", "F64"):
-            raise DataError(f"{self.file}: {name} is {kind}; only F32, F16 and F64 weights can be read")
+            raise DataError(
+                f"{self.file}: {name} is {kind}; only F32, F16 and F64 weights can be read"
+            )
         return np.asarray(self._open.get_tensor(name), np.float32)

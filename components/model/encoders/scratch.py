@@ -21,11 +21,15 @@ class ScratchEncoder(tf.keras.layers.Layer):
     (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary_size: int, state: DropoutState, **kwargs: Any) -> None:
+    def __init__(
+        self, config: ModelConfig, vocabulary_size: int, state: DropoutState, **kwargs: Any
+    ) -> None:
         super().__init__(dtype=tf.float32, **kwargs)
         self.hidden_size = config.hidden_size
         self.tokens = tf.keras.layers.Embedding(vocabulary_size, config.hidden_size, name="tokens")
-        self.positions = layers.PositionEmbedding(config.max_length, initializer="uniform", name="positions")
+        self.positions = layers.PositionEmbedding(
+            config.max_length, initializer="uniform", name="positions"
+        )
         self.dropout = ExampleDropout(config.dropout, state, name="dropout", dtype=tf.float32)
         self.blocks = [
             layers.TransformerEncoderBlock(
@@ -49,7 +53,9 @@ class ScratchEncoder(tf.keras.layers.Layer):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         ids, mask = inputs["input_word_ids"], inputs["input_mask"]
         words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
-        embedded = self.dropout(words + self.positions._position_embeddings[: tf.shape(ids)[1]], training=training)
+        embedded = self.dropout(
+            words + self.positions._position_embeddings[: tf.shape(ids)[1]], training=training
+        )
         x = transform(self.blocks, embedded, mask, tf.nn.relu, self.products, training)
         return {"pooled_output": mean_of_tokens(x, mask), "sequence_output": x}
 
@@ -60,10 +66,15 @@ class ScratchEncoder(tf.keras.layers.Layer):
 def mean_of_tokens(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """[batch, length, hidden] and a 0/1 mask [batch, length] -> float32 [batch, hidden], the mean where the mask is 1; zeros for an empty row."""
     weights = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
-    return tf.math.divide_no_nan(tf.reduce_sum(tf.cast(vectors, tf.float32) * weights, axis=1), tf.reduce_sum(weights, axis=1))
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(tf.cast(vectors, tf.float32) * weights, axis=1),
+        tf.reduce_sum(weights, axis=1),
+    )
 
 
-def build(config: ModelConfig, vocabulary_size: int, seed: int, state: DropoutState) -> ScratchEncoder:
+def build(
+    config: ModelConfig, vocabulary_size: int, seed: int, state: DropoutState
+) -> ScratchEncoder:
     """A built encoder whose initial weights depend on the sizes and the seed alone."""
     encoder = ScratchEncoder(config, vocabulary_size, state, name="scratch")
     embedded = encoder.positions(encoder.tokens(tf.zeros([1, 2], tf.int32)))

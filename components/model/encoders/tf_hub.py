@@ -40,7 +40,9 @@ _TIMEOUT = 60.0
 class HubEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden]."""
 
-    def __init__(self, layer: hub.KerasLayer, width: int, inner_dropout: bool, **kwargs: Any) -> None:
+    def __init__(
+        self, layer: hub.KerasLayer, width: int, inner_dropout: bool, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.word_table = None
         self.layer = layer
@@ -50,7 +52,9 @@ class HubEncoder(tf.keras.layers.Layer):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
         # Layer norm does not depend on `training`: of a BERT, dropout alone does.
         given = {"input_type_ids": tf.zeros_like(inputs["input_word_ids"]), **inputs}
-        outputs = self.layer({name: given[name] for name in _INPUTS}, training=bool(training and self._inner_dropout))
+        outputs = self.layer(
+            {name: given[name] for name in _INPUTS}, training=bool(training and self._inner_dropout)
+        )
         return {name: outputs[name] for name in _OUTPUTS}
 
     def leave_out_pooler(self) -> None:
@@ -61,22 +65,32 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> HubEncoder:
     """The encoder of `hub:<...>`, loaded and tried at `max_length`; ConfigError when it is not a BERT encoder or does not fit."""
     own = read_vocabulary(config)
     if own.sha256 != vocabulary.sha256:
-        raise ConfigError(f"model.encoder {config.encoder}: the texts were tokenized with another vocabulary; tokenize them again for it")
+        raise ConfigError(
+            f"model.encoder {config.encoder}: the texts were tokenized with another vocabulary; tokenize them again for it"
+        )
     directory = locate(config.encoder)
     where = f"model.encoder {config.encoder}"
     try:
         layer = hub.KerasLayer(str(directory), trainable=not config.freeze, name="hub")
     except (ValueError, OSError, tf.errors.OpError) as error:
-        raise ConfigError(f"{where}: not a SavedModel that can be called as an encoder ({_first_line(error)})") from None
+        raise ConfigError(
+            f"{where}: not a SavedModel that can be called as an encoder ({_first_line(error)})"
+        ) from None
     width = _width(layer, where)
     if not config.freeze and not layer.trainable_weights:
-        raise ConfigError(f"{where}: was published without trainable variables; set model.freeze=true")
+        raise ConfigError(
+            f"{where}: was published without trainable variables; set model.freeze=true"
+        )
     try:
         ids = tf.zeros([1, config.max_length], tf.int32)
         # Under a multi-worker strategy a loaded function can only be executed as a replica does it.
-        tf.distribute.get_strategy().run(tf.function(lambda: layer(dict.fromkeys(_INPUTS, ids), training=False)))
+        tf.distribute.get_strategy().run(
+            tf.function(lambda: layer(dict.fromkeys(_INPUTS, ids), training=False))
+        )
     except (ValueError, tf.errors.OpError):
-        raise ConfigError(f"model.max_length {config.max_length}: longer than {config.encoder} can read") from None
+        raise ConfigError(
+            f"model.max_length {config.max_length}: longer than {config.encoder} can read"
+        ) from None
     return HubEncoder(layer, width, inner_dropout=config.dropout > 0, name="encoder")
 
 
@@ -84,14 +98,20 @@ def _width(layer: hub.KerasLayer, where: str) -> int:
     """The size of the text's vector; ConfigError unless the layer takes and gives what a BERT encoder does."""
     inputs = {name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}
     try:
-        outputs = tf.function(lambda given: layer(given, training=False)).get_concrete_function(inputs).structured_outputs
+        outputs = (
+            tf.function(lambda given: layer(given, training=False))
+            .get_concrete_function(inputs)
+            .structured_outputs
+        )
     except (ValueError, TypeError, KeyError, tf.errors.OpError):
         raise ConfigError(
             f"{where}: cannot be called with {', '.join(_INPUTS)} of any length; a BERT encoder in TF-Hub's format is needed"
         ) from None
     missing = [name for name in _OUTPUTS if not isinstance(outputs, Mapping) or name not in outputs]
     if missing:
-        raise ConfigError(f"{where}: its outputs have no {' and no '.join(missing)}; a BERT encoder in TF-Hub's format is needed")
+        raise ConfigError(
+            f"{where}: its outputs have no {' and no '.join(missing)}; a BERT encoder in TF-Hub's format is needed"
+        )
     width = outputs["pooled_output"].shape[-1]
     if width is None or outputs["sequence_output"].shape[-1] != width:
         raise ConfigError(f"{where}: pooled_output and sequence_output must have one fixed width")
@@ -106,7 +126,9 @@ def read_vocabulary(config: ModelConfig) -> Vocabulary:
     where = f"model.encoder {config.encoder}"
     asset = _asset_attribute(directory, "vocab_file")
     if asset is None:
-        raise ConfigError(f"{where}: holds no vocabulary (vocab_file); name its preprocessor in model.preprocessor")
+        raise ConfigError(
+            f"{where}: holds no vocabulary (vocab_file); name its preprocessor in model.preprocessor"
+        )
     try:
         reader = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
         lower_case = bool(reader.get_tensor(_LOWER_CASE))
@@ -124,7 +146,9 @@ def _preprocessor_vocabulary(handle: str) -> Vocabulary:
     directory = locate(handle, "model.preprocessor")
     assets = sorted({Path(asset.filename).name for asset in _meta_graph(directory).asset_file_def})
     if len(assets) != 1:
-        raise ConfigError(f"{where}: must hold one vocabulary file, found {', '.join(assets) or 'none'}")
+        raise ConfigError(
+            f"{where}: must hold one vocabulary file, found {', '.join(assets) or 'none'}"
+        )
     tokens = read_pieces(directory / "assets" / assets[0])
     probe = next((token for token in tokens if re.fullmatch("[a-z]{2,}", token)), None)
     if probe is None:
@@ -133,7 +157,9 @@ def _preprocessor_vocabulary(handle: str) -> Vocabulary:
         outputs = hub.load(str(directory))(tf.constant([probe, probe.upper()]))
         lower, upper = outputs["input_word_ids"].numpy().tolist()
     except (ValueError, TypeError, KeyError, AttributeError, OSError, tf.errors.OpError) as error:
-        raise ConfigError(f"{where}: does not turn texts into input_word_ids ({_first_line(error)})") from None
+        raise ConfigError(
+            f"{where}: does not turn texts into input_word_ids ({_first_line(error)})"
+        ) from None
     return checked_vocabulary(tokens, lower == upper, where)
 
 
@@ -150,7 +176,9 @@ def locate(encoder: str, option: str = "model.encoder") -> Path:
             raise ConfigError(f"{option} {encoder}: {path} holds no saved_model.pb")
         return path
     if re.match(r"[a-z0-9+]+://", name) and not name.startswith(("https://", "http://")):
-        raise ConfigError(f"{option} {encoder}: copy it to a local directory first; only http(s) addresses are downloaded")
+        raise ConfigError(
+            f"{option} {encoder}: copy it to a local directory first; only http(s) addresses are downloaded"
+        )
     if name.startswith(("/", ".", "~")) or "/" not in name:
         raise ConfigError(f"{option} {encoder}: there is no directory {path}")
     return _download(address(name), f"{option} {encoder}")
@@ -171,12 +199,18 @@ def _download(url: str, where: str) -> Path:
         with _socket_timeout(_TIMEOUT):
             return Path(hub.resolve(url))
     except urllib.error.HTTPError as error:
-        raise ConfigError(f"{where}: {url} answers {error.code} {error.reason}; check the handle, or name a local directory") from None
+        raise ConfigError(
+            f"{where}: {url} answers {error.code} {error.reason}; check the handle, or name a local directory"
+        ) from None
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
-        raise ConfigError(f"{where}: {url} cannot be reached ({reason}); connect to the network, or name a local directory") from None
+        raise ConfigError(
+            f"{where}: {url} cannot be reached ({reason}); connect to the network, or name a local directory"
+        ) from None
     except (OSError, EOFError, ValueError, tarfile.TarError, tf.errors.OpError) as error:
-        raise ConfigError(f"{where}: what {url} sent is not a packed SavedModel ({_first_line(error)})") from None
+        raise ConfigError(
+            f"{where}: what {url} sent is not a packed SavedModel ({_first_line(error)})"
+        ) from None
 
 
 @contextmanager
@@ -198,9 +232,13 @@ def weight_files(directory: Path) -> list[str]:
 
 def _meta_graph(directory: Path) -> Any:
     try:
-        return saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes()).meta_graphs[0]
+        return saved_model_pb2.SavedModel.FromString(
+            (directory / "saved_model.pb").read_bytes()
+        ).meta_graphs[0]
     except Exception as error:
-        raise DataError(f"{directory}: saved_model.pb cannot be read ({type(error).__name__})") from None
+        raise DataError(
+            f"{directory}: saved_model.pb cannot be read ({type(error).__name__})"
+        ) from None
 
 
 def _asset_attribute(directory: Path, attribute: str) -> str | None:
@@ -209,7 +247,9 @@ def _asset_attribute(directory: Path, attribute: str) -> str | None:
     nodes = graph.object_graph_def.nodes
     for child in nodes[0].children if nodes else ():
         if child.local_name == attribute and nodes[child.node_id].HasField("asset"):
-            return Path(graph.asset_file_def[nodes[child.node_id].asset.asset_file_def_index].filename).name
+            return Path(
+                graph.asset_file_def[nodes[child.node_id].asset.asset_file_def_index].filename
+            ).name
     return None
 
 

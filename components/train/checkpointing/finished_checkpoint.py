@@ -43,5 +43,7 @@ def _seal(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointConten
         shutil.copytree(checkpoint, directory, dirs_exist_ok=True)
         (directory / manifest.NAME).unlink()
         shutil.copytree(tensorboard, directory / "tensorboard", dirs_exist_ok=True)
-        manifest.seal(directory, "checkpoint", content=found.content, inputs=found.inputs, config=found.config)
+        manifest.seal(
+            directory, "checkpoint", content=found.content, inputs=found.inputs, config=found.config
+        )
     return content

@@ -45,8 +45,14 @@ class Lease:
         deadline = time.monotonic() + PATIENCE
         while True:
             newest = self._newest()
-            if newest and self._owner_of(newest) != self._owner and self._is_alive(newest, deadline):
-                raise KubertError(f"{self._store.uri()}: another run is training here ({self._owner_of(newest)}); wait for it, or stop it")
+            if (
+                newest
+                and self._owner_of(newest) != self._owner
+                and self._is_alive(newest, deadline)
+            ):
+                raise KubertError(
+                    f"{self._store.uri()}: another run is training here ({self._owner_of(newest)}); wait for it, or stop it"
+                )
             record = json.dumps({"owner": self._owner, "chief": uuid.uuid4().hex}).encode()
             if self._store.create(_key(newest + 1), record):
                 break

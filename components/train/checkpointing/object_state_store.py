@@ -58,7 +58,9 @@ class MirroredState:
         with self._lease.held():
             if best is not None:
                 self._remote.push_best(self.files.best, Choice(generation, best))
-            self._remote.push_checkpoint(checkpoint.step_directory(self.files.checkpoints, step), Choice(generation, step))
+            self._remote.push_checkpoint(
+                checkpoint.step_directory(self.files.checkpoints, step), Choice(generation, step)
+            )
             self._remote.push_tensorboard(self.files.tensorboard)
         with self._lease.held():
             self._remote.retain(self._keep)

@@ -55,7 +55,9 @@ class RemoteState:
                 return newest, complaints
             except DataError as error:
                 if not self.store.exists(f"{folder}/{manifest.NAME}"):
-                    gone.add(newest)  # an older chief's retention was quicker; what it kept instead is newer
+                    gone.add(
+                        newest
+                    )  # an older chief's retention was quicker; what it kept instead is newer
                     continue
                 complaints.append(str(error))
                 self.store.write(f"{folder}/{_BAD}", f"{error}\n".encode())
@@ -69,11 +71,19 @@ class RemoteState:
     def checkpoints(self) -> list[Choice]:
         """All sealed checkpoints that were not set aside, newest first."""
         bad = self._set_aside()
-        return [choice for choice in self._sealed("checkpoints") if _folder("checkpoints", choice) not in bad]
+        return [
+            choice
+            for choice in self._sealed("checkpoints")
+            if _folder("checkpoints", choice) not in bad
+        ]
 
     def fetch_checkpoint(self, choice: Choice, directory: Path) -> None:
         """Bring a checkpoint to its place below `directory`; DataError if it is gone or does not verify."""
-        transfer.fetch(f"{self.uri}/{_folder('checkpoints', choice)}", checkpoints.step_directory(directory, choice.step), "checkpoint")
+        transfer.fetch(
+            f"{self.uri}/{_folder('checkpoints', choice)}",
+            checkpoints.step_directory(directory, choice.step),
+            "checkpoint",
+        )
 
     def push_checkpoint(self, directory: Path, choice: Choice) -> None:
         """Upload a sealed checkpoint."""
@@ -130,10 +140,16 @@ class RemoteState:
 
     def _sealed(self, kind: str) -> list[Choice]:
         found = (_SEALED.fullmatch(key) for key in self.store.list(kind))
-        return sorted((Choice(int(match[1]), int(match[2])) for match in found if match), reverse=True)
+        return sorted(
+            (Choice(int(match[1]), int(match[2])) for match in found if match), reverse=True
+        )
 
     def _set_aside(self) -> set[str]:
-        return {key.removesuffix(f"/{_BAD}") for key in self.store.list("checkpoints") if key.endswith(f"/{_BAD}")}
+        return {
+            key.removesuffix(f"/{_BAD}")
+            for key in self.store.list("checkpoints")
+            if key.endswith(f"/{_BAD}")
+        }
 
 
 def _folder(kind: str, choice: Choice) -> str:

@@ -139,5 +139,7 @@ def hold(directory: Path) -> int:
             return descriptor
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise KubertError(f"{directory}: another run is training here; wait for it, or stop it") from None
+                raise KubertError(
+                    f"{directory}: another run is training here; wait for it, or stop it"
+                ) from None
             time.sleep(0.5)

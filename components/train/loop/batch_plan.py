@@ -49,7 +49,15 @@ def usable_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
     return (*(width for width in config.buckets if width < max_length), max_length)
 
 
-def plan_epoch(lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...], window: int, seed: int, epoch: int) -> Plan:
+def plan_epoch(
+    lengths: npt.NDArray[np.int32],
+    *,
+    batch_size: int,
+    buckets: tuple[int, ...],
+    window: int,
+    seed: int,
+    epoch: int,
+) -> Plan:
     """The plan of one training epoch.
 
     `lengths` are tokens per row, none above the last bucket; `window` is the number of batches within which rows are
@@ -67,10 +75,16 @@ def plan_epoch(lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tupl
     return _assemble(arranged, lengths, buckets)
 
 
-def plan_in_order_of_length(lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...]) -> Plan:
+def plan_in_order_of_length(
+    lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...]
+) -> Plan:
     """Every row once, from the shortest to the longest: for validation and for features, where order does not matter."""
     order = np.argsort(lengths, kind="stable").astype(np.int64)
-    return _assemble([order[start : start + batch_size] for start in range(0, len(order), batch_size)], lengths, buckets)
+    return _assemble(
+        [order[start : start + batch_size] for start in range(0, len(order), batch_size)],
+        lengths,
+        buckets,
+    )
 
 
 def share(rows: Rows, replica: int, replicas: int) -> tuple[int, Rows]:
@@ -90,7 +104,9 @@ def _random(seed: int, epoch: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, epoch]))
 
 
-def _assemble(batches: list[Rows], lengths: npt.NDArray[np.int32], buckets: tuple[int, ...]) -> Plan:
+def _assemble(
+    batches: list[Rows], lengths: npt.NDArray[np.int32], buckets: tuple[int, ...]
+) -> Plan:
     edges = np.asarray(buckets, dtype=np.int32)
     longest = np.array([lengths[rows].max() for rows in batches], dtype=np.int32)
     starts = np.concatenate([[0], np.cumsum([len(rows) for rows in batches])]).astype(np.int64)

@@ -48,21 +48,29 @@ class DelayedAdamW(optimization.AdamWeightDecay):
     everywhere after `settle`. The slot `made_up_to` holds, per row, the steps that are in it (exact up to 2^24).
     """
 
-    def __init__(self, table: tf.Variable, learning_rates: npt.NDArray[np.float64], **options: Any) -> None:
+    def __init__(
+        self, table: tf.Variable, learning_rates: npt.NDArray[np.float64], **options: Any
+    ) -> None:
         """`learning_rates`: the rate of every step that will be done, as the schedule in `options` gives it."""
         super().__init__(**options)
         self._table = table
         beta_1, beta_2 = options.get("beta_1", 0.9), options.get("beta_2", 0.999)
         steps = np.arange(1, len(learning_rates) + 1)
-        decays = learning_rates * (self.weight_decay_rate if self._do_use_weight_decay(table.name) else 0.0)
+        decays = learning_rates * (
+            self.weight_decay_rate if self._do_use_weight_decay(table.name) else 0.0
+        )
         if decays.max(initial=0.0) > MOST_DECAY:
-            raise ValueError(f"rate times decay reaches {decays.max():.3g}; at most {MOST_DECAY} can be made up for")
+            raise ValueError(
+                f"rate times decay reaches {decays.max():.3g}; at most {MOST_DECAY} can be made up for"
+            )
         self._alphas = learning_rates * np.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
         self._log_kept = np.concatenate([[0.0], np.cumsum(np.log1p(-decays))])
         powers = np.arange(_POWERS)
         self._fading = beta_1 * beta_2 ** (powers / 2)
         self._later = _sums_to_the_end(self._alphas, decays, self._fading)
-        self._binomials = np.array([[(-1.0) ** k * math.comb(n, k) for n in powers] for k in powers])
+        self._binomials = np.array(
+            [[(-1.0) ** k * math.comb(n, k) for n in powers] for k in powers]
+        )
 
     def _create_slots(self, var_list: list[tf.Variable]) -> None:
         super()._create_slots(var_list)
@@ -79,8 +87,16 @@ class DelayedAdamW(optimization.AdamWeightDecay):
 
         def settle_rows(table: tf.Variable) -> Any:
             size = table.shape[0]
-            chunks = [tf.range(start, min(start + _ROWS_AT_ONCE, size)) for start in range(0, size, _ROWS_AT_ONCE)]
-            return tf.group(*(self._write(table, chunk, *self._made_up(table, chunk), self.iterations) for chunk in chunks))
+            chunks = [
+                tf.range(start, min(start + _ROWS_AT_ONCE, size))
+                for start in range(0, size, _ROWS_AT_ONCE)
+            ]
+            return tf.group(
+                *(
+                    self._write(table, chunk, *self._made_up(table, chunk), self.iterations)
+                    for chunk in chunks
+                )
+            )
 
         @tf.function
         def settle_all() -> None:
@@ -95,13 +111,21 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         rate = learning_rate * apply_state[(var.device, var.dtype.base_dtype)]["weight_decay_rate"]
         return var.assign_sub(var * rate, use_locking=self._use_locking)
 
-    def _resource_apply_sparse_duplicate_indices(self, grad: Tensor, handle: tf.Variable, indices: Tensor, **_: Any) -> Any:
+    def _resource_apply_sparse_duplicate_indices(
+        self, grad: Tensor, handle: tf.Variable, indices: Tensor, **_: Any
+    ) -> Any:
         step = self.iterations
         row, first, second = self._made_up(handle, indices)
-        beta_1, beta_2 = self._get_hyper("beta_1", tf.float32), self._get_hyper("beta_2", tf.float32)
+        beta_1, beta_2 = (
+            self._get_hyper("beta_1", tf.float32),
+            self._get_hyper("beta_2", tf.float32),
+        )
         first = first * beta_1 + grad * (1.0 - beta_1)
         second = second * beta_2 + tf.square(grad) * (1.0 - beta_2)
-        kept, alpha = (tf.cast(number, tf.float32) for number in (self._kept(step, step + 1), tf.gather(self._alphas, step)))
+        kept, alpha = (
+            tf.cast(number, tf.float32)
+            for number in (self._kept(step, step + 1), tf.gather(self._alphas, step))
+        )
         row = row * kept - alpha * first / (tf.sqrt(second) + self.epsilon)
         return self._write(handle, indices, row, first, second, step + 1)
 
@@ -114,7 +138,10 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         kept = self._kept(since, now)[:, tf.newaxis]
         faded = tf.cast(self._fading, tf.float64) ** tf.cast(now - since, tf.float64)[:, tf.newaxis]
         later = tf.constant(self._later)
-        sums = tf.cast(tf.matmul(kept * tf.gather(later, since) - faded * later[now], self._binomials), tf.float32)
+        sums = tf.cast(
+            tf.matmul(kept * tf.gather(later, since) - faded * later[now], self._binomials),
+            tf.float32,
+        )
         root = tf.sqrt(second)
         share = root / (root + self.epsilon)
         moved = tf.zeros_like(first)
@@ -122,17 +149,39 @@ class DelayedAdamW(optimization.AdamWeightDecay):
             moved = moved * share + sums[:, power, tf.newaxis]
         missed = tf.cast(now - since, tf.float32)[:, tf.newaxis]
         value = value * tf.cast(kept, tf.float32) - moved * first / (root + self.epsilon)
-        return value, first * self._get_hyper("beta_1", tf.float32) ** missed, second * self._get_hyper("beta_2", tf.float32) ** missed
+        return (
+            value,
+            first * self._get_hyper("beta_1", tf.float32) ** missed,
+            second * self._get_hyper("beta_2", tf.float32) ** missed,
+        )
 
     def _kept(self, start: Tensor, stop: Tensor) -> Tensor:
         """The share of a weight that the decay of steps `start` up to and without `stop` leaves: float64."""
         return tf.exp(tf.gather(self._log_kept, stop) - tf.gather(self._log_kept, start))
 
-    def _write(self, table: tf.Variable, rows: Tensor, value: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> Any:
+    def _write(
+        self,
+        table: tf.Variable,
+        rows: Tensor,
+        value: Tensor,
+        first: Tensor,
+        second: Tensor,
+        steps: Tensor,
+    ) -> Any:
         moments = zip(("m", "v"), (first, second), strict=True)
-        targets = [(table, value), *((self.get_slot(table, name), moment) for name, moment in moments)]
-        targets += [(self.get_slot(table, MADE_UP_TO), tf.fill(tf.shape(rows), tf.cast(steps, tf.float32)))]
-        return tf.group(*(tf.raw_ops.ResourceScatterUpdate(resource=kept.handle, indices=rows, updates=values) for kept, values in targets))
+        targets = [
+            (table, value),
+            *((self.get_slot(table, name), moment) for name, moment in moments),
+        ]
+        targets += [
+            (self.get_slot(table, MADE_UP_TO), tf.fill(tf.shape(rows), tf.cast(steps, tf.float32)))
+        ]
+        return tf.group(
+            *(
+                tf.raw_ops.ResourceScatterUpdate(resource=kept.handle, indices=rows, updates=values)
+                for kept, values in targets
+            )
+        )
 
 
 def _gathered(variable: tf.Variable, rows: Tensor) -> Tensor:
@@ -141,7 +190,9 @@ def _gathered(variable: tf.Variable, rows: Tensor) -> Tensor:
 
 
 def _sums_to_the_end(
-    alphas: npt.NDArray[np.float64], decays: npt.NDArray[np.float64], fading: npt.NDArray[np.float64]
+    alphas: npt.NDArray[np.float64],
+    decays: npt.NDArray[np.float64],
+    fading: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
     """`later_k(s)` of the module's text for every step s and after the last one: [steps + 1, powers]."""
     later = np.zeros((len(alphas) + 1, len(fading)))

@@ -91,7 +91,12 @@ def train(loop: Loop, position: Position, losses: list[float]) -> tuple[Position
 def _run_epoch(loop: Loop, position: Position, losses: list[float]) -> Position:
     config, epoch = loop.config, len(position.history)
     plan = plan_epoch(
-        loop.train_rows.lengths, batch_size=config.batch_size, buckets=loop.buckets, window=config.window, seed=config.seed, epoch=epoch
+        loop.train_rows.lengths,
+        batch_size=config.batch_size,
+        buckets=loop.buckets,
+        window=config.window,
+        seed=config.seed,
+        epoch=epoch,
     )
     first = position.step % loop.steps_per_epoch
     spoken = 0.0
@@ -146,14 +151,23 @@ def _finish_epoch(loop: Loop, position: Position) -> Position:
         learning_rate=loop.rate(position.step),
         seconds=position.epoch_seconds,
     )
-    update: dict[str, Any] = {"history": (*position.history, epoch), "epoch_loss": 0.0, "epoch_correct": 0.0, "epoch_seconds": 0.0}
+    update: dict[str, Any] = {
+        "history": (*position.history, epoch),
+        "epoch_loss": 0.0,
+        "epoch_correct": 0.0,
+        "epoch_seconds": 0.0,
+    }
     better = best_of(loop.config, (*position.history, epoch)) is epoch
     if better:
         update |= {"best_step": position.step}
     position = position.model_copy(update=update)
     if better:
         loop.keeper.save_best(position)
-    loop.keeper.log(position.step, validation_loss=validation_loss, validation_accuracy=epoch.validation_accuracy)
+    loop.keeper.log(
+        position.step,
+        validation_loss=validation_loss,
+        validation_accuracy=epoch.validation_accuracy,
+    )
     if loop.is_chief:
         progress.report(
             "train",
@@ -171,7 +185,11 @@ def best_of(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
     """The epoch whose weights are kept; of equal ones the first."""
 
     def merit(epoch: Epoch) -> tuple[float, float]:
-        return (-epoch.validation_loss, 0.0) if config.best_by == "loss" else (epoch.validation_accuracy, -epoch.validation_loss)
+        return (
+            (-epoch.validation_loss, 0.0)
+            if config.best_by == "loss"
+            else (epoch.validation_accuracy, -epoch.validation_loss)
+        )
 
     return max(history, key=merit)
 
@@ -184,7 +202,9 @@ def _lost_patience(config: TrainConfig, position: Position) -> bool:
 
 def _watched(config: TrainConfig, outcome: Outcome) -> dict[str, float]:
     # Loss scaling finds its scale by overflowing now and then, and skips those steps itself.
-    return {"loss": outcome.loss_sum} | ({} if config.precision == "float16" else {"gradient": outcome.gradient_norm})
+    return {"loss": outcome.loss_sum} | (
+        {} if config.precision == "float16" else {"gradient": outcome.gradient_norm}
+    )
 
 
 def _refuse_non_finite(config: TrainConfig, step: int, figures: dict[str, float]) -> None:
@@ -196,11 +216,29 @@ def _refuse_non_finite(config: TrainConfig, step: int, figures: dict[str, float]
             )
 
 
-def _speak(loop: Loop, position: Position, outcome: Outcome, epoch: int, number: int, plan: Plan) -> None:
+def _speak(
+    loop: Loop, position: Position, outcome: Outcome, epoch: int, number: int, plan: Plan
+) -> None:
     rate = position.rows_timed / position.seconds if position.seconds else 0.0
     rows_left = (loop.total_steps - position.step) * loop.config.batch_size
     seen = int(plan.starts[number])
-    figures = {"loss": outcome.loss_sum / outcome.rows, "accuracy": position.epoch_correct / seen, "examples_per_second": rate}
+    figures = {
+        "loss": outcome.loss_sum / outcome.rows,
+        "accuracy": position.epoch_correct / seen,
+        "examples_per_second": rate,
+    }
     left = {"seconds_left": rows_left / rate} if rate else {}
-    progress.report("train", f"epoch {epoch + 1} of {loop.config.epochs}", done=position.step, total=loop.total_steps, **figures, **left)
-    loop.keeper.log(position.step, **figures, learning_rate=loop.rate(position.step), gradient_norm=outcome.gradient_norm)
+    progress.report(
+        "train",
+        f"epoch {epoch + 1} of {loop.config.epochs}",
+        done=position.step,
+        total=loop.total_steps,
+        **figures,
+        **left,
+    )
+    loop.keeper.log(
+        position.step,
+        **figures,
+        learning_rate=loop.rate(position.step),
+        gradient_norm=outcome.gradient_norm,
+    )

@@ -53,7 +53,9 @@ def cached_features(
     found = exchange.obtain(whole)
     if total(found is None):
         if exchange.obtain(parts[rank]) is None:
-            values = _compute(split, plan, range(rank, len(plan), workers), compute, width, rank == 0)
+            values = _compute(
+                split, plan, range(rank, len(plan), workers), compute, width, rank == 0
+            )
             exchange.share(_write(exchange.feature_file(parts[rank]), values))
         total(0)
         if rank == 0:
@@ -73,13 +75,17 @@ def _obtained(exchange: Exchange, name: str) -> Path:
     return path
 
 
-def _compute(split: Split, plan: Any, mine: range, compute: Callable[[Any], Any], width: int, speak: bool) -> npt.NDArray[np.float32]:
+def _compute(
+    split: Split, plan: Any, mine: range, compute: Callable[[Any], Any], width: int, speak: bool
+) -> npt.NDArray[np.float32]:
     parts = [np.zeros((0, width), np.float32)]
     for done, index in enumerate(mine):
         ids = split.padded(plan.batch(index), int(plan.widths[index]))
         parts.append(np.asarray(compute(ids), np.float32))
         if speak and done % 8 == 0:
-            progress.report("train", f"features of the {split.name} rows", done=done, total=len(mine))
+            progress.report(
+                "train", f"features of the {split.name} rows", done=done, total=len(mine)
+            )
     return np.concatenate(parts)
 
 

@@ -29,7 +29,13 @@ class Rowset:
         *,
         is_ids: bool = False,
     ):
-        self.lengths, self.labels, self.read, self.spec, self.is_ids = lengths, labels, read, spec, is_ids
+        self.lengths, self.labels, self.read, self.spec, self.is_ids = (
+            lengths,
+            labels,
+            read,
+            spec,
+            is_ids,
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,7 +43,13 @@ class Rowset:
     @classmethod
     def of_tokens(cls, split: Split) -> Rowset:
         """Rows of token ids, int32 [rows, width], padded with 0."""
-        return cls(split.lengths(), split.labels(), split.padded, tf.TensorSpec((None, None), tf.int32), is_ids=True)
+        return cls(
+            split.lengths(),
+            split.labels(),
+            split.padded,
+            tf.TensorSpec((None, None), tf.int32),
+            is_ids=True,
+        )
 
     @classmethod
     def of_features(cls, split: Split, features: npt.NDArray[np.float32]) -> Rowset:
@@ -46,7 +58,12 @@ class Rowset:
         def read(rows: Rows, _: int) -> npt.NDArray[np.float32]:
             return features[rows]
 
-        return cls(np.ones(len(features), np.int32), split.labels(), read, tf.TensorSpec((None, features.shape[1]), tf.float32))
+        return cls(
+            np.ones(len(features), np.int32),
+            split.labels(),
+            read,
+            tf.TensorSpec((None, features.shape[1]), tf.float32),
+        )
 
     def used(self, rows: Rows, width: int) -> npt.NDArray[np.int32]:
         """The different token ids among the rows, rising; none where the model reads features."""
@@ -67,11 +84,15 @@ def batch_spec(strategy: tf.distribute.Strategy, rows: Rowset) -> Any:
     share_spec = (rows.spec, many, many, tf.TensorSpec((), tf.int64))
     if len(strategy.extended.worker_devices) == 1:
         return share_spec
-    none: tf.data.Dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=share_spec)
+    none: tf.data.Dataset = tf.data.Dataset.from_generator(
+        lambda: iter(()), output_signature=share_spec
+    )
     return strategy.distribute_datasets_from_function(lambda _: none).element_spec
 
 
-def feed(strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int = 0) -> Iterator[Any]:
+def feed(
+    strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int = 0
+) -> Iterator[Any]:
     """Batches (inputs, used, labels, position of the share's first row in the batch) for `strategy.run`, from batch `first` to the plan's end.
 
     `used` holds the different token ids of the whole batch, the same on all replicas, and the inputs are places in it: so replicas
@@ -86,9 +107,16 @@ def feed(strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int 
         used = rows.used(batch, width)
 
         def share_of(context: tf.distribute.experimental.ValueContext) -> Any:
-            start, mine = share(batch, context.replica_id_in_sync_group, context.num_replicas_in_sync)
+            start, mine = share(
+                batch, context.replica_id_in_sync_group, context.num_replicas_in_sync
+            )
             inputs = rows.inputs(mine, width, used)
-            return tf.constant(inputs), tf.constant(used), tf.constant(rows.labels[mine]), tf.constant(start, tf.int64)
+            return (
+                tf.constant(inputs),
+                tf.constant(used),
+                tf.constant(rows.labels[mine]),
+                tf.constant(start, tf.int64),
+            )
 
         values = strategy.experimental_distribute_values_from_function(share_of)
         if len(strategy.extended.worker_devices) > 1:
@@ -96,7 +124,9 @@ def feed(strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int 
         return tuple(strategy.experimental_local_results(value)[0] for value in values)
 
     with ThreadPoolExecutor(1) as ahead:
-        waiting = deque(ahead.submit(read, index) for index in range(first, min(first + READ_AHEAD, len(plan))))
+        waiting = deque(
+            ahead.submit(read, index) for index in range(first, min(first + READ_AHEAD, len(plan)))
+        )
         for index in range(first, len(plan)):
             batch = waiting.popleft().result()
             if index + READ_AHEAD < len(plan):

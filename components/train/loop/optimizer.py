@@ -14,12 +14,18 @@ NO_DECAY = ("layer_norm", "LayerNorm", "bias")
 EPSILON = 1e-6  # BERT's own (Devlin et al. 2019, the reference code's AdamWeightDecayOptimizer)
 
 
-def learning_rate(config: TrainConfig, total_steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+def learning_rate(
+    config: TrainConfig, total_steps: int
+) -> tf.keras.optimizers.schedules.LearningRateSchedule:
     """Rate by step: 0 rising linearly to the peak during warm-up, then down to 0 at `total_steps`, or constant."""
     warmup = round(config.warmup_fraction * total_steps)
     end = 0.0 if config.decay == "linear" else config.learning_rate
-    after = tf.keras.optimizers.schedules.PolynomialDecay(config.learning_rate, decay_steps=max(total_steps, 1), end_learning_rate=end)
-    return optimization.WarmUp(config.learning_rate, after, warmup_steps=warmup) if warmup else after
+    after = tf.keras.optimizers.schedules.PolynomialDecay(
+        config.learning_rate, decay_steps=max(total_steps, 1), end_learning_rate=end
+    )
+    return (
+        optimization.WarmUp(config.learning_rate, after, warmup_steps=warmup) if warmup else after
+    )
 
 
 def learning_rates(config: TrainConfig, total_steps: int) -> npt.NDArray[np.float64]:
@@ -30,7 +36,9 @@ def learning_rates(config: TrainConfig, total_steps: int) -> npt.NDArray[np.floa
     return rates
 
 
-def build_optimizer(config: TrainConfig, total_steps: int, table: tf.Variable | None = None) -> tf.keras.optimizers.legacy.Optimizer:
+def build_optimizer(
+    config: TrainConfig, total_steps: int, table: tf.Variable | None = None
+) -> tf.keras.optimizers.legacy.Optimizer:
     """AdamW; biases and layer norms are not decayed; wrapped for loss scaling when the precision is float16.
 
     The rows of `table` are updated late (`DelayedAdamW`). It neither clips nor aggregates: the step does both, over all
@@ -47,4 +55,8 @@ def build_optimizer(config: TrainConfig, total_steps: int, table: tf.Variable | 
         optimizer = optimization.AdamWeightDecay(**options)
     else:
         optimizer = DelayedAdamW(table, learning_rates(config, total_steps), **options)
-    return tf.keras.mixed_precision.LossScaleOptimizer(optimizer) if config.precision == "float16" else optimizer
+    return (
+        tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+        if config.precision == "float16"
+        else optimizer
+    )

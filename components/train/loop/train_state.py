@@ -33,16 +33,29 @@ class Position(BaseModel):
     rows_timed: int = 0
 
 
-def save(root: Path, tensors: tf.train.Checkpoint, position: Position, losses: list[float], identity: dict[str, object], keep: int) -> None:
+def save(
+    root: Path,
+    tensors: tf.train.Checkpoint,
+    position: Position,
+    losses: list[float],
+    identity: dict[str, object],
+    keep: int,
+) -> None:
     """Seal the checkpoint of `position.step`, then remove old ones beyond `keep`."""
     with manifest.building(checkpoint.step_directory(root, position.step)) as directory:
         tensors.write(str(directory / TENSORS))
         np.save(directory / LOSSES, np.asarray(losses, np.float64))
-        manifest.seal(directory, "checkpoint", content={"identity": identity, "position": position.model_dump(mode="json")})
+        manifest.seal(
+            directory,
+            "checkpoint",
+            content={"identity": identity, "position": position.model_dump(mode="json")},
+        )
     checkpoint.retain(root, keep)
 
 
-def load(directory: Path, tensors: tf.train.Checkpoint, identity: dict[str, object]) -> tuple[Position, list[float]]:
+def load(
+    directory: Path, tensors: tf.train.Checkpoint, identity: dict[str, object]
+) -> tuple[Position, list[float]]:
     """Restore every variable from a sealed periodic checkpoint; ConfigError if it was made for something else."""
     content = manifest.read(directory, "checkpoint").content
     checkpoint.refuse_other(content["identity"], identity, directory)

@@ -61,29 +61,47 @@ def make_train_step(
             objective = loss_sum / tf.constant(config.batch_size, tf.float32)
             if scaled:
                 objective = optimizer.get_scaled_loss(objective)
-        gradients = tape.gradient(objective, [rows, *variables], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return tf.stack([loss_sum, correct]), [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = tape.gradient(
+            objective, [rows, *variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        return tf.stack([loss_sum, correct]), [
+            tf.convert_to_tensor(gradient) for gradient in gradients
+        ]
 
     def in_parts(
         rows: Tensor, places: Tensor, inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         if config.accumulate == 1:
-            whole: tuple[Tensor, list[Tensor]] = differentiate(rows, places, inputs, labels, position, step)
+            whole: tuple[Tensor, list[Tensor]] = differentiate(
+                rows, places, inputs, labels, position, step
+            )
             return whole
         count = tf.shape(labels, tf.int64)[0]
 
-        def one_part(part: Tensor, totals: Tensor, sums: list[Tensor]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        def one_part(
+            part: Tensor, totals: Tensor, sums: list[Tensor]
+        ) -> tuple[Tensor, Tensor, list[Tensor]]:
             start, stop = part * count // config.accumulate, (part + 1) * count // config.accumulate
             part_of = (places[start:stop], inputs[start:stop], labels[start:stop])
             more, gradients = differentiate(rows, *part_of, position + start, step)
             return part + 1, totals + more, [a + b for a, b in zip(sums, gradients, strict=True)]
 
-        zeros = [tf.zeros_like(rows), *(tf.zeros(variable.shape, variable.dtype) for variable in variables)]
+        zeros = [
+            tf.zeros_like(rows),
+            *(tf.zeros(variable.shape, variable.dtype) for variable in variables),
+        ]
         start = (tf.constant(0, tf.int64), tf.zeros(2), zeros)
-        _, totals, sums = tf.while_loop(lambda part, *_: part < config.accumulate, one_part, start, maximum_iterations=config.accumulate)
+        _, totals, sums = tf.while_loop(
+            lambda part, *_: part < config.accumulate,
+            one_part,
+            start,
+            maximum_iterations=config.accumulate,
+        )
         return totals, sums
 
-    def on_replica(inputs: Tensor, used: Tensor, labels: Tensor, position: Tensor, step: Tensor, stop: Tensor) -> Tensor:
+    def on_replica(
+        inputs: Tensor, used: Tensor, labels: Tensor, position: Tensor, step: Tensor, stop: Tensor
+    ) -> Tensor:
         rows = late.read(used) if table is not None else tf.zeros([0, 1])
         totals, gradients = in_parts(rows, inputs, _ids(inputs, used), labels, position, step)
         counts = tf.stack([tf.cast(tf.size(labels), tf.float32), stop])
@@ -105,17 +123,23 @@ def make_train_step(
         return strategy.run(on_replica, args=(*batch, step, stop))
 
     def train_step(batch: Any, step: int, stop: bool) -> Outcome:
-        return _outcome(strategy, step_on_all(batch, tf.constant(step, tf.int64), tf.constant(float(stop))))
+        return _outcome(
+            strategy, step_on_all(batch, tf.constant(step, tf.int64), tf.constant(float(stop)))
+        )
 
     return train_step
 
 
-def make_validation_step(strategy: tf.distribute.Strategy, forward: Forward, spec: Any) -> Callable[[Any], Outcome]:
+def make_validation_step(
+    strategy: tf.distribute.Strategy, forward: Forward, spec: Any
+) -> Callable[[Any], Outcome]:
     """A function batch -> Outcome over all replicas, without dropout; the optimizer must be settled."""
 
     def on_replica(inputs: Tensor, used: Tensor, labels: Tensor, _: Tensor) -> Tensor:
         loss_sum, correct = _score(forward(_ids(inputs, used), None, False), labels)
-        return _summed([tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])])[0]
+        return _summed(
+            [tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])]
+        )[0]
 
     @tf.function(input_signature=[spec])
     def on_all(batch: Any) -> Tensor:

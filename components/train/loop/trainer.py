@@ -18,7 +18,13 @@ from components.train.checkpointing.remote_checkpoints import Choice
 from components.train.checkpointing.state_store import StatePlace
 from components.train.job import Job, key
 from components.train.loop import train_state
-from components.train.loop.batch_plan import Plan, padding_efficiency, plan_epoch, plan_in_order_of_length, usable_buckets
+from components.train.loop.batch_plan import (
+    Plan,
+    padding_efficiency,
+    plan_epoch,
+    plan_in_order_of_length,
+    usable_buckets,
+)
 from components.train.loop.deferred_adamw import MOST_DECAY
 from components.train.loop.epochs import Loop, train
 from components.train.loop.feature_cache import cached_features
@@ -48,7 +54,9 @@ class Training:
         self.strategy, self.stop_asked, self.beat = strategy, stop_asked, beat
         tf.keras.mixed_precision.set_global_policy(_POLICIES[job.train.precision])
         with strategy.scope():
-            self.model = build_classifier(job.model, self.shards.vocabulary, len(self.shards.content.classes), job.train.seed)
+            self.model = build_classifier(
+                job.model, self.shards.vocabulary, len(self.shards.content.classes), job.train.seed
+            )
         self.buckets = usable_buckets(job.train, self.shards.content.max_length)
 
     def run(self) -> None:
@@ -72,9 +80,15 @@ class Training:
     def _sum(self, value: int) -> int:
         @tf.function
         def add(mine: Any) -> Any:
-            return self.strategy.reduce(tf.distribute.ReduceOp.SUM, self.strategy.run(lambda one: one, args=(mine,)), axis=None)
+            return self.strategy.reduce(
+                tf.distribute.ReduceOp.SUM,
+                self.strategy.run(lambda one: one, args=(mine,)),
+                axis=None,
+            )
 
-        replicas_per_worker: int = self.strategy.num_replicas_in_sync // len(self.membership.workers)
+        replicas_per_worker: int = self.strategy.num_replicas_in_sync // len(
+            self.membership.workers
+        )
         return int(add(tf.constant(value, tf.int64))) // replicas_per_worker
 
     @cached_property
@@ -91,15 +105,23 @@ class Training:
     def _table(self) -> Any:
         """The word-piece table where it is trained and can be updated late, else None."""
         train = self.job.train
-        cannot = self.job.model.freeze or train.xla or train.learning_rate * train.weight_decay > MOST_DECAY
+        cannot = (
+            self.job.model.freeze
+            or train.xla
+            or train.learning_rate * train.weight_decay > MOST_DECAY
+        )
         return None if cannot else self.model.encoder.word_table
 
     @cached_property
     def _variables(self) -> list[Any]:
-        return [variable for variable in self.model.trainable_variables if variable is not self._table]
+        return [
+            variable for variable in self.model.trainable_variables if variable is not self._table
+        ]
 
     def _loop(self) -> Loop:
-        train_rows, validation_rows = (self._rows(self.shards.split(name)) for name in ("train", "validation"))
+        train_rows, validation_rows = (
+            self._rows(self.shards.split(name)) for name in ("train", "validation")
+        )
         config = self.job.train
         steps = -(-len(train_rows) // config.batch_size) * config.epochs
         with self.strategy.scope():
@@ -108,7 +130,9 @@ class Training:
             inner._create_all_weights(self.model.trainable_variables)
         schedule = learning_rate(config, steps)
         validation = plan_in_order_of_length(
-            validation_rows.lengths, batch_size=max(config.batch_size, 64), buckets=self._buckets_of(validation_rows)
+            validation_rows.lengths,
+            batch_size=max(config.batch_size, 64),
+            buckets=self._buckets_of(validation_rows),
         )
         return Loop(
             config=config,
@@ -127,7 +151,9 @@ class Training:
                 self._table,
             ),
             settle=(lambda: None) if self._table is None else (lambda: inner.settle(self.strategy)),
-            validation_step=make_validation_step(self.strategy, self._forward, batch_spec(self.strategy, validation_rows)),
+            validation_step=make_validation_step(
+                self.strategy, self._forward, batch_spec(self.strategy, validation_rows)
+            ),
             rate=lambda step: float(schedule(step)),
             stop_asked=self.stop_asked,
             beat=self.beat,
@@ -139,7 +165,9 @@ class Training:
         """Logits from what the feed brings: a frozen encoder's features, or token ids."""
         if self.job.model.freeze:
             return self.model.head(inputs, training)
-        return self.model({"input_word_ids": inputs} | ({} if words is None else {"words": words}), training)
+        return self.model(
+            {"input_word_ids": inputs} | ({} if words is None else {"words": words}), training
+        )
 
     def _buckets_of(self, rows: Rowset) -> tuple[int, ...]:
         return (1,) if self.job.model.freeze else self.buckets
@@ -148,7 +176,8 @@ class Training:
         if not self.job.model.freeze:
             return Rowset.of_tokens(split)
         compute = tf.function(
-            lambda ids: self.model.features({"input_word_ids": ids}), input_signature=[tf.TensorSpec((None, None), tf.int32)]
+            lambda ids: self.model.features({"input_word_ids": ids}),
+            input_signature=[tf.TensorSpec((None, None), tf.int32)],
         )
 
         def beating(ids: Any) -> Any:
@@ -170,9 +199,7 @@ class Training:
 
     def _features_key(self) -> str:
         """Features depend on the data, the encoder, the pooling and the precision, and on nothing else."""
-        return (
-            f"{self.shards.manifest.digest[:16]}-{fingerprint(self.job.model)[:16]}-{self.job.model.pooled_by}-{self.job.train.precision}"
-        )
+        return f"{self.shards.manifest.digest[:16]}-{fingerprint(self.job.model)[:16]}-{self.job.model.pooled_by}-{self.job.train.precision}"
 
     @cached_property
     def _tensors(self) -> Any:
@@ -186,14 +213,18 @@ class Training:
             for complaint in complaints:
                 progress.report("train", f"a damaged checkpoint was set aside: {complaint}")
             if chosen is not None:
-                progress.report("train", f"going on from step {chosen.step} (step-{chosen.step:09d})")
+                progress.report(
+                    "train", f"going on from step {chosen.step} (step-{chosen.step:09d})"
+                )
         chosen = Choice(*(self._sum(number) for number in (chosen or Choice(0, 0))))
         if not chosen.step:
             return Position(), []
         self.place.bring(chosen)
         with self.strategy.scope():
             position, losses = train_state.load(
-                checkpoint.step_directory(self.place.files.checkpoints, chosen.step), self._tensors, self._identity
+                checkpoint.step_directory(self.place.files.checkpoints, chosen.step),
+                self._tensors,
+                self._identity,
             )
         if self.membership.is_chief and position.best_step:
             self.place.bring_best(position.best_step)
@@ -202,7 +233,9 @@ class Training:
     def _finish(self, loop: Loop, position: Position, losses: list[float]) -> None:
         manifest.verify(self.place.files.best, "checkpoint")
         with self.strategy.scope():
-            tf.train.Checkpoint(model=self.model).read(str(self.place.files.best / checkpoint.WEIGHTS)).assert_consumed()
+            tf.train.Checkpoint(model=self.model).read(
+                str(self.place.files.best / checkpoint.WEIGHTS)
+            ).assert_consumed()
         content = CheckpointContent(
             classes=self.shards.content.classes,
             vocabulary_sha256=self.shards.content.vocabulary_sha256,
@@ -213,7 +246,9 @@ class Training:
             best_step=position.best_step,
             steps=position.step,
             step_losses=tuple(losses),
-            train_examples_per_second=position.rows_timed / position.seconds if position.seconds else 0.0,
+            train_examples_per_second=position.rows_timed / position.seconds
+            if position.seconds
+            else 0.0,
             padding_efficiency=self._efficiency(loop),
             workers=len(self.membership.workers),
         )
@@ -233,7 +268,12 @@ class Training:
     def _efficiency(self, loop: Loop) -> float:
         config, lengths = loop.config, loop.train_rows.lengths
         plan: Plan = plan_epoch(
-            lengths, batch_size=config.batch_size, buckets=loop.buckets, window=config.window, seed=config.seed, epoch=0
+            lengths,
+            batch_size=config.batch_size,
+            buckets=loop.buckets,
+            window=config.window,
+            seed=config.seed,
+            epoch=0,
         )
         return padding_efficiency(plan, lengths)
 
@@ -248,7 +288,14 @@ class _Chief:
     def save(self, position: Position, losses: list[float]) -> None:
         it = self._training
         it.place.settle(it.beat)
-        train_state.save(it.place.files.checkpoints, it._tensors, position, losses, it._identity, it.job.train.keep_checkpoints)
+        train_state.save(
+            it.place.files.checkpoints,
+            it._tensors,
+            position,
+            losses,
+            it._identity,
+            it.job.train.keep_checkpoints,
+        )
         self._writer.flush()
         it.place.saved(position.step)
         it.beat()
@@ -259,7 +306,9 @@ class _Chief:
         with manifest.building(it.place.files.best) as directory:
             (directory / "weights").mkdir()
             tf.train.Checkpoint(model=it.model).write(str(directory / checkpoint.WEIGHTS))
-            manifest.seal(directory, "checkpoint", content={"identity": it._identity, "step": position.step})
+            manifest.seal(
+                directory, "checkpoint", content={"identity": it._identity, "step": position.step}
+            )
         it.place.best_saved(position.step)
         it.beat()
 

@@ -44,14 +44,19 @@ class KubernetesApi:
             else:
                 config.load_kube_config(os.environ.get("KUBECONFIG"))
         except (config.ConfigException, OSError) as error:
-            raise ConfigError(f"cluster.backend=jobset: neither in a pod nor a usable KUBECONFIG ({error})") from None
+            raise ConfigError(
+                f"cluster.backend=jobset: neither in a pod nor a usable KUBECONFIG ({error})"
+            ) from None
         self._custom, self._core = client.CustomObjectsApi(), client.CoreV1Api()
 
     def create_jobset(self, body: Object) -> bool:
         """Create it; False if there is one of this name already."""
         try:
             self._call(
-                "create jobsets", lambda: self._custom.create_namespaced_custom_object(*self._jobsets, body, _request_timeout=TIMEOUT)
+                "create jobsets",
+                lambda: self._custom.create_namespaced_custom_object(
+                    *self._jobsets, body, _request_timeout=TIMEOUT
+                ),
             )
         except client.ApiException as error:
             if error.status != 409:
@@ -63,7 +68,10 @@ class KubernetesApi:
         """The JobSet of this name, if there is one."""
         try:
             found = self._call(
-                "get jobsets", lambda: self._custom.get_namespaced_custom_object(*self._jobsets, name, _request_timeout=TIMEOUT)
+                "get jobsets",
+                lambda: self._custom.get_namespaced_custom_object(
+                    *self._jobsets, name, _request_timeout=TIMEOUT
+                ),
             )
         except client.ApiException as error:
             if error.status != 404:
@@ -97,7 +105,9 @@ class KubernetesApi:
         found = self._listed("list events", lambda: self._core.list_namespaced_event(
             self._namespace, field_selector=f"involvedObject.name={name}", _preload_content=False, _request_timeout=TIMEOUT
         ))  # fmt: skip
-        return sorted(found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+        return sorted(
+            found, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or "")
+        )
 
     def log_lines(self, pod: str, since_seconds: int | None) -> Iterator[str]:
         """The lines of a pod's log as they come, each with its time in front, until the pod ends or the connection does."""
@@ -122,7 +132,11 @@ class KubernetesApi:
         """The end of a pod's log; empty if it is gone."""
         try:
             answer = self._core.read_namespaced_pod_log(
-                pod, self._namespace, tail_lines=count, _preload_content=False, _request_timeout=TIMEOUT
+                pod,
+                self._namespace,
+                tail_lines=count,
+                _preload_content=False,
+                _request_timeout=TIMEOUT,
             )
             return str(answer.data.decode(errors="replace")).splitlines()
         except (client.ApiException, HTTPError):
@@ -138,7 +152,9 @@ class KubernetesApi:
         except client.ApiException as error:
             raise self._refused(action, error) from None
 
-    def _call(self, action: str, call: Callable[[], Any], *, even_when_stopped: bool = False) -> Any:
+    def _call(
+        self, action: str, call: Callable[[], Any], *, even_when_stopped: bool = False
+    ) -> Any:
         def attempt() -> Any:
             try:
                 return call()
@@ -152,15 +168,21 @@ class KubernetesApi:
         give_up = tenacity.stop_after_delay(30.0 if even_when_stopped else PATIENCE)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Temporary),
-            stop=give_up if even_when_stopped else give_up | tenacity.stop_when_event_set(self._stop),
+            stop=give_up
+            if even_when_stopped
+            else give_up | tenacity.stop_when_event_set(self._stop),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
-            sleep=tenacity.nap.sleep if even_when_stopped else tenacity.sleep_using_event(self._stop),
+            sleep=tenacity.nap.sleep
+            if even_when_stopped
+            else tenacity.sleep_using_event(self._stop),
             reraise=True,
         )
         try:
             return retrying(attempt)
         except _Temporary as error:
-            raise KubernetesFailed(f"Kubernetes failed to {action} in namespace {self._namespace}: {error}") from None
+            raise KubernetesFailed(
+                f"Kubernetes failed to {action} in namespace {self._namespace}: {error}"
+            ) from None
 
     def _refused(self, action: str, error: Any) -> KubertError:
         said = _said(error)
@@ -169,7 +191,9 @@ class KubernetesApi:
                 f"the launcher may not {action} in namespace {self._namespace}: {said}; give its account the role in k8s/base"
             )
         if error.status == 404:
-            return ConfigError(f"cannot {action} in namespace {self._namespace}: is JobSet installed there? ({said})")
+            return ConfigError(
+                f"cannot {action} in namespace {self._namespace}: is JobSet installed there? ({said})"
+            )
         return ConfigError(f"Kubernetes refuses to {action} in namespace {self._namespace}: {said}")
 
 

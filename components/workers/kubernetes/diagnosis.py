@@ -33,7 +33,13 @@ def refused(messages: Iterable[str]) -> tuple[int, int] | None:
 
 
 def screen(
-    headline: str, *, advice: str = "", last_lines: Sequence[str] = (), whose: str = "", events: Sequence[str] = (), more: str = ""
+    headline: str,
+    *,
+    advice: str = "",
+    last_lines: Sequence[str] = (),
+    whose: str = "",
+    events: Sequence[str] = (),
+    more: str = "",
 ) -> str:
     """The sections that have something to say; no line is longer than WIDTH, no section than a few lines."""
     parts = [headline]
@@ -45,4 +51,8 @@ def screen(
         parts += ["events:", *(f"  {event}" for event in events[-LAST_EVENTS:])]
     if more:
         parts += [f"more: {more}"]
-    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..." for part in parts for line in part.splitlines())
+    return "\n".join(
+        line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
+        for part in parts
+        for line in part.splitlines()
+    )

@@ -29,17 +29,26 @@ _MARGIN = 10
 _PERMANENT = sorted(exit_codes.PERMANENT)
 PATTERNS = {
     "permanent": [f"exit code ({'|'.join(map(str, _PERMANENT))}) matching"],
-    "disrupted": ["condition DisruptionTarget matching", f"exit code {exit_codes.PREEMPTED} matching"],
+    "disrupted": [
+        "condition DisruptionTarget matching",
+        f"exit code {exit_codes.PREEMPTED} matching",
+    ],
 }
 """Regular expressions over the message of a failed Job, by the failure policy's rule."""
 
 
-def render(job: Job, job_place: str, cluster: ClusterConfig, launcher: LauncherPod) -> dict[str, Any]:
+def render(
+    job: Job, job_place: str, cluster: ClusterConfig, launcher: LauncherPod
+) -> dict[str, Any]:
     """The JobSet; `job_place` is where its workers read the job. ConfigError if the image is not known."""
     if not cluster.train_image:
-        raise ConfigError("cluster.train_image is not set, nor is KUBERT_TRAIN_IMAGE; name the workers' image by digest (name@sha256:...)")
+        raise ConfigError(
+            "cluster.train_image is not set, nor is KUBERT_TRAIN_IMAGE; name the workers' image by digest (name@sha256:...)"
+        )
     spec = _jobset_spec(job, job_place, cluster)
-    digest = hashlib.sha256(json.dumps([spec, job.model_dump(mode="json")], sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(
+        json.dumps([spec, job.model_dump(mode="json")], sort_keys=True).encode()
+    ).hexdigest()
     labels = LABELS | ({QUEUE_LABEL: cluster.queue} if cluster.queue else {})
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -48,7 +57,8 @@ def render(job: Job, job_place: str, cluster: ClusterConfig, launcher: LauncherP
             "name": name(launcher.run, digest),
             "namespace": launcher.namespace,
             "labels": labels,
-            "annotations": {SPEC_DIGEST: digest} | ({"kubert.dev/run": launcher.run} if launcher.run else {}),
+            "annotations": {SPEC_DIGEST: digest}
+            | ({"kubert.dev/run": launcher.run} if launcher.run else {}),
             "ownerReferences": launcher.owner_references(),
         },
         "spec": spec,
@@ -77,13 +87,23 @@ def _jobset_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, 
             "maxRestarts": job.train.max_restarts,
             "restartStrategy": "BlockingRecreate",
             "rules": [
-                {"name": "overtime", "action": "FailJobSet", "onJobFailureReasons": ["DeadlineExceeded"]},
+                {
+                    "name": "overtime",
+                    "action": "FailJobSet",
+                    "onJobFailureReasons": ["DeadlineExceeded"],
+                },
                 _rule("permanent", "FailJobSet"),
                 _rule("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
                 {"name": "other", "action": "RestartJobSet"},
             ],
         },
-        "replicatedJobs": [{"name": REPLICATED_JOB, "replicas": 1, "template": {"spec": _job_spec(job, job_place, cluster)}}],
+        "replicatedJobs": [
+            {
+                "name": REPLICATED_JOB,
+                "replicas": 1,
+                "template": {"spec": _job_spec(job, job_place, cluster)},
+            }
+        ],
     }
 
 
@@ -98,7 +118,10 @@ def _rule(name: str, action: str) -> dict[str, Any]:
 
 def _job_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any]:
     def ended_with(*codes: int) -> dict[str, Any]:
-        return {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(codes)}}
+        return {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(codes)},
+        }
 
     return {
         "parallelism": job.train.workers,
@@ -109,11 +132,17 @@ def _job_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
         "podFailurePolicy": {
             "rules": [
                 ended_with(*_PERMANENT),
-                {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                },
                 ended_with(exit_codes.PREEMPTED),
             ]
         },
-        "template": {"metadata": {"labels": dict(LABELS)}, "spec": _pod_spec(job, job_place, cluster)},
+        "template": {
+            "metadata": {"labels": dict(LABELS)},
+            "spec": _pod_spec(job, job_place, cluster),
+        },
     }
 
 
@@ -141,8 +170,15 @@ def _pod_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
         "containers": [_container(job, job_place, cluster)],
         "volumes": [
             {"name": "work", "emptyDir": {"sizeLimit": cluster.ephemeral_storage}},
-            {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": cluster.shared_memory}},
-            *([{"name": "state", "persistentVolumeClaim": {"claimName": cluster.state_claim}}] if cluster.state_claim else []),
+            {
+                "name": "shared-memory",
+                "emptyDir": {"medium": "Memory", "sizeLimit": cluster.shared_memory},
+            },
+            *(
+                [{"name": "state", "persistentVolumeClaim": {"claimName": cluster.state_claim}}]
+                if cluster.state_claim
+                else []
+            ),
         ],
     }
 
@@ -192,15 +228,25 @@ def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
         "JOB_INDEX": "jobset.sigs.k8s.io/job-index",
         OWNER: "jobset.sigs.k8s.io/jobset-uid",
     }
-    secret = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), cluster.storage_secret_keys, strict=True))
+    secret = dict(
+        zip(
+            ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), cluster.storage_secret_keys, strict=True
+        )
+    )
     return [
         *({"name": variable, "value": value} for variable, value in plain.items()),
         *(
-            {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{label}']"}}}
+            {
+                "name": variable,
+                "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{label}']"}},
+            }
             for variable, label in labels.items()
         ),
         *(
-            {"name": variable, "valueFrom": {"secretKeyRef": {"name": cluster.storage_secret, "key": key}}}
+            {
+                "name": variable,
+                "valueFrom": {"secretKeyRef": {"name": cluster.storage_secret, "key": key}},
+            }
             for variable, key in (secret.items() if cluster.storage_secret else ())
         ),
     ]

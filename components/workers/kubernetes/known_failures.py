@@ -44,7 +44,9 @@ _OVER_DISK = re.compile(r"ephemeral.storage|EmptyDir", re.IGNORECASE)
 
 def of_starting(pods: Iterable[WorkerPod], creation_events: Iterable[str]) -> Trouble | None:
     """What keeps workers from starting; a hopeless trouble before any other, None if nothing is known."""
-    said = [f"worker {pod.rank} waits: {pod.waiting}" for pod in pods if not pod.started and pod.waiting]
+    said = [
+        f"worker {pod.rank} waits: {pod.waiting}" for pod in pods if not pod.started and pod.waiting
+    ]
     found = [trouble for text in (*creation_events, *said) if (trouble := _recognized(text))]
     return min(found, key=lambda trouble: not trouble.hopeless, default=None)
 

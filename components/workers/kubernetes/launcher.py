@@ -23,7 +23,12 @@ from components.workers.group_end import GangFailed, Interrupted, refusal
 from components.workers.kubernetes import known_failures
 from components.workers.kubernetes.client import KubernetesApi, Object
 from components.workers.kubernetes.diagnosis import first_failed, refused, screen
-from components.workers.kubernetes.jobset_manifest import REPLICATED_JOB, SPEC_DIGEST, job_file, render
+from components.workers.kubernetes.jobset_manifest import (
+    REPLICATED_JOB,
+    SPEC_DIGEST,
+    job_file,
+    render,
+)
 from components.workers.kubernetes.launcher_pod import LauncherPod
 from components.workers.kubernetes.log_follower import ChiefLog
 from components.workers.kubernetes.status import Gang, WorkerPod, read_event, read_jobset, read_pod
@@ -48,14 +53,18 @@ def run_jobset(job: Job, cluster: ClusterConfig) -> None:
             raise
 
 
-def _from_start_to_end(api: KubernetesApi, body: Object, job: Job, cluster: ClusterConfig, stop: threading.Event) -> None:
+def _from_start_to_end(
+    api: KubernetesApi, body: Object, job: Job, cluster: ClusterConfig, stop: threading.Event
+) -> None:
     create_or_find(api, body, cluster.pod_deadline, stop)
     watch = Watch(api, body, job, cluster, stop)
     try:
         watch.until_it_ends()
     finally:
         if not watch.ended:
-            with suppress(KubertError):  # what ended the watch matters more; the JobSet goes with the launcher's pod
+            with suppress(
+                KubertError
+            ):  # what ended the watch matters more; the JobSet goes with the launcher's pod
                 api.delete_jobset(body["metadata"]["name"])
 
 
@@ -69,7 +78,9 @@ def _tell(job: Job, name: str) -> None:
         manifest.write_atomically(path, text)
 
 
-def create_or_find(api: KubernetesApi, body: Object, patience: float, stop: threading.Event) -> None:
+def create_or_find(
+    api: KubernetesApi, body: Object, patience: float, stop: threading.Event
+) -> None:
     """Have exactly one live JobSet of this name and spec: a new one, or the one that an earlier launcher left running."""
     name, wanted = body["metadata"]["name"], body["metadata"]["annotations"][SPEC_DIGEST]
     deadline = time.monotonic() + patience
@@ -79,14 +90,18 @@ def create_or_find(api: KubernetesApi, body: Object, patience: float, stop: thre
             continue
         gang = read_jobset(found)
         if gang.digest != wanted:
-            raise ConfigError(f"a JobSet {name} of another content exists in namespace {body['metadata']['namespace']}; delete it")
+            raise ConfigError(
+                f"a JobSet {name} of another content exists in namespace {body['metadata']['namespace']}; delete it"
+            )
         if not gang.deleting and gang.phase in ("queued", "running"):
             progress.report("train", f"the gang {name} is under way already; following it")
             return
         if not gang.deleting:
             api.delete_jobset(name)
         if time.monotonic() > deadline:
-            raise GangFailed(f"an older JobSet {name} is not gone after {patience:.0f} s; a pod of it may be stuck on a node that is down")
+            raise GangFailed(
+                f"an older JobSet {name} is not gone after {patience:.0f} s; a pod of it may be stuck on a node that is down"
+            )
         progress.report("train", f"waiting until the older gang {name} is gone")
         stop.wait(2 * POLL)
         if stop.is_set():
@@ -96,7 +111,14 @@ def create_or_find(api: KubernetesApi, body: Object, patience: float, stop: thre
 class Watch:
     """Looks at the gang again and again; what its pods ended by is remembered, because Kubernetes deletes them at a restart."""
 
-    def __init__(self, api: KubernetesApi, body: Object, job: Job, cluster: ClusterConfig, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        api: KubernetesApi,
+        body: Object,
+        job: Job,
+        cluster: ClusterConfig,
+        stop: threading.Event,
+    ) -> None:
         self._api, self._job, self._cluster, self._stop = api, job, cluster, stop
         self._name, self._namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         self._log = ChiefLog(api)
@@ -114,7 +136,9 @@ class Watch:
             found = self._api.jobset(self._name)
             if found is None:
                 self.ended = True
-                raise GangFailed(f"the JobSet {self._name} was deleted by somebody else; the next run goes on from the last checkpoint")
+                raise GangFailed(
+                    f"the JobSet {self._name} was deleted by somebody else; the next run goes on from the last checkpoint"
+                )
             gang = read_jobset(found)
             pods = self._look_at_pods()
             if gang.phase in ("completed", "failed"):
@@ -134,13 +158,22 @@ class Watch:
         pods = [read_pod(found) for found in self._api.pods(self._name)]
         self._log.follow(pods)
         for pod in pods:
-            if pod.exit_code is not None or pod.uid not in self._pods or self._pods[pod.uid].exit_code is None:
+            if (
+                pod.exit_code is not None
+                or pod.uid not in self._pods
+                or self._pods[pod.uid].exit_code is None
+            ):
                 self._pods[pod.uid] = pod
         newest = max((pod.attempt for pod in pods), default=0)
-        return sorted((pod for pod in pods if pod.attempt == newest and not pod.deleting), key=lambda pod: pod.rank)
+        return sorted(
+            (pod for pod in pods if pod.attempt == newest and not pod.deleting),
+            key=lambda pod: pod.rank,
+        )
 
     def _of_attempt(self, attempt: int) -> list[WorkerPod]:
-        return sorted((pod for pod in self._pods.values() if pod.attempt == attempt), key=lambda pod: pod.rank)
+        return sorted(
+            (pod for pod in self._pods.values() if pod.attempt == attempt), key=lambda pod: pod.rank
+        )
 
     def _refuse_hopeless_ending(self) -> None:
         if found := known_failures.of_ending(self._pods.values()):
@@ -152,7 +185,12 @@ class Watch:
         failed = first_failed(self._of_attempt(gang.restarts - 1))
         why = f"worker {failed.rank} {failed.ending()}" if failed else "a worker's pod ended"
         counts = gang.counted > self._seen.counted
-        progress.report("train", f"restart {gang.counted} of {self._job.train.max_restarts}: {why}" if counts else f"{why}; starting again")
+        progress.report(
+            "train",
+            f"restart {gang.counted} of {self._job.train.max_restarts}: {why}"
+            if counts
+            else f"{why}; starting again",
+        )
         self._seen = gang
         self._starting_since = None
 
@@ -160,7 +198,9 @@ class Watch:
         now = time.monotonic()
         if gang.phase == "queued":
             self._starting_since = self._running_since = None
-            self._say(f"queued: {self._cluster.queue or 'the JobSet is suspended'} has no room for {self._job.train.workers} workers yet")
+            self._say(
+                f"queued: {self._cluster.queue or 'the JobSet is suspended'} has no room for {self._job.train.workers} workers yet"
+            )
             return
         self._running_since = self._running_since or now
         if now - self._running_since > self._cluster.time_limit:
@@ -184,7 +224,9 @@ class Watch:
         if found:
             self._say(found.what[:300])
 
-    def _not_started(self, pods: list[WorkerPod], found: known_failures.Trouble | None, started: int) -> GangFailed:
+    def _not_started(
+        self, pods: list[WorkerPod], found: known_failures.Trouble | None, started: int
+    ) -> GangFailed:
         headline = f"only {started} of {self._job.train.workers} workers started"
         if not (found and found.hopeless):
             headline += f" within cluster.pod_deadline ({self._cluster.pod_deadline} s)"
@@ -192,7 +234,9 @@ class Watch:
         return GangFailed(
             screen(
                 f"{headline}: {found.what}" if found else headline,
-                advice=found.advice if found else "look at the events; if all is well and only slow, raise cluster.pod_deadline",
+                advice=found.advice
+                if found
+                else "look at the events; if all is well and only slow, raise cluster.pod_deadline",
                 events=self._events(*names),
                 more=self._more(),
             )
@@ -208,11 +252,23 @@ class Watch:
         if (known := refused(events)) and known[1] in exit_codes.PERMANENT:
             return refusal(*known, "")
         if found := known_failures.of_ending(pods):
-            return GangFailed(screen(found.what, advice=found.advice, events=events, more=self._more()))
+            return GangFailed(
+                screen(found.what, advice=found.advice, events=events, more=self._more())
+            )
         failed = first_failed(pods)
         if failed is None:
-            return GangFailed(screen(f"the gang failed: {gang.reason}: {gang.message}", events=events, more=self._more()))
-        tried = f" after {gang.restarts} restarts (train.max_restarts={self._job.train.max_restarts})" if gang.restarts else ""
+            return GangFailed(
+                screen(
+                    f"the gang failed: {gang.reason}: {gang.message}",
+                    events=events,
+                    more=self._more(),
+                )
+            )
+        tried = (
+            f" after {gang.restarts} restarts (train.max_restarts={self._job.train.max_restarts})"
+            if gang.restarts
+            else ""
+        )
         where = f" on node {failed.node}" if failed.node else ""
         return GangFailed(
             screen(
@@ -244,7 +300,12 @@ class Watch:
         ]
 
     def _events(self, *names: str) -> list[str]:
-        said = [read_event(event) for name in names for event in self._api.events(name) if event.get("type") != "Normal"]
+        said = [
+            read_event(event)
+            for name in names
+            for event in self._api.events(name)
+            if event.get("type") != "Normal"
+        ]
         return list(dict.fromkeys(said))  # pods in one trouble say the same
 
     def _more(self) -> str:

@@ -30,4 +30,12 @@ class LauncherPod(BaseModel):
         """What makes Kubernetes delete the gang when this pod is deleted."""
         if not (self.name and self.uid):
             return []
-        return [{"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid, "controller": True}]
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": self.name,
+                "uid": self.uid,
+                "controller": True,
+            }
+        ]

@@ -39,7 +39,9 @@ class ChiefLog:
     def _begin(self, pod: WorkerPod) -> None:
         if pod.started and pod.uid not in self._threads:
             self.last_lines.clear()
-            thread = threading.Thread(target=self._read, args=(pod,), daemon=True, name=f"log-{pod.name}")
+            thread = threading.Thread(
+                target=self._read, args=(pod,), daemon=True, name=f"log-{pod.name}"
+            )
             self._threads[pod.uid] = thread
             thread.start()
 
@@ -52,7 +54,9 @@ class ChiefLog:
     def _read(self, pod: WorkerPod) -> None:
         last = ""
         while True:
-            ended = pod.uid in self._ended  # asked before the connection, whose end then is the log's
+            ended = (
+                pod.uid in self._ended
+            )  # asked before the connection, whose end then is the log's
             for line in self._api.log_lines(pod.name, _seconds_since(last)):
                 stamp, _, text = line.partition(" ")
                 if stamp > last:
@@ -67,7 +71,13 @@ class ChiefLog:
             self.last_lines.append(line)
             return
         figures = {name: value for name, value in event.items() if name not in _OWN}
-        progress.report(event["step"], str(event.get("message", "")), done=event.get("done"), total=event.get("total"), **figures)
+        progress.report(
+            event["step"],
+            str(event.get("message", "")),
+            done=event.get("done"),
+            total=event.get("total"),
+            **figures,
+        )
 
 
 def parse(line: str) -> dict[str, Any] | None:

@@ -70,7 +70,11 @@ class Gang:
 def read_jobset(found: Object) -> Gang:
     """The gang that a JobSet describes; one that Kueue, or a person, holds suspended is queued."""
     metadata, status = found["metadata"], found.get("status", {})
-    conditions = {condition["type"]: condition for condition in status.get("conditions", ()) if condition["status"] == "True"}
+    conditions = {
+        condition["type"]: condition
+        for condition in status.get("conditions", ())
+        if condition["status"] == "True"
+    }
     phase: Phase = "running"
     if status.get("terminalState") == "Completed" or "Completed" in conditions:
         phase = "completed"
@@ -95,11 +99,19 @@ def read_pod(found: Object) -> WorkerPod:
     """The worker that a pod of the JobSet describes."""
     metadata, status = found["metadata"], found.get("status", {})
     labels = metadata.get("labels", {})
-    container: Object = next((entry for entry in status.get("containerStatuses", ()) if entry["name"] == CONTAINER), {})
+    container: Object = next(
+        (entry for entry in status.get("containerStatuses", ()) if entry["name"] == CONTAINER), {}
+    )
     state = container.get("state", {})
     ended, waits = state.get("terminated") or {}, state.get("waiting") or {}
-    scheduled: Object = next((entry for entry in status.get("conditions", ()) if entry["type"] == "PodScheduled"), {})
-    waiting = _clause(waits.get("reason", ""), waits.get("message", "")) if status.get("phase") == "Pending" else ""
+    scheduled: Object = next(
+        (entry for entry in status.get("conditions", ()) if entry["type"] == "PodScheduled"), {}
+    )
+    waiting = (
+        _clause(waits.get("reason", ""), waits.get("message", ""))
+        if status.get("phase") == "Pending"
+        else ""
+    )
     if scheduled.get("status") == "False":
         waiting = _clause(scheduled.get("reason", ""), scheduled.get("message", ""))
     return WorkerPod(
@@ -110,7 +122,11 @@ def read_pod(found: Object) -> WorkerPod:
         phase=status.get("phase", "Pending"),
         node=found.get("spec", {}).get("nodeName", ""),
         deleting="deletionTimestamp" in metadata,
-        started=bool(state.get("running") or ended or status.get("phase") in ("Running", "Succeeded", "Failed")),
+        started=bool(
+            state.get("running")
+            or ended
+            or status.get("phase") in ("Running", "Succeeded", "Failed")
+        ),
         waiting=waiting,
         exit_code=int(ended["exitCode"]) if "exitCode" in ended else None,
         ended_at=ended.get("finishedAt") or "",
@@ -128,9 +144,16 @@ def read_event(found: Object) -> str:
 
 def _reason(status: Object, of_container: str) -> str:
     """The most telling: the pod's own (Evicted), the container's unless it only says that it failed (OOMKilled), that of a disruption."""
-    found: Object = next((entry for entry in status.get("conditions", ()) if entry["type"] == "DisruptionTarget"), {})
+    found: Object = next(
+        (entry for entry in status.get("conditions", ()) if entry["type"] == "DisruptionTarget"), {}
+    )
     disruption = str(found.get("reason", "")) if found.get("status") == "True" else ""
-    return str(status.get("reason") or (of_container if of_container not in _VAGUE else "") or disruption or of_container)
+    return str(
+        status.get("reason")
+        or (of_container if of_container not in _VAGUE else "")
+        or disruption
+        or of_container
+    )
 
 
 def _clause(reason: str, message: str) -> str:

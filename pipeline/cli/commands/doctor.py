@@ -15,17 +15,30 @@ def doctor(
     config: Annotated[
         str,
         typer.Argument(
-            metavar="CONFIG", show_default=False, help="A YAML file, or a shipped configuration's name; without it, quickstart."
+            metavar="CONFIG",
+            show_default=False,
+            help="A YAML file, or a shipped configuration's name; without it, quickstart.",
         ),
     ] = "quickstart",
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="Look at the cluster of the current context and at Kubeflow Pipelines, too.")
+        bool,
+        typer.Option(
+            "--cluster",
+            help="Look at the cluster of the current context and at Kubeflow Pipelines, too.",
+        ),
     ] = False,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated."
+        ),
     ] = None,
-    workdir: Annotated[Path, typer.Option(help="Where runs, reusable results and released models are kept.")] = Path(".kubert"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    workdir: Annotated[
+        Path, typer.Option(help="Where runs, reusable results and released models are kept.")
+    ] = Path(".kubert"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output.")
+    ] = False,
 ) -> None:
     """Say what is there and what is missing for runs here and, with --cluster, on Kubernetes, each with its remedy.
 
@@ -47,13 +60,28 @@ def doctor(
     console = Console(stderr=as_json, highlight=False)
     found = []
     for name, finding in examine(checks):
-        found.append({"check": name, "state": finding.state, "found": finding.found, "remedy": finding.remedy})
+        found.append(
+            {
+                "check": name,
+                "state": finding.state,
+                "found": finding.found,
+                "remedy": finding.remedy,
+            }
+        )
         remedy = f". {finding.remedy[0].upper()}{finding.remedy[1:]}" if finding.remedy else ""
-        line = Text.assemble((f"{finding.state:<8}", COLOURS[finding.state]), f"{name:<20}", f"{finding.found}{remedy}")
+        line = Text.assemble(
+            (f"{finding.state:<8}", COLOURS[finding.state]),
+            f"{name:<20}",
+            f"{finding.found}{remedy}",
+        )
         console.print(line, soft_wrap=True)
     counts = {state: sum(item["state"] == state for item in found) for state in COLOURS}
     if as_json:
-        typer.echo(json.dumps({"missing": counts["missing"], "warnings": counts["warning"], "checks": found}))
+        typer.echo(
+            json.dumps(
+                {"missing": counts["missing"], "warnings": counts["warning"], "checks": found}
+            )
+        )
     else:
         warned = f", {counts['warning']} to look at" if counts["warning"] else ""
         console.print(f"{counts['missing'] or 'nothing'} missing{warned}")

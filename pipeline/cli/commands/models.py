@@ -15,12 +15,23 @@ app = typer.Typer(help="List, show and roll back released models.", no_args_is_h
 _IN_ACCURACY = ("accuracy_low", "accuracy_high")
 _IDENTIFIERS = ("run", "data")
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
-Model = Annotated[str, typer.Argument(metavar="STORE/NAME[@VERSION]", help="A model in a store: a path, gs:// or s3://.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE/NAME[@VERSION]", help="A model in a store: a path, gs:// or s3://."
+    ),
+]
 
 
 @app.command("list")
 def list_(
-    place: Annotated[str, typer.Argument(metavar="STORE[/NAME]", help="A model's versions, or a store's models: a path, gs:// or s3://.")],
+    place: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE[/NAME]",
+            help="A model's versions, or a store's models: a path, gs:// or s3://.",
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """List the versions of a model, newest first, or the models of a store."""
@@ -28,14 +39,19 @@ def list_(
 
     found = _model(place)
     if found is not None:
-        _show([_row(version) for version in reversed(version_info.versions(found.store, found.name))], as_json)
+        _show(
+            [_row(version) for version in reversed(version_info.versions(found.store, found.name))],
+            as_json,
+        )
         return
     store, names = _store(place)
     rows = []
     for name in names:
         versions = version_info.versions(store, name)
         served = next(version for version in versions if version.champion)
-        rows.append({"name": name, "versions": len(versions), "served": served.number, **_figures(served)})
+        rows.append(
+            {"name": name, "versions": len(versions), "served": served.number, **_figures(served)}
+        )
     _show(rows, as_json)
 
 
@@ -49,7 +65,9 @@ def show(reference: Model, as_json: Json = False) -> None:
 
     place = locate(reference)
     number = wanted_version(place)
-    version = version_info.version(place.store, place.name, number, number == release.champion(place.store, place.name))
+    version = version_info.version(
+        place.store, place.name, number, number == release.champion(place.store, place.name)
+    )
     if version.manifest is None:
         raise DataError(version.problem)
     manifest = version.manifest.model_dump(mode="json", exclude={"files"})
@@ -70,8 +88,14 @@ def show(reference: Model, as_json: Json = False) -> None:
 
 @app.command()
 def rollback(
-    reference: Annotated[str, typer.Argument(metavar="STORE/NAME", help="A model in a store: a path, gs:// or s3://.")],
-    to: Annotated[int | None, typer.Option(metavar="VERSION", help="The version to go to; without it, the one before.")] = None,
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="STORE/NAME", help="A model in a store: a path, gs:// or s3://."),
+    ],
+    to: Annotated[
+        int | None,
+        typer.Option(metavar="VERSION", help="The version to go to; without it, the one before."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Put another version in force, until the next release; servers that follow the store change by themselves."""
@@ -81,25 +105,33 @@ def rollback(
 
     place = locate(reference)
     if place.version is not None:
-        raise UsageError(f"{reference}: name the model alone, and the version with --to {place.version}")
+        raise UsageError(
+            f"{reference}: name the model alone, and the version with --to {place.version}"
+        )
     before = release.champion(place.store, place.name)
     complete = release.versions(place.store, place.name)
     if before is None:
         raise DataError(f"{place.store.uri(place.name)}: nothing is released under this name")
     older = [version for version in complete if version < before]
     if to is None and not older:
-        raise DataError(f"{place.store.uri(place.name)}: version {before} is the oldest; there is none to go back to")
+        raise DataError(
+            f"{place.store.uri(place.name)}: version {before} is the oldest; there is none to go back to"
+        )
     after = older[-1] if to is None else to
     if after != before:
         release.put_back(place.store, place.name, after)
     model = place.store.uri(place.name)
     undo = f"kubert models rollback {model} --to {before}"
     if as_json:
-        typer.echo(json.dumps({"name": place.name, "champion": after, "before": before, "undo": undo}))
+        typer.echo(
+            json.dumps({"name": place.name, "champion": after, "before": before, "undo": undo})
+        )
     elif after == before:
         typer.echo(f"{place.name}: version {after} is in force already; nothing was changed")
     else:
-        typer.echo(f"{place.name}: version {after} is in force now (was {before}), until a new one is released\nTo undo: {undo}")
+        typer.echo(
+            f"{place.name}: version {after} is in force now (was {before}), until a new one is released\nTo undo: {undo}"
+        )
 
 
 def _model(place: str) -> Place | None:
@@ -125,7 +157,9 @@ def _store(place: str) -> tuple[Any, list[str]]:
     store = open_store(place.rstrip("/") or "/")
     names = release.names(store)
     if not names:
-        raise DataError(f"{store.uri()}: nothing is released here; write STORE or STORE/NAME, as `kubert run` printed it")
+        raise DataError(
+            f"{store.uri()}: nothing is released here; write STORE or STORE/NAME, as `kubert run` printed it"
+        )
     return store, names
 
 
@@ -157,7 +191,11 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _IN_ACCURACY]
+    names = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row)
+        if name not in _IN_ACCURACY
+    ]
     console = Console(highlight=False)
     if not console.is_terminal:
         for line in [names, *([_cell(row, name) for name in names] for row in rows)]:
@@ -188,6 +226,13 @@ def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
             lines += _flat(inner, f"{prefix}{name}.")
         else:
             lines.append(
-                (prefix + name, ", ".join(map(str, inner)) if isinstance(inner, list) else "-" if inner in (None, "") else str(inner))
+                (
+                    prefix + name,
+                    ", ".join(map(str, inner))
+                    if isinstance(inner, list)
+                    else "-"
+                    if inner in (None, "")
+                    else str(inner),
+                )
             )
     return lines

@@ -11,14 +11,35 @@ import typer
 
 def pull(
     reference: Annotated[
-        str, typer.Argument(metavar="STORE/NAME[@VERSION]", help="What to pull; without a version, the champion. gs:// and s3:// too.")
+        str,
+        typer.Argument(
+            metavar="STORE/NAME[@VERSION]",
+            help="What to pull; without a version, the champion. gs:// and s3:// too.",
+        ),
     ],
-    to: Annotated[Path, typer.Option(metavar="DIR", help="A model server's directory; DIR/<version> appears in it, whole and verified.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="A model server's directory; DIR/<version> appears in it, whole and verified.",
+        ),
+    ],
     watch: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Go on: follow new releases and rollbacks, looking this often, until SIGTERM.")
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Go on: follow new releases and rollbacks, looking this often, until SIGTERM.",
+        ),
     ] = None,
-    keep: Annotated[int, typer.Option(metavar="N", help="With --watch: versions below the served one that stay in DIR.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Without --watch: one JSON object on standard output.")] = False,
+    keep: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="With --watch: versions below the served one that stay in DIR."
+        ),
+    ] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Without --watch: one JSON object on standard output.")
+    ] = False,
 ) -> None:
     """Bring a released model to a directory, every file verified; with --watch, keep the directory at what is in force.
 
@@ -32,7 +53,9 @@ def pull(
 
     if watch is not None:
         if as_json:
-            raise UsageError("--json tells the outcome, and --watch has none; leave one of them out")
+            raise UsageError(
+                "--json tells the outcome, and --watch has none; leave one of them out"
+            )
         pulling.follow(reference, to, watch, keep, say)
         return
     version, directory, manifest = pulling.once(reference, to, say)

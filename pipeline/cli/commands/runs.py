@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
     from pipeline.kubeflow.records import Run
 
-app = typer.Typer(help="List, show and stop runs on a cluster, and read their logs.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show and stop runs on a cluster, and read their logs.", no_args_is_help=True
+)
 WIDTH = 200
 """Columns of a table that does not go to a terminal."""
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or its name (the newest of that name).")]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, or its name (the newest of that name).")
+]
 
 
 @app.command("list")
@@ -63,12 +67,25 @@ def show(
         identifier = _found(api, run)
         known = read(api, identifier, pods_of(api, place, identifier))
         url = api.endpoint.page("runs", identifier)
-    steps = [{"step": step.name, "status": step.status, "seconds": step.seconds} for step in known.outcome.steps.values()]
+    steps = [
+        {"step": step.name, "status": step.status, "seconds": step.seconds}
+        for step in known.outcome.steps.values()
+    ]
     verdict = known.verdict if known.run.over else None
-    changed = {name: value for name, value in known.run.parameters.items() if value not in ("", "{}")}
-    told = {**row(known.run), "schedule": known.run.schedule or None, "url": url, "steps": steps, "notes": list(known.notes)}
+    changed = {
+        name: value for name, value in known.run.parameters.items() if value not in ("", "{}")
+    }
+    told = {
+        **row(known.run),
+        "schedule": known.run.schedule or None,
+        "url": url,
+        "steps": steps,
+        "notes": list(known.notes),
+    }
     if as_json:
-        typer.echo(json.dumps({**told, "verdict": verdict, "parameters": dict(known.run.parameters)}))
+        typer.echo(
+            json.dumps({**told, "verdict": verdict, "parameters": dict(known.run.parameters)})
+        )
         return
     console = Console(highlight=False)
     for name, value in {**row(known.run), "schedule": known.run.schedule, "url": url}.items():
@@ -88,8 +105,13 @@ def logs(
     endpoint: Endpoint = None,
     namespace: Namespace = None,
     experiment: Experiment = None,
-    step: Annotated[str | None, typer.Option(help="Only the pods of one step: tokenize, train, evaluate, gate or export.")] = None,
-    tail: Annotated[int | None, typer.Option(min=1, help="Only the last lines of each pod.")] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="Only the pods of one step: tokenize, train, evaluate, gate or export."),
+    ] = None,
+    tail: Annotated[
+        int | None, typer.Option(min=1, help="Only the last lines of each pod.")
+    ] = None,
 ) -> None:
     """Print the logs of a run's pods, as long as Kubernetes keeps them; needs KUBECONFIG or a pod's own account."""
     from pipeline.cli.connection import at
@@ -105,12 +127,19 @@ def logs(
         for line in log.lines[-tail:] if tail else log.lines:
             typer.echo(line)
     if not some:
-        typer.echo(f"no logs: the run's pods in namespace {pods.namespace} have not started, or are gone", err=True)
+        typer.echo(
+            f"no logs: the run's pods in namespace {pods.namespace} have not started, or are gone",
+            err=True,
+        )
 
 
 @app.command()
 def stop(
-    run: RunId, config: AnyConfig = None, endpoint: Endpoint = None, namespace: Namespace = None, experiment: Experiment = None
+    run: RunId,
+    config: AnyConfig = None,
+    endpoint: Endpoint = None,
+    namespace: Namespace = None,
+    experiment: Experiment = None,
 ) -> None:
     """Stop a run; its workers save a checkpoint first, so the same training goes on from there when it is submitted again."""
     from pipeline.cli.connection import at
@@ -135,7 +164,9 @@ def _found(api: Any, run: str) -> str:
         experiment = api.experiment(api.endpoint.experiment)
         named = api.runs(experiment, limit=1, display_name=run) if experiment else []
         if not named:
-            raise Missing(f"no run has the id or the name {run} in experiment {api.endpoint.experiment}; see `kubert runs list`") from None
+            raise Missing(
+                f"no run has the id or the name {run} in experiment {api.endpoint.experiment}; see `kubert runs list`"
+            ) from None
         return str(named[0].id)
 
 

@@ -8,14 +8,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.connection import AnyConfig, ConfigName, Endpoint, Experiment, Json, Namespace, Set
+from pipeline.cli.connection import (
+    AnyConfig,
+    ConfigName,
+    Endpoint,
+    Experiment,
+    Json,
+    Namespace,
+    Set,
+)
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import KfpApi
     from pipeline.kubeflow.records import Schedule
 
-app = typer.Typer(help="Run the pipeline again by itself: apply, list, show, pause, resume, run-now, delete.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule's name: schedule.name, or that of the model.")]
+app = typer.Typer(
+    help="Run the pipeline again by itself: apply, list, show, pause, resume, run-now, delete.",
+    no_args_is_help=True,
+)
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="The schedule's name: schedule.name, or that of the model."
+    ),
+]
 SHOWN = 5
 
 
@@ -26,8 +42,13 @@ def apply(
     endpoint: Endpoint = None,
     namespace: Namespace = None,
     experiment: Experiment = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and show what would be done; do nothing.")] = False,
-    allow_tags: Annotated[bool, typer.Option("--allow-tags", help="Accept images without a digest, which may move.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check everything and show what would be done; do nothing."),
+    ] = False,
+    allow_tags: Annotated[
+        bool, typer.Option("--allow-tags", help="Accept images without a digest, which may move.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make the schedule on the server the one in the configuration. Nothing changed: nothing done. Changed: no slot is lost or run twice."""
@@ -42,15 +63,23 @@ def apply(
     chosen = loaded(config, assignments)
     place = settled(chosen.cluster, endpoint=endpoint, namespace=namespace, experiment=experiment)
     console = Console(stderr=as_json, highlight=False)
-    with prepared(chosen.model_copy(update={"cluster": place}), allow_tags=allow_tags, scheduled=True) as submission:
+    with prepared(
+        chosen.model_copy(update={"cluster": place}), allow_tags=allow_tags, scheduled=True
+    ) as submission:
         wanted = schedules.wanted_of(submission)
         with connected(place) as api:
             schedules.check_version(api.health(), api.endpoint.url)
             if dry_run:
                 _show_plan(api, wanted, as_json)
                 return
-            applied = schedules.apply(api, submission, lambda text: console.print(Text(text, style="dim"), soft_wrap=True))
-            told = {**_row(api, applied.schedule), "changed": bool(applied.done), "done": list(applied.done)}
+            applied = schedules.apply(
+                api, submission, lambda text: console.print(Text(text, style="dim"), soft_wrap=True)
+            )
+            told = {
+                **_row(api, applied.schedule),
+                "changed": bool(applied.done),
+                "done": list(applied.done),
+            }
     if as_json:
         typer.echo(json.dumps(told))
         return
@@ -61,7 +90,11 @@ def apply(
 
 @app.command("list")
 def list_(
-    config: AnyConfig = None, endpoint: Endpoint = None, namespace: Namespace = None, experiment: Experiment = None, as_json: Json = False
+    config: AnyConfig = None,
+    endpoint: Endpoint = None,
+    namespace: Namespace = None,
+    experiment: Experiment = None,
+    as_json: Json = False,
 ) -> None:
     """List kubert's schedules in the experiment, each with its next slot and its last run."""
     from pipeline.cli.commands.runs import show_table
@@ -75,7 +108,10 @@ def list_(
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    show_table(rows, f"no schedules in experiment {api.endpoint.experiment}; `kubert schedule apply CONFIG` makes one")
+    show_table(
+        rows,
+        f"no schedules in experiment {api.endpoint.experiment}; `kubert schedule apply CONFIG` makes one",
+    )
 
 
 @app.command()
@@ -99,15 +135,36 @@ def show(
         schedule = schedules.named(api, name)
         told = _row(api, schedule)
         cron, now = schedules.slots_of(schedule), api.now()
-        slots = [slot.isoformat(timespec="minutes") for slot in itertools.islice(cron.after(now), SHOWN)] if cron else []
+        slots = (
+            [
+                slot.isoformat(timespec="minutes")
+                for slot in itertools.islice(cron.after(now), SHOWN)
+            ]
+            if cron
+            else []
+        )
         experiment_id = api.experiment(api.endpoint.experiment) or ""
         latest = [row(run) for run in schedules.runs_of(api, experiment_id, schedule, limit=SHOWN)]
         url = api.endpoint.page("recurringrun", schedule.id)
     if as_json:
-        typer.echo(json.dumps({**told, "url": url, "slots": slots, "runs": latest, "parameters": dict(schedule.parameters)}))
+        typer.echo(
+            json.dumps(
+                {
+                    **told,
+                    "url": url,
+                    "slots": slots,
+                    "runs": latest,
+                    "parameters": dict(schedule.parameters),
+                }
+            )
+        )
         return
     console = Console(highlight=False)
-    for label, value in {**told, "url": url, "slots": ", ".join(slots) if schedule.enabled else "none while it is paused"}.items():
+    for label, value in {
+        **told,
+        "url": url,
+        "slots": ", ".join(slots) if schedule.enabled else "none while it is paused",
+    }.items():
         if value not in (None, ""):
             console.print(Text(f"{label:<12} {value}"), soft_wrap=True)
     show_table(latest, "no runs yet")
@@ -115,7 +172,11 @@ def show(
 
 @app.command()
 def pause(
-    name: Name, config: AnyConfig = None, endpoint: Endpoint = None, namespace: Namespace = None, experiment: Experiment = None
+    name: Name,
+    config: AnyConfig = None,
+    endpoint: Endpoint = None,
+    namespace: Namespace = None,
+    experiment: Experiment = None,
 ) -> None:
     """Start no more runs, until `resume` or an `apply` with schedule.enabled=true; runs under way go on."""
     _enable(name, config, endpoint, namespace, experiment, enabled=False)
@@ -123,7 +184,11 @@ def pause(
 
 @app.command()
 def resume(
-    name: Name, config: AnyConfig = None, endpoint: Endpoint = None, namespace: Namespace = None, experiment: Experiment = None
+    name: Name,
+    config: AnyConfig = None,
+    endpoint: Endpoint = None,
+    namespace: Namespace = None,
+    experiment: Experiment = None,
 ) -> None:
     """Start runs again. Of the slots missed meanwhile the latest is run at once; all of them with schedule.catch_up."""
     _enable(name, config, endpoint, namespace, experiment, enabled=True)
@@ -136,8 +201,18 @@ def run_now(
     endpoint: Endpoint = None,
     namespace: Namespace = None,
     experiment: Experiment = None,
-    key: Annotated[str | None, typer.Option(help="Name of the run; asked for again with the same key, it is the same run.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show the steps as they go; the exit code is that of `kubert run`.")] = False,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the run; asked for again with the same key, it is the same run."
+        ),
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Show the steps as they go; the exit code is that of `kubert run`."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the schedule's pipeline once, now, outside its slots, with data up to now."""
@@ -154,19 +229,37 @@ def run_now(
     with at(config, endpoint, namespace, experiment) as (api, place):
         submitted = schedules.run_now(api, schedules.named(api, name), key)
         run = submitted.run
-        told: dict[str, Any] = {"run": run.id, "name": run.name, "created": submitted.created, "url": api.endpoint.page("runs", run.id)}
+        told: dict[str, Any] = {
+            "run": run.id,
+            "name": run.name,
+            "created": submitted.created,
+            "url": api.endpoint.page("runs", run.id),
+        }
         said = "created" if submitted.created else "is there already, with this key"
-        console.print(Text(f"run {run.id} ({run.name}) {said}\n{told['url'] or f'see it: kubert runs show {run.id}'}"), soft_wrap=True)
+        console.print(
+            Text(
+                f"run {run.id} ({run.name}) {said}\n{told['url'] or f'see it: kubert runs show {run.id}'}"
+            ),
+            soft_wrap=True,
+        )
         ended = waiting(api, place, run.id, console) if wait else None
     if as_json:
-        typer.echo(json.dumps({**told, **({"state": ended.run.state, "verdict": ended.verdict} if ended else {})}))
+        typer.echo(
+            json.dumps(
+                {**told, **({"state": ended.run.state, "verdict": ended.verdict} if ended else {})}
+            )
+        )
     if ended:
         raise typer.Exit(ended.exit_code)
 
 
 @app.command()
 def delete(
-    name: Name, config: AnyConfig = None, endpoint: Endpoint = None, namespace: Namespace = None, experiment: Experiment = None
+    name: Name,
+    config: AnyConfig = None,
+    endpoint: Endpoint = None,
+    namespace: Namespace = None,
+    experiment: Experiment = None,
 ) -> None:
     """Delete a schedule; its runs, also those under way, stay."""
     from pipeline.cli.connection import at
@@ -179,7 +272,15 @@ def delete(
     typer.echo(f"schedule {name} is deleted; its runs are kept")
 
 
-def _enable(name: str, config: str | None, endpoint: str | None, namespace: str | None, experiment: str | None, *, enabled: bool) -> None:
+def _enable(
+    name: str,
+    config: str | None,
+    endpoint: str | None,
+    namespace: str | None,
+    experiment: str | None,
+    *,
+    enabled: bool,
+) -> None:
     from pipeline.cli.connection import at
     from pipeline.kubeflow import schedules
 
@@ -190,7 +291,11 @@ def _enable(name: str, config: str | None, endpoint: str | None, namespace: str 
             return
         api.enable_schedule(schedule.id, enabled)
         told = _row(api, schedules.named(api, name))
-    typer.echo(f"schedule {name} runs again; next: {told['next']}" if enabled else f"schedule {name} is paused")
+    typer.echo(
+        f"schedule {name} runs again; next: {told['next']}"
+        if enabled
+        else f"schedule {name} is paused"
+    )
 
 
 def _row(api: KfpApi, schedule: Schedule) -> dict[str, Any]:
@@ -199,7 +304,11 @@ def _row(api: KfpApi, schedule: Schedule) -> dict[str, Any]:
     cron = schedules.slots_of(schedule)
     experiment = api.experiment(api.endpoint.experiment)
     last = schedules.runs_of(api, experiment, schedule, limit=1) if experiment else []
-    upcoming = next(cron.after(api.now())).isoformat(timespec="minutes") if cron and schedule.enabled else None
+    upcoming = (
+        next(cron.after(api.now())).isoformat(timespec="minutes")
+        if cron and schedule.enabled
+        else None
+    )
     return {
         "name": schedule.name,
         "state": "enabled" if schedule.enabled else "paused",
@@ -220,8 +329,31 @@ def _show_plan(api: KfpApi, wanted: Any, as_json: bool) -> None:
 
     experiment = api.experiment(api.endpoint.experiment)
     found = schedules.ours(api, experiment, wanted.name) if experiment else []
-    there = next((schedule for schedule in found if schedules.content_of(schedule) == wanted.content), None)
-    action = "create" if not found else "replace" if there is None else "nothing" if there.enabled == wanted.enabled else "enable or pause"
-    slots = [slot.isoformat(timespec="minutes") for slot in itertools.islice(wanted.cron.after(api.now()), SHOWN)]
-    planned = {"would": action, "cron on the server": wanted.cron.server, "slots": slots, "schedule": wanted.body}
-    typer.echo(json.dumps(planned) if as_json else yaml.safe_dump(planned, sort_keys=False, allow_unicode=True, width=10_000), nl=as_json)
+    there = next(
+        (schedule for schedule in found if schedules.content_of(schedule) == wanted.content), None
+    )
+    action = (
+        "create"
+        if not found
+        else "replace"
+        if there is None
+        else "nothing"
+        if there.enabled == wanted.enabled
+        else "enable or pause"
+    )
+    slots = [
+        slot.isoformat(timespec="minutes")
+        for slot in itertools.islice(wanted.cron.after(api.now()), SHOWN)
+    ]
+    planned = {
+        "would": action,
+        "cron on the server": wanted.cron.server,
+        "slots": slots,
+        "schedule": wanted.body,
+    }
+    typer.echo(
+        json.dumps(planned)
+        if as_json
+        else yaml.safe_dump(planned, sort_keys=False, allow_unicode=True, width=10_000),
+        nl=as_json,
+    )

@@ -11,11 +11,23 @@ import typer
 def serve(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Versions as `kubert pull` or `kubert run` leave them (DIR/1, DIR/2, ...), or one release."),
+        typer.Argument(
+            metavar="DIR",
+            help="Versions as `kubert pull` or `kubert run` leave them (DIR/1, DIR/2, ...), or one release.",
+        ),
     ],
-    name: Annotated[str | None, typer.Option(help="The model's name in addresses; without it, the one it was released under.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 answers other machines, too.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0: a free one.")] = 8501,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's name in addresses; without it, the one it was released under."
+        ),
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 answers other machines, too.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen at; 0: a free one.")
+    ] = 8501,
 ) -> None:
     """Answer TensorFlow Serving's REST calls with the version in force in DIR; a new one takes over as soon as it is there.
 

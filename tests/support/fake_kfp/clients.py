@@ -21,7 +21,10 @@ from pipeline.kubeflow.submission import Submission, prepared
 from tests.support.fake_kfp.server import Server
 
 DIGEST = "@sha256:" + "a" * 64
-IMAGES = {"train_image": f"images.example/train{DIGEST}", "tools_image": f"images.example/tools{DIGEST}"}
+IMAGES = {
+    "train_image": f"images.example/train{DIGEST}",
+    "tools_image": f"images.example/tools{DIGEST}",
+}
 OPTIONS = (
     "cluster.train_image=" + IMAGES["train_image"],
     "cluster.tools_image=" + IMAGES["tools_image"],
@@ -56,11 +59,18 @@ def submission(directory: Path, change: str = "", **sections: dict[str, Any]) ->
 
 
 def client(
-    url: str, *, experiment: str = "kubert", namespace: str = "team", sleep: Callable[[float], None] | None = None, **how: Any
+    url: str,
+    *,
+    experiment: str = "kubert",
+    namespace: str = "team",
+    sleep: Callable[[float], None] | None = None,
+    **how: Any,
 ) -> KfpApi:
     """A client whose waits between attempts are short."""
     credential = {"token": "token", "cookie": "cookie"}.get(how.get("method", "none"), "none")
-    endpoint = Endpoint(url, how.pop("method", "none"), namespace, experiment, credential=credential, **how)  # type: ignore[arg-type]
+    endpoint = Endpoint(
+        url, how.pop("method", "none"), namespace, experiment, credential=credential, **how
+    )  # type: ignore[arg-type]
     return KfpApi(endpoint, sleep=sleep or short, patience=5.0)
 
 
@@ -69,7 +79,9 @@ def short(seconds: float) -> None:
     time.sleep(seconds / 100)
 
 
-def command(*arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`kubert` as a person runs it."""
     with started(*arguments, cwd=cwd, **environment) as process:
         out, err = process.communicate(timeout=timeout)
@@ -78,7 +90,11 @@ def command(*arguments: str, cwd: Path | None = None, timeout: float = 120, **en
 
 def started(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
     """`kubert` under way."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("KUBERT_", "KUBECONFIG", "KF_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KUBERT_", "KUBECONFIG", "KF_"))
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd or tempfile.gettempdir(),

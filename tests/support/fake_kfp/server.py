@@ -83,7 +83,9 @@ def serving(**options: Any) -> Iterator[Server]:
     server = Server(url=f"http://127.0.0.1:{http.server_address[1]}", state=None)  # type: ignore[arg-type]
     server.state = State(clock=server.clock, **options)
     http.kfp = server  # type: ignore[attr-defined]
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield server
@@ -135,7 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
             with self.kfp.state.lock:
                 # Through JSON: what is sent is what was there at this moment.
                 self.kfp.state.created = asked if fault and fault.kind == "unseen" else None
-                answer = json.loads(json.dumps(self._route(parts.path, dict(parse_qsl(parts.query)), body)))
+                answer = json.loads(
+                    json.dumps(self._route(parts.path, dict(parse_qsl(parts.query)), body))
+                )
             status = 200
         except Answer as error:
             status, answer = error.status, error.body
@@ -151,15 +155,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _strike(self, fault: Fault) -> bool:
         """Do the fault; False if the request is to be answered nevertheless."""
         if fault.kind == "refuse":
-            text = {429: "slow down", 401: "no identity", 403: "User is not authorized"}.get(fault.status, "upstream failed")
+            text = {429: "slow down", 401: "no identity", 403: "User is not authorized"}.get(
+                fault.status, "upstream failed"
+            )
             extra = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
-            self._send(fault.status, json.dumps(Answer(fault.status, text, 14).body).encode(), extra)
+            self._send(
+                fault.status, json.dumps(Answer(fault.status, text, 14).body).encode(), extra
+            )
         elif fault.kind == "cut":
             self._cut()
         elif fault.kind == "sign-in":
             self._send(200, SIGN_IN, {"Content-Type": "text/html"})
         elif fault.kind == "redirect":
-            self._send(302, SIGN_IN, {"Content-Type": "text/html", "Location": f"{self.kfp.url}/dex/auth"})
+            self._send(
+                302, SIGN_IN, {"Content-Type": "text/html", "Location": f"{self.kfp.url}/dex/auth"}
+            )
         else:
             if fault.kind in ("late", "unseen"):
                 time.sleep(fault.seconds)
@@ -172,8 +182,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise Answer(401, f"the token {given.get('authorization')} is not valid", 16)
         if server.cookie is not None and given.get("cookie") != server.cookie:
             raise Answer(401, "no session", 16)
-        if server.forbidden is not None and re.search(server.forbidden, f"{self.command} {self.path}"):
-            raise Answer(403, "User 'ann' is not authorized with reason: (request: create runs in namespace team)", 7)
+        if server.forbidden is not None and re.search(
+            server.forbidden, f"{self.command} {self.path}"
+        ):
+            raise Answer(
+                403,
+                "User 'ann' is not authorized with reason: (request: create runs in namespace team)",
+                7,
+            )
 
     def _route(self, path: str, query: dict[str, str], body: bytes) -> Object:
         state, method = self.kfp.state, self.command
@@ -187,7 +203,11 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "experiments":
             if method == "POST":
                 return state.create_experiment(json.loads(body))
-            return state.found(state.experiments, rest, "Experiment") if rest else self._experiments(query)
+            return (
+                state.found(state.experiments, rest, "Experiment")
+                if rest
+                else self._experiments(query)
+            )
         if kind == "runs":
             return self._runs(rest, query, body)
         if kind == "recurringruns":
@@ -199,13 +219,22 @@ class _Handler(BaseHTTPRequestHandler):
         namespace = query.get("namespace", "") if state.multi_user else ""
         if state.multi_user and not namespace:
             raise Answer(400, "A namespace must be given in multi-user mode", 3)
-        return state.listed("experiments", [item for item in state.experiments.values() if item["namespace"] == namespace], query)
+        return state.listed(
+            "experiments",
+            [item for item in state.experiments.values() if item["namespace"] == namespace],
+            query,
+        )
 
     def _pipelines(self, rest: str, query: dict[str, str], body: bytes) -> Object:
         state = self.kfp.state
         if rest == "upload_version":
             package = self._uploaded(body)
-            return state.upload_version(query.get("pipelineid", ""), query.get("name", ""), query.get("display_name", ""), package)
+            return state.upload_version(
+                query.get("pipelineid", ""),
+                query.get("name", ""),
+                query.get("display_name", ""),
+                package,
+            )
         if self.command == "POST" and not rest:
             return state.create_pipeline(json.loads(body))
         if rest.startswith("names/"):
@@ -221,7 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
         header = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode()
         for part in BytesParser(policy=HTTP).parsebytes(header + body).iter_parts():
             content = part.get_payload(decode=True)
-            if part.get_param("name", header="content-disposition") == "uploadfile" and isinstance(content, bytes):
+            if part.get_param("name", header="content-disposition") == "uploadfile" and isinstance(
+                content, bytes
+            ):
                 return content
         raise Answer(400, "Failed to create a pipeline version", 3)
 
@@ -229,7 +260,11 @@ class _Handler(BaseHTTPRequestHandler):
         state = self.kfp.state
         identifier, _, verb = rest.partition(":")
         if self.command == "POST":
-            return state.create_run(json.loads(body)) if not rest else self._verb(verb, {"terminate": state.terminate_run}, identifier)
+            return (
+                state.create_run(json.loads(body))
+                if not rest
+                else self._verb(verb, {"terminate": state.terminate_run}, identifier)
+            )
         if self.command == "DELETE":
             return state.delete_run(identifier)
         if rest:
@@ -243,7 +278,12 @@ class _Handler(BaseHTTPRequestHandler):
             if not rest:
                 return state.create_schedule(json.loads(body))
             return self._verb(
-                verb, {name: lambda it, on=name == "enable": state.enable_schedule(it, on) for name in ("enable", "disable")}, identifier
+                verb,
+                {
+                    name: lambda it, on=name == "enable": state.enable_schedule(it, on)
+                    for name in ("enable", "disable")
+                },
+                identifier,
             )
         if self.command == "DELETE":
             return state.delete_schedule(identifier, query.get("propagation_policy", ""))
@@ -270,6 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _cut(self) -> None:
         """Half a reply, then nothing: the caller can't tell whether it took effect."""
         with suppress(ConnectionError):
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{")
+            self.wfile.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 400\r\n\r\n{"
+            )
             self.wfile.flush()
         self.close_connection = True

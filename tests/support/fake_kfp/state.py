@@ -41,9 +41,28 @@ FILTERS = {
         "experiment_id",
         "recurring_run_id",
     },
-    "recurringRuns": {"recurring_run_id", "display_name", "created_at", "updated_at", "description"},
-    "pipeline_versions": {"pipeline_version_id", "name", "display_name", "created_at", "description"},
-    "experiments": {"experiment_id", "display_name", "created_at", "description", "namespace", "storage_state"},
+    "recurringRuns": {
+        "recurring_run_id",
+        "display_name",
+        "created_at",
+        "updated_at",
+        "description",
+    },
+    "pipeline_versions": {
+        "pipeline_version_id",
+        "name",
+        "display_name",
+        "created_at",
+        "description",
+    },
+    "experiments": {
+        "experiment_id",
+        "display_name",
+        "created_at",
+        "description",
+        "namespace",
+        "storage_state",
+    },
 }
 ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
@@ -54,7 +73,11 @@ class Answer(Exception):
     def __init__(self, status: int, text: str, code: int) -> None:
         super().__init__(text)
         self.status = status
-        self.body = {"code": code, "message": f"Failed: {text}", "details": [{"@type": "google.rpc.Status", "code": code, "message": text}]}
+        self.body = {
+            "code": code,
+            "message": f"Failed: {text}",
+            "details": [{"@type": "google.rpc.Status", "code": code, "message": text}],
+        }
 
 
 def bad(text: str) -> Answer:
@@ -93,7 +116,12 @@ class State:
         return stamp(self.clock())
 
     def healthz(self) -> Object:
-        return {"commit_sha": "0" * 40, "tag_name": self.version, "multi_user": self.multi_user, "pipeline_store": "database"}
+        return {
+            "commit_sha": "0" * 40,
+            "tag_name": self.version,
+            "multi_user": self.multi_user,
+            "pipeline_store": "database",
+        }
 
     def create_experiment(self, body: Object) -> Object:
         known(body, {"display_name", "description", "namespace"})
@@ -101,17 +129,40 @@ class State:
         if not name or len(name) > 128:
             raise internal()
         namespace = self._namespace(body.get("namespace", ""))
-        if any(item["display_name"] == name and item.get("namespace", "") == namespace for item in self.experiments.values()):
-            raise conflict(f"Failed to create a new experiment. The name {name} already exists. Please specify a new name")
-        made = {**body, "experiment_id": new_id(), "created_at": self.now(), "namespace": namespace, "storage_state": "AVAILABLE"}
+        if any(
+            item["display_name"] == name and item.get("namespace", "") == namespace
+            for item in self.experiments.values()
+        ):
+            raise conflict(
+                f"Failed to create a new experiment. The name {name} already exists. Please specify a new name"
+            )
+        made = {
+            **body,
+            "experiment_id": new_id(),
+            "created_at": self.now(),
+            "namespace": namespace,
+            "storage_state": "AVAILABLE",
+        }
         return put(self.experiments, "experiment_id", {**made, "last_run_created_at": NEVER})
 
     def create_pipeline(self, body: Object) -> Object:
         known(body, {"name", "display_name", "description", "namespace", "tags"})
-        name, namespace = body.get("name") or body.get("display_name", ""), self._namespace(body.get("namespace", ""))
-        if any(item["name"] == name and item.get("namespace", "") == namespace for item in self.pipelines.values()):
+        name, namespace = (
+            body.get("name") or body.get("display_name", ""),
+            self._namespace(body.get("namespace", "")),
+        )
+        if any(
+            item["name"] == name and item.get("namespace", "") == namespace
+            for item in self.pipelines.values()
+        ):
             raise conflict("Failed to create a new pipeline. The name already exists")
-        made = {**body, "name": name, "namespace": namespace, "pipeline_id": new_id(), "created_at": self.now()}
+        made = {
+            **body,
+            "name": name,
+            "namespace": namespace,
+            "pipeline_id": new_id(),
+            "created_at": self.now(),
+        }
         return put(self.pipelines, "pipeline_id", made)
 
     def pipeline_by_name(self, name: str, namespace: str) -> Object:
@@ -124,13 +175,25 @@ class State:
     def upload_version(self, pipeline: str, name: str, display_name: str, package: bytes) -> Object:
         if pipeline not in self.pipelines:
             raise bad("Failed to create a pipeline version")
-        if any(item["pipeline_id"] == pipeline and item["name"] == name for item in self.versions.values()):
+        if any(
+            item["pipeline_id"] == pipeline and item["name"] == name
+            for item in self.versions.values()
+        ):
             raise conflict("Failed to create a pipeline version")
         spec = package.decode()
         if "schemaVersion: 2.1.0" not in spec:
             raise bad("invalid v2 pipeline spec")
-        made = {"pipeline_id": pipeline, "pipeline_version_id": new_id(), "name": name, "display_name": display_name or name}
-        return put(self.versions, "pipeline_version_id", {**made, "created_at": self.now(), "pipeline_spec": {"bytes": str(len(spec))}})
+        made = {
+            "pipeline_id": pipeline,
+            "pipeline_version_id": new_id(),
+            "name": name,
+            "display_name": display_name or name,
+        }
+        return put(
+            self.versions,
+            "pipeline_version_id",
+            {**made, "created_at": self.now(), "pipeline_spec": {"bytes": str(len(spec))}},
+        )
 
     def create_run(self, body: Object) -> Object:
         known(body, RUN_FIELDS)
@@ -140,11 +203,16 @@ class State:
         if experiment not in self.experiments:
             raise missing(f"Experiment {experiment} not found")
         reference = body.get("pipeline_version_reference") or {}
-        if self.versions.get(reference.get("pipeline_version_id", ""), {}).get("pipeline_id") != reference.get("pipeline_id"):
+        if self.versions.get(reference.get("pipeline_version_id", ""), {}).get(
+            "pipeline_id"
+        ) != reference.get("pipeline_id"):
             raise internal()
         if body.get("recurring_run_id"):
             for run in self.runs.values():
-                if (run.get("recurring_run_id"), run["display_name"]) == (body["recurring_run_id"], body["display_name"]):
+                if (run.get("recurring_run_id"), run["display_name"]) == (
+                    body["recurring_run_id"],
+                    body["display_name"],
+                ):
                     return run
         return self._run(body)
 
@@ -208,14 +276,20 @@ class State:
         self.found(self.schedules, identifier, "Job")
         del self.schedules[identifier]
         for run in self.runs.values():
-            if run.get("recurring_run_id") == identifier and run["state"] not in ENDED and policy != "ORPHAN":
+            if (
+                run.get("recurring_run_id") == identifier
+                and run["state"] not in ENDED
+                and policy != "ORPHAN"
+            ):
                 self.move(run["run_id"], "FAILED")  # Kubernetes removes what the schedule owns
         return {}
 
     def tick(self) -> list[Object]:
         """The controller looks once: at most one run per schedule, as in its source."""
         with self.lock:
-            return [run for schedule in list(self.schedules.values()) if (run := self._due(schedule))]
+            return [
+                run for schedule in list(self.schedules.values()) if (run := self._due(schedule))
+            ]
 
     def settle(self) -> list[Object]:
         """The controller looks until it has nothing to do."""
@@ -250,7 +324,11 @@ class State:
             raise missing(f"Experiment {experiment} not found")
         if self.multi_user and not experiment and not query.get("namespace"):
             raise bad("A namespace must be given in multi-user mode")
-        return [item for item in items.values() if not experiment or item.get("experiment_id") == experiment]
+        return [
+            item
+            for item in items.values()
+            if not experiment or item.get("experiment_id") == experiment
+        ]
 
     @staticmethod
     def found(items: dict[str, Object], identifier: str, kind: str) -> Object:
@@ -262,7 +340,11 @@ class State:
         return given if self.multi_user else ""
 
     def _enabled(self, schedule: Object, enabled: bool) -> None:
-        schedule.update(status="ENABLED" if enabled else "DISABLED", mode="ENABLE" if enabled else "DISABLE", updated_at=self.now())
+        schedule.update(
+            status="ENABLED" if enabled else "DISABLED",
+            mode="ENABLE" if enabled else "DISABLE",
+            updated_at=self.now(),
+        )
 
     def _run(self, body: Object, slot: str | None = None) -> Object:
         created = stamp(self.created) if self.created else self.now()
@@ -275,18 +357,35 @@ class State:
     def _due(self, schedule: Object) -> Object | None:
         identifier, now = schedule["recurring_run_id"], self.clock()
         index, last = self.triggered[identifier]
-        active = [run for run in self.runs.values() if run.get("recurring_run_id") == identifier and run["state"] not in ENDED]
+        active = [
+            run
+            for run in self.runs.values()
+            if run.get("recurring_run_id") == identifier and run["state"] not in ENDED
+        ]
         slot = self._next(schedule, last, now)
-        if schedule["status"] != "ENABLED" or len(active) >= int(schedule["max_concurrency"]) or slot > now:
+        if (
+            schedule["status"] != "ENABLED"
+            or len(active) >= int(schedule["max_concurrency"])
+            or slot > now
+        ):
             return None
         self.triggered[identifier] = (index + 1, slot)
-        copied = ("experiment_id", "pipeline_version_reference", "runtime_config", "service_account")
+        copied = (
+            "experiment_id",
+            "pipeline_version_reference",
+            "runtime_config",
+            "service_account",
+        )
         body = {name: schedule[name] for name in copied if name in schedule}
         name = f"{schedule['display_name'].lower()}x7k2p-{index + 1}-{abs(hash((identifier, index))) % 10**10}"
-        return self._run({**body, "display_name": name, "recurring_run_id": identifier}, stamp(slot))
+        return self._run(
+            {**body, "display_name": name, "recurring_run_id": identifier}, stamp(slot)
+        )
 
     @staticmethod
-    def _next(schedule: Object, last: datetime.datetime | None, now: datetime.datetime) -> datetime.datetime:
+    def _next(
+        schedule: Object, last: datetime.datetime | None, now: datetime.datetime
+    ) -> datetime.datetime:
         cron = schedule["trigger"]["cron_schedule"]
         start = parsed(cron["start_time"]) if "start_time" in cron else None
         base = last or start or parsed(schedule["created_at"])
@@ -306,11 +405,18 @@ def check_cron(text: str) -> None:
             f"Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: Expected 5 to 6 fields, found {len(fields)}"
         )
     try:
-        CronSim(text if len(fields) == 6 else f"{text} *", datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
+        CronSim(
+            text if len(fields) == 6 else f"{text} *",
+            datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+        )
     except CronSimError as error:
-        raise bad(f"Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: {error}") from None
+        raise bad(
+            f"Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: {error}"
+        ) from None
     if any(sign in text for sign in "L#W") or "7" in fields[-1]:
-        raise bad("Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: above maximum")
+        raise bad(
+            "Schedule cron is not a supported format(https://godoc.org/github.com/robfig/cron). Error: above maximum"
+        )
 
 
 def fits(item: Object, text: str, fields: set[str]) -> bool:
@@ -340,7 +446,9 @@ def known(body: Object, fields: set[str]) -> None:
 def put(items: dict[str, Object], key: str, item: Object) -> Object:
     if item[key] in items:
         raise internal()
-    items[item[key]] = {name: value for name, value in item.items() if value not in (None, "")} | {"namespace": item.get("namespace", "")}
+    items[item[key]] = {name: value for name, value in item.items() if value not in (None, "")} | {
+        "namespace": item.get("namespace", "")
+    }
     return items[item[key]]
 
 

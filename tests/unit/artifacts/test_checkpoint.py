@@ -29,11 +29,20 @@ def test_the_newest_is_used_whatever_the_order_they_were_written_in(tmp_path: Pa
     save(tmp_path, 1000, 30, 200)
     found = checkpoint.newest_valid(tmp_path)
     assert found is not None
-    assert (found[0], found[1].name, found[2].content, found[3]) == (1000, "step-000001000", {"step": 1000}, [])
+    assert (found[0], found[1].name, found[2].content, found[3]) == (
+        1000,
+        "step-000001000",
+        {"step": 1000},
+        [],
+    )
     assert steps(tmp_path) == [1000, 200, 30]
 
 
-@pytest.mark.parametrize("text", ["", 'model_checkpoint_path: "step-000000001/tensors"', "\x00"], ids=["empty", "older", "garbage"])
+@pytest.mark.parametrize(
+    "text",
+    ["", 'model_checkpoint_path: "step-000000001/tensors"', "\x00"],
+    ids=["empty", "older", "garbage"],
+)
 def test_c2_a_pointer_file_plays_no_part(text: str, tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     (tmp_path / "checkpoint").write_text(text)
@@ -52,7 +61,11 @@ def test_c3_damaged_ones_are_set_aside_and_named(tmp_path: Path) -> None:
     assert step == 1
     assert "step-000000003/tensors: 2 bytes" in complaints[0]
     assert "step-000000002: no manifest.json" in complaints[1]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad-step-000000002", "bad-step-000000003", "step-000000001"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "bad-step-000000002",
+        "bad-step-000000003",
+        "step-000000001",
+    ]
     again = checkpoint.newest_valid(tmp_path)
     assert again is not None
     assert again[3] == []
@@ -70,20 +83,32 @@ def test_c4_if_none_is_valid_a_person_decides(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     for path in tmp_path.iterdir():
         (path / "tensors").unlink()
-    with pytest.raises(DataError, match=r"none of its 2 checkpoints is valid .* Remove the directory to train from the start"):
+    with pytest.raises(
+        DataError,
+        match=r"none of its 2 checkpoints is valid .* Remove the directory to train from the start",
+    ):
         checkpoint.newest_valid(tmp_path)
-    with pytest.raises(DataError, match="holds only checkpoints found bad"):  # and no later run forgets it
+    with pytest.raises(
+        DataError, match="holds only checkpoints found bad"
+    ):  # and no later run forgets it
         checkpoint.newest_valid(tmp_path)
 
 
 @pytest.mark.parametrize("field", ["vocabulary_sha256", "classes", "encoder_fingerprint", "run"])
 def test_c5_the_field_that_differs_is_named(field: str, tmp_path: Path) -> None:
-    mine: dict[str, object] = {"vocabulary_sha256": "a", "classes": ["x", "y"], "encoder_fingerprint": "c", "run": "d"}
+    mine: dict[str, object] = {
+        "vocabulary_sha256": "a",
+        "classes": ["x", "y"],
+        "encoder_fingerprint": "c",
+        "run": "d",
+    }
     checkpoint.refuse_other(dict(mine), mine, tmp_path)
     with pytest.raises(ConfigError, match=f"made for another {field} \\(other, this run has"):
         checkpoint.refuse_other(mine | {field: "other"}, mine, tmp_path)
     with pytest.raises(ConfigError, match=field):
-        checkpoint.refuse_other({name: value for name, value in mine.items() if name != field}, mine, tmp_path)
+        checkpoint.refuse_other(
+            {name: value for name, value in mine.items() if name != field}, mine, tmp_path
+        )
 
 
 def test_c5_long_values_are_cut_in_the_message(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ def make(directory: Path, **files: str) -> manifest.Manifest:
         (work / "sub").mkdir()
         for name, text in ({"one": "first", "sub/two": "second"} | files).items():
             (work / name).write_text(text)
-        return manifest.seal(work, "report", content={"answer": 42}, inputs={"shards": "ab"}, config={"x": 1})
+        return manifest.seal(
+            work, "report", content={"answer": 42}, inputs={"shards": "ab"}, config={"x": 1}
+        )
 
 
 def test_what_is_sealed_verifies_and_reads_back(tmp_path: Path) -> None:
@@ -28,7 +30,9 @@ def test_what_is_sealed_verifies_and_reads_back(tmp_path: Path) -> None:
     assert (made.content, made.inputs, made.config) == ({"answer": 42}, {"shards": "ab"}, {"x": 1})
 
 
-def test_equal_artifacts_have_equal_digests_and_others_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_artifacts_have_equal_digests_and_others_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = make(tmp_path / "a")
     monkeypatch.setenv("KUBERT_IMAGE", "registry/image@sha256:0")
     again = make(tmp_path / "b")
@@ -110,7 +114,10 @@ def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None
 
 
 def test_a_build_that_forgets_to_seal_is_a_defect(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="did not call seal"), manifest.building(tmp_path / "a"):
+    with (
+        pytest.raises(AssertionError, match="did not call seal"),
+        manifest.building(tmp_path / "a"),
+    ):
         pass
     assert list(tmp_path.iterdir()) == []
 

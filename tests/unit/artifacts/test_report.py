@@ -21,7 +21,9 @@ def sealed(directory: Path, text: str) -> None:
         manifest.seal(work, KIND, content={})
 
 
-def write_and_read(directory: Path, rows: int, texts: list[str] | None = None) -> tuple[np.ndarray, np.ndarray, Predictions]:
+def write_and_read(
+    directory: Path, rows: int, texts: list[str] | None = None
+) -> tuple[np.ndarray, np.ndarray, Predictions]:
     random = np.random.default_rng(rows)
     labels = random.integers(0, 3, rows).astype(np.int32)
     scores = random.dirichlet(np.ones(3), rows).astype(np.float32)
@@ -74,7 +76,9 @@ def test_no_figure_can_be_nan() -> None:
 def test_scalars_hold_only_what_is_defined() -> None:
     content = report_content()
     assert content.scalars()["accuracy"] == content.accuracy
-    assert set(content.scalars()) - set(content.model_copy(update={"macro_f1": None}).scalars()) == {"macro_f1"}
+    assert set(content.scalars()) - set(
+        content.model_copy(update={"macro_f1": None}).scalars()
+    ) == {"macro_f1"}
 
 
 @pytest.mark.parametrize("rows", [1, 7, 70_000], ids=["one", "few", "more than one batch"])
@@ -83,7 +87,9 @@ def test_predictions_come_back_as_they_were_written(tmp_path: Path, rows: int) -
     labels, scores, found = write_and_read(tmp_path, rows, texts)
     assert np.array_equal(found.labels, labels)
     assert found.scores.dtype == np.float32 and np.array_equal(found.scores, scores)
-    assert found.predicted.dtype == np.int32 and np.array_equal(found.predicted, scores.argmax(axis=1))
+    assert found.predicted.dtype == np.int32 and np.array_equal(
+        found.predicted, scores.argmax(axis=1)
+    )
     assert found.texts == tuple(texts) and len(found) == rows
 
 

@@ -13,7 +13,10 @@ from tests.support.plain_artifact import plain_artifact
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
-    with reading(str(tmp_path / "in"), "checkpoint") as source, writing(str(tmp_path / "out"), None) as target:
+    with (
+        reading(str(tmp_path / "in"), "checkpoint") as source,
+        writing(str(tmp_path / "out"), None) as target,
+    ):
         assert (source, target) == (tmp_path / "in", tmp_path / "out")
 
 
@@ -47,10 +50,16 @@ def test_s3_nothing_goes_up_from_a_block_that_failed(remote: Place) -> None:
 def test_an_artifact_of_another_kind_is_refused_before_the_block_starts(remote: Place) -> None:
     with writing(f"{remote.uri}/checkpoint", "checkpoint") as output:
         plain_artifact(output, "ours")
-    with pytest.raises(DataError, match="a checkpoint of format 1, not a report"), reading(f"{remote.uri}/checkpoint", "report"):
+    with (
+        pytest.raises(DataError, match="a checkpoint of format 1, not a report"),
+        reading(f"{remote.uri}/checkpoint", "report"),
+    ):
         raise AssertionError("entered")
 
 
 def test_a_bucket_alone_is_no_file() -> None:
-    with pytest.raises(UsageError, match="gs://bucket: write <bucket>/<name of a file>"), reading("gs://bucket", None):
+    with (
+        pytest.raises(UsageError, match="gs://bucket: write <bucket>/<name of a file>"),
+        reading("gs://bucket", None),
+    ):
         raise AssertionError("entered")

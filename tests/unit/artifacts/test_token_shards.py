@@ -6,10 +6,19 @@ import pytest
 from pydantic import ValidationError
 
 from components.artifacts.manifest import building
-from components.artifacts.token_shards import SPLITS, ShardsContent, ShardWriter, Vocabulary, open_shards, seal_shards
+from components.artifacts.token_shards import (
+    SPLITS,
+    ShardsContent,
+    ShardWriter,
+    Vocabulary,
+    open_shards,
+    seal_shards,
+)
 from components.errors import DataError
 
-VOCABULARY = Vocabulary(tokens=("[UNK]", "[PAD]", "[CLS]", "[SEP]", "a", "##b", "ü"), lower_case=True)
+VOCABULARY = Vocabulary(
+    tokens=("[UNK]", "[PAD]", "[CLS]", "[SEP]", "a", "##b", "ü"), lower_case=True
+)
 CLASSES = ("x", "y")
 
 
@@ -42,7 +51,9 @@ def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7):
     return output
 
 
-@pytest.mark.parametrize(("count", "shard_rows", "batch"), [(10, 4, 3), (10, 100, 3), (10, 1, 10), (8, 4, 8), (1, 1, 1)])
+@pytest.mark.parametrize(
+    ("count", "shard_rows", "batch"), [(10, 4, 3), (10, 100, 3), (10, 1, 10), (8, 4, 8), (1, 1, 1)]
+)
 def test_rows_come_back(tmp_path, count, shard_rows, batch):
     rows = rows_of(count)
     shards = open_shards(write(tmp_path / "shards", rows, shard_rows, batch))
@@ -65,7 +76,10 @@ def test_padding_is_the_vocabularys_and_nothing_is_cut(tmp_path):
     padded = split.padded([7, 0, 7], 12)
     assert padded.dtype == np.int32
     for line, index in zip(padded, [7, 0, 7], strict=True):
-        assert line.tolist() == [*rows[index].tolist(), *[VOCABULARY.pad_id] * (12 - len(rows[index]))]
+        assert line.tolist() == [
+            *rows[index].tolist(),
+            *[VOCABULARY.pad_id] * (12 - len(rows[index])),
+        ]
     with pytest.raises(DataError, match="does not fit into 3"):
         split.padded([int(split.lengths().argmax())], 3)
 
@@ -77,7 +91,9 @@ def test_the_content_describes_the_rows(tmp_path):
     assert info.tokens == sum(len(row) for row in rows)
     assert info.class_counts == {"x": 5, "y": 5}
     lengths = [len(row) for row in rows]
-    assert info.length_histogram == {length: lengths.count(length) for length in sorted(set(lengths))}
+    assert info.length_histogram == {
+        length: lengths.count(length) for length in sorted(set(lengths))
+    }
 
 
 def test_training_keeps_no_texts(tmp_path):
@@ -98,7 +114,9 @@ def test_nothing_asked_for_is_nothing(tmp_path):
 
 @pytest.mark.parametrize(("size", "kind"), [(65_536, pa.uint16()), (65_537, pa.int32())])
 def test_ids_are_as_narrow_as_the_vocabulary_allows(tmp_path, size, kind):
-    directory = write(tmp_path / "shards", [np.array([2, size - 1, 3], np.int32)], vocabulary_size=size)
+    directory = write(
+        tmp_path / "shards", [np.array([2, size - 1, 3], np.int32)], vocabulary_size=size
+    )
     schema = pa.ipc.open_file(str(directory / "test-00000.arrow")).schema
     assert schema == pa.schema(
         [
@@ -118,7 +136,10 @@ def test_rows_are_read_where_they_lie(tmp_path):
 
 
 def test_equal_shards_have_equal_digests_and_other_rows_another(tmp_path):
-    digests = [open_shards(write(tmp_path / name, rows_of(5, seed))).digest for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    digests = [
+        open_shards(write(tmp_path / name, rows_of(5, seed))).digest
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
     assert digests[0] == digests[1] != digests[2]
 
 

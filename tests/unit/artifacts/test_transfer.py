@@ -21,7 +21,11 @@ def test_what_is_pushed_can_be_fetched(uri: str, tmp_path: Path) -> None:
     sealed = transfer.push(plain_artifact(tmp_path / "a", "a"), uri)
     assert transfer.remote_manifest(uri, "checkpoint") == sealed
     assert transfer.fetch(uri, tmp_path / "far" / "b", "checkpoint") == sealed
-    assert manifest.verify(tmp_path / "far" / "b", "checkpoint") == sealed == manifest.read(tmp_path / "a")
+    assert (
+        manifest.verify(tmp_path / "far" / "b", "checkpoint")
+        == sealed
+        == manifest.read(tmp_path / "a")
+    )
     assert [path.name for path in (tmp_path / "far").iterdir()] == ["b"]
     assert (tmp_path / "far" / "b").stat().st_mode & 0o555 == 0o555
 
@@ -42,7 +46,9 @@ def test_a_second_push_changes_nothing(uri: str, tmp_path: Path) -> None:
     assert {path: path.stat().st_ino for path in stored.rglob("*")} == before
 
 
-def test_another_artifact_takes_the_place_and_no_file_of_the_old_one_stays(uri: str, tmp_path: Path) -> None:
+def test_another_artifact_takes_the_place_and_no_file_of_the_old_one_stays(
+    uri: str, tmp_path: Path
+) -> None:
     transfer.push(plain_artifact(tmp_path / "a", "a", files=("one", "both")), uri)
     sealed = transfer.push(plain_artifact(tmp_path / "b", "b", files=("both", "two")), uri)
     assert open_store(uri).list() == ["both", NAME, "two"]
@@ -58,7 +64,9 @@ def test_a_push_leaves_other_objects_alone(uri: str, tmp_path: Path) -> None:
     assert not (tmp_path / "b" / "notes.txt").exists()
 
 
-def test_fetch_leaves_this_artifact_alone_and_replaces_another_or_a_damaged_one(uri: str, tmp_path: Path) -> None:
+def test_fetch_leaves_this_artifact_alone_and_replaces_another_or_a_damaged_one(
+    uri: str, tmp_path: Path
+) -> None:
     sealed = transfer.push(plain_artifact(tmp_path / "a", "a"), uri)
     target = plain_artifact(tmp_path / "b", "b")
     transfer.fetch(uri, target, "checkpoint")
@@ -92,7 +100,10 @@ def test_fetch_refuses_to_replace_anything_else(uri: str, tmp_path: Path) -> Non
 
 def test_another_kind_is_refused(uri: str, tmp_path: Path) -> None:
     transfer.push(plain_artifact(tmp_path / "a", "a"), uri)
-    for call in (lambda: transfer.fetch(uri, tmp_path / "b", "token_shards"), lambda: transfer.remote_manifest(uri, "token_shards")):
+    for call in (
+        lambda: transfer.fetch(uri, tmp_path / "b", "token_shards"),
+        lambda: transfer.remote_manifest(uri, "token_shards"),
+    ):
         with pytest.raises(DataError, match="a checkpoint of format 1, not a token_shards"):
             call()
 
@@ -108,7 +119,9 @@ def test_what_does_not_match_its_manifest_is_not_pushed(uri: str, tmp_path: Path
     assert open_store(uri).list() == []
 
 
-def test_a_disk_too_small_is_said_before_anything_is_fetched(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_small_is_said_before_anything_is_fetched(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     transfer.push(plain_artifact(tmp_path / "a", "a"), uri)
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr("components.artifacts.transfer.shutil.disk_usage", lambda path: usage)

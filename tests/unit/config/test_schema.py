@@ -7,16 +7,36 @@ from components.errors import ConfigError
 from pipeline import presets
 
 REFUSED = [
-    pytest.param("cluster.endpoint=kfp.example.com", "cluster.endpoint", id="endpoint-without-scheme"),
-    pytest.param("cluster.endpoint=https://me:secret@kfp.example.com", "cluster.endpoint", id="endpoint-with-credentials"),
+    pytest.param(
+        "cluster.endpoint=kfp.example.com", "cluster.endpoint", id="endpoint-without-scheme"
+    ),
+    pytest.param(
+        "cluster.endpoint=https://me:secret@kfp.example.com",
+        "cluster.endpoint",
+        id="endpoint-with-credentials",
+    ),
     pytest.param("cluster.namespace=Kubert_1", "cluster.namespace", id="namespace"),
-    pytest.param("cluster.state=/mnt/state", "must start with gs://, s3:// or minio://", id="local-state"),
-    pytest.param("cluster.pipeline_root=http://bucket", "must start with gs://, s3:// or minio://", id="root-of-another-kind"),
+    pytest.param(
+        "cluster.state=/mnt/state", "must start with gs://, s3:// or minio://", id="local-state"
+    ),
+    pytest.param(
+        "cluster.pipeline_root=http://bucket",
+        "must start with gs://, s3:// or minio://",
+        id="root-of-another-kind",
+    ),
     pytest.param("cluster.memory=4 GB", "cluster.memory", id="quantity"),
     pytest.param("cluster.gpus=-1", "cluster.gpus", id="negative"),
-    pytest.param("cluster.environment={TF_CONFIG: x}", "TF_CONFIG is set by kubert itself", id="own-variable"),
-    pytest.param("cluster.environment={a-b: x}", "'a-b' is not the name of a variable", id="impossible-variable"),
-    pytest.param("cluster.tolerations=[{taint: gpu}]", "'taint' is no field of a toleration", id="toleration"),
+    pytest.param(
+        "cluster.environment={TF_CONFIG: x}", "TF_CONFIG is set by kubert itself", id="own-variable"
+    ),
+    pytest.param(
+        "cluster.environment={a-b: x}",
+        "'a-b' is not the name of a variable",
+        id="impossible-variable",
+    ),
+    pytest.param(
+        "cluster.tolerations=[{taint: gpu}]", "'taint' is no field of a toleration", id="toleration"
+    ),
     pytest.param("cluster.backend=ray", "cluster.backend", id="backend"),
     pytest.param("data.window=30d", "window needs `time`", id="window-without-time"),
     pytest.param("data.window=30", "data.window", id="window-without-unit"),
@@ -43,7 +63,16 @@ def test_checkpoints_under_way_have_one_place() -> None:
         load(None, ["cluster.state=gs://bucket/state", "cluster.state_claim=shared"])
 
 
-@pytest.mark.parametrize("text", ["2026-03-01", "2026-03-01T02:00:00", "2026-03-01T02:00:00+01:00", "2026-03-01T02:00:00Z", "'2026-03-01'"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01",
+        "2026-03-01T02:00:00",
+        "2026-03-01T02:00:00+01:00",
+        "2026-03-01T02:00:00Z",
+        "'2026-03-01'",
+    ],
+)
 def test_times_are_taken_as_yaml_reads_them(text: str) -> None:
     until = load(None, [f"data.until={text}"]).data.until
     assert until is not None

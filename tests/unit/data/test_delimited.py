@@ -14,7 +14,9 @@ from components.data.rows import Row, Unreadable
 FIELDS = st.text(alphabet='ab,"\n\r', max_size=4)
 LOOSE = st.text(alphabet='ab,"\n\r', max_size=60)
 QUOTED = st.lists(st.tuples(FIELDS, FIELDS), max_size=20).map(
-    lambda rows: "".join('"{}","{}"\n'.format(*(field.replace('"', '""') for field in row)) for row in rows)
+    lambda rows: "".join(
+        '"{}","{}"\n'.format(*(field.replace('"', '""') for field in row)) for row in rows
+    )
 )
 
 
@@ -34,17 +36,25 @@ def one_by_one(text):
         else:
             if not fields:
                 continue
-            yield Row(number, line, fields) if len(fields) == 2 else Unreadable(number, line, "too few or too many fields")
+            yield (
+                Row(number, line, fields)
+                if len(fields) == 2
+                else Unreadable(number, line, "too few or too many fields")
+            )
         number += 1
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500, deadline=None
+)
 @given(parts=st.lists(st.one_of(QUOTED, LOOSE), max_size=4), size=st.sampled_from([1, 7, 40, 1000]))
 def test_rows_and_lines_are_those_of_the_csv_module(tmp_path, monkeypatch, parts, size):
     monkeypatch.setattr(text_chunks, "CHARACTERS_PER_CHUNK", size)
     text = "one,two\n" + "".join(parts)
     (tmp_path / "a.csv").write_bytes(text.encode())
-    assert list(csv_rows(tmp_path / "a.csv", "a.csv", ["one", "two"], delimiter=",", header=True)) == list(one_by_one(text))
+    assert list(
+        csv_rows(tmp_path / "a.csv", "a.csv", ["one", "two"], delimiter=",", header=True)
+    ) == list(one_by_one(text))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +63,9 @@ def test_rows_and_lines_are_those_of_the_csv_module(tmp_path, monkeypatch, parts
         pytest.param('"a","b"\n"c","d"\n', [["a", "c"], ["b", "d"]], id="line-feed"),
         pytest.param('"a","b"\r\n"c,\n","d"', [["a", "c,\n"], ["b", "d"]], id="no-last-line-end"),
         pytest.param('"a","b"\nc,"d"\n', None, id="a-field-without-quotes"),
-        pytest.param('"a","""b"" ""c"""\n"""","d"\n', [["a", '"'], ['"b" "c"', "d"]], id="quotes-in-fields"),
+        pytest.param(
+            '"a","""b"" ""c"""\n"""","d"\n', [["a", '"'], ['"b" "c"', "d"]], id="quotes-in-fields"
+        ),
         pytest.param('"a",""\n"","d"', [["a", ""], ["", "d"]], id="empty-fields"),
         pytest.param('"a", "b"\n', None, id="space-between"),
         pytest.param('"a","b"\n\n"c","d"\n', None, id="blank-line"),

@@ -29,12 +29,20 @@ def read(max_bad_rows=0, **options):
 def test_columns_are_joined_by_one_space_and_texts_are_kept_to_the_letter(tmp_path):
     rows = ['=SUM(A1),"a ""b"", c\\n",a', ',"  two  spaces ",b', '"x\ny",,a']
     examples, *_ = read(source=source(tmp_path / "a.csv", rows))
-    assert [example.text for example in examples] == ['=SUM(A1) a "b", c\\n', "  two  spaces ", "x\ny"]
+    assert [example.text for example in examples] == [
+        '=SUM(A1) a "b", c\\n',
+        "  two  spaces ",
+        "x\ny",
+    ]
 
 
 def test_more_rows_move_no_old_row_and_duplicates_stay_together(tmp_path):
     before, *_ = read(source=source(tmp_path / "a.csv", many(300)))
-    after, *_ = read(source=source(tmp_path / "b.csv", [row.upper()[:-1] + row[-1] for row in many(300)] + many(600)))
+    after, *_ = read(
+        source=source(
+            tmp_path / "b.csv", [row.upper()[:-1] + row[-1] for row in many(300)] + many(600)
+        )
+    )
     split_of = {example.text: example.split for example in after}
     assert {split_of[example.text] == example.split for example in before} == {True}
     assert {split_of[example.text.upper()] == example.split for example in before} == {True}
@@ -43,10 +51,13 @@ def test_more_rows_move_no_old_row_and_duplicates_stay_together(tmp_path):
 
 def test_a_test_source_is_the_whole_test_split(tmp_path):
     examples, _, overlap, corpus = read(
-        source=source(tmp_path / "a.csv", many(100)), test_source=source(tmp_path / "t.csv", many(20, start=95))
+        source=source(tmp_path / "a.csv", many(100)),
+        test_source=source(tmp_path / "t.csv", many(20, start=95)),
     )
     assert Counter(example.split == "test" for example in examples) == {True: 20, False: 100}
-    assert [example.text for example in examples[:20]] == [f"title {i} description {i}" for i in range(95, 115)]
+    assert [example.text for example in examples[:20]] == [
+        f"title {i} description {i}" for i in range(95, 115)
+    ]
     assert overlap.total() == 5
     assert corpus.rows == 120
 
@@ -57,7 +68,10 @@ def test_the_test_source_follows_the_numbering_of_the_training_source(tmp_path):
     examples, *_ = read(source=train, test_source=test, classes=("x", "y"))
     assert {example.label for example in examples if example.split == "test"} == {0}
     bad = source(tmp_path / "u.csv", ["t,x,0"])
-    with pytest.raises(DataError, match=r"u\.csv, row 1 \(line 2\): label: label out of range\nA label must be a whole number from 1 to 2"):
+    with pytest.raises(
+        DataError,
+        match=r"u\.csv, row 1 \(line 2\): label: label out of range\nA label must be a whole number from 1 to 2",
+    ):
         read(source=train, test_source=bad, classes=("x", "y"))
 
 
@@ -77,7 +91,9 @@ def test_refused_rows_are_counted_and_told_by_place(tmp_path, row, reason):
     assert len(examples) == 5
     assert refusals.counts == {reason: 1}
     assert refusals.examples[0].startswith(f"{path}, row 4 (line 5): ")
-    with pytest.raises(DataError, match=rf"1 rows refused, data\.max_bad_rows allows 0: 1 x {reason}\n  .*row 4"):
+    with pytest.raises(
+        DataError, match=rf"1 rows refused, data\.max_bad_rows allows 0: 1 x {reason}\n  .*row 4"
+    ):
         read(source=path, classes=("a", "b"))
 
 
@@ -86,7 +102,10 @@ def test_all_refused_rows_are_counted_before_the_run_is_refused(tmp_path):
     with pytest.raises(DataError) as caught:
         read(source=path, max_bad_rows=7)
     message = str(caught.value)
-    assert "150 rows refused, data.max_bad_rows allows 7: 100 x blank text, 50 x missing label" in message
+    assert (
+        "150 rows refused, data.max_bad_rows allows 7: 100 x blank text, 50 x missing label"
+        in message
+    )
     assert message.count("row ") == SHOWN
 
 
@@ -95,7 +114,9 @@ def test_rows_after_too_many_refused_ones_are_only_counted(tmp_path):
     with open_corpus(DataConfig(source=path)) as corpus:
         refusals = Refusals(0)
         stream = corpus.examples(refusals, Counter())
-        assert [next(stream).text for _ in range(10)] == [f"title {i} description {i}" for i in range(10)]
+        assert [next(stream).text for _ in range(10)] == [
+            f"title {i} description {i}" for i in range(10)
+        ]
         with pytest.raises(DataError, match="2 rows refused"):
             next(stream)
 
@@ -109,7 +130,10 @@ def test_rows_are_never_shown(tmp_path):
 
 def test_texts_that_are_not_strings_or_not_unicode(tmp_path):
     path = tmp_path / "a.jsonl"
-    path.write_text('{"t":"x","label":"a"}\n{"t":3,"label":"a"}\n{"t":"\\ud800","label":"b"}\n{"t":"y","label":"b"}\n', encoding="utf-8")
+    path.write_text(
+        '{"t":"x","label":"a"}\n{"t":3,"label":"a"}\n{"t":"\\ud800","label":"b"}\n{"t":"y","label":"b"}\n',
+        encoding="utf-8",
+    )
     examples, refusals, *_ = read(source=str(path), text=("t",), max_bad_rows=2)
     assert [example.text for example in examples] == ["x", "y"]
     assert refusals.counts == {NOT_TEXT: 1, NOT_UNICODE: 1}
@@ -129,11 +153,23 @@ def test_file_uris_and_a_set_format(tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        pytest.param({"source": "nowhere.csv"}, DataError, "nowhere.csv: No such file or directory; check data.source", id="missing"),
+        pytest.param(
+            {"source": "nowhere.csv"},
+            DataError,
+            "nowhere.csv: No such file or directory; check data.source",
+            id="missing",
+        ),
         pytest.param({"source": "."}, DataError, "is a directory", id="directory"),
         pytest.param({"source": "https://host/a.csv"}, ConfigError, "unknown scheme", id="scheme"),
-        pytest.param({"source": "s3://bucket"}, DataError, "names a bucket; name a file in it", id="bucket"),
-        pytest.param({"source": "tfds:no_such_data_set_at_all"}, DataError, "no such TensorFlow data set", id="tfds-unknown"),
+        pytest.param(
+            {"source": "s3://bucket"}, DataError, "names a bucket; name a file in it", id="bucket"
+        ),
+        pytest.param(
+            {"source": "tfds:no_such_data_set_at_all"},
+            DataError,
+            "no such TensorFlow data set",
+            id="tfds-unknown",
+        ),
     ],
 )
 def test_sources_that_are_not_there(options, error, message):
@@ -142,7 +178,9 @@ def test_sources_that_are_not_there(options, error, message):
 
 
 def test_a_data_set_that_is_not_prepared_names_the_option(tmp_path):
-    with pytest.raises(DataError, match=rf"not prepared in {tmp_path}; leave data\.tfds_data_dir out"):
+    with pytest.raises(
+        DataError, match=rf"not prepared in {tmp_path}; leave data\.tfds_data_dir out"
+    ):
         read(source="tfds:ag_news_subset", tfds_data_dir=str(tmp_path))
 
 
@@ -158,25 +196,48 @@ def prepare(directory, rows):
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    features = tfds.features.FeaturesDict({"title": tfds.features.Text(), "label": tfds.features.ClassLabel(names=["World", "Sports"])})
-    template = tfds.core.ShardedFileTemplate(data_dir=directory, dataset_name="tiny_news", filetype_suffix="tfrecord")
+    features = tfds.features.FeaturesDict(
+        {
+            "title": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=["World", "Sports"]),
+        }
+    )
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=directory, dataset_name="tiny_news", filetype_suffix="tfrecord"
+    )
     directory.mkdir(parents=True)
     splits = []
     for split, count in rows.items():
-        examples = [features.serialize_example(features.encode_example({"title": f"ünï {i}", "label": i % 2})) for i in range(count)]
-        with tf.io.TFRecordWriter(str(directory / f"tiny_news-{split}.tfrecord-00000-of-00001")) as writer:
+        examples = [
+            features.serialize_example(
+                features.encode_example({"title": f"ünï {i}", "label": i % 2})
+            )
+            for i in range(count)
+        ]
+        with tf.io.TFRecordWriter(
+            str(directory / f"tiny_news-{split}.tfrecord-00000-of-00001")
+        ) as writer:
             for example in examples:
                 writer.write(example)
         size = sum(map(len, examples))
         splits.append(
-            tfds.core.SplitInfo(name=split, shard_lengths=[count], num_bytes=size, filename_template=template.replace(split=split))
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=[count],
+                num_bytes=size,
+                filename_template=template.replace(split=split),
+            )
         )
-    tfds.folder_dataset.write_metadata(data_dir=directory, features=features, split_infos=splits, check_data=False)
+    tfds.folder_dataset.write_metadata(
+        data_dir=directory, features=features, split_infos=splits, check_data=False
+    )
 
 
 def test_a_prepared_data_set_keeps_its_test_split_and_its_class_names(tmp_path):
     prepare(tmp_path / "tiny_news" / "1.0.0", {"train": 40, "test": 3})
-    examples, _, overlap, corpus = read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("title",))
+    examples, _, overlap, corpus = read(
+        source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("title",)
+    )
     assert corpus.labels.classes == ("World", "Sports")
     assert Counter(example.split == "test" for example in examples) == {True: 3, False: 40}
     assert {example.text for example in examples} == {f"ünï {i}" for i in range(40)}

@@ -7,11 +7,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data.readers import LONGEST_LINE, Row, Unreadable, csv_rows, format_of, json_rows, parquet_rows
+from components.data.readers import (
+    LONGEST_LINE,
+    Row,
+    Unreadable,
+    csv_rows,
+    format_of,
+    json_rows,
+    parquet_rows,
+)
 from components.errors import ConfigError, DataError
 
 COLUMNS = ["title", "label"]
-ROWS = [("plain", "a"), ('with "quotes", and\nline\r\nbreaks', "b"), ("=1+2\t;|", "a"), ("", "b"), ("ünï…😀", "a")]
+ROWS = [
+    ("plain", "a"),
+    ('with "quotes", and\nline\r\nbreaks', "b"),
+    ("=1+2\t;|", "a"),
+    ("", "b"),
+    ("ünï…😀", "a"),
+]
 
 
 def values(rows):
@@ -23,7 +37,9 @@ def read_csv(path, columns=COLUMNS, delimiter=",", header=True):
 
 
 def quoted(rows, delimiter):
-    return "".join(delimiter.join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in rows)
+    return "".join(
+        delimiter.join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in rows
+    )
 
 
 def write(path, content):
@@ -39,11 +55,23 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, compressed):
     if kind == "parquet":
         if compressed:
             pytest.skip("Parquet is compressed inside")
-        pq.write_table(pa.table({"id": range(len(ROWS)), "title": [r[0] for r in ROWS], "label": [r[1] for r in ROWS]}), path)
+        pq.write_table(
+            pa.table(
+                {
+                    "id": range(len(ROWS)),
+                    "title": [r[0] for r in ROWS],
+                    "label": [r[1] for r in ROWS],
+                }
+            ),
+            path,
+        )
     else:
         text = quoted([("title", "label"), *ROWS], delimiter)
         if kind == "jsonl":
-            text = "".join(json.dumps({"id": 1, "title": title, "label": label}) + "\n" for title, label in ROWS)
+            text = "".join(
+                json.dumps({"id": 1, "title": title, "label": label}) + "\n"
+                for title, label in ROWS
+            )
         path.write_bytes(gzip.compress(text.encode()) if compressed else text.encode())
     read = {
         "csv": lambda: csv_rows(path, "n", COLUMNS, delimiter=",", header=True),
@@ -58,25 +86,50 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, compressed):
 
 def test_without_a_header_columns_are_numbered_and_the_first_row_is_data(tmp_path):
     path = write(tmp_path / "a.csv", '\n"3","x\ny"\n"4","z"\n')
-    assert read_csv(path, ["1", "0"], header=False) == [Row(1, 2, ["x\ny", "3"]), Row(2, 4, ["z", "4"])]
+    assert read_csv(path, ["1", "0"], header=False) == [
+        Row(1, 2, ["x\ny", "3"]),
+        Row(2, 4, ["z", "4"]),
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         pytest.param(
-            "title,label\nx,a,more\ny,b\n", [Unreadable(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])], id="too-many"
+            "title,label\nx,a,more\ny,b\n",
+            [Unreadable(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])],
+            id="too-many",
         ),
-        pytest.param("title,label\nx\ny,b\n", [Unreadable(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])], id="too-few"),
-        pytest.param('title,label\n"x"z,a\ny,b\n', [Unreadable(1, 2, "quotes that do not match"), Row(2, 3, ["y", "b"])], id="after-quote"),
         pytest.param(
-            'title,label\ny,b\n"x,a\nz,a\n', [Row(1, 2, ["y", "b"]), Unreadable(2, 3, "quotes that do not match")], id="open-quote"
+            "title,label\nx\ny,b\n",
+            [Unreadable(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])],
+            id="too-few",
         ),
-        pytest.param("title,label\r\nx,a\r\n\r\ny,b", [Row(1, 2, ["x", "a"]), Row(2, 4, ["y", "b"])], id="crlf-blank-line-no-end"),
-        pytest.param("title,label\rx,a\ry,b\r", [Row(1, 2, ["x", "a"]), Row(2, 3, ["y", "b"])], id="cr"),
+        pytest.param(
+            'title,label\n"x"z,a\ny,b\n',
+            [Unreadable(1, 2, "quotes that do not match"), Row(2, 3, ["y", "b"])],
+            id="after-quote",
+        ),
+        pytest.param(
+            'title,label\ny,b\n"x,a\nz,a\n',
+            [Row(1, 2, ["y", "b"]), Unreadable(2, 3, "quotes that do not match")],
+            id="open-quote",
+        ),
+        pytest.param(
+            "title,label\r\nx,a\r\n\r\ny,b",
+            [Row(1, 2, ["x", "a"]), Row(2, 4, ["y", "b"])],
+            id="crlf-blank-line-no-end",
+        ),
+        pytest.param(
+            "title,label\rx,a\ry,b\r", [Row(1, 2, ["x", "a"]), Row(2, 3, ["y", "b"])], id="cr"
+        ),
         pytest.param("\ufefftitle,label\nx,a\n", [Row(1, 2, ["x", "a"])], id="byte-order-mark"),
         pytest.param("title,label\nx\0y,a\n", [Row(1, 2, ["x\0y", "a"])], id="nul"),
-        pytest.param(b"title,label\nx\xff,a\ny,b\n", [Row(1, 2, ["x\udcff", "a"]), Row(2, 3, ["y", "b"])], id="not-utf8"),
+        pytest.param(
+            b"title,label\nx\xff,a\ny,b\n",
+            [Row(1, 2, ["x\udcff", "a"]), Row(2, 3, ["y", "b"])],
+            id="not-utf8",
+        ),
         pytest.param('title,label\nsay "x",a\n', [Row(1, 2, ['say "x"', "a"])], id="quotes-inside"),
     ],
 )
@@ -87,13 +140,29 @@ def test_csv_outcome_of_odd_rows(tmp_path, content, expected):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        pytest.param('{"title":"x","label":1}\n\n{oops\n', [Row(1, 1, ["x", 1]), Unreadable(2, 3, "not JSON")], id="not-json"),
         pytest.param(
-            '{"title":"x","label":1}\n["x",1]\n', [Row(1, 1, ["x", 1]), Unreadable(2, 2, "not a JSON object")], id="not-an-object"
+            '{"title":"x","label":1}\n\n{oops\n',
+            [Row(1, 1, ["x", 1]), Unreadable(2, 3, "not JSON")],
+            id="not-json",
         ),
-        pytest.param('{"label":1}\n{"title":"y","label":2}', [Row(1, 1, [None, 1]), Row(2, 2, ["y", 2])], id="field-missing-in-one-row"),
-        pytest.param('{"title":"\\ud800","label":1}\n', [Row(1, 1, ["\ud800", 1])], id="lone-surrogate"),
-        pytest.param("[" * 100_000 + "\n" + '{"title":"y","label":2}', [Unreadable(1, 1, "not JSON"), Row(2, 2, ["y", 2])], id="too-deep"),
+        pytest.param(
+            '{"title":"x","label":1}\n["x",1]\n',
+            [Row(1, 1, ["x", 1]), Unreadable(2, 2, "not a JSON object")],
+            id="not-an-object",
+        ),
+        pytest.param(
+            '{"label":1}\n{"title":"y","label":2}',
+            [Row(1, 1, [None, 1]), Row(2, 2, ["y", 2])],
+            id="field-missing-in-one-row",
+        ),
+        pytest.param(
+            '{"title":"\\ud800","label":1}\n', [Row(1, 1, ["\ud800", 1])], id="lone-surrogate"
+        ),
+        pytest.param(
+            "[" * 100_000 + "\n" + '{"title":"y","label":2}',
+            [Unreadable(1, 1, "not JSON"), Row(2, 2, ["y", 2])],
+            id="too-deep",
+        ),
     ],
 )
 def test_json_outcome_of_odd_rows(tmp_path, content, expected):
@@ -112,7 +181,9 @@ def test_a_wrong_column_is_named_with_the_columns_there_are(tmp_path, kind):
     else:
         pq.write_table(pa.table({"headline": ["x"], "label": ["a"]}), path)
         rows = parquet_rows(path, "a", COLUMNS)
-    with pytest.raises(DataError, match=r"a: no column 'title'; columns: 'headline', 'label'.*data\.text"):
+    with pytest.raises(
+        DataError, match=r"a: no column 'title'; columns: 'headline', 'label'.*data\.text"
+    ):
         list(rows)
 
 
@@ -131,19 +202,34 @@ def test_parquet_types_come_out_plain(tmp_path):
 
 
 def test_parquet_row_that_is_not_utf8_does_not_hide_the_others(tmp_path):
-    broken = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff"], pa.binary()).buffers())
+    broken = pa.Array.from_buffers(
+        pa.string(), 2, pa.array([b"ok", b"\xff"], pa.binary()).buffers()
+    )
     pq.write_table(pa.table({"title": broken, "label": ["a", "b"]}), tmp_path / "a.parquet")
-    assert values(parquet_rows(tmp_path / "a.parquet", "a", COLUMNS)) == [("ok", "a"), ("\udcff", "b")]
+    assert values(parquet_rows(tmp_path / "a.parquet", "a", COLUMNS)) == [
+        ("ok", "a"),
+        ("\udcff", "b"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param("title,label\nx,a\n".encode("utf-16"), "UTF-16; save it as UTF-8", id="utf-16"),
-        pytest.param(gzip.compress(b"title,label\n" + b"x,a\n" * 9999)[:-30], "compression is damaged", id="cut-gzip"),
+        pytest.param(
+            "title,label\nx,a\n".encode("utf-16"), "UTF-16; save it as UTF-8", id="utf-16"
+        ),
+        pytest.param(
+            gzip.compress(b"title,label\n" + b"x,a\n" * 9999)[:-30],
+            "compression is damaged",
+            id="cut-gzip",
+        ),
         pytest.param("\n\n", "a.csv: the file is empty", id="blank-lines-only"),
-        pytest.param("title,title,label\nx,y,a\n", "2 columns are called 'title'", id="doubled-column"),
-        pytest.param("title,label\nx," + "a" * LONGEST_LINE, "line 2: longer than", id="endless-line"),
+        pytest.param(
+            "title,title,label\nx,y,a\n", "2 columns are called 'title'", id="doubled-column"
+        ),
+        pytest.param(
+            "title,label\nx," + "a" * LONGEST_LINE, "line 2: longer than", id="endless-line"
+        ),
     ],
 )
 def test_files_that_stop_the_reading(tmp_path, content, message):
@@ -165,7 +251,13 @@ def test_parquet_lists_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.csv", "csv"), ("A.CSV.GZ", "csv"), ("a.tsv.gz", "tsv"), ("x/a.ndjson", "jsonl"), ("gs://b/a.b.parquet", "parquet")],
+    [
+        ("a.csv", "csv"),
+        ("A.CSV.GZ", "csv"),
+        ("a.tsv.gz", "tsv"),
+        ("x/a.ndjson", "jsonl"),
+        ("gs://b/a.b.parquet", "parquet"),
+    ],
 )
 def test_format_by_name(name, kind):
     assert format_of(name) == kind

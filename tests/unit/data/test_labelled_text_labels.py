@@ -2,7 +2,17 @@
 
 import pytest
 
-from components.data.labels import FRACTIONAL, MISSING, MOST_CLASSES, NEGATIVE, OUT_OF_RANGE, UNKNOWN, LabelSurvey, label_map, whole
+from components.data.labels import (
+    FRACTIONAL,
+    MISSING,
+    MOST_CLASSES,
+    NEGATIVE,
+    OUT_OF_RANGE,
+    UNKNOWN,
+    LabelSurvey,
+    label_map,
+    whole,
+)
 from components.errors import DataError
 
 
@@ -17,19 +27,64 @@ def mapped(values, listed=None, named=None):
 @pytest.mark.parametrize(
     ("values", "listed", "named", "classes", "looked_up"),
     [
-        pytest.param(["b", "a", "b"], None, None, ("a", "b"), {"b": 1, " a ": 0}, id="names-sorted"),
-        pytest.param(["10", "9", "2"], None, None, ("2", "9", "10"), {"2": 0, "9": 1, 10: 2, "02": 0, "2.0": 0}, id="numbers-by-value"),
-        pytest.param([1.0, float("nan"), 2.0], None, None, ("1", "2"), {1.0: 0, 2: 1}, id="whole-floats"),
-        pytest.param([True, False], None, None, ("false", "true"), {True: 1, False: 0}, id="booleans"),
+        pytest.param(
+            ["b", "a", "b"], None, None, ("a", "b"), {"b": 1, " a ": 0}, id="names-sorted"
+        ),
+        pytest.param(
+            ["10", "9", "2"],
+            None,
+            None,
+            ("2", "9", "10"),
+            {"2": 0, "9": 1, 10: 2, "02": 0, "2.0": 0},
+            id="numbers-by-value",
+        ),
+        pytest.param(
+            [1.0, float("nan"), 2.0], None, None, ("1", "2"), {1.0: 0, 2: 1}, id="whole-floats"
+        ),
+        pytest.param(
+            [True, False], None, None, ("false", "true"), {True: 1, False: 0}, id="booleans"
+        ),
         pytest.param(["0", "1"], ("x", "y"), None, ("x", "y"), {"0": 0, 1: 1}, id="listed-from-0"),
         pytest.param(["1", "2"], ("x", "y"), None, ("x", "y"), {"1": 0, 2: 1}, id="listed-from-1"),
-        pytest.param(["1"], ("x", "y"), None, ("x", "y"), {"1": 0, "2": 1}, id="listed-from-1-first-only"),
-        pytest.param(["1", "oops", "2"], ("x", "y"), None, ("x", "y"), {"1": 0, "2": 1}, id="junk-does-not-decide"),
+        pytest.param(
+            ["1"], ("x", "y"), None, ("x", "y"), {"1": 0, "2": 1}, id="listed-from-1-first-only"
+        ),
+        pytest.param(
+            ["1", "oops", "2"],
+            ("x", "y"),
+            None,
+            ("x", "y"),
+            {"1": 0, "2": 1},
+            id="junk-does-not-decide",
+        ),
         pytest.param(["y", "x"], ("x", "y"), None, ("x", "y"), {"y": 1}, id="listed-names"),
-        pytest.param(["1", "2"], ("2", "1"), None, ("2", "1"), {"1": 1, "2": 0}, id="numbers-that-are-names"),
-        pytest.param(["-1", "0", "1"], ("-1", "0", "1"), None, ("-1", "0", "1"), {-1: 0, "1": 2}, id="negative-names"),
-        pytest.param([0, 1], None, ("World", "Sports"), ("World", "Sports"), {0: 0, 1: 1}, id="named-by-the-source"),
-        pytest.param([0, 1], ("u", "v"), ("World", "Sports"), ("u", "v"), {0: 0, 1: 1}, id="listed-wins-over-the-source"),
+        pytest.param(
+            ["1", "2"], ("2", "1"), None, ("2", "1"), {"1": 1, "2": 0}, id="numbers-that-are-names"
+        ),
+        pytest.param(
+            ["-1", "0", "1"],
+            ("-1", "0", "1"),
+            None,
+            ("-1", "0", "1"),
+            {-1: 0, "1": 2},
+            id="negative-names",
+        ),
+        pytest.param(
+            [0, 1],
+            None,
+            ("World", "Sports"),
+            ("World", "Sports"),
+            {0: 0, 1: 1},
+            id="named-by-the-source",
+        ),
+        pytest.param(
+            [0, 1],
+            ("u", "v"),
+            ("World", "Sports"),
+            ("u", "v"),
+            {0: 0, 1: 1},
+            id="listed-wins-over-the-source",
+        ),
     ],
 )
 def test_labels_become_indices(values, listed, named, classes, looked_up):
@@ -57,9 +112,13 @@ NUMBERED = (["1", "2", "3"], ("x", "y", "z"))
         pytest.param(["x", "y"], ("x", "y"), "X", UNKNOWN, id="other-case"),
         pytest.param(["x", "y"], ("x", "y"), "1", UNKNOWN, id="a-number-among-names"),
         pytest.param(["0", "1", "1", "-1"], None, "-1", NEGATIVE, id="negative-is-no-found-class"),
-        pytest.param(["0", "1", "1", "0.5"], None, "0.5", FRACTIONAL, id="a-fraction-is-no-found-class"),
+        pytest.param(
+            ["0", "1", "1", "0.5"], None, "0.5", FRACTIONAL, id="a-fraction-is-no-found-class"
+        ),
         pytest.param(["0", "1", "1", "n/a"], None, "n/a", UNKNOWN, id="junk-is-no-found-class"),
-        pytest.param(["a", "b", "\udcff"], None, "\udcff", UNKNOWN, id="not-utf8-is-no-found-class"),
+        pytest.param(
+            ["a", "b", "\udcff"], None, "\udcff", UNKNOWN, id="not-utf8-is-no-found-class"
+        ),
         pytest.param(["a", "b"], None, ["a"], MISSING, id="list"),
     ],
 )
@@ -70,11 +129,19 @@ def test_refused_labels(values, listed, label, reason):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        pytest.param([f"text {i}" for i in range(MOST_CLASSES + 5)], "more than 1000 different values in 1005 rows", id="free-text"),
         pytest.param(
-            [f"text {i}" for i in range(50)], "50 different values in 50 rows, so this is no class label", id="free-text-few-rows"
+            [f"text {i}" for i in range(MOST_CLASSES + 5)],
+            "more than 1000 different values in 1005 rows",
+            id="free-text",
         ),
-        pytest.param([f"0.{i}" for i in range(1, 10)] * 3, "fractions or negative numbers", id="fractions"),
+        pytest.param(
+            [f"text {i}" for i in range(50)],
+            "50 different values in 50 rows, so this is no class label",
+            id="free-text-few-rows",
+        ),
+        pytest.param(
+            [f"0.{i}" for i in range(1, 10)] * 3, "fractions or negative numbers", id="fractions"
+        ),
         pytest.param(["a", "a"], r"only one class \(a\)", id="one-class"),
         pytest.param(["", None], "no label at all", id="none"),
     ],
@@ -85,7 +152,17 @@ def test_columns_without_classes(values, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("3", 3), ("+3", 3), ("3.0", 3), ("-2", -2), ("3.5", None), ("x", None), ("٣", None), ("1_0", None)]
+    ("name", "number"),
+    [
+        ("3", 3),
+        ("+3", 3),
+        ("3.0", 3),
+        ("-2", -2),
+        ("3.5", None),
+        ("x", None),
+        ("٣", None),
+        ("1_0", None),
+    ],
 )
 def test_whole(name, number):
     assert whole(name) == number

@@ -40,7 +40,10 @@ def test_shares_are_those_asked_for():
 
 
 def test_a_given_test_split_takes_no_rows():
-    assert {split_of(text_hash(f"text {i}"), 0.1, 0.0) for i in range(1000)} == {"train", "validation"}
+    assert {split_of(text_hash(f"text {i}"), 0.1, 0.0) for i in range(1000)} == {
+        "train",
+        "validation",
+    }
 
 
 @pytest.mark.parametrize(("hashed", "split"), [(0, "test"), (2**64 - 1, "train")])
@@ -48,13 +51,22 @@ def test_ends_of_the_range(hashed, split):
     assert split_of(hashed, 0.1, 0.2) == split
 
 
-@given(st.lists(st.text(alphabet=st.characters(codec="ascii") | st.characters(exclude_categories=["Cs"])), min_size=1))
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(codec="ascii") | st.characters(exclude_categories=["Cs"])),
+        min_size=1,
+    )
+)
 def test_many_texts_have_the_hashes_and_splits_of_each(texts):
     hashed = text_hashes(texts)
     assert hashed.tolist() == [text_hash(text) for text in texts]
-    assert [SPLITS[code] for code in splits_of(hashed, 0.3, 0.4)] == [split_of(text_hash(text), 0.3, 0.4) for text in texts]
+    assert [SPLITS[code] for code in splits_of(hashed, 0.3, 0.4)] == [
+        split_of(text_hash(text), 0.3, 0.4) for text in texts
+    ]
 
 
 @given(st.integers(0, 2**64 - 1), st.floats(0, 1), st.floats(0, 1))
 def test_a_hash_at_the_edge_has_the_same_split_either_way(hashed, validation, test):
-    assert SPLITS[splits_of(np.array([hashed], np.uint64), validation, test)[0]] == split_of(hashed, validation, test)
+    assert SPLITS[splits_of(np.array([hashed], np.uint64), validation, test)[0]] == split_of(
+        hashed, validation, test
+    )

@@ -21,7 +21,11 @@ def test_a_block_is_faultless_only_if_each_row_is(rows):
     ("columns", "texts"),
     [
         pytest.param([["a", ""], ["", "b c"]], ["a", "b c"], id="empty-fields-leave-no-space"),
-        pytest.param([["(a)", "é"], ["…", "x"], ["1", "2"]], ["(a) … 1", "é x 2"], id="signs-and-other-scripts"),
+        pytest.param(
+            [["(a)", "é"], ["…", "x"], ["1", "2"]],
+            ["(a) … 1", "é x 2"],
+            id="signs-and-other-scripts",
+        ),
         pytest.param([["a"], [""], ["b"]], ["a b"], id="three-columns"),
     ],
 )

@@ -32,13 +32,19 @@ JANUARY = datetime.datetime(2026, 1, 31, tzinfo=UTC)
         pytest.param("0001-01-01T00:00+01:00", None, id="before-the-calendar"),
     ],
 )
-def test_a_time_is_read_as_utc_or_not_at_all(written: object, meant: datetime.datetime | None) -> None:
+def test_a_time_is_read_as_utc_or_not_at_all(
+    written: object, meant: datetime.datetime | None
+) -> None:
     assert instant(written) == meant
 
 
 @pytest.mark.parametrize(
     ("window", "start"),
-    [("36h", datetime.datetime(2026, 1, 29, 12, tzinfo=UTC)), ("30d", datetime.datetime(2026, 1, 1, tzinfo=UTC)), (None, None)],
+    [
+        ("36h", datetime.datetime(2026, 1, 29, 12, tzinfo=UTC)),
+        ("30d", datetime.datetime(2026, 1, 1, tzinfo=UTC)),
+        (None, None),
+    ],
 )
 def test_the_window_ends_at_until(window: str | None, start: datetime.datetime | None) -> None:
     found = window_of(DataConfig(time="created", window=window, until="2026-01-31"))
@@ -81,12 +87,25 @@ def rows_in(path: Path, **options: object) -> tuple[list[str], dict[str, int], C
 
 
 def written(path: Path, times: list[str]) -> Path:
-    path.write_text("created,text,label\n" + "".join(f"{time},text {n},{'ab'[n % 2]}\n" for n, time in enumerate(times)))
+    path.write_text(
+        "created,text,label\n"
+        + "".join(f"{time},text {n},{'ab'[n % 2]}\n" for n, time in enumerate(times))
+    )
     return path
 
 
 def test_rows_outside_are_left_out_and_counted(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv", ["2026-01-01", "2026-01-02T00:00Z", "2026-01-30T23:59:59", "2026-01-31", "soon", "2025-12-31"])
+    path = written(
+        tmp_path / "a.csv",
+        [
+            "2026-01-01",
+            "2026-01-02T00:00Z",
+            "2026-01-30T23:59:59",
+            "2026-01-31",
+            "soon",
+            "2025-12-31",
+        ],
+    )
     texts, left_out, refused = rows_in(path, window="30d", until="2026-01-31")
     assert texts == ["text 0", "text 1", "text 2"]
     assert left_out == {"not before data.until": 1, "older than the window": 1}
@@ -95,8 +114,13 @@ def test_rows_outside_are_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_classes_are_those_within_the_window(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("created,text,label\n" + "".join(f"2026-01-{n + 1:02},text {n},{'abc'[n // 10]}\n" for n in range(30)))
-    with open_corpus(DataConfig(source=str(path), text=("text",), time="created", until="2026-01-21")) as corpus:
+    path.write_text(
+        "created,text,label\n"
+        + "".join(f"2026-01-{n + 1:02},text {n},{'abc'[n // 10]}\n" for n in range(30))
+    )
+    with open_corpus(
+        DataConfig(source=str(path), text=("text",), time="created", until="2026-01-21")
+    ) as corpus:
         assert (corpus.labels.classes, corpus.rows) == (("a", "b"), 20)
 
 
@@ -108,14 +132,28 @@ def test_the_time_may_also_be_a_text_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_parquet_timestamps_of_every_unit(unit: str, tmp_path: Path) -> None:
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
-    times = pa.array([(int(JANUARY.timestamp()) + offset) * per_second + (unit == "ns") for offset in (-10, -1, 0)], pa.timestamp(unit))
-    pq.write_table(pa.table({"created": times, "text": ["x", "y", "z"], "label": ["a", "b", "a"]}), tmp_path / "a.parquet")
-    assert rows_in(tmp_path / "a.parquet", until="2026-01-31")[:2] == (["x", "y"], {"not before data.until": 1})
+    times = pa.array(
+        [
+            (int(JANUARY.timestamp()) + offset) * per_second + (unit == "ns")
+            for offset in (-10, -1, 0)
+        ],
+        pa.timestamp(unit),
+    )
+    pq.write_table(
+        pa.table({"created": times, "text": ["x", "y", "z"], "label": ["a", "b", "a"]}),
+        tmp_path / "a.parquet",
+    )
+    assert rows_in(tmp_path / "a.parquet", until="2026-01-31")[:2] == (
+        ["x", "y"],
+        {"not before data.until": 1},
+    )
 
 
 def test_a_window_without_rows_and_a_missing_column_say_what_is_wrong(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", ["2026-01-01", "2026-01-02"])
-    with pytest.raises(DataError, match=r"no row is in the window \(rows 2 not before data\.until\)"):
+    with pytest.raises(
+        DataError, match=r"no row is in the window \(rows 2 not before data\.until\)"
+    ):
         rows_in(path, until="2025-01-01")
     with pytest.raises(DataError, match=r"no column 'when'.*data\.time"):
         rows_in(path, time="when", until="2026-01-03")

@@ -14,7 +14,10 @@ def instructions(file):
     """(instruction, argument) in order; comments dropped, continued lines joined."""
     lines = (line for line in file.read_text().splitlines() if not line.lstrip().startswith("#"))
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line.strip())]
+    return [
+        (word, rest)
+        for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line.strip())
+    ]
 
 
 def last_stage(file):
@@ -23,7 +26,10 @@ def last_stage(file):
 
 
 def test_both_stages_start_from_the_one_base_that_can_be_named(file):
-    assert [rest for word, rest in instructions(file) if word == "FROM"] == ["${BASE} AS build", "${BASE}"]
+    assert [rest for word, rest in instructions(file) if word == "FROM"] == [
+        "${BASE} AS build",
+        "${BASE}",
+    ]
     assert ("ARG", "BASE=docker.io/library/python:3.11-slim") in instructions(file)
 
 
@@ -45,20 +51,34 @@ def test_no_folder_is_copied_whole(file):
 
 def test_packages_come_from_a_lock_with_hashes_and_nothing_else(file):
     installs = [
-        command for word, rest in instructions(file) if word == "RUN" for command in re.split(r"&&|;", rest) if " install " in command
+        command
+        for word, rest in instructions(file)
+        if word == "RUN"
+        for command in re.split(r"&&|;", rest)
+        if " install " in command
     ]
     assert installs
     for command in installs:
         assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(command.split())
         assert "apt" not in command
-    copied = {source for word, rest in instructions(file) if word == "COPY" for source in rest.split() if source.startswith("locks/")}
+    copied = {
+        source
+        for word, rest in instructions(file)
+        if word == "COPY"
+        for source in rest.split()
+        if source.startswith("locks/")
+    }
     assert copied
     assert all((ROOT / source).is_file() for source in copied)
 
 
 def test_labels_tell_version_revision_and_licence(file):
     (labels,) = [rest for word, rest in last_stage(file) if word == "LABEL"]
-    for label, value in {"version": "$VERSION", "revision": "$REVISION", "licenses": "Apache-2.0"}.items():
+    for label, value in {
+        "version": "$VERSION",
+        "revision": "$REVISION",
+        "licenses": "Apache-2.0",
+    }.items():
         assert f'org.opencontainers.image.{label}="{value}"' in labels
 
 

@@ -9,13 +9,19 @@ LOCKS = Path(__file__).parents[3] / "locks"
 
 
 def pins(name):
-    return dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (LOCKS / f"{name}.txt").read_text(), re.MULTILINE))
+    return dict(
+        re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", (LOCKS / f"{name}.txt").read_text(), re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("name", ["train", "tools", "executor"])
 def test_pins_are_those_of_the_development_environment(name):
     tested = pins("dev")
-    assert {package: version for package, version in pins(name).items() if tested.get(package) != version} == {}
+    assert {
+        package: version
+        for package, version in pins(name).items()
+        if tested.get(package) != version
+    } == {}
 
 
 def test_gpu_differs_from_cpu_by_the_build_of_tensorflow_and_nvidias_libraries():

@@ -33,14 +33,23 @@ def test_once_is_enough(tmp_path):
 
 
 def test_what_is_no_library_is_left_as_it_is(tmp_path):
-    for name, content in {"empty.so": b"", "script.so": b"GROUP ( libc.so.6 )" * 9, "elf32.so": b"\x7fELF\x01\x01" + bytes(99)}.items():
+    for name, content in {
+        "empty.so": b"",
+        "script.so": b"GROUP ( libc.so.6 )" * 9,
+        "elf32.so": b"\x7fELF\x01\x01" + bytes(99),
+    }.items():
         (tmp_path / name).write_bytes(content)
         assert slim.remove_symbols(tmp_path / name) == 0
         assert (tmp_path / name).read_bytes() == content
 
 
 def test_only_what_is_named_goes(tmp_path):
-    gone = ["tensorflow/include/a.h", "scipy/special/tests/test_a.py", "pyarrow/libarrow_flight.so.1", "botocore/data/ec2/1/service-2.json"]
+    gone = [
+        "tensorflow/include/a.h",
+        "scipy/special/tests/test_a.py",
+        "pyarrow/libarrow_flight.so.1",
+        "botocore/data/ec2/1/service-2.json",
+    ]
     kept = [
         "tensorflow/python/a.py",
         "h5py/tests/__init__.py",

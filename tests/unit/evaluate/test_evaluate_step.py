@@ -30,10 +30,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(inputs: Path, output: Path, config: EvaluateConfig | None = None) -> ReportContent:
-    return step.run(config or EvaluateConfig(batch_size=4), inputs / "shards", inputs / "checkpoint", output)
+    return step.run(
+        config or EvaluateConfig(batch_size=4), inputs / "shards", inputs / "checkpoint", output
+    )
 
 
-def test_the_report_holds_what_the_model_says_of_the_test_rows(inputs: Path, tmp_path: Path) -> None:
+def test_the_report_holds_what_the_model_says_of_the_test_rows(
+    inputs: Path, tmp_path: Path
+) -> None:
     content = evaluate(inputs, tmp_path / "report")
     assert read_report(tmp_path / "report") == content
     predictions = read_predictions(tmp_path / "report")
@@ -44,10 +48,18 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(inputs: Path, tmp
         powers = np.exp(logits - logits.max())
         np.testing.assert_allclose(predictions.scores[row], powers / powers.sum(), atol=1e-5)
     assert predictions.labels.tolist() == LABELS
-    assert predictions.texts == tuple(f"text {row} of {CLASSES[label]}" for row, label in enumerate(LABELS))
+    assert predictions.texts == tuple(
+        f"text {row} of {CLASSES[label]}" for row, label in enumerate(LABELS)
+    )
     assert content.accuracy == float(np.mean(predictions.labels == predictions.predicted))
-    assert sorted(mistake.row for mistake in content.mistakes) == np.flatnonzero(predictions.labels != predictions.predicted).tolist()
-    assert all(mistake.text == predictions.texts[mistake.row] for mistake in content.mistakes) and content.mistakes
+    assert (
+        sorted(mistake.row for mistake in content.mistakes)
+        == np.flatnonzero(predictions.labels != predictions.predicted).tolist()
+    )
+    assert (
+        all(mistake.text == predictions.texts[mistake.row] for mistake in content.mistakes)
+        and content.mistakes
+    )
     assert content.training.history == EPOCHS == trained.history
     assert content.training.step_losses == ((1, 1.2), (2, 1.0), (3, 0.9), (4, 0.7))
     assert content.training.options["Epochs, at most"] == "2"
@@ -59,7 +71,11 @@ def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:
     content = evaluate(inputs, tmp_path / "report")
     digests = {name: manifest.read(inputs / name).digest for name in ("shards", "checkpoint")}
     sealed = manifest.read(tmp_path / "report", "report")
-    assert sealed.inputs == digests == {"shards": content.shards_digest, "checkpoint": content.checkpoint_digest}
+    assert (
+        sealed.inputs
+        == digests
+        == {"shards": content.shards_digest, "checkpoint": content.checkpoint_digest}
+    )
     assert sealed.content["accuracy"] == content.accuracy and sealed.config["batch_size"] == 4
     assert set(sealed.files) == {"report.json", "report.html", "predictions.arrow"}
 
@@ -73,7 +89,16 @@ def test_equal_inputs_give_an_equal_report(inputs: Path, tmp_path: Path) -> None
 def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
     evaluate(inputs, tmp_path / "here", EvaluateConfig(mistakes=1))
     places = [f"--{name}={inputs / name}" for name in ("shards", "checkpoint")]
-    command = [sys.executable, "-m", "components.evaluate", *places, "--set", "evaluate.mistakes=1", "--output", str(tmp_path / "there")]
+    command = [
+        sys.executable,
+        "-m",
+        "components.evaluate",
+        *places,
+        "--set",
+        "evaluate.mistakes=1",
+        "--output",
+        str(tmp_path / "there"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert manifest.read(tmp_path / "here").digest == manifest.read(tmp_path / "there").digest
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -90,7 +115,9 @@ def test_an_empty_test_split_is_refused(inputs: Path, tmp_path: Path) -> None:
 
 def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -> None:
     broken = EPOCHS[0].model_copy(update={"validation_loss": 1e999})
-    trained = checkpoint.read_content(inputs / "checkpoint").model_copy(update={"history": (broken,)})
+    trained = checkpoint.read_content(inputs / "checkpoint").model_copy(
+        update={"history": (broken,)}
+    )
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):
         step._training_facts(trained, {}, inputs / "checkpoint")
 
@@ -107,8 +134,12 @@ def test_shards_of_other_lengths_are_refused(inputs: Path, tmp_path: Path) -> No
         pytest.param((), 5, (), id="none"),
         pytest.param((3.0, 1.0), 5, ((1, 3.0), (2, 1.0)), id="fewer than points"),
         pytest.param((4.0, 2.0, 3.0, 1.0, 5.0), 3, ((2, 3.0), (4, 2.0), (5, 5.0)), id="runs"),
-        pytest.param((float("nan"), 2.0, float("inf"), float("inf")), 2, ((2, 2.0),), id="skipped steps"),
+        pytest.param(
+            (float("nan"), 2.0, float("inf"), float("inf")), 2, ((2, 2.0),), id="skipped steps"
+        ),
     ],
 )
-def test_step_losses_are_thinned_to_means(losses: tuple[float, ...], points: int, expected: tuple[tuple[int, float], ...]) -> None:
+def test_step_losses_are_thinned_to_means(
+    losses: tuple[float, ...], points: int, expected: tuple[tuple[int, float], ...]
+) -> None:
     assert step.thinned(losses, points) == expected

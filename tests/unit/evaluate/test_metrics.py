@@ -20,7 +20,9 @@ def certain(predicted: list[int], classes: int = 3) -> metrics.Scores:
     return scores
 
 
-@pytest.mark.parametrize(("right", "rows"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 10), (7_123, 7_600), (1, 1_000_000)])
+@pytest.mark.parametrize(
+    ("right", "rows"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 10), (7_123, 7_600), (1, 1_000_000)]
+)
 def test_the_interval_is_wilsons(right: int, rows: int) -> None:
     expected = stats.binomtest(right, rows).proportion_ci(0.95, method="wilson")
     low, high = metrics.wilson(right, rows)
@@ -34,9 +36,18 @@ def test_the_figures_of_a_small_example_worked_by_hand() -> None:
     assert found.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
     assert found.accuracy == pytest.approx(4 / 6)
     assert found.majority_accuracy == 0.5
-    assert found.per_class["calm"].model_dump() == pytest.approx({"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3})
-    assert found.per_class["loud"].model_dump() == pytest.approx({"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2})
-    assert found.per_class["odd"].model_dump() == {"precision": None, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert found.per_class["calm"].model_dump() == pytest.approx(
+        {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3}
+    )
+    assert found.per_class["loud"].model_dump() == pytest.approx(
+        {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2}
+    )
+    assert found.per_class["odd"].model_dump() == {
+        "precision": None,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 1,
+    }
     assert found.macro_f1 == pytest.approx((2 / 3 + 0.8 + 0) / 3)
     assert found.loss == pytest.approx(-(4 * math.log(0.8) + 2 * math.log(0.1)) / 6, rel=1e-6)
     assert found.ece == pytest.approx(0.8 - 4 / 6, rel=1e-6)
@@ -46,7 +57,9 @@ def test_the_figures_of_a_small_example_worked_by_hand() -> None:
 def test_the_loss_is_scikit_learns() -> None:
     labels, scores = labels_and_scores()
     exact = scores.astype(float) / scores.sum(axis=1, keepdims=True, dtype=float)
-    assert metrics.cross_entropy(labels, scores) == pytest.approx(sklearn_metrics.log_loss(labels, exact), rel=1e-6)
+    assert metrics.cross_entropy(labels, scores) == pytest.approx(
+        sklearn_metrics.log_loss(labels, exact), rel=1e-6
+    )
 
 
 def test_a_score_that_underflowed_costs_much_but_not_infinity() -> None:
@@ -56,7 +69,9 @@ def test_a_score_that_underflowed_costs_much_but_not_infinity() -> None:
 
 
 def test_equal_scores_go_to_the_first_class() -> None:
-    found = metrics.measure(np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32), ("a", "b"))
+    found = metrics.measure(
+        np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32), ("a", "b")
+    )
     assert found.confusion == ((1, 0), (1, 0))
 
 
@@ -66,9 +81,15 @@ def test_the_areas_are_scikit_learns_and_the_curves_short() -> None:
     for number, name in enumerate(CLASSES):
         curve = found.roc[name]
         assert curve is not None
-        assert curve.auc == pytest.approx(sklearn_metrics.roc_auc_score(labels == number, scores[:, number]))
+        assert curve.auc == pytest.approx(
+            sklearn_metrics.roc_auc_score(labels == number, scores[:, number])
+        )
         assert 2 < len(curve.fpr) == len(curve.tpr) == len(curve.thresholds) <= metrics.CURVE_POINTS
-        assert (curve.fpr[0], curve.tpr[0], curve.thresholds[0]) == (0, 0, metrics.ABOVE_EVERY_SCORE)
+        assert (curve.fpr[0], curve.tpr[0], curve.thresholds[0]) == (
+            0,
+            0,
+            metrics.ABOVE_EVERY_SCORE,
+        )
         assert (curve.fpr[-1], curve.tpr[-1]) == (1, 1)
     pooled = sklearn_metrics.roc_auc_score(np.eye(3)[labels].ravel(), scores.ravel())
     assert found.micro_roc.auc == pytest.approx(pooled)
@@ -78,11 +99,20 @@ def test_a_shortened_curve_stays_on_the_full_one() -> None:
     labels, scores = labels_and_scores(rows=20_000)
     curve = metrics.roc_curve(labels == 0, scores[:, 0])
     assert curve is not None and 100 < len(curve.fpr) <= metrics.CURVE_POINTS
-    full_fpr, full_tpr, _ = sklearn_metrics.roc_curve(labels == 0, scores[:, 0], drop_intermediate=False)
+    full_fpr, full_tpr, _ = sklearn_metrics.roc_curve(
+        labels == 0, scores[:, 0], drop_intermediate=False
+    )
     grid = np.linspace(0, 1, 2_001)
-    assert np.abs(np.interp(grid, curve.fpr, curve.tpr) - np.interp(grid, full_fpr, full_tpr)).max() < 0.015
+    assert (
+        np.abs(np.interp(grid, curve.fpr, curve.tpr) - np.interp(grid, full_fpr, full_tpr)).max()
+        < 0.015
+    )
     assert sklearn_metrics.auc(curve.fpr, curve.tpr) == pytest.approx(curve.auc, abs=5e-4)
-    assert all(np.diff(curve.fpr) >= 0) and all(np.diff(curve.tpr) >= 0) and all(np.diff(curve.thresholds) < 0)
+    assert (
+        all(np.diff(curve.fpr) >= 0)
+        and all(np.diff(curve.tpr) >= 0)
+        and all(np.diff(curve.thresholds) < 0)
+    )
 
 
 def test_the_calibration_bins_hold_every_row_once() -> None:
@@ -98,7 +128,9 @@ def test_the_calibration_bins_hold_every_row_once() -> None:
 
 def test_certain_scores_lie_in_the_last_bin() -> None:
     bins = metrics.calibration(np.array([0, 1], np.int32), np.array([[1, 0], [1, 0]], np.float32))
-    assert bins[-1] == CalibrationBin(low=round(14 / 15, 6), high=1.0, rows=2, confidence=1.0, accuracy=0.5)
+    assert bins[-1] == CalibrationBin(
+        low=round(14 / 15, 6), high=1.0, rows=2, confidence=1.0, accuracy=0.5
+    )
     assert metrics.expected_calibration_error(bins) == 0.5
 
 
@@ -112,8 +144,16 @@ def test_mistakes_come_by_confidence_then_by_row() -> None:
 
 def test_a_mistake_says_what_was_right_and_how_sure_the_model_was() -> None:
     scores = np.array([[0.25, 0.75]], np.float32)
-    (found,) = metrics.describe_mistakes(np.array([0]), ["x" * 10_000], np.array([0], np.int32), scores, ("a", "b"))
-    assert (found.row, found.label, found.predicted, found.confidence, found.label_score) == (0, "a", "b", 0.75, 0.25)
+    (found,) = metrics.describe_mistakes(
+        np.array([0]), ["x" * 10_000], np.array([0], np.int32), scores, ("a", "b")
+    )
+    assert (found.row, found.label, found.predicted, found.confidence, found.label_score) == (
+        0,
+        "a",
+        "b",
+        0.75,
+        0.25,
+    )
     assert found.text == "x" * metrics.TEXT_LIMIT + "…"
 
 
@@ -122,19 +162,48 @@ def test_a_mistake_says_what_was_right_and_how_sure_the_model_was() -> None:
     [
         pytest.param([], np.zeros((0, 2)), ("a", "b"), "no rows", id="no rows"),
         pytest.param([0], np.ones((1, 1)), ("a",), "at least two", id="one class in the list"),
-        pytest.param([0], np.ones((2, 2)) / 2, ("a", "b"), r"shape \(2, 2\) for 1 rows", id="more scores than labels"),
-        pytest.param([0], np.ones((1, 3)) / 3, ("a", "b"), "2 classes", id="more scores than classes"),
-        pytest.param([0, 2], np.ones((2, 2)) / 2, ("a", "b"), "row 1 has label 2", id="label too large"),
-        pytest.param([-1, 1], np.ones((2, 2)) / 2, ("a", "b"), "row 0 has label -1", id="negative label"),
-        pytest.param([0, 1], [[0.5, 0.5], [0.9, 0.3]], ("a", "b"), "row 1 are not probabilities", id="sum above 1"),
-        pytest.param([0, 1], [[1.5, -0.5], [0.5, 0.5]], ("a", "b"), "row 0 are not probabilities", id="negative score"),
+        pytest.param(
+            [0],
+            np.ones((2, 2)) / 2,
+            ("a", "b"),
+            r"shape \(2, 2\) for 1 rows",
+            id="more scores than labels",
+        ),
+        pytest.param(
+            [0], np.ones((1, 3)) / 3, ("a", "b"), "2 classes", id="more scores than classes"
+        ),
+        pytest.param(
+            [0, 2], np.ones((2, 2)) / 2, ("a", "b"), "row 1 has label 2", id="label too large"
+        ),
+        pytest.param(
+            [-1, 1], np.ones((2, 2)) / 2, ("a", "b"), "row 0 has label -1", id="negative label"
+        ),
+        pytest.param(
+            [0, 1],
+            [[0.5, 0.5], [0.9, 0.3]],
+            ("a", "b"),
+            "row 1 are not probabilities",
+            id="sum above 1",
+        ),
+        pytest.param(
+            [0, 1],
+            [[1.5, -0.5], [0.5, 0.5]],
+            ("a", "b"),
+            "row 0 are not probabilities",
+            id="negative score",
+        ),
     ],
 )
-def test_what_cannot_be_measured_is_refused(labels: list[int], scores: object, classes: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_measured_is_refused(
+    labels: list[int], scores: object, classes: tuple[str, ...], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         metrics.measure(np.array(labels, np.int32), np.asarray(scores, np.float32), classes)
 
 
 def test_many_equal_mistakes_come_by_row() -> None:
-    labels, scores = np.zeros(300, np.int32), np.tile(np.array([[0.25, 0.75]], np.float32), (300, 1))
+    labels, scores = (
+        np.zeros(300, np.int32),
+        np.tile(np.array([[0.25, 0.75]], np.float32), (300, 1)),
+    )
     assert metrics.most_confident_mistakes(labels, scores, 300).tolist() == list(range(300))

@@ -40,17 +40,23 @@ class Elements(HTMLParser):
 
 
 def pictures(html: str) -> list[str]:
-    return re.findall(r'<svg [^>]*role="img".*?</svg>(?=\s*<(?:ul|details|/figure))', html, re.DOTALL)
+    return re.findall(
+        r'<svg [^>]*role="img".*?</svg>(?=\s*<(?:ul|details|/figure))', html, re.DOTALL
+    )
 
 
 def test_equal_content_gives_equal_bytes() -> None:
-    assert report_page.render(report_content()) == report_page.render(ReportContent.model_validate_json(report_content().model_dump_json()))
+    assert report_page.render(report_content()) == report_page.render(
+        ReportContent.model_validate_json(report_content().model_dump_json())
+    )
 
 
 def test_the_page_asks_nothing_of_a_network_or_a_script() -> None:
     html = report_page.render(report_content())
     found = Elements(html)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in found.tags}
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & {
+        tag for tag, _ in found.tags
+    }
     assert "default-src 'none'" in html
     assert not re.search(r"https?:|//[a-z]|url\(|@import|\bon\w+=|javascript:", html)
 
@@ -70,17 +76,34 @@ def test_the_page_says_what_was_measured() -> None:
     ("text", "shown"),
     [
         pytest.param("<script>alert(1)</script>", "<script>alert(1)</script>", id="script"),
-        pytest.param("\"><img src=x onerror=alert(1)> ' `", "\"><img src=x onerror=alert(1)> ' `", id="quotes"),
+        pytest.param(
+            "\"><img src=x onerror=alert(1)> ' `",
+            "\"><img src=x onerror=alert(1)> ' `",
+            id="quotes",
+        ),
         pytest.param("{{ 7 * 7 }} {% raw %}", "{{ 7 * 7 }} {% raw %}", id="template"),
-        pytest.param("</td></table></style><h1>&amp;", "</td></table></style><h1>&amp;", id="closing tags"),
-        pytest.param("\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd", "\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd", id="right to left"),
-        pytest.param("\U0001f469\u200d\U0001f680 n\u0303 \ufb01", "\U0001f469\u200d\U0001f680 n\u0303 \ufb01", id="emoji"),
+        pytest.param(
+            "</td></table></style><h1>&amp;", "</td></table></style><h1>&amp;", id="closing tags"
+        ),
+        pytest.param(
+            "\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd",
+            "\u202eevil\u202c \u05e9\u05dc\u05d5\u05dd",
+            id="right to left",
+        ),
+        pytest.param(
+            "\U0001f469\u200d\U0001f680 n\u0303 \ufb01",
+            "\U0001f469\u200d\U0001f680 n\u0303 \ufb01",
+            id="emoji",
+        ),
         pytest.param("a\x00b\x1bc\x85d", "a\ufffdb\ufffdc\ufffdd", id="control characters"),
         pytest.param("x" * 10_000, "x" * 600 + "…", id="long"),
     ],
 )
 def test_users_text_is_shown_as_text(text: str, shown: str) -> None:
-    plain, found = Elements(report_page.render(report_content())), Elements(report_page.render(report_content(text=text)))
+    plain, found = (
+        Elements(report_page.render(report_content())),
+        Elements(report_page.render(report_content(text=text))),
+    )
     assert found.text.count(shown) == 5
     assert [tag for tag, _ in found.tags] == [tag for tag, _ in plain.tags]
 
@@ -93,7 +116,11 @@ def test_users_text_cannot_turn_the_page_around() -> None:
 def test_hostile_class_names_and_notes_are_shown_as_text() -> None:
     names = ("<script>x</script>", 'a" onload="b', "\u202ec\x07")
     found = Elements(report_page.render(report_content(classes=names, notes=["<b>note</b>"])))
-    assert found.count("script") == 0 and "<script>x</script>" in found.text and "<b>note</b>" in found.text
+    assert (
+        found.count("script") == 0
+        and "<script>x</script>" in found.text
+        and "<b>note</b>" in found.text
+    )
     assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
 
 
@@ -107,20 +134,35 @@ def test_every_picture_is_well_formed_and_described() -> None:
     for svg in found:
         root = ElementTree.fromstring(svg)
         title, description = root.findtext("title"), root.findtext("desc")
-        assert title and description and root.get("aria-labelledby") == " ".join(str(child.get("id")) for child in root[:2])
+        assert (
+            title
+            and description
+            and root.get("aria-labelledby") == " ".join(str(child.get("id")) for child in root[:2])
+        )
         assert not re.search(r"nan|inf\b", svg)
 
 
 def test_ids_are_unique() -> None:
-    ids = [attributes["id"] for _, attributes in Elements(report_page.render(report_content())).tags if "id" in attributes]
+    ids = [
+        attributes["id"]
+        for _, attributes in Elements(report_page.render(report_content())).tags
+        if "id" in attributes
+    ]
     assert len(ids) == len(set(ids)) > 0
 
 
 @pytest.mark.parametrize(
-    ("classes", "cells"), [pytest.param(2, 4, id="two"), pytest.param(12, 144, id="twelve"), pytest.param(13, 0, id="too many")]
+    ("classes", "cells"),
+    [
+        pytest.param(2, 4, id="two"),
+        pytest.param(12, 144, id="twelve"),
+        pytest.param(13, 0, id="too many"),
+    ],
 )
 def test_the_matrix_is_shown_while_it_can_be_read(classes: int, cells: int) -> None:
-    html = report_page.render(report_content(classes=tuple(f"class {number}" for number in range(classes))))
+    html = report_page.render(
+        report_content(classes=tuple(f"class {number}" for number in range(classes)))
+    )
     assert len(re.findall(r'<td class="(?:right|wrong)', html)) == cells
     assert ("too many for a matrix" in html) == (cells == 0)
     assert ("smallest areas are drawn" in html) == (classes > 8)
@@ -128,7 +170,12 @@ def test_the_matrix_is_shown_while_it_can_be_read(classes: int, cells: int) -> N
 
 @pytest.mark.parametrize(
     ("epochs", "marks"),
-    [pytest.param(0, 0, id="none"), pytest.param(1, 2, id="one"), pytest.param(40, 80, id="many"), pytest.param(90, 0, id="too many")],
+    [
+        pytest.param(0, 0, id="none"),
+        pytest.param(1, 2, id="one"),
+        pytest.param(40, 80, id="many"),
+        pytest.param(90, 0, id="too many"),
+    ],
 )
 def test_any_history_can_be_drawn(epochs: int, marks: int) -> None:
     html = report_page.render(report_content(epochs=epochs))

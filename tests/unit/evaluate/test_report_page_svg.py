@@ -8,24 +8,43 @@ from components.evaluate.report_page.svg import Axes, number, ticks
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(None, "–"), (0.0, "0%"), (1.0, "100%"), (0.99999, ">99.9%"), (0.00001, "<0.1%"), (0.8994, "89.9%"), (0.5, "50.0%")],  # noqa: RUF001
+    [
+        (None, "–"),
+        (0.0, "0%"),
+        (1.0, "100%"),
+        (0.99999, ">99.9%"),
+        (0.00001, "<0.1%"),
+        (0.8994, "89.9%"),
+        (0.5, "50.0%"),
+    ],  # noqa: RUF001
 )
 def test_percentages(value: float | None, written: str) -> None:
     assert number_format.percent(value) == written
 
 
-@pytest.mark.parametrize(("value", "written"), [(None, "–"), (0.9996, ">0.999"), (1.0, "1.000"), (0.1234, "0.123"), (2.5, "2.500")])  # noqa: RUF001
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "–"), (0.9996, ">0.999"), (1.0, "1.000"), (0.1234, "0.123"), (2.5, "2.500")],
+)  # noqa: RUF001
 def test_decimals(value: float | None, written: str) -> None:
     assert number_format.decimal(value) == written
 
 
-@pytest.mark.parametrize(("seconds", "written"), [(0.25, "0.2 s"), (59.9, "59.9 s"), (75, "1 min 15 s"), (7_500, "2 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0.25, "0.2 s"), (59.9, "59.9 s"), (75, "1 min 15 s"), (7_500, "2 h 05 min")],
+)
 def test_durations(seconds: float, written: str) -> None:
     assert number_format.duration(seconds) == written
 
 
 def test_other_numbers() -> None:
-    assert (number_format.count(7_600.0), number_format.short(2_000.50), number_format.rate(5e-5), number_format.rate(0.001)) == (
+    assert (
+        number_format.count(7_600.0),
+        number_format.short(2_000.50),
+        number_format.rate(5e-5),
+        number_format.rate(0.001),
+    ) == (
         "7,600",
         "2,000.5",
         "5e-05",
@@ -42,7 +61,9 @@ def test_other_numbers() -> None:
         (0, 3e-7, 3, [0, 1e-7, 2e-7, 3e-7]),
     ],
 )
-def test_ticks_are_round_and_within(low: float, high: float, count: int, expected: list[float]) -> None:
+def test_ticks_are_round_and_within(
+    low: float, high: float, count: int, expected: list[float]
+) -> None:
     assert ticks(low, high, count) == pytest.approx(expected)
 
 

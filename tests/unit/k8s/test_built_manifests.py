@@ -23,7 +23,9 @@ def overlay(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["as-shipped", "everything-on"])
-def built(request: pytest.FixtureRequest, overlay: str, tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+def built(
+    request: pytest.FixtureRequest, overlay: str, tmp_path_factory: pytest.TempPathFactory
+) -> list[Object]:
     tree = manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s", everything=request.param)
     return manifests.build(tree / "overlays" / overlay)
 
@@ -40,7 +42,13 @@ def test_all_of_it_is_labelled_and_in_the_namespace(built: list[Object]) -> None
     for manifest in built:
         metadata = manifest["metadata"]
         assert metadata["labels"]["app.kubernetes.io/part-of"] == "kubert"
-        where = None if manifest["kind"] in manifests.CLUSTER_WIDE else "kube-system" if manifest["kind"] == "DaemonSet" else "kubert"
+        where = (
+            None
+            if manifest["kind"] in manifests.CLUSTER_WIDE
+            else "kube-system"
+            if manifest["kind"] == "DaemonSet"
+            else "kubert"
+        )
         assert metadata.get("namespace") == where
 
 
@@ -51,7 +59,12 @@ def test_nothing_is_there_twice(built: list[Object]) -> None:
 
 def test_images_are_fixed(built: list[Object], overlay: str) -> None:
     fixed = TAGGED if overlay == "kind" else FIXED
-    used = [container["image"] for manifest in built for pod in manifests.pod_specs(manifest) for container in manifests.containers(pod)]
+    used = [
+        container["image"]
+        for manifest in built
+        for pod in manifests.pod_specs(manifest)
+        for container in manifests.containers(pod)
+    ]
     assert used and [image for image in used if not fixed.fullmatch(image)] == []
 
 
@@ -61,24 +74,36 @@ def test_no_placeholder_is_left(built: list[Object]) -> None:
 
 
 def test_gpus_are_within_the_quota_where_there_are_any(built: list[Object], overlay: str) -> None:
-    (quota,) = [manifest["spec"]["hard"] for manifest in built if manifest["kind"] == "ResourceQuota"]
+    (quota,) = [
+        manifest["spec"]["hard"] for manifest in built if manifest["kind"] == "ResourceQuota"
+    ]
     assert (quota["requests.nvidia.com/gpu"] == "0") == (overlay == "kind")
 
 
 def test_selectors_are_not_changed_by_labels(built: list[Object]) -> None:
     """A Deployment's selector can't be changed afterwards, so nothing that an overlay adds may be in it."""
     for manifest in (manifest for manifest in built if manifest["kind"] == "Deployment"):
-        assert set(manifest["spec"]["selector"]["matchLabels"]) == {"app.kubernetes.io/name", "app.kubernetes.io/component"}
+        assert set(manifest["spec"]["selector"]["matchLabels"]) == {
+            "app.kubernetes.io/name",
+            "app.kubernetes.io/component",
+        }
 
 
 def test_one_file_says_what_is_served_and_watched(tmp_path: Path) -> None:
     tree = manifests.copied(tmp_path / "k8s", everything=True)
     path = tree / "overlays/gke/settings.yaml"
     path.write_text(
-        path.read_text().replace("/models/news", "/models/mail").replace("NAME: news", "NAME: mail").replace("/state", "/other")
+        path.read_text()
+        .replace("/models/news", "/models/mail")
+        .replace("NAME: news", "NAME: mail")
+        .replace("/state", "/other")
     )
     built = manifests.build(tree / "overlays/gke")
-    pods = {manifest["metadata"]["name"]: pod for manifest in built for pod in manifests.pod_specs(manifest)}
+    pods = {
+        manifest["metadata"]["name"]: pod
+        for manifest in built
+        for pod in manifests.pod_specs(manifest)
+    }
     assert pods.keys() == {"kubert-serving", "kubert", "kubert-tensorboard"}
     for name in ("kubert-serving", "kubert"):
         puller, server = manifests.containers(pods[name])
@@ -90,9 +115,18 @@ def test_one_file_says_what_is_served_and_watched(tmp_path: Path) -> None:
 
 def test_kueue_never_admits_more_than_the_quota(built: list[Object], overlay: str) -> None:
     queues = [manifest for manifest in built if manifest["kind"] == "ClusterQueue"]
-    (quota,) = [manifest["spec"]["hard"] for manifest in built if manifest["kind"] == "ResourceQuota"]
-    for resource in (entry for queue in queues for entry in queue["spec"]["resourceGroups"][0]["flavors"][0]["resources"]):
-        assert amount(resource["nominalQuota"]) <= amount(quota[f"requests.{resource['name']}"]), (overlay, resource)
+    (quota,) = [
+        manifest["spec"]["hard"] for manifest in built if manifest["kind"] == "ResourceQuota"
+    ]
+    for resource in (
+        entry
+        for queue in queues
+        for entry in queue["spec"]["resourceGroups"][0]["flavors"][0]["resources"]
+    ):
+        assert amount(resource["nominalQuota"]) <= amount(quota[f"requests.{resource['name']}"]), (
+            overlay,
+            resource,
+        )
 
 
 def amount(quantity: str) -> float:

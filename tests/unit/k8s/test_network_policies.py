@@ -9,7 +9,11 @@ from pipeline import pod_settings
 from tests.support import manifests
 from tests.support.network_rules import Pod, connects
 
-NAMED = {m["metadata"]["name"]: (file, m) for file, m in manifests.written() if m["kind"] == "NetworkPolicy"}
+NAMED = {
+    m["metadata"]["name"]: (file, m)
+    for file, m in manifests.written()
+    if m["kind"] == "NetworkPolicy"
+}
 BASE = [policy for file, policy in NAMED.values() if file.startswith("base/")]
 WORKER = Pod(dict(LABELS))
 STEP = Pod({"pipeline/runid": "8a6b0c9e"})
@@ -20,7 +24,9 @@ CLIENT = Pod({"kubert.dev/serving-client": "true"})
 STRANGER = Pod(namespace="elsewhere")
 PRETENDER = Pod(dict(LABELS), namespace="elsewhere")
 SELF_MADE_CLIENT = Pod(CLIENT.labels, namespace="elsewhere")
-TRUSTED_CLIENT = Pod(CLIENT.labels, namespace="shop", namespace_labels={"kubert.dev/serving-client": "true"})
+TRUSTED_CLIENT = Pod(
+    CLIENT.labels, namespace="shop", namespace_labels={"kubert.dev/serving-client": "true"}
+)
 PIPELINES = Pod(namespace="kubeflow")
 DNS = Pod({"k8s-app": "kube-dns"}, namespace="kube-system")
 STORE, METADATA = "142.250.1.1", "169.254.169.254"
@@ -54,7 +60,9 @@ REFUSED = [
     pytest.param(PLAIN, STORE, 443, id="any-pod-out"),
     pytest.param(PLAIN, SERVER, 8501, id="pod-without-the-label-to-server"),
     pytest.param(STRANGER, SERVER, 8501, id="another-namespace-to-server"),
-    pytest.param(SELF_MADE_CLIENT, SERVER, 8501, id="label-in-a-namespace-that-has-it-not-to-server"),
+    pytest.param(
+        SELF_MADE_CLIENT, SERVER, 8501, id="label-in-a-namespace-that-has-it-not-to-server"
+    ),
     pytest.param(WORKER, SERVER, 8501, id="worker-to-server"),
     pytest.param(CLIENT, BOARD, 6006, id="client-to-tensorboard"),
     pytest.param(STRANGER, BOARD, 6006, id="another-namespace-to-tensorboard"),
@@ -62,11 +70,17 @@ REFUSED = [
 ]
 
 
-def reaches(source: Pod, target: Pod | str, port: int, policies: list[manifests.Object] = BASE) -> bool:
+def reaches(
+    source: Pod, target: Pod | str, port: int, policies: list[manifests.Object] = BASE
+) -> bool:
     # A client's own way out is its own business where it lives here: give it one.
     out = {
         "metadata": {"namespace": "kubert"},
-        "spec": {"podSelector": {"matchLabels": CLIENT.labels}, "policyTypes": ["Egress"], "egress": [{}]},
+        "spec": {
+            "podSelector": {"matchLabels": CLIENT.labels},
+            "policyTypes": ["Egress"],
+            "egress": [{}],
+        },
     }
     return connects([*policies, out], source, target, port, "UDP" if port == 53 else "TCP")
 
@@ -97,7 +111,9 @@ def test_gangs_with_gpus_reach_each_other_on_any_port_but_nobody_else_does() -> 
 
 def test_on_gke_pods_reach_workload_identity_s_server_and_no_other_link_local_address() -> None:
     policies = [*BASE, NAMED["workload-identity"][1]]
-    assert reaches(WORKER, "169.254.169.252", 988, policies) and reaches(WORKER, METADATA, 80, policies)
+    assert reaches(WORKER, "169.254.169.252", 988, policies) and reaches(
+        WORKER, METADATA, 80, policies
+    )
     assert not reaches(WORKER, "169.254.1.1", 80, policies)
 
 

@@ -15,9 +15,22 @@ from tests.support import manifests
 
 WRITTEN = manifests.written()
 ROLES = [pytest.param(m, id=m["metadata"]["name"]) for _, m in WRITTEN if m["kind"] == "Role"]
-VERBS = {"create": "create", "read": "get", "get": "get", "list": "list", "delete": "delete", "patch": "patch", "replace": "update"}
+VERBS = {
+    "create": "create",
+    "read": "get",
+    "get": "get",
+    "list": "list",
+    "delete": "delete",
+    "patch": "patch",
+    "replace": "update",
+}
 CALL = re.compile(r"(?P<verb>[a-z]+)_namespaced_(?P<what>[a-z_]+)")
-RESOURCES = {"custom_object": (GROUP, PLURAL), "pod": ("", "pods"), "pod_log": ("", "pods/log"), "event": ("", "events")}
+RESOURCES = {
+    "custom_object": (GROUP, PLURAL),
+    "pod": ("", "pods"),
+    "pod_log": ("", "pods/log"),
+    "event": ("", "events"),
+}
 Right = tuple[str, str, str]
 
 
@@ -35,7 +48,11 @@ def rights(role: manifests.Object) -> set[Right]:
 def calls() -> set[Right]:
     """What the launcher's calls of the Kubernetes client need."""
     tree = ast.parse(Path(client.__file__).read_text(encoding="utf-8"))
-    found = {match for node in ast.walk(tree) if isinstance(node, ast.Attribute) and (match := CALL.fullmatch(node.attr))}
+    found = {
+        match
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and (match := CALL.fullmatch(node.attr))
+    }
     return {(*RESOURCES[match["what"]], VERBS[match["verb"]]) for match in found}
 
 
@@ -45,7 +62,11 @@ def test_the_launcher_s_role_is_what_the_launcher_calls() -> None:
 
 def test_only_one_module_of_training_speaks_to_kubernetes() -> None:
     folder = Path(client.__file__).parents[1]
-    speaking = {path.name for path in folder.rglob("*.py") if re.search(r"^\s*(from|import) kubernetes\b", path.read_text(), flags=re.M)}
+    speaking = {
+        path.name
+        for path in folder.rglob("*.py")
+        if re.search(r"^\s*(from|import) kubernetes\b", path.read_text(), flags=re.M)
+    }
     assert speaking == {"client.py"}
 
 
@@ -54,7 +75,13 @@ def test_a7_no_role_has_wildcards_or_escalates(role: manifests.Object) -> None:
     for group, resource, verb in rights(role):
         assert "*" not in (group, resource, verb)
         assert verb not in ("escalate", "bind", "impersonate")
-        assert resource not in ("pods/exec", "pods/attach", "serviceaccounts/token", "roles", "rolebindings")
+        assert resource not in (
+            "pods/exec",
+            "pods/attach",
+            "serviceaccounts/token",
+            "roles",
+            "rolebindings",
+        )
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -78,7 +105,12 @@ def test_no_right_reaches_beyond_the_namespace() -> None:
 
 
 def test_workers_and_servers_have_no_rights() -> None:
-    bound = {subject["name"] for _, m in WRITTEN if m["kind"] == "RoleBinding" for subject in m["subjects"]}
+    bound = {
+        subject["name"]
+        for _, m in WRITTEN
+        if m["kind"] == "RoleBinding"
+        for subject in m["subjects"]
+    }
     assert bound == {ClusterConfig().service_account, "kubert-submitter"}
 
 

@@ -21,7 +21,11 @@ from tests.support.manifests import Object, Written
 
 WRITTEN = manifests.written()
 IDS = [f"{file}:{manifest['kind']}-{manifest['metadata']['name']}" for file, manifest in WRITTEN]
-PODS = [pytest.param(file, pod, id=file) for file, manifest in WRITTEN for pod in manifests.pod_specs(manifest)]
+PODS = [
+    pytest.param(file, pod, id=file)
+    for file, manifest in WRITTEN
+    for pod in manifests.pod_specs(manifest)
+]
 PLUGIN = "overlays/eks/device-plugin/daemon-set.yaml"
 CLOUDS = [overlay for overlay in manifests.OVERLAYS if overlay != "kind"]
 
@@ -33,19 +37,30 @@ def test_it_is_named_labelled_and_in_the_namespace(file: str, manifest: Object) 
     if manifest["kind"] in manifests.CLUSTER_WIDE:
         assert "namespace" not in metadata
     else:
-        assert metadata["namespace"] == ("kube-system" if file == PLUGIN else ClusterConfig().namespace)
+        assert metadata["namespace"] == (
+            "kube-system" if file == PLUGIN else ClusterConfig().namespace
+        )
 
 
 def test_every_file_belongs_to_a_kustomization() -> None:
     named: set[Path] = set()
     for path in manifests.ROOT.rglob("kustomization.yaml"):
         read = yaml.safe_load(path.read_text())
-        listed = [*read.get("resources", []), *read.get("components", []), *(patch["path"] for patch in read.get("patches", []))]
+        listed = [
+            *read.get("resources", []),
+            *read.get("components", []),
+            *(patch["path"] for patch in read.get("patches", [])),
+        ]
         named |= {(path.parent / entry).resolve() for entry in listed}
-        commented = [line.split()[2] for line in path.read_text().splitlines() if line.startswith("  # - ")]
+        commented = [
+            line.split()[2] for line in path.read_text().splitlines() if line.startswith("  # - ")
+        ]
         named |= {(path.parent / entry).resolve() for entry in commented if "{" not in entry}
     known = {entry / "kustomization.yaml" if entry.is_dir() else entry for entry in named}
-    ends = {manifests.ROOT / "overlays" / overlay / "kustomization.yaml" for overlay in manifests.OVERLAYS}
+    ends = {
+        manifests.ROOT / "overlays" / overlay / "kustomization.yaml"
+        for overlay in manifests.OVERLAYS
+    }
     assert {path for path in manifests.files() if path.name != "kubert.yaml"} == known | ends
 
 
@@ -56,7 +71,9 @@ def test_no_secret_is_in_them_and_no_image_that_moves() -> None:
 
 def test_the_namespace_enforces_the_restricted_profile() -> None:
     labels = manifests.one("Namespace", ClusterConfig().namespace)["metadata"]["labels"]
-    assert [labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")] == ["restricted"] * 3
+    assert [
+        labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")
+    ] == ["restricted"] * 3
 
 
 @pytest.mark.parametrize(("file", "pod"), PODS)
@@ -80,8 +97,15 @@ def test_every_container_says_what_it_needs(file: str, pod: Object) -> None:
     for container in manifests.containers(pod):
         assert {"cpu", "memory"} <= set(container["resources"]["requests"])
         assert "memory" in container["resources"]["limits"]
-        assert "ports" not in container or {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
-        assert file == PLUGIN or {"name": "temporary", "mountPath": "/tmp"} in container["volumeMounts"]
+        assert "ports" not in container or {
+            "startupProbe",
+            "readinessProbe",
+            "livenessProbe",
+        } <= set(container)
+        assert (
+            file == PLUGIN
+            or {"name": "temporary", "mountPath": "/tmp"} in container["volumeMounts"]
+        )
 
 
 @pytest.mark.parametrize(("file", "pod"), PODS)
@@ -96,9 +120,24 @@ def test_what_runs_in_our_images_exists(file: str, pod: Object) -> None:
 def test_kserve_runs_the_very_pod_of_the_deployment() -> None:
     (plain,) = manifests.pod_specs(manifests.one("Deployment", "kubert-serving"))
     (kserve,) = manifests.pod_specs(manifests.one("InferenceService", "kubert"))
-    for field in ("serviceAccountName", "securityContext", "initContainers", "volumes", "terminationGracePeriodSeconds"):
+    for field in (
+        "serviceAccountName",
+        "securityContext",
+        "initContainers",
+        "volumes",
+        "terminationGracePeriodSeconds",
+    ):
         assert kserve[field] == plain[field]
-    for field in ("image", "command", "args", "env", "lifecycle", "resources", "securityContext", "volumeMounts"):
+    for field in (
+        "image",
+        "command",
+        "args",
+        "env",
+        "lifecycle",
+        "resources",
+        "securityContext",
+        "volumeMounts",
+    ):
         assert kserve["containers"][0][field] == plain["containers"][0][field]
 
 
@@ -106,24 +145,42 @@ def test_accounts_are_those_that_runs_use_by_default() -> None:
     cluster = ClusterConfig()
     accounts = {m["metadata"]["name"]: m for _, m in WRITTEN if m["kind"] == "ServiceAccount"}
     assert {cluster.service_account, cluster.worker_service_account} <= set(accounts)
-    assert {name for name, account in accounts.items() if account.get("automountServiceAccountToken") is not False} == {
-        cluster.service_account
+    assert {
+        name
+        for name, account in accounts.items()
+        if account.get("automountServiceAccountToken") is not False
+    } == {cluster.service_account}
+    used = {
+        pod["serviceAccountName"]
+        for _, manifest in WRITTEN
+        for pod in manifests.pod_specs(manifest)
+        if "serviceAccountName" in pod
     }
-    used = {pod["serviceAccountName"] for _, manifest in WRITTEN for pod in manifests.pod_specs(manifest) if "serviceAccountName" in pod}
     assert used == {"kubert-serving", "kubert-tensorboard"} <= set(accounts)
 
 
 @pytest.mark.parametrize("overlay", manifests.OVERLAYS)
 def test_images_are_those_that_make_images_builds(overlay: str) -> None:
-    chosen = {image["name"]: image for image in manifests.kustomization(f"overlays/{overlay}")["images"]}
-    used = {c["image"] for file, m in WRITTEN for pod in manifests.pod_specs(m) for c in manifests.containers(pod) if file != PLUGIN}
+    chosen = {
+        image["name"]: image for image in manifests.kustomization(f"overlays/{overlay}")["images"]
+    }
+    used = {
+        c["image"]
+        for file, m in WRITTEN
+        for pod in manifests.pod_specs(m)
+        for c in manifests.containers(pod)
+        if file != PLUGIN
+    }
     ours = {reference.partition(":")[0] for reference in images.DEFAULTS.values()}
     assert used == ours | {"tensorflow-serving"}
     assert used <= set(chosen)
     for name in ours:
         assert chosen[name]["newName"].rpartition("/")[2] == name
         assert overlay != "kind" or chosen[name]["newTag"] == __version__
-    assert overlay == "kind" or all(image["digest"].startswith("sha256:") and len(image["digest"]) == 71 for image in chosen.values())
+    assert overlay == "kind" or all(
+        image["digest"].startswith("sha256:") and len(image["digest"]) == 71
+        for image in chosen.values()
+    )
 
 
 @pytest.mark.parametrize("overlay", manifests.OVERLAYS)
@@ -150,11 +207,18 @@ def test_everything_a_worker_asks_for_is_covered_by_the_queue() -> None:
     job = Job(model=given.model, train=given.train, shards="gs://b/shards", state="gs://b/state")
     cluster = given.cluster.model_copy(update={"train_image": "x@sha256:0", "queue": "kubert"})
     gang = jobset_manifest.render(job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert"))
-    asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]
+    asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][
+        0
+    ]["resources"]["requests"]
     (group,) = manifests.one("ClusterQueue", "kubert")["spec"]["resourceGroups"]
     assert set(asked) <= set(group["coveredResources"])
-    assert [resource["name"] for resource in group["flavors"][0]["resources"]] == group["coveredResources"]
-    assert gang["metadata"]["labels"][jobset_manifest.QUEUE_LABEL] == manifests.one("LocalQueue", "kubert")["metadata"]["name"]
+    assert [resource["name"] for resource in group["flavors"][0]["resources"]] == group[
+        "coveredResources"
+    ]
+    assert (
+        gang["metadata"]["labels"][jobset_manifest.QUEUE_LABEL]
+        == manifests.one("LocalQueue", "kubert")["metadata"]["name"]
+    )
 
 
 def test_written_manifests_are_found() -> None:

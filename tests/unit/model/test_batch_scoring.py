@@ -28,7 +28,9 @@ class Ragged:
 
     def padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
         self.widths.append(width)
-        return np.stack([np.pad(self._rows[index], (0, width - len(self._rows[index]))) for index in indices])
+        return np.stack(
+            [np.pad(self._rows[index], (0, width - len(self._rows[index]))) for index in indices]
+        )
 
 
 class Bag(tf.keras.Model):
@@ -38,7 +40,9 @@ class Bag(tf.keras.Model):
         super().__init__()
         tf.keras.utils.set_random_seed(7)
         self.embedding = tf.keras.layers.Embedding(50, 8)
-        self.dense = tf.keras.layers.Dense(3, kernel_initializer=tf.keras.initializers.RandomNormal(stddev=20 * scale))
+        self.dense = tf.keras.layers.Dense(
+            3, kernel_initializer=tf.keras.initializers.RandomNormal(stddev=20 * scale)
+        )
 
     def call(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
         assert training is False
@@ -53,7 +57,12 @@ LENGTHS = [3, 17, 9, 20, 4, 4, 12, 19, 3, 8, 16]
 def test_scores_are_those_of_each_row_alone_in_the_splits_order() -> None:
     model, rows = Bag(), Ragged(LENGTHS)
     scores = score_rows(model, rows, batch_size=4)
-    alone = [tf.nn.softmax(model({"input_word_ids": rows.padded(np.array([row]), LENGTHS[row])})).numpy()[0] for row in range(len(rows))]
+    alone = [
+        tf.nn.softmax(
+            model({"input_word_ids": rows.padded(np.array([row]), LENGTHS[row])})
+        ).numpy()[0]
+        for row in range(len(rows))
+    ]
     assert scores.dtype == np.float32 and scores.shape == (11, 3)
     np.testing.assert_allclose(scores, np.stack(alone), atol=1e-6)
     assert np.ptp(scores, axis=0).min() > 0.05
@@ -62,7 +71,11 @@ def test_scores_are_those_of_each_row_alone_in_the_splits_order() -> None:
 @pytest.mark.parametrize("batch_size", [1, 3, 11, 500])
 def test_the_batch_size_does_not_matter(batch_size: int) -> None:
     model = Bag()
-    np.testing.assert_allclose(score_rows(model, Ragged(LENGTHS), batch_size), score_rows(model, Ragged(LENGTHS), batch_size=4), atol=1e-6)
+    np.testing.assert_allclose(
+        score_rows(model, Ragged(LENGTHS), batch_size),
+        score_rows(model, Ragged(LENGTHS), batch_size=4),
+        atol=1e-6,
+    )
 
 
 def test_batches_are_padded_to_little_more_than_their_longest_row() -> None:

@@ -10,7 +10,9 @@ from components.model.classifier import build_classifier
 from components.model.encoders.scratch import mean_of_tokens
 from tests.support import tiny_bert
 
-IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0, 0, 0, 0, 0, 0]], np.int32)
+IDS = np.array(
+    [[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0, 0, 0, 0, 0, 0]], np.int32
+)
 SCRATCH = {"encoder": "scratch", "hidden_size": 16, "inner_size": 24, "heads": 2, "max_length": 16}
 
 
@@ -25,7 +27,9 @@ def build(checkpoint):
         base = {"encoder": f"hf:{checkpoint}", "max_length": 16} if kind == "bert" else SCRATCH
         vocabulary = encoders.vocabulary_of(ModelConfig(encoder=f"hf:{checkpoint}"))
         assert vocabulary is not None
-        return build_classifier(ModelConfig.model_validate({**base, **options}), vocabulary, classes, seed)
+        return build_classifier(
+            ModelConfig.model_validate({**base, **options}), vocabulary, classes, seed
+        )
 
     return made
 
@@ -62,7 +66,11 @@ def test_each_pooling_takes_what_its_name_says(build):
     for pooling in ("mean", "cls", "pooled"):
         classifier = build(pooling=pooling)
         mask = (IDS > 0).astype(np.int32)
-        inputs = {"input_word_ids": tf.constant(IDS), "input_mask": tf.constant(mask), "input_type_ids": tf.zeros_like(IDS)}
+        inputs = {
+            "input_word_ids": tf.constant(IDS),
+            "input_mask": tf.constant(mask),
+            "input_type_ids": tf.zeros_like(IDS),
+        }
         outputs = classifier.encoder(inputs)
         hidden = outputs["sequence_output"].numpy()
         expected = {
@@ -74,7 +82,9 @@ def test_each_pooling_takes_what_its_name_says(build):
 
 
 def test_the_mean_of_no_tokens_is_zero():
-    np.testing.assert_array_equal(mean_of_tokens(tf.ones([1, 4, 3]), tf.zeros([1, 4], tf.int32)), np.zeros([1, 3]))
+    np.testing.assert_array_equal(
+        mean_of_tokens(tf.ones([1, 4, 3]), tf.zeros([1, 4], tf.int32)), np.zeros([1, 3])
+    )
 
 
 def test_features_then_head_is_the_whole(build):
@@ -89,18 +99,29 @@ def test_the_head_trains_on_cached_features_of_a_frozen_encoder(build):
     features = classifier.features(inputs)
     with classifier.dropout_state.at(1, 0):
         np.testing.assert_array_equal(classifier.features(inputs, training=True), features)
-        np.testing.assert_array_equal(classifier(inputs, training=True), classifier.head(features, training=True))
-    assert [id(variable) for variable in classifier.trainable_variables] == [id(classifier.logits.kernel), id(classifier.logits.bias)]
+        np.testing.assert_array_equal(
+            classifier(inputs, training=True), classifier.head(features, training=True)
+        )
+    assert [id(variable) for variable in classifier.trainable_variables] == [
+        id(classifier.logits.kernel),
+        id(classifier.logits.bias),
+    ]
 
 
-@pytest.mark.parametrize("options", [{}, {"pooling": "mean"}, {"pooling": "cls"}], ids=["pooled", "mean", "cls"])
+@pytest.mark.parametrize(
+    "options", [{}, {"pooling": "mean"}, {"pooling": "cls"}], ids=["pooled", "mean", "cls"]
+)
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
 def test_every_trainable_variable_gets_a_gradient(build, kind, options):
     classifier = build(kind, **options)
     with tf.GradientTape() as tape, classifier.dropout_state.at(0, 0):
-        loss = tf.reduce_sum(tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True)))
+        loss = tf.reduce_sum(
+            tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
+        )
     gradients = tape.gradient(loss, classifier.trainable_variables)
-    assert [v.name for v, g in zip(classifier.trainable_variables, gradients, strict=True) if g is None] == []
+    assert [
+        v.name for v, g in zip(classifier.trainable_variables, gradients, strict=True) if g is None
+    ] == []
 
 
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
@@ -114,7 +135,11 @@ def test_initial_weights_depend_on_the_seed_alone(build, kind):
 
 def test_no_two_matrices_of_a_scratch_encoder_start_alike(build):
     encoder = build("scratch", hidden_size=24, inner_size=24, layers=2).encoder
-    kernels = [v.numpy() for v in encoder.trainable_variables if "kernel" in v.name or "embeddings" in v.name]
+    kernels = [
+        v.numpy()
+        for v in encoder.trainable_variables
+        if "kernel" in v.name or "embeddings" in v.name
+    ]
     assert len({kernel.tobytes() for kernel in kernels}) == len(kernels) == 14
 
 
@@ -129,7 +154,9 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(build, policy, kind
     assert classifier.features({"input_word_ids": tf.constant(IDS)}).dtype == tf.float32
     np.testing.assert_allclose(logits, exact, atol=0.03)
     with tf.GradientTape() as tape, classifier.dropout_state.at(0, 0):
-        loss = tf.reduce_sum(tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True)))
+        loss = tf.reduce_sum(
+            tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
+        )
     gradients = tape.gradient(loss, classifier.trainable_variables)
     assert all(np.isfinite(tf.convert_to_tensor(gradient)).all() for gradient in gradients)
 
@@ -146,8 +173,12 @@ def test_forward_and_backward_compile_with_xla(build, policy, kind, name):
         return loss, tape.gradient(loss, classifier.trainable_variables)[-2]
 
     plain, compiled = tf.function(step), tf.function(step, jit_compile=True)
-    for expected, found in zip(plain(tf.constant(IDS), 0), compiled(tf.constant(IDS), 0), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=0.02 if name == "mixed_bfloat16" else 1e-3)
+    for expected, found in zip(
+        plain(tf.constant(IDS), 0), compiled(tf.constant(IDS), 0), strict=True
+    ):
+        np.testing.assert_allclose(
+            found, expected, rtol=1e-3, atol=0.02 if name == "mixed_bfloat16" else 1e-3
+        )
 
 
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
@@ -159,20 +190,29 @@ def test_the_gradient_of_a_batch_is_the_sum_over_any_slices(build, kind):
     def step(ids, first_row):
         with tf.GradientTape() as tape, classifier.dropout_state.at(9, first_row):
             loss = tf.reduce_sum(tf.square(classifier({"input_word_ids": ids}, training=True)))
-        return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, classifier.trainable_variables)]
+        return loss, [
+            tf.convert_to_tensor(gradient)
+            for gradient in tape.gradient(loss, classifier.trainable_variables)
+        ]
 
     loss, gradients = step(ids, tf.constant(0))
     parts = [step(ids[a:b], tf.constant(a)) for a, b in itertools.pairwise((0, 11, 22, 32))]
     np.testing.assert_allclose(loss, sum(part[0] for part in parts), rtol=1e-5)
     for i, gradient in enumerate(gradients):
-        np.testing.assert_allclose(gradient, sum(part[1][i] for part in parts), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(
+            gradient, sum(part[1][i] for part in parts), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_the_graph_does_not_compute_the_pooler_it_does_not_use(build):
     def operations(pooling):
         classifier = build(pooling=pooling)
         spec = tf.TensorSpec([None, None], tf.int32)
-        graph = tf.function(lambda ids: classifier({"input_word_ids": ids})).get_concrete_function(spec).graph
+        graph = (
+            tf.function(lambda ids: classifier({"input_word_ids": ids}))
+            .get_concrete_function(spec)
+            .graph
+        )
         wanted, seen = [graph.outputs[0].op], set()
         while wanted:
             operation = wanted.pop()

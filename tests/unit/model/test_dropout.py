@@ -31,7 +31,9 @@ def test_slices_of_a_batch_drop_the_same_units_as_the_whole(shape, cuts):
     state = DropoutState(3)
     layer, x = ExampleDropout(0.3, state), _ones(shape=shape)
     whole = _dropped(layer, state, x, step=5)
-    np.testing.assert_array_equal(whole, _in_slices(lambda part, first: _dropped(layer, state, part, 5, first), x, cuts))
+    np.testing.assert_array_equal(
+        whole, _in_slices(lambda part, first: _dropped(layer, state, part, 5, first), x, cuts)
+    )
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
@@ -40,7 +42,12 @@ def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
     layer = ExampleDropout(0.3, state)
 
     @tf.function(
-        jit_compile=jit, input_signature=[tf.TensorSpec([None, None, 6]), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int32)]
+        jit_compile=jit,
+        input_signature=[
+            tf.TensorSpec([None, None, 6]),
+            tf.TensorSpec([], tf.int64),
+            tf.TensorSpec([], tf.int32),
+        ],
     )
     def drop(x, step, first_row):
         with state.at(step, first_row):
@@ -56,7 +63,11 @@ def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
 
 def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
     state, other_seed = DropoutState(1), DropoutState(2)
-    first, second, other = ExampleDropout(0.5, state), ExampleDropout(0.5, state), ExampleDropout(0.5, other_seed)
+    first, second, other = (
+        ExampleDropout(0.5, state),
+        ExampleDropout(0.5, state),
+        ExampleDropout(0.5, other_seed),
+    )
     x = _ones(4, (64,))
     masks = [
         _dropped(first, state, x),
@@ -108,12 +119,20 @@ def test_narrow_types_keep_their_type(dtype):
 
 
 @pytest.mark.parametrize(
-    ("rate", "training"), [(0.5, False), (0.0, True), (1e-6, True)], ids=["evaluation", "no_rate", "rate_below_resolution"]
+    ("rate", "training"),
+    [(0.5, False), (0.0, True), (1e-6, True)],
+    ids=["evaluation", "no_rate", "rate_below_resolution"],
 )
 def test_nothing_is_added_to_the_graph_when_nothing_is_dropped(rate, training):
     layer = ExampleDropout(rate, DropoutState(1))
-    function = tf.function(lambda x: layer(x, training=training)).get_concrete_function(tf.TensorSpec([None, 4]))
-    assert {op.type for op in function.graph.get_operations()} <= {"Placeholder", "Identity", "NoOp"}
+    function = tf.function(lambda x: layer(x, training=training)).get_concrete_function(
+        tf.TensorSpec([None, 4])
+    )
+    assert {op.type for op in function.graph.get_operations()} <= {
+        "Placeholder",
+        "Identity",
+        "NoOp",
+    }
 
 
 def test_training_without_a_position_is_an_error():
@@ -140,12 +159,24 @@ def test_an_impossible_rate_is_refused(value):
 
 def _encoder(tmp_path, kind, state):
     if kind == "bert":
-        config = ModelConfig(encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}", max_length=16, dropout=0.2)
+        config = ModelConfig(
+            encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}", max_length=16, dropout=0.2
+        )
         vocabulary = encoders.vocabulary_of(config)
         layers = 2
     else:
-        vocabulary = encoders.vocabulary_of(ModelConfig(encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}"))
-        config = ModelConfig(encoder="scratch", max_length=16, dropout=0.2, layers=3, heads=2, hidden_size=24, inner_size=16)
+        vocabulary = encoders.vocabulary_of(
+            ModelConfig(encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}")
+        )
+        config = ModelConfig(
+            encoder="scratch",
+            max_length=16,
+            dropout=0.2,
+            layers=3,
+            heads=2,
+            hidden_size=24,
+            inner_size=16,
+        )
         layers = 3
     assert vocabulary is not None
     return encoders.build_encoder(config, vocabulary, 1, state), layers
@@ -170,11 +201,21 @@ def test_a_whole_encoder_gives_slices_what_it_gives_the_batch(tmp_path, kind):
     @tf.function(reduce_retracing=True)
     def forward(ids, first_row):
         with state.at(7, first_row):
-            inputs = {"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": tf.zeros_like(ids)}
+            inputs = {
+                "input_word_ids": ids,
+                "input_mask": tf.ones_like(ids),
+                "input_type_ids": tf.zeros_like(ids),
+            }
             return encoder(inputs, training=True)["sequence_output"]
 
     whole = forward(ids, tf.constant(0)).numpy()
-    parts = _in_slices(lambda part, first: forward(part, tf.constant(first)).numpy(), ids, SLICES["three"])
+    parts = _in_slices(
+        lambda part, first: forward(part, tf.constant(first)).numpy(), ids, SLICES["three"]
+    )
     np.testing.assert_allclose(whole, parts, atol=1e-5)
-    inputs = {"input_word_ids": ids, "input_mask": tf.ones_like(ids), "input_type_ids": tf.zeros_like(ids)}
+    inputs = {
+        "input_word_ids": ids,
+        "input_mask": tf.ones_like(ids),
+        "input_type_ids": tf.zeros_like(ids),
+    }
     assert np.abs(whole - encoder(inputs)["sequence_output"]).max() > 0.1

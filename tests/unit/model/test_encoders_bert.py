@@ -15,7 +15,9 @@ GOLDEN = Path(__file__).parents[2] / "data"
 
 
 def _build(encoder, **options):
-    config = ModelConfig.model_validate({"encoder": str(encoder), "max_length": 16, "pooling": "mean", **options})
+    config = ModelConfig.model_validate(
+        {"encoder": str(encoder), "max_length": 16, "pooling": "mean", **options}
+    )
     vocabulary = encoders.vocabulary_of(config)
     assert vocabulary is not None
     return encoders.build_encoder(config, vocabulary, seed=1)
@@ -30,8 +32,12 @@ def _assert_golden(encoder, name):
     np.testing.assert_allclose(hidden[:, rows, units], golden["hidden"], atol=1e-4, rtol=0)
     np.testing.assert_allclose(pooled[:, units], golden["pooled"], atol=1e-4, rtol=0)
     mask = np.array(golden["inputs"]["input_mask"])[:, :, None]
-    np.testing.assert_allclose((np.square(hidden.astype(float)) * mask).sum((1, 2)), golden["hidden_squares"], rtol=1e-5)
-    np.testing.assert_allclose(np.square(pooled.astype(float)).sum(1), golden["pooled_squares"], rtol=1e-5)
+    np.testing.assert_allclose(
+        (np.square(hidden.astype(float)) * mask).sum((1, 2)), golden["hidden_squares"], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        np.square(pooled.astype(float)).sum(1), golden["pooled_squares"], rtol=1e-5
+    )
 
 
 def test_minilm_computes_what_the_reference_computes():
@@ -52,13 +58,17 @@ def test_what_is_pooled_from_the_first_token_needs_no_other_and_is_the_same(tmp_
     inputs = {"input_word_ids": ids, "input_mask": tf.cast(ids != 0, tf.int32)}
     wanted, found = whole(inputs), first(inputs)
     assert found["sequence_output"].shape[1] == 1
-    np.testing.assert_allclose(found["sequence_output"], wanted["sequence_output"][:, :1], atol=1e-5)
+    np.testing.assert_allclose(
+        found["sequence_output"], wanted["sequence_output"][:, :1], atol=1e-5
+    )
     np.testing.assert_allclose(found["pooled_output"], wanted["pooled_output"], atol=1e-5)
 
 
 def test_layer_norms_of_old_checkpoints_are_called_gamma_and_beta(tmp_path):
     old = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): value
         for name, value in tiny_bert.tensors().items()
     }
     _assert_golden(_build(f"hf:{tiny_bert.write(tmp_path / 'tiny', old)}"), "golden_tiny.json")
@@ -109,14 +119,33 @@ def _without(name):
 @pytest.mark.parametrize(
     ("weights", "named"),
     [
-        (_without("bert.encoder.layer.1.output.dense.bias"), r"missing: encoder\.layer\.1\.output\.dense\.bias"),
+        (
+            _without("bert.encoder.layer.1.output.dense.bias"),
+            r"missing: encoder\.layer\.1\.output\.dense\.bias",
+        ),
         (_without("bert.pooler.dense.bias"), r"missing: pooler\.dense\.bias"),
-        ({**tiny_bert.tensors(), "bert.encoder.layer.2.output.dense.bias": np.zeros(24, np.float32)}, r"bert\.encoder\.layer\.2"),
+        (
+            {
+                **tiny_bert.tensors(),
+                "bert.encoder.layer.2.output.dense.bias": np.zeros(24, np.float32),
+            },
+            r"bert\.encoder\.layer\.2",
+        ),
         ({**tiny_bert.tensors(""), "adapter.weight": np.zeros(2, np.float32)}, r"adapter\.weight"),
-        ({**tiny_bert.tensors(), "bert.embeddings.LayerNorm.bias": np.zeros(23, np.float32)}, r"LayerNorm\.bias has shape \[23\].* \[24\]"),
+        (
+            {**tiny_bert.tensors(), "bert.embeddings.LayerNorm.bias": np.zeros(23, np.float32)},
+            r"LayerNorm\.bias has shape \[23\].* \[24\]",
+        ),
         ({"x": np.zeros(1, np.float32)}, "and 28 more"),
     ],
-    ids=["missing", "half_a_pooler", "extra_layer", "extra_without_prefix", "other_shape", "something_else"],
+    ids=[
+        "missing",
+        "half_a_pooler",
+        "extra_layer",
+        "extra_without_prefix",
+        "other_shape",
+        "something_else",
+    ],
 )
 def test_tensors_that_do_not_fit_are_named(tmp_path, weights, named):
     directory = tiny_bert.write(tmp_path / "tiny", weights)
@@ -156,16 +185,44 @@ def test_a_frozen_encoder_has_nothing_to_train(tmp_path):
     ("break_it", "error", "message"),
     [
         (lambda d: (d / "config.json").unlink(), DataError, r"config\.json: missing"),
-        (lambda d: (d / "config.json").write_text("{"), DataError, r"config\.json: not readable as JSON"),
-        (lambda d: (d / "config.json").write_text("[]"), DataError, r"config\.json: must hold a JSON object"),
-        (lambda d: (d / "vocab.txt").unlink(), DataError, r"neither vocab\.txt nor a tokenizer\.json"),
+        (
+            lambda d: (d / "config.json").write_text("{"),
+            DataError,
+            r"config\.json: not readable as JSON",
+        ),
+        (
+            lambda d: (d / "config.json").write_text("[]"),
+            DataError,
+            r"config\.json: must hold a JSON object",
+        ),
+        (
+            lambda d: (d / "vocab.txt").unlink(),
+            DataError,
+            r"neither vocab\.txt nor a tokenizer\.json",
+        ),
         (lambda d: (d / "vocab.txt").write_bytes(b"\xff\xfe"), DataError, r"vocab\.txt: not UTF-8"),
         (lambda d: (d / "vocab.txt").write_text("[PAD]\na\n"), DataError, r"no \[UNK\]"),
         (lambda d: (d / "model.safetensors").unlink(), DataError, r"model\.safetensors: missing"),
-        (lambda d: (d / "model.safetensors").rename(d / "pytorch_model.bin"), DataError, r"pytorch_model\.bin cannot be read"),
-        (lambda d: (d / "model.safetensors").write_bytes(b"\x00" * 100), DataError, "not a readable safetensors file"),
-        (lambda d: (d / "tokenizer_config.json").write_text('{"strip_accents": false}'), ConfigError, "strip_accents"),
-        (lambda d: (d / "tokenizer_config.json").write_text('{"tokenize_chinese_chars": false}'), ConfigError, "tokenize_chinese_chars"),
+        (
+            lambda d: (d / "model.safetensors").rename(d / "pytorch_model.bin"),
+            DataError,
+            r"pytorch_model\.bin cannot be read",
+        ),
+        (
+            lambda d: (d / "model.safetensors").write_bytes(b"\x00" * 100),
+            DataError,
+            "not a readable safetensors file",
+        ),
+        (
+            lambda d: (d / "tokenizer_config.json").write_text('{"strip_accents": false}'),
+            ConfigError,
+            "strip_accents",
+        ),
+        (
+            lambda d: (d / "tokenizer_config.json").write_text('{"tokenize_chinese_chars": false}'),
+            ConfigError,
+            "tokenize_chinese_chars",
+        ),
     ],
     ids=[
         "no_config",
@@ -197,9 +254,17 @@ def test_a_broken_directory_is_refused_by_file(tmp_path, break_it, error, messag
         ({}, {"normalizer": None}, True),
         (None, None, True),
     ],
-    ids=["options_say_no", "options_say_yes", "tokenizer_says_no", "tokenizer_is_silent", "neither_file"],
+    ids=[
+        "options_say_no",
+        "options_say_yes",
+        "tokenizer_says_no",
+        "tokenizer_is_silent",
+        "neither_file",
+    ],
 )
-def test_lower_case_comes_from_the_tokenizer_options_then_the_tokenizer(tmp_path, options, tokenizer, expected):
+def test_lower_case_comes_from_the_tokenizer_options_then_the_tokenizer(
+    tmp_path, options, tokenizer, expected
+):
     directory = tiny_bert.write(tmp_path / "tiny")
     (directory / "tokenizer_config.json").unlink()
     for name, content in (("tokenizer_config.json", options), ("tokenizer.json", tokenizer)):
@@ -213,7 +278,9 @@ def test_the_vocabulary_may_stand_in_tokenizer_json_alone(tmp_path):
     expected = hugging_face.read_vocabulary(directory)
     (directory / "vocab.txt").unlink()
     ids = {piece: i for i, piece in reversed(list(enumerate(expected.tokens)))}
-    (directory / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": ids}}))
+    (directory / "tokenizer.json").write_text(
+        json.dumps({"model": {"type": "WordPiece", "vocab": ids}})
+    )
     assert hugging_face.read_vocabulary(directory) == expected
 
 
@@ -240,18 +307,28 @@ def test_a_repository_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ConfigError, match=r"hf:google-bert/bert-base-uncased: cannot be downloaded .*local directory"):
+    with pytest.raises(
+        ConfigError,
+        match=r"hf:google-bert/bert-base-uncased: cannot be downloaded .*local directory",
+    ):
         hugging_face.locate("hf:google-bert/bert-base-uncased")
 
 
 def test_sizes_are_read_from_the_config():
-    assert bert.read_sizes(tiny_bert.CONFIG, "here") == bert.BertSizes(40, 24, 2, 3, 40, 20, 3, 1e-6)
+    assert bert.read_sizes(tiny_bert.CONFIG, "here") == bert.BertSizes(
+        40, 24, 2, 3, 40, 20, 3, 1e-6
+    )
 
 
 def test_a_vocabulary_that_was_cut_is_refused(tmp_path):
     directory = tiny_bert.write(tmp_path / "tiny")
     pieces = (directory / "vocab.txt").read_text().splitlines()
-    (directory / "tokenizer.json").write_text(json.dumps({"model": {"type": "WordPiece", "vocab": {p: i for i, p in enumerate(pieces)}}}))
+    (directory / "tokenizer.json").write_text(
+        json.dumps({"model": {"type": "WordPiece", "vocab": {p: i for i, p in enumerate(pieces)}}})
+    )
     (directory / "vocab.txt").write_text("\n".join(pieces[:-5]) + "\n")
-    with pytest.raises(DataError, match=f"{len(pieces) - 5} word pieces, but tokenizer.json beside it has {len(pieces)}"):
+    with pytest.raises(
+        DataError,
+        match=f"{len(pieces) - 5} word pieces, but tokenizer.json beside it has {len(pieces)}",
+    ):
         hugging_face.read_vocabulary(directory)

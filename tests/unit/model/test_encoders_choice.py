@@ -67,7 +67,9 @@ def test_a_fingerprint_depends_on_what_the_features_depend_on(tmp_path):
     assert encoders.fingerprint(_tiny(directory, dropout=0.4, freeze=True)) == base
 
 
-@pytest.mark.parametrize("option", ["layers", "heads", "hidden_size", "inner_size", "vocabulary_size", "max_length"])
+@pytest.mark.parametrize(
+    "option", ["layers", "heads", "hidden_size", "inner_size", "vocabulary_size", "max_length"]
+)
 def test_the_fingerprint_of_scratch_holds_every_size(option):
     base = ModelConfig(encoder="scratch")
     changed = base.model_copy(update={option: getattr(base, option) * 2})
@@ -77,11 +79,16 @@ def test_the_fingerprint_of_scratch_holds_every_size(option):
 def test_scratch_has_the_sizes_that_were_asked_for(tmp_path):
     vocabulary = encoders.vocabulary_of(_tiny(tiny_bert.write(tmp_path / "a")))
     assert vocabulary is not None
-    config = ModelConfig(encoder="scratch", hidden_size=12, heads=3, inner_size=20, layers=2, max_length=10)
+    config = ModelConfig(
+        encoder="scratch", hidden_size=12, heads=3, inner_size=20, layers=2, max_length=10
+    )
     encoder = encoders.build_encoder(config, vocabulary, 1)
     embeddings = (40 + 10) * 12
     block = 4 * (12 * 12 + 12) + (12 * 20 + 20) + (20 * 12 + 12) + 4 * 12
-    assert sum(int(np.prod(variable.shape)) for variable in encoder.trainable_variables) == embeddings + 2 * block
+    assert (
+        sum(int(np.prod(variable.shape)) for variable in encoder.trainable_variables)
+        == embeddings + 2 * block
+    )
 
 
 def test_vocabularies_and_fingerprints_need_no_tensorflow():
@@ -90,5 +97,7 @@ def test_vocabularies_and_fingerprints_need_no_tensorflow():
         "e.vocabulary_of(M()); e.fingerprint(M()); e.fingerprint(M(encoder='scratch')); "
         "print([n for n in ('tensorflow', 'torch') if n in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"

@@ -18,7 +18,9 @@ from components.model.encoders import bert, hugging_face, tf_hub
 from tests.support import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3]], np.int32)
-CASED = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "The"), lower_case=False)
+CASED = Vocabulary(
+    tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "The"), lower_case=False
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +65,20 @@ def _config(encoder, **options):
 def _drops(classifier, training):
     inputs = {"input_word_ids": tf.constant(IDS)}
     with classifier.dropout_state.at(0, 0):
-        return float(np.abs(classifier.features(inputs, training=training) - classifier.features(inputs)).max())
+        return float(
+            np.abs(
+                classifier.features(inputs, training=training) - classifier.features(inputs)
+            ).max()
+        )
 
 
 @pytest.mark.parametrize("pooling", ["pooled", "mean", "cls"])
-def test_an_exported_encoder_gives_the_numbers_of_the_original(checkpoint, exported, vocabulary, pooling):
-    original = build_classifier(ModelConfig(encoder=f"hf:{checkpoint}", max_length=16, pooling=pooling), vocabulary, 4, 1)
+def test_an_exported_encoder_gives_the_numbers_of_the_original(
+    checkpoint, exported, vocabulary, pooling
+):
+    original = build_classifier(
+        ModelConfig(encoder=f"hf:{checkpoint}", max_length=16, pooling=pooling), vocabulary, 4, 1
+    )
     classifier = build_classifier(_config(exported, pooling=pooling), vocabulary, 4, 1)
     inputs = {"input_word_ids": tf.constant(IDS)}
     np.testing.assert_allclose(classifier(inputs), original(inputs), atol=1e-5)
@@ -77,7 +87,9 @@ def test_an_exported_encoder_gives_the_numbers_of_the_original(checkpoint, expor
 def test_all_weights_are_trained_and_inner_dropout_works(exported, vocabulary):
     classifier = build_classifier(_config(exported), vocabulary, 4, 1)
     with tf.GradientTape() as tape, classifier.dropout_state.at(0, 0):
-        loss = tf.reduce_sum(tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True)))
+        loss = tf.reduce_sum(
+            tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
+        )
     gradients = tape.gradient(loss, classifier.trainable_variables)
     assert len(gradients) == 5 + 16 * 2 + 2 + 2
     assert all(gradient is not None for gradient in gradients)
@@ -85,7 +97,9 @@ def test_all_weights_are_trained_and_inner_dropout_works(exported, vocabulary):
 
 
 def test_without_dropout_the_graph_drops_nothing(exported, vocabulary):
-    assert _drops(build_classifier(_config(exported, dropout=0), vocabulary, 4, 1), training=True) == 0
+    assert (
+        _drops(build_classifier(_config(exported, dropout=0), vocabulary, 4, 1), training=True) == 0
+    )
 
 
 def test_a_frozen_encoder_is_only_read(exported, vocabulary):
@@ -98,15 +112,22 @@ def test_the_vocabulary_is_the_encoders_own(exported, vocabulary):
     assert encoders.vocabulary_of(_config(exported)) == vocabulary
 
 
-def test_the_vocabulary_of_a_preprocessor_is_used_where_one_is_named(without_vocabulary, preprocessor, vocabulary):
+def test_the_vocabulary_of_a_preprocessor_is_used_where_one_is_named(
+    without_vocabulary, preprocessor, vocabulary
+):
     config = _config(without_vocabulary, preprocessor=str(preprocessor))
     assert encoders.vocabulary_of(config) == vocabulary
-    assert build_classifier(config, vocabulary, 4, 1)({"input_word_ids": tf.constant(IDS)}).shape == (2, 4)
+    assert build_classifier(config, vocabulary, 4, 1)(
+        {"input_word_ids": tf.constant(IDS)}
+    ).shape == (2, 4)
 
 
 def test_a_cased_preprocessor_is_known_by_what_it_does(without_vocabulary, tmp_path):
     export_preprocessor(CASED, tmp_path / "cased", length=8)
-    assert encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(tmp_path / "cased"))) == CASED
+    assert (
+        encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(tmp_path / "cased")))
+        == CASED
+    )
 
 
 def test_without_any_vocabulary_a_preprocessor_is_asked_for(without_vocabulary):
@@ -120,9 +141,13 @@ def test_texts_tokenized_with_another_vocabulary_are_refused(exported):
 
 
 def test_an_encoder_that_is_no_preprocessor_is_refused_as_one(without_vocabulary, exported):
-    with pytest.raises(ConfigError, match=r"model\.preprocessor .*does not turn texts into input_word_ids"):
+    with pytest.raises(
+        ConfigError, match=r"model\.preprocessor .*does not turn texts into input_word_ids"
+    ):
         encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(exported)))
-    with pytest.raises(ConfigError, match=r"model\.preprocessor .*must hold one vocabulary file, found none"):
+    with pytest.raises(
+        ConfigError, match=r"model\.preprocessor .*must hold one vocabulary file, found none"
+    ):
         encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(without_vocabulary)))
 
 
@@ -155,14 +180,33 @@ def _call_with(names, outputs):
 @pytest.mark.parametrize(
     ("inputs", "outputs", "freeze", "message"),
     [
-        (("input_ids", "attention_mask"), ("pooled_output", "sequence_output"), True, "cannot be called with input_word_ids"),
-        (("input_word_ids", "input_mask", "input_type_ids"), ("default",), True, "no pooled_output and no sequence_output"),
-        (("input_word_ids", "input_mask", "input_type_ids"), ("pooled_output", "sequence_output"), False, "without trainable variables"),
+        (
+            ("input_ids", "attention_mask"),
+            ("pooled_output", "sequence_output"),
+            True,
+            "cannot be called with input_word_ids",
+        ),
+        (
+            ("input_word_ids", "input_mask", "input_type_ids"),
+            ("default",),
+            True,
+            "no pooled_output and no sequence_output",
+        ),
+        (
+            ("input_word_ids", "input_mask", "input_type_ids"),
+            ("pooled_output", "sequence_output"),
+            False,
+            "without trainable variables",
+        ),
     ],
     ids=["other_inputs", "other_outputs", "nothing_to_train"],
 )
-def test_a_model_that_is_no_bert_encoder_is_refused(tmp_path, checkpoint, vocabulary, inputs, outputs, freeze, message):
-    tf.saved_model.save(_Other(str(checkpoint / "vocab.txt"), _call_with(inputs, outputs)), str(tmp_path))
+def test_a_model_that_is_no_bert_encoder_is_refused(
+    tmp_path, checkpoint, vocabulary, inputs, outputs, freeze, message
+):
+    tf.saved_model.save(
+        _Other(str(checkpoint / "vocab.txt"), _call_with(inputs, outputs)), str(tmp_path)
+    )
     with pytest.raises(ConfigError, match=message):
         encoders.build_encoder(_config(tmp_path, freeze=freeze), vocabulary, 1)
 
@@ -200,7 +244,10 @@ def test_a_damaged_model_is_refused(tmp_path):
             "tensorflow/bert/tensorFlow2/bert-en-uncased-l-4-h-512-a-8/2",
             "https://www.kaggle.com/models/tensorflow/bert/tensorFlow2/bert-en-uncased-l-4-h-512-a-8/2",
         ),
-        ("https://www.kaggle.com/models/a/b/tensorFlow2/c/1", "https://www.kaggle.com/models/a/b/tensorFlow2/c/1"),
+        (
+            "https://www.kaggle.com/models/a/b/tensorFlow2/c/1",
+            "https://www.kaggle.com/models/a/b/tensorFlow2/c/1",
+        ),
         ("https://tfhub.dev/a/b/1", "https://tfhub.dev/a/b/1"),
     ],
     ids=["tfhub", "kaggle", "kaggle_url", "tfhub_url"],
@@ -256,4 +303,8 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
 
 def test_weight_files_are_the_graph_and_the_variables(exported):
     names = tf_hub.weight_files(Path(exported))
-    assert names == ["saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"]
+    assert names == [
+        "saved_model.pb",
+        "variables/variables.data-00000-of-00001",
+        "variables/variables.index",
+    ]

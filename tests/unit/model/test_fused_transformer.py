@@ -15,10 +15,21 @@ from components.model.encoders import bert, scratch
 from components.model.fused_transformer import exact_gelu, keep_for_serving, normalize
 
 LENGTHS = np.array([9, 3, 12, 1])
-IDS = np.where(np.arange(12) < LENGTHS[:, None], np.random.default_rng(1).integers(1, 60, (4, 12)), 0).astype(np.int32)
-INPUTS = {"input_word_ids": tf.constant(IDS), "input_mask": tf.constant((IDS != 0).astype(np.int32))}
-TYPES = {"input_type_ids": tf.constant((np.arange(12) >= 5).astype(np.int32) * (IDS != 0).astype(np.int32))}
-SIZES = bert.BertSizes(vocabulary=60, hidden=16, layers=2, heads=4, inner=24, positions=12, types=2, norm_epsilon=1e-12)
+IDS = np.where(
+    np.arange(12) < LENGTHS[:, None], np.random.default_rng(1).integers(1, 60, (4, 12)), 0
+).astype(np.int32)
+INPUTS = {
+    "input_word_ids": tf.constant(IDS),
+    "input_mask": tf.constant((IDS != 0).astype(np.int32)),
+}
+TYPES = {
+    "input_type_ids": tf.constant(
+        (np.arange(12) >= 5).astype(np.int32) * (IDS != 0).astype(np.int32)
+    )
+}
+SIZES = bert.BertSizes(
+    vocabulary=60, hidden=16, layers=2, heads=4, inner=24, positions=12, types=2, norm_epsilon=1e-12
+)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +39,9 @@ def policy(request: pytest.FixtureRequest) -> Iterator[None]:
     tf.keras.mixed_precision.set_global_policy("float32")
 
 
-def encoder(state: DropoutState, dropout: float = 0.2, output_range: int | None = None) -> bert.BertEncoder:
+def encoder(
+    state: DropoutState, dropout: float = 0.2, output_range: int | None = None
+) -> bert.BertEncoder:
     network = bert.build_network(SIZES, dropout, state, output_range)
     for number, variable in enumerate(network.trainable_variables):
         variable.assign(np.random.default_rng(number).standard_normal(variable.shape) * 0.3)
@@ -36,21 +49,37 @@ def encoder(state: DropoutState, dropout: float = 0.2, output_range: int | None 
 
 
 def outputs_and_gradients(
-    call: Callable[..., Any], variables: list[tf.Variable], state: DropoutState, training: bool, types: Any
+    call: Callable[..., Any],
+    variables: list[tf.Variable],
+    state: DropoutState,
+    training: bool,
+    types: Any,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     with tf.GradientTape() as tape, state.at(3, 0):
         outputs = call({**INPUTS, **types}, training=training)
         sequence = tf.cast(outputs["sequence_output"], tf.float32)
         sequence *= tf.cast(INPUTS["input_mask"], tf.float32)[:, : sequence.shape[1], None]
-        loss = tf.reduce_sum(tf.sin(sequence)) + tf.reduce_sum(tf.cast(outputs["pooled_output"], tf.float32) ** 2)
+        loss = tf.reduce_sum(tf.sin(sequence)) + tf.reduce_sum(
+            tf.cast(outputs["pooled_output"], tf.float32) ** 2
+        )
     gradients = tape.gradient(loss, variables)
-    return sequence.numpy(), outputs["pooled_output"].numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
+    return (
+        sequence.numpy(),
+        outputs["pooled_output"].numpy(),
+        [tf.convert_to_tensor(gradient).numpy() for gradient in gradients],
+    )
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["inference", "training with dropout"])
-@pytest.mark.parametrize("types", [{"input_type_ids": tf.zeros_like(IDS)}, TYPES], ids=["one type", "two types"])
-@pytest.mark.parametrize("output_range", [None, 1, 3], ids=["all tokens", "first token", "first three tokens"])
-def test_outputs_and_gradients_are_model_garden_s(training: bool, types: Any, output_range: int | None) -> None:
+@pytest.mark.parametrize(
+    "types", [{"input_type_ids": tf.zeros_like(IDS)}, TYPES], ids=["one type", "two types"]
+)
+@pytest.mark.parametrize(
+    "output_range", [None, 1, 3], ids=["all tokens", "first token", "first three tokens"]
+)
+def test_outputs_and_gradients_are_model_garden_s(
+    training: bool, types: Any, output_range: int | None
+) -> None:
     state = DropoutState(5)
     ours = encoder(state, output_range=output_range)
     variables = ours.trainable_variables
@@ -59,13 +88,19 @@ def test_outputs_and_gradients_are_model_garden_s(training: bool, types: Any, ou
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
     for variable, one, other in zip(variables, gradients, theirs, strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-4 * max(1.0, np.abs(other).max()), err_msg=variable.name)
+        np.testing.assert_allclose(
+            one, other, atol=2e-4 * max(1.0, np.abs(other).max()), err_msg=variable.name
+        )
 
 
 def test_the_first_token_is_the_same_whether_the_others_are_given_or_not() -> None:
-    whole, first = (encoder(DropoutState(5), output_range=output_range)(INPUTS) for output_range in (None, 1))
+    whole, first = (
+        encoder(DropoutState(5), output_range=output_range)(INPUTS) for output_range in (None, 1)
+    )
     assert first["sequence_output"].shape == (4, 1, 16)
-    np.testing.assert_allclose(first["sequence_output"][:, 0], whole["sequence_output"][:, 0], atol=1e-5)
+    np.testing.assert_allclose(
+        first["sequence_output"][:, 0], whole["sequence_output"][:, 0], atol=1e-5
+    )
     np.testing.assert_allclose(first["pooled_output"], whole["pooled_output"], atol=1e-5)
 
 
@@ -78,14 +113,19 @@ def test_no_texts_give_no_vectors_and_gradients_of_zero(output_range: int | None
         outputs = ours(none, training=True)
         loss = tf.reduce_sum(outputs["sequence_output"]) + tf.reduce_sum(outputs["pooled_output"])
     assert outputs["sequence_output"].shape == (0, output_range or 7, 16)
-    for variable, gradient in zip(ours.trainable_variables, tape.gradient(loss, ours.trainable_variables), strict=True):
-        np.testing.assert_array_equal(tf.convert_to_tensor(gradient), np.zeros(variable.shape), err_msg=variable.name)
+    for variable, gradient in zip(
+        ours.trainable_variables, tape.gradient(loss, ours.trainable_variables), strict=True
+    ):
+        np.testing.assert_array_equal(
+            tf.convert_to_tensor(gradient), np.zeros(variable.shape), err_msg=variable.name
+        )
 
 
 def test_without_types_all_are_of_the_first() -> None:
     ours = encoder(DropoutState(5))
     np.testing.assert_array_equal(
-        ours(INPUTS)["sequence_output"], ours({**INPUTS, "input_type_ids": tf.zeros_like(IDS)})["sequence_output"]
+        ours(INPUTS)["sequence_output"],
+        ours({**INPUTS, "input_type_ids": tf.zeros_like(IDS)})["sequence_output"],
     )
 
 
@@ -96,7 +136,10 @@ def test_given_words_stand_for_the_table(kind: str) -> None:
     ours: Any = encoder(state) if kind == "bert" else scratch.build(config, 60, 1, state)
     plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_table, IDS)
     np.testing.assert_array_equal(ours({**INPUTS, "words": words})["sequence_output"], plain)
-    assert np.abs(ours({**INPUTS, "words": tf.reverse(words, [2])})["sequence_output"] - plain).max() > 0.01
+    assert (
+        np.abs(ours({**INPUTS, "words": tf.reverse(words, [2])})["sequence_output"] - plain).max()
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
@@ -106,7 +149,9 @@ def test_under_a_mixed_policy_products_alone_are_narrow() -> None:
     tf.keras.mixed_precision.set_global_policy("float32")
     wide = encoder(state)
     types = {"input_type_ids": tf.zeros_like(IDS)}
-    sequence, _, gradients = outputs_and_gradients(narrow, narrow.trainable_variables, state, False, types)
+    sequence, _, gradients = outputs_and_gradients(
+        narrow, narrow.trainable_variables, state, False, types
+    )
     wanted, _, theirs = outputs_and_gradients(wide, wide.trainable_variables, state, False, types)
     assert narrow(INPUTS)["sequence_output"].dtype == tf.float32
     assert all(variable.dtype == tf.float32 for variable in narrow.variables)
@@ -139,7 +184,9 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("output_range", [None, 1], ids=["all tokens", "first token"])
-def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs(output_range: int | None) -> None:
+def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs(
+    output_range: int | None,
+) -> None:
     ours = encoder(DropoutState(5), output_range=output_range)
     before = ours(INPUTS)["sequence_output"]
     keep_for_serving(ours)

@@ -24,7 +24,9 @@ class Seen:
         self.shapes: list[tuple[int, int]] = []
 
     def __call__(self, ids: Any) -> Any:
-        tf.numpy_function(lambda shape: self.shapes.append((int(shape[0]), int(shape[1]))), [tf.shape(ids)], [])
+        tf.numpy_function(
+            lambda shape: self.shapes.append((int(shape[0]), int(shape[1]))), [tf.shape(ids)], []
+        )
         return tf.reduce_sum(ids, axis=1, keepdims=True)
 
 
@@ -36,7 +38,9 @@ def rows_of(lengths: Sequence[int]) -> Any:
 
 def run(lengths: Sequence[int], chunks: int = CHUNKS) -> tuple[list[int], list[tuple[int, int]]]:
     network = Seen()
-    answers = tf.function(by_length(network, 0, chunks), input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)])(rows_of(lengths))
+    answers = tf.function(
+        by_length(network, 0, chunks), input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)]
+    )(rows_of(lengths))
     return answers.numpy()[:, 0].tolist(), sorted(network.shapes)
 
 
@@ -53,7 +57,9 @@ def run(lengths: Sequence[int], chunks: int = CHUNKS) -> tuple[list[int], list[t
         pytest.param([0, 0], 2, [(1, SHORTEST), (1, SHORTEST)], id="rows-without-ids"),
     ],
 )
-def test_rows_are_cut_by_length_and_answered_in_their_order(lengths: list[int], chunks: int, shapes: list[tuple[int, int]]) -> None:
+def test_rows_are_cut_by_length_and_answered_in_their_order(
+    lengths: list[int], chunks: int, shapes: list[tuple[int, int]]
+) -> None:
     answers, seen = run(lengths, chunks)
     assert answers == [length * (number + 1) for number, length in enumerate(lengths)]
     assert seen == shapes
@@ -81,23 +87,36 @@ def model() -> Any:
 @pytest.mark.parametrize("count", [1, CHUNKS - 1, CHUNKS, 50])
 def test_served_scores_are_those_of_the_whole_batch(model: Any, count: int, tmp_path: Path) -> None:
     random = np.random.default_rng(count)
-    texts = [" ".join(f"w{word}" for word in random.integers(0, 60, length)) for length in random.integers(0, 30, count)]
+    texts = [
+        " ".join(f"w{word}" for word in random.integers(0, 60, length))
+        for length in random.integers(0, 30, count)
+    ]
     ids = WordPiece(VOCABULARY)(tf.constant(texts), MODEL.max_length).to_tensor()
     whole = tf.nn.softmax(model({"input_word_ids": ids})).numpy()
     save(ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
-    served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=tf.constant(texts))["scores"].numpy()
+    served = (
+        tf.saved_model.load(str(tmp_path))
+        .signatures["serving_default"](text=tf.constant(texts))["scores"]
+        .numpy()
+    )
     np.testing.assert_allclose(served, whole, atol=1e-5)
 
 
 def test_texts_beyond_max_length_are_cut_in_every_chunk(tmp_path: Path) -> None:
     save(ServedClassifier(WordRule({"w1": 1, "w2": 2}), VOCABULARY, CLASSES, 20), tmp_path)
     texts = [f"w{number % 2 + 1} " + "w7 " * (number * 500) for number in range(3 * CHUNKS)]
-    assert load_scorer(tmp_path)(texts).argmax(axis=1).tolist() == [number % 2 + 1 for number in range(3 * CHUNKS)]
+    assert load_scorer(tmp_path)(texts).argmax(axis=1).tolist() == [
+        number % 2 + 1 for number in range(3 * CHUNKS)
+    ]
 
 
 def test_the_network_stands_in_the_graph_once_and_no_loop_does(model: Any, tmp_path: Path) -> None:
     save(ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
-    graph = saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    graph = (
+        saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+        .meta_graphs[0]
+        .graph_def
+    )
     nodes = [node for function in graph.library.function for node in function.node_def]
     logits = [node for node in nodes if node.op == "MatMul" and "logits" in node.name]
     assert len(logits) == 1

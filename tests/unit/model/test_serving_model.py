@@ -10,7 +10,14 @@ import tensorflow as tf
 from components.config.schema import Precision
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
-from components.model.serving_model import OUTPUTS, SIGNATURE, Scorer, ServedClassifier, load_scorer, save
+from components.model.serving_model import (
+    OUTPUTS,
+    SIGNATURE,
+    Scorer,
+    ServedClassifier,
+    load_scorer,
+    save,
+)
 from components.model.tokenizer import WordPiece
 from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 from tests.support.word_rule import WordRule
@@ -27,11 +34,16 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_signature_takes_strings_and_gives_label_index_and_scores(saved: Path) -> None:
     signature = tf.saved_model.load(str(saved)).signatures[SIGNATURE]
-    assert signature.structured_input_signature[1]["text"] == tf.TensorSpec([None], tf.string, "text")
+    assert signature.structured_input_signature[1]["text"] == tf.TensorSpec(
+        [None], tf.string, "text"
+    )
     answer = signature(text=tf.constant(["w2 w1", "w1"]))
     assert set(answer) == set(OUTPUTS)
     assert answer["label"].numpy().tolist() == [b"odd", b"loud"]
-    assert (answer["label_index"].dtype, answer["label_index"].numpy().tolist()) == (tf.int32, [2, 1])
+    assert (answer["label_index"].dtype, answer["label_index"].numpy().tolist()) == (
+        tf.int32,
+        [2, 1],
+    )
     assert (answer["scores"].dtype, answer["scores"].shape) == (tf.float32, (2, 3))
     np.testing.assert_allclose(answer["scores"].numpy().sum(axis=1), 1, rtol=1e-6)
 
@@ -53,7 +65,10 @@ def test_no_texts_give_no_scores(saved: Path) -> None:
 def test_the_directory_is_self_contained(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved, tmp_path / "elsewhere")
     assert load_scorer(tmp_path / "elsewhere")(["w1"]).argmax() == 1
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir() if path.is_file()) == ["fingerprint.pb", "saved_model.pb"]
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir() if path.is_file()) == [
+        "fingerprint.pb",
+        "saved_model.pb",
+    ]
 
 
 def test_lone_surrogates_are_scored_as_unknown_characters(saved: Path) -> None:
@@ -72,7 +87,9 @@ TEXTS = [
 ]
 
 
-def test_e4_served_scores_are_the_offline_ones_and_only_serving_is_in_the_graph(tmp_path: Path) -> None:
+def test_e4_served_scores_are_the_offline_ones_and_only_serving_is_in_the_graph(
+    tmp_path: Path,
+) -> None:
     model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
     save(ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
     tokenizer = WordPiece(VOCABULARY)
@@ -90,14 +107,21 @@ def test_e4_served_scores_are_the_offline_ones_and_only_serving_is_in_the_graph(
 
 def test_what_is_not_a_kubert_model_is_refused(tmp_path: Path) -> None:
     module = tf.Module()
-    module.double = tf.function(lambda x: {"y": x + x}, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    module.double = tf.function(
+        lambda x: {"y": x + x}, input_signature=[tf.TensorSpec([None], tf.float32, name="x")]
+    )
     tf.saved_model.save(module, str(tmp_path / "other"), signatures=module.double)
     with pytest.raises(DataError, match="no signature serving_default from text"):
         load_scorer(tmp_path / "other")
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "No such file"), (b"\xff\xff\xff", "not a saved model"), (b"", "holds no graph")])
-def test_what_is_not_a_saved_model_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), (b"\xff\xff\xff", "not a saved model"), (b"", "holds no graph")],
+)
+def test_what_is_not_a_saved_model_is_refused(
+    content: bytes | None, message: str, tmp_path: Path
+) -> None:
     if content is not None:
         (tmp_path / "saved_model.pb").write_bytes(content)
     with pytest.raises(DataError, match=message):
@@ -116,7 +140,9 @@ def test_a_scorer_keeps_its_weights_alive(saved: Path) -> None:
     assert all(scorer(["w2"]).argmax() == 2 for scorer in scorers)
 
 
-def test_in_bfloat16_the_scores_are_about_the_same_and_the_weights_half_as_large(tmp_path: Path) -> None:
+def test_in_bfloat16_the_scores_are_about_the_same_and_the_weights_half_as_large(
+    tmp_path: Path,
+) -> None:
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
     scores, served = {}, {}
     for name in precisions:

@@ -9,7 +9,25 @@ from components.artifacts.token_shards import Vocabulary
 from components.errors import DataError
 from components.model.tokenizer import WordPiece, learn
 
-TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "new", "##s", "news", "cafe", "[", "]", "sep", ".", "中", "x", "##x", "Café")
+TOKENS = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "new",
+    "##s",
+    "news",
+    "cafe",
+    "[",
+    "]",
+    "sep",
+    ".",
+    "中",
+    "x",
+    "##x",
+    "Café",
+)
 VOCABULARY = Vocabulary(tokens=TOKENS, lower_case=True)
 TEXTS = [
     f"{first} {second}s and the {third}, {i}"
@@ -30,7 +48,9 @@ def pieces(text, vocabulary=VOCABULARY, max_length=128):
         pytest.param("news", ["news"], id="longest-first"),
         pytest.param("NEW  Café", ["new", "cafe"], id="case-accents-spaces"),
         pytest.param("cafe\u0301", ["cafe"], id="combining-mark"),
-        pytest.param("[SEP] [CLS]", ["[", "sep", "]", "[", "[UNK]", "]"], id="special-tokens-are-plain-text"),
+        pytest.param(
+            "[SEP] [CLS]", ["[", "sep", "]", "[", "[UNK]", "]"], id="special-tokens-are-plain-text"
+        ),
         pytest.param("new中news", ["new", "中", "news"], id="cjk"),
         pytest.param("x" * 300, ["x", *["##x"] * 299], id="long-word"),
         pytest.param("x" * 301, ["[UNK]"], id="too-long-word"),
@@ -44,12 +64,21 @@ def test_pieces(text, expected):
 
 
 def test_cased_vocabularies_keep_case_and_accents():
-    assert pieces("Café news", Vocabulary(tokens=TOKENS, lower_case=False)) == ["[CLS]", "Café", "news", "[SEP]"]
+    assert pieces("Café news", Vocabulary(tokens=TOKENS, lower_case=False)) == [
+        "[CLS]",
+        "Café",
+        "news",
+        "[SEP]",
+    ]
 
 
 @pytest.mark.parametrize("length", [2, 3, 8, 9, 10])
 def test_long_texts_are_cut_between_cls_and_sep(length):
-    assert pieces("new . x new . x x", max_length=length) == ["[CLS]", *["new", ".", "x", "new", ".", "x", "x"][: length - 2], "[SEP]"]
+    assert pieces("new . x new . x x", max_length=length) == [
+        "[CLS]",
+        *["new", ".", "x", "new", ".", "x", "x"][: length - 2],
+        "[SEP]",
+    ]
 
 
 def test_a_batch_is_ragged_int32_and_may_be_empty():
@@ -60,7 +89,11 @@ def test_a_batch_is_ragged_int32_and_may_be_empty():
     assert wordpiece(tf.zeros([0], tf.string), 128).nrows() == 0
 
 
-@pytest.mark.parametrize("texts", [["new . x", "", "Café… news [SEP] " * 9, "中"], ["", ""], []], ids=["mixed", "empty-texts", "no-texts"])
+@pytest.mark.parametrize(
+    "texts",
+    [["new . x", "", "Café… news [SEP] " * 9, "中"], ["", ""], []],
+    ids=["mixed", "empty-texts", "no-texts"],
+)
 @pytest.mark.parametrize("length", [2, 3, 4, 512])
 def test_flat_gives_the_ids_of_a_call(texts, length):
     wordpiece = WordPiece(VOCABULARY)
@@ -84,13 +117,22 @@ def test_a_saved_model_gives_the_same_ids(tmp_path):
     served = Served()
     tf.saved_model.save(served, str(tmp_path))
     texts = tf.constant(["Café… news [SEP]", "", "中 " * 50, "😀\0x"])
-    assert tf.reduce_all(tf.saved_model.load(str(tmp_path)).ids(texts) == WordPiece(VOCABULARY)(texts, 8).to_tensor())
+    assert tf.reduce_all(
+        tf.saved_model.load(str(tmp_path)).ids(texts) == WordPiece(VOCABULARY)(texts, 8).to_tensor()
+    )
 
 
 def test_ids_equal_hugging_faces_on_plain_texts():
     vocabulary = learn(TEXTS, 200, True)
-    other = Tokenizer(models.WordPiece({token: index for index, token in enumerate(vocabulary.tokens)}, unk_token="[UNK]"))
-    other.normalizer, other.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    other = Tokenizer(
+        models.WordPiece(
+            {token: index for index, token in enumerate(vocabulary.tokens)}, unk_token="[UNK]"
+        )
+    )
+    other.normalizer, other.pre_tokenizer = (
+        normalizers.BertNormalizer(),
+        pre_tokenizers.BertPreTokenizer(),
+    )
     texts = [*TEXTS, "Goals & films: 50% more; (stocks) FELL!", "unheard-of words"]
     ours = WordPiece(vocabulary)(tf.constant(texts), 512).to_list()
     assert [row[1:-1] for row in ours] == [encoding.ids for encoding in other.encode_batch(texts)]
@@ -106,7 +148,13 @@ def test_learned_pieces_cover_the_texts_within_the_size():
 
 @pytest.mark.parametrize(
     "text",
-    ["今日の天気は晴れです", "Погода сегодня хорошая", "อากาศวันนี้ดี", "الطقس اليوم جميل", "오늘 날씨가 좋다"],
+    [
+        "今日の天気は晴れです",
+        "Погода сегодня хорошая",
+        "อากาศวันนี้ดี",
+        "الطقس اليوم جميل",
+        "오늘 날씨가 좋다",
+    ],
     ids=["ja", "ru", "th", "ar", "ko"],
 )
 def test_any_language_can_be_learned(text):
@@ -120,7 +168,15 @@ def test_case_is_learned_only_when_asked_for():
 
 def test_the_same_texts_give_the_same_pieces_in_any_order():
     # The trainer alone numbers the pieces differently each time: its hash maps are seeded at random.
-    assert len({learn(texts, 120, True).tokens for texts in (TEXTS, TEXTS, TEXTS[::-1], TEXTS[5:] + TEXTS[:5])}) == 1
+    assert (
+        len(
+            {
+                learn(texts, 120, True).tokens
+                for texts in (TEXTS, TEXTS, TEXTS[::-1], TEXTS[5:] + TEXTS[:5])
+            }
+        )
+        == 1
+    )
 
 
 @pytest.mark.parametrize("texts", [[], ["", "  "]], ids=["none", "blank"])
@@ -135,6 +191,8 @@ def test_an_iterator_that_ends_after_one_pass_is_a_mistake_of_the_caller():
 
 
 def test_vocabulary_without_words_is_refused():
-    cut = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[unused0]", "[unused"), lower_case=True)
+    cut = Vocabulary(
+        tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[unused0]", "[unused"), lower_case=True
+    )
     with pytest.raises(DataError, match="6 pieces cannot be used"):
         WordPiece(cut)

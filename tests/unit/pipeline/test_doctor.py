@@ -27,7 +27,12 @@ def test_every_check_gives_one_finding_whatever_it_does() -> None:
         Check("odd", lambda: warning("x", "y")),
     ]
     found = dict(examine(checks))
-    assert names(list(found.items())) == [("there", "ok"), ("told", "missing"), ("unforeseen", "missing"), ("odd", "warning")]
+    assert names(list(found.items())) == [
+        ("there", "ok"),
+        ("told", "missing"),
+        ("unforeseen", "missing"),
+        ("odd", "warning"),
+    ]
     assert found["told"].found == "data.source: no such file"
     assert "ZeroDivisionError: by zero" in found["unforeseen"].found
 
@@ -35,7 +40,14 @@ def test_every_check_gives_one_finding_whatever_it_does() -> None:
 def test_a_check_that_does_not_end_is_given_up() -> None:
     endless = threading.Event()
     started = time.monotonic()
-    found = list(examine([Check("hangs", lambda: ok(str(endless.wait())), seconds=0.2), Check("next", lambda: ok("x"))]))
+    found = list(
+        examine(
+            [
+                Check("hangs", lambda: ok(str(endless.wait())), seconds=0.2),
+                Check("next", lambda: ok("x")),
+            ]
+        )
+    )
     assert time.monotonic() - started < 5
     assert names(found) == [("hangs", "missing"), ("next", "ok")]
     assert found[0][1].found == "no answer within 0.2 s"
@@ -51,7 +63,9 @@ def test_what_needs_something_missing_is_left_out_and_what_needs_that_too() -> N
     assert names(list(examine(checks))) == [("a", "missing"), ("d", "ok")]
 
 
-def test_packages_are_held_against_the_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_are_held_against_the_lock_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import typer
 
     lock = tmp_path / "dev.txt"
@@ -59,7 +73,11 @@ def test_packages_are_held_against_the_lock_file(tmp_path: Path, monkeypatch: py
     for text, state, message in (
         (f"typer=={typer.__version__} \\\n    --hash=sha256:x\n", "ok", "1 packages, as pinned"),
         ("typer==0.0.1\n", "warning", f"typer {typer.__version__} (pinned: 0.0.1)"),
-        ("kubert-needs-this==1\ntyper==0.0.1\n", "missing", "1 of 2 packages are not installed: kubert-needs-this"),
+        (
+            "kubert-needs-this==1\ntyper==0.0.1\n",
+            "missing",
+            "1 of 2 packages are not installed: kubert-needs-this",
+        ),
     ):
         lock.write_text(text)
         found = machine_checks.packages()
@@ -73,7 +91,10 @@ def test_the_store_is_really_tried_and_left_as_it_was(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("x")
     found = machine_checks.store(str(tmp_path / "file"))
-    assert (found.state, found.remedy) == ("missing", "make the directory writable, or set export.model_store")
+    assert (found.state, found.remedy) == (
+        "missing",
+        "make the directory writable, or set export.model_store",
+    )
 
 
 def test_looking_makes_no_directories(tmp_path: Path) -> None:
@@ -94,7 +115,9 @@ def test_looking_makes_no_directories(tmp_path: Path) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_what_the_configuration_names_is_looked_for(assignments: list[str], message: str, tmp_path: Path) -> None:
+def test_what_the_configuration_names_is_looked_for(
+    assignments: list[str], message: str, tmp_path: Path
+) -> None:
     found = machine_checks.named(load(None, assignments), tmp_path)
     assert (found.state, message in found.found) == ("missing", True), found
 

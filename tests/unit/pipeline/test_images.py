@@ -8,26 +8,44 @@ from pipeline import images
 
 DIGEST = "images.example/kubert/train@sha256:" + "0" * 64
 OTHER = "images.example/kubert/train@sha256:" + "1" * 64
-MOVING = ["kubert", "kubert:latest", "images.example:5000/kubert", "kubert:1 --privileged", "kubert@sha256:abc", "$(id)"]
-OPTIONS = [pytest.param("train_image", images.TRAIN, id="train"), pytest.param("tools_image", images.TOOLS, id="tools")]
+MOVING = [
+    "kubert",
+    "kubert:latest",
+    "images.example:5000/kubert",
+    "kubert:1 --privileged",
+    "kubert@sha256:abc",
+    "$(id)",
+]
+OPTIONS = [
+    pytest.param("train_image", images.TRAIN, id="train"),
+    pytest.param("tools_image", images.TOOLS, id="tools"),
+]
 
 
 @pytest.mark.parametrize(("option", "variable"), OPTIONS)
-@pytest.mark.parametrize("image", [DIGEST, "images.example:5000/kubert:1.2.3", "kubert-train-python:0.1.0"])
-def test_fixed_references_are_taken(image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "image", [DIGEST, "images.example:5000/kubert:1.2.3", "kubert-train-python:0.1.0"]
+)
+def test_fixed_references_are_taken(
+    image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, image)
     assert getattr(images.resolved(ClusterConfig()), option) == image
 
 
 @pytest.mark.parametrize(("option", "variable"), OPTIONS)
-def test_the_configuration_goes_before_the_environment(option: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_goes_before_the_environment(
+    option: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, OTHER)
     assert getattr(images.resolved(ClusterConfig(**{option: DIGEST})), option) == DIGEST
 
 
 @pytest.mark.parametrize(("option", "variable"), OPTIONS)
 @pytest.mark.parametrize("image", MOVING)
-def test_a8_moving_or_malformed_references_are_refused(image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a8_moving_or_malformed_references_are_refused(
+    image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(variable, image)
     with pytest.raises(ConfigError, match=variable):
         images.resolved(ClusterConfig())
@@ -36,7 +54,9 @@ def test_a8_moving_or_malformed_references_are_refused(image: str, option: str, 
         images.resolved(ClusterConfig(**{option: image}))
 
 
-def test_the_defaults_are_this_version_and_quiet_under_kfp_local(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defaults_are_this_version_and_quiet_under_kfp_local(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv(images.TRAIN, raising=False)
     monkeypatch.delenv(images.TOOLS, raising=False)
     found = images.resolved(ClusterConfig())

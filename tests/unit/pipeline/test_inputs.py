@@ -19,32 +19,59 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_relative_paths_become_absolute(here: Path) -> None:
     (here / "bert").mkdir()
-    found = inputs.absolute(load(None, ["data.source=news.csv", "data.test_source=./news.csv", "model.encoder=hf:bert"]), here / "work")
-    assert (found.data.source, found.data.test_source) == (str(here / "news.csv"), str(here / "news.csv"))
+    found = inputs.absolute(
+        load(
+            None, ["data.source=news.csv", "data.test_source=./news.csv", "model.encoder=hf:bert"]
+        ),
+        here / "work",
+    )
+    assert (found.data.source, found.data.test_source) == (
+        str(here / "news.csv"),
+        str(here / "news.csv"),
+    )
     assert found.model.encoder == f"hf:{here / 'bert'}"
     assert found.export.model_store == str(here / "work" / "models")
 
 
-@pytest.mark.parametrize("source", ["sample", "tfds:ag_news_subset", "gs://bucket/news.csv", "s3://bucket/news.csv"])
+@pytest.mark.parametrize(
+    "source", ["sample", "tfds:ag_news_subset", "gs://bucket/news.csv", "s3://bucket/news.csv"]
+)
 def test_what_is_no_local_path_stays(here: Path, source: str) -> None:
-    config = load(None, [f"data.source={source}", "model.encoder=hf:google/bert", "export.model_store=gs://bucket/models"])
+    config = load(
+        None,
+        [
+            f"data.source={source}",
+            "model.encoder=hf:google/bert",
+            "export.model_store=gs://bucket/models",
+        ],
+    )
     found = inputs.absolute(config, here)
-    assert (found.data.source, found.model.encoder, found.export.model_store) == (source, "hf:google/bert", "gs://bucket/models")
+    assert (found.data.source, found.model.encoder, found.export.model_store) == (
+        source,
+        "hf:google/bert",
+        "gs://bucket/models",
+    )
 
 
 def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"data\.test_source: {here}/nope\.csv does not exist; .*{here}"):
+    with pytest.raises(
+        ConfigError, match=rf"data\.test_source: {here}/nope\.csv does not exist; .*{here}"
+    ):
         inputs.absolute(load(None, ["data.test_source=nope.csv"]), here)
 
 
 def test_the_day_in_a_source_is_filled_in_and_looked_for(here: Path) -> None:
     (here / "2026-01-31.csv").write_text("title,description,label\na,b,c\n")
-    found = inputs.absolute(load(None, ["data.source=./{date}.csv", "data.until=2026-01-31T05:00:00Z"]), here)
+    found = inputs.absolute(
+        load(None, ["data.source=./{date}.csv", "data.until=2026-01-31T05:00:00Z"]), here
+    )
     assert found.data.source == str(here / "2026-01-31.csv")
     with pytest.raises(ConfigError, match=r"data\.source: .*2026-02-01\.csv does not exist"):
         inputs.absolute(load(None, ["data.source=./{date}.csv", "data.until=2026-02-01"]), here)
     with pytest.raises(ConfigError, match=r"data\.window: 7d before when"):
-        inputs.absolute(load(None, ["data.source=news.csv", "data.time=created", "data.window=7d"]), here)
+        inputs.absolute(
+            load(None, ["data.source=news.csv", "data.time=created", "data.window=7d"]), here
+        )
 
 
 def fingerprint(*assignments: str) -> str:
@@ -69,5 +96,7 @@ def test_an_encoders_directory_counts(here: Path) -> None:
 
 
 def test_what_may_change_unseen_is_never_the_same(here: Path) -> None:
-    assert fingerprint("data.source=gs://bucket/news.csv") != fingerprint("data.source=gs://bucket/news.csv")
+    assert fingerprint("data.source=gs://bucket/news.csv") != fingerprint(
+        "data.source=gs://bucket/news.csv"
+    )
     assert fingerprint("data.source=sample") == fingerprint("data.source=sample")

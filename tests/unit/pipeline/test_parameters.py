@@ -20,23 +20,33 @@ CHANGED = [
 def rebuilt(values: dict) -> Config:
     sections = {}
     for name in parameters.SECTIONS:
-        typed = {option: values[parameter] for parameter, (section, option) in parameters.TYPED.items() if section == name}
+        typed = {
+            option: values[parameter]
+            for parameter, (section, option) in parameters.TYPED.items()
+            if section == name
+        }
         sections[name] = options(
-            type(getattr(Config(), name)), values[name], **{key: None if value == "" else value for key, value in typed.items()}
+            type(getattr(Config(), name)),
+            values[name],
+            **{key: None if value == "" else value for key, value in typed.items()},
         )
     return Config(**sections)
 
 
-@pytest.mark.parametrize("assignments", [pytest.param([], id="defaults"), pytest.param(CHANGED, id="changed")])
+@pytest.mark.parametrize(
+    "assignments", [pytest.param([], id="defaults"), pytest.param(CHANGED, id="changed")]
+)
 def test_a_configuration_survives_the_journey_through_parameters(assignments: list[str]) -> None:
     config = load(None, assignments)
     assert rebuilt(parameters.arguments(config)) == config
 
 
 def test_what_is_at_its_default_is_not_sent() -> None:
-    assert {name: value for name, value in parameters.arguments(Config()).items() if name in parameters.SECTIONS} == dict.fromkeys(
-        parameters.SECTIONS, "{}"
-    )
+    assert {
+        name: value
+        for name, value in parameters.arguments(Config()).items()
+        if name in parameters.SECTIONS
+    } == dict.fromkeys(parameters.SECTIONS, "{}")
 
 
 def test_how_a_run_is_submitted_changes_no_step() -> None:

@@ -41,12 +41,17 @@ def test_awkward_names_survive(value: str, tmp_path: Path) -> None:
 
 def test_there_is_one_for_each_encoder_and_quickstart_comes_first() -> None:
     assert presets.names()[0] == "quickstart"
-    assert {load(presets.find(name)).model.encoder.partition(":")[0] for name in presets.names()} == ENCODERS
+    assert {
+        load(presets.find(name)).model.encoder.partition(":")[0] for name in presets.names()
+    } == ENCODERS
     assert any(load(presets.find(name)).model.freeze for name in presets.names())
 
 
 def test_an_unknown_name_lists_the_names() -> None:
-    with pytest.raises(ConfigError, match=r"nope: neither a file nor a shipped configuration .*quickstart.*ag_news_scratch"):
+    with pytest.raises(
+        ConfigError,
+        match=r"nope: neither a file nor a shipped configuration .*quickstart.*ag_news_scratch",
+    ):
         presets.find("nope")
 
 

@@ -21,7 +21,9 @@ EVENTS: list[dict[str, Any]] = [
 
 def shown(terminal: bool) -> str:
     stream = io.StringIO()
-    with ProgressView(Console(file=stream, force_terminal=terminal, width=120, highlight=False)) as view:
+    with ProgressView(
+        Console(file=stream, force_terminal=terminal, width=120, highlight=False)
+    ) as view:
         for event in EVENTS:
             view.show(event)
             time.sleep(0.15 if terminal else 0)  # the bar is drawn ten times a second
@@ -37,13 +39,17 @@ def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
 
 
 def test_on_a_terminal_a_bar_shows_the_figures() -> None:
-    assert "epoch 1 of 2  loss 0.500  accuracy 0.750  120 examples/s  1:05 left" in shown(terminal=True)
+    assert "epoch 1 of 2  loss 0.500  accuracy 0.750  120 examples/s  1:05 left" in shown(
+        terminal=True
+    )
 
 
 def test_figures_that_are_missing_are_left_out() -> None:
     assert describe({"message": "reading", "done": 3}) == "reading"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.2, "0:00"), (65, "1:05"), (3600, "1:00:00"), (7325.6, "2:02:06")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0:00"), (65, "1:05"), (3600, "1:00:00"), (7325.6, "2:02:06")]
+)
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -64,7 +64,10 @@ def test_s7_a_whole_result_is_reused_and_reported(cache: LocalCache, tmp_path: P
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_s7_a_damaged_result_is_made_again(
-    damage: Callable[[Path], object], cache: LocalCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    damage: Callable[[Path], object],
+    cache: LocalCache,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     directory = sealed(tmp_path / "train" / "checkpoint")
     cache.put("key", outputs(directory))

@@ -15,13 +15,28 @@ def test_steps_go_from_waiting_to_finished() -> None:
         {"step": "tokenize", "kind": "reused", "outputs": {"shards": "/a/shards"}},
         {"step": "train", "kind": "started"},
         {"step": "train", "message": "epoch 1", "done": 1, "total": 2},
-        {"step": "train", "kind": "finished", "seconds": 2.5, "outputs": {"checkpoint": "/a/checkpoint"}},
+        {
+            "step": "train",
+            "kind": "finished",
+            "seconds": 2.5,
+            "outputs": {"checkpoint": "/a/checkpoint"},
+        },
         {"step": "evaluate", "kind": "started"},
     )
-    assert [step.status for step in outcome.steps.values()] == ["reused", "finished", "running", "waiting", "waiting"]
+    assert [step.status for step in outcome.steps.values()] == [
+        "reused",
+        "finished",
+        "running",
+        "waiting",
+        "waiting",
+    ]
     assert outcome.output("tokenize", "shards") == Path("/a/shards")
     assert outcome.steps["train"].seconds == 2.5
-    assert (outcome.done("tokenize"), outcome.done("train"), outcome.done("evaluate")) == (True, True, False)
+    assert (outcome.done("tokenize"), outcome.done("train"), outcome.done("evaluate")) == (
+        True,
+        True,
+        False,
+    )
 
 
 def test_the_first_failure_stays() -> None:
@@ -32,7 +47,14 @@ def test_the_first_failure_stays() -> None:
 
 
 def test_foreign_events_change_nothing() -> None:
-    assert folded({"step": "other", "kind": "started"}, {"kind": "finished"}, {"step": "train", "kind": "odd"}) == Outcome()
+    assert (
+        folded(
+            {"step": "other", "kind": "started"},
+            {"kind": "finished"},
+            {"step": "train", "kind": "odd"},
+        )
+        == Outcome()
+    )
 
 
 def test_each_complete_line_is_read_once(tmp_path: Path) -> None:

@@ -32,14 +32,26 @@ def models(tmp_path: Path) -> Path:
         ("/srv/a@b/news@12", "/srv/a@b", "news", 12),
     ],
 )
-def test_a_reference_names_store_model_and_version(reference: str, root: str, name: str, version: int | None) -> None:
+def test_a_reference_names_store_model_and_version(
+    reference: str, root: str, name: str, version: int | None
+) -> None:
     place = locate(reference)
     assert (place.store.uri(), place.name, place.version) == (root, name, version)
 
 
 @pytest.mark.parametrize(
     "reference",
-    ["gs://bucket", "s3://bucket/", "/", "/srv/models/.hidden", "/srv/news@", "/srv/news@x", "/srv/news@0", "/srv/news@1@2", "/srv/@3"],
+    [
+        "gs://bucket",
+        "s3://bucket/",
+        "/",
+        "/srv/models/.hidden",
+        "/srv/news@",
+        "/srv/news@x",
+        "/srv/news@0",
+        "/srv/news@1@2",
+        "/srv/@3",
+    ],
 )
 def test_a_reference_without_a_model_is_refused(reference: str) -> None:
     with pytest.raises(UsageError, match="write <store>/<model name>"):

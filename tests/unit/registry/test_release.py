@@ -23,7 +23,11 @@ def publish(store: Store, tmp_path: Path, *keys: str) -> None:
 
 def test_a_release_is_a_directory_that_a_server_understands(store: Store, tmp_path: Path) -> None:
     published = release.publish(release_directory(tmp_path / "source", "a"), store, "news", "key")
-    assert (published.version, published.new, published.uri) == (1, True, str(tmp_path / "store" / "news" / "1"))
+    assert (published.version, published.new, published.uri) == (
+        1,
+        True,
+        str(tmp_path / "store" / "news" / "1"),
+    )
     assert sorted(path.name for path in (tmp_path / "store" / "news").iterdir()) == [".kubert", "1"]
     content = release.read_content(release.verify(tmp_path / "store" / "news" / "1"), "here")
     assert (content.name, content.version, content.classes) == ("news", 1, ("no", "yes"))
@@ -38,10 +42,14 @@ def test_nothing_is_released_at_first(store: Store) -> None:
 def test_a_key_is_one_version_and_another_key_the_next(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a", "a", "b", "a")
     assert release.versions(store, "news") == [1, 2]
-    assert release.find(store, "news", "a") == release.Published(version=1, uri=store.uri("news/1"), new=False)
+    assert release.find(store, "news", "a") == release.Published(
+        version=1, uri=store.uri("news/1"), new=False
+    )
 
 
-def test_versions_are_ordered_as_numbers_and_foreign_directories_are_no_versions(store: Store, tmp_path: Path) -> None:
+def test_versions_are_ordered_as_numbers_and_foreign_directories_are_no_versions(
+    store: Store, tmp_path: Path
+) -> None:
     publish(store, tmp_path, *(f"k{number}" for number in range(11)))
     for name in ("latest", "0", "007", "12.bak"):
         shutil.copytree(tmp_path / "store" / "news" / "1", tmp_path / "store" / "news" / name)
@@ -57,7 +65,9 @@ def test_a_version_number_in_use_is_never_given_again(store: Store, tmp_path: Pa
     assert release.versions(store, "news") == [8]
 
 
-def test_a_removed_version_can_be_released_again_under_a_new_number(store: Store, tmp_path: Path) -> None:
+def test_a_removed_version_can_be_released_again_under_a_new_number(
+    store: Store, tmp_path: Path
+) -> None:
     publish(store, tmp_path, "a", "b")
     shutil.rmtree(tmp_path / "store" / "news" / "1")
     again = release.publish(release_directory(tmp_path / "again", "a"), store, "news", "a")
@@ -65,7 +75,9 @@ def test_a_removed_version_can_be_released_again_under_a_new_number(store: Store
     assert release.versions(store, "news") == [2, 3]
 
 
-def test_an_older_version_can_be_put_back_until_the_next_release(store: Store, tmp_path: Path) -> None:
+def test_an_older_version_can_be_put_back_until_the_next_release(
+    store: Store, tmp_path: Path
+) -> None:
     publish(store, tmp_path, "a", "b")
     release.put_back(store, "news", 1)
     assert release.champion(store, "news") == 1
@@ -75,7 +87,9 @@ def test_an_older_version_can_be_put_back_until_the_next_release(store: Store, t
         release.put_back(store, "news", 9)
 
 
-def test_a_version_that_was_put_back_and_then_removed_is_not_the_champion(store: Store, tmp_path: Path) -> None:
+def test_a_version_that_was_put_back_and_then_removed_is_not_the_champion(
+    store: Store, tmp_path: Path
+) -> None:
     publish(store, tmp_path, "a", "b")
     release.put_back(store, "news", 1)
     shutil.rmtree(tmp_path / "store" / "news" / "1")
@@ -104,7 +118,9 @@ def test_pull_again_changes_nothing_and_heals_a_damaged_copy(store: Store, tmp_p
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["1"]
 
 
-def test_a_disk_too_small_is_said_before_anything_is_fetched(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_too_small_is_said_before_anything_is_fetched(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish(store, tmp_path, "a")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr("components.artifacts.transfer.shutil.disk_usage", lambda path: usage)

@@ -20,7 +20,9 @@ def store(tmp_path: Path) -> Store:
 
 def publish(store: Store, tmp_path: Path, *markers: str) -> None:
     for marker in markers:
-        release.publish(release_directory(tmp_path / f"source-{marker}", marker), store, "news", marker)
+        release.publish(
+            release_directory(tmp_path / f"source-{marker}", marker), store, "news", marker
+        )
 
 
 def update(store: Store, into: Path, served: int | None, keep: int = 1) -> list[str]:
@@ -42,7 +44,10 @@ def test_a_new_release_is_put_beside_the_old_one(store: Store, tmp_path: Path) -
     assert first[0].startswith("news: fetching version 1 (0.0 MiB) from ")
     assert first[1] == "news: serving version 1 (accuracy 0.5000)"
     publish(store, tmp_path, "b")
-    assert update(store, tmp_path / "served", 1)[1] == "news: serving version 2 (accuracy 0.5000), was 1"
+    assert (
+        update(store, tmp_path / "served", 1)[1]
+        == "news: serving version 2 (accuracy 0.5000), was 1"
+    )
     assert there(tmp_path / "served") == ["1", "2"]
     assert markers(tmp_path / "served" / "2") == {"b"}
 
@@ -56,7 +61,9 @@ def test_nothing_new_says_and_does_nothing(store: Store, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("keep", "left"), [(0, ["3"]), (1, ["2", "3"]), (5, ["1", "2", "3"])])
-def test_only_so_many_older_versions_stay(keep: int, left: list[str], store: Store, tmp_path: Path) -> None:
+def test_only_so_many_older_versions_stay(
+    keep: int, left: list[str], store: Store, tmp_path: Path
+) -> None:
     for served, marker in enumerate("abc"):
         publish(store, tmp_path, marker)
         update(store, tmp_path / "served", served or None, keep=9)
@@ -69,7 +76,9 @@ def test_a_rollback_leaves_the_older_version_the_highest(store: Store, tmp_path:
         publish(store, tmp_path, marker)
         update(store, tmp_path / "served", served or None, keep=9)
     release.put_back(store, "news", 1)
-    assert update(store, tmp_path / "served", 3) == ["news: serving version 1 (accuracy 0.5000), rolled back from 3"]
+    assert update(store, tmp_path / "served", 3) == [
+        "news: serving version 1 (accuracy 0.5000), rolled back from 3"
+    ]
     assert there(tmp_path / "served") == ["1"]
     release.put_back(store, "news", 3)
     update(store, tmp_path / "served", 1)
@@ -85,11 +94,16 @@ def test_a_version_that_was_removed_here_comes_again(store: Store, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["9", "09"])
-def test_what_a_server_would_take_first_is_refused_and_left_alone(name: str, store: Store, tmp_path: Path) -> None:
+def test_what_a_server_would_take_first_is_refused_and_left_alone(
+    name: str, store: Store, tmp_path: Path
+) -> None:
     publish(store, tmp_path, "a")
     (tmp_path / "served" / name).mkdir(parents=True)
     (tmp_path / "served" / name / "precious").write_text("x")
-    with pytest.raises(DataError, match=f"{name}: not a release of news, and a server would take it before version 1"):
+    with pytest.raises(
+        DataError,
+        match=f"{name}: not a release of news, and a server would take it before version 1",
+    ):
         update(store, tmp_path / "served", None)
     assert there(tmp_path / "served") == [name]
     assert there(tmp_path / "served" / name) == ["precious"]
@@ -107,7 +121,9 @@ def test_what_is_not_ours_below_the_champion_stays(store: Store, tmp_path: Path)
 def test_a_pull_without_watching_tells_where_the_release_is(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
     said: list[str] = []
-    version, directory, _ = puller.once(f"{tmp_path / 'models'}/news@1", tmp_path / "served", said.append)
+    version, directory, _ = puller.once(
+        f"{tmp_path / 'models'}/news@1", tmp_path / "served", said.append
+    )
     assert (version, directory) == (1, tmp_path / "served" / "1")
     assert said[-1] == f"news version 1 is at {directory}, verified"
 
@@ -124,8 +140,14 @@ def test_two_pullers_of_one_directory_are_refused(store: Store, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("reference", "seconds", "keep", "message"),
-    [("news@1", 1, 1, "version 1 never changes"), ("news", 0, 1, "more than 0"), ("news", 1, -1, "at least 0")],
+    [
+        ("news@1", 1, 1, "version 1 never changes"),
+        ("news", 0, 1, "more than 0"),
+        ("news", 1, -1, "at least 0"),
+    ],
 )
-def test_impossible_options_of_watching(reference: str, seconds: float, keep: int, message: str, tmp_path: Path) -> None:
+def test_impossible_options_of_watching(
+    reference: str, seconds: float, keep: int, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match=message):
         puller.follow(f"{tmp_path}/{reference}", tmp_path / "served", seconds, keep, print)

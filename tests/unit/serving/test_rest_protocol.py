@@ -18,13 +18,27 @@ def read(value: Any) -> tuple[list[bytes], str]:
     ("given", "texts", "form"),
     [
         pytest.param({"instances": ["a", "😀"]}, [b"a", "😀".encode()], "row", id="rows"),
-        pytest.param({"instances": [{"text": "a"}, {"text": {"b64": "Yg=="}}]}, [b"a", b"b"], "row", id="named-rows"),
-        pytest.param({"instances": [{"b64": "Yg"}, "a"]}, [b"b", b"a"], "row", id="bytes-without-padding"),
+        pytest.param(
+            {"instances": [{"text": "a"}, {"text": {"b64": "Yg=="}}]},
+            [b"a", b"b"],
+            "row",
+            id="named-rows",
+        ),
+        pytest.param(
+            {"instances": [{"b64": "Yg"}, "a"]}, [b"b", b"a"], "row", id="bytes-without-padding"
+        ),
         pytest.param({"inputs": ["a", {"b64": ""}]}, [b"a", b""], "columnar", id="column"),
         pytest.param({"inputs": {"text": ["a"]}}, [b"a"], "columnar", id="named-column"),
         pytest.param({"inputs": []}, [], "columnar", id="empty-column"),
-        pytest.param({"signature_name": "serving_default", "instances": [""]}, [b""], "row", id="signature"),
-        pytest.param({"signature_name": "", "instances": [""], "more": 1}, [b""], "row", id="default-signature"),
+        pytest.param(
+            {"signature_name": "serving_default", "instances": [""]}, [b""], "row", id="signature"
+        ),
+        pytest.param(
+            {"signature_name": "", "instances": [""], "more": 1},
+            [b""],
+            "row",
+            id="default-signature",
+        ),
     ],
 )
 def test_texts_of_both_formats(given: Any, texts: list[bytes], form: str) -> None:
@@ -35,30 +49,60 @@ def test_texts_of_both_formats(given: Any, texts: list[bytes], form: str) -> Non
     ("given", "message"),
     [
         pytest.param(b"", "The document is empty", id="empty"),
-        pytest.param(b'{"instances": [', "JSON Parse error: Expecting value at offset: 15", id="cut"),
+        pytest.param(
+            b'{"instances": [', "JSON Parse error: Expecting value at offset: 15", id="cut"
+        ),
         pytest.param(b'{"instances": ["\xff"]}', "Invalid UTF-8 at offset: 16", id="not-utf-8"),
-        pytest.param(b'{"instances": ["\\ud800"]}', "element: 0 of 'instances' list. Error: The surrogate pair", id="surrogate"),
+        pytest.param(
+            b'{"instances": ["\\ud800"]}',
+            "element: 0 of 'instances' list. Error: The surrogate pair",
+            id="surrogate",
+        ),
         pytest.param(b"[" * 100_000, "nested too deeply", id="deep"),
-        pytest.param(b'{"instances": [' + b"9" * 5000 + b"]}", "a number is too long", id="long-number"),
+        pytest.param(
+            b'{"instances": [' + b"9" * 5000 + b"]}", "a number is too long", id="long-number"
+        ),
         pytest.param([], "JSON Value is a list, not an object", id="no-object"),
         pytest.param({}, "Missing 'inputs' or 'instances' key", id="no-key"),
         pytest.param({"inputs": [], "instances": []}, "expecting only one of", id="both"),
         pytest.param({"instances": "a"}, "'instances' to be a list", id="no-list"),
         pytest.param({"instances": []}, "No values in 'instances' array", id="no-rows"),
-        pytest.param({"instances": ["a", 1]}, "element: 1 of 'instances' list. Error: JSON Value of Type: number is not", id="number"),
-        pytest.param({"instances": [None]}, "Type: null is not of expected type: string", id="null"),
-        pytest.param({"instances": [["a"]]}, "Type: list is not of expected type: string", id="nested"),
-        pytest.param({"instances": ["a", {"text": "b"}]}, "all plain values, or all objects", id="mixed"),
+        pytest.param(
+            {"instances": ["a", 1]},
+            "element: 1 of 'instances' list. Error: JSON Value of Type: number is not",
+            id="number",
+        ),
+        pytest.param(
+            {"instances": [None]}, "Type: null is not of expected type: string", id="null"
+        ),
+        pytest.param(
+            {"instances": [["a"]]}, "Type: list is not of expected type: string", id="nested"
+        ),
+        pytest.param(
+            {"instances": ["a", {"text": "b"}]}, "all plain values, or all objects", id="mixed"
+        ),
         pytest.param({"instances": [{"txt": "a"}]}, "keys must be equal to: text", id="other-name"),
-        pytest.param({"instances": [{"text": "a", "x": 1}]}, "keys must be equal to: text", id="more-names"),
+        pytest.param(
+            {"instances": [{"text": "a", "x": 1}]}, "keys must be equal to: text", id="more-names"
+        ),
         pytest.param({"instances": [{}]}, "keys must be equal to: text", id="no-name"),
         pytest.param({"instances": [{"b64": "%"}]}, "Unable to base64 decode", id="base64"),
         pytest.param({"instances": [{"b64": 1}]}, "must be a string", id="base64-number"),
-        pytest.param({"inputs": "a"}, "input 'text' must be a list of strings, found a string", id="scalar"),
+        pytest.param(
+            {"inputs": "a"}, "input 'text' must be a list of strings, found a string", id="scalar"
+        ),
         pytest.param({"inputs": {"x": ["a"]}}, "Missing named input: text", id="missing-input"),
-        pytest.param({"inputs": {"text": ["a"], "x": []}}, "keys that are no inputs", id="unknown-input"),
-        pytest.param({"signature_name": 1, "instances": ["a"]}, "must be a string value", id="signature-type"),
-        pytest.param({"signature_name": "train", "instances": ["a"]}, 'Serving signature name: "train" not found', id="signature"),
+        pytest.param(
+            {"inputs": {"text": ["a"], "x": []}}, "keys that are no inputs", id="unknown-input"
+        ),
+        pytest.param(
+            {"signature_name": 1, "instances": ["a"]}, "must be a string value", id="signature-type"
+        ),
+        pytest.param(
+            {"signature_name": "train", "instances": ["a"]},
+            'Serving signature name: "train" not found',
+            id="signature",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told(given: Any, message: str) -> None:
@@ -81,7 +125,9 @@ def test_a10_no_message_repeats_a_text() -> None:
 
 def test_replies_in_both_formats() -> None:
     outputs: dict[str, list[Any]] = {"label": ["a", "b"], "scores": [[0.1], [0.2]]}
-    assert write_predict(outputs, "row") == {"predictions": [{"label": "a", "scores": [0.1]}, {"label": "b", "scores": [0.2]}]}
+    assert write_predict(outputs, "row") == {
+        "predictions": [{"label": "a", "scores": [0.1]}, {"label": "b", "scores": [0.2]}]
+    }
     assert write_predict(outputs, "columnar") == {"outputs": outputs}
     assert write_predict({"label": ["a", "b"]}, "row") == {"predictions": ["a", "b"]}
     assert write_predict({"label": ["a", "b"]}, "columnar") == {"outputs": ["a", "b"]}

@@ -22,12 +22,19 @@ def state(tmp_path: Path) -> Store:
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_event_files_of_all_trainings_come_and_nothing_else(state: Store, tmp_path: Path) -> None:
     assert mirror(state, tmp_path / "logs") == 6
-    assert files(tmp_path / "logs") == {"0123abcd/events.out.1": b"one", "4567/events.out.2": b"two"}
+    assert files(tmp_path / "logs") == {
+        "0123abcd/events.out.1": b"one",
+        "4567/events.out.2": b"two",
+    }
     assert mirror(state, tmp_path / "logs") == 0
 
 
@@ -55,7 +62,11 @@ def test_the_state_of_one_training_will_do(tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "components.serving.tensorboard_sync", *arguments], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "components.serving.tensorboard_sync", *arguments],
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_the_command_mirrors_once(state: Store, tmp_path: Path) -> None:
@@ -65,16 +76,30 @@ def test_the_command_mirrors_once(state: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("place", "seconds", "code", "said"),
-    [pytest.param("ftp://x/y", "1", 78, "unknown scheme", id="place"), pytest.param("/nowhere", "0", 64, "--watch 0", id="seconds")],
+    [
+        pytest.param("ftp://x/y", "1", 78, "unknown scheme", id="place"),
+        pytest.param("/nowhere", "0", 64, "--watch 0", id="seconds"),
+    ],
 )
-def test_mistakes_end_it_with_a_message(place: str, seconds: str, code: int, said: str, tmp_path: Path) -> None:
+def test_mistakes_end_it_with_a_message(
+    place: str, seconds: str, code: int, said: str, tmp_path: Path
+) -> None:
     ended = run(place, "--to", str(tmp_path / "logs"), "--watch", seconds)
     assert ended.returncode == code
     assert said in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_it_follows_what_comes_later(state: Store, tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "components.serving.tensorboard_sync", state.uri(), "--to", str(tmp_path / "logs"), "--watch", "0.1"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "components.serving.tensorboard_sync",
+        state.uri(),
+        "--to",
+        str(tmp_path / "logs"),
+        "--watch",
+        "0.1",
+    ]
     follower = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
     try:
         state.write("89ab/tensorboard/events.out.3", b"three")

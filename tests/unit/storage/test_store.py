@@ -13,7 +13,15 @@ import pytest
 from components.artifacts.manifest import FileEntry, file_sha256
 from components.errors import ConfigError
 from components.storage.s3 import Amazon
-from components.storage.store import CorruptError, MissingError, Store, StoreError, is_remote, open_store, parse
+from components.storage.store import (
+    CorruptError,
+    MissingError,
+    Store,
+    StoreError,
+    is_remote,
+    open_store,
+    parse,
+)
 from tests.support.object_stores import KEY, SECRET, Place
 
 
@@ -83,7 +91,9 @@ def test_create_of_equal_bytes_is_told_to_the_first_only(store: Store) -> None:
     assert not store.create("claim", b"same")
 
 
-def test_a_download_that_is_not_what_the_manifest_says_leaves_the_old_file(store: Store, tmp_path: Path) -> None:
+def test_a_download_that_is_not_what_the_manifest_says_leaves_the_old_file(
+    store: Store, tmp_path: Path
+) -> None:
     store.write("k", b"swapped")
     (tmp_path / "good").write_bytes(b"genuine")
     expected = FileEntry(size=7, sha256=file_sha256(tmp_path / "good"))
@@ -99,7 +109,11 @@ def test_a_file_that_goes_up_in_parts_comes_down_whole(store: Store, tmp_path: P
     (tmp_path / "up").write_bytes(os.urandom(33 * 2**20 + 1))
     store.upload(tmp_path / "up", "weights")
     assert store.size("weights") == 33 * 2**20 + 1
-    store.download("weights", tmp_path / "down", FileEntry(size=33 * 2**20 + 1, sha256=file_sha256(tmp_path / "up")))
+    store.download(
+        "weights",
+        tmp_path / "down",
+        FileEntry(size=33 * 2**20 + 1, sha256=file_sha256(tmp_path / "up")),
+    )
     assert store.list() == ["weights"]
 
 
@@ -138,7 +152,11 @@ def test_a_local_store_follows_no_link_below_it(tmp_path: Path) -> None:
     (tmp_path / "store" / "link").symlink_to(tmp_path / "outside")
     store = open_store(str(tmp_path / "store"))
     assert store.list() == []
-    for call in (lambda: store.read_bytes("link/secret"), lambda: store.write("link/new", b"x"), lambda: store.exists("link/secret")):
+    for call in (
+        lambda: store.read_bytes("link/secret"),
+        lambda: store.write("link/new", b"x"),
+        lambda: store.exists("link/secret"),
+    ):
         with pytest.raises(StoreError, match="symbolic link"):
             call()
     assert not (tmp_path / "outside" / "new").exists()
@@ -157,7 +175,11 @@ def test_an_unfinished_local_upload_is_not_listed(tmp_path: Path) -> None:
         pytest.param("gs://bucket", ("gs", "bucket", ""), id="bucket"),
         pytest.param("gs://my.bucket-1/a/b/", ("gs", "my.bucket-1", "a/b"), id="prefix"),
         pytest.param("s3://bucket/models", ("s3", "bucket", "models"), id="s3"),
-        pytest.param("minio://mlpipeline/v2/artifacts/p/1", ("minio", "mlpipeline", "v2/artifacts/p/1"), id="kubeflow"),
+        pytest.param(
+            "minio://mlpipeline/v2/artifacts/p/1",
+            ("minio", "mlpipeline", "v2/artifacts/p/1"),
+            id="kubeflow",
+        ),
         pytest.param("file:///srv/models", ("file", "", "/srv/models"), id="file"),
         pytest.param("/srv/me@home/models", ("file", "", "/srv/me@home/models"), id="path"),
     ],
@@ -167,12 +189,29 @@ def test_places(uri: str, meant: tuple[str, str, str]) -> None:
     assert is_remote(uri) == (meant[0] != "file")
 
 
-def test_a_relative_path_is_below_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_is_below_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert open_store("models").uri("news") == f"{tmp_path}/models/news"
 
 
-@pytest.mark.parametrize("key", ["../x", "a/../b", "/etc/passwd", "a//b", "a\\b", "a/./b", "a\nb", "a@b", "a?b", "", "x" * 1001])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../x",
+        "a/../b",
+        "/etc/passwd",
+        "a//b",
+        "a\\b",
+        "a/./b",
+        "a\nb",
+        "a@b",
+        "a?b",
+        "",
+        "x" * 1001,
+    ],
+)
 def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     with pytest.raises(ConfigError, match="not a valid name"):
@@ -183,9 +222,19 @@ def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> N
 
 def kubeflow_call(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[str, str]:
     """The address and the Authorization header of a call to minio://mlpipeline, as they would go over the network."""
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+    for name in (
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+    ):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, **environment}.items():
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        **environment,
+    }.items():
         monkeypatch.setenv(name, value)
     seen: list[tuple[str, str]] = []
 
@@ -203,7 +252,9 @@ def kubeflow_call(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[
     return seen[0]
 
 
-def test_minio_is_where_the_launcher_of_kubeflow_looks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minio_is_where_the_launcher_of_kubeflow_looks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     url, signed = kubeflow_call(monkeypatch)
     assert url == "http://seaweedfs.kubeflow:9000/mlpipeline/v2/k"
     assert f"Credential={KEY}/" in signed
@@ -211,8 +262,12 @@ def test_minio_is_where_the_launcher_of_kubeflow_looks_for_it(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
-def test_minio_is_elsewhere_where_the_environment_says_so(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url, signed = kubeflow_call(monkeypatch, **{variable: "http://minio-service.team:9000", "AWS_REGION": "eu-west-1"})
+def test_minio_is_elsewhere_where_the_environment_says_so(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, signed = kubeflow_call(
+        monkeypatch, **{variable: "http://minio-service.team:9000", "AWS_REGION": "eu-west-1"}
+    )
     assert url == "http://minio-service.team:9000/mlpipeline/v2/k"
     assert "/eu-west-1/s3/" in signed
 

@@ -24,7 +24,8 @@ CLASSES = ("sport", "world")
 
 def rows_of(count, start=0):
     return [
-        (f"Match {i} of the season", f"Goals in minute {i % 90} of game number {i}", CLASSES[i % 2]) for i in range(start, start + count)
+        (f"Match {i} of the season", f"Goals in minute {i % 90} of game number {i}", CLASSES[i % 2])
+        for i in range(start, start + count)
     ]
 
 
@@ -41,14 +42,25 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
     shards = open_shards(tmp_path / "shards")
     assert shards.content == content
     assert content.classes == CLASSES
-    assert (content.encoder, content.max_length, content.refused, content.notes) == ("scratch", 16, {}, [])
+    assert (content.encoder, content.max_length, content.refused, content.notes) == (
+        "scratch",
+        16,
+        {},
+        [],
+    )
     assert content.vocabulary_sha256 == shards.vocabulary.sha256
     wordpiece = WordPiece(shards.vocabulary)
     total = 0
     for name in SPLITS:
-        texts = [f"{title} {text}" for title, text, _ in rows if split_of(text_hash(f"{title} {text}"), 0.1, 0.2) == name]
+        texts = [
+            f"{title} {text}"
+            for title, text, _ in rows
+            if split_of(text_hash(f"{title} {text}"), 0.1, 0.2) == name
+        ]
         split = shards.split(name)
-        assert [row.tolist() for row in split.rows(range(len(split)))] == wordpiece(tf.constant(texts), 16).to_list()
+        assert [row.tolist() for row in split.rows(range(len(split)))] == wordpiece(
+            tf.constant(texts), 16
+        ).to_list()
         assert split.labels().tolist() == [int(text.split()[1]) % 2 for text in texts]
         assert len(split.info.files) == -(-len(split) // 600)
         assert name == "train" or split.texts(range(len(split))) == texts
@@ -79,11 +91,22 @@ def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
     def split(row):
         return split_of(text_hash(" ".join(row[:2])), 0.1, 0.2)
 
-    seen = [row for i in range(60) if split(row := (f"shared {i}", "words", CLASSES[i % 2])) == "train"]
-    hidden = [row for i in range(60) if split(row := (f"zebra {i}", "zebra", CLASSES[i % 2])) != "train"]
+    seen = [
+        row for i in range(60) if split(row := (f"shared {i}", "words", CLASSES[i % 2])) == "train"
+    ]
+    hidden = [
+        row for i in range(60) if split(row := (f"zebra {i}", "zebra", CLASSES[i % 2])) != "train"
+    ]
     rows = [*seen, *hidden]
-    run(DataConfig(source=source(tmp_path / "a.csv", rows)), SCRATCH, TokenizeConfig(), tmp_path / "all")
-    assert open_shards(tmp_path / "all").vocabulary == learn([" ".join(row[:2]) for row in seen], 300, True)
+    run(
+        DataConfig(source=source(tmp_path / "a.csv", rows)),
+        SCRATCH,
+        TokenizeConfig(),
+        tmp_path / "all",
+    )
+    assert open_shards(tmp_path / "all").vocabulary == learn(
+        [" ".join(row[:2]) for row in seen], 300, True
+    )
 
 
 def test_a_vocabulary_is_learned_from_rows_all_over_a_large_source(tmp_path, monkeypatch):
@@ -121,7 +144,10 @@ def test_what_was_refused_and_noticed_is_written_down(tmp_path):
         f"{train}, row 201 (line 202): title+description: blank text",
         f"{train}, row 202 (line 203): label: missing label",
     ]
-    assert content.notes[0] == "2 train rows have a text that is in the given test split, too; they were kept"
+    assert (
+        content.notes[0]
+        == "2 train rows have a text that is in the given test split, too; they were kept"
+    )
     assert content.notes[-1] == "the test split has no rows of: world"
     assert content.splits["test"].class_counts == {"sport": 5, "world": 0}
     assert set(verify(tmp_path / "shards").inputs) == {"source", "test_source"}
@@ -136,7 +162,9 @@ def test_what_was_refused_and_noticed_is_written_down(tmp_path):
             r"the validation split is empty \(5 rows in all\); give more rows, or a larger data\.validation_fraction",
             id="too-few-rows",
         ),
-        pytest.param(rows_of(40), {"classes": ("sport", "film")}, "20 rows refused", id="class-not-listed"),
+        pytest.param(
+            rows_of(40), {"classes": ("sport", "film")}, "20 rows refused", id="class-not-listed"
+        ),
         pytest.param(
             [row for row in rows_of(400) if row[2] == "sport"],
             {"classes": CLASSES},
@@ -154,41 +182,93 @@ def test_data_that_cannot_be_used_leaves_nothing_behind(tmp_path, rows, options,
 
 def test_an_empty_given_test_split_is_named(tmp_path):
     test = source(tmp_path / "t.csv", [("x", "y", "unheard-of")])
-    data = DataConfig(source=source(tmp_path / "a.csv", rows_of(60)), test_source=test, max_bad_rows=5)
-    with pytest.raises(DataError, match=r"the test split is empty .*; data\.test_source has no usable row"):
+    data = DataConfig(
+        source=source(tmp_path / "a.csv", rows_of(60)), test_source=test, max_bad_rows=5
+    )
+    with pytest.raises(
+        DataError, match=r"the test split is empty .*; data\.test_source has no usable row"
+    ):
         run(data, SCRATCH, TokenizeConfig(), tmp_path / "shards")
 
 
 def test_progress_is_told_in_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERT_PROGRESS", str(tmp_path / "progress"))
     monkeypatch.setattr(step, "SECONDS_BETWEEN_REPORTS", 0)
-    run(DataConfig(source=source(tmp_path / "a.csv", rows_of(2500))), SCRATCH, TokenizeConfig(), tmp_path / "shards")
+    run(
+        DataConfig(source=source(tmp_path / "a.csv", rows_of(2500))),
+        SCRATCH,
+        TokenizeConfig(),
+        tmp_path / "shards",
+    )
     events = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
-    assert [event["message"] for event in events] == ["reading labels", *["learning the vocabulary"] * 6, *["tokenizing"] * 3]
-    assert [event["done"] for event in events if event["message"] == "tokenizing"] == [0, 1000, 2000]
+    assert [event["message"] for event in events] == [
+        "reading labels",
+        *["learning the vocabulary"] * 6,
+        *["tokenizing"] * 3,
+    ]
+    assert [event["done"] for event in events if event["message"] == "tokenizing"] == [
+        0,
+        1000,
+        2000,
+    ]
 
 
 @pytest.mark.slow
 def test_the_command_does_the_same_as_the_function(tmp_path):
     path = source(tmp_path / "a.csv", rows_of(60))
     run(DataConfig(source=path), SCRATCH, TokenizeConfig(), tmp_path / "here")
-    options = [f"data.source={path}", "model.encoder=scratch", "model.vocabulary_size=300", "model.max_length=16"]
-    command = [sys.executable, "-m", "components.tokenize_text", "--output", str(tmp_path / "there")]
-    subprocess.run(command + [part for option in options for part in ("--set", option)], check=True, capture_output=True)
+    options = [
+        f"data.source={path}",
+        "model.encoder=scratch",
+        "model.vocabulary_size=300",
+        "model.max_length=16",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "components.tokenize_text",
+        "--output",
+        str(tmp_path / "there"),
+    ]
+    subprocess.run(
+        command + [part for option in options for part in ("--set", option)],
+        check=True,
+        capture_output=True,
+    )
     assert open_shards(tmp_path / "here").digest == open_shards(tmp_path / "there").digest
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        pytest.param(["data.source=nowhere.csv"], DataError.exit_code, "nowhere.csv: No such file or directory", id="data"),
-        pytest.param(["data.sauce=x"], ConfigError.exit_code, "data.sauce: no such option", id="config"),
+        pytest.param(
+            ["data.source=nowhere.csv"],
+            DataError.exit_code,
+            "nowhere.csv: No such file or directory",
+            id="data",
+        ),
+        pytest.param(
+            ["data.sauce=x"], ConfigError.exit_code, "data.sauce: no such option", id="config"
+        ),
     ],
 )
 def test_a_mistake_is_told_on_one_screen_with_its_exit_code(tmp_path, options, code, message):
-    command = [sys.executable, "-m", "components.tokenize_text", "--output", str(tmp_path / "shards")]
+    command = [
+        sys.executable,
+        "-m",
+        "components.tokenize_text",
+        "--output",
+        str(tmp_path / "shards"),
+    ]
     ended = subprocess.run(
-        command + [part for option in options for part in ("--set", option)], capture_output=True, text=True, check=False
+        command + [part for option in options for part in ("--set", option)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == code
-    assert message in ended.stderr and "Traceback" not in ended.stderr and len(ended.stderr.splitlines()) < 20
+    assert (
+        message in ended.stderr
+        and "Traceback" not in ended.stderr
+        and len(ended.stderr.splitlines()) < 20
+    )

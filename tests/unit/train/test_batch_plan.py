@@ -20,11 +20,17 @@ from components.train.loop.batch_plan import (
 
 Lengths = npt.NDArray[np.int32]
 EDGES = (8, 16, 24, 64)
-LENGTHS = st.lists(st.integers(1, EDGES[-1]), min_size=1, max_size=90).map(lambda values: np.array(values, np.int32))
+LENGTHS = st.lists(st.integers(1, EDGES[-1]), min_size=1, max_size=90).map(
+    lambda values: np.array(values, np.int32)
+)
 
 
-def plan(lengths: Lengths, *, batch_size: int = 8, window: int = 3, seed: int = 5, epoch: int = 0) -> Plan:
-    return plan_epoch(lengths, batch_size=batch_size, buckets=EDGES, window=window, seed=seed, epoch=epoch)
+def plan(
+    lengths: Lengths, *, batch_size: int = 8, window: int = 3, seed: int = 5, epoch: int = 0
+) -> Plan:
+    return plan_epoch(
+        lengths, batch_size=batch_size, buckets=EDGES, window=window, seed=seed, epoch=epoch
+    )
 
 
 def lengths_like_news(rows: int) -> Lengths:
@@ -34,18 +40,31 @@ def lengths_like_news(rows: int) -> Lengths:
 
 
 @settings(max_examples=60, deadline=None)
-@given(lengths=LENGTHS, batch_size=st.integers(1, 20), window=st.integers(1, 5), epoch=st.integers(0, 3))
-def test_every_row_is_seen_once_in_batches_of_which_one_may_be_short(lengths: Lengths, batch_size: int, window: int, epoch: int) -> None:
+@given(
+    lengths=LENGTHS,
+    batch_size=st.integers(1, 20),
+    window=st.integers(1, 5),
+    epoch=st.integers(0, 3),
+)
+def test_every_row_is_seen_once_in_batches_of_which_one_may_be_short(
+    lengths: Lengths, batch_size: int, window: int, epoch: int
+) -> None:
     made = plan(lengths, batch_size=batch_size, window=window, epoch=epoch)
-    assert sorted(np.concatenate([made.batch(index) for index in range(len(made))]).tolist()) == list(range(len(lengths)))
+    assert sorted(
+        np.concatenate([made.batch(index) for index in range(len(made))]).tolist()
+    ) == list(range(len(lengths)))
     assert len(made) == steps_per_epoch(len(lengths), batch_size)
     full, rest = divmod(len(lengths), batch_size)
-    assert sorted(np.diff(made.starts).tolist()) == sorted([batch_size] * full + [rest] * (rest > 0))
+    assert sorted(np.diff(made.starts).tolist()) == sorted(
+        [batch_size] * full + [rest] * (rest > 0)
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(lengths=LENGTHS, batch_size=st.integers(1, 20), window=st.integers(1, 5))
-def test_widths_are_the_narrowest_buckets_that_hold_the_longest_row(lengths: Lengths, batch_size: int, window: int) -> None:
+def test_widths_are_the_narrowest_buckets_that_hold_the_longest_row(
+    lengths: Lengths, batch_size: int, window: int
+) -> None:
     for made in (
         plan(lengths, batch_size=batch_size, window=window),
         plan_in_order_of_length(lengths, batch_size=batch_size, buckets=EDGES),
@@ -57,11 +76,15 @@ def test_widths_are_the_narrowest_buckets_that_hold_the_longest_row(lengths: Len
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.integers(0, 70), replicas=st.integers(1, 9))
-def test_shares_cover_a_batch_in_order_and_differ_by_one_row_at_most(rows: int, replicas: int) -> None:
+def test_shares_cover_a_batch_in_order_and_differ_by_one_row_at_most(
+    rows: int, replicas: int
+) -> None:
     batch = np.random.default_rng(rows).permutation(rows)
     shares = [share(batch, replica, replicas) for replica in range(replicas)]
     assert np.concatenate([part for _, part in shares]).tolist() == batch.tolist()
-    assert [start for start, _ in shares] == np.cumsum([0, *(len(part) for _, part in shares[:-1])]).tolist()
+    assert [start for start, _ in shares] == np.cumsum(
+        [0, *(len(part) for _, part in shares[:-1])]
+    ).tolist()
     sizes = [len(part) for _, part in shares]
     assert max(sizes) - min(sizes) <= 1
 
@@ -105,7 +128,10 @@ def test_the_short_batch_is_a_random_draw() -> None:
 
 def test_the_short_batch_is_not_always_the_last() -> None:
     lengths = np.full(100, 9, np.int32)
-    places = {int(np.argmin(np.diff(plan(lengths, batch_size=16, epoch=epoch).starts))) for epoch in range(12)}
+    places = {
+        int(np.argmin(np.diff(plan(lengths, batch_size=16, epoch=epoch).starts)))
+        for epoch in range(12)
+    }
     assert len(places) > 2
 
 
@@ -120,7 +146,10 @@ def test_grouping_in_windows_saves_most_of_the_padding_of_news() -> None:
     buckets = usable_buckets(TrainConfig(), 128)
 
     def efficiency(window: int, edges: tuple[int, ...]) -> float:
-        return padding_efficiency(plan_epoch(lengths, batch_size=32, buckets=edges, window=window, seed=1, epoch=0), lengths)
+        return padding_efficiency(
+            plan_epoch(lengths, batch_size=32, buckets=edges, window=window, seed=1, epoch=0),
+            lengths,
+        )
 
     assert efficiency(1, (128,)) == pytest.approx(lengths.mean() / 128)
     assert efficiency(1, buckets) < 0.65
@@ -136,10 +165,17 @@ def test_in_order_of_length_is_every_row_from_the_shortest_to_the_longest() -> N
 
 @pytest.mark.parametrize(
     ("buckets", "max_length", "usable"),
-    [((16, 32, 64), 64, (16, 32, 64)), ((16, 32, 64), 40, (16, 32, 40)), ((64,), 20, (20,)), (BUCKETS[:3], 512, (8, 16, 24, 512))],
+    [
+        ((16, 32, 64), 64, (16, 32, 64)),
+        ((16, 32, 64), 40, (16, 32, 40)),
+        ((64,), 20, (20,)),
+        (BUCKETS[:3], 512, (8, 16, 24, 512)),
+    ],
     ids=["equal", "between", "all wider", "none as wide"],
 )
-def test_the_last_bucket_is_always_max_length(buckets: tuple[int, ...], max_length: int, usable: tuple[int, ...]) -> None:
+def test_the_last_bucket_is_always_max_length(
+    buckets: tuple[int, ...], max_length: int, usable: tuple[int, ...]
+) -> None:
     assert usable_buckets(TrainConfig(buckets=buckets), max_length) == usable
 
 

@@ -17,7 +17,9 @@ ALONE = tf.distribute.get_strategy
 
 
 def config(**options: Any) -> TrainConfig:
-    return TrainConfig(**{"learning_rate": 3e-3, "weight_decay": 0.1, "warmup_fraction": 0.1} | options)
+    return TrainConfig(
+        **{"learning_rate": 3e-3, "weight_decay": 0.1, "warmup_fraction": 0.1} | options
+    )
 
 
 def batches(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -26,14 +28,21 @@ def batches(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     often = 1.0 / np.arange(1, ROWS) ** 1.5
     made = []
     for _ in range(STEPS):
-        rows = np.sort(random.choice(ROWS - 1, size=random.integers(1, 6), replace=False, p=often / often.sum())).astype(np.int32)
+        rows = np.sort(
+            random.choice(
+                ROWS - 1, size=random.integers(1, 6), replace=False, p=often / often.sum()
+            )
+        ).astype(np.int32)
         scale = 10.0 ** random.uniform(-7, 0)
         made.append((rows, (random.standard_normal((len(rows), WIDTH)) * scale).astype(np.float32)))
     return made
 
 
 def start() -> tf.Variable:
-    return tf.Variable(np.random.default_rng(1).standard_normal((ROWS, WIDTH)).astype(np.float32), name="word/embeddings")
+    return tf.Variable(
+        np.random.default_rng(1).standard_normal((ROWS, WIDTH)).astype(np.float32),
+        name="word/embeddings",
+    )
 
 
 def applied(optimizer: Any, table: tf.Variable) -> Any:
@@ -97,7 +106,9 @@ def test_rows_are_read_as_they_would_be_without_being_changed() -> None:
     optimizer, table = late(config(), 200)
     before = table.numpy()
     rows = np.arange(ROWS, dtype=np.int32)[::3]
-    np.testing.assert_allclose(optimizer.read(tf.constant(rows)).numpy(), dense(config(), 200)[rows], atol=1e-5)
+    np.testing.assert_allclose(
+        optimizer.read(tf.constant(rows)).numpy(), dense(config(), 200)[rows], atol=1e-5
+    )
     np.testing.assert_array_equal(table.numpy(), before)
 
 
@@ -119,7 +130,9 @@ def test_settling_twice_changes_nothing() -> None:
     np.testing.assert_array_equal(table.numpy(), once)
 
 
-def test_a_table_larger_than_a_chunk_is_settled_to_its_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_larger_than_a_chunk_is_settled_to_its_last_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("components.train.loop.deferred_adamw._ROWS_AT_ONCE", 7)
     optimizer, table = late(config(), 120)
     optimizer.settle(ALONE())
@@ -145,7 +158,11 @@ def test_what_is_saved_between_two_settlings_goes_on_exactly(tmp_path: Any) -> N
 @pytest.mark.parametrize("options", CASES)
 def test_every_rate_is_the_schedule_s(options: dict[str, Any]) -> None:
     schedule = learning_rate(config(**options), 50)
-    np.testing.assert_allclose(learning_rates(config(**options), 50), [float(schedule(step)) for step in range(50)], rtol=1e-5)
+    np.testing.assert_allclose(
+        learning_rates(config(**options), 50),
+        [float(schedule(step)) for step in range(50)],
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", ["dense/kernel", "dense/bias", "layer_norm/gamma"])
@@ -154,7 +171,9 @@ def test_other_variables_are_moved_and_decayed_as_model_garden_does(name: str) -
     gradients = np.random.default_rng(3).standard_normal((STEPS, 4, WIDTH)).astype(np.float32)
     found = []
     for table in (None, start()):
-        variable = tf.Variable(np.random.default_rng(4).standard_normal((4, WIDTH)).astype(np.float32), name=name)
+        variable = tf.Variable(
+            np.random.default_rng(4).standard_normal((4, WIDTH)).astype(np.float32), name=name
+        )
         optimizer = build_optimizer(options, STEPS, table)
         for gradient in gradients:
             optimizer.apply_gradients([(tf.constant(gradient), variable)])

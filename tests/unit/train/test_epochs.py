@@ -60,12 +60,25 @@ def make_loop(
 
     def train_step(batch: Any, step: int, stop: bool) -> Outcome:
         done["steps"] = step + 1
-        return Outcome(loss(step) * len(batch), float(batch.sum()), len(batch), float(step + 1 == stop_at), gradient)
+        return Outcome(
+            loss(step) * len(batch),
+            float(batch.sum()),
+            len(batch),
+            float(step + 1 == stop_at),
+            gradient,
+        )
 
     return Loop(
-        config=TrainConfig(**{"batch_size": BATCH, "epochs": EPOCHS, "checkpoint_steps": 2} | options),
+        config=TrainConfig(
+            **{"batch_size": BATCH, "epochs": EPOCHS, "checkpoint_steps": 2} | options
+        ),
         buckets=(8,),
-        train_rows=Rowset(np.ones(ROWS, np.int32), np.zeros(ROWS, np.int32), lambda rows, width: rows, tf.TensorSpec(None)),
+        train_rows=Rowset(
+            np.ones(ROWS, np.int32),
+            np.zeros(ROWS, np.int32),
+            lambda rows, width: rows,
+            tf.TensorSpec(None),
+        ),
         validation_batches=lambda: iter([1, 2, 3]),
         batches=batches,
         train_step=train_step,
@@ -115,30 +128,48 @@ def test_late_weights_are_brought_up_to_date_before_every_validation() -> None:
 def test_a_finished_run_does_no_step() -> None:
     position, losses = train(make_loop(Recorder()), Position(), [])
     keeper = Recorder()
-    assert train(make_loop(keeper, loss=lambda step: math.nan), position, losses) == (position, losses)
+    assert train(make_loop(keeper, loss=lambda step: math.nan), position, losses) == (
+        position,
+        losses,
+    )
     assert keeper.saved == []
 
 
 def test_every_row_counts_once_in_an_epoch_s_figures() -> None:
     position, _ = train(make_loop(Recorder(), loss=lambda step: 0.5), Position(), [])
     assert [epoch.train_loss for epoch in position.history] == [0.5] * EPOCHS
-    assert [epoch.train_accuracy for epoch in position.history] == [sum(range(ROWS)) / ROWS] * EPOCHS
+    assert [epoch.train_accuracy for epoch in position.history] == [
+        sum(range(ROWS)) / ROWS
+    ] * EPOCHS
 
 
 def test_patience_counts_epochs_without_a_lower_loss_and_the_first_best_is_kept() -> None:
     keeper = Recorder()
     by_step = {3: 0.9, 6: 0.5, 9: 0.7, 12: 0.5, 15: 0.1}
-    position, _ = train(make_loop(keeper, validation=by_step.__getitem__, epochs=5, patience=2, best_by="loss"), Position(), [])
+    position, _ = train(
+        make_loop(keeper, validation=by_step.__getitem__, epochs=5, patience=2, best_by="loss"),
+        Position(),
+        [],
+    )
     assert len(position.history) == 4
     assert (position.best_step, keeper.best) == (6, [3, 6])
 
 
 @pytest.mark.parametrize(
     ("best_by", "best"),
-    [pytest.param("accuracy", 3, id="highest accuracy, of equal ones the lowest loss"), pytest.param("loss", 1, id="lowest loss")],
+    [
+        pytest.param("accuracy", 3, id="highest accuracy, of equal ones the lowest loss"),
+        pytest.param("loss", 1, id="lowest loss"),
+    ],
 )
 def test_the_best_epoch(best_by: str, best: int) -> None:
-    figures = {"steps": 1, "train_loss": 1.0, "train_accuracy": 0.5, "learning_rate": 0.1, "seconds": 1.0}
+    figures = {
+        "steps": 1,
+        "train_loss": 1.0,
+        "train_accuracy": 0.5,
+        "learning_rate": 0.1,
+        "seconds": 1.0,
+    }
     measured = [(0.3, 0.80), (0.5, 0.90), (0.4, 0.90), (0.4, 0.90)]
     history = [
         Epoch(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
@@ -153,7 +184,10 @@ def test_the_best_epoch(best_by: str, best: int) -> None:
         ({"loss": lambda step: math.nan if step == 4 else 1.0}, "step 5: the loss is nan"),
         ({"loss": lambda step: math.inf if step == 4 else 1.0}, "step 5: the loss is inf"),
         ({"gradient": math.nan}, "step 1: the gradient is nan"),
-        ({"validation": lambda step: math.nan if step == 6 else 1.0}, "step 6: the validation loss is nan"),
+        (
+            {"validation": lambda step: math.nan if step == 6 else 1.0},
+            "step 6: the validation loss is nan",
+        ),
     ],
     ids=["NaN loss", "infinite loss", "NaN gradient", "NaN validation"],
 )
@@ -168,7 +202,9 @@ def test_t1_what_is_not_finite_stops_and_is_never_kept(options: dict[str, Any], 
 
 
 def test_float16_may_overflow_its_gradient() -> None:
-    position, _ = train(make_loop(Recorder(), gradient=math.inf, precision="float16"), Position(), [])
+    position, _ = train(
+        make_loop(Recorder(), gradient=math.inf, precision="float16"), Position(), []
+    )
     assert position.step == STEPS
 
 

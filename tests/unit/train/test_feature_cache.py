@@ -46,7 +46,9 @@ def mirrored(home: Path, rank: int) -> Exchange:
 
 
 @pytest.mark.parametrize("place", [shared, mirrored])
-def test_workers_get_each_other_s_features_in_row_order_and_only_once(place: Any, tmp_path: Path) -> None:
+def test_workers_get_each_other_s_features_in_row_order_and_only_once(
+    place: Any, tmp_path: Path
+) -> None:
     split = open_shards(training_shards.make(tmp_path / "shards")).split("train")
     computed: list[int] = []
 
@@ -55,7 +57,17 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(place: Any
         return np.stack([ids.sum(axis=1), (ids != 0).sum(axis=1)], axis=1)
 
     def run(rank: int, total: Any, home: Path) -> Any:
-        return cached_features(place(home, rank), "folder", split, (20,), compute, width=2, rank=rank, workers=WORKERS, total=total)
+        return cached_features(
+            place(home, rank),
+            "folder",
+            split,
+            (20,),
+            compute,
+            width=2,
+            rank=rank,
+            workers=WORKERS,
+            total=total,
+        )
 
     for repeat in range(2):
         total = Sum()
@@ -65,7 +77,9 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(place: Any
             found = list(pool.map(lambda rank: run(rank, total.of(rank), home), range(WORKERS)))  # noqa: B023
         for features in found:
             np.testing.assert_array_equal(features[:, 1], split.lengths())
-            np.testing.assert_array_equal(features[:, 0], [row.sum() for row in split.rows(range(len(split)))])
+            np.testing.assert_array_equal(
+                features[:, 0], [row.sum() for row in split.rows(range(len(split)))]
+            )
     assert sum(computed) == len(split)
 
 

@@ -11,7 +11,9 @@ from components.train.hardware import resolved
 @pytest.mark.parametrize(
     ("asked", "backend", "flags", "wanted"),
     [
-        pytest.param("auto", "local", "fpu avx512f avx512_bf16 sse", "bfloat16", id="native products"),
+        pytest.param(
+            "auto", "local", "fpu avx512f avx512_bf16 sse", "bfloat16", id="native products"
+        ),
         pytest.param("auto", "local", "fpu amx_bf16", "bfloat16", id="native tiles"),
         pytest.param("auto", "local", "fpu avx512f", "float32", id="none"),
         pytest.param("auto", "local", None, "float32", id="a system without cpuinfo"),
@@ -25,6 +27,8 @@ def test_auto_is_what_the_workers_processor_multiplies_fastest(
 ) -> None:
     file = tmp_path / "cpuinfo"
     if flags is not None:
-        file.write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n")
+        file.write_text(
+            f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n"
+        )
     train = TrainConfig.model_validate({"precision": asked, "epochs": 7})
     assert resolved(train, backend, file) == train.model_copy(update={"precision": wanted})

@@ -21,9 +21,17 @@ def rowset() -> Rowset:
     """Row i is i + 1 as often as it is long, then zeros; its label is i."""
 
     def read(rows: Any, width: int) -> Any:
-        return np.where(np.arange(width) < LENGTHS[rows][:, None], np.asarray(rows)[:, None] + 1, 0).astype(np.int32)
+        return np.where(
+            np.arange(width) < LENGTHS[rows][:, None], np.asarray(rows)[:, None] + 1, 0
+        ).astype(np.int32)
 
-    return Rowset(LENGTHS, np.arange(len(LENGTHS), dtype=np.int32), read, tf.TensorSpec((None, None), tf.int32), is_ids=True)
+    return Rowset(
+        LENGTHS,
+        np.arange(len(LENGTHS), dtype=np.int32),
+        read,
+        tf.TensorSpec((None, None), tf.int32),
+        is_ids=True,
+    )
 
 
 def plan() -> Plan:
@@ -47,14 +55,23 @@ def test_what_is_used_is_the_whole_batch_s_on_every_replica() -> None:
     for index in range(len(made)):
         batch, width = made.batch(index), int(made.widths[index])
         used = rows.used(batch, width)
-        assert used.tolist() == sorted({0} & set(rows.read(batch, width).ravel()) | {row + 1 for row in batch.tolist()})
+        assert used.tolist() == sorted(
+            {0} & set(rows.read(batch, width).ravel()) | {row + 1 for row in batch.tolist()}
+        )
         for part in (batch[:3], batch[3:]):
-            np.testing.assert_array_equal(used[rows.inputs(part, width, used)], rows.read(part, width))
+            np.testing.assert_array_equal(
+                used[rows.inputs(part, width, used)], rows.read(part, width)
+            )
 
 
 def test_features_name_no_tokens() -> None:
     features = np.arange(12, dtype=np.float32).reshape(4, 3)
-    rows = Rowset(np.ones(4, np.int32), np.zeros(4, np.int32), lambda rows, _: features[rows], tf.TensorSpec((None, 3), tf.float32))
+    rows = Rowset(
+        np.ones(4, np.int32),
+        np.zeros(4, np.int32),
+        lambda rows, _: features[rows],
+        tf.TensorSpec((None, 3), tf.float32),
+    )
     used = rows.used(np.array([2, 0]), 1)
     assert used.tolist() == []
     np.testing.assert_array_equal(rows.inputs(np.array([2, 0]), 1, used), features[[2, 0]])
@@ -69,7 +86,9 @@ def test_a_compiled_step_is_traced_once_for_all_shapes() -> None:
         traces.append(1)
         return tf.reduce_sum(tf.gather(batch[1], batch[0]))
 
-    assert [int(step(batch)) > 0 for batch in feed(strategy, rowset(), plan())] == [True] * len(plan())
+    assert [int(step(batch)) > 0 for batch in feed(strategy, rowset(), plan())] == [True] * len(
+        plan()
+    )
     assert len(traces) == 1
 
 
@@ -121,10 +140,22 @@ print(json.dumps(outcomes))
 @pytest.mark.slow
 def test_two_devices_of_one_worker_do_what_one_does() -> None:
     one, two = (
-        json.loads(subprocess.run([sys.executable, "-c", TWO_DEVICES, str(count)], capture_output=True, check=True, timeout=300).stdout)
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", TWO_DEVICES, str(count)],
+                capture_output=True,
+                check=True,
+                timeout=300,
+            ).stdout
+        )
         for count in (1, 2)
     )
-    assert [outcome[3] for outcome in two] == [2.0 * (number == 2) for number in range(6)] + [0.0] * 6
-    drop_stops = [[[figure for place, figure in enumerate(outcome) if place != 3] for outcome in outcomes] for outcomes in (one, two)]
+    assert [outcome[3] for outcome in two] == [2.0 * (number == 2) for number in range(6)] + [
+        0.0
+    ] * 6
+    drop_stops = [
+        [[figure for place, figure in enumerate(outcome) if place != 3] for outcome in outcomes]
+        for outcomes in (one, two)
+    ]
     np.testing.assert_allclose(drop_stops[0], drop_stops[1], rtol=1e-5)
     assert [outcome[2] for outcome in one] == np.diff(plan().starts).tolist() * 2

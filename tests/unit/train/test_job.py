@@ -58,7 +58,12 @@ def test_other_data_or_another_model_is_another_run() -> None:
 
 @pytest.mark.parametrize("place", ["/somewhere", "gs://bucket/root"])
 def test_workers_read_what_the_launcher_wrote(place: str) -> None:
-    job = Job(model=ModelConfig(max_length=64), train=TrainConfig(seed=9), shards=f"{place}/shards", state=f"{place}/state")
+    job = Job(
+        model=ModelConfig(max_length=64),
+        train=TrainConfig(seed=9),
+        shards=f"{place}/shards",
+        state=f"{place}/state",
+    )
     assert Job.model_validate_json(job.model_dump_json(indent=2)) == job
 
 

@@ -52,10 +52,22 @@ def test_exactly_biases_and_layer_norms_are_not_decayed(encoder: str, tmp_path: 
     model = _model(encoder, tmp_path)
     for variable in model.trainable_variables:
         variable.assign(tf.ones_like(variable) * 0.5)
-    optimizer = build_optimizer(TrainConfig(learning_rate=0.1, weight_decay=0.5, warmup_fraction=0), 100)
-    optimizer.apply_gradients([(tf.zeros_like(variable), variable) for variable in model.trainable_variables])
-    moved = {variable.name for variable in model.trainable_variables if not np.allclose(variable.numpy(), 0.5)}
-    small = {variable.name for variable in model.trainable_variables if variable.name.split("/")[-1] in ("bias:0", "gamma:0", "beta:0")}
+    optimizer = build_optimizer(
+        TrainConfig(learning_rate=0.1, weight_decay=0.5, warmup_fraction=0), 100
+    )
+    optimizer.apply_gradients(
+        [(tf.zeros_like(variable), variable) for variable in model.trainable_variables]
+    )
+    moved = {
+        variable.name
+        for variable in model.trainable_variables
+        if not np.allclose(variable.numpy(), 0.5)
+    }
+    small = {
+        variable.name
+        for variable in model.trainable_variables
+        if variable.name.split("/")[-1] in ("bias:0", "gamma:0", "beta:0")
+    }
     assert moved == {variable.name for variable in model.trainable_variables} - small
     assert any("embedding" in name for name in moved)
     assert any("norm" in name for name in small)
@@ -67,8 +79,12 @@ def test_exactly_biases_and_layer_norms_are_not_decayed(encoder: str, tmp_path: 
 def test_no_decay_moves_nothing(tmp_path: Path) -> None:
     model = _model("scratch", tmp_path)
     before = [variable.numpy().copy() for variable in model.trainable_variables]
-    optimizer = build_optimizer(TrainConfig(learning_rate=0.1, weight_decay=0, warmup_fraction=0), 100)
-    optimizer.apply_gradients([(tf.zeros_like(variable), variable) for variable in model.trainable_variables])
+    optimizer = build_optimizer(
+        TrainConfig(learning_rate=0.1, weight_decay=0, warmup_fraction=0), 100
+    )
+    optimizer.apply_gradients(
+        [(tf.zeros_like(variable), variable) for variable in model.trainable_variables]
+    )
     for old, variable in zip(before, model.trainable_variables, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())
 
@@ -76,15 +92,21 @@ def test_no_decay_moves_nothing(tmp_path: Path) -> None:
 def test_it_does_not_clip() -> None:
     # The step clips the sum over all workers; an optimizer that clipped each part would depend on their number.
     variable = tf.Variable(np.zeros(4, np.float32), name="kernel")
-    optimizer = build_optimizer(TrainConfig(learning_rate=0.1, warmup_fraction=0, decay="constant"), 100)
+    optimizer = build_optimizer(
+        TrainConfig(learning_rate=0.1, warmup_fraction=0, decay="constant"), 100
+    )
     optimizer.apply_gradients([(tf.constant([1e6, 0.0, 0.0, 0.0]), variable)])
     moment = next(slot for slot in optimizer.variables() if slot.name.endswith("/m:0"))
     assert moment.numpy()[0] == pytest.approx(1e5)
 
 
-@pytest.mark.parametrize(("precision", "scaled"), [("float32", False), ("bfloat16", False), ("float16", True)])
+@pytest.mark.parametrize(
+    ("precision", "scaled"), [("float32", False), ("bfloat16", False), ("float16", True)]
+)
 def test_loss_scaling_is_float16_s_alone(precision: Any, scaled: bool) -> None:
-    assert hasattr(build_optimizer(TrainConfig(precision=precision), 10), "get_scaled_loss") is scaled
+    assert (
+        hasattr(build_optimizer(TrainConfig(precision=precision), 10), "get_scaled_loss") is scaled
+    )
 
 
 def _model(encoder: str, directory: Path) -> Any:

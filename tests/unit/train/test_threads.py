@@ -14,5 +14,7 @@ from components.train.threads import Threads, threads_for
         pytest.param(9, 128, Threads(4, 9), id="narrow_on_many_cores"),
     ],
 )
-def test_a_narrow_model_splits_an_operation_over_half_of_the_cores(cores: int, hidden_size: int | None, threads: Threads) -> None:
+def test_a_narrow_model_splits_an_operation_over_half_of_the_cores(
+    cores: int, hidden_size: int | None, threads: Threads
+) -> None:
     assert threads_for(cores, hidden_size) == threads

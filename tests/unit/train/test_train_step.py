@@ -46,14 +46,20 @@ def shards(tmp_path: Path) -> Path:
     return training_shards.make(tmp_path / "shards")
 
 
-def test_a_finished_training_is_handed_out_where_no_worker_could_run(shards: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_handed_out_where_no_worker_could_run(
+    shards: Path, tmp_path: Path
+) -> None:
     transfer.push(shards, f"file://{tmp_path}/bucket/shards")
     state = f"file://{tmp_path}/bucket/state/{key(training_shards.MODEL, TRAIN, manifest.read(shards).digest)}"
     remote = RemoteState(state)
     tiny_checkpoint.make_checkpoint(tmp_path / "finished")
     remote.push_finished(tmp_path / "finished", 3)
     remote.store.write("tensorboard/events.out.1", b"figures")
-    arguments = [training_shards.MODEL.model_dump_json(), TRAIN.model_dump_json(), f"file://{tmp_path}/bucket/shards"]
+    arguments = [
+        training_shards.MODEL.model_dump_json(),
+        TRAIN.model_dump_json(),
+        f"file://{tmp_path}/bucket/shards",
+    ]
     arguments += [str(tmp_path / "output"), f"file://{tmp_path}/bucket/state"]
     done = subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
@@ -74,18 +80,48 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(shards: Pat
 @pytest.mark.parametrize(
     ("shards", "scratch", "cluster", "named"),
     [
-        ("/here/shards", "gs://bucket/state", {}, "/here/shards: the workers' pods cannot reach it"),
+        (
+            "/here/shards",
+            "gs://bucket/state",
+            {},
+            "/here/shards: the workers' pods cannot reach it",
+        ),
         ("gs://bucket/shards", "/here/state", {}, "/here/state: the workers' pods cannot reach it"),
-        ("file:///here/shards", "gs://bucket/state", {}, "file:///here/shards: the workers' pods cannot reach it"),
-        ("gs://bucket/shards", "/here/state", {"state_claim": "claim"}, f"cluster.state_claim, below {STATE_MOUNT}"),
+        (
+            "file:///here/shards",
+            "gs://bucket/state",
+            {},
+            "file:///here/shards: the workers' pods cannot reach it",
+        ),
+        (
+            "gs://bucket/shards",
+            "/here/state",
+            {"state_claim": "claim"},
+            f"cluster.state_claim, below {STATE_MOUNT}",
+        ),
     ],
     ids=["shards", "state", "file", "beside the volume"],
 )
-def test_places_that_pods_cannot_reach_are_refused(shards: str, scratch: str, cluster: dict[str, Any], named: str, tmp_path: Path) -> None:
+def test_places_that_pods_cannot_reach_are_refused(
+    shards: str, scratch: str, cluster: dict[str, Any], named: str, tmp_path: Path
+) -> None:
     with pytest.raises(ConfigError, match=named):
-        step.run(training_shards.MODEL, TRAIN, shards, tmp_path / "out", scratch, ClusterConfig(backend="jobset", **cluster))
+        step.run(
+            training_shards.MODEL,
+            TRAIN,
+            shards,
+            tmp_path / "out",
+            scratch,
+            ClusterConfig(backend="jobset", **cluster),
+        )
 
 
 def test_shards_that_are_not_finished_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bucket/shards: no manifest\.json"):
-        step.run(training_shards.MODEL, TRAIN, f"file://{tmp_path}/bucket/shards", tmp_path / "out", f"file://{tmp_path}/bucket")
+        step.run(
+            training_shards.MODEL,
+            TRAIN,
+            f"file://{tmp_path}/bucket/shards",
+            tmp_path / "out",
+            f"file://{tmp_path}/bucket",
+        )

@@ -17,11 +17,20 @@ from components.model.encoders import vocabulary_of
 from tests.support import local_training, tiny_bert, training_shards
 
 MODEL = {
-    f"model__{name}": value for name, value in training_shards.MODEL.model_dump(include={"encoder", "max_length", "hidden_size"}).items()
+    f"model__{name}": value
+    for name, value in training_shards.MODEL.model_dump(
+        include={"encoder", "max_length", "hidden_size"}
+    ).items()
 }
 MODEL |= {"model__vocabulary_size": 100, "model__inner_size": 16, "model__dropout": 0.2}
 # Batches of 16 do not divide by 3; 202 rows leave one of 10, or, with batches of 67, one of a single row.
-TRAIN = {"train__batch_size": 16, "train__epochs": 3, "train__learning_rate": 0.003, "train__buckets": [12, 20], "train__window": 4}
+TRAIN = {
+    "train__batch_size": 16,
+    "train__epochs": 3,
+    "train__learning_rate": 0.003,
+    "train__buckets": [12, 20],
+    "train__window": 4,
+}
 Trained = Callable[..., tuple[Path, CheckpointContent]]
 
 
@@ -36,7 +45,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         name = json.dumps(changes, sort_keys=True)
         if name not in done:
             home = root / str(len(done))
-            done[name] = home, local_training.train(home, shards, local_training.options(**MODEL | TRAIN | changes))
+            done[name] = (
+                home,
+                local_training.train(
+                    home, shards, local_training.options(**MODEL | TRAIN | changes)
+                ),
+            )
         return done[name]
 
     return train
@@ -54,7 +68,10 @@ def assert_same(one: CheckpointContent, other: CheckpointContent, tolerance: flo
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3], ids=lambda count: f"{count} workers")
 def test_w11_workers_learn_what_one_learns(workers: int, trained: Trained) -> None:
-    (alone_home, alone), (home, together) = trained(train__workers=1), trained(train__workers=workers)
+    (alone_home, alone), (home, together) = (
+        trained(train__workers=1),
+        trained(train__workers=workers),
+    )
     assert_same(alone, together)
     assert together.workers == workers
     expected = local_training.weights(alone_home / "checkpoint")
@@ -89,38 +106,66 @@ def test_tensorboard_shows_every_figure(trained: Trained) -> None:
     home, content = trained(train__workers=1)
     board = EventAccumulator(str(home / "checkpoint" / "tensorboard"), size_guidance={"tensors": 0})
     board.Reload()
-    assert {"loss", "accuracy", "learning_rate", "gradient_norm", "validation_loss", "validation_accuracy"} <= set(board.Tags()["tensors"])
-    assert [event.step for event in board.Tensors("validation_loss")] == [epoch.steps for epoch in content.history]
+    assert {
+        "loss",
+        "accuracy",
+        "learning_rate",
+        "gradient_norm",
+        "validation_loss",
+        "validation_accuracy",
+    } <= set(board.Tags()["tensors"])
+    assert [event.step for event in board.Tensors("validation_loss")] == [
+        epoch.steps for epoch in content.history
+    ]
 
 
 @pytest.mark.slow
 def test_w11_a_last_batch_smaller_than_the_gang_ends(trained: Trained) -> None:
     # 202 = 3 * 67 + 1: one batch has a single row, so two of the three workers have none.
-    (_, alone), (_, together) = (trained(train__workers=count, train__batch_size=67, train__epochs=2) for count in (1, 3))
+    (_, alone), (_, together) = (
+        trained(train__workers=count, train__batch_size=67, train__epochs=2) for count in (1, 3)
+    )
     assert_same(alone, together)
     assert alone.steps == 8
 
 
 @pytest.mark.slow
 def test_accumulating_changes_memory_and_not_the_result(trained: Trained) -> None:
-    (_, whole), (_, parts) = trained(train__workers=1), trained(train__workers=2, train__accumulate=3)
+    (_, whole), (_, parts) = (
+        trained(train__workers=1),
+        trained(train__workers=2, train__accumulate=3),
+    )
     assert_same(whole, parts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns_too(precision: str, trained: Trained) -> None:
-    (_, exact), (home, rough) = trained(train__workers=1), trained(train__workers=2, train__precision=precision)
+    (_, exact), (home, rough) = (
+        trained(train__workers=1),
+        trained(train__workers=2, train__precision=precision),
+    )
     assert np.isfinite(rough.step_losses).all()
     np.testing.assert_allclose(rough.step_losses, exact.step_losses, atol=0.1)
     assert rough.step_losses != exact.step_losses
-    assert {str(value.dtype) for value in local_training.weights(home / "checkpoint").values() if value.dtype.kind == "f"} == {"float32"}
+    assert {
+        str(value.dtype)
+        for value in local_training.weights(home / "checkpoint").values()
+        if value.dtype.kind == "f"
+    } == {"float32"}
 
 
 @pytest.mark.slow
-def test_training_stops_when_validation_stops_improving_and_keeps_the_best(trained: Trained) -> None:
+def test_training_stops_when_validation_stops_improving_and_keeps_the_best(
+    trained: Trained,
+) -> None:
     home, content = trained(
-        train__workers=1, train__epochs=40, train__patience=2, train__best_by="loss", train__learning_rate=0.02, train__decay="constant"
+        train__workers=1,
+        train__epochs=40,
+        train__patience=2,
+        train__best_by="loss",
+        train__learning_rate=0.02,
+        train__decay="constant",
     )
     losses = [epoch.validation_loss for epoch in content.history]
     best = int(np.argmin(losses))
@@ -135,10 +180,18 @@ def test_training_stops_when_validation_stops_improving_and_keeps_the_best(train
 def test_another_run_on_a_finished_state_starts_no_worker(trained: Trained) -> None:
     home, content = trained(train__workers=1)
     before = sorted((local_training.work(home) / "logs").iterdir())
-    again = local_training.train(home, home.parent / "shards", local_training.options(**MODEL | TRAIN, train__workers=1), output="again")
+    again = local_training.train(
+        home,
+        home.parent / "shards",
+        local_training.options(**MODEL | TRAIN, train__workers=1),
+        output="again",
+    )
     assert again == content
     assert sorted((local_training.work(home) / "logs").iterdir()) == before
-    first, second = local_training.weights(home / "checkpoint"), local_training.weights(home / "again")
+    first, second = (
+        local_training.weights(home / "checkpoint"),
+        local_training.weights(home / "again"),
+    )
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
@@ -147,21 +200,43 @@ def test_a_frozen_encoder_s_head_learns_the_same_from_cached_features(tmp_path: 
     encoder = f"hf:{tiny_bert.write(tmp_path / 'bert')}"
     vocabulary = vocabulary_of(ModelConfig(encoder=encoder))
     assert vocabulary is not None
-    shards = training_shards.make(tmp_path / "shards", encoder=encoder, vocabulary=vocabulary, max_length=16)
-    model = {"model__encoder": encoder, "model__max_length": 16, "model__freeze": True, "model__dropout": 0.2}
-    arguments = TRAIN | model | {"train__buckets": [16], "train__batch_size": 32, "train__learning_rate": 0.05}
+    shards = training_shards.make(
+        tmp_path / "shards", encoder=encoder, vocabulary=vocabulary, max_length=16
+    )
+    model = {
+        "model__encoder": encoder,
+        "model__max_length": 16,
+        "model__freeze": True,
+        "model__dropout": 0.2,
+    }
+    arguments = (
+        TRAIN
+        | model
+        | {"train__buckets": [16], "train__batch_size": 32, "train__learning_rate": 0.05}
+    )
     alone, together = (
-        local_training.train(tmp_path / str(n), shards, local_training.options(**arguments, train__workers=n)) for n in (1, 2)
+        local_training.train(
+            tmp_path / str(n), shards, local_training.options(**arguments, train__workers=n)
+        )
+        for n in (1, 2)
     )
     assert_same(alone, together)
     assert alone.history[-1].train_loss < alone.history[0].train_loss
-    features = [np.load(next((tmp_path / str(n) / "scratch" / "features").glob("*/train.npy"))) for n in (1, 2)]
+    features = [
+        np.load(next((tmp_path / str(n) / "scratch" / "features").glob("*/train.npy")))
+        for n in (1, 2)
+    ]
     np.testing.assert_allclose(features[0], features[1], atol=1e-6)
     assert features[0].shape == (203, 24)
-    assert {path.name for path in (tmp_path / "2" / "scratch" / "features").glob("*/*")} == {"train.npy", "validation.npy"}
+    assert {path.name for path in (tmp_path / "2" / "scratch" / "features").glob("*/*")} == {
+        "train.npy",
+        "validation.npy",
+    }
     weights = local_training.weights(tmp_path / "2" / "checkpoint")
     frozen = tiny_bert.tensors()["bert.embeddings.word_embeddings.weight"]
-    assert any(value.shape == frozen.shape and np.array_equal(value, frozen) for value in weights.values())
+    assert any(
+        value.shape == frozen.shape and np.array_equal(value, frozen) for value in weights.values()
+    )
 
 
 def _validation_loss(home: Path) -> float:
@@ -172,8 +247,14 @@ def _validation_loss(home: Path) -> float:
 
     model, _, _ = restore_classifier(home / "checkpoint")
     split = open_shards(home.parent / "shards").split("validation")
-    logits = model({"input_word_ids": tf.constant(split.padded(range(len(split)), 20))}, training=False)
-    return float(tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=split.labels(), logits=logits)))
+    logits = model(
+        {"input_word_ids": tf.constant(split.padded(range(len(split)), 20))}, training=False
+    )
+    return float(
+        tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=split.labels(), logits=logits)
+        )
+    )
 
 
 @pytest.mark.slow

@@ -31,8 +31,12 @@ class Server:
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 server.asked.append(f"{self.command} {self.path.partition('?')[0]}")
-                status, body = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
-                data = json.dumps(body if status < 400 else {"kind": "Status", "code": status, "message": body}).encode()
+                status, body = (
+                    server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+                )
+                data = json.dumps(
+                    body if status < 400 else {"kind": "Status", "code": status, "message": body}
+                ).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
@@ -55,7 +59,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "here",
-        "clusters": [{"name": "here", "cluster": {"server": f"http://127.0.0.1:{found.http.server_port}"}}],
+        "clusters": [
+            {"name": "here", "cluster": {"server": f"http://127.0.0.1:{found.http.server_port}"}}
+        ],
         "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
         "users": [{"name": "me", "user": {}}],
     }
@@ -78,10 +84,14 @@ def test_a_webhook_that_is_down_is_waited_for(server: Server, api: KubernetesApi
     assert server.asked == ["POST /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets"] * 4
 
 
-def test_one_that_stays_down_is_named(server: Server, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_stays_down_is_named(
+    server: Server, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client, "PATIENCE", 0.2)
     server.answers = [(500, WEBHOOK_DOWN)]
-    with pytest.raises(KubernetesFailed, match=r"create jobsets in namespace kubert: .*failed calling webhook"):
+    with pytest.raises(
+        KubernetesFailed, match=r"create jobsets in namespace kubert: .*failed calling webhook"
+    ):
         api.create_jobset({})
 
 
@@ -114,9 +124,16 @@ def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: Kuberne
 
 @pytest.mark.parametrize(
     ("status", "named"),
-    [(403, "the role in k8s/base"), (401, "the role in k8s/base"), (404, "is JobSet installed there"), (422, "refuses to create jobsets")],
+    [
+        (403, "the role in k8s/base"),
+        (401, "the role in k8s/base"),
+        (404, "is JobSet installed there"),
+        (422, "refuses to create jobsets"),
+    ],
 )
-def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(status: int, named: str, server: Server, api: KubernetesApi) -> None:
+def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(
+    status: int, named: str, server: Server, api: KubernetesApi
+) -> None:
     server.answers = [(status, "because of this")]
     with pytest.raises(ConfigError, match=named) as caught:
         api.create_jobset({})
@@ -125,12 +142,17 @@ def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(status: int, named
 
 
 def test_events_come_oldest_first(server: Server, api: KubernetesApi) -> None:
-    events = [{"reason": "b", "lastTimestamp": "2026-11-24T15:00:02Z"}, {"reason": "a", "eventTime": "2026-11-24T15:00:01Z"}]
+    events = [
+        {"reason": "b", "lastTimestamp": "2026-11-24T15:00:02Z"},
+        {"reason": "a", "eventTime": "2026-11-24T15:00:01Z"},
+    ]
     server.answers = [(200, {"items": events})]
     assert [event["reason"] for event in api.events("x")] == ["a", "b"]
 
 
 def test_no_cluster_at_all_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(KubertError, match=r"cluster\.backend=jobset: neither in a pod nor a usable KUBECONFIG"):
+    with pytest.raises(
+        KubertError, match=r"cluster\.backend=jobset: neither in a pod nor a usable KUBECONFIG"
+    ):
         KubernetesApi("kubert", threading.Event())

@@ -12,7 +12,9 @@ from components.workers.kubernetes import known_failures
 from components.workers.kubernetes.diagnosis import WIDTH, first_failed, refused, screen
 from components.workers.kubernetes.status import WorkerPod, read_event, read_jobset, read_pod
 
-RECORDED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parents[2] / "data" / "kubernetes_objects.json").read_text())
+RECORDED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parents[2] / "data" / "kubernetes_objects.json").read_text()
+)
 
 
 def pod(name: str, **changes: Any) -> WorkerPod:
@@ -33,7 +35,12 @@ def pod(name: str, **changes: Any) -> WorkerPod:
 )
 def test_a_jobset_is_read(name: str, phase: str, restarts: int, counted: int, reason: str) -> None:
     found = read_jobset(RECORDED["jobsets"][name])
-    assert (found.phase, found.restarts, found.counted, found.reason) == (phase, restarts, counted, reason)
+    assert (found.phase, found.restarts, found.counted, found.reason) == (
+        phase,
+        restarts,
+        counted,
+        reason,
+    )
     assert len(found.digest) == 64
 
 
@@ -50,7 +57,9 @@ def test_a_jobset_is_read(name: str, phase: str, restarts: int, counted: int, re
         ("evicted", True, True, 75, "stopped after saving its checkpoint (EvictionByEvictionAPI)"),
     ],
 )
-def test_a_worker_s_pod_is_read(name: str, started: bool, failed: bool, code: int | None, ending: str | None) -> None:
+def test_a_worker_s_pod_is_read(
+    name: str, started: bool, failed: bool, code: int | None, ending: str | None
+) -> None:
     found = pod(name)
     assert (found.started, found.failed, found.exit_code) == (started, failed, code)
     assert found.name.startswith("kubert-train-")
@@ -87,9 +96,21 @@ def test_why_a_worker_does_not_start(name: str, said: str, advice: str, hopeless
     [
         (read_event(RECORDED["events"]["no priority class"]), "cluster.priority_class", True),
         (read_event(RECORDED["events"]["no account"]), "cluster.worker_service_account", True),
-        ('FailedCreate: pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged', "pod security", True),
-        ('FailedCreate: admission webhook "policy.example" denied the request: no', "policy of the cluster", True),
-        ('FailedCreate: pods "x" is forbidden: exceeded quota: kubert, requested: pods=1', "quota", False),
+        (
+            'FailedCreate: pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged',
+            "pod security",
+            True,
+        ),
+        (
+            'FailedCreate: admission webhook "policy.example" denied the request: no',
+            "policy of the cluster",
+            True,
+        ),
+        (
+            'FailedCreate: pods "x" is forbidden: exceeded quota: kubert, requested: pods=1',
+            "quota",
+            False,
+        ),
         ('FailedMount: persistentvolumeclaim "x" not found', "cluster.state_claim", False),
     ],
 )
@@ -101,7 +122,9 @@ def test_why_pods_are_not_created(text: str, advice: str, hopeless: bool) -> Non
 
 
 def test_what_will_not_pass_comes_before_what_may() -> None:
-    found = known_failures.of_starting([pod("unschedulable")], ["FailedCreate: no PriorityClass with name x was found"])
+    found = known_failures.of_starting(
+        [pod("unschedulable")], ["FailedCreate: no PriorityClass with name x was found"]
+    )
     assert found is not None
     assert found.hopeless
 
@@ -115,7 +138,11 @@ def test_w10_what_would_only_happen_again() -> None:
     found = known_failures.of_ending([pod("killed"), pod("out of memory")])
     assert found is not None
     assert "cluster.memory" in found.advice
-    full = pod("killed", reason="Evicted", message='Usage of EmptyDir volume "work" exceeds the limit "1Gi".')
+    full = pod(
+        "killed",
+        reason="Evicted",
+        message='Usage of EmptyDir volume "work" exceeds the limit "1Gi".',
+    )
     found = known_failures.of_ending([full])
     assert found is not None
     assert found.advice == "raise cluster.ephemeral_storage"
@@ -123,24 +150,37 @@ def test_w10_what_would_only_happen_again() -> None:
 
 
 def test_the_failure_s_origin_is_the_worker_that_ended_first_not_its_peers() -> None:
-    killed, lost = pod("killed", rank=1, ended_at="2026-11-24T15:00:05Z"), pod("lost its peer", rank=0, ended_at="2026-11-24T15:00:04Z")
+    killed, lost = (
+        pod("killed", rank=1, ended_at="2026-11-24T15:00:05Z"),
+        pod("lost its peer", rank=0, ended_at="2026-11-24T15:00:04Z"),
+    )
     assert first_failed([lost, killed]) == killed
     peer, evicted = pod("evicted", rank=0, reason="Error"), pod("evicted", rank=1)
     assert first_failed([peer, evicted]) == evicted
-    first, last = (pod("refused", rank=rank, ended_at=f"2026-11-24T15:00:0{9 - rank}Z") for rank in (1, 0))
+    first, last = (
+        pod("refused", rank=rank, ended_at=f"2026-11-24T15:00:0{9 - rank}Z") for rank in (1, 0)
+    )
     assert first_failed([last, first]) == first
     assert first_failed([pod("running")]) is None
 
 
 def test_a_refusal_is_found_in_the_controller_s_words_when_the_pod_is_gone() -> None:
-    rank, code = refused(["Pulled: image", read_event(RECORDED["events"]["exit code"])]) or (None, None)
+    rank, code = refused(["Pulled: image", read_event(RECORDED["events"]["exit code"])]) or (
+        None,
+        None,
+    )
     assert (rank, code) == (1, 65)
     assert refused(["BackoffLimitExceeded: Job has reached the specified backoff limit"]) is None
 
 
 def test_everything_stands_on_one_screen() -> None:
     text = screen(
-        "failed", advice="do " * 200, last_lines=[f"line {n}" for n in range(90)], whose="worker 1", events=["event"] * 50, more="x"
+        "failed",
+        advice="do " * 200,
+        last_lines=[f"line {n}" for n in range(90)],
+        whose="worker 1",
+        events=["event"] * 50,
+        more="x",
     )
     lines = text.splitlines()
     assert len(lines) <= 30

@@ -19,9 +19,14 @@ from components.workers.rendezvous import find_membership
 
 GOLDEN = Path(__file__).with_name("golden_jobset.yaml")
 IMAGE = "registry.example/kubert-train@sha256:" + "0" * 64
-LAUNCHER = LauncherPod(namespace="kubert", name="train-x", uid="b1946ac9-2f4e-4d2a-8b6c-5c1a5a5a0001", run="run-7")
+LAUNCHER = LauncherPod(
+    namespace="kubert", name="train-x", uid="b1946ac9-2f4e-4d2a-8b6c-5c1a5a5a0001", run="run-7"
+)
 JOB = Job(
-    model=ModelConfig(encoder="scratch"), train=TrainConfig(workers=4), shards="gs://data/shards", state="gs://data/state/0123456789abcdef"
+    model=ModelConfig(encoder="scratch"),
+    train=TrainConfig(workers=4),
+    shards="gs://data/shards",
+    state="gs://data/state/0123456789abcdef",
 )
 PLACE = f"{JOB.state}/jobs/x.json"
 EVERYTHING = ClusterConfig(
@@ -49,12 +54,16 @@ EVERYTHING = ClusterConfig(
 )  # fmt: skip
 
 
-def rendered(cluster: ClusterConfig | None = None, job: Job = JOB, launcher: LauncherPod = LAUNCHER) -> dict[str, Any]:
+def rendered(
+    cluster: ClusterConfig | None = None, job: Job = JOB, launcher: LauncherPod = LAUNCHER
+) -> dict[str, Any]:
     return render(job, PLACE, cluster or ClusterConfig(train_image=IMAGE), launcher)
 
 
 def pod(jobset: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    found: dict[str, Any] = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"][
+        "spec"
+    ]
     return found
 
 
@@ -64,7 +73,10 @@ def container(jobset: dict[str, Any]) -> dict[str, Any]:
 
 
 def variables(jobset: dict[str, Any]) -> dict[str, Any]:
-    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container(jobset)["env"]}
+    return {
+        entry["name"]: entry.get("value", entry.get("valueFrom"))
+        for entry in container(jobset)["env"]
+    }
 
 
 def test_the_whole_jobset_is_the_golden_one() -> None:
@@ -115,7 +127,11 @@ def test_gangs_of_one_training_do_not_write_each_other_s_jobs() -> None:
 )  # fmt: skip
 def test_the_rules_match_the_job_controller_s_words(message: str, rule: str | None) -> None:
     """The messages are those of Kubernetes 1.34's Job controller."""
-    matching = [name for name, patterns in PATTERNS.items() if any(re.search(pattern, message) for pattern in patterns)]
+    matching = [
+        name
+        for name, patterns in PATTERNS.items()
+        if any(re.search(pattern, message) for pattern in patterns)
+    ]
     assert matching == ([rule] if rule else [])
 
 
@@ -129,7 +145,11 @@ def test_failures_are_treated_by_their_reason() -> None:
         ("other", "RestartJobSet"),
     ]
     job = rendered()["spec"]["replicatedJobs"][0]["template"]["spec"]
-    codes = [rule["onExitCodes"]["values"] for rule in job["podFailurePolicy"]["rules"] if "onExitCodes" in rule]
+    codes = [
+        rule["onExitCodes"]["values"]
+        for rule in job["podFailurePolicy"]["rules"]
+        if "onExitCodes" in rule
+    ]
     assert codes == [[64, 65, 78], [exit_codes.PREEMPTED]]
     assert set(codes[0]) == exit_codes.PERMANENT
     assert job["backoffLimit"] == 0
@@ -143,17 +163,30 @@ def test_workers_find_each_other_by_what_the_pods_are_told() -> None:
         "JOB_INDEX": "0",
         "JOB_COMPLETION_INDEX": "3",
     }
-    member = find_membership({name: value for name, value in told.items() if isinstance(value, str)})
+    member = find_membership(
+        {name: value for name, value in told.items() if isinstance(value, str)}
+    )
     assert (len(member.workers), member.rank) == (4, 3)
-    assert found["spec"]["network"] == {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
-    labels = {name: value["fieldRef"]["fieldPath"] for name, value in variables(found).items() if isinstance(value, dict)}
+    assert found["spec"]["network"] == {
+        "enableDNSHostnames": True,
+        "publishNotReadyAddresses": True,
+    }
+    labels = {
+        name: value["fieldRef"]["fieldPath"]
+        for name, value in variables(found).items()
+        if isinstance(value, dict)
+    }
     assert labels["JOBSET_NAME"] == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
 
 
 def test_a9_pods_get_no_rights_they_do_not_need() -> None:
     found = rendered(EVERYTHING)
     context = pod(found)["securityContext"]
-    assert (context["runAsNonRoot"], context["runAsUser"], context["seccompProfile"]) == (True, 10001, {"type": "RuntimeDefault"})
+    assert (context["runAsNonRoot"], context["runAsUser"], context["seccompProfile"]) == (
+        True,
+        10001,
+        {"type": "RuntimeDefault"},
+    )
     assert container(found)["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -166,13 +199,18 @@ def test_a9_pods_get_no_rights_they_do_not_need() -> None:
 def test_a6_secrets_are_named_and_never_copied() -> None:
     told = variables(rendered(EVERYTHING))
     assert told["AWS_ACCESS_KEY_ID"] == {"secretKeyRef": {"name": "store-keys", "key": "access"}}
-    assert told["AWS_SECRET_ACCESS_KEY"] == {"secretKeyRef": {"name": "store-keys", "key": "secret"}}
+    assert told["AWS_SECRET_ACCESS_KEY"] == {
+        "secretKeyRef": {"name": "store-keys", "key": "secret"}
+    }
     assert "AWS_ACCESS_KEY_ID" not in variables(rendered())
 
 
 def test_what_is_not_asked_for_is_not_there() -> None:
     plain = rendered()
-    assert not {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"} & pod(plain).keys()
+    assert (
+        not {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"}
+        & pod(plain).keys()
+    )
     assert "suspend" not in plain["spec"]
     assert [volume["name"] for volume in pod(plain)["volumes"]] == ["work", "shared-memory"]
     assert "nvidia.com/gpu" not in container(plain)["resources"]["limits"]
@@ -186,7 +224,10 @@ def test_a_queue_suspends_the_gang_until_there_is_room() -> None:
 
 
 def test_the_volume_is_where_the_options_say() -> None:
-    mounts = {mount["name"]: mount["mountPath"] for mount in container(rendered(EVERYTHING))["volumeMounts"]}
+    mounts = {
+        mount["name"]: mount["mountPath"]
+        for mount in container(rendered(EVERYTHING))["volumeMounts"]
+    }
     assert mounts == {"work": "/tmp", "shared-memory": "/dev/shm", "state": STATE_MOUNT}
 
 
@@ -200,7 +241,12 @@ def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
     outside = LauncherPod.of({}, "team")
     assert outside == LauncherPod(namespace="team")
     assert rendered(launcher=outside)["metadata"]["ownerReferences"] == []
-    inside = {"KUBERT_NAMESPACE": "kubert", "KUBERT_POD_NAME": LAUNCHER.name, "KUBERT_POD_UID": LAUNCHER.uid, "KUBERT_RUN": LAUNCHER.run}
+    inside = {
+        "KUBERT_NAMESPACE": "kubert",
+        "KUBERT_POD_NAME": LAUNCHER.name,
+        "KUBERT_POD_UID": LAUNCHER.uid,
+        "KUBERT_RUN": LAUNCHER.run,
+    }
     assert LauncherPod.of(inside, "team") == LAUNCHER
     (owner,) = rendered()["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", LAUNCHER.name, LAUNCHER.uid)
@@ -211,6 +257,8 @@ def test_without_an_image_nothing_is_rendered() -> None:
         rendered(ClusterConfig())
 
 
-@pytest.mark.parametrize(("quantity", "number"), [("2", 2.0), ("250m", 0.25), ("0.5", 0.5), ("7500m", 7.5)])
+@pytest.mark.parametrize(
+    ("quantity", "number"), [("2", 2.0), ("250m", 0.25), ("0.5", 0.5), ("7500m", 7.5)]
+)
 def test_cores_are_read_as_kubernetes_writes_them(quantity: str, number: float) -> None:
     assert cores(quantity) == number

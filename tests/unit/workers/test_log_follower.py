@@ -13,7 +13,9 @@ from components.workers.kubernetes.log_follower import ChiefLog, parse
 from components.workers.kubernetes.status import WorkerPod
 from tests.support import local_training
 
-PROGRESS = '{"time": 1.0, "step": "train", "message": "epoch 1 of 2", "done": 3, "total": 9, "loss": 0.5}'
+PROGRESS = (
+    '{"time": 1.0, "step": "train", "message": "epoch 1 of 2", "done": 3, "total": 9, "loss": 0.5}'
+)
 
 
 class CutLog:
@@ -29,7 +31,14 @@ class CutLog:
 
 
 def chief(*, started: bool = True) -> WorkerPod:
-    return WorkerPod(uid="1", name="x-worker-0-0-abcde", rank=0, attempt=0, phase="Running" if started else "Pending", started=started)
+    return WorkerPod(
+        uid="1",
+        name="x-worker-0-0-abcde",
+        rank=0,
+        attempt=0,
+        phase="Running" if started else "Pending",
+        started=started,
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,10 +57,15 @@ def test_progress_is_told_from_other_lines(line: str, is_progress: bool) -> None
     assert (parse(line) is not None) == is_progress
 
 
-def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT", 0.01)
     monkeypatch.setenv("KUBERT_PROGRESS", str(tmp_path / "progress.jsonl"))
-    first = [f"2026-11-24T15:00:0{second}.123456789Z {text}" for second, text in enumerate(["a warning", PROGRESS])]
+    first = [
+        f"2026-11-24T15:00:0{second}.123456789Z {text}"
+        for second, text in enumerate(["a warning", PROGRESS])
+    ]
     again = [*first, "2026-11-24T15:00:02.000000001Z the end"]
     server = CutLog(first, again)
     log = ChiefLog(cast(KubernetesApi, server))
@@ -59,7 +73,12 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(tmp_path
     log.follow([chief()])
     log.drain()
     (event,) = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
-    assert (event["message"], event["done"], event["total"], event["loss"]) == ("epoch 1 of 2", 3, 9, 0.5)
+    assert (event["message"], event["done"], event["total"], event["loss"]) == (
+        "epoch 1 of 2",
+        3,
+        9,
+        0.5,
+    )
     assert list(log.last_lines) == ["a warning", "the end"]
     assert server.asked[0] is None
     assert all(asked is not None for asked in server.asked[1:])
@@ -73,13 +92,19 @@ def test_a_pod_that_has_not_started_has_no_log_yet() -> None:
     assert server.asked == []
 
 
-def test_a_pod_that_vanished_is_asked_once_more_and_never_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_that_vanished_is_asked_once_more_and_never_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT", 0.01)
     server = CutLog()
     log = ChiefLog(cast(KubernetesApi, server))
     log.follow([chief()])
     log.follow([])  # at a restart Kubernetes deletes the pods
-    local_training.wait_for(lambda: not any(thread.is_alive() for thread in log._threads.values()), "the end of the log", seconds=10)
+    local_training.wait_for(
+        lambda: not any(thread.is_alive() for thread in log._threads.values()),
+        "the end of the log",
+        seconds=10,
+    )
     asked = len(server.asked)
     time.sleep(0.1)
     assert len(server.asked) == asked

@@ -39,20 +39,23 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
 
 
 def test_w5_without_beats_the_watchdog_ends_the_process_and_says_why() -> None:
-    body = (
-        "import time\nfrom components.workers.process_control import Watchdog\ndog = Watchdog(1.0, first=3.0)\nprint('ready', flush=True)\n"
-    )
+    body = "import time\nfrom components.workers.process_control import Watchdog\ndog = Watchdog(1.0, first=3.0)\nprint('ready', flush=True)\n"
     process = start(
-        body + "time.sleep(2)\nfor _ in range(20):\n    dog.beat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
+        body
+        + "time.sleep(2)\nfor _ in range(20):\n    dog.beat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
     )
     output, _ = process.communicate(timeout=30)
-    assert output.startswith("alive\nno step was finished in time (1 s); a peer hangs, or train.stall_deadline is too short")
+    assert output.startswith(
+        "alive\nno step was finished in time (1 s); a peer hangs, or train.stall_deadline is too short"
+    )
     assert process.returncode == exit_codes.PEER_LOST
 
 
 def test_the_kernel_kills_a_child_with_its_parent() -> None:
     child = "import os, time; from components.workers.process_control import die_with_parent; die_with_parent(os.getppid()); print('ready', flush=True); time.sleep(600)"
-    parent = start(f"import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(600)")
+    parent = start(
+        f"import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(600)"
+    )
     (process,) = psutil.Process(parent.pid).children()
     parent.kill()
     parent.wait()

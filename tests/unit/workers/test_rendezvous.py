@@ -9,7 +9,14 @@ import pytest
 
 from components.errors import ConfigError
 from components.workers import exit_codes
-from components.workers.rendezvous import Membership, PeerNeverCame, find_membership, free_port, meet, wait_for_names
+from components.workers.rendezvous import (
+    Membership,
+    PeerNeverCame,
+    find_membership,
+    free_port,
+    meet,
+    wait_for_names,
+)
 
 JOBSET = {
     "JOBSET_NAME": "news-7",
@@ -21,7 +28,12 @@ JOBSET = {
 
 
 def tf_config(**changes: Any) -> dict[str, str]:
-    return {"TF_CONFIG": json.dumps({"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}} | changes)}
+    return {
+        "TF_CONFIG": json.dumps(
+            {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+            | changes
+        )
+    }
 
 
 def test_tf_config_is_what_counts_first() -> None:
@@ -30,7 +42,11 @@ def test_tf_config_is_what_counts_first() -> None:
 
 def test_a_jobset_names_its_workers_by_rank() -> None:
     member = find_membership(JOBSET)
-    assert member.workers == ("news-7-worker-0-0.news-7:2222", "news-7-worker-0-1.news-7:2222", "news-7-worker-0-2.news-7:2222")
+    assert member.workers == (
+        "news-7-worker-0-0.news-7:2222",
+        "news-7-worker-0-1.news-7:2222",
+        "news-7-worker-0-2.news-7:2222",
+    )
     assert (member.rank, member.is_chief) == (1, False)
 
 
@@ -54,7 +70,10 @@ def test_tensorflow_is_told_the_same() -> None:
         (tf_config(cluster={"worker": []}), "cluster.worker"),
         (tf_config(task={"index": -1}), "task.index"),
         (tf_config(task={"index": 2}), "task.index is 2"),
-        ({name: value for name, value in JOBSET.items() if name != "KUBERT_WORKERS"}, "KUBERT_WORKERS"),
+        (
+            {name: value for name, value in JOBSET.items() if name != "KUBERT_WORKERS"},
+            "KUBERT_WORKERS",
+        ),
         (JOBSET | {"JOB_COMPLETION_INDEX": "one"}, "one"),
         (JOBSET | {"JOB_COMPLETION_INDEX": "3"}, "JOB_COMPLETION_INDEX is 3"),
     ],
@@ -78,7 +97,9 @@ def test_a_contradictory_environment_is_refused(environment: dict[str, str], nam
 def test_w6_a_name_that_never_resolves_is_named_before_the_deadline() -> None:
     member = Membership(workers=("127.0.0.1:1", "no-such-peer.invalid:2222"), rank=0)
     started = time.monotonic()
-    with pytest.raises(PeerNeverCame, match=r"worker 1 \(no-such-peer\.invalid:2222\).*does not resolve") as caught:
+    with pytest.raises(
+        PeerNeverCame, match=r"worker 1 \(no-such-peer\.invalid:2222\).*does not resolve"
+    ) as caught:
         wait_for_names(member, deadline=1.0)
     assert time.monotonic() - started < 20
     assert caught.value.exit_code == exit_codes.PEER_NEVER_CAME == 69
@@ -93,7 +114,9 @@ def test_w6_a_port_that_never_answers_is_named() -> None:
 def test_a_late_peer_is_waited_for() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        member = Membership(workers=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{listener.getsockname()[1]}"), rank=0)
+        member = Membership(
+            workers=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{listener.getsockname()[1]}"), rank=0
+        )
         with pytest.raises(PeerNeverCame):
             meet(member, deadline=0.1)
         listener.listen()

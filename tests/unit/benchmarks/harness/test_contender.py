@@ -11,7 +11,13 @@ from benchmarks.harness.contender import Side, started
 
 
 def side(log: Path) -> Side:
-    return Side("tests.support.counting_contender", [], log, cores=sorted(os.sched_getaffinity(0))[:1], environment={"THREADS": "1"})
+    return Side(
+        "tests.support.counting_contender",
+        [],
+        log,
+        cores=sorted(os.sched_getaffinity(0))[:1],
+        environment={"THREADS": "1"},
+    )
 
 
 def test_rounds_come_after_the_warm_up_and_one_at_a_time(tmp_path: Path):

@@ -44,7 +44,11 @@ def test_the_chapters_measure_the_documented_keys_and_no_key_twice():
 def test_measured_figures_replace_old_ones_and_the_others_stay():
     before = {"scaling_two_workers": 0.5, "tokenize_vs_hf": 6.0}
     after = __main__.merged(before, {"frozen": FROZEN, "scaling": SCALING})
-    assert after == {"tokenize_vs_hf": 6.0, "frozen_later_epochs": 400.0, "scaling_two_workers": 0.9}
+    assert after == {
+        "tokenize_vs_hf": 6.0,
+        "frozen_later_epochs": 400.0,
+        "scaling_two_workers": 0.9,
+    }
     assert list(after) == ["tokenize_vs_hf", "frozen_later_epochs", "scaling_two_workers"]
 
 
@@ -52,7 +56,9 @@ def test_a_key_that_no_chapter_has_is_dropped():
     assert __main__.merged({"of_old": 1.0}, {}) == {}
 
 
-@pytest.mark.parametrize("figures", [{}, {"frozen_later_epochs": 1.0, "more": 2.0}], ids=["none", "one too many"])
+@pytest.mark.parametrize(
+    "figures", [{}, {"frozen_later_epochs": 1.0, "more": 2.0}], ids=["none", "one too many"]
+)
 def test_a_chapter_with_other_figures_than_its_own_is_refused(figures: dict[str, float]):
     with pytest.raises(ValueError, match="frozen"):
         __main__.merged({}, {"frozen": dataclasses.replace(FROZEN, figures=figures)})
@@ -63,7 +69,11 @@ def test_a_chapter_comes_back_from_json_as_it_was():
 
 
 def test_the_page_has_the_machine_the_tables_and_what_is_missing():
-    page = __main__.page("COMMAND", {"machine": "2 cores"}, [FROZEN], ["serving"], datetime.date(2026, 11, 26))
-    assert page.startswith("# Speed, 2026-11-26\n\n    COMMAND\n\n- machine: 2 cores\n\nNot measured: serving.\n\n## A frozen encoder\n")
+    page = __main__.page(
+        "COMMAND", {"machine": "2 cores"}, [FROZEN], ["serving"], datetime.date(2026, 11, 26)
+    )
+    assert page.startswith(
+        "# Speed, 2026-11-26\n\n    COMMAND\n\n- machine: 2 cores\n\nNot measured: serving.\n\n## A frozen encoder\n"
+    )
     assert "| a | b |\n| --- | --- |\n| 1 | 2 |" in page
     assert "- A note." in page

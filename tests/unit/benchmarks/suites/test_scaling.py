@@ -13,12 +13,18 @@ def worker(wall: float, cpu: float) -> Round:
 
 
 def test_efficiency_is_one_where_two_workers_take_half_the_time_and_the_slower_counts():
-    assert scaling.efficiency([worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.1, 0.1)]) == pytest.approx(1.0)
-    assert scaling.efficiency([worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.2, 0.1)]) == pytest.approx(0.5)
+    assert scaling.efficiency(
+        [worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.1, 0.1)]
+    ) == pytest.approx(1.0)
+    assert scaling.efficiency(
+        [worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.2, 0.1)]
+    ) == pytest.approx(0.5)
 
 
 def test_cpu_efficiency_counts_both_workers():
-    assert scaling.cpu_efficiency([worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.1, 0.15)]) == pytest.approx(0.8)
+    assert scaling.cpu_efficiency(
+        [worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.1, 0.15)]
+    ) == pytest.approx(0.8)
 
 
 def test_the_parts_of_a_step_add_up_to_it():
