@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from components.config import schema
+from components.config.loading import load_config
 from components.config.schema import Config
 from components.errors import KubertError
 
@@ -39,7 +39,7 @@ def main(
     arguments = parser.parse_args()
     try:
         outcome = run(
-            schema.load(arguments.config, arguments.assignments),
+            load_config(arguments.config, arguments.assignments),
             {name: getattr(arguments, name) for name in paths},
         )
     except KubertError as error:

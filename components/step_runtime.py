@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
-from components.config.schema import Config, validate
+from components.config.loading import validate_config
+from components.config.schema import Config
 from components.config.section import Section
 from components.errors import ConfigError, KubertError
 from components.progress import report
@@ -45,7 +46,7 @@ def options(kind: type[S], text: str, **values: Any) -> S:
         )
     if both := sorted(given.keys() & values.keys()):
         raise ConfigError(f"parameter {name}: {both[0]} is a parameter of its own; give it there")
-    section = getattr(validate({name: {**given, **values}}, "pipeline parameters"), name)
+    section = getattr(validate_config({name: {**given, **values}}, "pipeline parameters"), name)
     assert isinstance(section, kind)
     return section
 

@@ -43,8 +43,12 @@ def of_training(task: Any, cluster: ClusterConfig) -> None:
     _resources(task, cluster.cpu, cluster.memory)
     kubernetes.set_timeout(task, cluster.time_limit)
     kubernetes.empty_dir_mount(
-        task, "shared-memory", "/dev/shm", medium="Memory", size_limit=cluster.shared_memory
-    )  # noqa: S108
+        task,
+        "shared-memory",
+        "/dev/shm",  # noqa: S108 - the mount point of the pod's shared memory
+        medium="Memory",
+        size_limit=cluster.shared_memory,
+    )
     if cluster.gpus:
         task.set_accelerator_type(cluster.gpu_resource).set_accelerator_limit(cluster.gpus)
     for label, value in cluster.node_selector.items():

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from benchmarks.harness import absent_packages
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.model.tokenizer import WordPiece
 
 BATCH = 1000
@@ -52,8 +52,8 @@ def hugging_face(vocabulary: Vocabulary, max_length: int | None = MAX_LENGTH) ->
     """BERT's tokenizer in Rust, as `BertTokenizerFast` sets it up."""
     numbers = {token: index for index, token in enumerate(vocabulary.tokens)}
     tokenizer = Tokenizer(
-        models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100)
-    )  # noqa: S106
+        models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=100)  # noqa: S106
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=vocabulary.lower_case)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(

@@ -11,6 +11,7 @@ from typing import Any
 
 from components.artifacts.token_shards import ShardsContent
 from components.config import schema
+from components.config.loading import load_config
 from components.config.schema import Config, DataConfig
 from components.data.labelled_text import Example, Refusals, open_corpus
 from components.tokenize_text import step
@@ -28,7 +29,7 @@ def shipped(name: str, data: Path, *assignments: str) -> Config:
         f"data.source={json.dumps(str(data / 'train.csv'))}",
         f"data.test_source={json.dumps(str(data / 'test.csv'))}",
     )
-    return schema.load(CONFIGS / f"{name}.yaml", (*places, *assignments))
+    return load_config(CONFIGS / f"{name}.yaml", (*places, *assignments))
 
 
 def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:

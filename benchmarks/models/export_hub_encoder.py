@@ -21,7 +21,7 @@ import tensorflow as tf
 import tensorflow_hub as hub
 from official.nlp.modeling import layers
 
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.model.encoders import bert, hugging_face
 

@@ -27,7 +27,7 @@ from benchmarks.baselines.serving_requests import BATCH, BATCHES, SINGLES
 from benchmarks.harness.contender import ROOT
 from benchmarks.harness.report import Chapter, Table
 from benchmarks.harness.single import run_alone
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, Precision, TrainConfig
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import vocabulary_of

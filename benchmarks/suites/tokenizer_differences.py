@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from benchmarks.baselines.tokenizers import BATCH, hugging_face
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.model.tokenizer import WordPiece
 
 LONGEST = 512

@@ -20,7 +20,7 @@ from benchmarks.harness.report import Chapter, Table
 from benchmarks.harness.single import run_alone
 from benchmarks.suites.tokenizer_differences import WORDS, Reference, by_reason, characters, shown
 from components.artifacts import manifest
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.model.encoders import vocabulary_of
 from components.model.tokenizer import WordPiece

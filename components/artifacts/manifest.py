@@ -17,22 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components import __version__
 from components.errors import DataError
+from components.storage.atomic_files import (
+    FileEntry,
+    file_sha256,
+    replace_directory,
+    write_text_atomically,
+)
 
 NAME = "manifest.json"
 FORMAT_VERSION = 1
 Kind = Literal["token_shards", "checkpoint", "report", "release"]
-
-
-class FileEntry(BaseModel):
-    """Size in bytes and SHA-256 (hex) of one file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    size: int = Field(ge=0)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Manifest(BaseModel):
@@ -63,12 +61,6 @@ class Manifest(BaseModel):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, read in blocks."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def seal(
     directory: Path,
     kind: Kind,
@@ -95,7 +87,7 @@ def seal(
         provenance=dict(provenance or {}),
         image=os.environ.get("KUBERT_IMAGE", ""),
     )
-    write_atomically(directory / NAME, manifest.model_dump_json(indent=2) + "\n")
+    write_text_atomically(directory / NAME, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
 
@@ -149,21 +141,6 @@ def verify(directory: Path, kind: Kind | None = None) -> Manifest:
     return manifest
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, sees the old content or the new, never a part."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 @contextmanager
 def building(output: Path) -> Iterator[Path]:
     """A fresh directory beside `output` that takes its place when the block ends well, and is removed when it does not.
@@ -180,18 +157,7 @@ def building(output: Path) -> Iterator[Path]:
         if not (work / NAME).exists():
             raise AssertionError(f"{output}: the block that builds it did not call seal()")
         os.chmod(work, 0o755)
-        _put_in_place(work, output)
+        replace_directory(work, output)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-
-
-def _put_in_place(work: Path, output: Path) -> None:
-    # The old directory goes by rename first: removing it takes time, in which a crash would leave neither the old nor the new.
-    old = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    if output.is_dir():
-        os.replace(output, old)
-    elif output.exists():
-        output.unlink()
-    os.replace(work, output)
-    shutil.rmtree(old, ignore_errors=True)

@@ -13,13 +13,14 @@ from pathlib import Path
 from components.artifacts import transfer
 from components.artifacts.manifest import Kind
 from components.errors import UsageError
-from components.storage.store import is_remote, open_store
+from components.storage.store import open_store
+from components.storage.uri import is_remote_uri
 
 
 @contextmanager
 def reading(place: str, kind: Kind | None) -> Iterator[Path]:
     """The path of the sealed artifact, or without a kind the single file, at a path or address."""
-    if not is_remote(place):
+    if not is_remote_uri(place):
         yield Path(place)
         return
     with tempfile.TemporaryDirectory(prefix="kubert-") as temporary:
@@ -35,7 +36,7 @@ def reading(place: str, kind: Kind | None) -> Iterator[Path]:
 @contextmanager
 def writing(place: str, kind: Kind | None) -> Iterator[Path]:
     """The path to write the artifact, or without a kind the single file, to; at an address it appears when the block ended well."""
-    if not is_remote(place):
+    if not is_remote_uri(place):
         yield Path(place)
         return
     with tempfile.TemporaryDirectory(prefix="kubert-") as temporary:

@@ -7,118 +7,33 @@ that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>` for voc
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from components.artifacts import manifest
-from components.artifacts.shard_metadata import (
-    PROVENANCE,
-    SPLITS,
-    ShardsContent,
-    SplitInfo,
-    SplitName,
-    content_of,
-)
+from components.artifacts.shard_metadata import PROVENANCE, ShardsContent, SplitInfo, content_of
+from components.artifacts.vocabulary import VOCABULARY_FILE, Vocabulary
+from components.data.splits import SplitName
 from components.errors import DataError
 
 __all__ = [
-    "SPLITS",
     "Ids",
     "ShardWriter",
     "ShardsContent",
     "Split",
     "SplitInfo",
-    "SplitName",
     "TokenShards",
-    "Vocabulary",
     "open_shards",
     "seal_shards",
 ]
 
-VOCABULARY_FILE = "vocab.txt"
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 Ids = npt.NDArray[np.int32]
-
-
-class Vocabulary(BaseModel):
-    """Word pieces in id order, and whether texts are lower-cased and stripped of accents before they are looked up.
-
-    Raises ValueError if one of [PAD], [UNK], [CLS], [SEP] is missing, or a piece is empty, doubled or holds a line break.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    tokens: tuple[str, ...]
-    lower_case: bool
-
-    @model_validator(mode="after")
-    def _complete(self) -> Vocabulary:
-        if missing := [token for token in SPECIAL_TOKENS if token not in self._index]:
-            raise ValueError(f"the vocabulary has no {', '.join(missing)}")
-        if len(self._index) != len(self.tokens):
-            raise ValueError("the vocabulary holds a piece twice")
-        if "" in self._index or "\r" in self.text or self.text.count("\n") != len(self.tokens):
-            raise ValueError("the vocabulary holds an empty piece or one with a line break")
-        return self
-
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {token: index for index, token in enumerate(self.tokens)}
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def id_of(self, token: str) -> int:
-        """The token's id; KeyError if it is not in the vocabulary."""
-        return self._index[token]
-
-    @property
-    def pad_id(self) -> int:
-        """The id that padding is made of."""
-        return self._index["[PAD]"]
-
-    @cached_property
-    def text(self) -> str:
-        """The content of vocab.txt: one piece per line, the line number is the id."""
-        return "\n".join([*self.tokens, ""])
-
-    @cached_property
-    def sha256(self) -> str:
-        """SHA-256 (hex) over vocab.txt's bytes and lower_case: equal digests give equal ids for every text."""
-        return hashlib.sha256(
-            self.text.encode() + (b"lower_case" if self.lower_case else b"cased")
-        ).hexdigest()
-
-    def write(self, path: Path) -> None:
-        """Write vocab.txt (UTF-8, one piece per line)."""
-        path.write_bytes(self.text.encode())
-
-    @classmethod
-    def read(cls, path: Path, lower_case: bool) -> Vocabulary:
-        """The vocabulary in a vocab.txt; DataError if the file is missing, is not UTF-8 or is not a BERT vocabulary."""
-        try:
-            lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
-            return cls(
-                tokens=tuple(line.removesuffix("\r") for line in lines), lower_case=lower_case
-            )
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot read the vocabulary: {error.strerror or error}"
-            ) from None
-        except UnicodeDecodeError:
-            raise DataError(f"{path}: the vocabulary is not UTF-8") from None
-        except ValidationError as error:
-            raise DataError(
-                f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
-            ) from None
 
 
 class ShardWriter:

@@ -20,8 +20,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.artifacts import manifest as manifests
-from components.artifacts.manifest import NAME, FileEntry, Kind, Manifest
+from components.artifacts.manifest import NAME, Kind, Manifest
 from components.errors import DataError, KubertError
+from components.storage.atomic_files import FileEntry
 from components.storage.store import MissingError, Store, open_store
 
 THREADS = 4

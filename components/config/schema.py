@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import datetime
 import itertools
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.config.cluster import ClusterConfig, ScheduleConfig
 from components.config.section import Section
-from components.errors import ConfigError
 
 SAMPLE = "sample"
 BUCKETS = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
@@ -366,75 +362,3 @@ class Config(Section):
                 f"export.precision {self.export.precision}: a hub: encoder computes as it was saved; use float32"
             )
         return self
-
-
-def validate(values: Mapping[str, Any], source: str = "config") -> Config:
-    """The configuration, or a ConfigError that names each wrong option, its value and what it may be."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{source}:\n" + "\n".join(_explain(e) for e in error.errors())) from None
-
-
-def load(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
-    """The configuration in a YAML file (or all defaults), with `section.option=value` assignments laid over it.
-
-    Values are read as YAML. Raises ConfigError for an unreadable file, an unknown option or an impossible value.
-    """
-    values: dict[str, Any] = {}
-    assignments = tuple(assignments)
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: {error.strerror or error}; `kubert config` prints one to start from"
-            ) from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise ConfigError(
-                f"{path}: must hold sections (data, model, train, ...), found a {type(loaded).__name__}"
-            )
-        values = loaded or {}
-    for assignment in assignments:
-        _assign(values, assignment)
-    return validate(
-        values,
-        " with ".join(filter(None, [path.name if path else "", "--set" if assignments else ""]))
-        or "config",
-    )
-
-
-def _assign(values: dict[str, Any], assignment: str) -> None:
-    name, equals, text = assignment.partition("=")
-    section, dot, option = name.strip().partition(".")
-    if not (equals and dot and section and option):
-        raise ConfigError(
-            f"--set {assignment}: write section.option=value, for example train.epochs=3"
-        )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"--set {assignment}: {text!r} is not a YAML value; text with such signs stands in quotes: --set '{name}=\"...\"'"
-        ) from None
-    if not isinstance(values.setdefault(section, {}), dict):
-        raise ConfigError(f"--set {assignment}: {section} is not a section of options")
-    values[section] = {**values[section], option: value}
-
-
-def _explain(error: Any) -> str:
-    name = ".".join(str(part) for part in error["loc"]) or "config"
-    if error["type"] == "extra_forbidden":
-        return f"  {name}: no such option; `kubert config` lists them all"
-    given = (
-        ""
-        if isinstance(error["input"], dict | BaseModel)
-        else f" (given: {_without_credentials(repr(error['input']))})"
-    )
-    return f"  {name}: {error['msg'].removeprefix('Value error, ')}{given}"
-
-
-def _without_credentials(text: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//***@", text)

@@ -16,12 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from components.artifacts.token_shards import SPLITS, SplitName
 from components.config.schema import DataConfig
 from components.data.labels import LabelMap, LabelSurvey, label_map
 from components.data.rows import Block, Row, Unreadable
 from components.data.sources import Source, has_test_split, open_source
-from components.data.splits import splits_of, text_hashes
+from components.data.splits import SPLITS, SplitName, splits_of, text_hashes
 from components.data.text_columns import BLANK, NOT_TEXT, NOT_UNICODE, fault, faultless, joined
 from components.data.time_window import Window, dated, window_of
 from components.errors import DataError

@@ -15,14 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.manifest import file_sha256
 from components.config.schema import SAMPLE, DataConfig
 from components.data import readers
 from components.data.row_cache import kept
 from components.data.rows import ROWS_AT_ONCE, Row, Rows, Unreadable, in_blocks
 from components.data.sample import NEWS
 from components.errors import DataError
-from components.storage.store import is_remote, open_store, parse
+from components.storage.atomic_files import file_sha256
+from components.storage.store import open_store
+from components.storage.uri import is_remote_uri, parse_uri
 
 TFDS = "tfds:"
 
@@ -57,8 +58,8 @@ def has_test_split(uri: str, data: DataConfig) -> bool:
 
 
 def _local(uri: str, temporary: Path) -> Path:
-    if is_remote(uri):
-        scheme, bucket, key = parse(uri)
+    if is_remote_uri(uri):
+        scheme, bucket, key = parse_uri(uri)
         if not key:
             raise DataError(f"{uri}: names a bucket; name a file in it")
         path = temporary / "source"

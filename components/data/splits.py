@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from components.artifacts.token_shards import SPLITS, SplitName
-
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 HASH_BYTES = 8
 _EMPTY = hashlib.blake2b(digest_size=HASH_BYTES)
 _BETWEEN = "\xff"

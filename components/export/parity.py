@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.artifacts.token_shards import Split, Vocabulary
+from components.artifacts.token_shards import Split
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import Precision
 from components.errors import KubertError
 from components.model.tokenizer import WordPiece

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.dropout import DropoutState, ExampleDropout

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from components.artifacts import checkpoint
 from components.artifacts.checkpoint import CheckpointContent
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.errors import ConfigError
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import fingerprint

@@ -18,7 +18,8 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from components.artifacts.token_shards import SPECIAL_TOKENS, Ids, Vocabulary
+from components.artifacts.token_shards import Ids
+from components.artifacts.vocabulary import SPECIAL_TOKENS, Vocabulary
 from components.errors import DataError
 
 # BERT gives up on words of more than 100 characters, FastBertTokenizer counts bytes: three per character keeps scripts

@@ -10,7 +10,8 @@ from pathlib import Path
 from components.artifacts import release
 from components.artifacts.manifest import Manifest
 from components.errors import DataError, UsageError
-from components.storage.store import Store, is_remote, open_store
+from components.storage.store import Store, open_store
+from components.storage.uri import is_remote_uri
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def locate(reference: str) -> Place:
     A local path may be relative and hold `..`. Raises UsageError for anything else.
     """
     given = reference
-    if not is_remote(reference):
+    if not is_remote_uri(reference):
         reference = os.path.abspath(reference.removeprefix("file://"))  # noqa: PTH100 - links are the caller's choice
     pinned = re.fullmatch(r"(.+)/([^/]+)@([^/@]+)", reference)
     if pinned:
@@ -39,7 +40,7 @@ def locate(reference: str) -> Place:
     if (
         not release.MODEL_NAME.match(name)
         or (pinned and version is None)
-        or (is_remote(reference) and root.count("/") < 2)
+        or (is_remote_uri(reference) and root.count("/") < 2)
     ):
         raise UsageError(
             f"{given}: write <store>/<model name>, or <store>/<model name>@<version> with a whole number"

@@ -13,7 +13,7 @@ from components.artifacts import release
 from components.artifacts.manifest import NAME
 from components.model.serving_model import load_scorer
 from components.registry.reference import locate, pull, wanted_version
-from components.storage.store import is_remote
+from components.storage.uri import is_remote_uri
 
 LINES = 256
 
@@ -50,7 +50,7 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
 @contextmanager
 def _verified(reference: str) -> Iterator[Path]:
     """The release's local directory; a remote one is pulled for as long as it is needed."""
-    if is_remote(reference):
+    if is_remote_uri(reference):
         with tempfile.TemporaryDirectory(prefix="kubert-predict-") as temporary:
             yield pull(reference, Path(temporary))[1]
         return

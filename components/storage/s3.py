@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.manifest import file_sha256
+from components.storage.atomic_files import file_sha256
 from components.storage.backend import Again, Claim, CorruptError, Remote, TemporaryError, by_status
 
 TIMEOUT = 60.0

@@ -8,8 +8,6 @@ is repeated a bounded number of times, one that cannot (403, 404) fails at once.
 from __future__ import annotations
 
 import errno
-import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,8 +17,8 @@ from typing import TypeVar
 
 import tenacity
 
-from components.artifacts.manifest import FileEntry, file_sha256
-from components.errors import ConfigError
+from components.redaction import redact
+from components.storage.atomic_files import FileEntry, file_sha256
 from components.storage.backend import (
     DEADLINE,
     FIRST_WAIT,
@@ -34,6 +32,7 @@ from components.storage.backend import (
     TemporaryError,
 )
 from components.storage.local import Local, beside, crc32c
+from components.storage.uri import check_key, parse_uri
 
 __all__ = [
     "CorruptError",
@@ -41,22 +40,11 @@ __all__ = [
     "MissingError",
     "Store",
     "StoreError",
-    "check_key",
-    "is_remote",
     "open_store",
-    "parse",
 ]
 
 ATTEMPTS = 12
 SMALL = 64 * 2**20
-PLACES = "a path, gs://bucket/prefix, s3://bucket/prefix or minio://bucket/prefix"
-SHORTEST = 8
-TOKEN = re.compile(
-    r"(?i)(\b|[-_])(authorization|token)[\"']?\s*[:=]\s*(bearer\s+)?\S+|bearer\s+\S+"
-)
-SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-BUCKET = re.compile(r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
-ADDRESS = re.compile(r"^[0-9.]+$|^metadata(\.|$)|\.internal$|^localhost$")
 T = TypeVar("T")
 
 
@@ -185,7 +173,7 @@ class Store:
         except (TemporaryError, TimeoutError, ConnectionError) as error:
             raise OSError(
                 errno.EIO,
-                f"{safe(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})",
+                f"{redact(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})",
             ) from None
 
 
@@ -195,7 +183,7 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except CorruptError as error:
-        raise CorruptError(f"{uri}: {safe(str(error))}") from None
+        raise CorruptError(f"{uri}: {redact(str(error))}") from None
     except FileNotFoundError as error:
         raise MissingError(f"{uri}: not found{_because(error)}") from None
     except PermissionError as error:
@@ -203,7 +191,7 @@ def _explained(uri: str) -> Iterator[None]:
             f"{uri}: access refused{_because(error)}; check the credentials and their rights on it"
         ) from None
     except OSError as error:
-        raise StoreError(f"{uri}: {safe(error.strerror or str(error), 400)}") from None
+        raise StoreError(f"{uri}: {redact(error.strerror or str(error), 400)}") from None
 
 
 def open_store(uri: str) -> Store:
@@ -213,7 +201,7 @@ def open_store(uri: str) -> Store:
     AWS_ENDPOINT_URL; minio:// is s3:// at the service that Kubeflow Pipelines brings along, or at AWS_ENDPOINT_URL.
     Raises ConfigError for any other scheme, `..`, user information, queries and network addresses.
     """
-    scheme, bucket, prefix = parse(uri)
+    scheme, bucket, prefix = parse_uri(uri)
     if scheme == "file":
         return Store(Local(Path(prefix)), prefix)
     whole = f"{scheme}://{bucket}/{prefix}"
@@ -227,81 +215,9 @@ def open_store(uri: str) -> Store:
         return Store(Amazon(bucket, prefix, kubeflow=scheme == "minio"), whole)
 
 
-def is_remote(uri: str) -> bool:
-    """Whether it names object storage and not a local path."""
-    return "://" in uri and not uri.startswith("file://")
-
-
-def parse(uri: str) -> tuple[str, str, str]:
-    """(file, "", absolute path) or (gs | s3 | minio, bucket, prefix without slashes at its ends)."""
-    scheme, separator, rest = uri.partition("://")
-    if not separator:
-        scheme, rest = "file", uri
-    if not uri.strip() or any(ord(letter) < 32 for letter in uri):
-        raise ConfigError(f"{uri!r}: not a place for a store; use {PLACES}")
-    if ".." in rest.split("/"):
-        raise ConfigError(
-            f"{_shown(uri)}: `..` is refused in the name of a store; write the path it stands for"
-        )
-    if scheme == "file":
-        if separator and not rest.startswith("/"):
-            raise ConfigError(f"{_shown(uri)}: write file:///path, without a host")
-        return "file", "", os.path.abspath(rest)  # noqa: PTH100 - a link at the root is the caller's choice
-    if scheme not in ("gs", "s3", "minio"):
-        raise ConfigError(f"{_shown(uri)}: unknown scheme {scheme!r}; use {PLACES}")
-    if "?" in rest:
-        # Kubeflow Pipelines allows one in a pipeline root only; it never is in the URI of an artifact.
-        raise ConfigError(
-            f"{_shown(uri)}: a query is refused; set AWS_ENDPOINT_URL and AWS_REGION (cluster.storage_endpoint) instead"
-        )
-    bucket, _, prefix = rest.partition("/")
-    if not BUCKET.match(bucket) or ".." in bucket or ADDRESS.search(bucket):
-        raise ConfigError(
-            f"{_shown(uri)}: not a bucket's name; credentials, ports and network addresses do not belong here"
-        )
-    prefix = prefix.strip("/")
-    if prefix:
-        check_key(prefix, _shown(uri))
-    return scheme, bucket, prefix
-
-
-def check_key(key: str, shown: str | None = None) -> str:
-    """The key, if it is a plain relative name: no empty, `.` or `..` part, no backslash, `@`, `?`, `#` or control character."""
-    parts = key.split("/")
-    if (
-        any(part in ("", ".", "..") for part in parts)
-        or re.search(r"[\\@?#\x00-\x1f\x7f]", key)
-        or len(key.encode(errors="replace")) > 1000
-    ):
-        raise ConfigError(
-            f"{shown or repr(key[:200])}: not a valid name in a store (no empty part, `..`, backslash, @, ? or #)"
-        )
-    return key
-
-
-def _shown(uri: str) -> str:
-    """The URI without what may be a secret: user information and query."""
-    scheme, separator, rest = uri.split("?")[0].partition("://")
-    return (
-        f"{scheme}://***@{rest.rpartition('@')[2]}"
-        if separator and "@" in rest
-        else scheme + separator + rest
-    )
-
-
 def _because(error: OSError) -> str:
-    reason = safe(error.strerror or str(error))
+    reason = redact(error.strerror or str(error))
     return f" ({reason})" if reason else ""
-
-
-def safe(text: str, length: int = 300) -> str:
-    """One line without what may be a secret: queries, user information, tokens and keys of this process."""
-    for value in (os.environ.get(name, "") for name in SECRETS):
-        text = text.replace(value, "***") if len(value) >= SHORTEST else text
-    text = re.sub(r"\?[^\s'\")>]+=[^\s'\")>]*", "?***", text)
-    text = re.sub(r"://[^/@\s]+@", "://***@", text)
-    text = TOKEN.sub("***", text)
-    return " ".join(text.split())[:length]
 
 
 def _compare(path: Path, claim: Claim) -> None:

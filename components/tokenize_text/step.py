@@ -27,17 +27,16 @@ import numpy.typing as npt
 
 from components.artifacts.manifest import building
 from components.artifacts.token_shards import (
-    SPLITS,
     Ids,
     ShardsContent,
     ShardWriter,
     SplitInfo,
-    SplitName,
-    Vocabulary,
     seal_shards,
 )
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import Corpus, Examples, Refusals, open_corpus
+from components.data.splits import SPLITS, SplitName
 from components.errors import DataError
 from components.progress import report
 

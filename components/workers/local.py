@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from components import progress
-from components.artifacts import manifest
+from components.storage.atomic_files import write_text_atomically
 from components.train.checkpointing.finished_checkpoint import is_finished
 from components.train.job import FAILURE_FILE, OWNER, WORK_PLACE, Job
 from components.workers import exit_codes
@@ -44,7 +44,7 @@ def run_local(job: Job, home: Path) -> None:
     """
     home.mkdir(parents=True, exist_ok=True)
     path = home / "job.json"
-    manifest.write_atomically(path, job.model_dump_json(indent=2) + "\n")
+    write_text_atomically(path, job.model_dump_json(indent=2) + "\n")
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     restarts = attempt = 0
     with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="work-", dir=home) as work:

@@ -62,10 +62,10 @@ Json = Annotated[
 
 def loaded(config: str | None, assignments: list[str] | None = None) -> Config:
     """The configuration of a file or a shipped one; without a name, the defaults."""
-    from components.config.schema import load
+    from components.config.loading import load_config
     from pipeline import presets
 
-    return load(presets.find(config) if config else None, assignments or ())
+    return load_config(presets.find(config) if config else None, assignments or ())
 
 
 @contextmanager

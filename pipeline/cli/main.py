@@ -92,13 +92,15 @@ def run(
     from rich.console import Console
     from rich.text import Text
 
-    from components.config.schema import load
+    from components.config.loading import load_config
     from pipeline import parameters, presets
     from pipeline.cli.progress_bar import ProgressView
     from pipeline.cli.run_summary import summarize
     from pipeline.local import inputs, runner
 
-    chosen = inputs.absolute(load(presets.find(config), assignments or ()), workdir.absolute())
+    chosen = inputs.absolute(
+        load_config(presets.find(config), assignments or ()), workdir.absolute()
+    )
     console = Console(stderr=as_json, highlight=False)
     with runner.new_run(workdir.absolute()) as this:
         arguments = {
@@ -165,10 +167,10 @@ def compile(
     assignments: Set = None,
 ) -> None:
     """Write the pipeline as YAML for a Kubeflow server, with a configuration's values as its parameters' defaults."""
-    from components.config.schema import load
+    from components.config.loading import load_config
     from pipeline import definition, images, parameters, presets
 
-    chosen = load(presets.find(config), assignments or ())
+    chosen = load_config(presets.find(config), assignments or ())
     chosen = chosen.model_copy(update={"cluster": images.resolved(chosen.cluster)})
     _refuse_unwritable(output)
     definition.write(output, parameters.arguments(chosen), chosen.cluster)
@@ -187,12 +189,14 @@ def config(
     ] = "quickstart",
 ) -> None:
     """Print a configuration with every option, its unit, default and one line of help; save it and give it to `kubert run`."""
-    from components.config.schema import load
+    from components.config.loading import load_config
     from pipeline import presets
 
     path = presets.find(name)
     notes = f"Where a value is not the default, the default stands beside it. Shipped configurations: {', '.join(presets.names())}."
-    typer.echo(presets.render(load(path), f"{presets.about(name)}\n\n{notes}".strip()), nl=False)
+    typer.echo(
+        presets.render(load_config(path), f"{presets.about(name)}\n\n{notes}".strip()), nl=False
+    )
 
 
 app.command()(doctor)

@@ -6,7 +6,7 @@ finding. A JobSet is created as a dry run, so that its controller's webhooks hav
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from components.config.cluster import ClusterConfig
@@ -77,8 +77,8 @@ def checks(config: Config) -> list[Check]:
     )
     places = {"pipeline root": place.pipeline_root, "checkpoints": place.state}
     return found + [
-        Check(name, lambda uri=uri: remote_store(uri), 60) for name, uri in places.items() if uri
-    ]  # type: ignore[misc]
+        Check(name, partial(remote_store, uri), 60) for name, uri in places.items() if uri
+    ]
 
 
 class Cluster:

@@ -17,7 +17,8 @@ import psutil
 import components
 from components.config.schema import Config
 from components.errors import ConfigError, KubertError
-from components.storage.store import is_remote, open_store
+from components.storage.store import open_store
+from components.storage.uri import is_remote_uri
 from pipeline.doctor import Check, Finding, missing, ok, warning
 from pipeline.local import inputs
 
@@ -209,7 +210,7 @@ def store(place: str) -> Finding:
 def _store_advice(place: str) -> str:
     if place.startswith("gs://"):
         return "give credentials (gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS) with object rights on the bucket"
-    if is_remote(place):
+    if is_remote_uri(place):
         return "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY with rights on the bucket, and AWS_ENDPOINT_URL for a service other than AWS"
     return "make the directory writable, or set export.model_store"
 
@@ -217,7 +218,7 @@ def _store_advice(place: str) -> str:
 def _place(model_store: str, workdir: Path) -> str:
     return (
         model_store
-        if is_remote(model_store)
+        if is_remote_uri(model_store)
         else str(_existing(workdir / Path(model_store).expanduser()))
     )
 

@@ -20,7 +20,7 @@ import tenacity
 from urllib3.exceptions import HTTPError, SSLError
 
 from components.errors import KubertError
-from components.storage.store import safe
+from components.redaction import redact
 from pipeline.kubeflow.endpoint import Endpoint
 from pipeline.kubeflow.errors import (
     TEMPORARY,
@@ -417,7 +417,7 @@ class KfpApi:
         )
 
     def _not_trusted(self, error: BaseException) -> KubertError:
-        reason = safe(str(getattr(error, "reason", None) or error))
+        reason = redact(str(getattr(error, "reason", None) or error))
         return Denied(
             f"{self.endpoint.url}: its certificate is not trusted: {reason}; set KUBERT_CA to the authority's PEM file"
         )

@@ -66,7 +66,7 @@ def settled(
     environment: Mapping[str, str] = os.environ,
 ) -> ClusterConfig:
     """The section with what flags and KUBERT_ENDPOINT, KUBERT_AUTH, KUBERT_NAMESPACE and KUBERT_EXPERIMENT say laid over it."""
-    from components.config.schema import validate
+    from components.config.loading import validate_config
 
     given = {"endpoint": endpoint, "namespace": namespace, "experiment": experiment, "auth": None}
     flags = {name: value for name, value in given.items() if value is not None}
@@ -76,7 +76,7 @@ def settled(
         if environment.get(f"KUBERT_{name.upper()}")
     }
     values = {**cluster.model_dump(), **variables, **flags}
-    return validate(
+    return validate_config(
         {"cluster": values}, "--endpoint, --namespace, --experiment or KUBERT_ variables"
     ).cluster
 

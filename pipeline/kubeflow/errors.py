@@ -10,7 +10,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from components.errors import ConfigError, KubertError, UsageError
-from components.storage.store import safe
+from components.redaction import redact
 
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 
@@ -90,7 +90,7 @@ def message(error: Any) -> str:
     """The server's short text for a person: the innermost of google.rpc.Status' details, or an upload's `error_message`."""
     body = json_body(error)
     if not isinstance(body, dict):
-        return safe(str(error.reason or ""))
+        return redact(str(error.reason or ""))
     details = body.get("details")
     inner = (
         details[0].get("message")
@@ -102,11 +102,11 @@ def message(error: Any) -> str:
         if inner and inner != "Internal Server Error"
         else body.get("error_details") or body.get("message") or body.get("error_message")
     )
-    return safe(
+    return redact(
         str(text or error.reason or "").splitlines()[0] if text else str(error.reason or "")
     )
 
 
 def reason(error: HTTPError) -> str:
     cause = getattr(error, "reason", None) or error
-    return safe(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")
+    return redact(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")

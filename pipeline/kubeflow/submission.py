@@ -14,7 +14,7 @@ from typing import Any
 from components.config.schema import SAMPLE, Config, DataConfig
 from components.data.time_window import dated, window_of
 from components.errors import ConfigError
-from components.storage.store import is_remote, parse
+from components.storage.uri import is_remote_uri, parse_uri
 from pipeline import definition, images, parameters
 
 MACROS = ("[[", "{{$.")
@@ -113,12 +113,12 @@ def _refuse_local(config: Config, data: DataConfig) -> None:
 
 
 def _remote(option: str, place: str) -> None:
-    if not is_remote(place):
+    if not is_remote_uri(place):
         raise ConfigError(
             f"{option}: {place} lies on this machine, where pods cannot see it; put it into object storage (gs://, s3://, minio://)"
         )
     try:
-        parse(place)
+        parse_uri(place)
     except ConfigError as error:
         raise ConfigError(f"{option}: {error}") from None
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from components import __version__
 from components.errors import ConfigError, KubertError, UsageError
-from components.storage.store import is_remote
+from components.storage.uri import is_remote_uri
 from pipeline import definition
 from pipeline.kubeflow.client import KfpApi
 from pipeline.kubeflow.errors import Busy, Refused, Uncertain
@@ -149,7 +149,7 @@ def _body(submission: Submission, name: str, *, no_cache: bool) -> dict[str, Any
     """The run, as far as it does not depend on ids. What lies in object storage may change unseen: the cache must not answer for it."""
     config, runtime = submission.config, submission.runtime
     if no_cache or any(
-        place and is_remote(place) for place in (config.data.source, config.data.test_source)
+        place and is_remote_uri(place) for place in (config.data.source, config.data.test_source)
     ):
         runtime["parameters"]["fingerprint"] = hashlib.sha256(name.encode()).hexdigest()[:32]
     return {

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import components
-from components.artifacts.manifest import file_sha256
 from components.config.schema import SAMPLE, Config
 from components.data.time_window import dated, window_of
 from components.errors import ConfigError
+from components.storage.atomic_files import file_sha256
 
 
 def absolute(config: Config, workdir: Path) -> Config:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from components.config.schema import Config, load
+from components.config.loading import load_config
+from components.config.schema import Config
 from pipeline.doctor import Finding, cluster_checks
 
 NAMESPACE = f"kubert-doctor-{uuid.uuid4().hex[:8]}"
@@ -32,7 +33,7 @@ def namespace(cluster: None) -> Iterator[None]:
 
 
 def config(*assignments: str) -> Config:
-    return load(
+    return load_config(
         None,
         [
             f"cluster.namespace={NAMESPACE}",

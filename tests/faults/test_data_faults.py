@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from components.artifacts.token_shards import SPLITS, open_shards
+from components.artifacts.token_shards import open_shards
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
-from components.data.splits import text_hash
+from components.data.splits import SPLITS, text_hash
 from components.errors import DataError
 from components.model.tokenizer import WordPiece
 from components.tokenize_text.step import run

@@ -15,14 +15,9 @@ import tensorflow as tf
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
-from components.artifacts.token_shards import (
-    SPLITS,
-    ShardsContent,
-    ShardWriter,
-    open_shards,
-    seal_shards,
-)
+from components.artifacts.token_shards import ShardsContent, ShardWriter, open_shards, seal_shards
 from components.config.schema import EvaluateConfig, ExportConfig, Precision
+from components.data.splits import SPLITS
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import step as evaluation
 from components.export import parity, step

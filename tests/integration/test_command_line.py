@@ -119,12 +119,12 @@ def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", [None, *presets.names()])
 def test_config_prints_a_file_that_loads_back_equal(name: str | None, tmp_path: Path) -> None:
-    from components.config.schema import load
+    from components.config.loading import load_config
 
     ended = kubert("config", *([name] if name else []))
     path = tmp_path / "config.yaml"
     path.write_text(ended.stdout)
-    assert load(path) == load(presets.find(name or "quickstart"))
+    assert load_config(path) == load_config(presets.find(name or "quickstart"))
     assert all(other in ended.stdout for other in presets.names())
 
 

@@ -8,7 +8,7 @@ import itertools
 import pytest
 from cronsim import CronSim
 
-from components.config.schema import validate
+from components.config.loading import validate_config
 from components.errors import ConfigError
 from pipeline.kubeflow.cron import cron_of, cron_on_server
 
@@ -17,7 +17,7 @@ START = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 
 def made(cron: str, zone: str = "UTC", server: str = "UTC"):
     return cron_of(
-        validate(
+        validate_config(
             {"schedule": {"cron": cron, "time_zone": zone, "server_time_zone": server}}
         ).schedule
     )
@@ -105,4 +105,4 @@ def test_what_others_wrote_is_not_taken_for_kuberts() -> None:
 
 def test_no_cron_no_schedule() -> None:
     with pytest.raises(ConfigError, match=r"schedule\.cron: not set"):
-        cron_of(validate({}).schedule)
+        cron_of(validate_config({}).schedule)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from components.config.schema import validate
+from components.config.loading import validate_config
 from components.errors import ConfigError, UsageError
 from pipeline.kubeflow.endpoint import ForwardFailed, opened, settled
 
@@ -18,7 +18,7 @@ URL = "https://kfp.example.com/pipeline"
 
 
 def place(**options: str):
-    return validate({"cluster": options}).cluster
+    return validate_config({"cluster": options}).cluster
 
 
 @pytest.fixture

@@ -214,9 +214,9 @@ def test_a_conflict_is_what_another_made(server: Server, api: KfpApi, tmp_path: 
     # Another uploads between the look and the upload: the look finds nothing, the upload is a conflict.
     looked = server.state.listed
     misses = iter([True])
-    server.state.listed = lambda key, items, query: looked(
+    server.state.listed = lambda key, items, query: looked(  # type: ignore[method-assign]
         key, [] if key == "pipeline_versions" and next(misses, False) else items, query
-    )  # type: ignore[method-assign]
+    )
     assert submit.upload(api, made) == first
 
 

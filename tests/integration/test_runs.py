@@ -27,13 +27,13 @@ class Pods:
         return found
 
 
-def submitted(server: Server, tmp_path: Path, name: str | None = None) -> str:  # noqa: F811
+def submitted(server: Server, tmp_path: Path, name: str | None = None) -> str:
     api = client(server.url)
     api.health()
     return submit.submit(api, submission(tmp_path), name, sleep=short).run.id
 
 
-def test_list_show_and_stop(server: Server, kubert: Invoke, tmp_path: Path) -> None:  # noqa: F811
+def test_list_show_and_stop(server: Server, kubert: Invoke, tmp_path: Path) -> None:
     first, second = submitted(server, tmp_path, "one"), submitted(server, tmp_path, "two")
     at = ("--endpoint", server.url)
     code, out, _ = kubert("runs", "list", *at)
@@ -53,7 +53,7 @@ def test_list_show_and_stop(server: Server, kubert: Invoke, tmp_path: Path) -> N
     assert "stopped" in kubert("runs", "show", second, *at)[1]
 
 
-def test_no_such_run(server: Server, kubert: Invoke) -> None:  # noqa: F811
+def test_no_such_run(server: Server, kubert: Invoke) -> None:
     for verb in ("show", "stop", "logs"):
         code, _, err = kubert("runs", verb, "nope", "--endpoint", server.url)
         assert code == 2
@@ -63,20 +63,20 @@ def test_no_such_run(server: Server, kubert: Invoke) -> None:  # noqa: F811
 
 def test_logs_without_a_kubeconfig_say_where_they_are(
     server: Server, kubert: Invoke, tmp_path: Path
-) -> None:  # noqa: F811
+) -> None:
     run = submitted(server, tmp_path)
     code, _, err = kubert("runs", "logs", run, "--endpoint", server.url)
     assert code == 2
     assert f"pods in namespace kubeflow (label pipeline/runid={run})" in err
 
 
-def followed(server: Server, tmp_path: Path, *events: dict) -> Ended:  # noqa: F811
+def followed(server: Server, tmp_path: Path, *events: dict) -> Ended:
     run = submitted(server, tmp_path)
     server.state.move(run, "SUCCEEDED", [task(name, "SUCCEEDED") for name in (*DONE, "export")])
     return follow(client(server.url), run, Pods(*events), lambda event: None, short)  # type: ignore[arg-type]
 
 
-def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) -> None:
     unchanged = [
         {
             "step": "train",
@@ -94,7 +94,7 @@ def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) ->
     assert ended.exit_code == 0
 
 
-def test_figures_come_from_the_steps_own_words(server: Server, tmp_path: Path) -> None:  # noqa: F811
+def test_figures_come_from_the_steps_own_words(server: Server, tmp_path: Path) -> None:
     finished = {
         "step": "export",
         "kind": "finished",
@@ -110,7 +110,7 @@ def test_figures_come_from_the_steps_own_words(server: Server, tmp_path: Path) -
 @pytest.mark.parametrize(("step_code", "code"), [(65, 2), (78, 2), (70, 1)])
 def test_a_mistake_that_a_step_found_is_the_users(
     server: Server, tmp_path: Path, step_code: int, code: int
-) -> None:  # noqa: F811
+) -> None:
     run = submitted(server, tmp_path)
     server.state.move(run, "FAILED", [task("tokenize", "FAILED")])
     error = {
@@ -137,7 +137,7 @@ def test_events_are_told_from_a_launchers_own_lines() -> None:
     assert events_in(lines) == [event]
 
 
-def test_a_run_that_is_gone_while_it_is_followed(server: Server, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_that_is_gone_while_it_is_followed(server: Server, tmp_path: Path) -> None:
     run = submitted(server, tmp_path)
     server.state.delete_run(run)
     with pytest.raises(Missing):

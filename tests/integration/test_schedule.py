@@ -21,14 +21,14 @@ NIGHTLY = "schedule.cron=30 2 * * *"
 
 
 @pytest.fixture
-def apply(server: Server, kubert: Invoke):  # noqa: F811
+def apply(server: Server, kubert: Invoke):
     def call(*options: str, flags: tuple[str, ...] = ()) -> tuple[int, str, str]:
         return kubert("schedule", "apply", *sets(*options), "--endpoint", server.url, *flags)
 
     return call
 
 
-def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply) -> None:  # noqa: F811
+def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply) -> None:
     server.set_clock(datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC))
     code, out, _ = apply(NIGHTLY)
     assert code == 0
@@ -68,13 +68,13 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply
 )
 def test_what_the_configuration_says_is_what_the_server_holds(
     server: Server, apply, options: list[str], field: str, value: object
-) -> None:  # noqa: F811
+) -> None:
     assert apply(NIGHTLY, *options)[0] == 0
     (made,) = server.state.schedules.values()
     assert made.get(field) == value
 
 
-def test_a_change_replaces_it_and_says_each_step(server: Server, apply) -> None:  # noqa: F811
+def test_a_change_replaces_it_and_says_each_step(server: Server, apply) -> None:
     apply(NIGHTLY)
     (old,) = server.state.schedules
     code, out, _ = apply(NIGHTLY, "train.epochs=9", flags=("--json",))
@@ -91,7 +91,7 @@ def test_a_change_replaces_it_and_says_each_step(server: Server, apply) -> None:
     assert new["runtime_config"]["parameters"]["epochs"] == 9
 
 
-def test_a_dry_run_says_what_would_be_done(server: Server, apply) -> None:  # noqa: F811
+def test_a_dry_run_says_what_would_be_done(server: Server, apply) -> None:
     for would, options in (
         ("create", []),
         ("nothing", []),
@@ -129,21 +129,21 @@ def test_a_dry_run_says_what_would_be_done(server: Server, apply) -> None:  # no
 )
 def test_a_mistake_is_told_before_anything_is_asked(
     server: Server, apply, options: list[str], message: str
-) -> None:  # noqa: F811
+) -> None:
     code, out, err = apply(*options)
     assert (code, out) == (2, "")
     assert message in err
     assert server.log == []
 
 
-def test_an_older_server_that_tells_no_slot_is_refused(server: Server, apply) -> None:  # noqa: F811
+def test_an_older_server_that_tells_no_slot_is_refused(server: Server, apply) -> None:
     server.state.version = "2.16.1"
     code, _, err = apply(NIGHTLY)
     assert code == 2
     assert "schedules need 2.17 or newer" in err
 
 
-def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(server: Server, apply) -> None:  # noqa: F811
+def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(server: Server, apply) -> None:
     apply(NIGHTLY)
     (theirs,) = server.state.schedules.values()
     theirs["description"] = "by hand"
@@ -153,7 +153,7 @@ def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(server: Serve
     assert list(server.state.schedules.values()) == [theirs]
 
 
-def test_list_show_pause_resume_run_now_and_delete(server: Server, apply, kubert: Invoke) -> None:  # noqa: F811
+def test_list_show_pause_resume_run_now_and_delete(server: Server, apply, kubert: Invoke) -> None:
     server.set_clock(datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC))
     at = ("--endpoint", server.url)
     assert "no schedules" in kubert("schedule", "list", *at)[1]
@@ -208,7 +208,7 @@ def test_the_slot_is_the_end_of_the_data(tmp_path: Path) -> None:
     assert definition.NAME.encode() in package(scheduled=True) != package(scheduled=False)
 
 
-def test_two_schedules_live_side_by_side(server: Server, tmp_path: Path) -> None:  # noqa: F811
+def test_two_schedules_live_side_by_side(server: Server, tmp_path: Path) -> None:
     api = client(server.url)
     api.health()
     for name in ("a", "b"):
@@ -221,7 +221,7 @@ def test_two_schedules_live_side_by_side(server: Server, tmp_path: Path) -> None
     assert sorted(item["display_name"] for item in server.state.schedules.values()) == ["a", "b"]
 
 
-def test_someone_who_keeps_changing_it_is_told(server: Server, tmp_path: Path) -> None:  # noqa: F811
+def test_someone_who_keeps_changing_it_is_told(server: Server, tmp_path: Path) -> None:
     api = client(server.url)
     api.health()
     made = submission(tmp_path, schedule={"cron": "0 3 * * *"})

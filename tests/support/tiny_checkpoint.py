@@ -9,14 +9,10 @@ import numpy as np
 
 from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent, Epoch
-from components.artifacts.token_shards import (
-    SPLITS,
-    ShardsContent,
-    ShardWriter,
-    Vocabulary,
-    seal_shards,
-)
+from components.artifacts.token_shards import ShardsContent, ShardWriter, seal_shards
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, TrainConfig
+from components.data.splits import SPLITS
 
 CLASSES = ("calm", "loud", "odd")
 VOCABULARY = Vocabulary(

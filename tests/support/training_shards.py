@@ -8,15 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts import manifest
-from components.artifacts.token_shards import (
-    SPLITS,
-    ShardsContent,
-    ShardWriter,
-    SplitName,
-    Vocabulary,
-    seal_shards,
-)
+from components.artifacts.token_shards import ShardsContent, ShardWriter, seal_shards
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
+from components.data.splits import SPLITS, SplitName
 
 CLASSES = ("calm", "loud", "odd")
 VOCABULARY = Vocabulary(

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.errors import ConfigError
 from components.model.encoders import hugging_face

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from components import progress
-from components.artifacts import manifest
 from components.config.cluster import ClusterConfig
 from components.errors import ConfigError, KubertError
+from components.storage.atomic_files import write_text_atomically
 from components.storage.store import open_store
 from components.train.job import Job, is_uri
 from components.workers import exit_codes
@@ -75,7 +75,7 @@ def _tell(job: Job, name: str) -> None:
     else:
         path = Path(job.state) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        manifest.write_atomically(path, text)
+        write_text_atomically(path, text)
 
 
 def create_or_find(

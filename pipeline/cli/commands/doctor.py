@@ -47,11 +47,11 @@ def doctor(
     from rich.console import Console
     from rich.text import Text
 
-    from components.config.schema import load
+    from components.config.loading import load_config
     from pipeline import presets
     from pipeline.doctor import examine, machine_checks
 
-    chosen = load(presets.find(config), assignments or ())
+    chosen = load_config(presets.find(config), assignments or ())
     checks = machine_checks.checks(chosen, workdir.absolute())
     if cluster:
         from pipeline.doctor import cluster_checks

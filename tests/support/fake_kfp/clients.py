@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.config.schema import validate
+from components.config.loading import validate_config
 from pipeline.kubeflow.client import KfpApi
 from pipeline.kubeflow.endpoint import Endpoint
 from pipeline.kubeflow.submission import Submission, prepared
@@ -44,7 +44,7 @@ def config(**sections: dict[str, Any]) -> Any:
     values: dict[str, Any] = {"cluster": dict(IMAGES), "export": {"model_store": "gs://models/x"}}
     for name, section in sections.items():
         values[name] = {**values.get(name, {}), **section}
-    return validate(values)
+    return validate_config(values)
 
 
 def submission(directory: Path, change: str = "", **sections: dict[str, Any]) -> Submission:
@@ -69,8 +69,13 @@ def client(
     """A client whose waits between attempts are short."""
     credential = {"token": "token", "cookie": "cookie"}.get(how.get("method", "none"), "none")
     endpoint = Endpoint(
-        url, how.pop("method", "none"), namespace, experiment, credential=credential, **how
-    )  # type: ignore[arg-type]
+        url,
+        how.pop("method", "none"),
+        namespace,
+        experiment,
+        credential=credential,  # type: ignore[arg-type]
+        **how,
+    )
     return KfpApi(endpoint, sleep=sleep or short, patience=5.0)
 
 

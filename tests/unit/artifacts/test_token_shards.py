@@ -6,14 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from components.artifacts.manifest import building
-from components.artifacts.token_shards import (
-    SPLITS,
-    ShardsContent,
-    ShardWriter,
-    Vocabulary,
-    open_shards,
-    seal_shards,
-)
+from components.artifacts.token_shards import ShardsContent, ShardWriter, open_shards, seal_shards
+from components.artifacts.vocabulary import Vocabulary
+from components.data.splits import SPLITS
 from components.errors import DataError
 
 VOCABULARY = Vocabulary(

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.config.schema import Config, load
+from components.config.loading import load_config
+from components.config.schema import Config
 from components.errors import ConfigError
 from pipeline import presets
 
@@ -48,19 +49,19 @@ REFUSED = [
 @pytest.mark.parametrize(("assignment", "said"), REFUSED)
 def test_t2_what_cannot_work_is_refused_and_named(assignment: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        load(None, [assignment])
+        load_config(None, [assignment])
 
 
 def test_a6_credentials_in_an_address_are_not_repeated() -> None:
     with pytest.raises(ConfigError) as refused:
-        load(None, ["cluster.endpoint=https://me:canary-5f1d@kfp.example.com"])
+        load_config(None, ["cluster.endpoint=https://me:canary-5f1d@kfp.example.com"])
     assert "canary" not in str(refused.value)
     assert "https://***@kfp.example.com" in str(refused.value)
 
 
 def test_checkpoints_under_way_have_one_place() -> None:
     with pytest.raises(ConfigError, match="state and state_claim are two places"):
-        load(None, ["cluster.state=gs://bucket/state", "cluster.state_claim=shared"])
+        load_config(None, ["cluster.state=gs://bucket/state", "cluster.state_claim=shared"])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_checkpoints_under_way_have_one_place() -> None:
     ],
 )
 def test_times_are_taken_as_yaml_reads_them(text: str) -> None:
-    until = load(None, [f"data.until={text}"]).data.until
+    until = load_config(None, [f"data.until={text}"]).data.until
     assert until is not None
     assert until.startswith("2026-03-01")
 
@@ -87,7 +88,7 @@ def test_a_printed_configuration_loads_back(tmp_path) -> None:
         "data.time=at",
         "data.window=4w",
     ]
-    config = load(None, assignments)
+    config = load_config(None, assignments)
     path = tmp_path / "config.yaml"
     path.write_text(presets.render(config, "mine"), encoding="utf-8")
-    assert load(path) == config != Config()
+    assert load_config(path) == config != Config()

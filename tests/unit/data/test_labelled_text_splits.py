@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.artifacts.token_shards import SPLITS
-from components.data.splits import normalized, split_of, splits_of, text_hash, text_hashes
+from components.data.splits import SPLITS, normalized, split_of, splits_of, text_hash, text_hashes
 
 
 @pytest.mark.parametrize(

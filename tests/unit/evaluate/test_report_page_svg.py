@@ -9,14 +9,14 @@ from components.evaluate.report_page.svg import Axes, number, ticks
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        (None, "–"),
+        (None, "\u2013"),
         (0.0, "0%"),
         (1.0, "100%"),
         (0.99999, ">99.9%"),
         (0.00001, "<0.1%"),
         (0.8994, "89.9%"),
         (0.5, "50.0%"),
-    ],  # noqa: RUF001
+    ],
 )
 def test_percentages(value: float | None, written: str) -> None:
     assert number_format.percent(value) == written
@@ -24,8 +24,8 @@ def test_percentages(value: float | None, written: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "written"),
-    [(None, "–"), (0.9996, ">0.999"), (1.0, "1.000"), (0.1234, "0.123"), (2.5, "2.500")],
-)  # noqa: RUF001
+    [(None, "\u2013"), (0.9996, ">0.999"), (1.0, "1.000"), (0.1234, "0.123"), (2.5, "2.500")],
+)
 def test_decimals(value: float | None, written: str) -> None:
     assert number_format.decimal(value) == written
 

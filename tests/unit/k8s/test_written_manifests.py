@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from components import __version__
-from components.config import schema
 from components.config.cluster import ClusterConfig
+from components.config.loading import load_config
 from components.config.schema import Config
 from components.train.job import Job
 from components.workers.kubernetes import jobset_manifest
@@ -190,7 +190,7 @@ def test_the_model_that_is_served_is_called_what_it_is(overlay: str) -> None:
 
 
 def configuration(overlay: str) -> Config:
-    return schema.load(manifests.ROOT / "overlays" / overlay / "kubert.yaml")
+    return load_config(manifests.ROOT / "overlays" / overlay / "kubert.yaml")
 
 
 @pytest.mark.parametrize("overlay", CLOUDS)

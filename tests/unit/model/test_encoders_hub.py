@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.models.export_hub_encoder import export_encoder, export_preprocessor
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders

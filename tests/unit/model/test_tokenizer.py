@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from components.artifacts.token_shards import Vocabulary
+from components.artifacts.vocabulary import Vocabulary
 from components.errors import DataError
 from components.model.tokenizer import WordPiece, learn
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.config.schema import load
+from components.config.loading import load_config
 from components.errors import ConfigError
 from pipeline.doctor import Check, Finding, examine, machine_checks, missing, ok, warning
 
@@ -98,7 +98,7 @@ def test_the_store_is_really_tried_and_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_looking_makes_no_directories(tmp_path: Path) -> None:
-    config = load(None, [])
+    config = load_config(None, [])
     checks = {check.name: check for check in machine_checks.checks(config, tmp_path / "work")}
     assert checks["work directory"].look().state == "ok"
     assert checks["model store"].look().state == "ok"
@@ -118,7 +118,7 @@ def test_looking_makes_no_directories(tmp_path: Path) -> None:
 def test_what_the_configuration_names_is_looked_for(
     assignments: list[str], message: str, tmp_path: Path
 ) -> None:
-    found = machine_checks.named(load(None, assignments), tmp_path)
+    found = machine_checks.named(load_config(None, assignments), tmp_path)
     assert (found.state, message in found.found) == ("missing", True), found
 
 

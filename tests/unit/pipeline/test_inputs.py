@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.config.schema import load
+from components.config.loading import load_config
 from components.errors import ConfigError
 from pipeline.local import inputs
 
@@ -20,7 +20,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_relative_paths_become_absolute(here: Path) -> None:
     (here / "bert").mkdir()
     found = inputs.absolute(
-        load(
+        load_config(
             None, ["data.source=news.csv", "data.test_source=./news.csv", "model.encoder=hf:bert"]
         ),
         here / "work",
@@ -37,7 +37,7 @@ def test_relative_paths_become_absolute(here: Path) -> None:
     "source", ["sample", "tfds:ag_news_subset", "gs://bucket/news.csv", "s3://bucket/news.csv"]
 )
 def test_what_is_no_local_path_stays(here: Path, source: str) -> None:
-    config = load(
+    config = load_config(
         None,
         [
             f"data.source={source}",
@@ -57,25 +57,29 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> Non
     with pytest.raises(
         ConfigError, match=rf"data\.test_source: {here}/nope\.csv does not exist; .*{here}"
     ):
-        inputs.absolute(load(None, ["data.test_source=nope.csv"]), here)
+        inputs.absolute(load_config(None, ["data.test_source=nope.csv"]), here)
 
 
 def test_the_day_in_a_source_is_filled_in_and_looked_for(here: Path) -> None:
     (here / "2026-01-31.csv").write_text("title,description,label\na,b,c\n")
     found = inputs.absolute(
-        load(None, ["data.source=./{date}.csv", "data.until=2026-01-31T05:00:00Z"]), here
+        load_config(None, ["data.source=./{date}.csv", "data.until=2026-01-31T05:00:00Z"]), here
     )
     assert found.data.source == str(here / "2026-01-31.csv")
     with pytest.raises(ConfigError, match=r"data\.source: .*2026-02-01\.csv does not exist"):
-        inputs.absolute(load(None, ["data.source=./{date}.csv", "data.until=2026-02-01"]), here)
+        inputs.absolute(
+            load_config(None, ["data.source=./{date}.csv", "data.until=2026-02-01"]), here
+        )
     with pytest.raises(ConfigError, match=r"data\.window: 7d before when"):
         inputs.absolute(
-            load(None, ["data.source=news.csv", "data.time=created", "data.window=7d"]), here
+            load_config(None, ["data.source=news.csv", "data.time=created", "data.window=7d"]), here
         )
 
 
 def fingerprint(*assignments: str) -> str:
-    return inputs.fingerprint(inputs.absolute(load(None, assignments), Path("work").absolute()))
+    return inputs.fingerprint(
+        inputs.absolute(load_config(None, assignments), Path("work").absolute())
+    )
 
 
 def test_the_fingerprint_follows_the_content_and_nothing_else(here: Path) -> None:

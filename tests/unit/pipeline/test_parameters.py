@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from components.config.schema import Config, load
+from components.config.loading import load_config
+from components.config.schema import Config
 from components.errors import ConfigError
 from components.step_runtime import options
 from pipeline import definition, parameters
@@ -37,7 +38,7 @@ def rebuilt(values: dict) -> Config:
     "assignments", [pytest.param([], id="defaults"), pytest.param(CHANGED, id="changed")]
 )
 def test_a_configuration_survives_the_journey_through_parameters(assignments: list[str]) -> None:
-    config = load(None, assignments)
+    config = load_config(None, assignments)
     assert rebuilt(parameters.arguments(config)) == config
 
 
@@ -56,7 +57,7 @@ def test_how_a_run_is_submitted_changes_no_step() -> None:
         "cluster.pipeline_root=gs://b/r",
         "schedule.cron=0 2 * * *",
     ]
-    assert parameters.arguments(load(None, submitted)) == parameters.arguments(Config())
+    assert parameters.arguments(load_config(None, submitted)) == parameters.arguments(Config())
 
 
 def test_every_parameter_has_a_description_and_every_description_a_parameter() -> None:
@@ -67,7 +68,7 @@ def test_every_parameter_has_a_description_and_every_description_a_parameter() -
 
 @pytest.mark.parametrize("text", ["{{workflow.name}}", "{{$.pipeline_job_uuid}}", "a {{$}} b"])
 def test_a4_placeholders_inside_sections_travel_as_data(text: str) -> None:
-    config = load(None, ["data.classes=" + json.dumps([text, "other"])])
+    config = load_config(None, ["data.classes=" + json.dumps([text, "other"])])
     sent = parameters.arguments(config)
     assert "{{" not in str(sent["data"])
     assert rebuilt(sent) == config
@@ -75,4 +76,4 @@ def test_a4_placeholders_inside_sections_travel_as_data(text: str) -> None:
 
 def test_a4_placeholders_in_plain_parameters_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.source: '\{\{workflow.name\}\}\.csv' holds"):
-        parameters.arguments(load(None, ["data.source='{{workflow.name}}.csv'"]))
+        parameters.arguments(load_config(None, ["data.source='{{workflow.name}}.csv'"]))

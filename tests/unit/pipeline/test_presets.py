@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from components.config.schema import Config, load
+from components.config.loading import load_config
+from components.config.schema import Config
 from components.errors import ConfigError
 from pipeline import presets
 
@@ -13,10 +14,10 @@ ENCODERS = {"scratch", "minilm", "hub", "hf"}
 
 @pytest.mark.parametrize("name", presets.names())
 def test_a_rendered_configuration_loads_back_equal(name: str, tmp_path: Path) -> None:
-    config = load(presets.find(name))
+    config = load_config(presets.find(name))
     path = tmp_path / "config.yaml"
     path.write_text(presets.render(config, presets.about(name)), encoding="utf-8")
-    assert load(path) == config
+    assert load_config(path) == config
 
 
 def test_every_option_is_rendered_with_its_description() -> None:
@@ -27,7 +28,7 @@ def test_every_option_is_rendered_with_its_description() -> None:
 
 
 def test_a_changed_option_shows_its_default() -> None:
-    text = presets.render(load(None, ["train.epochs=9"]), "heading")
+    text = presets.render(load_config(None, ["train.epochs=9"]), "heading")
     assert "  # passes over the training rows, at most (default: 3)\n  epochs: 9\n" in text
 
 
@@ -36,15 +37,15 @@ def test_awkward_names_survive(value: str, tmp_path: Path) -> None:
     config = Config.model_validate({"data": {"label": value, "classes": [value, "other"]}})
     path = tmp_path / "config.yaml"
     path.write_text(presets.render(config, "heading"), encoding="utf-8")
-    assert load(path) == config
+    assert load_config(path) == config
 
 
 def test_there_is_one_for_each_encoder_and_quickstart_comes_first() -> None:
     assert presets.names()[0] == "quickstart"
     assert {
-        load(presets.find(name)).model.encoder.partition(":")[0] for name in presets.names()
+        load_config(presets.find(name)).model.encoder.partition(":")[0] for name in presets.names()
     } == ENCODERS
-    assert any(load(presets.find(name)).model.freeze for name in presets.names())
+    assert any(load_config(presets.find(name)).model.freeze for name in presets.names())
 
 
 def test_an_unknown_name_lists_the_names() -> None:
@@ -58,4 +59,4 @@ def test_an_unknown_name_lists_the_names() -> None:
 def test_a_file_wins_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").write_text("train: {epochs: 9}")
-    assert load(presets.find("quickstart")).train.epochs == 9
+    assert load_config(presets.find("quickstart")).train.epochs == 9

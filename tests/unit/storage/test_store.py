@@ -10,18 +10,11 @@ from typing import Any
 
 import pytest
 
-from components.artifacts.manifest import FileEntry, file_sha256
 from components.errors import ConfigError
+from components.storage.atomic_files import FileEntry, file_sha256
 from components.storage.s3 import Amazon
-from components.storage.store import (
-    CorruptError,
-    MissingError,
-    Store,
-    StoreError,
-    is_remote,
-    open_store,
-    parse,
-)
+from components.storage.store import CorruptError, MissingError, Store, StoreError, open_store
+from components.storage.uri import is_remote_uri, parse_uri
 from tests.support.object_stores import KEY, SECRET, Place
 
 
@@ -185,8 +178,8 @@ def test_an_unfinished_local_upload_is_not_listed(tmp_path: Path) -> None:
     ],
 )
 def test_places(uri: str, meant: tuple[str, str, str]) -> None:
-    assert parse(uri) == meant
-    assert is_remote(uri) == (meant[0] != "file")
+    assert parse_uri(uri) == meant
+    assert is_remote_uri(uri) == (meant[0] != "file")
 
 
 def test_a_relative_path_is_below_the_working_directory(

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 
 from components.artifacts.manifest import verify
-from components.artifacts.token_shards import SPLITS, open_shards
+from components.artifacts.token_shards import open_shards
 from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import open_corpus
-from components.data.splits import split_of, text_hash
+from components.data.splits import SPLITS, split_of, text_hash
 from components.errors import ConfigError, DataError
 from components.model.encoders import vocabulary_of
 from components.model.tokenizer import WordPiece, learn
