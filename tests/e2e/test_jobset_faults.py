@@ -14,8 +14,8 @@ import pytest
 from components.artifacts import checkpoint, transfer
 from components.errors import ConfigError, DataError
 from components.storage.store import open_store
-from tests.support import cluster_training, local_training, training_shards
-from tests.support.cluster_training import ClusterGang
+from tests.support.training import cluster_training, local_training, training_shards
+from tests.support.training.cluster_training import ClusterGang
 
 pytestmark = [pytest.mark.timeout(900)]
 LONG: dict[str, Any] = {"train__epochs": 60}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from components.artifacts import checkpoint, transfer
-from tests.support import cluster_training, local_training, training_shards
+from tests.support.training import cluster_training, local_training, training_shards
 
 pytestmark = [pytest.mark.timeout(900)]
 STEPS = 4 * 24

@@ -21,9 +21,9 @@ import pytest
 
 from components.artifacts import checkpoint as checkpoints
 from components.artifacts.staging import reading
-from tests.support import local_training
-from tests.support.cluster_training import NAMESPACE, kubectl, place_in_store
-from tests.support.object_stores import free_port
+from tests.support.stores.object_stores import free_port
+from tests.support.training import local_training
+from tests.support.training.cluster_training import NAMESPACE, kubectl, place_in_store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 MODEL: dict[str, Any] = {

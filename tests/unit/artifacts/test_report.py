@@ -12,7 +12,7 @@ from components.artifacts import manifest
 from components.artifacts.predictions import NAME, Predictions, read_predictions, write_predictions
 from components.artifacts.report import CONTENT, KIND, ClassFigures, read_report
 from components.errors import DataError
-from tests.support.made_report import report_content
+from tests.support.releases.made_report import report_content
 
 
 def sealed(directory: Path, text: str) -> None:

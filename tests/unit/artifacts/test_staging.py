@@ -8,8 +8,8 @@ from components.artifacts import manifest
 from components.artifacts.staging import reading, writing
 from components.errors import DataError, UsageError
 from components.storage.store import open_store
-from tests.support.object_stores import Place
-from tests.support.plain_artifact import plain_artifact
+from tests.support.releases.plain_artifact import plain_artifact
+from tests.support.stores.object_stores import Place
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:

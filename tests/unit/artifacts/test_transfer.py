@@ -9,7 +9,7 @@ from components.artifacts import manifest, transfer
 from components.artifacts.manifest import NAME
 from components.errors import DataError, KubertError
 from components.storage.store import open_store
-from tests.support.plain_artifact import plain_artifact
+from tests.support.releases.plain_artifact import plain_artifact
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import step
 from components.model.restore import restore_classifier
-from tests.support.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
+from tests.support.training.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
 
 LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1, 1, 0, 2]
 

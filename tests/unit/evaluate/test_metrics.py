@@ -10,7 +10,7 @@ from sklearn import metrics as sklearn_metrics
 from components.artifacts.report import CalibrationBin
 from components.errors import DataError
 from components.evaluate import metrics
-from tests.support.made_report import CLASSES, labels_and_scores
+from tests.support.releases.made_report import CLASSES, labels_and_scores
 
 
 def certain(predicted: list[int], classes: int = 3) -> metrics.Scores:

@@ -9,7 +9,7 @@ import pytest
 
 from components.artifacts.report import ReportContent
 from components.evaluate import report_page
-from tests.support.made_report import report_content
+from tests.support.releases.made_report import report_content
 
 
 class Elements(HTMLParser):

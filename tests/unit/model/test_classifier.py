@@ -8,7 +8,7 @@ from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.classifier import build_classifier
 from components.model.encoders.scratch import mean_of_tokens
-from tests.support import tiny_bert
+from tests.support.training import tiny_bert
 
 IDS = np.array(
     [[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0, 0, 0, 0, 0, 0]], np.int32

@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.dropout import DropoutState, ExampleDropout
-from tests.support import tiny_bert
+from tests.support.training import tiny_bert
 
 SLICES = {"two": (0, 16, 32), "three": (0, 11, 22, 32), "uneven": (0, 1, 31, 32)}
 

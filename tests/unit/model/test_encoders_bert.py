@@ -9,7 +9,7 @@ from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
 from components.model.encoders import bert, hugging_face
-from tests.support import tiny_bert
+from tests.support.training import tiny_bert
 
 GOLDEN = Path(__file__).parents[2] / "data"
 

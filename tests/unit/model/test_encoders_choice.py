@@ -7,7 +7,7 @@ import pytest
 
 from components.config.schema import ModelConfig
 from components.model import encoders
-from tests.support import tiny_bert
+from tests.support.training import tiny_bert
 
 
 def _tiny(directory, **options):

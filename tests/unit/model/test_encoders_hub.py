@@ -15,7 +15,7 @@ from components.errors import ConfigError, DataError
 from components.model import encoders
 from components.model.classifier import build_classifier
 from components.model.encoders import bert, hugging_face, tf_hub
-from tests.support import tiny_bert
+from tests.support.training import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3]], np.int32)
 CASED = Vocabulary(

@@ -13,8 +13,8 @@ from components.model.classifier import build_classifier
 from components.model.length_chunking import CHUNKS, SHORTEST, by_length
 from components.model.serving_model import ServedClassifier, load_scorer, save
 from components.model.tokenizer import WordPiece
-from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
-from tests.support.word_rule import WordRule
+from tests.support.releases.word_rule import WordRule
+from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 
 
 class Seen:

@@ -19,8 +19,8 @@ from components.model.serving_model import (
     save,
 )
 from components.model.tokenizer import WordPiece
-from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
-from tests.support.word_rule import WordRule
+from tests.support.releases.word_rule import WordRule
+from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 
 ANSWERS = {"w1": 1, "w2": 2, "w3": 0}
 

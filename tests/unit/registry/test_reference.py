@@ -10,7 +10,7 @@ from components.artifacts import release
 from components.errors import DataError, UsageError
 from components.registry.reference import locate, pull
 from components.storage.store import open_store
-from tests.faults.release_directories import markers, release_directory
+from tests.support.releases.release_directories import markers, release_directory
 
 
 @pytest.fixture

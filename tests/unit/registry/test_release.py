@@ -8,7 +8,7 @@ import pytest
 from components.artifacts import manifest, release
 from components.errors import ConfigError, DataError
 from components.storage.store import Store, open_store
-from tests.faults.release_directories import markers, release_directory
+from tests.support.releases.release_directories import markers, release_directory
 
 
 @pytest.fixture

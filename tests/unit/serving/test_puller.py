@@ -10,7 +10,7 @@ from components.errors import DataError, UsageError
 from components.registry.reference import Place
 from components.serving import puller
 from components.storage.store import Store, open_store
-from tests.faults.release_directories import markers, release_directory
+from tests.support.releases.release_directories import markers, release_directory
 
 
 @pytest.fixture

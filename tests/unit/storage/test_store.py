@@ -15,7 +15,7 @@ from components.storage.atomic_files import FileEntry, file_sha256
 from components.storage.s3 import Amazon
 from components.storage.store import CorruptError, MissingError, Store, StoreError, open_store
 from components.storage.uri import is_remote_uri, parse_uri
-from tests.support.object_stores import KEY, SECRET, Place
+from tests.support.stores.object_stores import KEY, SECRET, Place
 
 
 @pytest.fixture

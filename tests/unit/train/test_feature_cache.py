@@ -14,7 +14,7 @@ from components.artifacts.token_shards import open_shards
 from components.train.checkpointing.object_state_store import MirroredState
 from components.train.checkpointing.state_store import SharedDirectory
 from components.train.loop.feature_cache import Exchange, cached_features
-from tests.support import training_shards
+from tests.support.training import training_shards
 
 WORKERS = 3
 

@@ -11,7 +11,7 @@ from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import build_classifier
 from components.model.encoders import vocabulary_of
 from components.train.loop.optimizer import build_optimizer, learning_rate
-from tests.support import tiny_bert, training_shards
+from tests.support.training import tiny_bert, training_shards
 
 PEAK = 8e-4
 

@@ -18,7 +18,7 @@ from components.errors import ConfigError, DataError
 from components.train import step
 from components.train.checkpointing.remote_checkpoints import RemoteState
 from components.train.job import key
-from tests.support import tiny_checkpoint, training_shards
+from tests.support.training import tiny_checkpoint, training_shards
 
 TRAIN = TrainConfig(batch_size=8)
 BLOCKED = """

@@ -14,7 +14,7 @@ from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent
 from components.config.schema import ModelConfig
 from components.model.encoders import vocabulary_of
-from tests.support import local_training, tiny_bert, training_shards
+from tests.support.training import local_training, tiny_bert, training_shards
 
 MODEL = {
     f"model__{name}": value

@@ -11,7 +11,7 @@ import pytest
 from components.workers.kubernetes.client import KubernetesApi
 from components.workers.kubernetes.log_follower import ChiefLog, parse
 from components.workers.kubernetes.status import WorkerPod
-from tests.support import local_training
+from tests.support.training import local_training
 
 PROGRESS = (
     '{"time": 1.0, "step": "train", "message": "epoch 1 of 2", "done": 3, "total": 9, "loss": 0.5}'

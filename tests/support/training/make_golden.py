@@ -3,7 +3,7 @@
 Needs torch and transformers, which are not part of kubert's environment; run once, from the repository's root, with the
 directory that holds minilm's config.json:
 
-    python -m tests.support.make_golden MINILM_DIRECTORY
+    python -m tests.support.training.make_golden MINILM_DIRECTORY
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support import tiny_bert
+from tests.support.training import tiny_bert
 
 TEXTS = (
     "Stocks rallied on Wall Street after the Federal Reserve left rates unchanged.",
@@ -47,7 +47,7 @@ def compute(
         np.array(inputs["input_mask"], np.float64)[:, :, None],
     )
     return {
-        "command": "python -m tests.support.make_golden MINILM_DIRECTORY",
+        "command": "python -m tests.support.training.make_golden MINILM_DIRECTORY",
         "versions": {
             "python": sys.version.split()[0],
             "torch": torch.__version__,
@@ -75,7 +75,7 @@ def main(minilm: Path) -> None:
     encoded = AutoTokenizer.from_pretrained(minilm)(list(TEXTS), padding=True)
     inputs = {"input_word_ids": encoded["input_ids"], "input_mask": encoded["attention_mask"]}
     inputs["input_type_ids"] = [[0] * len(row) for row in encoded["input_ids"]]
-    here = Path(__file__).parents[1] / "data"
+    here = Path(__file__).parents[2] / "data"
     golden = {"texts": TEXTS, **compute(minilm, inputs, slice(0, 40, 5), slice(0, 384, 48))}
     (here / "golden_minilm.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
     tiny = {

@@ -13,7 +13,7 @@ from components.artifacts import manifest, release
 from components.artifacts.release import Published, ReleaseContent
 from components.model.serving_model import ServedClassifier, save
 from components.storage.store import Store
-from tests.support.tiny_checkpoint import CLASSES, VOCABULARY
+from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
 
 
 class WordRule(tf.Module):

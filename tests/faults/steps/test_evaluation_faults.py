@@ -19,8 +19,8 @@ from components.artifacts.report import read_report
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, step
-from tests.support.made_report import CLASSES, labels_and_scores, report_content
-from tests.support.tiny_checkpoint import MODEL, make_checkpoint, make_shards
+from tests.support.releases.made_report import CLASSES, labels_and_scores, report_content
+from tests.support.training.tiny_checkpoint import MODEL, make_checkpoint, make_shards
 
 LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1]
 CANARY = "canary-text-7f3a"

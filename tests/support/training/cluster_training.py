@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support import local_training
+from tests.support.training import local_training
 
 NAMESPACE = os.environ.get("KUBERT_TEST_NAMESPACE", "kubert")
 SMALL: dict[str, Any] = {

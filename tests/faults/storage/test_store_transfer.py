@@ -13,8 +13,8 @@ from components.artifacts import manifest, transfer
 from components.artifacts.manifest import NAME, Manifest
 from components.errors import DataError
 from components.storage.store import open_store
-from tests.faults.faulty_backend import Faulty, Hook, store_over
-from tests.support.plain_artifact import plain_artifact
+from tests.support.releases.plain_artifact import plain_artifact
+from tests.support.stores.faulty_backend import Faulty, Hook, store_over
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

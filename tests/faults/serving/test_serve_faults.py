@@ -16,8 +16,8 @@ import pytest
 
 from components.artifacts import manifest, release
 from components.storage.store import open_store
-from tests.support.served_process import Served
-from tests.support.served_release import publish_release
+from tests.support.releases.served_process import Served
+from tests.support.releases.served_release import publish_release
 
 pytestmark = pytest.mark.slow
 

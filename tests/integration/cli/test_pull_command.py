@@ -12,7 +12,7 @@ import pytest
 
 from components.artifacts import release
 from components.storage.store import open_store
-from tests.faults.release_directories import markers, release_directory
+from tests.support.releases.release_directories import markers, release_directory
 
 KUBERT = [sys.executable, "-m", "pipeline.cli", "pull"]
 

@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from components.errors import KubertError
 from components.storage.store import DeniedError, Store, open_store
-from tests.support.fault_proxy import Call, Fault
-from tests.support.object_stores import Place
+from tests.support.stores.fault_proxy import Call, Fault
+from tests.support.stores.object_stores import Place
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CANARY = "canary-7c1e5b"
 EXPIRED = b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
 OWN = (

@@ -30,7 +30,7 @@ from components.train.job import FAILURE_FILE, Job
 from components.train.loop.batch_plan import plan_epoch
 from components.workers import exit_codes, group_end, local
 from components.workers.rendezvous import Membership, free_port
-from tests.support import local_training, tiny_bert, training_shards
+from tests.support.training import local_training, tiny_bert, training_shards
 
 pytestmark = pytest.mark.timeout(900)
 TRAIN: dict[str, Any] = {

@@ -16,13 +16,13 @@ import pytest
 
 from components.artifacts import manifest, release, transfer
 from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
-from tests.faults.release_directories import markers, release_directory
-from tests.support import local_training
-from tests.support.fault_proxy import Call, Fault, Rule
-from tests.support.object_stores import Place
-from tests.support.plain_artifact import plain_artifact
+from tests.support.releases.plain_artifact import plain_artifact
+from tests.support.releases.release_directories import markers, release_directory
+from tests.support.stores.fault_proxy import Call, Fault, Rule
+from tests.support.stores.object_stores import Place
+from tests.support.training import local_training
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BIG = 33 * 2**20 + 1
 
 

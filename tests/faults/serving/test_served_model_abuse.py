@@ -13,8 +13,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from components.errors import DataError
 from components.model.graph_allowlist import check_operations
 from components.model.serving_model import ServedClassifier, load_scorer, save
-from tests.support.tiny_checkpoint import CLASSES, VOCABULARY
-from tests.support.word_rule import WordRule
+from tests.support.releases.word_rule import WordRule
+from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
 
 
 def read_file(text: Any, target: Path) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from components.errors import ConfigError
 from components.storage.backend import TemporaryError, by_status
 from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
-from tests.faults.faulty_backend import Faulty, store_over
+from tests.support.stores.faulty_backend import Faulty, store_over
 
 
 def failing(

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from components.model.serving_model import load_scorer
-from tests.support.served_process import Served
-from tests.support.served_release import publish_release
-from tests.support.tiny_checkpoint import CLASSES
+from tests.support.releases.served_process import Served
+from tests.support.releases.served_release import publish_release
+from tests.support.training.tiny_checkpoint import CLASSES
 
 pytestmark = pytest.mark.slow
 TEXTS = [

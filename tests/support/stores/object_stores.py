@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fault_proxy import Proxy, Rule, proxy_before
+from tests.support.stores.fault_proxy import Proxy, Rule, proxy_before
 
 BUCKET = "kubert-test"
 KEY, SECRET = "test-access-key-1", "canary-secret-key-1"

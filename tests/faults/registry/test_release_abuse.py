@@ -13,7 +13,7 @@ from components.artifacts import release
 from components.artifacts.manifest import NAME, Manifest
 from components.errors import ConfigError, DataError
 from components.storage.store import Store, open_store
-from tests.faults.release_directories import release_directory
+from tests.support.releases.release_directories import release_directory
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

@@ -19,9 +19,9 @@ from components.artifacts import release
 from components.artifacts.manifest import NAME
 from components.errors import DataError
 from components.storage.store import Store, open_store
-from tests.faults.release_directories import markers, release_directory
-from tests.support.fault_proxy import Fault
-from tests.support.object_stores import Place
+from tests.support.releases.release_directories import markers, release_directory
+from tests.support.stores.fault_proxy import Fault
+from tests.support.stores.object_stores import Place
 
 
 def publish(tmp_path: Path, marker: str, size: int = 0) -> None:

@@ -23,7 +23,7 @@ from components.train.loop import train_state
 from components.train.loop.optimizer import build_optimizer
 from components.train.loop.train_state import Position
 from components.workers import exit_codes
-from tests.support import local_training, training_shards
+from tests.support.training import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)
 IDENTITY: dict[str, object] = {

@@ -20,9 +20,9 @@ from components.errors import ConfigError, DataError
 from components.evaluate import metrics
 from components.gate import step as gate
 from components.storage.store import Store, open_store
-from tests.support.made_report import report_content
-from tests.support.tiny_checkpoint import CLASSES, make_shards
-from tests.support.word_rule import publish_rule, rule_release
+from tests.support.releases.made_report import report_content
+from tests.support.releases.word_rule import publish_rule, rule_release
+from tests.support.training.tiny_checkpoint import CLASSES, make_shards
 
 LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
 TEXTS = [f"w{number} and more" for number in range(len(LABELS))]

@@ -24,7 +24,7 @@ def compile_to(path: Path, *arguments: str, **environment: str) -> dict:
         check=True,
         env={**clean, **environment},
         capture_output=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     return next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
@@ -44,7 +44,7 @@ def test_the_pipeline_is_the_golden_one(compiled: Path) -> None:
 
 def test_a6_it_holds_no_secret_and_no_path_of_this_machine(compiled: Path) -> None:
     text = compiled.read_text(encoding="utf-8")
-    for hidden in (CANARY, str(Path.home()), str(Path(__file__).parents[2]), sys.prefix, "/tmp/"):
+    for hidden in (CANARY, str(Path.home()), str(Path(__file__).parents[3]), sys.prefix, "/tmp/"):
         assert hidden not in text
 
 

@@ -11,7 +11,16 @@ from pipeline.kubeflow import submit
 from pipeline.kubeflow.errors import Missing
 from pipeline.kubeflow.follow_run import Ended, follow, read
 from pipeline.kubeflow.run_logs import events_in
-from tests.integration.test_submit import DONE, Invoke, fast, kubert, plain, play, server, task  # noqa: F401
+from tests.integration.kubeflow.test_submit import (  # noqa: F401
+    DONE,
+    Invoke,
+    fast,
+    kubert,
+    plain,
+    play,
+    server,
+    task,
+)
 from tests.support.fake_kfp.clients import client, short, submission
 from tests.support.fake_kfp.server import Server
 

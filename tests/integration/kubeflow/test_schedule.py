@@ -13,7 +13,7 @@ from components.errors import ConfigError
 from pipeline import definition
 from pipeline.kubeflow import schedules
 from pipeline.kubeflow.submission import prepared
-from tests.integration.test_submit import Invoke, kubert, plain, server  # noqa: F401
+from tests.integration.kubeflow.test_submit import Invoke, kubert, plain, server  # noqa: F401
 from tests.support.fake_kfp.clients import client, config, package, sets, short, submission
 from tests.support.fake_kfp.server import Server
 

@@ -15,8 +15,8 @@ from components.artifacts.release import MODEL, PRIVATE
 from components.storage.backend import TemporaryError
 from components.storage.local import Local
 from components.storage.store import Store
-from tests.faults.faulty_backend import Faulty, Hook, store_over
-from tests.faults.release_directories import markers, release_directory
+from tests.support.releases.release_directories import markers, release_directory
+from tests.support.stores.faulty_backend import Faulty, Hook, store_over
 
 WRITES = {"put", "create", "delete", "clear", "rename"}
 RENAMES = pytest.mark.parametrize("renames", [True, False], ids=["directory", "bucket"])

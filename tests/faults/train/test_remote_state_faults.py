@@ -21,7 +21,7 @@ from components.train.checkpointing import lease
 from components.train.checkpointing.lease import Lease, Superseded
 from components.train.checkpointing.remote_checkpoints import Choice, RemoteState
 from components.workers import exit_codes
-from tests.support import local_training, training_shards
+from tests.support.training import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)
 TRAIN: dict[str, Any] = {

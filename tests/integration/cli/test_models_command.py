@@ -11,7 +11,7 @@ import pytest
 
 from components.artifacts import manifest, release
 from components.storage.store import open_store
-from tests.faults.release_directories import CONTENT, release_directory
+from tests.support.releases.release_directories import CONTENT, release_directory
 
 
 @pytest.fixture

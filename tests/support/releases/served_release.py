@@ -8,8 +8,8 @@ import numpy as np
 
 from components.artifacts import manifest, release
 from components.storage.store import open_store
-from tests.faults.release_directories import CONTENT
-from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
+from tests.support.releases.release_directories import CONTENT
+from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 
 
 def publish_release(root: Path, seed: int, name: str = "news") -> int:

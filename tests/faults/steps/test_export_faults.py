@@ -28,7 +28,7 @@ from components.model.tokenizer import WordPiece
 from components.registry.reference import pull
 from components.serving.predict import predict
 from components.storage.store import open_store
-from tests.support.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
+from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
 
 WORDS = np.random.default_rng(4).integers(0, 60, (24, 30))
 TEXTS = [" ".join(f"w{word}" for word in row[: 1 + number]) for number, row in enumerate(WORDS)]
