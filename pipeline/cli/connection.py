@@ -65,7 +65,7 @@ def loaded(config: str | None, assignments: list[str] | None = None) -> Config:
     from components.config.loading import load_config
     from pipeline import presets
 
-    return load_config(presets.find(config) if config else None, assignments or ())
+    return load_config(presets.find_preset(config) if config else None, assignments or ())
 
 
 @contextmanager

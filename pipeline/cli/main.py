@@ -99,7 +99,7 @@ def run(
     from pipeline.local import inputs, runner
 
     chosen = inputs.absolute(
-        load_config(presets.find(config), assignments or ()), workdir.absolute()
+        load_config(presets.find_preset(config), assignments or ()), workdir.absolute()
     )
     console = Console(stderr=as_json, highlight=False)
     with runner.new_run(workdir.absolute()) as this:
@@ -170,7 +170,7 @@ def compile(
     from components.config.loading import load_config
     from pipeline import definition, images, parameters, presets
 
-    chosen = load_config(presets.find(config), assignments or ())
+    chosen = load_config(presets.find_preset(config), assignments or ())
     chosen = chosen.model_copy(update={"cluster": images.resolved(chosen.cluster)})
     _refuse_unwritable(output)
     definition.write(output, parameters.arguments(chosen), chosen.cluster)
@@ -192,10 +192,13 @@ def config(
     from components.config.loading import load_config
     from pipeline import presets
 
-    path = presets.find(name)
-    notes = f"Where a value is not the default, the default stands beside it. Shipped configurations: {', '.join(presets.names())}."
+    path = presets.find_preset(name)
+    notes = f"Where a value is not the default, the default stands beside it. Shipped configurations: {', '.join(presets.list_presets())}."
     typer.echo(
-        presets.render(load_config(path), f"{presets.about(name)}\n\n{notes}".strip()), nl=False
+        presets.render_config(
+            load_config(path), f"{presets.read_preset_comment(name)}\n\n{notes}".strip()
+        ),
+        nl=False,
     )
 
 

@@ -21,7 +21,7 @@ class Finding:
     """What a check found; `remedy` is empty where nothing is to be done."""
 
     state: State
-    found: str
+    message: str
     remedy: str = ""
 
 
@@ -30,8 +30,8 @@ class Check:
     """One thing to look at. `needs` names a check that must not have been missing before this one makes sense."""
 
     name: str
-    look: Callable[[], Finding]
-    seconds: float = 15.0
+    run: Callable[[], Finding]
+    timeout_seconds: float = 15.0
     needs: str = ""
 
 
@@ -50,25 +50,25 @@ def missing(found: str, remedy: str) -> Finding:
     return Finding("missing", found, remedy)
 
 
-def examine(checks: Iterable[Check]) -> Iterator[tuple[str, Finding]]:
+def run_checks(checks: Iterable[Check]) -> Iterator[tuple[str, Finding]]:
     """Name and finding of each check, in order; checks whose need is missing are left out."""
     lacking: set[str] = set()
     for check in checks:
         if check.needs in lacking:
             lacking.add(check.name)
             continue
-        finding = _in_time(check)
+        finding = _run_with_timeout(check)
         if finding.state == "missing":
             lacking.add(check.name)
         yield check.name, finding
 
 
-def _in_time(check: Check) -> Finding:
+def _run_with_timeout(check: Check) -> Finding:
     answers: queue.SimpleQueue[Finding] = queue.SimpleQueue()
 
-    def look() -> None:
+    def run_check() -> None:
         try:
-            answers.put(check.look())
+            answers.put(check.run())
         except KubertError as error:
             answers.put(missing(" ".join(str(error).split()), ""))
         except Exception as error:
@@ -81,11 +81,11 @@ def _in_time(check: Check) -> Finding:
             )
 
     # A thread that is given up must not keep the command from ending.
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=run_check, daemon=True).start()
     try:
-        return answers.get(timeout=check.seconds)
+        return answers.get(timeout=check.timeout_seconds)
     except queue.Empty:
         return missing(
-            f"no answer within {check.seconds:g} s",
+            f"no answer within {check.timeout_seconds:g} s",
             "check the network and the address, then try again",
         )

@@ -18,22 +18,22 @@ from pipeline.kubeflow import endpoint
 
 LIMIT = (4.0, 8.0)
 MANIFESTS = "kubectl apply -k k8s/overlays/<yours>"
-LAUNCHER = (
+LAUNCHER_RIGHTS = (
     ("jobset.x-k8s.io", "jobsets", ("create", "get", "delete")),
     ("", "pods", ("list",)),
     ("", "pods/log", ("get",)),
     ("", "events", ("list",)),
 )
-STEP = (
+STEP_RIGHTS = (
     ("argoproj.io", "workflowtaskresults", ("create", "patch")),
     ("argoproj.io", "workflows", ("get",)),
 )
-OWN = (
+USER_RIGHTS = (
     ("", "pods", ("list",)),
     ("", "pods/log", ("get",)),
     ("jobset.x-k8s.io", "jobsets", ("get",)),
 )
-TOO_MUCH = (
+FORBIDDEN_RIGHTS = (
     ("", "secrets", ("get", "list")),
     ("", "pods", ("create", "delete")),
     ("", "pods/exec", ("create",)),
@@ -41,7 +41,7 @@ TOO_MUCH = (
 Rights = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
-def checks(config: Config) -> list[Check]:
+def build_checks(config: Config) -> list[Check]:
     """The checks for `kubert submit` with this configuration, in the cluster of the current context."""
     place = endpoint.settled(config.cluster)
     cluster = Cluster(place)
@@ -161,7 +161,7 @@ class Cluster:
         """What the current account may do to follow a run; submitting itself is Kubeflow's to allow."""
         return _lacking(
             "this account",
-            self._denied(OWN, ""),
+            self._denied(USER_RIGHTS, ""),
             "ask for the role kubert-submitter; without it there are no logs and no reasons",
             soft=True,
         )
@@ -171,7 +171,7 @@ class Cluster:
         name = self._place.service_account
         if (absent := self._absent(name)) is not None:
             return absent
-        needed: Rights = STEP + (LAUNCHER if self._place.backend == "jobset" else ())
+        needed: Rights = STEP_RIGHTS + (LAUNCHER_RIGHTS if self._place.backend == "jobset" else ())
         lacking = _may(lambda: self._denied(needed, name))
         if isinstance(lacking, Finding):
             return lacking
@@ -183,10 +183,12 @@ class Cluster:
         """An account that is there and may not do what none of kubert's has to."""
         if (absent := self._absent(name)) is not None:
             return absent
-        denied = _may(lambda: self._denied(TOO_MUCH, name))
+        denied = _may(lambda: self._denied(FORBIDDEN_RIGHTS, name))
         if isinstance(denied, Finding):
             return denied
-        everything = [f"{verb} {resource}" for _, resource, verbs in TOO_MUCH for verb in verbs]
+        everything = [
+            f"{verb} {resource}" for _, resource, verbs in FORBIDDEN_RIGHTS for verb in verbs
+        ]
         if allowed := [right for right in everything if right not in denied]:
             return warning(
                 f"{name} may {', '.join(allowed)}",
@@ -407,10 +409,10 @@ def image_references(place: ClusterConfig) -> Finding:
 
 def remote_store(uri: str) -> Finding:
     """As the store of models is tried; an address inside the cluster need not be reachable from here."""
-    found = machine_checks.store(uri)
+    found = machine_checks.check_store(uri)
     if found.state == "missing" and uri.startswith("minio://"):
         return warning(
-            f"not reached from here: {found.found}",
+            f"not reached from here: {found.message}",
             "it is the cluster's own; its pods may well reach it",
         )
     return found

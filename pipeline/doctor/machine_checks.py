@@ -25,31 +25,31 @@ from pipeline.local import inputs
 PYTHONS = ((3, 11), (3, 12))
 GIB = 2**30
 MEMORY, DISK, CORES = 4 * GIB, 4 * GIB, 2
-LOCK = Path(components.__file__).parents[1] / "locks" / "dev.txt"
+LOCK_FILE = Path(components.__file__).parents[1] / "locks" / "dev.txt"
 SETUP = "make .venv anew: `make setup`, or pip install --no-deps --require-hashes -r locks/dev.txt"
 _IMPORT = "import components, tensorflow as tf, tensorflow_text, official.nlp; print(tf.__version__, len(tf.config.list_physical_devices('GPU')))"
 
 
-def checks(config: Config, workdir: Path) -> list[Check]:
+def build_checks(config: Config, workdir: Path) -> list[Check]:
     """The checks for `kubert run` with this configuration in this work directory."""
     return [
-        Check("python", python),
-        Check("packages", packages),
-        Check("tensorflow", tensorflow, 180),
-        Check("cores", cores),
-        Check("memory", memory),
-        Check("work directory", lambda: directory(workdir)),
-        Check("data and encoder", lambda: named(config, workdir)),
+        Check("python", check_python),
+        Check("packages", check_packages),
+        Check("tensorflow", check_tensorflow, 180),
+        Check("cores", check_cores),
+        Check("memory", check_memory),
+        Check("work directory", lambda: check_work_directory(workdir)),
+        Check("data and encoder", lambda: check_data_and_encoder(config, workdir)),
         Check(
             "model store",
-            lambda: store(_place(config.export.model_store, workdir)),
+            lambda: check_store(_place(config.export.model_store, workdir)),
             60,
             needs="work directory",
         ),
     ]
 
 
-def python() -> Finding:
+def check_python() -> Finding:
     """The interpreter's version."""
     version = f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
     if sys.version_info[:2] in PYTHONS:
@@ -59,7 +59,7 @@ def python() -> Finding:
     )
 
 
-def packages() -> Finding:
+def check_packages() -> Finding:
     """The installed packages against the lock file, or against kubert's own pins where it was installed without one."""
     pins = _pins()
     absent, other = [], []
@@ -86,7 +86,7 @@ def packages() -> Finding:
     return ok(f"{len(pins)} packages, as pinned")
 
 
-def tensorflow() -> Finding:
+def check_tensorflow() -> Finding:
     """TensorFlow and what comes with it, really imported, in a process of its own."""
     command = [sys.executable, "-c", _IMPORT]
     try:
@@ -114,7 +114,7 @@ def tensorflow() -> Finding:
     return ok(f"{version}, {gpus} GPUs")
 
 
-def cores() -> Finding:
+def check_cores() -> Finding:
     """Processor cores that this process may use."""
     count = len(os.sched_getaffinity(0))
     return (
@@ -124,7 +124,7 @@ def cores() -> Finding:
     )
 
 
-def memory() -> Finding:
+def check_memory() -> Finding:
     """Memory that is free now."""
     free = psutil.virtual_memory().available
     found = f"{free / GIB:.1f} GiB available"
@@ -138,7 +138,7 @@ def memory() -> Finding:
     )
 
 
-def directory(workdir: Path) -> Finding:
+def check_work_directory(workdir: Path) -> Finding:
     """The work directory: writable, with room."""
     there = _existing(workdir)
     try:
@@ -160,7 +160,7 @@ def directory(workdir: Path) -> Finding:
     )
 
 
-def named(config: Config, workdir: Path) -> Finding:
+def check_data_and_encoder(config: Config, workdir: Path) -> Finding:
     """The data and the encoder that the configuration names."""
     try:
         found = inputs.absolute(config, workdir)
@@ -177,7 +177,7 @@ def named(config: Config, workdir: Path) -> Finding:
     return ok(f"{config.data.source}; {encoder}{fetched}")
 
 
-def store(place: str) -> Finding:
+def check_store(place: str) -> Finding:
     """Reading, writing, removing and conditional creating, really tried at a place, with a file that is gone afterwards."""
     try:
         opened = open_store(place)
@@ -229,10 +229,12 @@ def _existing(path: Path) -> Path:
 
 
 def _pins() -> dict[str, str]:
-    if LOCK.is_file():
+    if LOCK_FILE.is_file():
         return dict(
             re.findall(
-                r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE
+                r"^([A-Za-z0-9._-]+)==([^\s\\;]+)",
+                LOCK_FILE.read_text(encoding="utf-8"),
+                re.MULTILINE,
             )
         )
     required = importlib.metadata.requires("kubert") or []

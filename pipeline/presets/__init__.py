@@ -11,37 +11,39 @@ from components.config.schema import Config
 from components.config.section import Section
 from components.errors import ConfigError
 
-DIRECTORY = Path(__file__).parent
+PRESETS_DIRECTORY = Path(__file__).parent
 QUICKSTART = "quickstart"
 
 
-def names() -> list[str]:
+def list_presets() -> list[str]:
     """The shipped configurations' names, quickstart first."""
-    found = sorted(path.stem for path in DIRECTORY.glob("*.yaml"))
+    found = sorted(path.stem for path in PRESETS_DIRECTORY.glob("*.yaml"))
     return sorted(found, key=lambda name: name != QUICKSTART)
 
 
-def find(name: str) -> Path:
+def find_preset(name: str) -> Path:
     """The file of a configuration given by path or by a shipped one's name; ConfigError lists the names."""
     path = Path(name)
     if path.is_file():
         return path
-    if name in names():
-        return DIRECTORY / f"{name}.yaml"
-    raise ConfigError(f"{name}: neither a file nor a shipped configuration ({', '.join(names())})")
+    if name in list_presets():
+        return PRESETS_DIRECTORY / f"{name}.yaml"
+    raise ConfigError(
+        f"{name}: neither a file nor a shipped configuration ({', '.join(list_presets())})"
+    )
 
 
-def about(name: str) -> str:
+def read_preset_comment(name: str) -> str:
     """The comment at the top of a configuration's file, without its # marks."""
     lines: list[str] = []
-    for line in find(name).read_text(encoding="utf-8").splitlines():
+    for line in find_preset(name).read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         lines.append(line.removeprefix("#").removeprefix(" "))
     return "\n".join(lines)
 
 
-def render(config: Config, heading: str) -> str:
+def render_config(config: Config, heading: str) -> str:
     """A YAML file that loads back as `config`: every option with its description, unit and default in a comment above it."""
     blocks = ["".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())]
     for name in Config.model_fields:

@@ -46,8 +46,8 @@ def config(*assignments: str) -> Config:
 
 def look(name: str, *assignments: str) -> Finding:
     return next(
-        check for check in cluster_checks.checks(config(*assignments)) if check.name == name
-    ).look()
+        check for check in cluster_checks.build_checks(config(*assignments)) if check.name == name
+    ).run()
 
 
 def test_the_api_server() -> None:
@@ -56,17 +56,23 @@ def test_the_api_server() -> None:
 
 def test_a_namespace_that_is_absent_unrestricted_and_restricted() -> None:
     assert look("namespace", "cluster.namespace=kubert-nowhere").state == "missing"
-    assert "enforces the pod security level none" in look("namespace").found
+    assert "enforces the pod security level none" in look("namespace").message
     kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
     assert look("namespace").state == "ok"
 
 
 def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() -> None:
     account = f"--serviceaccount={NAMESPACE}:kubert-pipeline"
-    assert look("pipeline's account").found == f"no service account kubert-pipeline in {NAMESPACE}"
+    assert (
+        look("pipeline's account").message == f"no service account kubert-pipeline in {NAMESPACE}"
+    )
     kubectl("-n", NAMESPACE, "create", "serviceaccount", "kubert-pipeline")
     lacking = look("pipeline's account")
-    assert (lacking.state, "create jobsets" in lacking.found, "get pods/log" in lacking.found) == (
+    assert (
+        lacking.state,
+        "create jobsets" in lacking.message,
+        "get pods/log" in lacking.message,
+    ) == (
         "missing",
         True,
         True,
@@ -110,7 +116,7 @@ def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() 
     kubectl("-n", NAMESPACE, "create", "role", "peek", "--verb=get", "--resource=secrets")
     kubectl("-n", NAMESPACE, "create", "rolebinding", "peek", "--role=peek", account)
     too_much = look("pipeline's account")
-    assert (too_much.state, too_much.found) == ("warning", "kubert-pipeline may get secrets")
+    assert (too_much.state, too_much.message) == ("warning", "kubert-pipeline may get secrets")
 
 
 def test_the_workers_account() -> None:
@@ -125,16 +131,16 @@ def test_a_dry_run_of_a_jobset_creates_none() -> None:
 
 
 def test_kinds_that_are_wanted_and_absent() -> None:
-    assert "Kueue" in look("kueue", "cluster.queue=team").found
+    assert "Kueue" in look("kueue", "cluster.queue=team").message
     assert look("kserve").state == "ok"
 
 
 def test_nodes_and_the_gpus_that_they_lack() -> None:
     assert look("nodes", "cluster.cpu=100m", "cluster.memory=64Mi").state == "ok"
-    assert "can hold a worker" in look("nodes", "cluster.memory=900Ti").found
+    assert "can hold a worker" in look("nodes", "cluster.memory=900Ti").message
     assert (
         "has example.com/gpu"
-        in look("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").found
+        in look("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").message
     )
 
 
@@ -148,14 +154,16 @@ def test_a_quota_without_room() -> None:
             break
     assert look("quota").state == "ok"
     found = look("quota", "train.workers=2")
-    assert (found.state, "requests.memory 0 of 5Gi used" in found.found) == ("missing", True), found
+    assert (found.state, "requests.memory 0 of 5Gi used" in found.message) == ("missing", True), (
+        found
+    )
 
 
 def test_a_secret_and_its_keys() -> None:
     secret = "cluster.storage_secret=store"
-    assert "there is none" in look("storage secret", secret).found
+    assert "there is none" in look("storage secret", secret).message
     kubectl("-n", NAMESPACE, "create", "secret", "generic", "store", "--from-literal=accesskey=a")
-    assert "has no secretkey" in look("storage secret", secret).found
+    assert "has no secretkey" in look("storage secret", secret).message
     kubectl("-n", NAMESPACE, "delete", "secret", "store")
     kubectl(
         "-n",

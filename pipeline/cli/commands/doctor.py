@@ -49,22 +49,22 @@ def doctor(
 
     from components.config.loading import load_config
     from pipeline import presets
-    from pipeline.doctor import examine, machine_checks
+    from pipeline.doctor import machine_checks, run_checks
 
-    chosen = load_config(presets.find(config), assignments or ())
-    checks = machine_checks.checks(chosen, workdir.absolute())
+    chosen = load_config(presets.find_preset(config), assignments or ())
+    checks = machine_checks.build_checks(chosen, workdir.absolute())
     if cluster:
         from pipeline.doctor import cluster_checks
 
-        checks += cluster_checks.checks(chosen)
+        checks += cluster_checks.build_checks(chosen)
     console = Console(stderr=as_json, highlight=False)
     found = []
-    for name, finding in examine(checks):
+    for name, finding in run_checks(checks):
         found.append(
             {
                 "check": name,
                 "state": finding.state,
-                "found": finding.found,
+                "found": finding.message,
                 "remedy": finding.remedy,
             }
         )
@@ -72,7 +72,7 @@ def doctor(
         line = Text.assemble(
             (f"{finding.state:<8}", COLOURS[finding.state]),
             f"{name:<20}",
-            f"{finding.found}{remedy}",
+            f"{finding.message}{remedy}",
         )
         console.print(line, soft_wrap=True)
     counts = {state: sum(item["state"] == state for item in found) for state in COLOURS}

@@ -103,7 +103,7 @@ def test_a_mistake_ends_with_2_and_says_what_to_do(
 
 
 def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> None:
-    code = "import pipeline.cli.main as cli, pipeline.presets as s; s.find = lambda name: 1 / 0; cli.main(['config'])"
+    code = "import pipeline.cli.main as cli, pipeline.presets as s; s.find_preset = lambda name: 1 / 0; cli.main(['config'])"
     ended = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -117,15 +117,15 @@ def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> 
     assert "ZeroDivisionError" in log.read_text()
 
 
-@pytest.mark.parametrize("name", [None, *presets.names()])
+@pytest.mark.parametrize("name", [None, *presets.list_presets()])
 def test_config_prints_a_file_that_loads_back_equal(name: str | None, tmp_path: Path) -> None:
     from components.config.loading import load_config
 
     ended = kubert("config", *([name] if name else []))
     path = tmp_path / "config.yaml"
     path.write_text(ended.stdout)
-    assert load_config(path) == load_config(presets.find(name or "quickstart"))
-    assert all(other in ended.stdout for other in presets.names())
+    assert load_config(path) == load_config(presets.find_preset(name or "quickstart"))
+    assert all(other in ended.stdout for other in presets.list_presets())
 
 
 def test_compile_writes_a_pipeline(tmp_path: Path) -> None:

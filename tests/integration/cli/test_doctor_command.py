@@ -112,9 +112,12 @@ def failing() -> Iterator[int]:
 def cluster_checks(tmp_path: Path, **environment: str) -> tuple[float, dict[str, list[str]]]:
     started = time.monotonic()
     code = (
-        "import json, sys; from components.config.schema import load; from pipeline import cluster_checks; from pipeline.doctor import examine\n"
-        "config = load(None, ['cluster.backend=jobset', 'cluster.endpoint=http://127.0.0.1:9', 'cluster.auth=none'])\n"
-        "print(json.dumps({name: (f.state, f.found) for name, f in examine(cluster_checks.checks(config))}))"
+        "import json\n"
+        "from components.config.loading import load_config\n"
+        "from pipeline.doctor import cluster_checks, run_checks\n"
+        "config = load_config(None, ['cluster.backend=jobset', 'cluster.endpoint=http://127.0.0.1:9', 'cluster.auth=none'])\n"
+        "found = run_checks(cluster_checks.build_checks(config))\n"
+        "print(json.dumps({name: (finding.state, finding.message) for name, finding in found}))"
     )
     given = {
         name: value

@@ -90,5 +90,5 @@ def test_a_printed_configuration_loads_back(tmp_path) -> None:
     ]
     config = load_config(None, assignments)
     path = tmp_path / "config.yaml"
-    path.write_text(presets.render(config, "mine"), encoding="utf-8")
+    path.write_text(presets.render_config(config, "mine"), encoding="utf-8")
     assert load_config(path) == config != Config()

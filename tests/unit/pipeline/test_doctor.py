@@ -8,7 +8,7 @@ import pytest
 
 from components.config.loading import load_config
 from components.errors import ConfigError
-from pipeline.doctor import Check, Finding, examine, machine_checks, missing, ok, warning
+from pipeline.doctor import Check, Finding, machine_checks, missing, ok, run_checks, warning
 
 
 def names(found: list[tuple[str, Finding]]) -> list[tuple[str, str]]:
@@ -26,31 +26,31 @@ def test_every_check_gives_one_finding_whatever_it_does() -> None:
         Check("unforeseen", lambda: raises(ZeroDivisionError("by zero"))),
         Check("odd", lambda: warning("x", "y")),
     ]
-    found = dict(examine(checks))
+    found = dict(run_checks(checks))
     assert names(list(found.items())) == [
         ("there", "ok"),
         ("told", "missing"),
         ("unforeseen", "missing"),
         ("odd", "warning"),
     ]
-    assert found["told"].found == "data.source: no such file"
-    assert "ZeroDivisionError: by zero" in found["unforeseen"].found
+    assert found["told"].message == "data.source: no such file"
+    assert "ZeroDivisionError: by zero" in found["unforeseen"].message
 
 
 def test_a_check_that_does_not_end_is_given_up() -> None:
     endless = threading.Event()
     started = time.monotonic()
     found = list(
-        examine(
+        run_checks(
             [
-                Check("hangs", lambda: ok(str(endless.wait())), seconds=0.2),
+                Check("hangs", lambda: ok(str(endless.wait())), timeout_seconds=0.2),
                 Check("next", lambda: ok("x")),
             ]
         )
     )
     assert time.monotonic() - started < 5
     assert names(found) == [("hangs", "missing"), ("next", "ok")]
-    assert found[0][1].found == "no answer within 0.2 s"
+    assert found[0][1].message == "no answer within 0.2 s"
 
 
 def test_what_needs_something_missing_is_left_out_and_what_needs_that_too() -> None:
@@ -60,7 +60,7 @@ def test_what_needs_something_missing_is_left_out_and_what_needs_that_too() -> N
         Check("c", lambda: ok("x"), needs="b"),
         Check("d", lambda: ok("x")),
     ]
-    assert names(list(examine(checks))) == [("a", "missing"), ("d", "ok")]
+    assert names(list(run_checks(checks))) == [("a", "missing"), ("d", "ok")]
 
 
 def test_packages_are_held_against_the_lock_file(
@@ -69,7 +69,7 @@ def test_packages_are_held_against_the_lock_file(
     import typer
 
     lock = tmp_path / "dev.txt"
-    monkeypatch.setattr(machine_checks, "LOCK", lock)
+    monkeypatch.setattr(machine_checks, "LOCK_FILE", lock)
     for text, state, message in (
         (f"typer=={typer.__version__} \\\n    --hash=sha256:x\n", "ok", "1 packages, as pinned"),
         ("typer==0.0.1\n", "warning", f"typer {typer.__version__} (pinned: 0.0.1)"),
@@ -80,17 +80,17 @@ def test_packages_are_held_against_the_lock_file(
         ),
     ):
         lock.write_text(text)
-        found = machine_checks.packages()
-        assert (found.state, message in found.found) == (state, True), found
+        found = machine_checks.check_packages()
+        assert (found.state, message in found.message) == (state, True), found
     lock.unlink()
-    assert machine_checks.packages().state == "ok", "the pins of kubert's own metadata"
+    assert machine_checks.check_packages().state == "ok", "the pins of kubert's own metadata"
 
 
 def test_the_store_is_really_tried_and_left_as_it_was(tmp_path: Path) -> None:
-    assert machine_checks.store(str(tmp_path)).state == "ok"
+    assert machine_checks.check_store(str(tmp_path)).state == "ok"
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("x")
-    found = machine_checks.store(str(tmp_path / "file"))
+    found = machine_checks.check_store(str(tmp_path / "file"))
     assert (found.state, found.remedy) == (
         "missing",
         "make the directory writable, or set export.model_store",
@@ -99,9 +99,9 @@ def test_the_store_is_really_tried_and_left_as_it_was(tmp_path: Path) -> None:
 
 def test_looking_makes_no_directories(tmp_path: Path) -> None:
     config = load_config(None, [])
-    checks = {check.name: check for check in machine_checks.checks(config, tmp_path / "work")}
-    assert checks["work directory"].look().state == "ok"
-    assert checks["model store"].look().state == "ok"
+    checks = {check.name: check for check in machine_checks.build_checks(config, tmp_path / "work")}
+    assert checks["work directory"].run().state == "ok"
+    assert checks["model store"].run().state == "ok"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,10 +118,10 @@ def test_looking_makes_no_directories(tmp_path: Path) -> None:
 def test_what_the_configuration_names_is_looked_for(
     assignments: list[str], message: str, tmp_path: Path
 ) -> None:
-    found = machine_checks.named(load_config(None, assignments), tmp_path)
-    assert (found.state, message in found.found) == ("missing", True), found
+    found = machine_checks.check_data_and_encoder(load_config(None, assignments), tmp_path)
+    assert (found.state, message in found.message) == ("missing", True), found
 
 
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    assert machine_checks.directory(Path("/proc/kubert")).state == "missing"
+    assert machine_checks.check_work_directory(Path("/proc/kubert")).state == "missing"

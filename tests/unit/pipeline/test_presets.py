@@ -12,23 +12,25 @@ from pipeline import presets
 ENCODERS = {"scratch", "minilm", "hub", "hf"}
 
 
-@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("name", presets.list_presets())
 def test_a_rendered_configuration_loads_back_equal(name: str, tmp_path: Path) -> None:
-    config = load_config(presets.find(name))
+    config = load_config(presets.find_preset(name))
     path = tmp_path / "config.yaml"
-    path.write_text(presets.render(config, presets.about(name)), encoding="utf-8")
+    path.write_text(
+        presets.render_config(config, presets.read_preset_comment(name)), encoding="utf-8"
+    )
     assert load_config(path) == config
 
 
 def test_every_option_is_rendered_with_its_description() -> None:
-    text = presets.render(Config(), "heading")
+    text = presets.render_config(Config(), "heading")
     for name in Config.model_fields:
         for option, field in type(getattr(Config(), name)).model_fields.items():
             assert f"  # {field.description}\n  {option}: " in text
 
 
 def test_a_changed_option_shows_its_default() -> None:
-    text = presets.render(load_config(None, ["train.epochs=9"]), "heading")
+    text = presets.render_config(load_config(None, ["train.epochs=9"]), "heading")
     assert "  # passes over the training rows, at most (default: 3)\n  epochs: 9\n" in text
 
 
@@ -36,16 +38,19 @@ def test_a_changed_option_shows_its_default() -> None:
 def test_awkward_names_survive(value: str, tmp_path: Path) -> None:
     config = Config.model_validate({"data": {"label": value, "classes": [value, "other"]}})
     path = tmp_path / "config.yaml"
-    path.write_text(presets.render(config, "heading"), encoding="utf-8")
+    path.write_text(presets.render_config(config, "heading"), encoding="utf-8")
     assert load_config(path) == config
 
 
 def test_there_is_one_for_each_encoder_and_quickstart_comes_first() -> None:
-    assert presets.names()[0] == "quickstart"
+    assert presets.list_presets()[0] == "quickstart"
     assert {
-        load_config(presets.find(name)).model.encoder.partition(":")[0] for name in presets.names()
+        load_config(presets.find_preset(name)).model.encoder.partition(":")[0]
+        for name in presets.list_presets()
     } == ENCODERS
-    assert any(load_config(presets.find(name)).model.freeze for name in presets.names())
+    assert any(
+        load_config(presets.find_preset(name)).model.freeze for name in presets.list_presets()
+    )
 
 
 def test_an_unknown_name_lists_the_names() -> None:
@@ -53,10 +58,10 @@ def test_an_unknown_name_lists_the_names() -> None:
         ConfigError,
         match=r"nope: neither a file nor a shipped configuration .*quickstart.*ag_news_scratch",
     ):
-        presets.find("nope")
+        presets.find_preset("nope")
 
 
 def test_a_file_wins_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").write_text("train: {epochs: 9}")
-    assert load_config(presets.find("quickstart")).train.epochs == 9
+    assert load_config(presets.find_preset("quickstart")).train.epochs == 9
