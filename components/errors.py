@@ -1,32 +1,64 @@
-"""The errors a person can act on, each with the exit code that its worker process ends with.
+"""Exit codes of every kubert process, and the errors whose message tells the user what to do.
 
-Codes are those of sysexits.h: 64 usage, 65 data, 78 config. None of them is ever retried; the `kubert` command turns
-all three into 2. Anything else is a defect or the machine's, and ends with 1.
+A KubertError ends its process with `exit_code` and its message, without a traceback. Any other exception is a defect or
+a failure of the machine and ends with ExitCode.FAILURE. Training workers use further codes to tell their launcher whether
+to restart them: `components.workers.exit_codes`.
 """
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the `kubert` command and of the steps; `description` is one sentence about each.
+
+    64, 65 and 78 are those of sysexits.h. A step ends with them, and they are never retried; the `kubert` command
+    reports all three as USER_ERROR.
+    """
+
+    description: str
+
+    def __new__(cls, code: int, description: str) -> ExitCode:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.description = description
+        return member
+
+    SUCCESS = 0, "The command succeeded; for a run: a model was released."
+    FAILURE = 1, "An unexpected error, or a failure that the user did not cause."
+    USER_ERROR = 2, "The command line, the configuration or the data has to be changed."
+    GATE_CLOSED = 3, "The run succeeded, but the gate refused the model; nothing was released."
+    USAGE = 64, "A step was called wrongly (EX_USAGE)."
+    DATA = 65, "The input data, or an artifact made from it, cannot be used (EX_DATAERR)."
+    CONFIG = 78, "The configuration is invalid, or does not fit the data (EX_CONFIG)."
+    INTERRUPTED = 130, "Interrupted by SIGINT (Ctrl-C), or a run that was stopped by a signal."
+    TERMINATED = 143, "A step or a pull was terminated by SIGTERM."
 
 
 class KubertError(Exception):
-    """A failure whose message alone tells a person what is wrong and what to do."""
+    """A failure whose message tells the user what is wrong and what to do."""
 
-    exit_code = 1
+    exit_code: int = ExitCode.FAILURE
 
 
 class UsageError(KubertError):
     """A command was called wrongly."""
 
-    exit_code = 64
+    exit_code = ExitCode.USAGE
 
 
 class DataError(KubertError):
     """The input data, or an artifact made from it, cannot be used."""
 
-    exit_code = 65
+    exit_code = ExitCode.DATA
 
 
 class ConfigError(KubertError):
     """The configuration is invalid, or does not fit the data or the artifacts."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
-USER_MISTAKES = frozenset({UsageError.exit_code, DataError.exit_code, ConfigError.exit_code})
+USER_ERROR_CODES = frozenset(int(code) for code in (ExitCode.USAGE, ExitCode.DATA, ExitCode.CONFIG))
+"""Codes of steps and workers that only a change by the user can mend; never retried."""

@@ -20,12 +20,11 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.loading import validate_config
 from components.config.schema import Config
 from components.config.section import Section
-from components.errors import ConfigError, KubertError
+from components.errors import ConfigError, ExitCode, KubertError
 from components.progress import report
 
 S = TypeVar("S", bound=Section)
 PIPELINE = "kubert"
-TERMINATED = 128 + signal.SIGTERM
 
 
 def options(kind: type[S], text: str, **values: Any) -> S:
@@ -70,9 +69,7 @@ def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
             print(f"{step}: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        report(
-            step, f"{type(error).__name__}: {error}", kind="error", exit_code=KubertError.exit_code
-        )
+        report(step, f"{type(error).__name__}: {error}", kind="error", exit_code=ExitCode.FAILURE)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -105,4 +102,4 @@ def state_place(cluster: ClusterConfig, output: Path, uri: str) -> str:
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
+    sys.exit(ExitCode.TERMINATED)

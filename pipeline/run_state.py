@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from components.errors import ExitCode
+
 STEPS = ("tokenize", "train", "evaluate", "gate", "export")
 Status = Literal["waiting", "running", "finished", "reused", "failed"]
 
@@ -48,7 +50,7 @@ class Outcome:
         failure = self.failure
         if kind == "error":
             failure = failure or Failure(
-                step.name, event.get("message", ""), int(event.get("exit_code", 1))
+                step.name, event.get("message", ""), int(event.get("exit_code", ExitCode.FAILURE))
             )
         status: Status = {"started": "running", "error": "failed"}.get(kind, kind)
         step = replace(

@@ -26,13 +26,12 @@ from typing import NoReturn
 from components.artifacts import manifest as manifests
 from components.artifacts import release
 from components.artifacts.manifest import NAME, Manifest
-from components.errors import ConfigError, DataError, KubertError, UsageError
+from components.errors import ConfigError, DataError, ExitCode, KubertError, UsageError
 from components.registry.reference import Place, locate, wanted_version
 
 LONGEST_WAIT = 300.0
 KEPT = 1
 LOCK = ".kubert-pull"
-TERMINATED = 128 + signal.SIGTERM
 UNFINISHED = re.compile(r"^\.[0-9]+\..+")
 Say = Callable[[str], None]
 
@@ -52,7 +51,7 @@ def once(reference: str, into: Path, say: Say) -> tuple[int, Path, Manifest]:
             version = wanted_version(place)
             found = _bring(place, version, into, say)
         except _Stopped:
-            raise SystemExit(TERMINATED) from None
+            raise SystemExit(ExitCode.TERMINATED) from None
     say(f"{place.name} version {version} is at {into / str(version)}, verified")
     return version, into / str(version), found
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from components import progress
 from components.artifacts import manifest, transfer
-from components.errors import DataError, KubertError
+from components.errors import DataError, ExitCode, KubertError
 from components.storage.store import open_store
 from components.train.checkpointing.object_state_store import MirroredState
 from components.train.checkpointing.state_store import SharedDirectory, StatePlace
@@ -70,7 +70,7 @@ def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
             # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
             stop.wait(PEER_GRACE)
             return exit_codes.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}"
-        return KubertError.exit_code, f"{type(error).__name__}: {str(error)[:600]}"
+        return ExitCode.FAILURE, f"{type(error).__name__}: {str(error)[:600]}"
 
 
 def read_job(place: str) -> Job:

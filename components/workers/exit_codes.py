@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.errors import USER_MISTAKES
+from components.errors import USER_ERROR_CODES
 
 DONE = 0
 PEER_NEVER_CAME = 69
@@ -10,7 +10,7 @@ PEER_LOST = 70
 DISK_FULL = 74
 PREEMPTED = 75
 
-PERMANENT = USER_MISTAKES
+PERMANENT = USER_ERROR_CODES
 """Usage, data or configuration: would fail the same way again, so never retried."""
 
 

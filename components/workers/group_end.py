@@ -5,7 +5,9 @@ from __future__ import annotations
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.workers import exit_codes
 
-_REFUSALS = {kind.exit_code: kind for kind in (UsageError, DataError, ConfigError)}
+_REFUSALS: dict[int, type[UsageError | DataError | ConfigError]] = {
+    kind.exit_code: kind for kind in (UsageError, DataError, ConfigError)
+}
 
 
 class Interrupted(KubertError):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components.errors import ExitCode
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from pipeline.kubeflow.client import KfpApi
     from pipeline.kubeflow.follow_run import Ended, Show
 
-INTERRUPTED = 130
 ConfigName = Annotated[
     str,
     typer.Argument(
@@ -124,7 +125,7 @@ def wait(api: KfpApi, place: ClusterConfig, run: str, console: Console) -> Ended
             ),
             soft_wrap=True,
         )
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     for line in (*ended.notes, ended.verdict):
         console.print(Text(line, style="bold" if line == ended.verdict else ""), soft_wrap=True)
     return ended

@@ -18,15 +18,12 @@ from typing import Annotated, Any
 import typer
 
 from components import __version__
-from components.errors import USER_MISTAKES, KubertError
+from components.errors import USER_ERROR_CODES, ExitCode, KubertError
 from pipeline.cli.commands import models, runs, schedule
 from pipeline.cli.commands.doctor import doctor
 from pipeline.cli.commands.pull import pull
 from pipeline.cli.commands.serve import serve
 from pipeline.cli.commands.submit import submit
-
-GATE_CLOSED = 3
-USER_MISTAKE = 2
 
 app = typer.Typer(
     name="kubert",
@@ -122,7 +119,7 @@ def run(
     if as_json:
         typer.echo(summary.as_json())
     if not summary.gate["passed"]:
-        raise typer.Exit(GATE_CLOSED)
+        raise typer.Exit(ExitCode.GATE_CLOSED)
 
 
 @app.command()
@@ -236,12 +233,12 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, standalone_mode=True)
     except KubertError as error:
         typer.secho(f"kubert: {error}", err=True)
-        sys.exit(USER_MISTAKE if error.exit_code in USER_MISTAKES else _exit_code(error))
+        sys.exit(ExitCode.USER_ERROR if error.exit_code in USER_ERROR_CODES else _exit_code(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
+        sys.exit(ExitCode.FAILURE)
     except Exception as error:
         sys.exit(_unexpected(error))
 
@@ -249,14 +246,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _exit_code(error: KubertError) -> int:
     from pipeline.local.runner import Interrupted
 
-    return error.exit_code if isinstance(error, Interrupted) else 1
+    return error.exit_code if isinstance(error, Interrupted) else ExitCode.FAILURE
 
 
 def _unexpected(error: Exception) -> int:
     text = traceback.format_exc()
     if os.environ.get("KUBERT_DEBUG"):
         typer.echo(text, err=True)
-        return 1
+        return ExitCode.FAILURE
     with tempfile.NamedTemporaryFile(
         "w", prefix="kubert-error-", suffix=".log", delete=False, encoding="utf-8"
     ) as log:
@@ -266,7 +263,7 @@ def _unexpected(error: Exception) -> int:
         f"kubert: unexpected {type(error).__name__}: {summary}\nThis is a defect in kubert; the traceback is in {log.name}",
         err=True,
     )
-    return 1
+    return ExitCode.FAILURE
 
 
 if __name__ == "__main__":

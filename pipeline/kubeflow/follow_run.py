@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from components.errors import USER_MISTAKES
+from components.errors import USER_ERROR_CODES, ExitCode
 from pipeline.kubeflow.client import KfpApi
 from pipeline.kubeflow.errors import ServerFailed
 from pipeline.kubeflow.records import Run, Task
@@ -17,7 +17,6 @@ from pipeline.run_state import STEPS, Outcome
 POLL = 3.0
 PATIENCE = 900.0
 """Seconds for which the server may be away while a run is followed."""
-RELEASED, GATE_CLOSED, USER_MISTAKE, FAILED = 0, 3, 2, 1
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -33,16 +32,17 @@ class Ended:
     def exit_code(self) -> int:
         """0: released; 3: the gate closed; 2: a step refused what it was given; 1: anything else."""
         if self.run.state == "SUCCEEDED":
-            return RELEASED if self.outcome.done("export") else GATE_CLOSED
+            return ExitCode.SUCCESS if self.outcome.done("export") else ExitCode.GATE_CLOSED
         failure = self.outcome.failure
-        return USER_MISTAKE if failure and failure.exit_code in USER_MISTAKES else FAILED
+        user_error = failure and failure.exit_code in USER_ERROR_CODES
+        return ExitCode.USER_ERROR if user_error else ExitCode.FAILURE
 
     @property
     def verdict(self) -> str:
         """What the run came to."""
         steps, failure = self.outcome.steps, self.outcome.failure
         if self.run.state == "SUCCEEDED":
-            if self.exit_code == GATE_CLOSED:
+            if self.exit_code == ExitCode.GATE_CLOSED:
                 return f"nothing released: {steps['gate'].figures.get('reason', 'the gate closed')}"
             release = steps["export"].figures
             return (
@@ -136,7 +136,14 @@ class _Seen:
             self.event({"step": task.name, "kind": "finished", "seconds": _seconds(task)})
         if status in ("waiting", "running") and task.state == "FAILED":
             message = task.error or "failed; its pod's log has the reason"
-            self.event({"step": task.name, "kind": "error", "message": message, "exit_code": 1})
+            self.event(
+                {
+                    "step": task.name,
+                    "kind": "error",
+                    "message": message,
+                    "exit_code": ExitCode.FAILURE,
+                }
+            )
 
 
 def _seconds(task: Task) -> float:

@@ -25,7 +25,7 @@ from typing import IO, Any
 import psutil
 
 from components import progress
-from components.errors import KubertError, UsageError
+from components.errors import ExitCode, KubertError, UsageError
 from pipeline.run_state import EventFile, Failure, Outcome
 
 LOG = "kubert.log"
@@ -60,7 +60,7 @@ class Run:
 class Interrupted(KubertError):
     """The run was ended by a signal; every process it had started is gone."""
 
-    exit_code = 130
+    exit_code = ExitCode.INTERRUPTED
 
 
 @contextmanager
@@ -195,11 +195,13 @@ def _checked(outcome: Outcome, exit_code: int, run: Run) -> Outcome:
     if exit_code or running:
         where = running[0] if running else "pipeline"
         message = f"ended without a word (exit code {exit_code}): out of memory, killed, or a defect; the log has the rest"
-        return Outcome(outcome.steps, Failure(where, message, 1))
+        return Outcome(outcome.steps, Failure(where, message, ExitCode.FAILURE))
     if not outcome.done("gate"):
         return Outcome(
             outcome.steps,
-            Failure("gate", "the pipeline ended before its gate; the log has the rest", 1),
+            Failure(
+                "gate", "the pipeline ended before its gate; the log has the rest", ExitCode.FAILURE
+            ),
         )
     if outcome.steps["gate"].figures.get("passed") and not outcome.done("export"):
         return Outcome(
@@ -207,7 +209,7 @@ def _checked(outcome: Outcome, exit_code: int, run: Run) -> Outcome:
             Failure(
                 "export",
                 "the gate passed, but the pipeline skipped the export; the log has the rest",
-                1,
+                ExitCode.FAILURE,
             ),
         )
     return outcome

@@ -11,7 +11,7 @@ from pathlib import Path
 import kfp_server_api
 import pytest
 
-from components.errors import USER_MISTAKES
+from components.errors import USER_ERROR_CODES
 from pipeline.kubeflow import submit
 from pipeline.kubeflow.client import ATTEMPTS, KfpApi
 from pipeline.kubeflow.errors import Busy, Denied, Missing, Refused, ServerFailed
@@ -56,7 +56,7 @@ def test_a_read_is_repeated_until_it_works_but_not_for_ever(
         ServerFailed, match=rf"attempts: {ATTEMPTS}.*healthz should answer"
     ) as caught:
         api.health()
-    assert caught.value.exit_code not in USER_MISTAKES
+    assert caught.value.exit_code not in USER_ERROR_CODES
 
 
 def test_as_long_as_the_server_asks_for_is_waited(server: Server) -> None:
@@ -205,7 +205,7 @@ def test_with_users_the_namespace_is_named(tmp_path: Path) -> None:
             Denied, match=r"not allowed to create the run .*not authorized(.|\n)*namespace team"
         ) as caught:
             submit.submit(api, submission(tmp_path), None)
-        assert caught.value.exit_code in USER_MISTAKES
+        assert caught.value.exit_code in USER_ERROR_CODES
 
 
 def test_a_conflict_is_what_another_made(server: Server, api: KfpApi, tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""The exit code table: plain integers with one sentence each, the same for errors, steps and the command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from components.errors import (
+    USER_ERROR_CODES,
+    ConfigError,
+    DataError,
+    ExitCode,
+    KubertError,
+    UsageError,
+)
+
+
+def test_codes_are_those_that_scripts_rely_on() -> None:
+    codes = {code.name: int(code) for code in ExitCode}
+    assert codes == {
+        "SUCCESS": 0,
+        "FAILURE": 1,
+        "USER_ERROR": 2,
+        "GATE_CLOSED": 3,
+        "USAGE": 64,
+        "DATA": 65,
+        "CONFIG": 78,
+        "INTERRUPTED": 130,
+        "TERMINATED": 143,
+    }
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_every_code_is_described_by_a_sentence(code: ExitCode) -> None:
+    assert code.description[0].isupper() and code.description.endswith(".")
+
+
+def test_a_code_is_written_as_its_number() -> None:
+    assert json.dumps({"exit_code": ExitCode.DATA}) == '{"exit_code": 65}'
+    assert f"{ExitCode.DATA}" == "65"
+
+
+def test_user_errors_are_the_only_codes_that_are_never_retried() -> None:
+    errors = [UsageError, DataError, ConfigError]
+    assert {error.exit_code for error in errors} == USER_ERROR_CODES == {64, 65, 78}
+    assert KubertError.exit_code not in USER_ERROR_CODES
