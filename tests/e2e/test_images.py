@@ -14,7 +14,7 @@ TRAIN, TOOLS = (
     f"localhost/kubert-tools-python:{__version__}",
 )
 both = pytest.mark.parametrize("image", [TRAIN, TOOLS], ids=["train", "tools"])
-LIGHT = "import components.workers.local, components.train.step, components.registry.reference"
+LIGHT = "import components.workers.local, components.train.step, components.serving.puller"
 NO_TENSORFLOW = "import importlib.util as u; assert not [n for n in ('tensorflow', 'numpy', 'pyarrow') if u.find_spec(n)]"
 TRAINING = """
 python -m components.tokenize_text --set model.encoder=scratch --output /tmp/shards

@@ -178,7 +178,7 @@ def test_when_the_starter_is_killed_the_pipeline_ends_too(tmp_path: Path) -> Non
         "from pipeline.local.kfp_process import _end_with_starter\n_end_with_starter()\n(here / 'pid').write_text(str(os.getpid()))\ntime.sleep(120)",
     )
     starter.write_text(
-        "from pathlib import Path\nfrom pipeline import local\n"
+        "from pathlib import Path\nfrom pipeline.local import runner as local\n"
         f"with local.new_run(Path({str(tmp_path / 'work')!r})) as run: local.execute(run, {{}}, lambda _: None, {inner!r})\n"
     )
     process = subprocess.Popen([sys.executable, str(starter)])
