@@ -13,7 +13,7 @@ from components.artifacts.token_shards import ShardsContent
 from components.config import schema
 from components.config.loading import load_config
 from components.config.schema import Config, DataConfig
-from components.data.labelled_text import Example, Refusals, open_corpus
+from components.data.labelled_text import Example, RejectedRows, open_dataset
 from components.tokenize_text import step
 from components.train.hardware import resolved
 from components.train.job import Job
@@ -38,8 +38,8 @@ def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:
     `train.json` holds the training rows' texts and labels for the sides that do not read what kubert reads.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with open_corpus(chosen) as corpus:
-        rows = list(corpus.examples(Refusals(chosen.max_bad_rows), Counter()))
+    with open_dataset(chosen) as corpus:
+        rows = list(corpus.examples(RejectedRows(chosen.max_bad_rows), Counter()))
         classes = corpus.labels.classes
     train = [row for row in rows if row.split == "train"]
     step_between = len(train) // count

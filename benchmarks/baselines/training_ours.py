@@ -122,7 +122,7 @@ def _put_in(rounds: Rounds, shards: Path, share: tuple[int, int] | None) -> None
     from components.train.loop import input_pipeline as feed
     from components.train.loop import trainer
 
-    validation_rows = len(open_shards(shards, verify=False).split("validation"))
+    validation_rows = len(open_shards(shards, verify=False).open_split("validation"))
     features = Features(vars(trainer)["cached_features"])
     vars(trainer)["cached_features"] = features
     vars(trainer)["feed"] = Gate(feed.feed, rounds, validation_rows, features)

@@ -175,7 +175,7 @@ def _padding_efficiency(data: Path, home: Path) -> float:
     chosen = training_inputs.shipped(CONFIG, data)
     shutil.rmtree(home, ignore_errors=True)
     content = training_inputs.tokenize(chosen, home / "shards")
-    lengths = open_shards(home / "shards").split("train").lengths()
+    lengths = open_shards(home / "shards").open_split("train").read_lengths()
     train = chosen.train
     buckets = usable_buckets(train, content.max_length)
     plan = plan_epoch(

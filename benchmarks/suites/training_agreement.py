@@ -135,8 +135,8 @@ def _accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
     """Percent of the test rows that the checkpoint scores rightly, as it is served in this precision."""
     model, content, vocabulary = restore_classifier(checkpoint)
     ServedClassifier(model, vocabulary, content.classes, content.model.max_length, precision)
-    split = open_shards(shards, verify=False).split("test")
-    return 100 * float((score_rows(model, split, 64).argmax(axis=1) == split.labels()).mean())
+    split = open_shards(shards, verify=False).open_split("test")
+    return 100 * float((score_rows(model, split, 64).argmax(axis=1) == split.read_labels()).mean())
 
 
 def _line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ PROVENANCE = frozenset({"refused", "refused_examples", "source_sha256", "notes",
 file that has grown or with a later window, are the same shards."""
 
 
-def content_of(sealed: Manifest, where: Path | str) -> ShardsContent:
+def parse_shards_content(sealed: Manifest, where: Path | str) -> ShardsContent:
     """The content of token shards with this manifest; DataError, naming `where`, if it does not describe any."""
     try:
         return ShardsContent.model_validate({**sealed.provenance, **sealed.content})

@@ -17,23 +17,28 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.artifacts import manifest
-from components.artifacts.shard_metadata import PROVENANCE, ShardsContent, SplitInfo, content_of
+from components.artifacts.shard_metadata import (
+    PROVENANCE,
+    ShardsContent,
+    SplitInfo,
+    parse_shards_content,
+)
 from components.artifacts.vocabulary import VOCABULARY_FILE, Vocabulary
 from components.data.splits import SplitName
 from components.errors import DataError
 
 __all__ = [
-    "Ids",
     "ShardWriter",
     "ShardsContent",
-    "Split",
     "SplitInfo",
+    "SplitReader",
+    "TokenIds",
     "TokenShards",
+    "commit_shards",
     "open_shards",
-    "seal_shards",
 ]
 
-Ids = npt.NDArray[np.int32]
+TokenIds = npt.NDArray[np.int32]
 
 
 class ShardWriter:
@@ -73,7 +78,11 @@ class ShardWriter:
         self._labels: Counter[int] = Counter()
 
     def add(
-        self, ids: Ids, row_splits: npt.NDArray[Any], labels: Sequence[int], texts: Sequence[str]
+        self,
+        ids: TokenIds,
+        row_splits: npt.NDArray[Any],
+        labels: Sequence[int],
+        texts: Sequence[str],
     ) -> None:
         """Append rows: `ids` int32 [tokens], `row_splits` [rows + 1], `labels` [rows], `texts` [rows] (not kept for train)."""
         label_array = np.asarray(labels, np.int32)
@@ -124,7 +133,7 @@ class ShardWriter:
         self._writer, self._rows_in_file = None, 0
 
 
-class Split:
+class SplitReader:
     """One split's rows, numbered from 0 over all its files; memory-mapped, so only the rows that are asked for are read."""
 
     def __init__(self, directory: Path, name: SplitName, info: SplitInfo, pad_id: int) -> None:
@@ -142,19 +151,19 @@ class Split:
     def __len__(self) -> int:
         return self.info.rows
 
-    def lengths(self) -> Ids:
+    def read_lengths(self) -> TokenIds:
         """Tokens of every row, [CLS] and [SEP] included: int32 [rows]."""
         return _joined([np.diff(offsets) for offsets in self._offsets])
 
-    def labels(self) -> Ids:
+    def read_labels(self) -> TokenIds:
         """Label of every row, an index into the classes: int32 [rows]."""
         return _joined([batch.column(1).to_numpy() for batch in self._batches])
 
-    def rows(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[Ids]:
+    def read_rows(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[TokenIds]:
         """The token ids of the rows, unpadded: int32 arrays [length], in the order of `indices`."""
         return [self._row(*place).astype(np.int32) for place in self._places(indices)]
 
-    def padded(self, indices: Sequence[int] | npt.NDArray[Any], width: int) -> Ids:
+    def read_padded(self, indices: Sequence[int] | npt.NDArray[Any], width: int) -> TokenIds:
         """The token ids of the rows, filled up with [PAD] to `width`: int32 [len(indices), width].
 
         Raises DataError if a row is longer than `width`: nothing is ever cut here.
@@ -170,7 +179,7 @@ class Split:
             line[: len(row)] = row
         return padded
 
-    def texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[str]:
+    def read_texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[str]:
         """The rows' texts as they were read; only validation and test keep them. Raises DataError for train."""
         if self.name == "train":
             raise DataError("the training split keeps no texts")
@@ -211,9 +220,9 @@ class TokenShards:
         """The manifest's digest: equal shards have equal digests."""
         return self.manifest.digest
 
-    def split(self, name: SplitName) -> Split:
+    def open_split(self, name: SplitName) -> SplitReader:
         """The split's rows."""
-        return Split(self.directory, name, self.content.splits[name], self.vocabulary.pad_id)
+        return SplitReader(self.directory, name, self.content.splits[name], self.vocabulary.pad_id)
 
 
 def open_shards(directory: Path, verify: bool = True) -> TokenShards:
@@ -227,7 +236,7 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
         if verify
         else manifest.read(directory, "token_shards")
     )
-    content = content_of(sealed, directory)
+    content = parse_shards_content(sealed, directory)
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
     if vocabulary.sha256 != content.vocabulary_sha256:
         raise DataError(
@@ -236,7 +245,7 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
     return TokenShards(directory, sealed, content, vocabulary)
 
 
-def seal_shards(
+def commit_shards(
     directory: Path,
     vocabulary: Vocabulary,
     content: ShardsContent,
@@ -265,5 +274,5 @@ def _batches(path: Path) -> list[Any]:
         ) from None
 
 
-def _joined(parts: list[Any]) -> Ids:
+def _joined(parts: list[Any]) -> TokenIds:
     return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int32)

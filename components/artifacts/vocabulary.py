@@ -43,7 +43,7 @@ class Vocabulary(BaseModel):
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def id_of(self, token: str) -> int:
+    def token_id(self, token: str) -> int:
         """The token's id; KeyError if it is not in the vocabulary."""
         return self._index[token]
 

@@ -17,12 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from components.config.schema import DataConfig
-from components.data.labels import LabelMap, LabelSurvey, label_map
-from components.data.rows import Block, Row, Unreadable
+from components.data.labels import LabelMap, LabelStatistics, build_label_map
+from components.data.rows import MalformedRow, Row, RowBatch
 from components.data.sources import Source, has_test_split, open_source
-from components.data.splits import SPLITS, SplitName, splits_of, text_hashes
-from components.data.text_columns import BLANK, NOT_TEXT, NOT_UNICODE, fault, faultless, joined
-from components.data.time_window import Window, dated, window_of
+from components.data.splits import SPLITS, SplitName, assign_splits, hash_texts
+from components.data.text_columns import (
+    BLANK,
+    NOT_TEXT,
+    NOT_UNICODE,
+    join_columns,
+    join_valid_texts,
+    text_error,
+)
+from components.data.time_window import Window, fill_date_placeholder, parse_window
 from components.errors import DataError
 
 __all__ = [
@@ -30,11 +37,11 @@ __all__ = [
     "NOT_TEXT",
     "NOT_UNICODE",
     "SHOWN",
-    "Corpus",
     "Example",
-    "Examples",
-    "Refusals",
-    "open_corpus",
+    "ExampleBatch",
+    "LabelledDataset",
+    "RejectedRows",
+    "open_dataset",
 ]
 
 SHOWN = 20
@@ -48,7 +55,7 @@ class Example(NamedTuple):
     label: int
 
 
-class Examples(NamedTuple):
+class ExampleBatch(NamedTuple):
     """Usable rows that follow each other: texts, indices of their classes, and their splits as indices into SPLITS (int8 [rows])."""
 
     texts: Sequence[str]
@@ -57,14 +64,14 @@ class Examples(NamedTuple):
 
 
 @dataclass
-class Refusals:
+class RejectedRows:
     """Refused rows by reason, and the first ones by place; never their text."""
 
     limit: int
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
-    def add(self, source: str, row: Row | Unreadable, reason: str, field_name: str = "") -> None:
+    def add(self, source: str, row: Row | MalformedRow, reason: str, field_name: str = "") -> None:
         """Count one refused row."""
         self.counts[reason] += 1
         if len(self.examples) < SHOWN:
@@ -93,7 +100,7 @@ class Refusals:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class LabelledDataset:
     """The sources of a run, surveyed: `labels` says how labels are read, `rows` how many rows there are, good and bad.
 
     Where a window is set, `source` has only the rows within, and `left_out` counts the others by reason.
@@ -107,13 +114,13 @@ class Corpus:
     window: Window | None = None
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def examples(self, refusals: Refusals, overlap: Counter[str]) -> Iterator[Example]:
+    def examples(self, refusals: RejectedRows, overlap: Counter[str]) -> Iterator[Example]:
         """What `blocks` yields, row by row."""
         for texts, labels, splits in self.blocks(refusals, overlap):
             for text, label, split in zip(texts, labels, splits.tolist(), strict=True):
                 yield Example(SPLITS[split], text, label)
 
-    def blocks(self, refusals: Refusals, overlap: Counter[str]) -> Iterator[Examples]:
+    def blocks(self, refusals: RejectedRows, overlap: Counter[str]) -> Iterator[ExampleBatch]:
         """Every usable row in the sources' order, a given test split first; DataError at the end for too many refused rows.
 
         `overlap` counts, by split, the rows whose text is in the given test split, too. Once too many rows are refused the
@@ -123,24 +130,26 @@ class Corpus:
         if self.test_source is not None:
             hashes = []
             for texts, labels in self._usable(self.test_source, refusals):
-                hashes.append(text_hashes(texts))
-                yield Examples(texts, labels, np.full(len(texts), SPLITS.index("test"), np.int8))
+                hashes.append(hash_texts(texts))
+                yield ExampleBatch(
+                    texts, labels, np.full(len(texts), SPLITS.index("test"), np.int8)
+                )
             tested = np.unique(np.concatenate([tested, *hashes]))
         test_fraction = 0.0 if self.test_source is not None else self.data.test_fraction
         for texts, labels in self._usable(self.source, refusals):
-            hashed = text_hashes(texts)
-            splits = splits_of(hashed, self.data.validation_fraction, test_fraction)
+            hashed = hash_texts(texts)
+            splits = assign_splits(hashed, self.data.validation_fraction, test_fraction)
             if len(tested):
                 found = tested[np.searchsorted(tested, hashed).clip(max=len(tested) - 1)] == hashed
                 overlap.update(SPLITS[split] for split in splits[found].tolist())
-            yield Examples(texts, labels, splits)
+            yield ExampleBatch(texts, labels, splits)
         refusals.check(f"A label must be {self.labels.described}. ")
 
     def _usable(
-        self, source: Source, refusals: Refusals
+        self, source: Source, refusals: RejectedRows
     ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
         for block in source.rows([*self.data.text, self.data.label]).blocks:
-            if isinstance(block, Unreadable):
+            if isinstance(block, MalformedRow):
                 refusals.add(source.name, block, block.reason)
             elif (usable := self._whole(block)) is None:
                 texts, labels = self._row_by_row(block, source.name, refusals)
@@ -149,23 +158,23 @@ class Corpus:
             elif not refusals.exceeded:
                 yield usable
 
-    def _whole(self, block: Block) -> tuple[list[str], list[int]] | None:
+    def _whole(self, block: RowBatch) -> tuple[list[str], list[int]] | None:
         """Texts and labels of a block that has no row to refuse; None for any other."""
         *columns, values = block.columns
-        texts = faultless(columns)
+        texts = join_valid_texts(columns)
         labels = self.labels.indices(values)
         return None if texts is None or labels is None else (texts, labels)
 
     def _row_by_row(
-        self, block: Block, name: str, refusals: Refusals
+        self, block: RowBatch, name: str, refusals: RejectedRows
     ) -> tuple[list[str], list[int]]:
         columns = "+".join(self.data.text)
         texts, labels = [], []
         for row in block.rows():
-            text = joined(row.values[:-1])
+            text = join_columns(row.values[:-1])
             if text is None:
                 refusals.add(name, row, NOT_TEXT, columns)
-            elif reason := fault(text):
+            elif reason := text_error(text):
                 refusals.add(name, row, reason, columns)
             elif isinstance(label := self.labels.look_up(row.values[-1]), str):
                 refusals.add(name, row, label, self.data.label)
@@ -176,12 +185,12 @@ class Corpus:
 
 
 @contextmanager
-def open_corpus(data: DataConfig) -> Iterator[Corpus]:
+def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
     """The configured sources, after one pass that checks their columns, counts their rows and finds their classes.
 
     Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label column holds no classes.
     """
-    window, place = window_of(data), dated(data)
+    window, place = parse_window(data), fill_date_placeholder(data)
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(place, data))
@@ -195,16 +204,18 @@ def open_corpus(data: DataConfig) -> Iterator[Corpus]:
             test_source = stack.enter_context(open_source(place, data, "test"))
         survey = _survey(source, data, left_out)
         rows = survey.rows + (_survey(test_source, data).rows if test_source else 0)
-        labels = label_map(
+        labels = build_label_map(
             survey, data.classes, source.class_names, f"{source.name}, column {data.label!r}"
         )
-        yield Corpus(data, source, test_source, labels, rows, window, left_out)
+        yield LabelledDataset(data, source, test_source, labels, rows, window, left_out)
 
 
-def _survey(source: Source, data: DataConfig, left_out: Counter[str] | None = None) -> LabelSurvey:
-    survey = LabelSurvey()
+def _survey(
+    source: Source, data: DataConfig, left_out: Counter[str] | None = None
+) -> LabelStatistics:
+    survey = LabelStatistics()
     for block in source.rows([*data.text, data.label]).blocks:
-        if isinstance(block, Unreadable):
+        if isinstance(block, MalformedRow):
             survey.rows += 1
         else:
             survey.add_rows(block.columns[-1])

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.errors import DataError
 
-MOST_CLASSES = 1000
+MAX_CLASSES = 1000
 FEW_CLASSES = 20
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -25,7 +25,7 @@ FRACTIONAL = "fractional label"
 
 
 @dataclass
-class LabelSurvey:
+class LabelStatistics:
     """The different labels of a source, counted in one pass; stops collecting over `MOST_CLASSES` of them."""
 
     rows: int = 0
@@ -34,11 +34,11 @@ class LabelSurvey:
     @property
     def too_many(self) -> bool:
         """Whether there are more different values than classes can be."""
-        return len(self.counts) > MOST_CLASSES
+        return len(self.counts) > MAX_CLASSES
 
     def add(self, value: Any, times: int = 1) -> None:
         """Count a label; missing ones and those that are not UTF-8 are nothing to choose from."""
-        name = written(value)
+        name = label_text(value)
         if name and _is_text(name) and (not self.too_many or name in self.counts):
             self.counts[name] += times
 
@@ -62,14 +62,14 @@ class LabelMap:
 
     def look_up(self, value: Any) -> int | str:
         """The class index of a label as it was read, or the reason (one of this module's constants) to refuse its row."""
-        name = written(value)
+        name = label_text(value)
         if not name:
             return MISSING
         if self.numbers is None:
             return self._by_name.get(name, UNKNOWN)
         if not NUMBER.fullmatch(name):
             return UNKNOWN
-        number = whole(name)
+        number = parse_integer(name)
         if number is None:
             return FRACTIONAL
         return self.numbers.get(number, NEGATIVE if number < 0 else OUT_OF_RANGE)
@@ -104,8 +104,8 @@ class LabelMap:
     _by_name: Mapping[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
 
-def label_map(
-    survey: LabelSurvey, listed: Sequence[str] | None, named: Sequence[str] | None, place: str
+def build_label_map(
+    survey: LabelStatistics, listed: Sequence[str] | None, named: Sequence[str] | None, place: str
 ) -> LabelMap:
     """How to read the labels of a surveyed training source.
 
@@ -116,7 +116,7 @@ def label_map(
     the DataError that fractions, free text and a single class raise.
     """
     if listed is not None:
-        numbers = {number for name in survey.counts if (number := whole(name)) is not None}
+        numbers = {number for name in survey.counts if (number := parse_integer(name)) is not None}
         if not numbers or any(name in survey.counts for name in listed):
             return LabelMap(tuple(listed))
         base = 0 if 0 in numbers else 1
@@ -126,7 +126,7 @@ def label_map(
     return _found(survey, place)
 
 
-def written(value: Any) -> str:
+def label_text(value: Any) -> str:
     """A label as a string without spaces around it; empty for None, NaN, lists and records. Whole floats are written as integers."""
     if value is None or value != value or isinstance(value, list | dict):
         return ""
@@ -137,7 +137,7 @@ def written(value: Any) -> str:
     return str(value).strip()
 
 
-def whole(name: str) -> int | None:
+def parse_integer(name: str) -> int | None:
     """The integer that a number such as 3, +3 or 3.0 is; None for fractions and anything else."""
     if not NUMBER.fullmatch(name) or len(name) > 30:
         return None
@@ -156,10 +156,10 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _found(survey: LabelSurvey, place: str) -> LabelMap:
+def _found(survey: LabelStatistics, place: str) -> LabelMap:
     distinct = len(survey.counts)
     if survey.too_many or distinct > max(FEW_CLASSES, survey.rows // 2):
-        amount = f"more than {MOST_CLASSES}" if survey.too_many else str(distinct)
+        amount = f"more than {MAX_CLASSES}" if survey.too_many else str(distinct)
         raise DataError(
             f"{place}: {amount} different values in {survey.rows} rows, so this is no class label; set data.label to its column"
         )
@@ -171,7 +171,7 @@ def _found(survey: LabelSurvey, place: str) -> LabelMap:
             {
                 number
                 for name in survey.counts
-                if (number := whole(name)) is not None and number >= 0
+                if (number := parse_integer(name)) is not None and number >= 0
             }
         )
         if not numbers:

@@ -9,12 +9,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from components.data.rows import Block, Rows, Unreadable
+from components.data.rows import MalformedRow, RowBatch, Rows
 
 KEPT_BYTES = 1 << 25
 VALUE_BYTES = 1 << 6
 OF_KNOWN_SIZE = {str, int, float, bool, type(None)}
-Blocks = list[Block | Unreadable]
+Blocks = list[RowBatch | MalformedRow]
 
 
 def kept(
@@ -27,7 +27,7 @@ def kept(
     """
     last: dict[tuple[str, ...], Blocks] = {}
 
-    def noted(columns: tuple[str, ...]) -> Iterator[Block | Unreadable]:
+    def noted(columns: tuple[str, ...]) -> Iterator[RowBatch | MalformedRow]:
         blocks: Blocks = []
         left: float = most
         for block in rows(columns).blocks:
@@ -48,9 +48,9 @@ def kept(
     return read
 
 
-def _bytes(block: Block | Unreadable) -> float:
+def _bytes(block: RowBatch | MalformedRow) -> float:
     """What the block takes in memory, at a byte per character; infinite where a value has parts of its own."""
-    if isinstance(block, Unreadable):
+    if isinstance(block, MalformedRow):
         return VALUE_BYTES
     return sum(map(_column_bytes, block.columns))
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from components.errors import DataError
 
-ROWS_AT_ONCE = 1000
-CHARACTERS_AT_ONCE = 1 << 22
+MAX_BATCH_ROWS = 1000
+MAX_BATCH_CHARACTERS = 1 << 22
 
 
 class Row(NamedTuple):
@@ -23,7 +23,7 @@ class Row(NamedTuple):
     values: Sequence[Any]
 
 
-class Unreadable(NamedTuple):
+class MalformedRow(NamedTuple):
     """A row whose columns cannot be told apart, and why."""
 
     number: int
@@ -31,7 +31,7 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-class Block(NamedTuple):
+class RowBatch(NamedTuple):
     """Rows that follow each other, by column: each row's number and first line, and a sequence of values per column."""
 
     numbers: Sequence[int]
@@ -48,17 +48,17 @@ class Block(NamedTuple):
 class Rows:
     """A stream of rows that can be read once: through `blocks`, or row by row by iterating."""
 
-    blocks: Iterator[Block | Unreadable]
+    blocks: Iterator[RowBatch | MalformedRow]
 
-    def __iter__(self) -> Iterator[Row | Unreadable]:
+    def __iter__(self) -> Iterator[Row | MalformedRow]:
         for block in self.blocks:
-            if isinstance(block, Unreadable):
+            if isinstance(block, MalformedRow):
                 yield block
             else:
                 yield from block.rows()
 
 
-def in_blocks(rows: Iterable[Row | Unreadable]) -> Iterator[Block | Unreadable]:
+def batch_rows(rows: Iterable[Row | MalformedRow]) -> Iterator[RowBatch | MalformedRow]:
     """The same rows in the same order, up to `ROWS_AT_ONCE` and about `CHARACTERS_AT_ONCE` in a block."""
     gathered: list[Row] = []
     characters = 0
@@ -66,23 +66,23 @@ def in_blocks(rows: Iterable[Row | Unreadable]) -> Iterator[Block | Unreadable]:
         if isinstance(row, Row):
             gathered.append(row)
             characters += sum(len(value) for value in row.values if isinstance(value, str))
-            if len(gathered) < ROWS_AT_ONCE and characters < CHARACTERS_AT_ONCE:
+            if len(gathered) < MAX_BATCH_ROWS and characters < MAX_BATCH_CHARACTERS:
                 continue
         if gathered:
             yield _block(gathered)
             gathered, characters = [], 0
-        if isinstance(row, Unreadable):
+        if isinstance(row, MalformedRow):
             yield row
     if gathered:
         yield _block(gathered)
 
 
-def _block(rows: Sequence[Row]) -> Block:
+def _block(rows: Sequence[Row]) -> RowBatch:
     numbers, lines, values = zip(*rows, strict=True)
-    return Block(numbers, lines, list(zip(*values, strict=True)))
+    return RowBatch(numbers, lines, list(zip(*values, strict=True)))
 
 
-def place_of(column: str, names: Sequence[str], name: str, hint: str = "") -> int:
+def column_index(column: str, names: Sequence[str], name: str, hint: str = "") -> int:
     """The column's index among the names; DataError, with the names and the hint, if it is not there or there twice."""
     found = [index for index, other in enumerate(names) if other == column]
     if len(found) == 1:

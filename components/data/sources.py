@@ -18,7 +18,7 @@ from typing import Any
 from components.config.schema import SAMPLE, DataConfig
 from components.data import readers
 from components.data.row_cache import kept
-from components.data.rows import ROWS_AT_ONCE, Row, Rows, Unreadable, in_blocks
+from components.data.rows import MAX_BATCH_ROWS, MalformedRow, Row, Rows, batch_rows
 from components.data.sample import NEWS
 from components.errors import DataError
 from components.storage.atomic_files import file_sha256
@@ -109,7 +109,7 @@ def _prepared(uri: str, data: DataConfig, split: str) -> Source:
         digest.update(f"{path.name} {file_sha256(path)}\n".encode())
 
     def rows(columns: Sequence[str]) -> Rows:
-        return Rows(in_blocks(_prepared_rows(builder, uri, split, columns)))
+        return Rows(batch_rows(_prepared_rows(builder, uri, split, columns)))
 
     return Source(f"{uri} ({split})", kept(rows), digest.hexdigest(), names)
 
@@ -143,7 +143,7 @@ def _builder(uri: str, data: DataConfig) -> Any:
 
 def _prepared_rows(
     builder: Any, uri: str, split: str, columns: Sequence[str]
-) -> Iterator[Row | Unreadable]:
+) -> Iterator[Row | MalformedRow]:
     features = builder.info.features
     for column in columns:
         if column not in features:
@@ -156,7 +156,7 @@ def _prepared_rows(
         lambda row: tuple(row[column] for column in columns)
     )
     number = 0
-    for batch in stream.batch(ROWS_AT_ONCE).as_numpy_iterator():
+    for batch in stream.batch(MAX_BATCH_ROWS).as_numpy_iterator():
         for values in zip(*(column.tolist() for column in batch), strict=True):
             number += 1
             yield Row(number, 0, [readers.decoded(value) for value in values])

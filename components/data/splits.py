@@ -25,18 +25,18 @@ _PLAIN = bytes(
 )
 
 
-def normalized(text: str) -> str:
+def normalize_text(text: str) -> str:
     """The text in NFKC, case-folded, every run of white space as one space."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def text_hash(text: str) -> int:
+def hash_text(text: str) -> int:
     """BLAKE2b of the normalized text's UTF-8 as an unsigned 64-bit integer: evenly spread, the same on every machine."""
-    return int.from_bytes(_digest(normalized(text).encode()))
+    return int.from_bytes(_digest(normalize_text(text).encode()))
 
 
-def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """`text_hash` of each of the texts, of which there is at least one: uint64 [texts]."""
+def hash_texts(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """`hash_text` of each of the texts, of which there is at least one: uint64 [texts]."""
     others = (
         []
         if all(map(str.isascii, texts))
@@ -46,7 +46,7 @@ def text_hashes(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
         [text if text.isascii() else "" for text in texts] if others else texts
     )
     for index in others:
-        keys[index] = normalized(texts[index]).encode()
+        keys[index] = normalize_text(texts[index]).encode()
     return np.frombuffer(b"".join(map(_digest, keys)), ">u8").astype(np.uint64)
 
 
@@ -59,7 +59,7 @@ def _digest(key: bytes) -> bytes:
 
 
 def _normalized_ascii(texts: Sequence[str]) -> list[bytes]:
-    """`normalized` for ASCII texts, which NFKC leaves as they are: all of them as one array, with a byte between that none holds."""
+    """`normalize_text` for ASCII texts, which NFKC leaves as they are: all of them as one array, with a byte between that none holds."""
     plain = np.frombuffer(
         _BETWEEN.join(map(str.strip, texts)).encode("latin-1").translate(_PLAIN), np.uint8
     )
@@ -69,7 +69,7 @@ def _normalized_ascii(texts: Sequence[str]) -> list[bytes]:
     return kept.split(_BETWEEN.encode("latin-1"))
 
 
-def split_of(hashed: int, validation_fraction: float, test_fraction: float) -> SplitName:
+def assign_split(hashed: int, validation_fraction: float, test_fraction: float) -> SplitName:
     """The split of a text with this hash; `validation_fraction` is of the rows that are not test rows."""
     position = hashed / 2 ** (8 * HASH_BYTES)
     if position < test_fraction:
@@ -79,10 +79,10 @@ def split_of(hashed: int, validation_fraction: float, test_fraction: float) -> S
     return "train"
 
 
-def splits_of(
+def assign_splits(
     hashed: npt.NDArray[np.uint64], validation_fraction: float, test_fraction: float
 ) -> npt.NDArray[np.int8]:
-    """`split_of` each hash, as an index into SPLITS: int8 [hashes]."""
+    """`assign_split` of each hash, as an index into SPLITS: int8 [hashes]."""
     position = hashed.astype(np.float64) / 2 ** (8 * HASH_BYTES)
     tested = position < test_fraction
     validated = position < test_fraction + (1 - test_fraction) * validation_fraction

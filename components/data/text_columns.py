@@ -12,13 +12,13 @@ BLANK = "blank text"
 INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
-def joined(values: Sequence[Any]) -> str | None:
+def join_columns(values: Sequence[Any]) -> str | None:
     """The values with one space between them; empty and missing ones leave no space. None if one is not a string."""
     parts = [value for value in values if value is not None and value != ""]
     return " ".join(parts) if all(isinstance(part, str) for part in parts) else None
 
 
-def fault(text: str) -> str | None:
+def text_error(text: str) -> str | None:
     """Why a text cannot be used; None if it can."""
     try:
         text.encode()
@@ -31,7 +31,7 @@ def fault(text: str) -> str | None:
     )
 
 
-def faultless(columns: Sequence[Sequence[Any]]) -> list[str] | None:
+def join_valid_texts(columns: Sequence[Sequence[Any]]) -> list[str] | None:
     """Every row's `joined` text where all of them can be used, else None; many times faster than row by row."""
     if any({*map(type, column)} != {str} for column in columns):
         return None
@@ -45,4 +45,4 @@ def faultless(columns: Sequence[Sequence[Any]]) -> list[str] | None:
     doubtful = [text for text in texts if not text[:1].isalnum()]
     if not all(map(str.isascii, texts)):
         doubtful += [text for text in texts if not text.isascii()]
-    return None if any(map(fault, doubtful)) else texts
+    return None if any(map(text_error, doubtful)) else texts

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from components.config.schema import DataConfig
-from components.data.rows import Row, Rows, Unreadable, in_blocks
+from components.data.rows import MalformedRow, Row, Rows, batch_rows
 from components.data.sources import Source
 from components.errors import ConfigError
 
@@ -41,16 +41,16 @@ class Window:
     def applied(self, source: Source, left_out: Counter[str]) -> Source:
         """The source without the rows outside; each whole pass over it sets `left_out` to their number, by reason."""
 
-        def within(columns: Sequence[str]) -> Iterator[Row | Unreadable]:
+        def within(columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
             counted: Counter[str] = Counter()
             for row in source.rows([*columns, self.column]):
-                if isinstance(row, Unreadable):
+                if isinstance(row, MalformedRow):
                     yield row
                     continue
                 *values, time = row.values
-                when = instant(time)
+                when = parse_timestamp(time)
                 if when is None:
-                    yield Unreadable(row.number, row.line, f"{self.column}: {NOT_A_TIME}")
+                    yield MalformedRow(row.number, row.line, f"{self.column}: {NOT_A_TIME}")
                 elif when >= self.until:
                     counted[NEWER] += 1
                 elif self.start is not None and when < self.start:
@@ -61,12 +61,12 @@ class Window:
             left_out.update(counted)
 
         def rows(columns: Sequence[str]) -> Rows:
-            return Rows(in_blocks(within(columns)))
+            return Rows(batch_rows(within(columns)))
 
         return replace(source, rows=rows)
 
 
-def window_of(data: DataConfig) -> Window | None:
+def parse_window(data: DataConfig) -> Window | None:
     """The configured window; None where rows are not chosen by their time.
 
     Raises ConfigError for `window` without `until`, and for one that begins before the calendar.
@@ -95,7 +95,7 @@ def window_of(data: DataConfig) -> Window | None:
         ) from None
 
 
-def dated(data: DataConfig) -> str:
+def fill_date_placeholder(data: DataConfig) -> str:
     """`data.source`, with the day (UTC) of `data.until` for {date}; ConfigError if that is not given."""
     if DATE not in data.source:
         return data.source
@@ -106,7 +106,7 @@ def dated(data: DataConfig) -> str:
     return data.source.replace(DATE, _until(data.until).date().isoformat())
 
 
-def instant(value: Any) -> datetime.datetime | None:
+def parse_timestamp(value: Any) -> datetime.datetime | None:
     """A time as it stands in a row (ISO 8601 text, or Parquet's date or timestamp), in UTC; None if it is none."""
     if isinstance(value, str):
         try:
@@ -126,7 +126,7 @@ def instant(value: Any) -> datetime.datetime | None:
 
 
 def _until(text: str) -> datetime.datetime:
-    found = instant(text)
+    found = parse_timestamp(text)
     if found is None:
         raise ConfigError(
             f"data.until: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z"

@@ -85,12 +85,12 @@ def _measure_into(
     checkpoint: Path,
     model: Callable[..., Any],
 ) -> ReportContent:
-    split = shards.split("test")
+    split = shards.open_split("test")
     if len(split) == 0:
         raise DataError(
             f"{shards.directory}: the test split has no rows; give data.test_source or a larger data.test_fraction"
         )
-    labels, classes = split.labels(), shards.content.classes
+    labels, classes = split.read_labels(), shards.content.classes
     scores = score_rows(
         model,
         split,
@@ -104,7 +104,7 @@ def _measure_into(
     content = ReportContent(
         **dict(measures),
         min_accuracy=config.min_accuracy,
-        mistakes=metrics.describe_mistakes(wrong, split.texts(wrong), labels, scores, classes),
+        mistakes=metrics.describe_mistakes(wrong, split.read_texts(wrong), labels, scores, classes),
         data=_data_facts(shards),
         training=_training_facts(
             trained, manifest.read(checkpoint, "checkpoint").config, checkpoint
@@ -121,7 +121,10 @@ def _measure_into(
     )
     (directory / reports.PAGE).write_text(report_page.render(content), encoding="utf-8")
     write_predictions(
-        directory, labels, scores, split.texts(np.arange(len(split))) if config.mistakes else None
+        directory,
+        labels,
+        scores,
+        split.read_texts(np.arange(len(split))) if config.mistakes else None,
     )
     manifest.seal(
         directory,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.artifacts.token_shards import Split
+from components.artifacts.token_shards import SplitReader
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import Precision
 from components.errors import KubertError
@@ -50,7 +50,7 @@ class Parity(NamedTuple):
 
 def check_rows(
     scorer: Callable[[Sequence[str]], Scores],
-    split: Split,
+    split: SplitReader,
     evaluated: Scores,
     precision: Precision = "float32",
 ) -> Parity:
@@ -59,12 +59,12 @@ def check_rows(
     Raises KubertError if any differs by more than TOLERANCE or is not a finite number, or, in bfloat16, if the accuracy is
     more than LOST_ACCURACY below that of the evaluated scores.
     """
-    rows = spread(split.lengths(), ROWS) if precision == "float32" else np.arange(len(split))
-    served = scorer(split.texts(rows))
+    rows = spread(split.read_lengths(), ROWS) if precision == "float32" else np.arange(len(split))
+    served = scorer(split.read_texts(rows))
     difference = _compare(served, evaluated[rows], [f"test row {row}" for row in rows], precision)
     if precision == "float32":
         return Parity(len(rows), difference, None)
-    labels = split.labels()
+    labels = split.read_labels()
     right, wanted = (
         float((scores.argmax(axis=1) == labels).mean()) for scores in (served, evaluated)
     )

@@ -121,7 +121,7 @@ def _build(
         progress.report("export", "comparing its scores with the evaluated ones")
         scorer = load_scorer(directory)
         parity = check_rows(
-            scorer, opened.split("test"), read_predictions(report).scores, config.precision
+            scorer, opened.open_split("test"), read_predictions(report).scores, config.precision
         )
         check_probes(scorer, classifier, vocabulary, length, config.precision)
         described = ReleaseContent(

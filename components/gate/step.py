@@ -20,7 +20,7 @@ from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, write_decision
 from components.artifacts.predictions import read_predictions
 from components.artifacts.report import KIND, ReportContent, read_report
-from components.artifacts.token_shards import Split, TokenShards, open_shards
+from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError
 from components.storage.store import Store, open_store
@@ -145,17 +145,19 @@ def _champion_correct(
             )
         if (checkpoint := sealed.inputs.get("checkpoint", "")) in known:
             return known[checkpoint]
-        split = shards.split("test")
+        split = shards.open_split("test")
         predicted = _predict(local, split, config.batch_size, version)
     as_ours = np.array([ours.index(label) for label in theirs])
-    return int((as_ours[predicted] == split.labels()).sum())
+    return int((as_ours[predicted] == split.read_labels()).sum())
 
 
-def _predict(directory: Path, split: Split, batch_size: int, version: int) -> npt.NDArray[np.intp]:
+def _predict(
+    directory: Path, split: SplitReader, batch_size: int, version: int
+) -> npt.NDArray[np.intp]:
     # TensorFlow is loaded here because most gates need none: without a champion, or below the minimum.
     from components.model.serving_model import load_scorer
 
-    texts = split.texts(np.arange(len(split)))
+    texts = split.read_texts(np.arange(len(split)))
     message = f"scoring the released version {version} on the same rows"
     scores = load_scorer(directory)(
         texts,

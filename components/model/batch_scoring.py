@@ -19,14 +19,14 @@ WIDTH_MULTIPLE = 8
 
 
 class Rows(Protocol):
-    """What is needed of a split: `components.artifacts.token_shards.Split` has it."""
+    """What is needed of a split: `components.artifacts.token_shards.SplitReader` has it."""
 
     def __len__(self) -> int: ...
 
-    def lengths(self) -> npt.NDArray[np.int32]:
+    def read_lengths(self) -> npt.NDArray[np.int32]:
         """Tokens per row: int32 [rows]."""
 
-    def padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
+    def read_padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
         """Token ids of the rows, filled up with [PAD]: int32 [len(indices), width]."""
 
 
@@ -49,14 +49,14 @@ def score_rows(
     def probabilities(ids: Any) -> Any:
         return tf.nn.softmax(tf.cast(model({"input_word_ids": ids}, training=False), tf.float32))
 
-    lengths = split.lengths()
+    lengths = split.read_lengths()
     order = np.argsort(-lengths, kind="stable")
     longest = int(lengths[order[0]])
     parts = []
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         parts.append(
-            probabilities(split.padded(rows, _width(int(lengths[rows[0]]), longest))).numpy()
+            probabilities(split.read_padded(rows, _width(int(lengths[rows[0]]), longest))).numpy()
         )
         if on_progress is not None:
             on_progress(start + len(rows), len(order))

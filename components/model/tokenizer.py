@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from components.artifacts.token_shards import Ids
+from components.artifacts.token_shards import TokenIds
 from components.artifacts.vocabulary import SPECIAL_TOKENS, Vocabulary
 from components.errors import DataError
 
@@ -47,7 +47,7 @@ class WordPiece(tf.Module):
             raise DataError(
                 f"the vocabulary of {len(vocabulary)} pieces cannot be used: {error} It was cut, or is another kind of file"
             ) from None
-        self._cls, self._sep = vocabulary.id_of("[CLS]"), vocabulary.id_of("[SEP]")
+        self._cls, self._sep = vocabulary.token_id("[CLS]"), vocabulary.token_id("[SEP]")
 
     def __call__(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
         """Ragged int32 [n, 2 to max_length] for a string tensor [n] of UTF-8 texts; an empty text gives [CLS] [SEP]."""
@@ -55,7 +55,7 @@ class WordPiece(tf.Module):
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
 
-    def flat(self, texts: Sequence[str], max_length: int) -> tuple[Ids, npt.NDArray[np.int64]]:
+    def flat(self, texts: Sequence[str], max_length: int) -> tuple[TokenIds, npt.NDArray[np.int64]]:
         """What a call gives, as its flat ids (int32 [tokens]) and row splits [n + 1]; threads can do this at the same time.
 
         For many texts: numpy cuts and frames the pieces in a tenth of the time that ragged tensors take.
@@ -67,8 +67,8 @@ class WordPiece(tf.Module):
 
 
 def _framed(
-    pieces: Ids, splits: npt.NDArray[np.int64], first: int, last: int, max_length: int
-) -> tuple[Ids, npt.NDArray[np.int64]]:
+    pieces: TokenIds, splits: npt.NDArray[np.int64], first: int, last: int, max_length: int
+) -> tuple[TokenIds, npt.NDArray[np.int64]]:
     """Every row cut to `max_length` - 2 and put between `first` and `last`."""
     lengths = np.diff(splits)
     kept = np.minimum(lengths, max_length - 2)

@@ -27,20 +27,20 @@ import numpy.typing as npt
 
 from components.artifacts.manifest import building
 from components.artifacts.token_shards import (
-    Ids,
     ShardsContent,
     ShardWriter,
     SplitInfo,
-    seal_shards,
+    TokenIds,
+    commit_shards,
 )
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
-from components.data.labelled_text import Corpus, Examples, Refusals, open_corpus
+from components.data.labelled_text import ExampleBatch, LabelledDataset, RejectedRows, open_dataset
 from components.data.splits import SPLITS, SplitName
 from components.errors import DataError
 from components.progress import report
 
-Tokens = tuple[Ids, npt.NDArray[np.int64]]
+Tokens = tuple[TokenIds, npt.NDArray[np.int64]]
 BATCH_ROWS = 4000
 BATCH_CHARACTERS = 1 << 22
 LEARNED_ROWS = 200_000
@@ -57,11 +57,11 @@ def run(
     split, fewer than two classes in training. Then nothing is left at `output`.
     """
     report("tokenize", "reading labels")
-    with open_corpus(data) as corpus:
+    with open_dataset(data) as corpus:
         for note in _left_out(corpus):
             report("tokenize", note)
         vocabulary = _vocabulary(corpus, model)
-        refusals, overlap = Refusals(data.max_bad_rows), Counter[str]()
+        refusals, overlap = RejectedRows(data.max_bad_rows), Counter[str]()
         with building(output) as directory:
             writers = {
                 split: ShardWriter(
@@ -92,7 +92,7 @@ def run(
                 notes=[*_left_out(corpus), *_notes(splits, overlap)],
                 window={} if corpus.window is None else corpus.window.described,
             )
-            seal_shards(
+            commit_shards(
                 directory, vocabulary, content, _inputs(corpus), _options(data, model, tokenize)
             )
     return content
@@ -132,10 +132,10 @@ class TrainingTexts:
     numbers and names never stop being new.
     """
 
-    corpus: Corpus
+    corpus: LabelledDataset
 
     def __iter__(self) -> Iterator[str]:
-        refusals = Refusals(self.corpus.data.max_bad_rows)
+        refusals = RejectedRows(self.corpus.data.max_bad_rows)
         blocks = _reported(
             self.corpus.blocks(refusals, Counter()), "learning the vocabulary", self.corpus.rows
         )
@@ -146,7 +146,7 @@ class TrainingTexts:
         return islice(texts, 0, None, -(-self.corpus.rows // LEARNED_ROWS))
 
 
-def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
+def _vocabulary(corpus: LabelledDataset, model: ModelConfig) -> Vocabulary:
     from components.model.encoders import vocabulary_of
     from components.model.tokenizer import learn
 
@@ -156,7 +156,7 @@ def _vocabulary(corpus: Corpus, model: ModelConfig) -> Vocabulary:
 
 
 def _write(
-    blocks: Iterable[Examples],
+    blocks: Iterable[ExampleBatch],
     writers: dict[SplitName, ShardWriter],
     vocabulary: Vocabulary,
     max_length: int,
@@ -201,7 +201,7 @@ def _prompt_switching() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
+def _batches(blocks: Iterable[ExampleBatch]) -> Iterator[Batch]:
     open_batches = {split: Batch(split) for split in SPLITS}
     for block in blocks:
         for index, split in enumerate(SPLITS):
@@ -223,7 +223,7 @@ def _batches(blocks: Iterable[Examples]) -> Iterator[Batch]:
     yield from (batch for batch in open_batches.values() if batch.texts)
 
 
-def _reported(blocks: Iterator[Examples], message: str, total: int) -> Iterator[Examples]:
+def _reported(blocks: Iterator[ExampleBatch], message: str, total: int) -> Iterator[ExampleBatch]:
     last, done = time.monotonic(), 0
     for block in blocks:
         if time.monotonic() - last >= SECONDS_BETWEEN_REPORTS:
@@ -233,7 +233,7 @@ def _reported(blocks: Iterator[Examples], message: str, total: int) -> Iterator[
         done += len(block.texts)
 
 
-def _check(splits: dict[SplitName, SplitInfo], corpus: Corpus) -> None:
+def _check(splits: dict[SplitName, SplitInfo], corpus: LabelledDataset) -> None:
     for split, info in splits.items():
         if info.rows == 0:
             given = split == "test" and corpus.test_source is not None
@@ -267,13 +267,13 @@ def _notes(splits: dict[SplitName, SplitInfo], overlap: Counter[str]) -> list[st
     return notes
 
 
-def _left_out(corpus: Corpus) -> list[str]:
+def _left_out(corpus: LabelledDataset) -> list[str]:
     return [
         f"{count} rows were left out: {reason}" for reason, count in sorted(corpus.left_out.items())
     ]
 
 
-def _inputs(corpus: Corpus) -> dict[str, str]:
+def _inputs(corpus: LabelledDataset) -> dict[str, str]:
     """What the shards are made of: files as a whole, not one of which a window is read, as its other rows may come and go."""
     return {
         name: digest
@@ -282,7 +282,7 @@ def _inputs(corpus: Corpus) -> dict[str, str]:
     }
 
 
-def _digests(corpus: Corpus) -> dict[str, str]:
+def _digests(corpus: LabelledDataset) -> dict[str, str]:
     digests = {"source": corpus.source.sha256}
     return (
         digests
@@ -291,7 +291,7 @@ def _digests(corpus: Corpus) -> dict[str, str]:
     )
 
 
-def _source_sha256(corpus: Corpus) -> str:
+def _source_sha256(corpus: LabelledDataset) -> str:
     digests = list(_digests(corpus).values())
     return (
         digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()

@@ -10,7 +10,7 @@ from components import progress
 from components.artifacts import manifest, transfer
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.manifest import Manifest
-from components.artifacts.shard_metadata import ShardsContent, content_of
+from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
@@ -39,7 +39,7 @@ def run(
     if cluster.backend == "jobset":
         _refuse_unreachable(cluster, shards, scratch)
     sealed = _manifest_of(shards)
-    refuse_misfit(model, train, content_of(sealed, shards))
+    refuse_misfit(model, train, parse_shards_content(sealed, shards))
     train = resolved(train, cluster.backend)
     job = Job(
         model=model,

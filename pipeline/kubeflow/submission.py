@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config.schema import SAMPLE, Config, DataConfig
-from components.data.time_window import dated, window_of
+from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.uri import is_remote_uri, parse_uri
 from pipeline import definition, images, parameters
@@ -92,8 +92,11 @@ def _of_a_slot(data: DataConfig) -> DataConfig:
 
 
 def _refuse_local(config: Config, data: DataConfig) -> None:
-    window_of(data)
-    for option, place in {"data.source": dated(data), "data.test_source": data.test_source}.items():
+    parse_window(data)
+    for option, place in {
+        "data.source": fill_date_placeholder(data),
+        "data.test_source": data.test_source,
+    }.items():
         if place is not None and place != SAMPLE and not place.startswith("tfds:"):
             _remote(option, place)
     if data.tfds_data_dir is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import components
 from components.config.schema import SAMPLE, Config
-from components.data.time_window import dated, window_of
+from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.atomic_files import file_sha256
 
@@ -20,9 +20,9 @@ def absolute(config: Config, workdir: Path) -> Config:
     The source has its day, where {date} stands for one. Raises ConfigError for a data file that does not exist, and for a
     window or a {date} without `data.until`.
     """
-    window_of(config.data)
+    parse_window(config.data)
     data = {
-        "source": _absolute_source("source", dated(config.data)),
+        "source": _absolute_source("source", fill_date_placeholder(config.data)),
         "test_source": _absolute_source("test_source", config.data.test_source),
     }
     tfds = config.data.tfds_data_dir

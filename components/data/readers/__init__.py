@@ -18,13 +18,21 @@ from typing import Any
 
 from components.data.readers.delimited import csv_rows
 from components.data.readers.text_chunks import LONGEST_LINE, open_chunks
-from components.data.rows import ROWS_AT_ONCE, Block, Row, Rows, Unreadable, in_blocks, place_of
+from components.data.rows import (
+    MAX_BATCH_ROWS,
+    MalformedRow,
+    Row,
+    RowBatch,
+    Rows,
+    batch_rows,
+    column_index,
+)
 from components.errors import ConfigError, DataError
 
 __all__ = [
     "LONGEST_LINE",
+    "MalformedRow",
     "Row",
-    "Unreadable",
     "csv_rows",
     "format_of",
     "json_rows",
@@ -58,10 +66,10 @@ def json_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
 
     Raises DataError at the end when a column is in no row at all.
     """
-    return Rows(in_blocks(_records(path, name, columns)))
+    return Rows(batch_rows(_records(path, name, columns)))
 
 
-def _records(path: Path, name: str, columns: Sequence[str]) -> Iterator[Row | Unreadable]:
+def _records(path: Path, name: str, columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
     listed: dict[str, None] = {}
     unseen = set(columns)
     number = 0
@@ -73,17 +81,17 @@ def _records(path: Path, name: str, columns: Sequence[str]) -> Iterator[Row | Un
             try:
                 record = json.loads(text)
             except (ValueError, RecursionError):
-                yield Unreadable(number, line, "not JSON")
+                yield MalformedRow(number, line, "not JSON")
                 continue
             if not isinstance(record, dict):
-                yield Unreadable(number, line, "not a JSON object")
+                yield MalformedRow(number, line, "not a JSON object")
                 continue
             unseen -= record.keys()
             if len(listed) < 30:
                 listed.update(dict.fromkeys(record))
             yield Row(number, line, [record.get(column) for column in columns])
     if listed and unseen:
-        place_of(min(unseen), list(listed), name)
+        column_index(min(unseen), list(listed), name)
 
 
 def parquet_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
@@ -91,21 +99,23 @@ def parquet_rows(path: Path, name: str, columns: Sequence[str]) -> Rows:
     return Rows(_parquet_blocks(path, name, columns))
 
 
-def _parquet_blocks(path: Path, name: str, columns: Sequence[str]) -> Iterator[Block | Unreadable]:
+def _parquet_blocks(
+    path: Path, name: str, columns: Sequence[str]
+) -> Iterator[RowBatch | MalformedRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
         for column in columns:
-            place_of(column, file.schema_arrow.names, name)
+            column_index(column, file.schema_arrow.names, name)
             if pa.types.is_nested(file.schema_arrow.field(column).type):
                 raise DataError(
                     f"{name}: column {column!r} holds lists or records, not plain values"
                 )
         number = 1
-        for batch in file.iter_batches(ROWS_AT_ONCE, columns=list(dict.fromkeys(columns))):
-            yield Block(
+        for batch in file.iter_batches(MAX_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
+            yield RowBatch(
                 range(number, number + len(batch)),
                 [0] * len(batch),
                 [_plain(batch.column(column)) for column in columns],

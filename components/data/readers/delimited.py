@@ -15,14 +15,14 @@ from pathlib import Path
 
 from components.data.readers.text_chunks import LONGEST_LINE, Chunk, line_breaks, open_chunks
 from components.data.rows import (
-    CHARACTERS_AT_ONCE,
-    ROWS_AT_ONCE,
-    Block,
+    MAX_BATCH_CHARACTERS,
+    MAX_BATCH_ROWS,
+    MalformedRow,
     Row,
+    RowBatch,
     Rows,
-    Unreadable,
-    in_blocks,
-    place_of,
+    batch_rows,
+    column_index,
 )
 from components.errors import DataError
 
@@ -41,7 +41,7 @@ def csv_rows(
 
 def _blocks(
     path: Path, name: str, columns: Sequence[str], delimiter: str, header: bool
-) -> Iterator[Block | Unreadable]:
+) -> Iterator[RowBatch | MalformedRow]:
     csv.field_size_limit(LONGEST_LINE)
     with open_chunks(path, name) as chunks:
         parser = _Parser(chunks, delimiter)
@@ -52,17 +52,17 @@ def _blocks(
             if header
             else "; data.header is false, so columns are numbered"
         )
-        places = [place_of(column, names, name, hint) for column in columns]
+        places = [column_index(column, names, name, hint) for column in columns]
         number = 1
         if not header:
-            yield Block((1,), (line,), [(first[place],) for place in places])
+            yield RowBatch((1,), (line,), [(first[place],) for place in places])
             number = 2
         while True:
             line = parser.line
             fields = parser.quoted(len(names))
             if fields is not None:
                 lines = _first_lines(zip(*fields, strict=True), len(fields[0]), line, parser.line)
-                yield Block(
+                yield RowBatch(
                     range(number, number + len(fields[0])),
                     lines[:-1],
                     [fields[place] for place in places],
@@ -74,16 +74,16 @@ def _blocks(
                 return
             lines = _first_lines(rows, len(rows), line, None if torn else parser.line)
             if {*map(len, rows)} == {len(names)}:
-                yield Block(
+                yield RowBatch(
                     range(number, number + len(rows)),
                     lines[:-1],
                     [[*map(itemgetter(place), rows)] for place in places],
                 )
             else:
-                yield from in_blocks(_told_apart(rows, lines, number, places, len(names)))
+                yield from batch_rows(_told_apart(rows, lines, number, places, len(names)))
             number += sum(map(bool, rows))
             if torn:
-                yield Unreadable(number, lines[-1], "quotes that do not match")
+                yield MalformedRow(number, lines[-1], "quotes that do not match")
                 number += 1
 
 
@@ -131,10 +131,10 @@ class _Parser:
         rows: list[list[str]] = []
         characters = 0
         try:
-            while len(rows) < ROWS_AT_ONCE and characters < CHARACTERS_AT_ONCE:
+            while len(rows) < MAX_BATCH_ROWS and characters < MAX_BATCH_CHARACTERS:
                 before = len(rows)
                 # What was read before an error stays in the list.
-                rows.extend(islice(self._reader, min(max(self._unread, 1), ROWS_AT_ONCE // 10)))
+                rows.extend(islice(self._reader, min(max(self._unread, 1), MAX_BATCH_ROWS // 10)))
                 characters += sum(map(len, chain.from_iterable(rows[before:])))
                 if not self._unread:
                     break
@@ -209,12 +209,12 @@ def _told_apart(
     number: int,
     places: Sequence[int],
     width: int,
-) -> Iterator[Row | Unreadable]:
+) -> Iterator[Row | MalformedRow]:
     for fields, line in zip(rows, lines, strict=False):
         if not fields:
             continue
         if len(fields) == width:
             yield Row(number, line, [fields[place] for place in places])
         else:
-            yield Unreadable(number, line, "too few or too many fields")
+            yield MalformedRow(number, line, "too few or too many fields")
         number += 1

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components import progress
-from components.artifacts.token_shards import Split
+from components.artifacts.token_shards import SplitReader
 from components.train.loop.batch_plan import plan_in_order_of_length
 
 BATCH = 64
@@ -33,7 +33,7 @@ class Exchange(Protocol):
 def cached_features(
     exchange: Exchange,
     folder: str,
-    split: Split,
+    split: SplitReader,
     buckets: tuple[int, ...],
     compute: Callable[[Any], Any],
     *,
@@ -47,7 +47,7 @@ def cached_features(
     `compute` maps int32 ids [n, length] to float32 [n, width]; `total` sums a number over all workers. Each worker computes every
     `workers`-th batch into its own file; the chief puts them together. A file appears only when it is complete.
     """
-    plan = plan_in_order_of_length(split.lengths(), batch_size=BATCH, buckets=buckets)
+    plan = plan_in_order_of_length(split.read_lengths(), batch_size=BATCH, buckets=buckets)
     parts = [f"{folder}/{split.name}-{index}-of-{workers}.npy" for index in range(workers)]
     whole = f"{folder}/{split.name}.npy"
     found = exchange.obtain(whole)
@@ -76,11 +76,16 @@ def _obtained(exchange: Exchange, name: str) -> Path:
 
 
 def _compute(
-    split: Split, plan: Any, mine: range, compute: Callable[[Any], Any], width: int, speak: bool
+    split: SplitReader,
+    plan: Any,
+    mine: range,
+    compute: Callable[[Any], Any],
+    width: int,
+    speak: bool,
 ) -> npt.NDArray[np.float32]:
     parts = [np.zeros((0, width), np.float32)]
     for done, index in enumerate(mine):
-        ids = split.padded(plan.batch(index), int(plan.widths[index]))
+        ids = split.read_padded(plan.batch(index), int(plan.widths[index]))
         parts.append(np.asarray(compute(ids), np.float32))
         if speak and done % 8 == 0:
             progress.report(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.artifacts.token_shards import Split
+from components.artifacts.token_shards import SplitReader
 from components.train.loop.batch_plan import Plan, Rows, share
 
 READ_AHEAD = 4
@@ -41,18 +41,18 @@ class Rowset:
         return len(self.labels)
 
     @classmethod
-    def of_tokens(cls, split: Split) -> Rowset:
+    def of_tokens(cls, split: SplitReader) -> Rowset:
         """Rows of token ids, int32 [rows, width], padded with 0."""
         return cls(
-            split.lengths(),
-            split.labels(),
-            split.padded,
+            split.read_lengths(),
+            split.read_labels(),
+            split.read_padded,
             tf.TensorSpec((None, None), tf.int32),
             is_ids=True,
         )
 
     @classmethod
-    def of_features(cls, split: Split, features: npt.NDArray[np.float32]) -> Rowset:
+    def of_features(cls, split: SplitReader, features: npt.NDArray[np.float32]) -> Rowset:
         """Rows of features, float32 [rows, hidden]; they have no length, so all count as one token."""
 
         def read(rows: Rows, _: int) -> npt.NDArray[np.float32]:
@@ -60,7 +60,7 @@ class Rowset:
 
         return cls(
             np.ones(len(features), np.int32),
-            split.labels(),
+            split.read_labels(),
             read,
             tf.TensorSpec((None, features.shape[1]), tf.float32),
         )

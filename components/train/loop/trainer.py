@@ -11,7 +11,7 @@ import tensorflow as tf
 from components import progress
 from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent
-from components.artifacts.token_shards import Split, TokenShards
+from components.artifacts.token_shards import SplitReader, TokenShards
 from components.model.classifier import build_classifier
 from components.model.encoders import fingerprint
 from components.train.checkpointing.remote_checkpoints import Choice
@@ -120,7 +120,7 @@ class Training:
 
     def _loop(self) -> Loop:
         train_rows, validation_rows = (
-            self._rows(self.shards.split(name)) for name in ("train", "validation")
+            self._rows(self.shards.open_split(name)) for name in ("train", "validation")
         )
         config = self.job.train
         steps = -(-len(train_rows) // config.batch_size) * config.epochs
@@ -172,7 +172,7 @@ class Training:
     def _buckets_of(self, rows: Rowset) -> tuple[int, ...]:
         return (1,) if self.job.model.freeze else self.buckets
 
-    def _rows(self, split: Split) -> Rowset:
+    def _rows(self, split: SplitReader) -> Rowset:
         if not self.job.model.freeze:
             return Rowset.of_tokens(split)
         compute = tf.function(

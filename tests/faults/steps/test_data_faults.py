@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.artifacts.token_shards import open_shards
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
-from components.data.splits import SPLITS, text_hash
+from components.data.splits import SPLITS, hash_text
 from components.errors import DataError
 from components.model.tokenizer import WordPiece
 from components.tokenize_text.step import run
@@ -110,7 +110,7 @@ def test_d1_rows_missing_in_a_resealed_file_are_noticed(tmp_path, shards_bytes):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match="split train has"):
-        open_shards(tmp_path, verify=False).split("train")
+        open_shards(tmp_path, verify=False).open_split("train")
 
 
 ODD = {
@@ -143,7 +143,7 @@ def test_d2_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
     shards = tokenize(
         tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"), max_bad_rows=1
     )
-    texts = shards.split("test").texts(range(shards.content.splits["test"].rows))
+    texts = shards.open_split("test").read_texts(range(shards.content.splits["test"].rows))
     assert texts == [text for text, _ in GOOD] + ([] if kept is None else [kept]) + ["last row"]
     assert shards.content.refused == ({} if reason is None else {reason: 1})
     if reason is not None:
@@ -219,7 +219,9 @@ def test_d3_no_label_outside_the_classes_reaches_a_shard(tmp_path):
         *((f"odd {i}", label) for i, label in enumerate(["c", "-1", "2", "", "1e9", "0.5"])),
     ]
     shards = tokenize(tmp_path, csv_of(rows), classes=("a", "b"), max_bad_rows=6)
-    assert {label for name in SPLITS for label in shards.split(name).labels().tolist()} == {0, 1}
+    assert {
+        label for name in SPLITS for label in shards.open_split(name).read_labels().tolist()
+    } == {0, 1}
     assert sum(shards.content.refused.values()) == 6
 
 
@@ -265,7 +267,10 @@ def test_d6_one_text_is_never_in_two_splits(tmp_path):
     ]
     shards = tokenize(tmp_path, csv_of(variants))
     kept = {
-        name: {text_hash(text) for text in shards.split(name).texts(range(len(shards.split(name))))}
+        name: {
+            hash_text(text)
+            for text in shards.open_split(name).read_texts(range(len(shards.open_split(name))))
+        }
         for name in ("validation", "test")
     }
     assert not kept["validation"] & kept["test"]
@@ -312,8 +317,8 @@ def test_d7_offline_ids_equal_serving_ids(tmp_path):
         csv_of([('"' + text + '"', "a") for text in texts]), newline="", encoding="utf-8"
     )
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
-    split = shards.split("test")
-    assert split.texts(range(len(split))) == texts
+    split = shards.open_split("test")
+    assert split.read_texts(range(len(split))) == texts
 
     class Served(tf.Module):
         def __init__(self):
@@ -328,7 +333,7 @@ def test_d7_offline_ids_equal_serving_ids(tmp_path):
 
     tf.saved_model.save(Served(), str(tmp_path / "saved"))
     served = tf.saved_model.load(str(tmp_path / "saved")).ids(tf.constant(texts)).numpy()
-    assert (served == split.padded(range(len(split)), served.shape[1])).all()
+    assert (served == split.read_padded(range(len(split)), served.shape[1])).all()
 
 
 @pytest.mark.parametrize(
@@ -348,7 +353,7 @@ def test_d8_text_is_kept_as_it_is(tmp_path, text):
     (tmp_path / "test.csv").write_text(csv_of([(text, "a")]))
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
     kept = text[1:-1].replace('""', '"') if text.startswith('"') else text
-    assert shards.split("test").texts([0]) == [kept]
+    assert shards.open_split("test").read_texts([0]) == [kept]
 
 
 def windowed(tmp_path: Path, rows: list[tuple[str, str, str]], **options):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
-from components.artifacts.token_shards import ShardsContent, ShardWriter, open_shards, seal_shards
+from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig, Precision
 from components.data.splits import SPLITS
 from components.errors import ConfigError, DataError, KubertError, UsageError
@@ -48,7 +48,7 @@ def make_tokenized(directory: Path) -> None:
             classes=CLASSES, vocabulary_sha256=VOCABULARY.sha256, lower_case=True, encoder="scratch", max_length=MODEL.max_length,
             splits=splits, source_sha256="5" * 64,
         )  # fmt: skip
-        seal_shards(work, VOCABULARY, content, {}, {})
+        commit_shards(work, VOCABULARY, content, {}, {})
 
 
 @pytest.fixture(scope="module")
@@ -310,8 +310,8 @@ def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
 def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
     lost: int, refused: bool, evaluated: Path
 ) -> None:
-    split = open_shards(evaluated / "shards").split("test")
-    wanted = np.eye(len(CLASSES), dtype=np.float32)[split.labels()] * 0.02 + 0.49
+    split = open_shards(evaluated / "shards").open_split("test")
+    wanted = np.eye(len(CLASSES), dtype=np.float32)[split.read_labels()] * 0.02 + 0.49
     served = wanted.copy()
     served[:lost] = 0.98 - served[:lost]
     if refused:

@@ -390,7 +390,7 @@ def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Pa
 
 
 def _row_of_step(step: int, shards: Path) -> int:
-    lengths = open_shards(shards).split("train").lengths()
+    lengths = open_shards(shards).open_split("train").read_lengths()
     plan = plan_epoch(
         lengths,
         batch_size=8,

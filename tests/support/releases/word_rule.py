@@ -24,7 +24,7 @@ class WordRule(tf.Module):
         table = np.zeros((len(VOCABULARY), classes), np.float32)
         table[:, 0] = 1.0
         for word, answer in answers.items():
-            table[VOCABULARY.id_of(word)] = 4.0 * np.eye(classes, dtype=np.float32)[answer]
+            table[VOCABULARY.token_id(word)] = 4.0 * np.eye(classes, dtype=np.float32)[answer]
         self.table = tf.Variable(table)
 
     def __call__(self, inputs: Mapping[str, Any], training: bool = False) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent, Epoch
-from components.artifacts.token_shards import ShardsContent, ShardWriter, seal_shards
+from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, TrainConfig
 from components.data.splits import SPLITS
@@ -84,7 +84,7 @@ def make_shards(
             splits=splits,
             source_sha256="5" * 64,
         )
-        seal_shards(work, VOCABULARY, content, {}, {})
+        commit_shards(work, VOCABULARY, content, {}, {})
 
 
 def make_checkpoint(

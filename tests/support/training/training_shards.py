@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts import manifest
-from components.artifacts.token_shards import ShardsContent, ShardWriter, seal_shards
+from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.data.splits import SPLITS, SplitName
@@ -64,7 +64,7 @@ def make(
             splits=splits,
             source_sha256="5" * 64,
         )
-        seal_shards(work, vocabulary, content, {}, {})
+        commit_shards(work, vocabulary, content, {}, {})
     return directory
 
 
@@ -83,4 +83,4 @@ def _row(
     words = np.minimum(words, len(vocabulary) - 1)
     if rare is not None:
         words[words == rare[1]] = first
-    return np.array([vocabulary.id_of("[CLS]"), *words, vocabulary.id_of("[SEP]")], np.int32)
+    return np.array([vocabulary.token_id("[CLS]"), *words, vocabulary.token_id("[SEP]")], np.int32)

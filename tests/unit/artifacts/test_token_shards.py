@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from components.artifacts.manifest import building
-from components.artifacts.token_shards import ShardsContent, ShardWriter, open_shards, seal_shards
+from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards, open_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.data.splits import SPLITS
 from components.errors import DataError
@@ -42,7 +42,7 @@ def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7):
             splits=splits,
             source_sha256="0" * 64,
         )
-        seal_shards(directory, VOCABULARY, content, {"source": "0" * 64}, {})
+        commit_shards(directory, VOCABULARY, content, {"source": "0" * 64}, {})
     return output
 
 
@@ -52,23 +52,23 @@ def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7):
 def test_rows_come_back(tmp_path, count, shard_rows, batch):
     rows = rows_of(count)
     shards = open_shards(write(tmp_path / "shards", rows, shard_rows, batch))
-    split = shards.split("test")
+    split = shards.open_split("test")
     assert len(split) == count
     assert len(split.info.files) == -(-count // shard_rows)
-    assert split.lengths().tolist() == [len(row) for row in rows]
-    assert split.lengths().dtype == split.labels().dtype == np.int32
-    assert split.labels().tolist() == [i % 2 for i in range(count)]
+    assert split.read_lengths().tolist() == [len(row) for row in rows]
+    assert split.read_lengths().dtype == split.read_labels().dtype == np.int32
+    assert split.read_labels().tolist() == [i % 2 for i in range(count)]
     order = np.random.default_rng(1).permutation(count)
-    for got, index in zip(split.rows(order), order, strict=True):
+    for got, index in zip(split.read_rows(order), order, strict=True):
         assert got.tolist() == rows[index].tolist()
         assert got.dtype == np.int32
-    assert split.texts(order) == [f"text {index}" for index in order]
+    assert split.read_texts(order) == [f"text {index}" for index in order]
 
 
 def test_padding_is_the_vocabularys_and_nothing_is_cut(tmp_path):
     rows = rows_of(10)
-    split = open_shards(write(tmp_path / "shards", rows)).split("train")
-    padded = split.padded([7, 0, 7], 12)
+    split = open_shards(write(tmp_path / "shards", rows)).open_split("train")
+    padded = split.read_padded([7, 0, 7], 12)
     assert padded.dtype == np.int32
     for line, index in zip(padded, [7, 0, 7], strict=True):
         assert line.tolist() == [
@@ -76,7 +76,7 @@ def test_padding_is_the_vocabularys_and_nothing_is_cut(tmp_path):
             *[VOCABULARY.pad_id] * (12 - len(rows[index])),
         ]
     with pytest.raises(DataError, match="does not fit into 3"):
-        split.padded([int(split.lengths().argmax())], 3)
+        split.read_padded([int(split.read_lengths().argmax())], 3)
 
 
 def test_the_content_describes_the_rows(tmp_path):
@@ -93,18 +93,22 @@ def test_the_content_describes_the_rows(tmp_path):
 
 def test_training_keeps_no_texts(tmp_path):
     with pytest.raises(DataError, match="keeps no texts"):
-        open_shards(write(tmp_path / "shards", rows_of(3))).split("train").texts([0])
+        open_shards(write(tmp_path / "shards", rows_of(3))).open_split("train").read_texts([0])
 
 
 @pytest.mark.parametrize("index", [-1, 10])
 def test_a_row_that_is_not_there(tmp_path, index):
     with pytest.raises(IndexError, match="rows 0 to 9"):
-        open_shards(write(tmp_path / "shards", rows_of(10))).split("train").rows([index])
+        open_shards(write(tmp_path / "shards", rows_of(10))).open_split("train").read_rows([index])
 
 
 def test_nothing_asked_for_is_nothing(tmp_path):
-    split = open_shards(write(tmp_path / "shards", rows_of(3))).split("test")
-    assert split.rows([]) == [] and split.texts([]) == [] and split.padded([], 5).shape == (0, 5)
+    split = open_shards(write(tmp_path / "shards", rows_of(3))).open_split("test")
+    assert (
+        split.read_rows([]) == []
+        and split.read_texts([]) == []
+        and split.read_padded([], 5).shape == (0, 5)
+    )
 
 
 @pytest.mark.parametrize(("size", "kind"), [(65_536, pa.uint16()), (65_537, pa.int32())])
@@ -120,13 +124,13 @@ def test_ids_are_as_narrow_as_the_vocabulary_allows(tmp_path, size, kind):
             pa.field("text", pa.string(), nullable=False),
         ]
     )
-    assert open_shards(directory).split("test").rows([0])[0].tolist() == [2, size - 1, 3]
+    assert open_shards(directory).open_split("test").read_rows([0])[0].tolist() == [2, size - 1, 3]
 
 
 def test_rows_are_read_where_they_lie(tmp_path):
-    split = open_shards(write(tmp_path / "shards", rows_of(10))).split("train")
+    split = open_shards(write(tmp_path / "shards", rows_of(10))).open_split("train")
     before = pa.total_allocated_bytes()
-    split.padded(range(10), 12)
+    split.read_padded(range(10), 12)
     assert pa.total_allocated_bytes() == before
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from components.data.readers import text_chunks
 from components.data.readers.delimited import csv_rows, quoted_columns
-from components.data.rows import Row, Unreadable
+from components.data.rows import MalformedRow, Row
 
 FIELDS = st.text(alphabet='ab,"\n\r', max_size=4)
 LOOSE = st.text(alphabet='ab,"\n\r', max_size=60)
@@ -32,14 +32,14 @@ def one_by_one(text):
         except StopIteration:
             return
         except csv.Error:
-            yield Unreadable(number, line, "quotes that do not match")
+            yield MalformedRow(number, line, "quotes that do not match")
         else:
             if not fields:
                 continue
             yield (
                 Row(number, line, fields)
                 if len(fields) == 2
-                else Unreadable(number, line, "too few or too many fields")
+                else MalformedRow(number, line, "too few or too many fields")
             )
         number += 1
 

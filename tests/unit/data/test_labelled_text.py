@@ -7,7 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.config.schema import DataConfig
-from components.data.labelled_text import BLANK, NOT_TEXT, NOT_UNICODE, SHOWN, Refusals, open_corpus
+from components.data.labelled_text import (
+    BLANK,
+    NOT_TEXT,
+    NOT_UNICODE,
+    SHOWN,
+    RejectedRows,
+    open_dataset,
+)
 from components.errors import ConfigError, DataError
 
 
@@ -21,8 +28,8 @@ def many(count, start=0):
 
 
 def read(max_bad_rows=0, **options):
-    refusals, overlap = Refusals(max_bad_rows), Counter[str]()
-    with open_corpus(DataConfig(**{"max_bad_rows": max_bad_rows, **options})) as corpus:
+    refusals, overlap = RejectedRows(max_bad_rows), Counter[str]()
+    with open_dataset(DataConfig(**{"max_bad_rows": max_bad_rows, **options})) as corpus:
         return list(corpus.examples(refusals, overlap)), refusals, overlap, corpus
 
 
@@ -111,8 +118,8 @@ def test_all_refused_rows_are_counted_before_the_run_is_refused(tmp_path):
 
 def test_rows_after_too_many_refused_ones_are_only_counted(tmp_path):
     path = source(tmp_path / "a.csv", [*many(10), ",,a", *many(50), ",,b"])
-    with open_corpus(DataConfig(source=path)) as corpus:
-        refusals = Refusals(0)
+    with open_dataset(DataConfig(source=path)) as corpus:
+        refusals = RejectedRows(0)
         stream = corpus.examples(refusals, Counter())
         assert [next(stream).text for _ in range(10)] == [
             f"title {i} description {i}" for i in range(10)

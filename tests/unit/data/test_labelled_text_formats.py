@@ -9,8 +9,8 @@ import pytest
 
 from components.data.readers import (
     LONGEST_LINE,
+    MalformedRow,
     Row,
-    Unreadable,
     csv_rows,
     format_of,
     json_rows,
@@ -97,22 +97,22 @@ def test_without_a_header_columns_are_numbered_and_the_first_row_is_data(tmp_pat
     [
         pytest.param(
             "title,label\nx,a,more\ny,b\n",
-            [Unreadable(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])],
+            [MalformedRow(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])],
             id="too-many",
         ),
         pytest.param(
             "title,label\nx\ny,b\n",
-            [Unreadable(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])],
+            [MalformedRow(1, 2, "too few or too many fields"), Row(2, 3, ["y", "b"])],
             id="too-few",
         ),
         pytest.param(
             'title,label\n"x"z,a\ny,b\n',
-            [Unreadable(1, 2, "quotes that do not match"), Row(2, 3, ["y", "b"])],
+            [MalformedRow(1, 2, "quotes that do not match"), Row(2, 3, ["y", "b"])],
             id="after-quote",
         ),
         pytest.param(
             'title,label\ny,b\n"x,a\nz,a\n',
-            [Row(1, 2, ["y", "b"]), Unreadable(2, 3, "quotes that do not match")],
+            [Row(1, 2, ["y", "b"]), MalformedRow(2, 3, "quotes that do not match")],
             id="open-quote",
         ),
         pytest.param(
@@ -142,12 +142,12 @@ def test_csv_outcome_of_odd_rows(tmp_path, content, expected):
     [
         pytest.param(
             '{"title":"x","label":1}\n\n{oops\n',
-            [Row(1, 1, ["x", 1]), Unreadable(2, 3, "not JSON")],
+            [Row(1, 1, ["x", 1]), MalformedRow(2, 3, "not JSON")],
             id="not-json",
         ),
         pytest.param(
             '{"title":"x","label":1}\n["x",1]\n',
-            [Row(1, 1, ["x", 1]), Unreadable(2, 2, "not a JSON object")],
+            [Row(1, 1, ["x", 1]), MalformedRow(2, 2, "not a JSON object")],
             id="not-an-object",
         ),
         pytest.param(
@@ -160,7 +160,7 @@ def test_csv_outcome_of_odd_rows(tmp_path, content, expected):
         ),
         pytest.param(
             "[" * 100_000 + "\n" + '{"title":"y","label":2}',
-            [Unreadable(1, 1, "not JSON"), Row(2, 2, ["y", 2])],
+            [MalformedRow(1, 1, "not JSON"), Row(2, 2, ["y", 2])],
             id="too-deep",
         ),
     ],

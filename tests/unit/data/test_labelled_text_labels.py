@@ -4,24 +4,24 @@ import pytest
 
 from components.data.labels import (
     FRACTIONAL,
+    MAX_CLASSES,
     MISSING,
-    MOST_CLASSES,
     NEGATIVE,
     OUT_OF_RANGE,
     UNKNOWN,
-    LabelSurvey,
-    label_map,
-    whole,
+    LabelStatistics,
+    build_label_map,
+    parse_integer,
 )
 from components.errors import DataError
 
 
 def mapped(values, listed=None, named=None):
-    survey = LabelSurvey()
+    survey = LabelStatistics()
     for value in values:
         survey.rows += 1
         survey.add(value)
-    return label_map(survey, listed, named, "a.csv, column 'label'")
+    return build_label_map(survey, listed, named, "a.csv, column 'label'")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_refused_labels(values, listed, label, reason):
     ("values", "message"),
     [
         pytest.param(
-            [f"text {i}" for i in range(MOST_CLASSES + 5)],
+            [f"text {i}" for i in range(MAX_CLASSES + 5)],
             "more than 1000 different values in 1005 rows",
             id="free-text",
         ),
@@ -165,4 +165,4 @@ def test_columns_without_classes(values, message):
     ],
 )
 def test_whole(name, number):
-    assert whole(name) == number
+    assert parse_integer(name) == number

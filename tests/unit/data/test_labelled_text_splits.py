@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.splits import SPLITS, normalized, split_of, splits_of, text_hash, text_hashes
+from components.data.splits import (
+    SPLITS,
+    assign_split,
+    assign_splits,
+    hash_text,
+    hash_texts,
+    normalize_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,27 +26,27 @@ from components.data.splits import SPLITS, normalized, split_of, splits_of, text
     ],
 )
 def test_near_equal_texts_have_one_hash(one, other):
-    assert text_hash(one) == text_hash(other)
+    assert hash_text(one) == hash_text(other)
 
 
 def test_the_hash_is_the_same_on_every_machine():
-    assert text_hash("Wall St. Bears") == 0x91082D0FE9B69A42
+    assert hash_text("Wall St. Bears") == 0x91082D0FE9B69A42
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_normalizing_twice_changes_nothing_but_what_case_folding_composes(text):
-    assert text_hash(text) == text_hash(f"  {text} ")
-    assert "  " not in normalized(text)
+    assert hash_text(text) == hash_text(f"  {text} ")
+    assert "  " not in normalize_text(text)
 
 
 def test_shares_are_those_asked_for():
-    splits = [split_of(text_hash(f"text {i}"), 0.1, 0.2) for i in range(20_000)]
+    splits = [assign_split(hash_text(f"text {i}"), 0.1, 0.2) for i in range(20_000)]
     assert splits.count("test") / 20_000 == pytest.approx(0.2, abs=0.01)
     assert splits.count("validation") / 20_000 == pytest.approx(0.08, abs=0.01)
 
 
 def test_a_given_test_split_takes_no_rows():
-    assert {split_of(text_hash(f"text {i}"), 0.1, 0.0) for i in range(1000)} == {
+    assert {assign_split(hash_text(f"text {i}"), 0.1, 0.0) for i in range(1000)} == {
         "train",
         "validation",
     }
@@ -47,7 +54,7 @@ def test_a_given_test_split_takes_no_rows():
 
 @pytest.mark.parametrize(("hashed", "split"), [(0, "test"), (2**64 - 1, "train")])
 def test_ends_of_the_range(hashed, split):
-    assert split_of(hashed, 0.1, 0.2) == split
+    assert assign_split(hashed, 0.1, 0.2) == split
 
 
 @given(
@@ -57,15 +64,15 @@ def test_ends_of_the_range(hashed, split):
     )
 )
 def test_many_texts_have_the_hashes_and_splits_of_each(texts):
-    hashed = text_hashes(texts)
-    assert hashed.tolist() == [text_hash(text) for text in texts]
-    assert [SPLITS[code] for code in splits_of(hashed, 0.3, 0.4)] == [
-        split_of(text_hash(text), 0.3, 0.4) for text in texts
+    hashed = hash_texts(texts)
+    assert hashed.tolist() == [hash_text(text) for text in texts]
+    assert [SPLITS[code] for code in assign_splits(hashed, 0.3, 0.4)] == [
+        assign_split(hash_text(text), 0.3, 0.4) for text in texts
     ]
 
 
 @given(st.integers(0, 2**64 - 1), st.floats(0, 1), st.floats(0, 1))
 def test_a_hash_at_the_edge_has_the_same_split_either_way(hashed, validation, test):
-    assert SPLITS[splits_of(np.array([hashed], np.uint64), validation, test)[0]] == split_of(
-        hashed, validation, test
-    )
+    assert SPLITS[
+        assign_splits(np.array([hashed], np.uint64), validation, test)[0]
+    ] == assign_split(hashed, validation, test)

@@ -3,12 +3,12 @@
 import pytest
 
 from components.data.row_cache import kept
-from components.data.rows import Block, Rows, Unreadable
+from components.data.rows import MalformedRow, RowBatch, Rows
 
-BLOCKS: list[Block | Unreadable] = [
-    Block(range(1, 3), range(1, 3), [["Café", "tea"], [1, None]]),
-    Unreadable(3, 3, "torn"),
-    Block((4,), (5,), [["milk"], [2.5]]),
+BLOCKS: list[RowBatch | MalformedRow] = [
+    RowBatch(range(1, 3), range(1, 3), [["Café", "tea"], [1, None]]),
+    MalformedRow(3, 3, "torn"),
+    RowBatch((4,), (5,), [["milk"], [2.5]]),
 ]
 
 
@@ -58,7 +58,7 @@ def test_a_source_over_the_bound_is_read_again(most):
 
 @pytest.mark.parametrize(("most", "readings"), [(20_000, 2), (21_000, 1)])
 def test_the_bound_counts_characters_and_what_each_value_takes(most, readings):
-    source = Counted([Block((1, 2), (1, 2), [["a" * 10_000, "b" * 10_000], [1, None]])])
+    source = Counted([RowBatch((1, 2), (1, 2), [["a" * 10_000, "b" * 10_000], [1, None]])])
     rows = kept(source, most)
     assert [*rows(["text", "label"]).blocks] == [*rows(["text", "label"]).blocks]
     assert source.readings == readings
@@ -79,7 +79,7 @@ def test_blocks_come_as_they_are_read():
 
 
 def test_values_with_parts_of_their_own_are_not_kept():
-    source = Counted([Block((1,), (1,), [[["a list"] * 1000]])])
+    source = Counted([RowBatch((1,), (1,), [[["a list"] * 1000]])])
     rows = kept(source)
     assert [*rows(["text"]).blocks] == [*rows(["text"]).blocks]
     assert source.readings == 2

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.data.text_columns import fault, faultless, joined
+from components.data.text_columns import join_columns, join_valid_texts, text_error
 
 VALUES = st.one_of(st.none(), st.integers(), st.text(alphabet="a \t\u200b\0\ud800é", max_size=3))
 
 
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=1, max_size=3))
 def test_a_block_is_faultless_only_if_each_row_is(rows):
-    texts = faultless(list(zip(*rows, strict=True)))
+    texts = join_valid_texts(list(zip(*rows, strict=True)))
     if texts is not None:
-        assert texts == [joined(row) for row in rows]
-        assert not any(map(fault, texts))
+        assert texts == [join_columns(row) for row in rows]
+        assert not any(map(text_error, texts))
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ def test_a_block_is_faultless_only_if_each_row_is(rows):
     ],
 )
 def test_texts_of_whole_blocks(columns, texts):
-    assert faultless(columns) == texts
+    assert join_valid_texts(columns) == texts

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.config.schema import DataConfig
-from components.data.labelled_text import Refusals, open_corpus
-from components.data.time_window import dated, instant, window_of
+from components.data.labelled_text import RejectedRows, open_dataset
+from components.data.time_window import fill_date_placeholder, parse_timestamp, parse_window
 from components.errors import ConfigError, DataError
 
 UTC = datetime.UTC
@@ -35,7 +35,7 @@ JANUARY = datetime.datetime(2026, 1, 31, tzinfo=UTC)
 def test_a_time_is_read_as_utc_or_not_at_all(
     written: object, meant: datetime.datetime | None
 ) -> None:
-    assert instant(written) == meant
+    assert parse_timestamp(written) == meant
 
 
 @pytest.mark.parametrize(
@@ -47,41 +47,43 @@ def test_a_time_is_read_as_utc_or_not_at_all(
     ],
 )
 def test_the_window_ends_at_until(window: str | None, start: datetime.datetime | None) -> None:
-    found = window_of(DataConfig(time="created", window=window, until="2026-01-31"))
+    found = parse_window(DataConfig(time="created", window=window, until="2026-01-31"))
     assert found is not None
     assert (found.column, found.start, found.until) == ("created", start, JANUARY)
 
 
 def test_without_a_time_column_rows_are_not_chosen_by_time() -> None:
-    assert window_of(DataConfig(until="2026-01-31")) is None
-    assert window_of(DataConfig(time="created")) is None
+    assert parse_window(DataConfig(until="2026-01-31")) is None
+    assert parse_window(DataConfig(time="created")) is None
 
 
 def test_a_window_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.window: 30d before when\? Set data\.until"):
-        window_of(DataConfig(time="created", window="30d"))
+        parse_window(DataConfig(time="created", window="30d"))
 
 
 def test_a_window_that_begins_before_the_calendar_is_refused() -> None:
     for window in ("999999d", "9999999999999w"):
         with pytest.raises(ConfigError, match=r"data\.window: .* before the year 1"):
-            window_of(DataConfig(time="created", window=window, until="2026-01-31"))
+            parse_window(DataConfig(time="created", window=window, until="2026-01-31"))
 
 
 def test_the_date_in_a_source_is_the_day_of_until_in_utc() -> None:
     assert (
-        dated(DataConfig(source="gs://b/{date}/rows-{date}.csv", until="2026-02-01T01:00:00+02:00"))
+        fill_date_placeholder(
+            DataConfig(source="gs://b/{date}/rows-{date}.csv", until="2026-02-01T01:00:00+02:00")
+        )
         == "gs://b/2026-01-31/rows-2026-01-31.csv"
     )
-    assert dated(DataConfig(source="rows.csv")) == "rows.csv"
+    assert fill_date_placeholder(DataConfig(source="rows.csv")) == "rows.csv"
     with pytest.raises(ConfigError, match=r"\{date\}, the day of data\.until; set data\.until"):
-        dated(DataConfig(source="{date}.csv"))
+        fill_date_placeholder(DataConfig(source="{date}.csv"))
 
 
 def rows_in(path: Path, **options: object) -> tuple[list[str], dict[str, int], Counter[str]]:
     values = {"source": str(path), "text": ("text",), "time": "created", **options}
-    with open_corpus(DataConfig.model_validate(values)) as corpus:
-        refusals = Refusals(10)
+    with open_dataset(DataConfig.model_validate(values)) as corpus:
+        refusals = RejectedRows(10)
         texts = [example.text for example in corpus.examples(refusals, Counter())]
         return texts, dict(corpus.left_out), refusals.counts
 
@@ -118,7 +120,7 @@ def test_classes_are_those_within_the_window(tmp_path: Path) -> None:
         "created,text,label\n"
         + "".join(f"2026-01-{n + 1:02},text {n},{'abc'[n // 10]}\n" for n in range(30))
     )
-    with open_corpus(
+    with open_dataset(
         DataConfig(source=str(path), text=("text",), time="created", until="2026-01-21")
     ) as corpus:
         assert (corpus.labels.classes, corpus.rows) == (("a", "b"), 20)

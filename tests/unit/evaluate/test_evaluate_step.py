@@ -41,9 +41,9 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
     content = evaluate(inputs, tmp_path / "report")
     assert read_report(tmp_path / "report") == content
     predictions = read_predictions(tmp_path / "report")
-    split = open_shards(inputs / "shards").split("test")
+    split = open_shards(inputs / "shards").open_split("test")
     model, trained, _ = restore_classifier(inputs / "checkpoint")
-    for row, ids in enumerate(split.rows(range(len(split)))):
+    for row, ids in enumerate(split.read_rows(range(len(split)))):
         logits = model({"input_word_ids": ids[None]}).numpy()[0].astype(float)
         powers = np.exp(logits - logits.max())
         np.testing.assert_allclose(predictions.scores[row], powers / powers.sum(), atol=1e-5)

@@ -23,10 +23,10 @@ class Ragged:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def lengths(self) -> npt.NDArray[np.int32]:
+    def read_lengths(self) -> npt.NDArray[np.int32]:
         return np.array([len(row) for row in self._rows], np.int32)
 
-    def padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
+    def read_padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
         self.widths.append(width)
         return np.stack(
             [np.pad(self._rows[index], (0, width - len(self._rows[index]))) for index in indices]
@@ -59,7 +59,7 @@ def test_scores_are_those_of_each_row_alone_in_the_splits_order() -> None:
     scores = score_rows(model, rows, batch_size=4)
     alone = [
         tf.nn.softmax(
-            model({"input_word_ids": rows.padded(np.array([row]), LENGTHS[row])})
+            model({"input_word_ids": rows.read_padded(np.array([row]), LENGTHS[row])})
         ).numpy()[0]
         for row in range(len(rows))
     ]

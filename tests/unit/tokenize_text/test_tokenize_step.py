@@ -10,8 +10,8 @@ import tensorflow as tf
 from components.artifacts.manifest import verify
 from components.artifacts.token_shards import open_shards
 from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
-from components.data.labelled_text import open_corpus
-from components.data.splits import SPLITS, split_of, text_hash
+from components.data.labelled_text import open_dataset
+from components.data.splits import SPLITS, assign_split, hash_text
 from components.errors import ConfigError, DataError
 from components.model.encoders import vocabulary_of
 from components.model.tokenizer import WordPiece, learn
@@ -55,15 +55,15 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
         texts = [
             f"{title} {text}"
             for title, text, _ in rows
-            if split_of(text_hash(f"{title} {text}"), 0.1, 0.2) == name
+            if assign_split(hash_text(f"{title} {text}"), 0.1, 0.2) == name
         ]
-        split = shards.split(name)
-        assert [row.tolist() for row in split.rows(range(len(split)))] == wordpiece(
+        split = shards.open_split(name)
+        assert [row.tolist() for row in split.read_rows(range(len(split)))] == wordpiece(
             tf.constant(texts), 16
         ).to_list()
-        assert split.labels().tolist() == [int(text.split()[1]) % 2 for text in texts]
+        assert split.read_labels().tolist() == [int(text.split()[1]) % 2 for text in texts]
         assert len(split.info.files) == -(-len(split) // 600)
-        assert name == "train" or split.texts(range(len(split))) == texts
+        assert name == "train" or split.read_texts(range(len(split))) == texts
         total += len(split)
     assert total == 2500
 
@@ -89,7 +89,7 @@ def test_long_texts_fill_a_batch_before_its_rows_do(monkeypatch):
 
 def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
     def split(row):
-        return split_of(text_hash(" ".join(row[:2])), 0.1, 0.2)
+        return assign_split(hash_text(" ".join(row[:2])), 0.1, 0.2)
 
     seen = [
         row for i in range(60) if split(row := (f"shared {i}", "words", CLASSES[i % 2])) == "train"
@@ -112,7 +112,7 @@ def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
 def test_a_vocabulary_is_learned_from_rows_all_over_a_large_source(tmp_path, monkeypatch):
     monkeypatch.setattr(step, "LEARNED_ROWS", 100)
     data = DataConfig(source=source(tmp_path / "a.csv", rows_of(1000)))
-    with open_corpus(data) as corpus:
+    with open_dataset(data) as corpus:
         numbers = [int(text.split()[1]) for text in step.TrainingTexts(corpus)]
     assert 65 < len(numbers) < 80
     assert min(numbers) < 20 and max(numbers) > 980

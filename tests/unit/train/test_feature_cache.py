@@ -49,7 +49,7 @@ def mirrored(home: Path, rank: int) -> Exchange:
 def test_workers_get_each_other_s_features_in_row_order_and_only_once(
     place: Any, tmp_path: Path
 ) -> None:
-    split = open_shards(training_shards.make(tmp_path / "shards")).split("train")
+    split = open_shards(training_shards.make(tmp_path / "shards")).open_split("train")
     computed: list[int] = []
 
     def compute(ids: Any) -> Any:
@@ -76,9 +76,9 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(
             home = tmp_path if place is shared or not repeat else moved(tmp_path)
             found = list(pool.map(lambda rank: run(rank, total.of(rank), home), range(WORKERS)))  # noqa: B023
         for features in found:
-            np.testing.assert_array_equal(features[:, 1], split.lengths())
+            np.testing.assert_array_equal(features[:, 1], split.read_lengths())
             np.testing.assert_array_equal(
-                features[:, 0], [row.sum() for row in split.rows(range(len(split)))]
+                features[:, 0], [row.sum() for row in split.read_rows(range(len(split)))]
             )
     assert sum(computed) == len(split)
 

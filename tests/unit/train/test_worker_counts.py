@@ -246,13 +246,15 @@ def _validation_loss(home: Path) -> float:
     from components.model.restore import restore_classifier
 
     model, _, _ = restore_classifier(home / "checkpoint")
-    split = open_shards(home.parent / "shards").split("validation")
+    split = open_shards(home.parent / "shards").open_split("validation")
     logits = model(
-        {"input_word_ids": tf.constant(split.padded(range(len(split)), 20))}, training=False
+        {"input_word_ids": tf.constant(split.read_padded(range(len(split)), 20))}, training=False
     )
     return float(
         tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=split.labels(), logits=logits)
+            tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=split.read_labels(), logits=logits
+            )
         )
     )
 
