@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-VARIABLE = "KUBERT_PROGRESS"
+from components.config.environment import ENV_PROGRESS
 
 
 def report(
@@ -37,7 +37,7 @@ def report(
         **values,
     }
     line = json.dumps({key: value for key, value in event.items() if value not in (None, "")})
-    path = os.environ.get(VARIABLE)
+    path = os.environ.get(ENV_PROGRESS)
     if not path:
         print(line, file=sys.stdout, flush=True)
         return

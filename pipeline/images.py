@@ -12,15 +12,14 @@ import re
 
 from components import __version__
 from components.config.cluster import ClusterConfig
+from components.config.environment import ENV_TOOLS_IMAGE, ENV_TRAIN_IMAGE
 from components.errors import ConfigError
 
-TRAIN = "KUBERT_TRAIN_IMAGE"
-TOOLS = "KUBERT_TOOLS_IMAGE"
 DEFAULTS = {
-    TRAIN: f"kubert-train-python:{__version__}",
-    TOOLS: f"kubert-tools-python:{__version__}",
+    ENV_TRAIN_IMAGE: f"kubert-train-python:{__version__}",
+    ENV_TOOLS_IMAGE: f"kubert-tools-python:{__version__}",
 }
-_VARIABLES = {"train_image": TRAIN, "tools_image": TOOLS}
+_VARIABLES = {"train_image": ENV_TRAIN_IMAGE, "tools_image": ENV_TOOLS_IMAGE}
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
 
 

@@ -7,10 +7,11 @@ finished step is only reused when something exists at the path of each of its ou
 
 from kfp import dsl
 
-from pipeline.images import DEFAULTS, TRAIN
+from components.config.environment import ENV_TRAIN_IMAGE
+from pipeline.images import DEFAULTS
 
 # On a cluster `pipeline.pod_settings` names the image; on this machine none is used.
-_component = dsl.component(base_image=DEFAULTS[TRAIN], install_kfp_package=False)
+_component = dsl.component(base_image=DEFAULTS[ENV_TRAIN_IMAGE], install_kfp_package=False)
 
 
 @_component

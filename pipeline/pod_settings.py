@@ -7,14 +7,21 @@ from typing import Any
 from kfp import kubernetes
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.environment import (
+    ENV_IMAGE,
+    ENV_NAMESPACE,
+    ENV_POD_NAME,
+    ENV_POD_UID,
+    ENV_RUN,
+)
 
 USER = 10001
 RETRIES = 2
-_RUN = ("KUBERT_RUN", "metadata.labels['pipeline/runid']")
+_RUN = (ENV_RUN, "metadata.labels['pipeline/runid']")
 _LAUNCHER = (
-    ("KUBERT_POD_NAME", "metadata.name"),
-    ("KUBERT_POD_UID", "metadata.uid"),
-    ("KUBERT_NAMESPACE", "metadata.namespace"),
+    (ENV_POD_NAME, "metadata.name"),
+    (ENV_POD_UID, "metadata.uid"),
+    (ENV_NAMESPACE, "metadata.namespace"),
 )
 _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
@@ -66,7 +73,7 @@ def of_training(task: Any, cluster: ClusterConfig) -> None:
 
 def _common(task: Any, cluster: ClusterConfig, image: str) -> None:
     task.set_container_image(image)
-    task.set_env_variable("KUBERT_IMAGE", image)
+    task.set_env_variable(ENV_IMAGE, image)
     task.set_env_variable("HOME", "/tmp")  # noqa: S108 - the only place that is writable for sure
     for name, value in cluster.environment.items():
         task.set_env_variable(name, value)

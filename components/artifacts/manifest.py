@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components import __version__
+from components.config.environment import ENV_IMAGE
 from components.errors import DataError
 from components.storage.atomic_files import (
     FileEntry,
@@ -85,7 +86,7 @@ def seal(
         config=dict(config or {}),
         content=dict(content),
         provenance=dict(provenance or {}),
-        image=os.environ.get("KUBERT_IMAGE", ""),
+        image=os.environ.get(ENV_IMAGE, ""),
     )
     write_text_atomically(directory / NAME, manifest.model_dump_json(indent=2) + "\n")
     return manifest

@@ -18,6 +18,7 @@ from components.artifacts.predictions import read_predictions
 from components.artifacts.release import Published, ReleaseContent
 from components.artifacts.report import KIND, ReportContent, read_report
 from components.artifacts.token_shards import open_shards
+from components.config.environment import ENV_RUN
 from components.config.schema import ExportConfig
 from components.errors import DataError
 from components.storage.store import open_store
@@ -147,7 +148,7 @@ def _build(
             config=_public(config),
             provenance={
                 "released": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                "run": os.environ.get("KUBERT_RUN", ""),
+                "run": os.environ.get(ENV_RUN, ""),
             },
         )
 

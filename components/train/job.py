@@ -11,15 +11,6 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from components.config.schema import ModelConfig, TrainConfig
 
-FAILURE_FILE = "KUBERT_FAILURE"
-"""The variable with the path of the file that a worker writes its last message to."""
-WORK_PLACE = "KUBERT_WORK"
-"""The variable with the directory below which a worker makes its own; without it, that of temporary files."""
-OWNER = "KUBERT_OWNER"
-"""The variable with the name of the gang, the same in all its attempts: it tells its own older chief from another run's."""
-STOP_GRACE = "KUBERT_STOP_GRACE"
-"""The variable with the seconds that a worker has left after SIGTERM."""
-
 FORMAT = 2
 """Raised when a training's state has other tensors than before: older states are then left alone."""
 

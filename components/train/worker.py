@@ -19,11 +19,19 @@ from typing import Any
 
 from components import progress
 from components.artifacts import manifest, transfer
+from components.config.environment import (
+    ENV_FAILURE_FILE,
+    ENV_LAUNCHER_PID,
+    ENV_OWNER,
+    ENV_STOP_GRACE,
+    ENV_THREADS,
+    ENV_WORK_DIR,
+)
 from components.errors import DataError, ExitCode, KubertError
 from components.storage.store import open_store
 from components.train.checkpointing.object_state_store import MirroredState
 from components.train.checkpointing.state_store import SharedDirectory, StatePlace
-from components.train.job import FAILURE_FILE, OWNER, STOP_GRACE, WORK_PLACE, Job, is_uri
+from components.train.job import Job, is_uri
 from components.workers import exit_codes
 from components.workers.process_control import StopRequest, Watchdog, die_with_parent
 from components.workers.rendezvous import (
@@ -40,10 +48,10 @@ PEER_GRACE = 15.0
 
 def main(argument: str) -> None:
     """Run one worker to its end; never returns, because TensorFlow's threads may hang on the way out."""
-    if launcher := os.environ.get("KUBERT_LAUNCHER"):
+    if launcher := os.environ.get(ENV_LAUNCHER_PID):
         die_with_parent(int(launcher))
-    stop = StopRequest(float(os.environ.get(STOP_GRACE, GRACE)))
-    work = Path(tempfile.mkdtemp(prefix="kubert-worker-", dir=os.environ.get(WORK_PLACE)))
+    stop = StopRequest(float(os.environ.get(ENV_STOP_GRACE, GRACE)))
+    work = Path(tempfile.mkdtemp(prefix="kubert-worker-", dir=os.environ.get(ENV_WORK_DIR)))
     code, message = _ending(argument, work, stop)
     _leave(work, code, message)
 
@@ -97,7 +105,9 @@ def _work(job: Job, membership: Membership, work: Path, stop: StopRequest) -> tu
 
 def _place_of(job: Job, work: Path) -> StatePlace:
     if is_uri(job.state):
-        return MirroredState(job.state, work, os.environ.get(OWNER, ""), job.train.keep_checkpoints)
+        return MirroredState(
+            job.state, work, os.environ.get(ENV_OWNER, ""), job.train.keep_checkpoints
+        )
     return SharedDirectory(Path(job.state))
 
 
@@ -130,9 +140,7 @@ def _train(
     from components.train.loop.trainer import Training
     from components.train.threads import threads_for
 
-    threads = threads_for(
-        int(os.environ.get("KUBERT_THREADS", usable_cores())), hidden_size(job.model)
-    )
+    threads = threads_for(int(os.environ.get(ENV_THREADS, usable_cores())), hidden_size(job.model))
     tf.config.threading.set_intra_op_parallelism_threads(threads.within)
     tf.config.threading.set_inter_op_parallelism_threads(threads.between)
     if not alone:
@@ -190,7 +198,7 @@ def _leave(work: Path, code: int, message: str) -> None:
     try:
         _say(message)
         if code not in (exit_codes.DONE, exit_codes.PREEMPTED) and (
-            path := os.environ.get(FAILURE_FILE)
+            path := os.environ.get(ENV_FAILURE_FILE)
         ):
             # Not by rename: in a pod this is one file that the kubelet put there.
             Path(path).write_text(message + "\n", encoding="utf-8")

@@ -21,9 +21,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from components import progress
+from components.config.environment import (
+    ENV_FAILURE_FILE,
+    ENV_LAUNCHER_PID,
+    ENV_OWNER,
+    ENV_THREADS,
+    ENV_WORK_DIR,
+)
 from components.storage.atomic_files import write_text_atomically
 from components.train.checkpointing.finished_checkpoint import is_finished
-from components.train.job import FAILURE_FILE, OWNER, WORK_PLACE, Job
+from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.group_end import OUT_OF_MEMORY, GangFailed, Interrupted, refusal
 from components.workers.process_control import stop_signals
@@ -50,7 +57,7 @@ def run_local(job: Job, home: Path) -> None:
     with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="work-", dir=home) as work:
         while not is_finished(job.state):
             attempt += 1
-            codes = _one_attempt(job, home, {OWNER: owner, WORK_PLACE: work}, attempt, stop)
+            codes = _one_attempt(job, home, {ENV_OWNER: owner, ENV_WORK_DIR: work}, attempt, stop)
             if stop.is_set():
                 raise Interrupted
             if all(code == exit_codes.DONE for code in codes):
@@ -77,7 +84,7 @@ def _one_attempt(
     shutil.rmtree(failures, ignore_errors=True)
     failures.mkdir()
     members = _members(job.train.workers)
-    variables = {**variables, "KUBERT_THREADS": str(max(1, usable_cores() // len(members)))}
+    variables = {**variables, ENV_THREADS: str(max(1, usable_cores() // len(members)))}
     oom_before = _oom_kills()
     with ExitStack() as stack:
         processes = [
@@ -87,7 +94,7 @@ def _one_attempt(
                     {
                         **variables,
                         "TF_CONFIG": member.tf_config(),
-                        FAILURE_FILE: str(_failure_path(home, member.rank)),
+                        ENV_FAILURE_FILE: str(_failure_path(home, member.rank)),
                     },
                     log_path(home, attempt, member.rank),
                 )
@@ -124,7 +131,7 @@ def _members(count: int) -> list[Membership]:
 def _worker(path: Path, variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """One worker process in a session of its own; it is dead when the block ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **variables, "KUBERT_LAUNCHER": str(os.getpid())}
+    environment = {**os.environ, **variables, ENV_LAUNCHER_PID: str(os.getpid())}
     with open(log, "wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "components.train.worker", str(path)],

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.config.environment import ENV_WORKERS
 from components.errors import ConfigError, KubertError
 from components.workers import exit_codes
 
@@ -72,7 +73,7 @@ def _from_tf_config(text: str) -> Membership:
 def _from_jobset(environment: Mapping[str, str]) -> Membership:
     try:
         jobset, job = environment["JOBSET_NAME"], environment["REPLICATED_JOB"]
-        rank, count = int(environment["JOB_COMPLETION_INDEX"]), int(environment["KUBERT_WORKERS"])
+        rank, count = int(environment["JOB_COMPLETION_INDEX"]), int(environment[ENV_WORKERS])
         index = int(environment.get("JOB_INDEX", "0"))
     except (KeyError, ValueError) as error:
         raise ConfigError(f"the JobSet's environment: {error} is missing or not a number") from None

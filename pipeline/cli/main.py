@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from components import __version__
+from components.config.environment import ENV_DEBUG
 from components.errors import USER_ERROR_CODES, ExitCode, KubertError
 from pipeline.cli.commands import models, runs, schedule
 from pipeline.cli.commands.doctor import doctor
@@ -70,7 +71,7 @@ def _root(
         typer.echo(f"kubert {__version__}")
         raise typer.Exit
     if debug:
-        os.environ["KUBERT_DEBUG"] = "1"
+        os.environ[ENV_DEBUG] = "1"
 
 
 @app.command()
@@ -251,7 +252,7 @@ def _exit_code(error: KubertError) -> int:
 
 def _unexpected(error: Exception) -> int:
     text = traceback.format_exc()
-    if os.environ.get("KUBERT_DEBUG"):
+    if os.environ.get(ENV_DEBUG):
         typer.echo(text, err=True)
         return ExitCode.FAILURE
     with tempfile.NamedTemporaryFile(

@@ -20,11 +20,27 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from components.config.cluster import ClusterConfig
+from components.config.environment import (
+    ENV_AUTH,
+    ENV_CA,
+    ENV_COOKIE,
+    ENV_ENDPOINT,
+    ENV_EXPERIMENT,
+    ENV_NAMESPACE,
+    ENV_TOKEN,
+    ENV_TOKEN_FILE,
+)
 from components.errors import KubertError, UsageError
 
 IN_CLUSTER_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - where Kubeflow projects it, audience pipelines.kubeflow.org
 SERVICE, PORT = "ml-pipeline", 8888
 FORWARD_SECONDS = 20.0
+_OPTION_VARIABLES = {
+    "endpoint": ENV_ENDPOINT,
+    "auth": ENV_AUTH,
+    "namespace": ENV_NAMESPACE,
+    "experiment": ENV_EXPERIMENT,
+}
 Credential = Literal["none", "token", "cookie"]
 Method = Literal["none", "in-cluster", "token", "cookie", "port-forward"]
 
@@ -68,12 +84,12 @@ def settled(
     """The section with what flags and KUBERT_ENDPOINT, KUBERT_AUTH, KUBERT_NAMESPACE and KUBERT_EXPERIMENT say laid over it."""
     from components.config.loading import validate_config
 
-    given = {"endpoint": endpoint, "namespace": namespace, "experiment": experiment, "auth": None}
+    given = {"endpoint": endpoint, "namespace": namespace, "experiment": experiment}
     flags = {name: value for name, value in given.items() if value is not None}
     variables = {
-        name: environment[f"KUBERT_{name.upper()}"]
-        for name in given
-        if environment.get(f"KUBERT_{name.upper()}")
+        option: environment[variable]
+        for option, variable in _OPTION_VARIABLES.items()
+        if environment.get(variable)
     }
     values = {**cluster.model_dump(), **variables, **flags}
     return validate_config(
@@ -115,9 +131,9 @@ def _method(cluster: ClusterConfig, environment: Mapping[str, str]) -> Method:
         return cluster.auth
     in_cluster = _token_file(environment).exists()
     if cluster.endpoint:
-        if environment.get("KUBERT_TOKEN") or environment.get("KUBERT_TOKEN_FILE"):
+        if environment.get(ENV_TOKEN) or environment.get(ENV_TOKEN_FILE):
             return "token"
-        if environment.get("KUBERT_COOKIE"):
+        if environment.get(ENV_COOKIE):
             return "cookie"
         return "in-cluster" if in_cluster else "none"
     if in_cluster:
@@ -138,20 +154,20 @@ def _credential(
     method: Method, environment: Mapping[str, str]
 ) -> tuple[Credential, Callable[[], str]]:
     if method == "token":
-        if path := environment.get("KUBERT_TOKEN_FILE"):
-            return "token", _checked("token", lambda: _read(Path(path), "KUBERT_TOKEN_FILE"))
+        if path := environment.get(ENV_TOKEN_FILE):
+            return "token", _checked("token", lambda: _read(Path(path), ENV_TOKEN_FILE))
         return "token", _checked(
             "token",
             lambda: _variable(
                 environment,
-                "KUBERT_TOKEN",
+                ENV_TOKEN,
                 "a token, or KUBERT_TOKEN_FILE to the file that holds it",
             ),
         )
     if method == "cookie":
         return "cookie", _checked(
             "cookie",
-            lambda: _variable(environment, "KUBERT_COOKIE", "name=value of the session's cookie"),
+            lambda: _variable(environment, ENV_COOKIE, "name=value of the session's cookie"),
         )
     if method == "in-cluster":
         return "token", _checked(
@@ -190,7 +206,7 @@ def _read(path: Path, said: str) -> str:
 
 
 def _ca_file(environment: Mapping[str, str]) -> str | None:
-    path = environment.get("KUBERT_CA")
+    path = environment.get(ENV_CA)
     if path and not Path(path).is_file():
         raise UsageError(
             f"KUBERT_CA={path}: no such file; name a PEM file with the authority's certificate"

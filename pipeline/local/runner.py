@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import psutil
 
-from components import progress
+from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import ExitCode, KubertError, UsageError
 from pipeline.run_state import EventFile, Failure, Outcome
 
@@ -135,7 +135,7 @@ def processes(run: Run) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             if (
-                process.environ().get(progress.VARIABLE) == str(run.events)
+                process.environ().get(ENV_PROGRESS) == str(run.events)
                 and process.status() != psutil.STATUS_ZOMBIE
             ):
                 found.append(process)
@@ -171,8 +171,8 @@ def _start(
     # `components` there must not be taken for ours. KFP leaves a directory per step in TMPDIR.
     environment = {
         **os.environ,
-        progress.VARIABLE: str(run.events),
-        "KUBERT_RUN": run.directory.name,
+        ENV_PROGRESS: str(run.events),
+        ENV_RUN: run.directory.name,
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": temporary,

@@ -14,12 +14,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 STEPS = ("tokenize_text", "train", "evaluate", "gate", "export", "serving")
 LAYERS = {
-    "errors": 1,
-    "progress": 1,
-    "gc_disabled_import": 1,
     "": 1,
+    "errors": 1,
+    "config.environment": 1,
+    "progress": 1,
+    "redaction": 1,
+    "retrying": 1,
+    "logging_config": 1,
+    "gc_disabled_import": 1,
     "config": 2,
     "storage": 2,
+    "kubernetes_client": 2,
     "data": 3,
     "artifacts": 4,
     "registry": 5,
@@ -84,8 +89,8 @@ def found_in(folder: str) -> list[Import]:
 
 
 def layer_of(parts: tuple[str, ...]) -> tuple[str, int]:
-    name = parts[1].removesuffix(".py") if len(parts) > 1 else ""
-    name = "" if name == "__init__" or name not in LAYERS else name
+    names = [part.removesuffix(".py") for part in parts[1:3]]
+    name = next((name for name in (".".join(names), *names[:1]) if name in LAYERS), "")
     return name, LAYERS[name]
 
 
@@ -173,6 +178,21 @@ def test_object_storage_is_spoken_to_in_one_place() -> None:
         ),
         pytest.param(
             "components/train/x.py", "from components.config import schema", False, id="down"
+        ),
+        pytest.param(
+            "components/progress.py",
+            "from components.config.environment import ENV_PROGRESS",
+            False,
+            id="environment-is-below-config",
+        ),
+        pytest.param(
+            "components/progress.py", "from components.config import schema", True, id="config"
+        ),
+        pytest.param(
+            "components/config/environment.py",
+            "from components.config.section import Section",
+            True,
+            id="environment-imports-nothing",
         ),
         pytest.param(
             "components/config/schema.py", "from components import train", True, id="ground-to-verb"

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.environment import ENV_PROGRESS
 from components.config.schema import EvaluateConfig, ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
-from components.progress import VARIABLE
 from components.step_runtime import entered, options, slot, state_place
 
 
 @pytest.fixture
 def events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "events.jsonl"
-    monkeypatch.setenv(VARIABLE, str(path))
+    monkeypatch.setenv(ENV_PROGRESS, str(path))
     return path
 
 

@@ -13,8 +13,17 @@ import math
 from typing import Any
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.environment import (
+    ENV_FAILURE_FILE,
+    ENV_IMAGE,
+    ENV_OWNER,
+    ENV_STOP_GRACE,
+    ENV_THREADS,
+    ENV_WORK_DIR,
+    ENV_WORKERS,
+)
 from components.errors import ConfigError
-from components.train.job import FAILURE_FILE, OWNER, STOP_GRACE, WORK_PLACE, Job
+from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.kubernetes.launcher_pod import LauncherPod
 
@@ -213,12 +222,12 @@ def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
     plain = {
         "HOME": "/tmp",  # noqa: S108 - the only place that is writable for sure
         "PYTHONUNBUFFERED": "1",
-        "KUBERT_IMAGE": str(cluster.train_image),
-        "KUBERT_WORKERS": str(job.train.workers),
-        "KUBERT_THREADS": str(max(1, math.ceil(cores(cluster.cpu)))),
-        WORK_PLACE: "/tmp",  # noqa: S108
-        STOP_GRACE: str(cluster.stop_grace),
-        FAILURE_FILE: "/dev/termination-log",
+        ENV_IMAGE: str(cluster.train_image),
+        ENV_WORKERS: str(job.train.workers),
+        ENV_THREADS: str(max(1, math.ceil(cores(cluster.cpu)))),
+        ENV_WORK_DIR: "/tmp",  # noqa: S108
+        ENV_STOP_GRACE: str(cluster.stop_grace),
+        ENV_FAILURE_FILE: "/dev/termination-log",
         **({"AWS_ENDPOINT_URL": cluster.storage_endpoint} if cluster.storage_endpoint else {}),
         **cluster.environment,
     }
@@ -226,7 +235,7 @@ def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
         "JOBSET_NAME": "jobset.sigs.k8s.io/jobset-name",
         "REPLICATED_JOB": "jobset.sigs.k8s.io/replicatedjob-name",
         "JOB_INDEX": "jobset.sigs.k8s.io/job-index",
-        OWNER: "jobset.sigs.k8s.io/jobset-uid",
+        ENV_OWNER: "jobset.sigs.k8s.io/jobset-uid",
     }
     secret = dict(
         zip(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict
 
+from components.config.environment import ENV_NAMESPACE, ENV_POD_NAME, ENV_POD_UID, ENV_RUN
+
 
 class LauncherPod(BaseModel):
     """Name, uid and run are empty where the launcher is no pod (on a developer's machine)."""
@@ -20,10 +22,10 @@ class LauncherPod(BaseModel):
     def of(cls, environment: Mapping[str, str], namespace: str) -> LauncherPod:
         """The pod that KUBERT_POD_NAME, KUBERT_POD_UID, KUBERT_NAMESPACE and KUBERT_RUN describe; `namespace` counts without the third."""
         return cls(
-            namespace=environment.get("KUBERT_NAMESPACE") or namespace,
-            name=environment.get("KUBERT_POD_NAME", ""),
-            uid=environment.get("KUBERT_POD_UID", ""),
-            run=environment.get("KUBERT_RUN", ""),
+            namespace=environment.get(ENV_NAMESPACE) or namespace,
+            name=environment.get(ENV_POD_NAME, ""),
+            uid=environment.get(ENV_POD_UID, ""),
+            run=environment.get(ENV_RUN, ""),
         )
 
     def owner_references(self) -> list[dict[str, object]]:

@@ -21,12 +21,13 @@ import pytest
 from components.artifacts import checkpoint
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import open_shards
+from components.config.environment import ENV_FAILURE_FILE
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, KubertError
 from components.model.encoders import vocabulary_of
 from components.train import step
 from components.train.checkpointing import state_store
-from components.train.job import FAILURE_FILE, Job
+from components.train.job import Job
 from components.train.loop.batch_plan import plan_epoch
 from components.workers import exit_codes, group_end, local
 from components.workers.rendezvous import Membership, free_port
@@ -185,7 +186,7 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(
         env={
             **os.environ,
             "TF_CONFIG": Membership(workers=members, rank=rank).tf_config(),
-            FAILURE_FILE: str(failure),
+            ENV_FAILURE_FILE: str(failure),
         },
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from components.artifacts import release
-from components.progress import VARIABLE
+from components.config.environment import ENV_PROGRESS
 from components.storage.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -181,7 +181,7 @@ def test_an_interrupted_training_leaves_no_process_and_goes_on(tmp_path: Path) -
     assert [
         p.pid
         for p in psutil.process_iter(["environ"])
-        if (p.info["environ"] or {}).get(VARIABLE) == str(file)
+        if (p.info["environ"] or {}).get(ENV_PROGRESS) == str(file)
     ] == []
     assert half_made(workdir) == []
     result = kubert(workdir, "train.epochs=15")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from components.config.cluster import ClusterConfig
+from components.config.environment import ENV_TOOLS_IMAGE, ENV_TRAIN_IMAGE
 from components.errors import ConfigError
 from pipeline import images
 
@@ -17,8 +18,8 @@ MOVING = [
     "$(id)",
 ]
 OPTIONS = [
-    pytest.param("train_image", images.TRAIN, id="train"),
-    pytest.param("tools_image", images.TOOLS, id="tools"),
+    pytest.param("train_image", ENV_TRAIN_IMAGE, id="train"),
+    pytest.param("tools_image", ENV_TOOLS_IMAGE, id="tools"),
 ]
 
 
@@ -57,8 +58,8 @@ def test_a8_moving_or_malformed_references_are_refused(
 def test_the_defaults_are_this_version_and_quiet_under_kfp_local(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(images.TRAIN, raising=False)
-    monkeypatch.delenv(images.TOOLS, raising=False)
+    monkeypatch.delenv(ENV_TRAIN_IMAGE, raising=False)
+    monkeypatch.delenv(ENV_TOOLS_IMAGE, raising=False)
     found = images.resolved(ClusterConfig())
     assert found.train_image and found.tools_image and found.train_image != found.tools_image
     assert "python" in found.train_image and "python" in found.tools_image

@@ -11,7 +11,7 @@ from kfp import dsl
 from kfp.local.cache import LocalCache
 
 from components.artifacts import manifest
-from components.progress import VARIABLE
+from components.config.environment import ENV_PROGRESS
 from pipeline.local import kfp_process
 
 
@@ -46,7 +46,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCache:
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "events.jsonl"))
+    monkeypatch.setenv(ENV_PROGRESS, str(tmp_path / "events.jsonl"))
     monkeypatch.setattr(LocalCache, "get", LocalCache.get)
     kfp_process._verify_before_reuse()
     return LocalCache(str(tmp_path / "cache"))
