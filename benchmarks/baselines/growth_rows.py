@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 
-def write_rows(sources: Sequence[Path], target: Path, rows: int) -> None:
+def write_csv_rows(sources: Sequence[Path], target: Path, rows: int) -> None:
     """Write a CSV file as AG News is (class, title, description; no header row, every field quoted) with so many rows."""
     known = [
         row for source in sources for row in csv.reader(source.open(newline="", encoding="utf-8"))

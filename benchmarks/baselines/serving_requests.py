@@ -38,7 +38,7 @@ def read_texts(data: Path) -> list[str]:
     return [texts[row] for row in np.random.default_rng(0).permutation(len(texts))]
 
 
-def take_turns(models: Mapping[str, Model], requests: Sequence[Any]) -> Times:
+def time_requests(models: Mapping[str, Model], requests: Sequence[Any]) -> Times:
     """Every model's times for the requests beyond the first WARM."""
     names = list(models)
     times: Times = {name: [] for name in names}
@@ -62,10 +62,10 @@ def take_turns(models: Mapping[str, Model], requests: Sequence[Any]) -> Times:
 
 def main() -> None:
     """Ask, and print the times."""
-    data, *places = sys.argv[1:]
+    data, *directories = sys.argv[1:]
     loaded = {
         name: tf.saved_model.load(directory)
-        for name, _, directory in (place.partition("=") for place in places)
+        for name, _, directory in (directory.partition("=") for directory in directories)
     }
     models = {name: model.signatures[SIGNATURE] for name, model in loaded.items()}
     texts = read_texts(Path(data))
@@ -74,7 +74,9 @@ def main() -> None:
         tf.constant(texts[start : start + BATCH])
         for start in range(0, BATCH * (BATCHES + WARM), BATCH)
     ]
-    print(json.dumps({"one": take_turns(models, singles), "many": take_turns(models, batches)}))
+    print(
+        json.dumps({"one": time_requests(models, singles), "many": time_requests(models, batches)})
+    )
 
 
 if __name__ == "__main__":

@@ -22,22 +22,22 @@ MAX_LENGTH = 128
 Tokenize = Callable[[Sequence[str]], object]
 
 
-def in_batches(tokenize: Callable[[list[str]], object]) -> Tokenize:
+def tokenize_in_batches(tokenize: Callable[[list[str]], object]) -> Tokenize:
     """`tokenize` for any number of texts, `BATCH` at a time."""
 
-    def every(texts: Sequence[str]) -> None:
+    def tokenize_all(texts: Sequence[str]) -> None:
         for start in range(0, len(texts), BATCH):
             tokenize(list(texts[start : start + BATCH]))
 
-    return every
+    return tokenize_all
 
 
-def bare(wordpiece: WordPiece) -> Tokenize:
+def build_bare_tokenizer(wordpiece: WordPiece) -> Tokenize:
     """What the tokenize step calls: FastBertTokenizer, then cut and framed with [CLS] and [SEP]."""
-    return in_batches(lambda texts: wordpiece.flat(texts, MAX_LENGTH))
+    return tokenize_in_batches(lambda texts: wordpiece.flat(texts, MAX_LENGTH))
 
 
-def served(wordpiece: WordPiece) -> Tokenize:
+def build_serving_tokenizer(wordpiece: WordPiece) -> Tokenize:
     """What the served model's graph does: the same ids as a ragged tensor."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
@@ -45,10 +45,14 @@ def served(wordpiece: WordPiece) -> Tokenize:
         ragged = wordpiece(texts, MAX_LENGTH)
         return ragged.values, ragged.row_splits
 
-    return in_batches(lambda texts: [part.numpy() for part in graph(tf.constant(texts, tf.string))])
+    return tokenize_in_batches(
+        lambda texts: [part.numpy() for part in graph(tf.constant(texts, tf.string))]
+    )
 
 
-def hugging_face(vocabulary: Vocabulary, max_length: int | None = MAX_LENGTH) -> Any:
+def build_hugging_face_tokenizer(
+    vocabulary: Vocabulary, max_length: int | None = MAX_LENGTH
+) -> Any:
     """BERT's tokenizer in Rust, as `BertTokenizerFast` sets it up."""
     numbers = {token: index for index, token in enumerate(vocabulary.tokens)}
     tokenizer = Tokenizer(
@@ -64,9 +68,9 @@ def hugging_face(vocabulary: Vocabulary, max_length: int | None = MAX_LENGTH) ->
     return tokenizer
 
 
-def notebook(vocabulary: Vocabulary, directory: Path) -> Tokenize:
+def build_notebook_tokenizer(vocabulary: Vocabulary, directory: Path) -> Tokenize:
     """The notebook's way: Model Garden's Python tokenizer, called by a py_function for each example of a tf.data pipeline."""
-    absent_packages.stand_in()
+    absent_packages.install_stand_ins()
     from official.nlp.data import classifier_data_lib
     from official.nlp.tools import tokenization
 
@@ -92,7 +96,7 @@ def notebook(vocabulary: Vocabulary, directory: Path) -> Tokenize:
             part.set_shape([MAX_LENGTH])
         return parts
 
-    def every(texts: Sequence[str]) -> None:
+    def tokenize_all(texts: Sequence[str]) -> None:
         rows = tf.data.Dataset.from_tensor_slices((list(texts), [0] * len(texts)))
         for _ in (
             rows.map(to_feature_map, num_parallel_calls=tf.data.AUTOTUNE)
@@ -101,4 +105,4 @@ def notebook(vocabulary: Vocabulary, directory: Path) -> Tokenize:
         ):
             pass
 
-    return every
+    return tokenize_all

@@ -14,7 +14,7 @@ from typing import Any
 import components  # noqa: F401  # sets TensorFlow's environment
 from benchmarks.baselines.training_inputs import read_rows
 from benchmarks.harness import absent_packages
-from benchmarks.harness.contender import Rounds
+from benchmarks.harness.contender import MeasurementLoop
 from benchmarks.models import garden_bert
 
 BATCH, LENGTH = 32, 128
@@ -22,32 +22,35 @@ BATCH, LENGTH = 32, 128
 
 def main(rows: Path, weights: Path, workdir: Path) -> None:
     """Train until the input ends; a round is one of the trainer's loops, an epoch long."""
-    rounds = Rounds()
-    absent_packages.stand_in()
+    rounds = MeasurementLoop()
+    absent_packages.install_stand_ins()
     from official.common import distribute_utils
     from official.core import train_lib
     from official.nlp.tasks.sentence_prediction import SentencePredictionTask
 
     class Task(SentencePredictionTask):
         def initialize(self, model: Any) -> None:
-            garden_bert.load(model.checkpoint_items["encoder"], weights)
+            garden_bert.load_weights(model.checkpoint_items["encoder"], weights)
 
     examples = read_rows(rows)
     records = write_records(examples, weights, workdir / "train.tfrecord")
-    experiment = _experiment(
-        records, garden_bert.sizes(weights), examples["classes"], len(examples["texts"]) // BATCH
+    experiment = _build_experiment(
+        records,
+        garden_bert.read_sizes(weights),
+        examples["classes"],
+        len(examples["texts"]) // BATCH,
     )
     strategy = distribute_utils.get_distribution_strategy("one_device", num_gpus=0)
     with strategy.scope():
         task = Task(experiment.task)
 
-    def turn(_: Any) -> None:
-        rounds.end(len(examples["texts"]))
-        rounds.begin()
+    def finish_round(_: Any) -> None:
+        rounds.report_measurement(len(examples["texts"]))
+        rounds.wait_for_start()
 
-    rounds.begin()
+    rounds.wait_for_start()
     train_lib.run_experiment(
-        strategy, task, "train", experiment, str(workdir / "model"), train_actions=[turn]
+        strategy, task, "train", experiment, str(workdir / "model"), train_actions=[finish_round]
     )
 
 
@@ -81,7 +84,7 @@ def write_records(examples: dict[str, Any], weights: Path, path: Path) -> Path:
     return path
 
 
-def _experiment(records: Path, sizes: dict[str, int], classes: int, steps: int) -> Any:
+def _build_experiment(records: Path, sizes: dict[str, int], classes: int, steps: int) -> Any:
     from official.core import exp_factory
     from official.nlp.configs import finetuning_experiments  # noqa: F401  # registers the experiment
 

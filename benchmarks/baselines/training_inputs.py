@@ -18,34 +18,34 @@ from components.tokenize_text import step
 from components.train.hardware import resolved
 from components.train.job import Job
 
-CONFIGS = Path(__file__).parents[2] / "pipeline" / "presets"
-HELD_OUT = 64
-NEVER = 1_000_000
+PRESETS = Path(__file__).parents[2] / "pipeline" / "presets"
+HELD_OUT_ROWS = 64
+MANY_STEPS = 1_000_000
 
 
-def shipped(name: str, data: Path, *assignments: str) -> Config:
+def load_preset(name: str, data: Path, *assignments: str) -> Config:
     """A configuration that comes with kubert, on the AG News files in `data`."""
     places = (
         f"data.source={json.dumps(str(data / 'train.csv'))}",
         f"data.test_source={json.dumps(str(data / 'test.csv'))}",
     )
-    return load_config(CONFIGS / f"{name}.yaml", (*places, *assignments))
+    return load_config(PRESETS / f"{name}.yaml", (*places, *assignments))
 
 
-def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:
+def write_rows(config: DataConfig, directory: Path, count: int) -> DataConfig:
     """`count` training rows, spread evenly over the source's, and a few others, as files of their own; how to read them.
 
     `train.json` holds the training rows' texts and labels for the sides that do not read what kubert reads.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with open_dataset(chosen) as corpus:
-        rows = list(corpus.examples(RejectedRows(chosen.max_bad_rows), Counter()))
+    with open_dataset(config) as corpus:
+        rows = list(corpus.examples(RejectedRows(config.max_bad_rows), Counter()))
         classes = corpus.labels.classes
     train = [row for row in rows if row.split == "train"]
     step_between = len(train) // count
     train = train[::step_between][:count]
     held_out = {
-        split: list(islice((row for row in rows if row.split == split), HELD_OUT))
+        split: list(islice((row for row in rows if row.split == split), HELD_OUT_ROWS))
         for split in ("validation", "test")
     }
     _write_lines(directory / "rows.jsonl", classes, (*train, *held_out["validation"]))
@@ -62,7 +62,7 @@ def write_rows(chosen: DataConfig, directory: Path, count: int) -> DataConfig:
         text=("text",),
         label="label",
         classes=classes,
-        validation_fraction=chosen.validation_fraction,
+        validation_fraction=config.validation_fraction,
     )
 
 
@@ -79,33 +79,33 @@ def read_rows(directory: Path) -> dict[str, Any]:
     return value
 
 
-def tokenize(chosen: Config, directory: Path) -> ShardsContent:
+def write_shards(config: Config, directory: Path) -> ShardsContent:
     """Token shards by kubert's own step."""
-    return step.run(chosen.data, chosen.model, chosen.tokenize, directory)
+    return step.run(config.data, config.model, config.tokenize, directory)
 
 
-def prepare(chosen: Config, home: Path, count: int) -> Config:
+def prepare_rows(config: Config, home: Path, count: int) -> Config:
     """`home/rows` as `write_rows` makes them, and their shards in `home/shards`; the configuration that reads them."""
-    chosen = chosen.model_copy(update={"data": write_rows(chosen.data, home / "rows", count)})
-    rows = tokenize(chosen, home / "shards").splits["train"].rows
+    config = config.model_copy(update={"data": write_rows(config.data, home / "rows", count)})
+    rows = write_shards(config, home / "shards").splits["train"].rows
     if rows != count:
         raise ValueError(f"kubert trains on {rows} rows, the other sides on {count}")
-    return chosen
+    return config
 
 
-def write_job(chosen: Config, shards: Path, home: Path, **train: Any) -> Path:
+def write_job(config: Config, shards: Path, home: Path, **train: Any) -> Path:
     """The file of a job that trains without end and never saves in the middle of an epoch."""
     endless = {
         "epochs": 10_000,
-        "checkpoint_steps": NEVER,
-        "stall_deadline": NEVER,
-        "start_deadline": NEVER,
+        "checkpoint_steps": MANY_STEPS,
+        "stall_deadline": MANY_STEPS,
+        "start_deadline": MANY_STEPS,
     }
     options = resolved(
-        schema.TrainConfig.model_validate(chosen.train.model_dump() | endless | train), "local"
+        schema.TrainConfig.model_validate(config.train.model_dump() | endless | train), "local"
     )
     home.mkdir(parents=True, exist_ok=True)
     path = home / "job.json"
-    job = Job(model=chosen.model, train=options, shards=str(shards), state=str(home / "state"))
+    job = Job(model=config.model, train=options, shards=str(shards), state=str(home / "state"))
     path.write_text(job.model_dump_json(), encoding="utf-8")
     return path

@@ -14,7 +14,7 @@ from typing import Any
 
 import components  # noqa: F401  # sets TensorFlow's environment
 from benchmarks.baselines.training_inputs import read_rows
-from benchmarks.harness.contender import Rounds
+from benchmarks.harness.contender import MeasurementLoop
 from benchmarks.models import garden_bert
 
 BATCH, LENGTH = 32, 128
@@ -22,12 +22,12 @@ BATCH, LENGTH = 32, 128
 
 def main(rows: Path, weights: Path) -> None:
     """Train until the input ends; a round is one `fit` over the rows."""
-    rounds = Rounds(warm_up=0)
+    rounds = MeasurementLoop(warm_up=0)
     import tensorflow as tf
 
     examples = read_rows(rows)
     steps = len(examples["texts"]) // BATCH
-    model = _model(weights, examples["classes"], steps * 100)
+    model = _build_model(weights, examples["classes"], steps * 100)
     batches = (
         tf.data.Dataset.from_tensor_slices((examples["texts"], examples["labels"]))
         .batch(BATCH)
@@ -37,12 +37,12 @@ def main(rows: Path, weights: Path) -> None:
         batches.take(3), verbose=0
     )  # every batch has the same shape, so this is all there is to warm up
     while True:
-        rounds.begin()
+        rounds.wait_for_start()
         history = model.fit(batches, verbose=0).history
-        rounds.end(len(examples["texts"]), loss=history["loss"][-1])
+        rounds.report_measurement(len(examples["texts"]), loss=history["loss"][-1])
 
 
-def _model(weights: Path, classes: int, steps: int) -> Any:
+def _build_model(weights: Path, classes: int, steps: int) -> Any:
     import tensorflow as tf
     from official.nlp import optimization
     from official.nlp.modeling import networks
@@ -52,10 +52,10 @@ def _model(weights: Path, classes: int, steps: int) -> Any:
     packer = text_layers.BertPackInputs(
         LENGTH, special_tokens_dict=tokenizer.get_special_tokens_dict()
     )
-    encoder = networks.BertEncoderV2(**garden_bert.sizes(weights))
+    encoder = networks.BertEncoderV2(**garden_bert.read_sizes(weights))
     text = tf.keras.layers.Input(shape=(), dtype=tf.string, name="text")
     pooled = encoder(packer(tokenizer(text)))["pooled_output"]
-    garden_bert.load(encoder, weights)
+    garden_bert.load_weights(encoder, weights)
     logits = tf.keras.layers.Dense(classes, name="classifier")(tf.keras.layers.Dropout(0.1)(pooled))
     model = tf.keras.Model(text, logits)
     model.compile(

@@ -9,7 +9,7 @@ from typing import Any
 NAMES = ("sacrebleu", "sentencepiece", "seqeval")
 
 
-def stand_in() -> None:
+def install_stand_ins() -> None:
     """Let an import of each of them succeed; call it before Model Garden is imported."""
     for name in NAMES:
         module: Any = types.ModuleType(name)

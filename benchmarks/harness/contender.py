@@ -19,13 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from benchmarks.harness.interleaving import Round
+from benchmarks.harness.interleaving import Measurement
 
 ROOT = Path(__file__).parents[2]
 _READY = "ready"
 
 
-class Side:
+class Contender:
     """The chapter's end: `python -m <module> <arguments>`, on the given cores, with its output in `log`."""
 
     def __init__(
@@ -75,14 +75,14 @@ class Side:
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
-    def result(self) -> Round:
+    def read_measurement(self) -> Measurement:
         """Wait for the round's end."""
-        return Round(**json.loads(self._read("{")))
+        return Measurement(**json.loads(self._read("{")))
 
-    def round(self) -> Round:
+    def measure(self) -> Measurement:
         """One round from begin to end."""
         self.start()
-        return self.result()
+        return self.read_measurement()
 
     def _read(self, beginning: str) -> str:
         assert self._process.stdout
@@ -90,23 +90,23 @@ class Side:
         if not line.startswith(beginning):
             code = self._process.wait()
             raise RuntimeError(
-                f"a side of the comparison ended with code {code}; the end of {self.log}:\n{_tail(self.log)}"
+                f"a side of the comparison ended with code {code}; the end of {self.log}:\n{_read_log_tail(self.log)}"
             )
         return line
 
 
 @contextmanager
-def started(**sides: Side) -> Iterator[dict[str, Side]]:
+def start_contenders(**contenders: Contender) -> Iterator[dict[str, Contender]]:
     """The sides, all warmed up; their processes end with the block."""
     with ExitStack() as stack:
-        for side in sides.values():
-            stack.enter_context(side)
-        for side in sides.values():
-            side.wait_until_ready()
-        yield sides
+        for contender in contenders.values():
+            stack.enter_context(contender)
+        for contender in contenders.values():
+            contender.wait_until_ready()
+        yield contenders
 
 
-class Rounds:
+class MeasurementLoop:
     """The process's end: `begin` waits until a round is asked for, `end` reports it; the first ones are the warm-up."""
 
     def __init__(self, warm_up: int = 1) -> None:
@@ -117,25 +117,25 @@ class Rounds:
         self._cpu = self._wall = 0.0
         self._ready = False
 
-    def begin(self) -> None:
+    def wait_for_start(self) -> None:
         """Return when a round is asked for, and start the clocks."""
         if self._warm_up <= 0:
             if not self._ready:
                 self._ready = True
-                self._say(_READY)
+                self._write_line(_READY)
             if not sys.stdin.readline():
                 os._exit(0)
         self._cpu, self._wall = cpu_seconds(), time.perf_counter()
 
-    def end(self, examples: int, **more: float) -> None:
+    def report_measurement(self, examples: int, **more: float) -> None:
         """Report the round that `begin` started."""
         wall, cpu = time.perf_counter() - self._wall, cpu_seconds() - self._cpu
         if self._warm_up > 0:
             self._warm_up -= 1
         else:
-            self._say(json.dumps(dataclasses.asdict(Round(examples, cpu, wall, more))))
+            self._write_line(json.dumps(dataclasses.asdict(Measurement(examples, cpu, wall, more))))
 
-    def _say(self, line: str) -> None:
+    def _write_line(self, line: str) -> None:
         self._out.write(line + "\n")
         self._out.flush()
 
@@ -146,5 +146,5 @@ def cpu_seconds() -> float:
     return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
-def _tail(log: Path) -> str:
+def _read_log_tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:])

@@ -9,43 +9,45 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Round:
+class Measurement:
     """What a side did in one turn: examples, CPU seconds of its process, seconds of the clock, and figures of its own."""
 
     examples: int
-    cpu: float
-    wall: float
-    more: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float
+    wall_seconds: float
+    extra: dict[str, float] = field(default_factory=dict)
 
     @property
-    def rate(self) -> float:
+    def examples_per_cpu_second(self) -> float:
         """Examples per CPU second."""
-        return self.examples / self.cpu
+        return self.examples / self.cpu_seconds
 
 
-class Player(Protocol):
+class Measurable(Protocol):
     """Does a round when asked to, and nothing before."""
 
-    def round(self) -> Round: ...
+    def measure(self) -> Measurement: ...
 
 
-def take_turns(sides: Mapping[str, Player], turns: int) -> dict[str, list[Round]]:
+def interleave(contenders: Mapping[str, Measurable], turns: int) -> dict[str, list[Measurement]]:
     """The rounds of every side; a turn is one round of each, in the order given."""
-    done: dict[str, list[Round]] = {name: [] for name in sides}
+    done: dict[str, list[Measurement]] = {name: [] for name in contenders}
     for _ in range(turns):
-        for name, side in sides.items():
-            done[name].append(side.round())
+        for name, contender in contenders.items():
+            done[name].append(contender.measure())
     return done
 
 
-def ratio(ours: Sequence[Round], theirs: Sequence[Round]) -> float:
+def median_ratio(kubert: Sequence[Measurement], baseline: Sequence[Measurement]) -> float:
     """How many times theirs ours is: the median over turns of the ratio of examples per CPU second."""
-    return statistics.median(_ratios(ours, theirs))
+    return statistics.median(_turn_ratios(kubert, baseline))
 
 
-def extremes(ours: Sequence[Round], theirs: Sequence[Round]) -> tuple[float, float]:
+def ratio_range(
+    kubert: Sequence[Measurement], baseline: Sequence[Measurement]
+) -> tuple[float, float]:
     """The least and the greatest ratio of a turn."""
-    ratios = _ratios(ours, theirs)
+    ratios = _turn_ratios(kubert, baseline)
     return min(ratios), max(ratios)
 
 
@@ -54,5 +56,8 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
-def _ratios(ours: Sequence[Round], theirs: Sequence[Round]) -> list[float]:
-    return [our.rate / their.rate for our, their in zip(ours, theirs, strict=True)]
+def _turn_ratios(kubert: Sequence[Measurement], baseline: Sequence[Measurement]) -> list[float]:
+    return [
+        our.examples_per_cpu_second / their.examples_per_cpu_second
+        for our, their in zip(kubert, baseline, strict=True)
+    ]

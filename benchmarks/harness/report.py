@@ -15,7 +15,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Chapter:
+class BenchmarkReport:
     """`figures` are the numbers that a goal can be set for, by name; `tables` and `notes` are for people."""
 
     title: str
@@ -24,25 +24,25 @@ class Chapter:
     notes: tuple[str, ...] = ()
 
 
-def markdown(chapter: Chapter) -> str:
+def format_report(report: BenchmarkReport) -> str:
     """The chapter as Markdown: a heading, the figures, each table below its caption, the notes."""
     figures = Table(
         "Figures",
         ("figure", "value"),
-        tuple((name, f"{value:.6g}") for name, value in chapter.figures.items()),
+        tuple((name, f"{value:.6g}") for name, value in report.figures.items()),
     )
-    tables = (figures, *chapter.tables) if chapter.figures else chapter.tables
-    parts = [f"## {chapter.title}", *map(markdown_table, tables)]
-    if chapter.notes:
-        parts.append("\n".join(f"- {note}" for note in chapter.notes))
+    tables = (figures, *report.tables) if report.figures else report.tables
+    parts = [f"## {report.title}", *map(format_table, tables)]
+    if report.notes:
+        parts.append("\n".join(f"- {note}" for note in report.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def markdown_table(table: Table) -> str:
+def format_table(table: Table) -> str:
     """One table below its caption, as Markdown."""
     lines = (table.columns, ("---",) * len(table.columns), *table.rows)
-    return f"{table.caption.rstrip('.:')}:\n\n" + "\n".join(map(_row, lines))
+    return f"{table.caption.rstrip('.:')}:\n\n" + "\n".join(map(_format_row, lines))
 
 
-def _row(cells: tuple[str, ...]) -> str:
+def _format_row(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.harness.report import Chapter, markdown
+from benchmarks.harness.report import BenchmarkReport, format_report
 
 
-def parser(about: str | None) -> argparse.ArgumentParser:
+def build_parser(about: str | None) -> argparse.ArgumentParser:
     """The options that all chapters have; `about` is the module's docstring."""
     made = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     made.add_argument(
@@ -27,9 +27,11 @@ def parser(about: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def run_alone(name: str, about: str | None, chapter: Callable[[Path, Path], Chapter]) -> None:
+def run_single(
+    name: str, about: str | None, report: Callable[[Path, Path], BenchmarkReport]
+) -> None:
     """Measure in `name` below the work directory, and print the chapter."""
-    arguments = parser(about).parse_args()
+    arguments = build_parser(about).parse_args()
     workdir = arguments.workdir / name
     workdir.mkdir(parents=True, exist_ok=True)
-    print(markdown(chapter(arguments.data, workdir)))
+    print(format_report(report(arguments.data, workdir)))

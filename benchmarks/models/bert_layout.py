@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def shapes(config: Mapping[str, Any], pooler: bool = True) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(config: Mapping[str, Any], pooler: bool = True) -> dict[str, tuple[int, ...]]:
     """Name -> shape, matrices as [outputs, inputs]; `config` has config.json's sizes."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     found: dict[str, tuple[int, ...]] = {

@@ -38,31 +38,31 @@ def export_encoder(network: Any, vocabulary: Vocabulary | None, directory: Path)
     model = tf.keras.Model(inputs, {**outputs, "default": outputs["pooled_output"]})
     with tempfile.TemporaryDirectory() as work:
         if vocabulary is not None:
-            model.vocab_file = tf.saved_model.Asset(_vocabulary_file(vocabulary, work))
+            model.vocab_file = tf.saved_model.Asset(_write_vocabulary(vocabulary, work))
             model.do_lower_case = tf.Variable(vocabulary.lower_case, trainable=False)
-        _save(model, directory)
+        _save_model(model, directory)
 
 
 def export_preprocessor(vocabulary: Vocabulary, directory: Path, length: int = 128) -> None:
     """Save a preprocessor: texts (string [batch]) -> input_word_ids, input_mask, input_type_ids (int32 [batch, length])."""
     with tempfile.TemporaryDirectory() as work:
         tokenize = layers.BertTokenizer(
-            vocab_file=_vocabulary_file(vocabulary, work), lower_case=vocabulary.lower_case
+            vocab_file=_write_vocabulary(vocabulary, work), lower_case=vocabulary.lower_case
         )
         texts = tf.keras.Input([], dtype=tf.string)
         pack = layers.BertPackInputs(
             seq_length=length, special_tokens_dict=tokenize.get_special_tokens_dict()
         )
-        _save(tf.keras.Model(texts, pack(tokenize(texts))), directory)
+        _save_model(tf.keras.Model(texts, pack(tokenize(texts))), directory)
 
 
-def _vocabulary_file(vocabulary: Vocabulary, work: str) -> str:
+def _write_vocabulary(vocabulary: Vocabulary, work: str) -> str:
     file = Path(work) / "vocab.txt"
     file.write_text(vocabulary.text, encoding="utf-8")
     return str(file)
 
 
-def _save(model: tf.keras.Model, directory: Path) -> None:
+def _save_model(model: tf.keras.Model, directory: Path) -> None:
     model.save(str(directory), include_optimizer=False, save_format="tf")
 
 

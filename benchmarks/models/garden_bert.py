@@ -34,7 +34,7 @@ _NAMES = (
 _PARTS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 
 
-def sizes(directory: Path) -> dict[str, int]:
+def read_sizes(directory: Path) -> dict[str, int]:
     """What `BertEncoder` and `BertEncoderV2` call the sizes in config.json."""
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return {
@@ -48,7 +48,7 @@ def sizes(directory: Path) -> dict[str, int]:
     }
 
 
-def load(encoder: Any, directory: Path) -> None:
+def load_weights(encoder: Any, directory: Path) -> None:
     """Assign every variable of the encoder from model.safetensors; KeyError names one that is not there."""
     tensors = load_file(directory / "model.safetensors")
     for variable in encoder.variables:

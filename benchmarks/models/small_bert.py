@@ -38,12 +38,12 @@ _OPTIONS = {
 }
 
 
-def write(directory: Path, seed: int = 1) -> Path:
+def write_untrained(directory: Path, seed: int = 1) -> Path:
     """The untrained BERT: the directory, filled with config.json, vocab.txt, tokenizer_config.json and model.safetensors."""
-    return _write(directory, _tensors(seed))
+    return _write_files(directory, _random_tensors(seed))
 
 
-def write_as(network: BertEncoderV2, directory: Path) -> Path:
+def write_trained(network: BertEncoderV2, directory: Path) -> Path:
     """The same with the weights that `network`, which kubert loaded from such a directory, has now."""
     tensors = {}
     for name, slot in bert._slots(network).items():
@@ -51,10 +51,10 @@ def write_as(network: BertEncoderV2, directory: Path) -> Path:
         tensors[name] = np.ascontiguousarray(
             value.reshape(slot.shape[::-1]).T if slot.transposed else value
         ).reshape(slot.shape)
-    return _write(directory, tensors)
+    return _write_files(directory, tensors)
 
 
-def _write(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
+def _write_files(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     vocabulary = hugging_face.read_vocabulary(hugging_face.locate("minilm"))
     (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
@@ -68,15 +68,16 @@ def _write(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     return directory
 
 
-def _tensors(seed: int) -> dict[str, np.ndarray]:
+def _random_tensors(seed: int) -> dict[str, np.ndarray]:
     """BERT's initial weights: normal with deviation 0.02, biases 0, layer norms 1."""
     random = np.random.default_rng(seed)
     return {
-        name: _initial(name, shape, random) for name, shape in bert_layout.shapes(SIZES).items()
+        name: _initial_value(name, shape, random)
+        for name, shape in bert_layout.tensor_shapes(SIZES).items()
     }
 
 
-def _initial(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
+def _initial_value(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
     if name.endswith("bias"):
         return np.zeros(shape, np.float32)
     if name.endswith("LayerNorm.weight"):

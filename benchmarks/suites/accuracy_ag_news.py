@@ -3,7 +3,8 @@
     python benchmarks/suites/accuracy_ag_news.py --data DIR --workdir DIR [--only ROW]...
 
 DIR holds train.csv and test.csv (class 1-4, title, description; no header row). A row whose result lies in the work directory
-already is not run again; the table is written to benchmarks/DATE-ag-news.md.
+already is not run again; the table is written to
+benchmarks/results/DATE_accuracy-ag-news_MACHINE.md.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def command(row: str, workdir: Path) -> list[str]:
+def build_command(row: str, workdir: Path) -> list[str]:
     """The command line of a row, without the interpreter."""
     config, options = ROWS[row]
     assignments = [
@@ -52,7 +53,7 @@ def command(row: str, workdir: Path) -> list[str]:
     return ["run", config, *assignments, "--workdir", str(workdir / row), "--json"]
 
 
-def run(row: str, data: Path, workdir: Path) -> None:
+def run_row(row: str, data: Path, workdir: Path) -> None:
     """Run one row in the data's directory and keep its JSON line, with the CPU seconds it took."""
     if "hub" in row and not (workdir / "hub-encoder").exists():
         subprocess.run(
@@ -66,7 +67,7 @@ def run(row: str, data: Path, workdir: Path) -> None:
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [*KUBERT, *command(row, workdir)],
+        [*KUBERT, *build_command(row, workdir)],
         cwd=data,
         env=environment,
         stdout=subprocess.PIPE,
@@ -84,7 +85,7 @@ def run(row: str, data: Path, workdir: Path) -> None:
     (workdir / f"{row}.json").write_text(json.dumps(result) + "\n")
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def format_results(results: dict[str, dict[str, Any]]) -> str:
     """The results as a Markdown table."""
     lines = [
         "| row | accuracy | 95% interval | macro-F1 | train s | whole run s | CPU s | train examples/s |",
@@ -94,25 +95,25 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         low, high = result["accuracy_low"], result["accuracy_high"]
         lines.append(
             f"| {row} | {result['accuracy']:.4f} | {low:.4f} to {high:.4f} | {result['macro_f1']:.4f} | {result['step_seconds']['train']:.0f} "
-            f"| {result['wall_seconds']:.0f} | {_seconds(result['cpu_seconds'])} | {result['train_examples_per_second']:.1f} |"
+            f"| {result['wall_seconds']:.0f} | {_format_seconds(result['cpu_seconds'])} | {result['train_examples_per_second']:.1f} |"
         )
     return "\n".join(lines)
 
 
-def _seconds(value: float | None) -> str:
+def _format_seconds(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.0f}"
 
 
-def page(results: dict[str, dict[str, Any]], workdir: Path) -> str:
+def format_page(results: dict[str, dict[str, Any]], workdir: Path) -> str:
     """The dated page: machine, commands, table."""
     commands = "\n".join(
-        f"    {row}: kubert {' '.join(command(row, Path('W')))}" for row in results
+        f"    {row}: kubert {' '.join(build_command(row, Path('W')))}" for row in results
     )
     rows = next(iter(results.values()))["test_rows"]
     return (
         f"# AG News, {datetime.date.today()}\n\n"
         f"Made by `python benchmarks/suites/accuracy_ag_news.py --data DATA --workdir W` on {os.cpu_count()} cores ({platform.machine()}), all {rows} test rows.\n"
-        f"Each row is one command, run where train.csv and test.csv lie:\n\n{commands}\n\n{table(results)}\n"
+        f"Each row is one command, run where train.csv and test.csv lie:\n\n{commands}\n\n{format_results(results)}\n"
     )
 
 
@@ -127,14 +128,18 @@ def main() -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     for row in arguments.only or ROWS:
         if not (workdir / f"{row}.json").exists():
-            run(row, arguments.data.absolute(), workdir)
+            run_row(row, arguments.data.absolute(), workdir)
     results = {
         row: json.loads(path.read_text())
         for row in ROWS
         if (path := workdir / f"{row}.json").exists()
     }
-    target = ROOT / "benchmarks/results" / f"{datetime.date.today()}-ag-news.md"
-    target.write_text(page(results, workdir))
+    target = (
+        ROOT
+        / "benchmarks/results"
+        / f"{datetime.date.today()}_accuracy-ag-news_{os.cpu_count()}-cores.md"
+    )
+    target.write_text(format_page(results, workdir))
     print(f"wrote {target}")
 
 

@@ -10,33 +10,35 @@ from pathlib import Path
 
 from benchmarks.baselines import training_inputs
 from benchmarks.harness import interleaving
-from benchmarks.harness.contender import Side, started
-from benchmarks.harness.report import Chapter, Table
-from benchmarks.harness.single import run_alone
+from benchmarks.harness.contender import Contender, start_contenders
+from benchmarks.harness.report import BenchmarkReport, Table
+from benchmarks.harness.single import run_single
 
 CONFIG = "ag_news_minilm_frozen"
 ROWS = 2000
 EPOCHS = 15
 
 
-def chapter(data: Path, workdir: Path) -> Chapter:
+def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
     """The chapter: one real worker in the shipped configuration."""
     shutil.rmtree(workdir, ignore_errors=True)
-    chosen = training_inputs.prepare(training_inputs.shipped(CONFIG, data), workdir, ROWS)
-    job = training_inputs.write_job(chosen, workdir / "shards", workdir / "ours")
-    sides = {
-        "ours": Side("benchmarks.baselines.training_ours", [job], workdir / "logs" / "ours.log")
+    config = training_inputs.prepare_rows(training_inputs.load_preset(CONFIG, data), workdir, ROWS)
+    job = training_inputs.write_job(config, workdir / "shards", workdir / "ours")
+    contenders = {
+        "ours": Contender(
+            "benchmarks.baselines.training_kubert", [job], workdir / "logs" / "ours.log"
+        )
     }
-    with started(**sides):
-        rounds = interleaving.take_turns(sides, EPOCHS)["ours"]
-    first = rounds[0].more["feature_cpu"] * ROWS
-    later = interleaving.median(round.cpu for round in rounds)
-    return Chapter(
+    with start_contenders(**contenders):
+        rounds = interleaving.interleave(contenders, EPOCHS)["ours"]
+    first = rounds[0].extra["feature_cpu"] * ROWS
+    later = interleaving.median(round.cpu_seconds for round in rounds)
+    return BenchmarkReport(
         title="A frozen encoder",
         figures={"frozen_later_epochs": first / later},
         tables=(
             Table(
-                f"CPU seconds for {ROWS} rows of AG News, configuration `{CONFIG}` (batches of {chosen.train.batch_size})",
+                f"CPU seconds for {ROWS} rows of AG News, configuration `{CONFIG}` (batches of {config.train.batch_size})",
                 (
                     "the encoder's features, once",
                     f"a later epoch, from the cache (median of {EPOCHS})",
@@ -53,4 +55,4 @@ def chapter(data: Path, workdir: Path) -> Chapter:
 
 
 if __name__ == "__main__":
-    run_alone("frozen", __doc__, chapter)
+    run_single("frozen", __doc__, run_suite)

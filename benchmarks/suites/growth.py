@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.baselines.growth_rows import write_rows
+from benchmarks.baselines.growth_rows import write_csv_rows
 from benchmarks.harness import single
-from benchmarks.harness.report import Chapter, Table, markdown
+from benchmarks.harness.report import BenchmarkReport, Table, format_report
 
 ROOT = Path(__file__).parents[2]
 ROWS = (10_000, 100_000, 1_000_000)
@@ -51,24 +51,29 @@ class Cost(NamedTuple):
     memory: float
 
 
-def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Chapter:
+def run_suite(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> BenchmarkReport:
     """The chapter; its figures are a table alone."""
-    costs = {(TOKENIZE, count): _tokenize(data, workdir / "tokenize", count) for count in rows}
+    costs = {
+        (TOKENIZE, count): _measure_tokenize(data, workdir / "tokenize", count) for count in rows
+    }
     for count in rows:
         costs |= {
-            (step, count): cost for step, cost in _all_steps(data, workdir / "steps", count).items()
+            (step, count): cost
+            for step, cost in _measure_steps(data, workdir / "steps", count).items()
         }
     lines = [
-        line for step in dict.fromkeys(step for step, _ in costs) for line in _lines(step, costs)
+        line
+        for step in dict.fromkeys(step for step, _ in costs)
+        for line in _format_step(step, costs)
     ]
     growing = [
         (step, line)
         for step in dict.fromkeys(step for step, _ in costs)
-        for line in _growths(step, costs)
+        for line in _growth_factors(step, costs)
     ]
     worst = max(growing, key=lambda pair: pair[1])
     first, *_, last = (costs[TOKENIZE, count].memory for count in rows)
-    return Chapter(
+    return BenchmarkReport(
         "Growth",
         {},
         (
@@ -98,9 +103,9 @@ def chapter(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Chapter:
     )
 
 
-def _tokenize(data: Path, home: Path, rows: int) -> Cost:
-    source = _source(data, home, rows)
-    return _module(
+def _measure_tokenize(data: Path, home: Path, rows: int) -> Cost:
+    source = _write_source(data, home, rows)
+    return _measure_step(
         "tokenize_text",
         home,
         [f"data.source={source}", *COLUMNS, "model.encoder=minilm"],
@@ -108,24 +113,26 @@ def _tokenize(data: Path, home: Path, rows: int) -> Cost:
     )
 
 
-def _all_steps(data: Path, home: Path, rows: int) -> dict[str, Cost]:
-    source, store = _source(data, home, rows), home / "models"
+def _measure_steps(data: Path, home: Path, rows: int) -> dict[str, Cost]:
+    source, store = _write_source(data, home, rows), home / "models"
     shards, checkpoint, report, decision = (
         home / name for name in ("shards", "checkpoint", "report", "decision.json")
     )
     options = [f"data.source={source}", *COLUMNS, *SMALL, f"export.model_store={store}"]
     return {
-        "tokenize (vocabulary learned)": _module("tokenize_text", home, options, output=shards),
-        "train": _module(
+        "tokenize (vocabulary learned)": _measure_step(
+            "tokenize_text", home, options, output=shards
+        ),
+        "train": _measure_step(
             "train", home, options, shards=shards, output=checkpoint, scratch=home / "scratch"
         ),
-        "evaluate": _module(
+        "evaluate": _measure_step(
             "evaluate", home, options, shards=shards, checkpoint=checkpoint, output=report
         ),
-        "gate": _run(
+        "gate": _measure_command(
             [sys.executable, "-c", GATE, str(store), str(shards), str(report), str(decision)], home
         ),
-        "export": _module(
+        "export": _measure_step(
             "export",
             home,
             options,
@@ -137,29 +144,30 @@ def _all_steps(data: Path, home: Path, rows: int) -> dict[str, Cost]:
     }
 
 
-def _source(data: Path, home: Path, rows: int) -> Path:
+def _write_source(data: Path, home: Path, rows: int) -> Path:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    write_rows([data / "train.csv", data / "test.csv"], home / "rows.csv", rows)
+    write_csv_rows([data / "train.csv", data / "test.csv"], home / "rows.csv", rows)
     return home / "rows.csv"
 
 
-def _module(verb: str, home: Path, options: Sequence[str], **places: Path) -> Cost:
+def _measure_step(verb: str, home: Path, options: Sequence[str], **directories: Path) -> Cost:
     command = [sys.executable, "-m", f"components.{verb}"]
     command += [part for option in options for part in ("--set", option)]
-    return _run(
-        command + [part for name, place in places.items() for part in (f"--{name}", str(place))],
+    return _measure_command(
+        command
+        + [part for name, place in directories.items() for part in (f"--{name}", str(place))],
         home,
     )
 
 
-def _run(command: Sequence[str], home: Path) -> Cost:
+def _measure_command(command: Sequence[str], home: Path) -> Cost:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "KUBERT_PROGRESS": str(home / "progress")}
     memory, started = 0.0, time.monotonic()
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=home)
         while True:
-            memory = max(memory, _peak(process.pid))
+            memory = max(memory, _read_peak_memory(process.pid))
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
             if ended:
                 break
@@ -173,7 +181,7 @@ def _run(command: Sequence[str], home: Path) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, wall, memory)
 
 
-def _peak(process: int) -> float:
+def _read_peak_memory(process: int) -> float:
     """The largest resident set so far, in MB; 0 for a process that has ended."""
     found = re.search(
         r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text(encoding="ascii")
@@ -181,16 +189,16 @@ def _peak(process: int) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def _lines(step: str, costs: dict[tuple[str, int], Cost]) -> list[tuple[str, ...]]:
+def _format_step(step: str, costs: dict[tuple[str, int], Cost]) -> list[tuple[str, ...]]:
     counts = sorted(count for name, count in costs if name == step)
     before: list[int | None] = [None, *counts[:-1]]
     return [
-        _line(step, count, costs[step, count], less, costs.get((step, less or 0)))
+        _format_cost(step, count, costs[step, count], less, costs.get((step, less or 0)))
         for less, count in zip(before, counts, strict=True)
     ]
 
 
-def _line(
+def _format_cost(
     step: str, rows: int, cost: Cost, less: int | None, earlier: Cost | None
 ) -> tuple[str, ...]:
     growth, further = "", ""
@@ -210,7 +218,7 @@ def _line(
     )
 
 
-def _growths(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:
+def _growth_factors(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:
     counts = sorted(count for name, count in costs if name == step)
     pairs = [(costs[step, more], costs[step, less]) for less, more in itertools.pairwise(counts)]
     return [max(more.cpu / less.cpu, more.wall / less.wall) for more, less in pairs]
@@ -218,10 +226,10 @@ def _growths(step: str, costs: dict[tuple[str, int], Cost]) -> list[float]:
 
 def main() -> None:
     """Print the chapter."""
-    command = single.parser(__doc__)
+    command = single.build_parser(__doc__)
     command.add_argument("--rows", type=int, nargs="+", default=ROWS)
     arguments = command.parse_args()
-    print(markdown(chapter(arguments.data, arguments.workdir, arguments.rows)))
+    print(format_report(run_suite(arguments.data, arguments.workdir, arguments.rows)))
 
 
 if __name__ == "__main__":

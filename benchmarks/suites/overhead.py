@@ -21,16 +21,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.report import Chapter, Table
-from benchmarks.harness.single import run_alone
+from benchmarks.harness.report import BenchmarkReport, Table
+from benchmarks.harness.single import run_single
 
 ROOT = Path(__file__).parents[2]
 STEPS = ("tokenize", "train", "evaluate", "gate", "export")
-HELPS = 9
+HELP_CALLS = 9
 
 
 @dataclass(frozen=True)
-class Step:
+class StepTimes:
     """Seconds of one step: of its body, and of the imports in it. Both are 0 for a step that was answered from the cache."""
 
     name: str
@@ -48,7 +48,7 @@ class TimedRun:
     """One `kubert run`: wall seconds from its start to its end, and its steps."""
 
     wall: float
-    steps: tuple[Step, ...]
+    steps: tuple[StepTimes, ...]
 
     @property
     def overhead(self) -> float:
@@ -56,13 +56,13 @@ class TimedRun:
         return self.wall - sum(step.work for step in self.steps)
 
 
-def timed_run(workdir: Path) -> TimedRun:
+def time_run(workdir: Path) -> TimedRun:
     """Run the sample's pipeline in `workdir`, whatever an earlier run left there; SystemExit if nothing is released."""
     with tempfile.TemporaryDirectory() as temporary:
         times = Path(temporary) / "imports.jsonl"
         before = set((workdir / "runs").glob("*"))
         started = time.monotonic()
-        done = _kubert(
+        done = _run_kubert(
             ["run", "--workdir", str(workdir), "--json"], {"KUBERT_IMPORT_TIMES": str(times)}
         )
         wall = time.monotonic() - started
@@ -74,28 +74,30 @@ def timed_run(workdir: Path) -> TimedRun:
         json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     finished = {event["step"]: event for event in events if event.get("kind") == "finished"}
-    return TimedRun(wall, tuple(_step(name, finished.get(name), imports) for name in STEPS))
+    return TimedRun(wall, tuple(_step_times(name, finished.get(name), imports) for name in STEPS))
 
 
-def _step(name: str, finished: dict | None, imports: list[dict]) -> Step:
+def _step_times(name: str, finished: dict | None, imports: list[dict]) -> StepTimes:
     if finished is None:
-        return Step(name, 0.0, 0.0)
+        return StepTimes(name, 0.0, 0.0)
     end, body = finished["time"], finished["seconds"]
     inside = [item["seconds"] for item in imports if end - body <= item["began"] <= end]
-    return Step(name, body, sum(inside))
+    return StepTimes(name, body, sum(inside))
 
 
-def help_seconds() -> list[float]:
+def time_help() -> list[float]:
     """Wall seconds of `kubert --help`, once per call, after one that is not counted."""
     seconds = []
-    for _ in range(HELPS + 1):
+    for _ in range(HELP_CALLS + 1):
         started = time.monotonic()
-        _kubert(["--help"], {})
+        _run_kubert(["--help"], {})
         seconds.append(time.monotonic() - started)
     return seconds[1:]
 
 
-def _kubert(arguments: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run_kubert(
+    arguments: list[str], variables: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         **variables,
@@ -107,12 +109,12 @@ def _kubert(arguments: list[str], variables: dict[str, str]) -> subprocess.Compl
     )
 
 
-def chapter(data: Path, workdir: Path) -> Chapter:
+def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
     """Measure both runs; `data` is not needed."""
-    place = Path(tempfile.mkdtemp(prefix="overhead-", dir=workdir))
+    directory = Path(tempfile.mkdtemp(prefix="overhead-", dir=workdir))
     load = os.getloadavg()[0]
-    fresh, again = timed_run(place), timed_run(place)
-    helps = help_seconds()
+    fresh, again = time_run(directory), time_run(directory)
+    helps = time_help()
     rows = tuple(
         (name, *(f"{value:.2f}" for step in pair for value in (step.body, step.imports, step.work)))
         for name, pair in zip(STEPS, zip(fresh.steps, again.steps, strict=True), strict=True)
@@ -131,7 +133,7 @@ def chapter(data: Path, workdir: Path) -> Chapter:
         ("`kubert run` again, nothing changed", f"{again.wall:.1f}", f"{again.overhead:.1f}"),
         ("`kubert --help`, median", f"{statistics.median(helps):.3f}", "-"),
     )
-    return Chapter(
+    return BenchmarkReport(
         "Overhead of the pipeline",
         {"pipeline_overhead_s": round(fresh.overhead, 2), "cached_rerun_s": round(again.wall, 2)},
         (
@@ -146,4 +148,4 @@ def chapter(data: Path, workdir: Path) -> Chapter:
 
 
 if __name__ == "__main__":
-    run_alone("overhead", __doc__, chapter)
+    run_single("overhead", __doc__, run_suite)

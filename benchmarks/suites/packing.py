@@ -19,7 +19,7 @@ import components  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.harness.report import Table, markdown_table
+from benchmarks.harness.report import Table, format_table
 from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import build_classifier
 from components.model.encoders import vocabulary_of
@@ -31,7 +31,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 TURNS, STEPS, WARM = 7, 4, 3
 
 
-def step_on(rows: int, length: int, precision: str) -> Callable[[], object]:
+def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
     """A compiled training step of MiniLM on one batch of full rows, on one thread."""
     tf.keras.mixed_precision.set_global_policy(POLICIES[precision])
     config = ModelConfig(encoder="minilm")
@@ -73,7 +73,7 @@ def step_on(rows: int, length: int, precision: str) -> Callable[[], object]:
     return lambda: step(batch, 1, False)
 
 
-def cpu_per_step(step: Callable[[], object]) -> float:
+def measure_cpu_per_step(step: Callable[[], object]) -> float:
     """CPU milliseconds, the mean of a few steps."""
     started = time.process_time()
     for _ in range(STEPS):
@@ -88,11 +88,11 @@ def main() -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     lines = []
     for precision in POLICIES:
-        steps = [step_on(*shape, precision) for shape in SHAPES]
+        steps = [build_step(*shape, precision) for shape in SHAPES]
         for step in steps:
             for _ in range(WARM):
                 step()
-        turns = [[cpu_per_step(step) for step in steps] for _ in range(TURNS)]
+        turns = [[measure_cpu_per_step(step) for step in steps] for _ in range(TURNS)]
         grouped, packed = (statistics.median(column) for column in zip(*turns, strict=True))
         ratio = statistics.median(one / other for one, other in turns)
         lines.append((precision, f"{grouped:.0f}", f"{packed:.0f}", f"{ratio:.2f}"))
@@ -102,7 +102,7 @@ def main() -> None:
         "packed is faster (times)",
     )
     print(
-        markdown_table(
+        format_table(
             Table(f"A step of MiniLM on one core, medians of {TURNS} turns", columns, tuple(lines))
         )
     )

@@ -19,10 +19,10 @@ from typing import Self
 
 from benchmarks.baselines import training_inputs
 from benchmarks.harness import interleaving
-from benchmarks.harness.contender import Side
-from benchmarks.harness.interleaving import Round
-from benchmarks.harness.report import Chapter, Table
-from benchmarks.harness.single import run_alone
+from benchmarks.harness.contender import Contender
+from benchmarks.harness.interleaving import Measurement
+from benchmarks.harness.report import BenchmarkReport, Table
+from benchmarks.harness.single import run_single
 from benchmarks.models import small_bert
 from components.config.schema import Config
 from components.workers.rendezvous import Membership, free_port
@@ -31,13 +31,13 @@ CONFIG = "ag_news_minilm"
 ROWS = 2400
 BATCHES = (32, 128)
 TURNS = 4
-Turn = Sequence[Round]
+Turn = Sequence[Measurement]
 
 
-class Gang:
+class WorkerGroup:
     """Workers that do their rounds together."""
 
-    def __init__(self, workers: Sequence[Side]) -> None:
+    def __init__(self, workers: Sequence[Contender]) -> None:
         self._workers = workers
 
     def __enter__(self) -> Self:
@@ -57,15 +57,15 @@ class Gang:
         for worker in self._workers:
             worker.wait_until_ready()
 
-    def round(self) -> Turn:
+    def measure(self) -> Turn:
         """One round of every worker, all at the same time."""
         for worker in self._workers:
             worker.start()
-        return [worker.result() for worker in self._workers]
+        return [worker.read_measurement() for worker in self._workers]
 
 
 @dataclass(frozen=True)
-class Share:
+class StepShares:
     """Where a worker's time of a step goes, in seconds."""
 
     wall: float
@@ -74,50 +74,50 @@ class Share:
     waiting: float
 
 
-def efficiency(one: Turn, two: Turn) -> float:
+def wall_efficiency(one: Turn, two: Turn) -> float:
     """How much of twice the speed two workers reach, by the wall clock: time per step of one, by twice that of two."""
-    return one[0].more["step_wall"] / (2 * max(worker.more["step_wall"] for worker in two))
+    return one[0].extra["step_wall"] / (2 * max(worker.extra["step_wall"] for worker in two))
 
 
 def cpu_efficiency(one: Turn, two: Turn) -> float:
     """CPU seconds per step of one worker, by those of two together."""
-    return one[0].more["step_cpu"] / sum(worker.more["step_cpu"] for worker in two)
+    return one[0].extra["step_cpu"] / sum(worker.extra["step_cpu"] for worker in two)
 
 
-def shares(two: Sequence[Turn], apart: Sequence[Turn]) -> list[Share]:
+def step_shares(two: Sequence[Turn], apart: Sequence[Turn]) -> list[StepShares]:
     """Per worker, medians over the turns."""
     found = []
     for rank in range(len(two[0])):
         wall, cpu = (
-            interleaving.median(turn[rank].more[key] for turn in two)
+            interleaving.median(turn[rank].extra[key] for turn in two)
             for key in ("step_wall", "step_cpu")
         )
-        compute = interleaving.median(turn[rank].more["step_cpu"] for turn in apart)
-        found.append(Share(wall, compute, reduce=cpu - compute, waiting=wall - cpu))
+        compute = interleaving.median(turn[rank].extra["step_cpu"] for turn in apart)
+        found.append(StepShares(wall, compute, reduce=cpu - compute, waiting=wall - cpu))
     return found
 
 
-def chapter(data: Path, workdir: Path) -> Chapter:
+def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
     """The chapter; the key is that of batches of 32."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise RuntimeError("two workers need a core each, and this process may use one only")
     shutil.rmtree(workdir, ignore_errors=True)
-    chosen = training_inputs.prepare(
-        training_inputs.shipped(
+    config = training_inputs.prepare_rows(
+        training_inputs.load_preset(
             CONFIG,
             data,
-            f"model.encoder=hf:{small_bert.write(workdir / 'weights')}",
+            f"model.encoder=hf:{small_bert.write_untrained(workdir / 'weights')}",
             "train.precision=float32",
         ),
         workdir,
         ROWS,
     )
-    done = {batch: _measure(chosen, workdir, batch, cores) for batch in BATCHES}
-    return Chapter(
+    done = {batch: _measure(config, workdir, batch, cores) for batch in BATCHES}
+    return BenchmarkReport(
         title="Two workers",
-        figures={"scaling_two_workers": _median(efficiency, done[32])},
-        tables=(_steps(done), _parts(done)),
+        figures={"scaling_two_workers": _median_efficiency(wall_efficiency, done[32])},
+        tables=(_format_efficiencies(done), _format_shares(done)),
         notes=(
             "A BERT of 4 layers, 128 wide, in float32, batches grouped by length as shipped. Every worker is pinned to a core of its own and has one thread; the gangs take turns. "
             "Times per step are medians over an epoch's steps, and those over the turns.",
@@ -131,23 +131,23 @@ def chapter(data: Path, workdir: Path) -> Chapter:
 
 
 def _measure(
-    chosen: Config, workdir: Path, batch: int, cores: Sequence[int]
+    config: Config, workdir: Path, batch: int, cores: Sequence[int]
 ) -> dict[str, list[Turn]]:
     """The turns of each gang."""
     ports = [f"127.0.0.1:{free_port()}" for _ in cores]
     home = workdir / f"batch-{batch}"
 
     def worker(
-        gang: str, core: int, *options: object, environment: Mapping[str, str] | None = None
-    ) -> Side:
-        workers = 2 if gang == "two" else 1
-        where = home / (gang if gang == "two" else f"{gang}-{core}")
+        group: str, core: int, *options: object, environment: Mapping[str, str] | None = None
+    ) -> Contender:
+        workers = 2 if group == "two" else 1
+        where = home / (group if group == "two" else f"{group}-{core}")
         job = training_inputs.write_job(
-            chosen, workdir / "shards", where, batch_size=batch, workers=workers
+            config, workdir / "shards", where, batch_size=batch, workers=workers
         )
-        log = home / "logs" / f"{gang}-{core}.log"
-        return Side(
-            "benchmarks.baselines.training_ours",
+        log = home / "logs" / f"{group}-{core}.log"
+        return Contender(
+            "benchmarks.baselines.training_kubert",
             [job, *options],
             log,
             [core],
@@ -157,52 +157,54 @@ def _measure(
     def member(rank: int) -> dict[str, str]:
         return {"TF_CONFIG": Membership(workers=tuple(ports), rank=rank).tf_config()}
 
-    gangs = {
-        "one": Gang([worker("one", cores[0])]),
-        "two": Gang(
+    groups = {
+        "one": WorkerGroup([worker("one", cores[0])]),
+        "two": WorkerGroup(
             [worker("two", core, environment=member(rank)) for rank, core in enumerate(cores)]
         ),
-        "apart": Gang(
+        "apart": WorkerGroup(
             [worker("apart", core, "--share", rank, 2) for rank, core in enumerate(cores)]
         ),
     }
-    done: dict[str, list[Turn]] = {name: [] for name in gangs}
+    done: dict[str, list[Turn]] = {name: [] for name in groups}
     with ExitStack() as stack:
-        for gang in gangs.values():
-            stack.enter_context(gang)
-        for gang in gangs.values():
-            gang.wait_until_ready()
+        for group in groups.values():
+            stack.enter_context(group)
+        for group in groups.values():
+            group.wait_until_ready()
         for _ in range(TURNS):
-            for name, gang in gangs.items():
-                done[name].append(gang.round())
+            for name, group in groups.items():
+                done[name].append(group.measure())
     return done
 
 
-def _median(measure: Callable[[Turn, Turn], float], done: Mapping[str, Sequence[Turn]]) -> float:
+def _median_efficiency(
+    measure: Callable[[Turn, Turn], float], done: Mapping[str, Sequence[Turn]]
+) -> float:
     return interleaving.median(
         measure(one, two) for one, two in zip(done["one"], done["two"], strict=True)
     )
 
 
-def _steps(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
-    def of(gang: Sequence[Turn], key: str) -> float:
-        return interleaving.median(max(worker.more[key] for worker in turn) for turn in gang)
+def _format_efficiencies(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
+    def of(group: Sequence[Turn], key: str) -> float:
+        return interleaving.median(max(worker.extra[key] for worker in turn) for turn in group)
 
     rows = [
         (
             str(batch),
-            _ms(of(gangs["one"], "step_wall")),
-            _ms(of(gangs["two"], "step_wall")),
-            f"{_median(efficiency, gangs):.2f}",
-            _ms(of(gangs["one"], "step_cpu")),
-            _ms(
+            _format_ms(of(groups["one"], "step_wall")),
+            _format_ms(of(groups["two"], "step_wall")),
+            f"{_median_efficiency(wall_efficiency, groups):.2f}",
+            _format_ms(of(groups["one"], "step_cpu")),
+            _format_ms(
                 interleaving.median(
-                    sum(worker.more["step_cpu"] for worker in turn) for turn in gangs["two"]
+                    sum(worker.extra["step_cpu"] for worker in turn) for turn in groups["two"]
                 )
             ),
-            f"{_median(cpu_efficiency, gangs):.2f}",
+            f"{_median_efficiency(cpu_efficiency, groups):.2f}",
         )
-        for batch, gangs in done.items()
+        for batch, groups in done.items()
     ]
     columns = (
         "global batch",
@@ -220,19 +222,23 @@ def _steps(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
     )
 
 
-def _parts(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
+def _format_shares(done: Mapping[int, Mapping[str, Sequence[Turn]]]) -> Table:
     rows = [
-        (str(batch), str(rank), *map(_ms, (share.wall, share.compute, share.reduce, share.waiting)))
-        for batch, gangs in done.items()
-        for rank, share in enumerate(shares(gangs["two"], gangs["apart"]))
+        (
+            str(batch),
+            str(rank),
+            *map(_format_ms, (share.wall, share.compute, share.reduce, share.waiting)),
+        )
+        for batch, groups in done.items()
+        for rank, share in enumerate(step_shares(groups["two"], groups["apart"]))
     ]
     columns = ("global batch", "worker", "step, ms", "compute, ms", "all-reduce, ms", "waiting, ms")
     return Table("Where a worker's time of a step goes", columns, tuple(rows))
 
 
-def _ms(seconds: float) -> str:
+def _format_ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f}"
 
 
 if __name__ == "__main__":
-    run_alone("scaling", __doc__, chapter)
+    run_single("scaling", __doc__, run_suite)

@@ -25,8 +25,8 @@ import tensorflow as tf
 
 from benchmarks.baselines.serving_requests import BATCH, BATCHES, SINGLES
 from benchmarks.harness.contender import ROOT
-from benchmarks.harness.report import Chapter, Table
-from benchmarks.harness.single import run_alone
+from benchmarks.harness.report import BenchmarkReport, Table
+from benchmarks.harness.single import run_single
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, Precision, TrainConfig
 from components.model.classifier import Classifier, build_classifier
@@ -72,13 +72,13 @@ class PlainClassifier(tf.Module):
 
 
 @dataclass(frozen=True)
-class Timed:
+class RequestTimes:
     """One model's requests: seconds each, by the clock and of the processor."""
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
 
-    def at(self, quantile: float) -> float:
+    def wall_quantile(self, quantile: float) -> float:
         """A quantile of the wall seconds."""
         return float(np.quantile(self.wall, quantile))
 
@@ -88,17 +88,17 @@ class Timed:
         return float(np.mean(self.cpu))
 
 
-Timings = dict[str, dict[str, Timed]]
+Timings = dict[str, dict[str, RequestTimes]]
 """By "one" or "many", and by model."""
 
 
-def precisions() -> tuple[Precision, ...]:
+def native_precisions() -> tuple[Precision, ...]:
     """What releases are measured in: bfloat16 only where this processor multiplies it natively."""
     native = resolved(TrainConfig(precision="auto"), "local").precision == "bfloat16"
     return ("float32", "bfloat16") if native else ("float32",)
 
 
-def export_all(workdir: Path) -> dict[str, Path]:
+def export_models(workdir: Path) -> dict[str, Path]:
     """Directories of the SavedModels, made anew: the plain one first."""
     config = ModelConfig(encoder="minilm", max_length=LENGTH)
     vocabulary = vocabulary_of(config)
@@ -109,26 +109,26 @@ def export_all(workdir: Path) -> dict[str, Path]:
         built.logits.kernel.assign(SCALE * built.logits.kernel)
         return built
 
-    places = {PLAIN: workdir / "serving-plain"}
+    directories = {PLAIN: workdir / "serving-plain"}
     module = PlainClassifier(classifier(), vocabulary, CLASSES)
-    tf.saved_model.save(module, str(places[PLAIN]), signatures={SIGNATURE: module.classify})
-    for precision in precisions():
-        places[precision] = workdir / f"serving-{precision}"
+    tf.saved_model.save(module, str(directories[PLAIN]), signatures={SIGNATURE: module.classify})
+    for precision in native_precisions():
+        directories[precision] = workdir / f"serving-{precision}"
         save(
             ServedClassifier(classifier(), vocabulary, CLASSES, LENGTH, precision),
-            places[precision],
+            directories[precision],
         )
-    return places
+    return directories
 
 
-def ask(data: Path, places: Mapping[str, Path], cores: Sequence[int]) -> Timings:
+def time_models(data: Path, directories: Mapping[str, Path], cores: Sequence[int]) -> Timings:
     """Every model's times, in a process that may use these cores only."""
     command = [
         sys.executable,
         "-m",
         "benchmarks.baselines.serving_requests",
         str(data),
-        *(f"{name}={place}" for name, place in places.items()),
+        *(f"{name}={directory}" for name, directory in directories.items()),
     ]
     done = subprocess.run(
         command,
@@ -139,28 +139,31 @@ def ask(data: Path, places: Mapping[str, Path], cores: Sequence[int]) -> Timings
     )
     found = json.loads(done.stdout)
     return {
-        kind: {name: Timed(*map(tuple, zip(*times, strict=True))) for name, times in models.items()}
+        kind: {
+            name: RequestTimes(*map(tuple, zip(*times, strict=True)))
+            for name, times in models.items()
+        }
         for kind, models in found.items()
     }
 
 
-def chapter(data: Path, workdir: Path) -> Chapter:
+def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
     """Export all, and measure; `data` holds test.csv."""
-    places, load = export_all(workdir), os.getloadavg()[0]
+    directories, load = export_models(workdir), os.getloadavg()[0]
     cores = sorted(os.sched_getaffinity(0))
-    alone, together = (ask(data, places, usable) for usable in (cores[:1], cores))
-    plain, ours = (alone["one"][name] for name in (PLAIN, "float32"))
+    alone, together = (time_models(data, directories, usable) for usable in (cores[:1], cores))
+    plain, kubert = (alone["one"][name] for name in (PLAIN, "float32"))
     many_plain, many = (together["many"][name] for name in (PLAIN, "float32"))
-    return Chapter(
+    return BenchmarkReport(
         "Serving",
         {
-            "serve_p50_vs_plain": round(plain.at(0.5) / ours.at(0.5), 3),
+            "serve_p50_vs_plain": round(plain.wall_quantile(0.5) / kubert.wall_quantile(0.5), 3),
             "serve_batch64_vs_plain": round(many_plain.mean_cpu / many.mean_cpu, 3),
         },
         (
-            _latencies(alone, "one core, as a request gets when a server is busy"),
-            _latencies(together, f"all {len(cores)} cores for each request"),
-            _throughput(together),
+            _format_latencies(alone, "one core, as a request gets when a server is busy"),
+            _format_latencies(together, f"all {len(cores)} cores for each request"),
+            _format_throughput(together),
         ),
         (
             "serve_p50_vs_plain is of the default, export.precision=float32, on one core. With more cores TensorFlow splits every operation of a request over them: for a "
@@ -171,59 +174,63 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def _latencies(timings: Timings, cores: str) -> Table:
+def _format_latencies(timings: Timings, cores: str) -> Table:
     models = timings["one"]
     lines = [
-        _line(
+        _format_line(
             f"wall ms, p{100 * quantile:.0f}",
-            {name: 1000 * model.at(quantile) for name, model in models.items()},
+            {name: 1000 * model.wall_quantile(quantile) for name, model in models.items()},
         )
         for quantile in (0.5, 0.99)
     ]
     lines.append(
-        _line("CPU ms, mean", {name: 1000 * model.mean_cpu for name, model in models.items()})
+        _format_line(
+            "CPU ms, mean", {name: 1000 * model.mean_cpu for name, model in models.items()}
+        )
     )
     return Table(
-        f"One text per request, {SINGLES} requests to each, {cores}", _columns(models), tuple(lines)
-    )
-
-
-def _throughput(timings: Timings) -> Table:
-    models = timings["many"]
-    lines = [
-        _line(
-            "CPU ms per text, mean",
-            {name: 1000 * model.mean_cpu / BATCH for name, model in models.items()},
-        ),
-        _line(
-            "wall ms per text, median",
-            {name: 1000 * model.at(0.5) / BATCH for name, model in models.items()},
-        ),
-    ]
-    return Table(
-        f"{BATCH} texts per request, {BATCHES} requests to each, all cores",
-        _columns(models),
+        f"One text per request, {SINGLES} requests to each, {cores}",
+        _format_columns(models),
         tuple(lines),
     )
 
 
-def _columns(models: Mapping[str, Any]) -> tuple[str, ...]:
-    _, *ours = models
-    return (
-        "figure",
-        PLAIN,
-        *(f"{kind}{name}" for name in ours for kind in ("kubert, ", "ratio, ")),
+def _format_throughput(timings: Timings) -> Table:
+    models = timings["many"]
+    lines = [
+        _format_line(
+            "CPU ms per text, mean",
+            {name: 1000 * model.mean_cpu / BATCH for name, model in models.items()},
+        ),
+        _format_line(
+            "wall ms per text, median",
+            {name: 1000 * model.wall_quantile(0.5) / BATCH for name, model in models.items()},
+        ),
+    ]
+    return Table(
+        f"{BATCH} texts per request, {BATCHES} requests to each, all cores",
+        _format_columns(models),
+        tuple(lines),
     )
 
 
-def _line(name: str, values: Mapping[str, float]) -> tuple[str, ...]:
-    plain, *ours = values.values()
+def _format_columns(models: Mapping[str, Any]) -> tuple[str, ...]:
+    _, *kubert = models
+    return (
+        "figure",
+        PLAIN,
+        *(f"{kind}{name}" for name in kubert for kind in ("kubert, ", "ratio, ")),
+    )
+
+
+def _format_line(name: str, values: Mapping[str, float]) -> tuple[str, ...]:
+    plain, *kubert = values.values()
     return (
         name,
         f"{plain:.2f}",
-        *(text for value in ours for text in (f"{value:.2f}", f"{plain / value:.2f}")),
+        *(text for value in kubert for text in (f"{value:.2f}", f"{plain / value:.2f}")),
     )
 
 
 if __name__ == "__main__":
-    run_alone("serving", __doc__, chapter)
+    run_single("serving", __doc__, run_suite)

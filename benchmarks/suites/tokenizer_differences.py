@@ -6,11 +6,11 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 
-from benchmarks.baselines.tokenizers import BATCH, hugging_face
+from benchmarks.baselines.tokenizers import BATCH, build_hugging_face_tokenizer
 from components.artifacts.vocabulary import Vocabulary
 from components.model.tokenizer import WordPiece
 
-LONGEST = 512
+MAX_TOKENS = 512
 RANGES = (range(0x1, 0x3000), range(0xF900, 0x10000), range(0x1F000, 0x1FB00))
 WORDS = {
     "a word of 100 letters": "a" * 100,
@@ -22,28 +22,28 @@ WORDS = {
 EXAMPLES = 8
 
 
-class Reference:
+class ReferenceTokenizer:
     """BERT's reference tokenizer beside ours, on one vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        self._ours = WordPiece(vocabulary)
-        self._theirs = hugging_face(vocabulary, LONGEST)
+        self._kubert = WordPiece(vocabulary)
+        self._reference = build_hugging_face_tokenizer(vocabulary, MAX_TOKENS)
         # As a tokenizer that was loaded knows them: it finds special tokens in texts.
-        self._theirs.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+        self._reference.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
 
-    def differing(self, texts: Sequence[str]) -> list[int]:
+    def find_differing(self, texts: Sequence[str]) -> list[int]:
         """The indices of the texts whose ids are not the same."""
         found = []
         for start in range(0, len(texts), BATCH):
             part = list(texts[start : start + BATCH])
-            ids, splits = self._ours.flat(part, LONGEST)
-            for index, encoding in enumerate(self._theirs.encode_batch(part)):
+            ids, splits = self._kubert.flat(part, MAX_TOKENS)
+            for index, encoding in enumerate(self._reference.encode_batch(part)):
                 if ids[splits[index] : splits[index + 1]].tolist() != encoding.ids:
                     found.append(start + index)
         return found
 
 
-def characters() -> list[str]:
+def probe_characters() -> list[str]:
     """The probed characters: those with a meaning in Unicode's lower ranges, its compatibility forms and its signs."""
     every = (chr(code) for codes in RANGES for code in codes)
     return [
@@ -53,16 +53,16 @@ def characters() -> list[str]:
     ]
 
 
-def by_reason(reference: Reference) -> dict[str, list[str]]:
+def group_by_reason(reference: ReferenceTokenizer) -> dict[str, list[str]]:
     """The probed characters whose ids differ, alone or in a word, by reason."""
-    probed = characters()
+    probed = probe_characters()
     found: dict[str, list[str]] = defaultdict(list)
-    for index in reference.differing([f"{character} a{character}b" for character in probed]):
-        found[reason(probed[index])].append(probed[index])
+    for index in reference.find_differing([f"{character} a{character}b" for character in probed]):
+        found[explain_difference(probed[index])].append(probed[index])
     return dict(found)
 
 
-def reason(character: str) -> str:
+def explain_difference(character: str) -> str:
     """In what the two treat a character differently."""
     if unicodedata.category(character) in ("Cc", "Cf"):
         return "control and format characters: end a word here or are dropped, the other way round there"
@@ -75,7 +75,7 @@ def reason(character: str) -> str:
     )
 
 
-def shown(found: Sequence[str]) -> str:
+def format_characters(found: Sequence[str]) -> str:
     """Some of the characters, spread over all of them, as code points and, if it can be seen, the character itself."""
     some = found[:: -(-len(found) // EXAMPLES)]
     visible = [

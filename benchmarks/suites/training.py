@@ -15,9 +15,9 @@ from pathlib import Path
 
 from benchmarks.baselines import training_inputs
 from benchmarks.harness import interleaving, single
-from benchmarks.harness.contender import Side, started
-from benchmarks.harness.interleaving import Round
-from benchmarks.harness.report import Chapter, Table, markdown
+from benchmarks.harness.contender import Contender, start_contenders
+from benchmarks.harness.interleaving import Measurement
+from benchmarks.harness.report import BenchmarkReport, Table, format_report
 from benchmarks.models import small_bert
 from components.artifacts.token_shards import open_shards
 from components.model.encoders import hugging_face
@@ -28,14 +28,14 @@ CONFIG = "ag_news_minilm"
 ROWS = {"L4": 1600, "minilm": 800}
 TURNS = {"L4": 5, "minilm": 3}
 NAMES = {"L4": "4 layers, 128 wide", "minilm": "MiniLM (6 layers, 384 wide)"}
-OTHERS = {
+BASELINES = {
     "notebook": "the notebook's way",
     "trainer": "Hugging Face Trainer",
     "garden": "Model Garden's run_experiment",
 }
 # PyTorch's threads spin while they wait for each other, which counts as CPU time: up to four times the work itself where other work has a core.
-PASSIVE = {"OMP_WAIT_POLICY": "passive"}
-KEYS = {
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "passive"}
+FIGURE_KEYS = {
     ("L4", "notebook"): "train_l4_vs_notebook",
     ("minilm", "notebook"): "train_minilm_vs_notebook",
     ("minilm", "trainer"): "train_vs_hf_trainer",
@@ -43,32 +43,32 @@ KEYS = {
 }
 
 
-def chapter(
+def run_suite(
     data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), variants: Sequence[str] = ()
-) -> Chapter:
+) -> BenchmarkReport:
     """The chapter; `variants` are settings under which kubert runs once more, for further rows of the table."""
     figures: dict[str, float] = {}
     lines: list[tuple[str, ...]] = []
     notes: list[str] = []
     for model in models:
-        done = _measure(model, data, workdir / model, variants)
-        lines += _lines(model, done)
+        done = _measure_model(model, data, workdir / model, variants)
+        lines += _format_rows(model, done)
         figures |= {
-            key: interleaving.ratio(done["ours"], done[side])
-            for (of, side), key in KEYS.items()
+            key: interleaving.median_ratio(done["ours"], done[contender])
+            for (of, contender), key in FIGURE_KEYS.items()
             if of == model
         }
         if model == "L4":
             figures["input_wait_share"] = interleaving.median(
-                round.more["other_waits"] / round.wall for round in done["ours"]
+                round.extra["other_waits"] / round.wall_seconds for round in done["ours"]
             )
-            first = interleaving.median(round.more["first_wait"] for round in done["ours"])
+            first = interleaving.median(round.extra["first_wait"] for round in done["ours"])
             notes.append(
                 f"In the steps of an epoch the loop waits for its next batch {figures['input_wait_share']:.3%} of the time (input_wait_share, L4), "
                 f"and {first * 1000:.0f} ms for the first batch, which nothing is computed beside."
             )
-    figures["padding_efficiency"] = _padding_efficiency(data, workdir / "all")
-    return Chapter(
+    figures["padding_efficiency"] = _measure_padding_efficiency(data, workdir / "all")
+    return BenchmarkReport(
         title="Training",
         figures=figures,
         tables=(
@@ -89,7 +89,7 @@ def chapter(
         notes=(
             "All sides train the same weights on the same rows of AG News in batches of 32, with dropout 0.1 and AdamW, on all cores; "
             "they take turns, one runs at a time, and all have warmed up. CPU seconds are the process's own, all threads and the kernel's work for it included.",
-            f"kubert: a real worker in the configuration `ag_news_minilm`, whose train.precision=auto means {_precision(data)} on this machine; the other sides "
+            f"kubert: a real worker in the configuration `ag_news_minilm`, whose train.precision=auto means {_native_precision(data)} on this machine; the other sides "
             "compute in float32, their default. A round is one epoch with the reading, the padding and what the "
             "optimizer puts off until the epoch's end. It ends before validation and checkpoints, which no other side does in its rounds.",
             "The notebook's way: texts tokenized in the model, padded to 128, `compile` and `fit`. Hugging Face: rows tokenized beforehand, grouped by "
@@ -100,40 +100,44 @@ def chapter(
     )
 
 
-def _precision(data: Path) -> str:
-    return resolved(training_inputs.shipped(CONFIG, data).train, "local").precision
+def _native_precision(data: Path) -> str:
+    return resolved(training_inputs.load_preset(CONFIG, data).train, "local").precision
 
 
-def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dict[str, list[Round]]:
+def _measure_model(
+    model: str, data: Path, home: Path, variants: Sequence[str]
+) -> dict[str, list[Measurement]]:
     """The rounds of every side on one model."""
     shutil.rmtree(home, ignore_errors=True)
-    encoder, weights = encoder_of(model, home)
-    chosen = training_inputs.prepare(
-        training_inputs.shipped(CONFIG, data, f"model.encoder={encoder}"), home, ROWS[model]
+    encoder, weights = prepare_encoder(model, home)
+    config = training_inputs.prepare_rows(
+        training_inputs.load_preset(CONFIG, data, f"model.encoder={encoder}"), home, ROWS[model]
     )
 
-    def ours(name: str, *settings: str) -> Side:
+    def kubert(name: str, *settings: str) -> Contender:
         options = dict(setting.removeprefix("train.").split("=", 1) for setting in settings)
-        job = training_inputs.write_job(chosen, home / "shards", home / name, **options)
-        return Side("benchmarks.baselines.training_ours", [job], home / "logs" / f"{name}.log")
+        job = training_inputs.write_job(config, home / "shards", home / name, **options)
+        return Contender(
+            "benchmarks.baselines.training_kubert", [job], home / "logs" / f"{name}.log"
+        )
 
-    sides = {"ours": ours("ours")}
-    sides |= {
-        f"ours, {variant}": ours(f"ours-{number}", variant)
+    contenders = {"ours": kubert("ours")}
+    contenders |= {
+        f"ours, {variant}": kubert(f"ours-{number}", variant)
         for number, variant in enumerate(variants)
     }
-    for other in OTHERS:
-        if (model, other) in KEYS or other == "trainer":
+    for other in BASELINES:
+        if (model, other) in FIGURE_KEYS or other == "trainer":
             places = [home / "rows", weights, *([home / "garden"] if other == "garden" else [])]
-            environment = PASSIVE if other == "trainer" else {}
-            sides[other] = Side(
+            environment = PASSIVE_WAIT if other == "trainer" else {}
+            contenders[other] = Contender(
                 f"benchmarks.training_{other}",
                 places,
                 home / "logs" / f"{other}.log",
                 environment=environment,
             )
-    with started(**sides):
-        done = interleaving.take_turns(sides, TURNS[model])
+    with start_contenders(**contenders):
+        done = interleaving.interleave(contenders, TURNS[model])
     rounds = {
         name: [dataclasses.asdict(round) for round in rounds] for name, rounds in done.items()
     }
@@ -141,28 +145,28 @@ def _measure(model: str, data: Path, home: Path, variants: Sequence[str]) -> dic
     return done
 
 
-def encoder_of(model: str, home: Path) -> tuple[str, Path]:
+def prepare_encoder(model: str, home: Path) -> tuple[str, Path]:
     """The encoder's name in kubert's options, and the directory with its weights."""
     if model == "minilm":
         return model, hugging_face.locate(model)
-    weights = small_bert.write(home / "weights")
+    weights = small_bert.write_untrained(home / "weights")
     return f"hf:{weights}", weights
 
 
-def _lines(model: str, done: dict[str, list[Round]]) -> list[tuple[str, ...]]:
+def _format_rows(model: str, done: dict[str, list[Measurement]]) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for name, rounds in done.items():
-        ours = name.startswith("ours")
-        low, high = interleaving.extremes(done["ours"], rounds)
+        kubert = name.startswith("ours")
+        low, high = interleaving.ratio_range(done["ours"], rounds)
         lines.append(
             (
                 NAMES[model],
-                name.replace("ours", "kubert") if ours else OTHERS[name],
-                f"{interleaving.median(round.rate for round in rounds):.1f}",
-                f"{interleaving.median(round.examples / round.wall for round in rounds):.1f}",
+                name.replace("ours", "kubert") if kubert else BASELINES[name],
+                f"{interleaving.median(round.examples_per_cpu_second for round in rounds):.1f}",
+                f"{interleaving.median(round.examples / round.wall_seconds for round in rounds):.1f}",
                 ""
                 if name == "ours"
-                else f"{interleaving.ratio(done['ours'], rounds):.2f} times ({low:.2f} to {high:.2f})",
+                else f"{interleaving.median_ratio(done['ours'], rounds):.2f} times ({low:.2f} to {high:.2f})",
                 str(len(rounds)),
                 str(rounds[0].examples),
             )
@@ -170,13 +174,13 @@ def _lines(model: str, done: dict[str, list[Round]]) -> list[tuple[str, ...]]:
     return lines
 
 
-def _padding_efficiency(data: Path, home: Path) -> float:
+def _measure_padding_efficiency(data: Path, home: Path) -> float:
     """Over an epoch of all AG News rows in the shipped configuration."""
-    chosen = training_inputs.shipped(CONFIG, data)
+    config = training_inputs.load_preset(CONFIG, data)
     shutil.rmtree(home, ignore_errors=True)
-    content = training_inputs.tokenize(chosen, home / "shards")
+    content = training_inputs.write_shards(config, home / "shards")
     lengths = open_shards(home / "shards").open_split("train").read_lengths()
-    train = chosen.train
+    train = config.train
     buckets = usable_buckets(train, content.max_length)
     plan = plan_epoch(
         lengths,
@@ -191,13 +195,13 @@ def _padding_efficiency(data: Path, home: Path) -> float:
 
 def main() -> None:
     """Print the chapter."""
-    command = single.parser(__doc__)
+    command = single.build_parser(__doc__)
     command.add_argument("--only", choices=list(ROWS), action="append")
     command.add_argument("--variant", action="append", default=[])
     arguments = command.parse_args()
     print(
-        markdown(
-            chapter(
+        format_report(
+            run_suite(
                 arguments.data,
                 arguments.workdir / "training",
                 arguments.only or tuple(ROWS),

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import components  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 from benchmarks.baselines import training_inputs
-from benchmarks.harness.report import Chapter, Table
-from benchmarks.harness.single import run_alone
+from benchmarks.harness.report import BenchmarkReport, Table
+from benchmarks.harness.single import run_single
 from benchmarks.models import small_bert
 from benchmarks.suites.training import NAMES
 from components.artifacts.token_shards import open_shards
@@ -31,23 +31,23 @@ from components.train import step
 
 CONFIG = "ag_news_minilm"
 ROWS = {"minilm": slice(0, None, 5), "L4": slice(1, None, 2)}
-BEFOREHAND = slice(0, None, 2)
+PRETRAINING_ROWS = slice(0, None, 2)
 SEEDS = (1, 2, 3)
-PLAINLY = ("train.precision=float32", "train.window=1")
-WAYS: dict[str, tuple[str, ...]] = {
-    "plainly: float32, any lengths in a batch": PLAINLY,
+PLAIN = ("train.precision=float32", "train.window=1")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "plainly: float32, any lengths in a batch": PLAIN,
     "float32, grouped by length": ("train.precision=float32",),
     "bfloat16, grouped by length": ("train.precision=bfloat16",),
 }
-SERVED = "bfloat16, grouped by length, and served in bfloat16"
+SERVED_VARIANT = "bfloat16, grouped by length, and served in bfloat16"
 
 
-def chapter(data: Path, workdir: Path) -> Chapter:
+def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
     """The chapter; it has no figures of its own: the goal is a difference of at most 0.3 points."""
-    return Chapter(
+    return BenchmarkReport(
         title="The accuracy of fast training",
         figures={},
-        tables=tuple(_table(model, data, workdir / model) for model in ROWS),
+        tables=tuple(_measure_model(model, data, workdir / model) for model in ROWS),
         notes=(
             "The word-piece table is updated late in all of them; the unit tests hold that to be AdamW, up to rounding.",
             "Served in bfloat16: the model of the row above, as export.precision=bfloat16 serves it.",
@@ -57,24 +57,22 @@ def chapter(data: Path, workdir: Path) -> Chapter:
     )
 
 
-def _table(model: str, data: Path, home: Path) -> Table:
+def _measure_model(model: str, data: Path, home: Path) -> Table:
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    encoder = (
-        "minilm" if model == "minilm" else f"hf:{_trained_beforehand(data, home / 'beforehand')}"
-    )
-    chosen = _chosen(data, home, ROWS[model], f"model.encoder={encoder}", "train.epochs=1")
+    encoder = "minilm" if model == "minilm" else f"hf:{_pretrain(data, home / 'beforehand')}"
+    config = _prepare(data, home, ROWS[model], f"model.encoder={encoder}", "train.epochs=1")
     accuracies: dict[str, list[float]] = {}
-    for number, (way, settings) in enumerate(WAYS.items()):
+    for number, (way, settings) in enumerate(VARIANTS.items()):
         checkpoints = [home / f"{number}-{seed}" for seed in SEEDS]
         for seed, checkpoint in zip(SEEDS, checkpoints, strict=True):
-            trained = _with(chosen, *settings, f"train.seed={seed}")
+            trained = _override(config, *settings, f"train.seed={seed}")
             step.run(trained.model, trained.train, home / "shards", checkpoint, home / "scratch")
         accuracies[way] = [
-            _accuracy(checkpoint, home / "shards", "float32") for checkpoint in checkpoints
+            _measure_accuracy(checkpoint, home / "shards", "float32") for checkpoint in checkpoints
         ]
-    accuracies[SERVED] = [
-        _accuracy(checkpoint, home / "shards", "bfloat16") for checkpoint in checkpoints
+    accuracies[SERVED_VARIANT] = [
+        _measure_accuracy(checkpoint, home / "shards", "bfloat16") for checkpoint in checkpoints
     ]
     rows = {
         name: split.rows
@@ -84,38 +82,39 @@ def _table(model: str, data: Path, home: Path) -> Table:
         f"Test accuracy in percent, {NAMES[model]}, `{CONFIG}`, for one epoch over {rows['train']} rows of AG News, all {rows['test']} test rows",
         ("training", *(f"seed {seed}" for seed in SEEDS), "mean", "difference from plainly"),
         tuple(
-            _line(way, found, next(iter(accuracies.values()))) for way, found in accuracies.items()
+            _format_line(way, found, next(iter(accuracies.values())))
+            for way, found in accuracies.items()
         ),
     )
 
 
-def _trained_beforehand(data: Path, home: Path) -> Path:
+def _pretrain(data: Path, home: Path) -> Path:
     """The small BERT with what it learned from half of the rows, in Hugging Face's layout."""
-    start = small_bert.write(home / "start")
-    chosen = _chosen(
+    start = small_bert.write_untrained(home / "start")
+    config = _prepare(
         data,
         home,
-        BEFOREHAND,
+        PRETRAINING_ROWS,
         f"model.encoder=hf:{start}",
         "train.epochs=3",
         "train.learning_rate=5e-4",
-        *PLAINLY,
+        *PLAIN,
     )
-    step.run(chosen.model, chosen.train, home / "shards", home / "checkpoint", home / "scratch")
+    step.run(config.model, config.train, home / "shards", home / "checkpoint", home / "scratch")
     model, _, _ = restore_classifier(home / "checkpoint")
-    return small_bert.write_as(model.encoder.network, home / "weights")
+    return small_bert.write_trained(model.encoder.network, home / "weights")
 
 
-def _chosen(data: Path, home: Path, rows: slice, *settings: str) -> Config:
+def _prepare(data: Path, home: Path, rows: slice, *settings: str) -> Config:
     """The configuration for some of the training rows, which are tokenized into `home/shards`."""
     home.mkdir(parents=True, exist_ok=True)
-    source = _some_rows(data / "train.csv", home / "train.csv", rows)
-    chosen = training_inputs.shipped(CONFIG, data, f"data.source={source}", *settings)
-    training_inputs.tokenize(chosen, home / "shards")
-    return chosen
+    source = _select_rows(data / "train.csv", home / "train.csv", rows)
+    config = training_inputs.load_preset(CONFIG, data, f"data.source={source}", *settings)
+    training_inputs.write_shards(config, home / "shards")
+    return config
 
 
-def _some_rows(source: Path, target: Path, which: slice) -> Path:
+def _select_rows(source: Path, target: Path, which: slice) -> Path:
     """Some of the file's rows in a file of their own."""
     with source.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
@@ -124,14 +123,14 @@ def _some_rows(source: Path, target: Path, which: slice) -> Path:
     return target
 
 
-def _with(chosen: Config, *settings: str) -> Config:
+def _override(config: Config, *settings: str) -> Config:
     train = dict(setting.removeprefix("train.").split("=", 1) for setting in settings)
-    return chosen.model_copy(
-        update={"train": schema.TrainConfig.model_validate(chosen.train.model_dump() | train)}
+    return config.model_copy(
+        update={"train": schema.TrainConfig.model_validate(config.train.model_dump() | train)}
     )
 
 
-def _accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
+def _measure_accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
     """Percent of the test rows that the checkpoint scores rightly, as it is served in this precision."""
     model, content, vocabulary = restore_classifier(checkpoint)
     ServedClassifier(model, vocabulary, content.classes, content.model.max_length, precision)
@@ -139,7 +138,7 @@ def _accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
     return 100 * float((score_rows(model, split, 64).argmax(axis=1) == split.read_labels()).mean())
 
 
-def _line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str, ...]:
+def _format_line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str, ...]:
     mean = statistics.fmean(found)
     return (
         way,
@@ -150,4 +149,4 @@ def _line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str
 
 
 if __name__ == "__main__":
-    run_alone("training_agreement", __doc__, chapter)
+    run_single("training_agreement", __doc__, run_suite)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
-from benchmarks.harness.contender import Rounds
+from benchmarks.harness.contender import MeasurementLoop
 
 if __name__ == "__main__":
-    rounds = Rounds()
+    rounds = MeasurementLoop()
     for number in range(3):
-        rounds.begin()
+        rounds.wait_for_start()
         print("a library's own output")
-        rounds.end(
+        rounds.report_measurement(
             100 + number,
             threads=float(os.environ["THREADS"]),
             cores=float(len(os.sched_getaffinity(0))),
         )
-    rounds.begin()
+    rounds.wait_for_start()
     raise SystemExit("no more rows")

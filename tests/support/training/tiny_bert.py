@@ -51,7 +51,7 @@ def tensors(prefix: str = "bert.", pooler: bool = True, seed: int = 7) -> dict[s
     random = np.random.RandomState(seed)  # Its stream is frozen for ever; a Generator's is not.
     values = {
         f"{prefix}{name}": (random.standard_normal(shape) * 0.3).astype(np.float32)
-        for name, shape in bert_layout.shapes(CONFIG, pooler).items()
+        for name, shape in bert_layout.tensor_shapes(CONFIG, pooler).items()
     }
     return {
         name: value + np.float32(1) if name.endswith("LayerNorm.weight") else value

@@ -5,38 +5,40 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.harness import interleaving
-from benchmarks.harness.interleaving import Round
+from benchmarks.harness.interleaving import Measurement
 
 
 class Recorder:
     def __init__(self, name: str, log: list[str], *cpu: float) -> None:
         self._name, self._log, self._cpu = name, log, list(cpu)
 
-    def round(self) -> Round:
+    def measure(self) -> Measurement:
         self._log.append(self._name)
-        return Round(examples=100, cpu=self._cpu.pop(0), wall=1.0)
+        return Measurement(examples=100, cpu_seconds=self._cpu.pop(0), wall_seconds=1.0)
 
 
 def test_sides_take_turns():
     log: list[str] = []
     sides = {"ours": Recorder("ours", log, 1, 2), "theirs": Recorder("theirs", log, 3, 4)}
-    done = interleaving.take_turns(sides, 2)
+    done = interleaving.interleave(sides, 2)
     assert log == ["ours", "theirs", "ours", "theirs"]
-    assert [round.cpu for round in done["theirs"]] == [3, 4]
+    assert [round.cpu_seconds for round in done["theirs"]] == [3, 4]
 
 
 def test_the_ratio_is_the_median_of_the_turns_and_not_of_the_sides():
     # A machine that was slower in the second turn and a third one that went wrong for one side change nothing.
-    ours = [Round(100, cpu, cpu) for cpu in (1.0, 5.0, 9.0)]
-    theirs = [Round(100, cpu, cpu) for cpu in (2.0, 10.0, 9.0)]
-    assert interleaving.ratio(ours, theirs) == pytest.approx(2.0)
-    assert interleaving.extremes(ours, theirs) == pytest.approx((1.0, 2.0))
+    ours = [Measurement(100, cpu, cpu) for cpu in (1.0, 5.0, 9.0)]
+    theirs = [Measurement(100, cpu, cpu) for cpu in (2.0, 10.0, 9.0)]
+    assert interleaving.median_ratio(ours, theirs) == pytest.approx(2.0)
+    assert interleaving.ratio_range(ours, theirs) == pytest.approx((1.0, 2.0))
 
 
 def test_examples_count_and_not_rounds():
-    assert interleaving.ratio([Round(200, 1.0, 1.0)], [Round(100, 1.0, 1.0)]) == pytest.approx(2.0)
+    assert interleaving.median_ratio(
+        [Measurement(200, 1.0, 1.0)], [Measurement(100, 1.0, 1.0)]
+    ) == pytest.approx(2.0)
 
 
 def test_sides_that_did_not_do_the_same_turns_are_not_compared():
     with pytest.raises(ValueError, match="shorter"):
-        interleaving.ratio([Round(1, 1.0, 1.0)] * 2, [Round(1, 1.0, 1.0)])
+        interleaving.median_ratio([Measurement(1, 1.0, 1.0)] * 2, [Measurement(1, 1.0, 1.0)])

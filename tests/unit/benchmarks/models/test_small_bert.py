@@ -13,11 +13,11 @@ from components.model import encoders
 
 
 def test_every_side_loads_the_same_weights(tmp_path: Path):
-    directory = small_bert.write(tmp_path / "bert")
+    directory = small_bert.write_untrained(tmp_path / "bert")
     from official.nlp.modeling import networks
 
-    encoder = networks.BertEncoder(**garden_bert.sizes(directory))
-    garden_bert.load(encoder, directory)
+    encoder = networks.BertEncoder(**garden_bert.read_sizes(directory))
+    garden_bert.load_weights(encoder, directory)
     tensors = load_file(directory / "model.safetensors")
     assert {garden_bert.hugging_face_name(variable.name) for variable in encoder.variables} == set(
         tensors
@@ -41,14 +41,16 @@ def test_every_side_loads_the_same_weights(tmp_path: Path):
 
 
 def test_a_network_is_written_as_it_is_read(tmp_path: Path):
-    config = ModelConfig(encoder=f"hf:{small_bert.write(tmp_path / 'before')}")
+    config = ModelConfig(encoder=f"hf:{small_bert.write_untrained(tmp_path / 'before')}")
     vocabulary = encoders.vocabulary_of(config)
     assert vocabulary is not None
     encoder = encoders.build_encoder(config, vocabulary, seed=1)
     random = np.random.default_rng(2)
     for variable in encoder.variables:
         variable.assign(random.standard_normal(variable.shape))
-    after = ModelConfig(encoder=f"hf:{small_bert.write_as(encoder.network, tmp_path / 'after')}")
+    after = ModelConfig(
+        encoder=f"hf:{small_bert.write_trained(encoder.network, tmp_path / 'after')}"
+    )
     for one, other in zip(
         encoder.variables, encoders.build_encoder(after, vocabulary, seed=3).variables, strict=True
     ):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.harness.interleaving import Round
+from benchmarks.harness.interleaving import Measurement
 from benchmarks.suites import scaling
 
 
-def worker(wall: float, cpu: float) -> Round:
-    return Round(examples=100, cpu=1.0, wall=1.0, more={"step_wall": wall, "step_cpu": cpu})
+def worker(wall: float, cpu: float) -> Measurement:
+    return Measurement(
+        examples=100, cpu_seconds=1.0, wall_seconds=1.0, extra={"step_wall": wall, "step_cpu": cpu}
+    )
 
 
 def test_efficiency_is_one_where_two_workers_take_half_the_time_and_the_slower_counts():
-    assert scaling.efficiency(
+    assert scaling.wall_efficiency(
         [worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.1, 0.1)]
     ) == pytest.approx(1.0)
-    assert scaling.efficiency(
+    assert scaling.wall_efficiency(
         [worker(0.2, 0.2)], [worker(0.1, 0.1), worker(0.2, 0.1)]
     ) == pytest.approx(0.5)
 
@@ -30,7 +32,7 @@ def test_cpu_efficiency_counts_both_workers():
 def test_the_parts_of_a_step_add_up_to_it():
     two = [[worker(0.12, 0.10), worker(0.12, 0.09)]]
     apart = [[worker(0.08, 0.08), worker(0.07, 0.07)]]
-    chief, other = scaling.shares(two, apart)
+    chief, other = scaling.step_shares(two, apart)
     assert (chief.compute, chief.reduce, chief.waiting) == pytest.approx((0.08, 0.02, 0.02))
     assert (other.compute, other.reduce, other.waiting) == pytest.approx((0.07, 0.02, 0.03))
     assert chief.compute + chief.reduce + chief.waiting == pytest.approx(chief.wall)

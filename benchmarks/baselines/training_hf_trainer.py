@@ -1,6 +1,6 @@
 """Hugging Face's `Trainer` on PyTorch, as one would set it up for speed: rows tokenized beforehand, grouped by length, padded per batch.
 
-python -m benchmarks.baselines.training_trainer ROWS WEIGHTS
+python -m benchmarks.baselines.training_hf_trainer ROWS WEIGHTS
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.baselines.training_inputs import read_rows
-from benchmarks.harness.contender import Rounds
+from benchmarks.harness.contender import MeasurementLoop
 
 BATCH, LENGTH = 32, 128
 
 
 def main(rows: Path, weights: Path) -> None:
     """Train until the input ends; a round is one epoch."""
-    rounds = Rounds()
+    rounds = MeasurementLoop()
     import transformers
 
     examples = read_rows(rows)
@@ -35,14 +35,14 @@ def main(rows: Path, weights: Path) -> None:
             model=transformers.BertForSequenceClassification.from_pretrained(
                 weights, num_labels=examples["classes"]
             ),
-            args=_arguments(output),
+            args=_build_arguments(output),
             train_dataset=data,
             data_collator=transformers.DataCollatorWithPadding(tokenizer),
-            callbacks=[_callback(rounds, len(data))],
+            callbacks=[_build_callback(rounds, len(data))],
         ).train()
 
 
-def _arguments(output: str) -> Any:
+def _build_arguments(output: str) -> Any:
     import transformers
 
     return transformers.TrainingArguments(
@@ -60,15 +60,15 @@ def _arguments(output: str) -> Any:
     )
 
 
-def _callback(rounds: Rounds, examples: int) -> Any:
+def _build_callback(rounds: MeasurementLoop, examples: int) -> Any:
     import transformers
 
     class Turns(transformers.TrainerCallback):
         def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-            rounds.begin()
+            rounds.wait_for_start()
 
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
-            rounds.end(examples)
+            rounds.report_measurement(examples)
 
     return Turns()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.baselines.training_ours import Features, Gate
+from benchmarks.baselines.training_kubert import Features, Gate
 
 TRAIN, VALIDATION = range(5), range(2)
 
@@ -16,14 +16,14 @@ TRAIN, VALIDATION = range(5), range(2)
 class Recorder:
     def __init__(self) -> None:
         self.log: list[str] = []
-        self.more: dict[str, float] = {}
+        self.extra: dict[str, float] = {}
 
-    def begin(self) -> None:
+    def wait_for_start(self) -> None:
         self.log.append("begin")
 
-    def end(self, examples: int, **more: float) -> None:
+    def report_measurement(self, examples: int, **more: float) -> None:
         self.log.append(f"end {examples}")
-        self.more = more
+        self.extra = more
 
 
 def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting():
@@ -41,6 +41,6 @@ def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting():
         rounds.log.append(f"trained {batch}")
     assert list(gate(None, VALIDATION, ["v"])) == ["v"]
     assert rounds.log == ["begin", "read b", "trained b", "read c", "trained c", "end 5", "read v"]
-    assert rounds.more["first_wait"] == pytest.approx(0.02, abs=0.015)
-    assert rounds.more["other_waits"] == pytest.approx(0.02, abs=0.015)
-    assert rounds.more["step_wall"] == pytest.approx(0.05, abs=0.04)
+    assert rounds.extra["first_wait"] == pytest.approx(0.02, abs=0.015)
+    assert rounds.extra["other_waits"] == pytest.approx(0.02, abs=0.015)
+    assert rounds.extra["step_wall"] == pytest.approx(0.05, abs=0.04)

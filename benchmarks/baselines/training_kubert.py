@@ -1,6 +1,6 @@
 """kubert's side: a real worker on a real job; one round is one epoch over the training rows.
 
-    python -m benchmarks.baselines.training_ours JOB [--share RANK OF]
+    python -m benchmarks.baselines.training_kubert JOB [--share RANK OF]
 
 All that is put in is a gate between `Training` and its feed, and a clock around the features of a frozen encoder. A round begins before the epoch's first batch is read and ends when
 validation asks for its own batches: reading, padding, the steps and what the optimizer puts off until an epoch's end are all in it.
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.contender import Rounds, cpu_seconds
+from benchmarks.harness.contender import MeasurementLoop, cpu_seconds
 from components.train import worker
 from components.train.checkpointing.state_store import SharedDirectory
 from components.workers.process_control import StopRequest
@@ -60,7 +60,7 @@ class Gate:
     """Stands for `feed`: lets an epoch begin when a round is asked for, and takes the time of its steps."""
 
     def __init__(
-        self, feed: Feed, rounds: Rounds, validation_rows: int, features: Features
+        self, feed: Feed, rounds: MeasurementLoop, validation_rows: int, features: Features
     ) -> None:
         self._feed, self._rounds, self._validation_rows, self._features = (
             feed,
@@ -74,12 +74,12 @@ class Gate:
 
     def __call__(self, strategy: Any, rows: Any, plan: Any, first: int = 0) -> Iterator[Any]:
         if len(rows) != self._validation_rows:
-            self._rounds.begin()
+            self._rounds.wait_for_start()
             self._examples, self._waits, self._steps = len(rows), [], []
             return self._timed(self._feed(strategy, rows, plan, first))
         wall, cpu = np.median(np.diff(self._steps, axis=0), axis=0).tolist()
         more = {"step_wall": wall, "step_cpu": cpu, "feature_cpu": self._features.seconds_per_row}
-        self._rounds.end(
+        self._rounds.report_measurement(
             self._examples, first_wait=self._waits[0], other_waits=sum(self._waits[1:]), **more
         )
         return self._feed(strategy, rows, plan, first)
@@ -109,14 +109,14 @@ def main() -> None:
     arguments = parser.parse_args()
     job = worker.read_job(str(arguments.job))
     stop = StopRequest(worker.GRACE)
-    rounds = Rounds()
+    rounds = MeasurementLoop()
     _put_in(rounds, Path(job.shards), arguments.share)
     membership = find_membership(os.environ)
     with tempfile.TemporaryDirectory() as work:
         worker._train(job, SharedDirectory(Path(job.state)), membership, Path(work), stop)
 
 
-def _put_in(rounds: Rounds, shards: Path, share: tuple[int, int] | None) -> None:
+def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None) -> None:
     from components.artifacts.token_shards import open_shards
     from components.train.loop import batch_plan as batches
     from components.train.loop import input_pipeline as feed
