@@ -9,11 +9,11 @@ from kfp import compiler, dsl
 from components.config.cluster import ClusterConfig
 from pipeline import kfp_components, parameters, pod_settings
 
-NAME = "kubert"
-_default = parameters.defaults()
+PIPELINE_NAME = "kubert"
+_default = parameters.default_arguments()
 
 
-def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
+def build_pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
     """The pipeline; for a cluster, with what each pod needs there. `place` names both images (`images.resolved`).
 
     `scheduled`: the data end at the slot of the run's schedule. KFP tells it only to a step's own input that is exactly its placeholder.
@@ -86,18 +86,18 @@ def pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> 
 
         if place is not None:
             for task in (tokenized, evaluated, decided, released):
-                pod_settings.of_step(task, place)
-            pod_settings.of_training(trained, place)
+                pod_settings.configure_step(task, place)
+            pod_settings.configure_training(trained, place)
 
     flow.__doc__ = "Labelled text to a served classifier.\n\nArgs:\n" + "\n".join(
-        f"    {name}: {text}" for name, text in parameters.descriptions().items()
+        f"    {name}: {text}" for name, text in parameters.describe_parameters().items()
     )
     return dsl.pipeline(
-        name=NAME, description="Labelled text to a verified, servable BERT classifier."
+        name=PIPELINE_NAME, description="Labelled text to a verified, servable BERT classifier."
     )(flow)
 
 
-def write(
+def compile_pipeline(
     path: Path,
     values: Mapping[str, Any] | None = None,
     place: ClusterConfig | None = None,
@@ -109,5 +109,7 @@ def write(
     The same sources and values give the same bytes, and nothing of this machine or its environment is in them.
     """
     compiler.Compiler().compile(
-        pipeline(place, scheduled=scheduled), str(path), pipeline_parameters=dict(values or {})
+        build_pipeline(place, scheduled=scheduled),
+        str(path),
+        pipeline_parameters=dict(values or {}),
     )

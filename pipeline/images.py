@@ -15,27 +15,27 @@ from components.config.cluster import ClusterConfig
 from components.config.environment import ENV_TOOLS_IMAGE, ENV_TRAIN_IMAGE
 from components.errors import ConfigError
 
-DEFAULTS = {
+DEFAULT_IMAGES = {
     ENV_TRAIN_IMAGE: f"kubert-train-python:{__version__}",
     ENV_TOOLS_IMAGE: f"kubert-tools-python:{__version__}",
 }
 _VARIABLES = {"train_image": ENV_TRAIN_IMAGE, "tools_image": ENV_TOOLS_IMAGE}
-_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
+_REFERENCE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@sha256:[0-9a-f]{64})?")
 
 
-def resolved(cluster: ClusterConfig) -> ClusterConfig:
+def resolve_images(cluster: ClusterConfig) -> ClusterConfig:
     """The section with both images named. Raises ConfigError for one that is malformed or moves (`latest`, or no tag)."""
     images = {
-        option: _image(option, getattr(cluster, option), variable)
+        option: _resolve_image(option, getattr(cluster, option), variable)
         for option, variable in _VARIABLES.items()
     }
     return cluster.model_copy(update=images)
 
 
-def _image(option: str, given: str | None, variable: str) -> str:
-    image = given or os.environ.get(variable) or DEFAULTS[variable]
+def _resolve_image(option: str, given: str | None, variable: str) -> str:
+    image = given or os.environ.get(variable) or DEFAULT_IMAGES[variable]
     said = f"cluster.{option}" if given else variable
-    if not _REFERENCE.fullmatch(image):
+    if not _REFERENCE_PATTERN.fullmatch(image):
         raise ConfigError(
             f"{said}={image!r}: not an image reference such as repository/name@sha256:<64 hex digits>"
         )

@@ -8,10 +8,10 @@ finished step is only reused when something exists at the path of each of its ou
 from kfp import dsl
 
 from components.config.environment import ENV_TRAIN_IMAGE
-from pipeline.images import DEFAULTS
+from pipeline.images import DEFAULT_IMAGES
 
 # On a cluster `pipeline.pod_settings` names the image; on this machine none is used.
-_component = dsl.component(base_image=DEFAULTS[ENV_TRAIN_IMAGE], install_kfp_package=False)
+_component = dsl.component(base_image=DEFAULT_IMAGES[ENV_TRAIN_IMAGE], install_kfp_package=False)
 
 
 @_component

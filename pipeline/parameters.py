@@ -12,7 +12,7 @@ from typing import Any
 from components.config.schema import Config
 from components.errors import ConfigError
 
-TYPED = {
+TYPED_PARAMETERS = {
     "source": ("data", "source"),
     "test_source": ("data", "test_source"),
     "until": ("data", "until"),
@@ -28,23 +28,23 @@ TYPED = {
     "model_name": ("export", "model_name"),
 }
 SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
-NOT_FOR_STEPS = {
+SUBMISSION_OPTIONS = {
     "cluster": {"endpoint", "auth", "kubeflow_namespace", "experiment", "pipeline_root"}
 }
 """Options that say how a run is submitted; they change no step, so no step is done again because of them."""
-OF_A_RUN = {
+RUN_PARAMETERS = {
     "fingerprint": "stands for the data's content and the code in the cache's key; `kubert run` fills it in",
     "scratch": "place (directory, gs://, s3:// or minio://) in which training keeps its state, so that a killed run goes on; empty: `cluster.state`",
 }
 
 
-def arguments(config: Config) -> dict[str, str | int | float | bool]:
+def build_arguments(config: Config) -> dict[str, str | int | float | bool]:
     """The value of each parameter; what is at its default is left out of the JSON objects.
 
     Raises ConfigError for text that the pipeline would take for one of its placeholders.
     """
     values: dict[str, str | int | float | bool] = {}
-    for parameter, (section, option) in TYPED.items():
+    for parameter, (section, option) in TYPED_PARAMETERS.items():
         value = getattr(getattr(config, section), option)
         if isinstance(value, str) and "{{" in value:
             raise ConfigError(
@@ -52,32 +52,33 @@ def arguments(config: Config) -> dict[str, str | int | float | bool]:
             )
         values[parameter] = "" if value is None else value
     for section in SECTIONS:
-        own = {option for owner, option in TYPED.values() if owner == section} | NOT_FOR_STEPS.get(
-            section, set()
-        )
+        own = {
+            option for owner, option in TYPED_PARAMETERS.values() if owner == section
+        } | SUBMISSION_OPTIONS.get(section, set())
         rest = getattr(config, section).model_dump(mode="json", exclude=own, exclude_defaults=True)
-        values[section] = _without_placeholders(json.dumps(rest, sort_keys=True))
+        values[section] = _escape_placeholders(json.dumps(rest, sort_keys=True))
     return values
 
 
-def descriptions() -> dict[str, str]:
+def describe_parameters() -> dict[str, str]:
     """One line per parameter, taken from the options' own descriptions."""
     options = {section: type(getattr(Config(), section)).model_fields for section in SECTIONS}
     typed = {
-        name: str(options[section][option].description) for name, (section, option) in TYPED.items()
+        name: str(options[section][option].description)
+        for name, (section, option) in TYPED_PARAMETERS.items()
     }
     sections = {
         name: f"the other options of section `{name}`, as a JSON object; `kubert config` lists them"
         for name in SECTIONS
     }
-    return {**typed, **sections, **OF_A_RUN}
+    return {**typed, **sections, **RUN_PARAMETERS}
 
 
-def defaults() -> dict[str, Any]:
+def default_arguments() -> dict[str, Any]:
     """The parameters' default values: those of the options."""
-    return {**arguments(Config()), **dict.fromkeys(OF_A_RUN, "")}
+    return {**build_arguments(Config()), **dict.fromkeys(RUN_PARAMETERS, "")}
 
 
-def _without_placeholders(text: str) -> str:
+def _escape_placeholders(text: str) -> str:
     """The same JSON without `{{`, which can only stand inside a string and would be replaced by KFP's or Argo's templates."""
     return text.replace("{{", "\\u007b\\u007b")

@@ -15,8 +15,8 @@ from components.config.environment import (
     ENV_RUN,
 )
 
-USER = 10001
-RETRIES = 2
+USER_ID = 10001
+MAX_RETRIES = 2
 _RUN = (ENV_RUN, "metadata.labels['pipeline/runid']")
 _LAUNCHER = (
     (ENV_POD_NAME, "metadata.name"),
@@ -26,28 +26,28 @@ _LAUNCHER = (
 _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
 
-def of_step(task: Any, cluster: ClusterConfig) -> None:
+def configure_step(task: Any, cluster: ClusterConfig) -> None:
     """Settings of a step that works in its own pod."""
-    _common(task, cluster, str(cluster.train_image))
-    _resources(task, cluster.step_cpu, cluster.step_memory)
+    _configure_common(task, cluster, str(cluster.train_image))
+    _set_resources(task, cluster.step_cpu, cluster.step_memory)
 
 
-def of_training(task: Any, cluster: ClusterConfig) -> None:
+def configure_training(task: Any, cluster: ClusterConfig) -> None:
     """Settings of the training step: a small launcher where the workers have pods of their own, else a worker's pod.
 
     A launcher whose pod was lost is started again: it finds its gang, or the gang's checkpoints.
     """
     launches = cluster.backend == "jobset"
-    _common(task, cluster, str(cluster.tools_image if launches else cluster.train_image))
+    _configure_common(task, cluster, str(cluster.tools_image if launches else cluster.train_image))
     if cluster.state_claim:
         kubernetes.mount_pvc(task, pvc_name=cluster.state_claim, mount_path=STATE_MOUNT)
-    task.set_retry(num_retries=RETRIES, backoff_duration="30s")
+    task.set_retry(num_retries=MAX_RETRIES, backoff_duration="30s")
     if launches:
-        _resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
+        _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
         for name, path in _LAUNCHER:
             kubernetes.use_field_path_as_env(task, name, path)
         return
-    _resources(task, cluster.cpu, cluster.memory)
+    _set_resources(task, cluster.cpu, cluster.memory)
     kubernetes.set_timeout(task, cluster.time_limit)
     kubernetes.empty_dir_mount(
         task,
@@ -71,7 +71,7 @@ def of_training(task: Any, cluster: ClusterConfig) -> None:
         )
 
 
-def _common(task: Any, cluster: ClusterConfig, image: str) -> None:
+def _configure_common(task: Any, cluster: ClusterConfig, image: str) -> None:
     task.set_container_image(image)
     task.set_env_variable(ENV_IMAGE, image)
     task.set_env_variable("HOME", "/tmp")  # noqa: S108 - the only place that is writable for sure
@@ -81,7 +81,9 @@ def _common(task: Any, cluster: ClusterConfig, image: str) -> None:
     kubernetes.set_image_pull_policy(task, cluster.image_pull_policy)
     if cluster.image_pull_secrets:
         kubernetes.set_image_pull_secrets(task, list(cluster.image_pull_secrets))
-    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.set_security_context(
+        task, run_as_user=USER_ID, run_as_group=USER_ID, run_as_non_root=True
+    )
     if cluster.storage_endpoint:
         task.set_env_variable("AWS_ENDPOINT_URL", cluster.storage_endpoint)
     if cluster.storage_secret:
@@ -95,5 +97,5 @@ def _common(task: Any, cluster: ClusterConfig, image: str) -> None:
         kubernetes.use_secret_as_env(task, cluster.storage_secret, names)
 
 
-def _resources(task: Any, cpu: str, memory: str) -> None:
+def _set_resources(task: Any, cpu: str, memory: str) -> None:
     task.set_cpu_request(cpu).set_memory_request(memory).set_memory_limit(memory)

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from components.errors import ExitCode
 
-STEPS = ("tokenize", "train", "evaluate", "gate", "export")
-Status = Literal["waiting", "running", "finished", "reused", "failed"]
+STEP_NAMES = ("tokenize", "train", "evaluate", "gate", "export")
+StepStatus = Literal["waiting", "running", "finished", "reused", "failed"]
 
 
 @dataclass(frozen=True)
-class Failure:
+class StepFailure:
     """Why a step ended: the message for the person, and the step's exit code."""
 
     step: str
@@ -24,24 +24,26 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepState:
     """One step: `seconds` of its own run (0 when reused), paths of its `outputs`, and the `figures` it reported."""
 
     name: str
-    status: Status = "waiting"
+    status: StepStatus = "waiting"
     seconds: float = 0.0
     outputs: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunState:
     """All steps in their order, and the first failure, if any."""
 
-    steps: Mapping[str, Step] = field(default_factory=lambda: {name: Step(name) for name in STEPS})
-    failure: Failure | None = None
+    steps: Mapping[str, StepState] = field(
+        default_factory=lambda: {name: StepState(name) for name in STEP_NAMES}
+    )
+    failure: StepFailure | None = None
 
-    def after(self, event: dict[str, Any]) -> Outcome:
+    def apply(self, event: dict[str, Any]) -> RunState:
         """The outcome with one progress event added; events of unknown steps or kinds change nothing."""
         step = self.steps.get(event.get("step", ""))
         kind = event.get("kind")
@@ -49,10 +51,10 @@ class Outcome:
             return self
         failure = self.failure
         if kind == "error":
-            failure = failure or Failure(
+            failure = failure or StepFailure(
                 step.name, event.get("message", ""), int(event.get("exit_code", ExitCode.FAILURE))
             )
-        status: Status = {"started": "running", "error": "failed"}.get(kind, kind)
+        status: StepStatus = {"started": "running", "error": "failed"}.get(kind, kind)
         step = replace(
             step,
             status=status,
@@ -60,13 +62,13 @@ class Outcome:
             outputs=event.get("outputs", step.outputs),
             figures=event.get("figures", step.figures),
         )
-        return Outcome({**self.steps, step.name: step}, failure)
+        return RunState({**self.steps, step.name: step}, failure)
 
-    def done(self, step: str) -> bool:
+    def is_complete(self, step: str) -> bool:
         """Whether the step ended well in this run, by running or by reuse."""
         return self.steps[step].status in ("finished", "reused")
 
-    def output(self, step: str, name: str) -> Path:
+    def output_path(self, step: str, name: str) -> Path:
         """Where an output of a step that ended well lies."""
         return Path(self.steps[step].outputs[name])
 
@@ -78,7 +80,7 @@ class EventFile:
         self._path = path
         self._offset = 0
 
-    def new(self) -> Iterable[dict[str, Any]]:
+    def read_new_events(self) -> Iterable[dict[str, Any]]:
         """The events of the lines completed since the last call; a line that is not JSON is passed over."""
         if not self._path.exists():
             return

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from components.config.cluster import ClusterConfig
     from components.config.schema import Config
-    from pipeline.kubeflow.client import KfpApi
-    from pipeline.kubeflow.follow_run import Ended, Show
+    from pipeline.kubeflow.client import KubeflowClient
+    from pipeline.kubeflow.follow_run import RunResult, ShowEvent
 
 ConfigName = Annotated[
     str,
@@ -70,54 +70,54 @@ def loaded(config: str | None, assignments: list[str] | None = None) -> Config:
 
 
 @contextmanager
-def connected(cluster: ClusterConfig) -> Iterator[KfpApi]:
+def connected(cluster: ClusterConfig) -> Iterator[KubeflowClient]:
     """The API of a settled section, checked: reachable, new enough, and willing to list runs for us."""
     from pipeline.kubeflow import submit as submitting
-    from pipeline.kubeflow.client import KfpApi
-    from pipeline.kubeflow.endpoint import opened
+    from pipeline.kubeflow.client import KubeflowClient
+    from pipeline.kubeflow.endpoint import open_endpoint
 
-    with opened(cluster) as endpoint:
-        api = KfpApi(endpoint)
-        submitting.checked(api)
+    with open_endpoint(cluster) as endpoint:
+        api = KubeflowClient(endpoint)
+        submitting.check_server(api)
         yield api
 
 
 @contextmanager
 def at(
     config: str | None, endpoint: str | None, namespace: str | None, experiment: str | None
-) -> Iterator[tuple[KfpApi, ClusterConfig]]:
+) -> Iterator[tuple[KubeflowClient, ClusterConfig]]:
     """The API and the settled section, for a command whose configuration matters only for where the server is."""
-    from pipeline.kubeflow.endpoint import settled
+    from pipeline.kubeflow.endpoint import resolve_connection
 
-    place = settled(
+    place = resolve_connection(
         loaded(config).cluster, endpoint=endpoint, namespace=namespace, experiment=experiment
     )
     with connected(place) as api:
         yield api, place
 
 
-def pods_of(api: KfpApi, place: ClusterConfig, run: str) -> Any:
+def pods_of(api: KubeflowClient, place: ClusterConfig, run: str) -> Any:
     """The run's pods, or None where Kubernetes itself is out of reach."""
     from components.errors import KubertError
     from pipeline.kubeflow.run_logs import RunPods
 
     try:
-        return RunPods.of(run, api.namespace or place.kubeflow_namespace)
+        return RunPods.connect(run, api.namespace or place.kubeflow_namespace)
     except KubertError:
         return None
 
 
-def wait(api: KfpApi, place: ClusterConfig, run: str, console: Console) -> Ended:
+def wait(api: KubeflowClient, place: ClusterConfig, run: str, console: Console) -> RunResult:
     """Show the run's steps until it has ended; Ctrl-C leaves it going and says how to follow or stop it."""
     from rich.text import Text
 
     from pipeline.cli.progress_bar import ProgressView
-    from pipeline.kubeflow.follow_run import follow
+    from pipeline.kubeflow.follow_run import follow_run
 
     try:
         with ProgressView(console) as view:
-            show: Show = view.show
-            ended = follow(api, run, pods_of(api, place, run), show)
+            show: ShowEvent = view.show
+            ended = follow_run(api, run, pods_of(api, place, run), show)
     except KeyboardInterrupt:
         console.print(
             Text(

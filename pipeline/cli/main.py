@@ -96,21 +96,21 @@ def run(
     from pipeline.cli.run_summary import summarize
     from pipeline.local import inputs, runner
 
-    chosen = inputs.absolute(
+    chosen = inputs.resolve_paths(
         load_config(presets.find_preset(config), assignments or ()), workdir.absolute()
     )
     console = Console(stderr=as_json, highlight=False)
-    with runner.new_run(workdir.absolute()) as this:
+    with runner.create_run(workdir.absolute()) as this:
         arguments = {
-            **parameters.arguments(chosen),
-            "fingerprint": inputs.fingerprint(chosen),
-            "scratch": str(this.scratch),
+            **parameters.build_arguments(chosen),
+            "fingerprint": inputs.compute_fingerprint(chosen),
+            "scratch": str(this.state_directory),
         }
         console.print(
             Text(f"kubert {__version__}, {config}; log: {this.log}", style="dim"), soft_wrap=True
         )
         with ProgressView(console) as view:
-            outcome = runner.execute(this, arguments, view.show)
+            outcome = runner.execute_pipeline(this, arguments, view.show)
         if outcome.failure:
             raise _StepFailed(
                 outcome.failure.step, outcome.failure.message, outcome.failure.exit_code, this.log
@@ -169,9 +169,9 @@ def compile(
     from pipeline import definition, images, parameters, presets
 
     chosen = load_config(presets.find_preset(config), assignments or ())
-    chosen = chosen.model_copy(update={"cluster": images.resolved(chosen.cluster)})
+    chosen = chosen.model_copy(update={"cluster": images.resolve_images(chosen.cluster)})
     _refuse_unwritable(output)
-    definition.write(output, parameters.arguments(chosen), chosen.cluster)
+    definition.compile_pipeline(output, parameters.build_arguments(chosen), chosen.cluster)
     typer.echo(f"wrote {output}")
 
 
@@ -245,9 +245,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(error: KubertError) -> int:
-    from pipeline.local.runner import Interrupted
+    from pipeline.local.runner import RunInterruptedError
 
-    return error.exit_code if isinstance(error, Interrupted) else ExitCode.FAILURE
+    return error.exit_code if isinstance(error, RunInterruptedError) else ExitCode.FAILURE
 
 
 def _unexpected(error: Exception) -> int:

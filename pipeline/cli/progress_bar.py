@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
-from pipeline.run_state import STEPS
+from pipeline.run_state import STEP_NAMES
 
-_WIDTH = max(len(step) for step in STEPS)
+_WIDTH = max(len(step) for step in STEP_NAMES)
 _QUIET_SECONDS = 15.0
 _FIGURES = {
     "loss": "loss {:.3f}",

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from components.artifacts import manifest
 from components.artifacts.report import ReportContent, read_report
-from pipeline.local.runner import Run
-from pipeline.run_state import Outcome
+from pipeline.local.runner import LocalRun
+from pipeline.run_state import RunState
 
 TRY = '"Shares of the chip maker fell after it cut its forecast"'
 
@@ -27,8 +27,8 @@ TRY = '"Shares of the chip maker fell after it cut its forecast"'
 class Summary:
     """The figures of a finished run; `release` and `version` are None when the gate closed."""
 
-    run: Run
-    outcome: Outcome
+    run: LocalRun
+    outcome: RunState
     report: ReportContent
     rows: dict[str, int]
     train_examples_per_second: float
@@ -52,7 +52,7 @@ class Summary:
     @property
     def page(self) -> str:
         """Path of the report's HTML page."""
-        return str(self.outcome.output("evaluate", "report") / "report.html")
+        return str(self.outcome.output_path("evaluate", "report") / "report.html")
 
     def as_json(self) -> str:
         """One line."""
@@ -69,7 +69,7 @@ class Summary:
                 "release": self.release,
                 "version": self.version,
                 "step_seconds": {
-                    step.name: step.seconds for step in steps if self.outcome.done(step.name)
+                    step.name: step.seconds for step in steps if self.outcome.is_complete(step.name)
                 },
                 "cached": [step.name for step in steps if step.status == "reused"],
                 "train_examples_per_second": self.train_examples_per_second,
@@ -82,7 +82,9 @@ class Summary:
     def show(self, console: Console) -> None:
         """Print the figures as a table, then the places, unbroken so that they can be copied, and what to try next."""
         report, gate = self.report, self.gate
-        steps = [step for step in self.outcome.steps.values() if self.outcome.done(step.name)]
+        steps = [
+            step for step in self.outcome.steps.values() if self.outcome.is_complete(step.name)
+        ]
         table = Table(show_header=False, box=SIMPLE_HEAD)
         for name, value in {
             "rows": ", ".join(f"{name} {count:,}" for name, count in self.rows.items()),
@@ -122,14 +124,14 @@ def _short(place: str) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
 
 
-def summarize(run: Run, outcome: Outcome) -> Summary:
+def summarize(run: LocalRun, outcome: RunState) -> Summary:
     """Read the figures from the run's artifacts; DataError names one that does not verify."""
-    shards = manifest.read(outcome.output("tokenize", "shards"), "token_shards")
-    checkpoint = manifest.read(outcome.output("train", "checkpoint"), "checkpoint")
+    shards = manifest.read(outcome.output_path("tokenize", "shards"), "token_shards")
+    checkpoint = manifest.read(outcome.output_path("train", "checkpoint"), "checkpoint")
     return Summary(
         run=run,
         outcome=outcome,
-        report=read_report(outcome.output("evaluate", "report")),
+        report=read_report(outcome.output_path("evaluate", "report")),
         rows={name: split["rows"] for name, split in shards.content["splits"].items()},
         train_examples_per_second=checkpoint.content["train_examples_per_second"],
     )

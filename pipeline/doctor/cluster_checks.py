@@ -43,7 +43,7 @@ Rights = tuple[tuple[str, str, tuple[str, ...]], ...]
 
 def build_checks(config: Config) -> list[Check]:
     """The checks for `kubert submit` with this configuration, in the cluster of the current context."""
-    place = endpoint.settled(config.cluster)
+    place = endpoint.resolve_connection(config.cluster)
     cluster = Cluster(place)
     worker = place.worker_service_account
     found = [
@@ -382,10 +382,10 @@ class Cluster:
 
 def pipelines(place: ClusterConfig) -> Finding:
     """Kubeflow Pipelines answers, as `kubert submit` would ask it."""
-    from pipeline.kubeflow.client import KfpApi
+    from pipeline.kubeflow.client import KubeflowClient
 
-    with endpoint.opened(place) as opened:
-        health = KfpApi(opened, patience=10).health()
+    with endpoint.open_endpoint(place) as opened:
+        health = KubeflowClient(opened, retry_timeout_seconds=10).get_health()
         return ok(
             f"{health.version or 'version unknown'} at {opened.url} ({opened.method}{', multi-user' if health.multi_user else ''})"
         )
@@ -393,7 +393,7 @@ def pipelines(place: ClusterConfig) -> Finding:
 
 def image_references(place: ClusterConfig) -> Finding:
     """Both images are named, and cannot come to mean others."""
-    found = images.resolved(place)
+    found = images.resolve_images(place)
     moving = [
         image
         for image in (str(found.train_image), str(found.tools_image))

@@ -163,7 +163,7 @@ def check_work_directory(workdir: Path) -> Finding:
 def check_data_and_encoder(config: Config, workdir: Path) -> Finding:
     """The data and the encoder that the configuration names."""
     try:
-        found = inputs.absolute(config, workdir)
+        found = inputs.resolve_paths(config, workdir)
     except ConfigError as error:
         return missing(str(error), "correct the configuration, or give --set")
     encoder, place = config.model.encoder, found.model.encoder.partition(":")[2]

@@ -18,9 +18,9 @@ from cronsim import CronSim, CronSimError
 from components.config.cluster import ScheduleConfig
 from components.errors import ConfigError
 
-FIELDS = re.compile(r"[0-9A-Za-z*,/-]+")
-WEEK = 7
-COMPARED = 400
+FIELD_PATTERN = re.compile(r"[0-9A-Za-z*,/-]+")
+DAYS_PER_WEEK = 7
+COMPARED_TIMES = 400
 """Slots that must be the same in both zones before an expression is sent in another than it was written in."""
 
 
@@ -28,21 +28,23 @@ COMPARED = 400
 class Cron:
     """A schedule's slots: `text` as configured in `zone`, and `server` as it is sent, in the server's zone."""
 
-    text: str
+    expression: str
     zone: ZoneInfo
-    server: str
+    server_expression: str
     server_zone: ZoneInfo
 
-    def after(self, when: datetime.datetime) -> Iterator[datetime.datetime]:
+    def times_after(self, when: datetime.datetime) -> Iterator[datetime.datetime]:
         """The slots after a time, in the configured zone."""
-        slots = _slots(self.server.removeprefix("0 "), when.astimezone(self.server_zone))
+        slots = _iterate_times(
+            self.server_expression.removeprefix("0 "), when.astimezone(self.server_zone)
+        )
         return (slot.astimezone(self.zone) for slot in slots)
 
-    def last(self, when: datetime.datetime) -> datetime.datetime:
+    def last_time_until(self, when: datetime.datetime) -> datetime.datetime:
         """The latest slot up to and including a time."""
-        text = self.server.removeprefix("0 ")
+        text = self.server_expression.removeprefix("0 ")
         return next(
-            _slots(
+            _iterate_times(
                 text,
                 when.astimezone(self.server_zone) + datetime.timedelta(seconds=1),
                 backwards=True,
@@ -50,31 +52,31 @@ class Cron:
         )
 
 
-def cron_of(schedule: ScheduleConfig) -> Cron:
+def parse_cron(schedule: ScheduleConfig) -> Cron:
     """The schedule's slots; ConfigError for what the server would refuse, misread, or run at other times."""
     if schedule.cron is None:
         raise ConfigError(
             "schedule.cron: not set, so there is no schedule; write minute, hour, day, month, weekday, as in '30 2 * * 1'"
         )
     zone, server_zone = (
-        _zone("time_zone", schedule.time_zone),
-        _zone("server_time_zone", schedule.server_time_zone),
+        _load_zone("time_zone", schedule.time_zone),
+        _load_zone("server_time_zone", schedule.server_time_zone),
     )
     text = " ".join(schedule.cron.split())
-    lists = _lists(text)
+    lists = _parse_fields(text)
     if zone.key == server_zone.key:
-        return Cron(text, zone, _sent(lists), server_zone)
-    moved = _moved(lists, zone, server_zone)
+        return Cron(text, zone, _format_server_cron(lists), server_zone)
+    moved = _convert_to_zone(lists, zone, server_zone)
     if moved is None:
         raise ConfigError(
             f"schedule.time_zone: {zone.key} cannot be turned exactly into {server_zone.key}, the zone that the server runs all its schedules in "
             f"(clocks change at other times, or the day would be another one); write the cron line in {server_zone.key}, or have "
             f"the server's CRON_SCHEDULE_TIMEZONE set to {zone.key} and say so in schedule.server_time_zone"
         )
-    return Cron(text, zone, _sent(moved), server_zone)
+    return Cron(text, zone, _format_server_cron(moved), server_zone)
 
 
-def cron_on_server(text: str, zone: str, server_zone: str) -> Cron | None:
+def parse_server_cron(text: str, zone: str, server_zone: str) -> Cron | None:
     """The slots of what was sent to the server before, shown in `zone`; None for what is not kubert's own way to write cron."""
     try:
         CronSim(text, datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))
@@ -87,17 +89,17 @@ def cron_on_server(text: str, zone: str, server_zone: str) -> Cron | None:
         return None
 
 
-Lists = tuple[frozenset[int] | None, ...]
+CronFields = tuple[frozenset[int] | None, ...]
 """Numbers per field (minute, hour, day, month, weekday); None where all are meant."""
 
 
-def _lists(text: str) -> Lists:
+def _parse_fields(text: str) -> CronFields:
     fields = text.split(" ")
     if len(fields) != 5:
         raise ConfigError(
             f"schedule.cron: {text!r} has {len(fields)} fields; write five: minute, hour, day of month, month, day of week, as in '30 2 * * 1'"
         )
-    if not all(FIELDS.fullmatch(field) for field in fields):
+    if not all(FIELD_PATTERN.fullmatch(field) for field in fields):
         raise ConfigError(
             f"schedule.cron: {text!r}: only numbers, names such as MON or JAN, and * , - / can be used"
         )
@@ -109,7 +111,7 @@ def _lists(text: str) -> Lists:
             parsed.hours,
             parsed.days,
             parsed.months,
-            {day % WEEK if isinstance(day, int) else -1 for day in parsed.weekdays},
+            {day % DAYS_PER_WEEK if isinstance(day, int) else -1 for day in parsed.weekdays},
         ]
     except StopIteration:
         raise ConfigError(f"schedule.cron: {text!r} never comes") from None
@@ -121,7 +123,7 @@ def _lists(text: str) -> Lists:
         raise ConfigError(
             f"schedule.cron: {text!r}: L and LW are not known to the server; write a day"
         )
-    full = (60, 24, 31, 12, WEEK)
+    full = (60, 24, 31, 12, DAYS_PER_WEEK)
     lists = tuple(
         None if len(numbers) == size else frozenset(numbers)
         for numbers, size in zip(found, full, strict=True)
@@ -133,7 +135,7 @@ def _lists(text: str) -> Lists:
     return lists
 
 
-def _sent(lists: Lists) -> str:
+def _format_server_cron(lists: CronFields) -> str:
     return " ".join(
         [
             "0",
@@ -142,13 +144,13 @@ def _sent(lists: Lists) -> str:
     )
 
 
-def _moved(lists: Lists, zone: ZoneInfo, server_zone: ZoneInfo) -> Lists | None:
+def _convert_to_zone(lists: CronFields, zone: ZoneInfo, server_zone: ZoneInfo) -> CronFields | None:
     """The same slots as lists of the server's zone, compared slot by slot; None if there are no such lists."""
     start = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    shift = _minutes(start, server_zone) - _minutes(start, zone)
+    shift = _utc_offset_minutes(start, server_zone) - _utc_offset_minutes(start, zone)
     minutes, hours, days, months, weekdays = lists
     if hours is None and shift % 60 == 0:
-        candidate: Lists = lists
+        candidate: CronFields = lists
     else:
         times = {
             divmod(minute + 60 * hour + shift, 60)
@@ -162,7 +164,7 @@ def _moved(lists: Lists, zone: ZoneInfo, server_zone: ZoneInfo) -> Lists | None:
         ):
             return None
         if weekdays is not None:
-            weekdays = frozenset((day + next(iter(shifts))) % WEEK for day in weekdays)
+            weekdays = frozenset((day + next(iter(shifts))) % DAYS_PER_WEEK for day in weekdays)
         candidate = (
             frozenset(moved_minutes) if len(moved_minutes) < 60 else None,
             frozenset(hour % 24 for hour in moved_hours),
@@ -170,38 +172,42 @@ def _moved(lists: Lists, zone: ZoneInfo, server_zone: ZoneInfo) -> Lists | None:
             months,
             weekdays,
         )
-    ours = _slots(_sent(lists).removeprefix("0 "), start.astimezone(zone))
-    theirs = _slots(_sent(candidate).removeprefix("0 "), start.astimezone(server_zone))
-    same = all(a == b for a, b in itertools.islice(zip(ours, theirs, strict=False), COMPARED))
+    ours = _iterate_times(_format_server_cron(lists).removeprefix("0 "), start.astimezone(zone))
+    theirs = _iterate_times(
+        _format_server_cron(candidate).removeprefix("0 "), start.astimezone(server_zone)
+    )
+    same = all(a == b for a, b in itertools.islice(zip(ours, theirs, strict=False), COMPARED_TIMES))
     hourly = lists[1:] == (None,) * 4
     return (
         candidate
-        if same and _steady(zone, server_zone, start, modulo=60 if hourly else None)
+        if same and _is_offset_constant(zone, server_zone, start, modulo=60 if hourly else None)
         else None
     )
 
 
-def _slots(
+def _iterate_times(
     text: str, when: datetime.datetime, *, backwards: bool = False
 ) -> Iterator[datetime.datetime]:
     """Slots of five fields as the server sees them: a time that the clock skips is no slot, one that it shows twice is two."""
     return iter(CronSim(f"0 {text}", when, reverse=backwards))
 
 
-def _steady(one: ZoneInfo, other: ZoneInfo, start: datetime.datetime, modulo: int | None) -> bool:
+def _is_offset_constant(
+    one: ZoneInfo, other: ZoneInfo, start: datetime.datetime, modulo: int | None
+) -> bool:
     """Whether the two zones' clocks (of a modulo: their minutes) stay equally far apart, on each day of the next years."""
     days = (start + datetime.timedelta(days=number) for number in range(366 * 3))
-    apart = {_minutes(day, one) - _minutes(day, other) for day in days}
+    apart = {_utc_offset_minutes(day, one) - _utc_offset_minutes(day, other) for day in days}
     return len({minutes % modulo for minutes in apart} if modulo else apart) == 1
 
 
-def _minutes(when: datetime.datetime, zone: ZoneInfo) -> int:
+def _utc_offset_minutes(when: datetime.datetime, zone: ZoneInfo) -> int:
     offset = when.astimezone(zone).utcoffset()
     assert offset is not None
     return round(offset.total_seconds()) // 60
 
 
-def _zone(option: str, name: str) -> ZoneInfo:
+def _load_zone(option: str, name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

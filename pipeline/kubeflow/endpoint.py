@@ -32,48 +32,48 @@ from components.config.environment import (
 )
 from components.errors import KubertError, UsageError
 
-IN_CLUSTER_TOKEN = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - where Kubeflow projects it, audience pipelines.kubeflow.org
-SERVICE, PORT = "ml-pipeline", 8888
-FORWARD_SECONDS = 20.0
+IN_CLUSTER_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - where Kubeflow projects it, audience pipelines.kubeflow.org
+API_SERVICE, API_PORT = "ml-pipeline", 8888
+PORT_FORWARD_TIMEOUT_SECONDS = 20.0
 _OPTION_VARIABLES = {
     "endpoint": ENV_ENDPOINT,
     "auth": ENV_AUTH,
     "namespace": ENV_NAMESPACE,
     "experiment": ENV_EXPERIMENT,
 }
-Credential = Literal["none", "token", "cookie"]
-Method = Literal["none", "in-cluster", "token", "cookie", "port-forward"]
+CredentialKind = Literal["none", "token", "cookie"]
+AuthMethod = Literal["none", "in-cluster", "token", "cookie", "port-forward"]
 
 
-class ForwardFailed(KubertError):
+class PortForwardError(KubertError):
     """kubectl could not reach the API server of Kubeflow Pipelines."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address, and who asks there; `secret` gives the credential anew for each request."""
+    """An address, and who asks there; `read_secret` reads the credential anew for each request."""
 
     url: str
-    method: Method
+    method: AuthMethod
     namespace: str
     experiment: str
     ca_file: str | None = None
-    credential: Credential = "none"
-    secret: Callable[[], str] = field(default=lambda: "", repr=False)
+    credential: CredentialKind = "none"
+    read_secret: Callable[[], str] = field(default=lambda: "", repr=False)
 
     @property
-    def shows_pages(self) -> bool:
+    def has_web_ui(self) -> bool:
         """Whether a person can open the address in a browser after the command has ended."""
-        return self.method != "port-forward" and SERVICE not in (
+        return self.method != "port-forward" and API_SERVICE not in (
             urlsplit(self.url).hostname or ""
         ).split(".")
 
-    def page(self, kind: Literal["runs", "recurringrun"], identifier: str) -> str | None:
+    def page_url(self, kind: Literal["runs", "recurringrun"], identifier: str) -> str | None:
         """Address of the page about a run or a schedule, where there is one."""
-        return f"{self.url}/#/{kind}/details/{identifier}" if self.shows_pages else None
+        return f"{self.url}/#/{kind}/details/{identifier}" if self.has_web_ui else None
 
 
-def settled(
+def resolve_connection(
     cluster: ClusterConfig,
     *,
     endpoint: str | None = None,
@@ -98,38 +98,38 @@ def settled(
 
 
 @contextmanager
-def opened(
+def open_endpoint(
     cluster: ClusterConfig, environment: Mapping[str, str] = os.environ
 ) -> Iterator[Endpoint]:
     """The endpoint of a settled section, reachable while the block runs (a port-forward is ended with it).
 
     Raises UsageError where neither an address nor a way to find one is at hand, or a credential would travel in the open.
     """
-    method = _method(cluster, environment)
-    ca_file = _ca_file(environment)
+    method = _choose_auth_method(cluster, environment)
+    ca_file = _find_ca_file(environment)
     if method == "port-forward":
-        with _forwarded(cluster.kubeflow_namespace) as url:
+        with _forward_port(cluster.kubeflow_namespace) as url:
             yield Endpoint(url, method, cluster.namespace, cluster.experiment, ca_file)
         return
     url = (
         cluster.endpoint
-        or f"http://{SERVICE}.{cluster.kubeflow_namespace}.svc.cluster.local:{PORT}"
+        or f"http://{API_SERVICE}.{cluster.kubeflow_namespace}.svc.cluster.local:{API_PORT}"
     )
-    credential, secret = _credential(method, environment)
-    _refuse_in_the_open(url, credential)
+    credential, secret = _find_credential(method, environment)
+    _check_encrypted(url, credential)
     yield Endpoint(
         url.rstrip("/"), method, cluster.namespace, cluster.experiment, ca_file, credential, secret
     )
 
 
-def _method(cluster: ClusterConfig, environment: Mapping[str, str]) -> Method:
+def _choose_auth_method(cluster: ClusterConfig, environment: Mapping[str, str]) -> AuthMethod:
     if cluster.auth != "auto":
         if cluster.endpoint is None and cluster.auth not in ("in-cluster", "port-forward"):
             raise UsageError(
                 f"cluster.auth={cluster.auth} needs an address: --endpoint, KUBERT_ENDPOINT or cluster.endpoint"
             )
         return cluster.auth
-    in_cluster = _token_file(environment).exists()
+    in_cluster = _find_token_file(environment).exists()
     if cluster.endpoint:
         if environment.get(ENV_TOKEN) or environment.get(ENV_TOKEN_FILE):
             return "token"
@@ -146,37 +146,39 @@ def _method(cluster: ClusterConfig, environment: Mapping[str, str]) -> Method:
     )
 
 
-def _token_file(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("KF_PIPELINES_SA_TOKEN_PATH") or IN_CLUSTER_TOKEN)
+def _find_token_file(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("KF_PIPELINES_SA_TOKEN_PATH") or IN_CLUSTER_TOKEN_PATH)
 
 
-def _credential(
-    method: Method, environment: Mapping[str, str]
-) -> tuple[Credential, Callable[[], str]]:
+def _find_credential(
+    method: AuthMethod, environment: Mapping[str, str]
+) -> tuple[CredentialKind, Callable[[], str]]:
     if method == "token":
         if path := environment.get(ENV_TOKEN_FILE):
-            return "token", _checked("token", lambda: _read(Path(path), ENV_TOKEN_FILE))
-        return "token", _checked(
+            return "token", _validate_secret(
+                "token", lambda: _read_secret_file(Path(path), ENV_TOKEN_FILE)
+            )
+        return "token", _validate_secret(
             "token",
-            lambda: _variable(
+            lambda: _read_variable(
                 environment,
                 ENV_TOKEN,
                 "a token, or KUBERT_TOKEN_FILE to the file that holds it",
             ),
         )
     if method == "cookie":
-        return "cookie", _checked(
+        return "cookie", _validate_secret(
             "cookie",
-            lambda: _variable(environment, ENV_COOKIE, "name=value of the session's cookie"),
+            lambda: _read_variable(environment, ENV_COOKIE, "name=value of the session's cookie"),
         )
     if method == "in-cluster":
-        return "token", _checked(
-            "token", lambda: _read(_token_file(environment), "in-cluster token")
+        return "token", _validate_secret(
+            "token", lambda: _read_secret_file(_find_token_file(environment), "in-cluster token")
         )
     return "none", lambda: ""
 
 
-def _checked(kind: str, source: Callable[[], str]) -> Callable[[], str]:
+def _validate_secret(kind: str, source: Callable[[], str]) -> Callable[[], str]:
     def secret() -> str:
         value = source().strip()
         if not value or not value.isascii() or not value.isprintable():
@@ -189,13 +191,13 @@ def _checked(kind: str, source: Callable[[], str]) -> Callable[[], str]:
     return secret
 
 
-def _variable(environment: Mapping[str, str], name: str, what: str) -> str:
+def _read_variable(environment: Mapping[str, str], name: str, what: str) -> str:
     if not environment.get(name):
         raise UsageError(f"{name} is not set; set it to {what}")
     return environment[name]
 
 
-def _read(path: Path, said: str) -> str:
+def _read_secret_file(path: Path, said: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -205,7 +207,7 @@ def _read(path: Path, said: str) -> str:
         ) from None
 
 
-def _ca_file(environment: Mapping[str, str]) -> str | None:
+def _find_ca_file(environment: Mapping[str, str]) -> str | None:
     path = environment.get(ENV_CA)
     if path and not Path(path).is_file():
         raise UsageError(
@@ -214,7 +216,7 @@ def _ca_file(environment: Mapping[str, str]) -> str | None:
     return path or environment.get("SSL_CERT_FILE") or None
 
 
-def _refuse_in_the_open(url: str, credential: Credential) -> None:
+def _check_encrypted(url: str, credential: CredentialKind) -> None:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if credential == "none" or parts.scheme == "https":
@@ -223,7 +225,7 @@ def _refuse_in_the_open(url: str, credential: Credential) -> None:
         host == "localhost"
         or "." not in host
         or host.endswith((".svc", ".svc.cluster.local"))
-        or _loopback(host)
+        or _is_loopback(host)
     )
     if not inside:
         raise UsageError(
@@ -231,7 +233,7 @@ def _refuse_in_the_open(url: str, credential: Credential) -> None:
         )
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -239,7 +241,7 @@ def _loopback(host: str) -> bool:
 
 
 @contextmanager
-def _forwarded(namespace: str) -> Iterator[str]:
+def _forward_port(namespace: str) -> Iterator[str]:
     """The address on this machine that kubectl forwards to the API server; kubectl is ended with the block."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
@@ -251,8 +253,8 @@ def _forwarded(namespace: str) -> Iterator[str]:
         namespace,
         "--address",
         "127.0.0.1",
-        f"svc/{SERVICE}",
-        f":{PORT}",
+        f"svc/{API_SERVICE}",
+        f":{API_PORT}",
     ]
     process = subprocess.Popen(
         command,
@@ -263,7 +265,7 @@ def _forwarded(namespace: str) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        yield f"http://127.0.0.1:{_forwarded_port(process, namespace)}"
+        yield f"http://127.0.0.1:{_read_forwarded_port(process, namespace)}"
     finally:
         process.terminate()
         try:
@@ -276,8 +278,8 @@ def _forwarded(namespace: str) -> Iterator[str]:
                 stream.close()
 
 
-def _forwarded_port(process: subprocess.Popen[str], namespace: str) -> int:
-    timer = threading.Timer(FORWARD_SECONDS, process.terminate)
+def _read_forwarded_port(process: subprocess.Popen[str], namespace: str) -> int:
+    timer = threading.Timer(PORT_FORWARD_TIMEOUT_SECONDS, process.terminate)
     timer.start()
     try:
         assert process.stdout is not None and process.stderr is not None
@@ -288,8 +290,8 @@ def _forwarded_port(process: subprocess.Popen[str], namespace: str) -> int:
         said = process.stderr.read().strip().splitlines()
     finally:
         timer.cancel()
-    reason = said[-1][:300] if said else f"no answer in {FORWARD_SECONDS:.0f} s"
-    raise ForwardFailed(
-        f"kubectl port-forward to svc/{SERVICE} in namespace {namespace} failed: {reason}\n"
+    reason = said[-1][:300] if said else f"no answer in {PORT_FORWARD_TIMEOUT_SECONDS:.0f} s"
+    raise PortForwardError(
+        f"kubectl port-forward to svc/{API_SERVICE} in namespace {namespace} failed: {reason}\n"
         "check the cluster that KUBECONFIG names and cluster.kubeflow_namespace, or give --endpoint"
     )

@@ -12,18 +12,18 @@ from urllib3.exceptions import HTTPError
 from components.errors import ConfigError, KubertError, UsageError
 from components.redaction import redact
 
-TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+TRANSIENT_STATUS_CODES = (408, 425, 429, 500, 502, 503, 504)
 
 
-class ServerFailed(KubertError):
+class ServerUnavailableError(KubertError):
     """The server could not be reached, or kept failing; the same call may work later."""
 
 
-class Uncertain(KubertError):
+class AmbiguousOutcomeError(KubertError):
     """A call that creates something failed so that it may have taken effect."""
 
 
-class Busy(KubertError):
+class RateLimitedError(KubertError):
     """The server refused a call for now (429); nothing took effect. `seconds` is how long it asks to wait."""
 
     def __init__(self, message: str, seconds: float | None) -> None:
@@ -31,15 +31,15 @@ class Busy(KubertError):
         self.seconds = seconds
 
 
-class Denied(ConfigError):
+class PermissionDeniedError(ConfigError):
     """The server does not know who asks (401, a sign-in page), or does not allow it (403)."""
 
 
-class Missing(UsageError):
+class NotFoundError(UsageError):
     """There is no such object on the server."""
 
 
-class Refused(ConfigError):
+class InvalidRequestError(ConfigError):
     """The server found the request wrong (400), or in conflict with what is there (409: `conflict`)."""
 
     def __init__(self, message: str, *, conflict: bool = False) -> None:
@@ -47,7 +47,7 @@ class Refused(ConfigError):
         self.conflict = conflict
 
 
-class Temporary(Exception):
+class TransientError(Exception):
     """One attempt failed in a way that another may not; `untouched`: the server says that it did nothing."""
 
     def __init__(
@@ -57,13 +57,13 @@ class Temporary(Exception):
         self.seconds, self.untouched = seconds, untouched
 
 
-def retry_after(error: Any) -> float | None:
+def parse_retry_after(error: Any) -> float | None:
     value = next(
         (text for name, text in (error.headers or {}).items() if name.lower() == "retry-after"), ""
     )
     if value.strip().isdigit():
         return float(value)
-    when = time_of(value)
+    when = parse_http_date(value)
     return (
         None
         if when is None
@@ -71,7 +71,7 @@ def retry_after(error: Any) -> float | None:
     )
 
 
-def time_of(text: str) -> datetime.datetime | None:
+def parse_http_date(text: str) -> datetime.datetime | None:
     try:
         when = email.utils.parsedate_to_datetime(text)
     except ValueError:
@@ -79,16 +79,16 @@ def time_of(text: str) -> datetime.datetime | None:
     return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
 
 
-def json_body(error: Any) -> Any:
+def parse_json_body(error: Any) -> Any:
     try:
         return json.loads(error.body)
     except (TypeError, ValueError):
         return None
 
 
-def message(error: Any) -> str:
+def extract_message(error: Any) -> str:
     """The server's short text for a person: the innermost of google.rpc.Status' details, or an upload's `error_message`."""
-    body = json_body(error)
+    body = parse_json_body(error)
     if not isinstance(body, dict):
         return redact(str(error.reason or ""))
     details = body.get("details")
@@ -107,6 +107,6 @@ def message(error: Any) -> str:
     )
 
 
-def reason(error: HTTPError) -> str:
+def describe_connection_error(error: HTTPError) -> str:
     cause = getattr(error, "reason", None) or error
     return redact(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")

@@ -8,39 +8,41 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.errors import USER_ERROR_CODES, ExitCode
-from pipeline.kubeflow.client import KfpApi
-from pipeline.kubeflow.errors import ServerFailed
+from pipeline.kubeflow.client import KubeflowClient
+from pipeline.kubeflow.errors import ServerUnavailableError
 from pipeline.kubeflow.records import Run, Task
-from pipeline.kubeflow.run_logs import PodsUnseen, RunPods
-from pipeline.run_state import STEPS, Outcome
+from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
+from pipeline.run_state import STEP_NAMES, RunState
 
-POLL = 3.0
-PATIENCE = 900.0
+POLL_INTERVAL_SECONDS = 3.0
+MAX_OUTAGE_SECONDS = 900.0
 """Seconds for which the server may be away while a run is followed."""
-Show = Callable[[dict[str, Any]], None]
+ShowEvent = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunResult:
     """How a run ended: its exit code, one sentence for a person, and its steps."""
 
     run: Run
-    outcome: Outcome
+    run_state: RunState
     notes: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
         """0: released; 3: the gate closed; 2: a step refused what it was given; 1: anything else."""
         if self.run.state == "SUCCEEDED":
-            return ExitCode.SUCCESS if self.outcome.done("export") else ExitCode.GATE_CLOSED
-        failure = self.outcome.failure
+            return (
+                ExitCode.SUCCESS if self.run_state.is_complete("export") else ExitCode.GATE_CLOSED
+            )
+        failure = self.run_state.failure
         user_error = failure and failure.exit_code in USER_ERROR_CODES
         return ExitCode.USER_ERROR if user_error else ExitCode.FAILURE
 
     @property
     def verdict(self) -> str:
         """What the run came to."""
-        steps, failure = self.outcome.steps, self.outcome.failure
+        steps, failure = self.run_state.steps, self.run_state.failure
         if self.run.state == "SUCCEEDED":
             if self.exit_code == ExitCode.GATE_CLOSED:
                 return f"nothing released: {steps['gate'].figures.get('reason', 'the gate closed')}"
@@ -50,7 +52,7 @@ class Ended:
                 if "release" in release
                 else "released"
             )
-        if self.run.stopped and not failure:
+        if self.run.stop_requested and not failure:
             return "stopped"
         where = (
             f"{failure.step}: {failure.message}"
@@ -60,80 +62,80 @@ class Ended:
         return f"failed: {where}"
 
 
-def follow(
-    api: KfpApi,
+def follow_run(
+    api: KubeflowClient,
     run_id: str,
     pods: RunPods | None,
-    show: Show,
+    show: ShowEvent,
     sleep: Callable[[float], None] = time.sleep,
-) -> Ended:
+) -> RunResult:
     """Return when the run has ended; `show` sees the steps' events as they come. The server may be away for a while."""
-    seen = _Seen(show)
+    seen = _EventMerger(show)
     away_since: float | None = None
     while True:
         try:
-            run = api.run(run_id)
+            run = api.get_run(run_id)
             away_since = None
-        except ServerFailed:
+        except ServerUnavailableError:
             away_since = away_since or time.monotonic()
-            if time.monotonic() - away_since > PATIENCE:
+            if time.monotonic() - away_since > MAX_OUTAGE_SECONDS:
                 raise
             continue
-        pods = _told(pods, seen)
+        pods = _merge_pod_events(pods, seen)
         seen.tasks(run.tasks)
-        if run.over:
-            return Ended(run, seen.outcome, tuple(seen.notes))
-        sleep(POLL)
+        if run.has_ended:
+            return RunResult(run, seen.run_state, tuple(seen.notes))
+        sleep(POLL_INTERVAL_SECONDS)
 
 
-def read(api: KfpApi, run_id: str, pods: RunPods | None) -> Ended:
+def read_run(api: KubeflowClient, run_id: str, pods: RunPods | None) -> RunResult:
     """The run as it is now, ended or not, with all that can be known about its steps."""
-    run, seen = api.run(run_id), _Seen(lambda event: None)
-    _told(pods, seen)
+    run, seen = api.get_run(run_id), _EventMerger(lambda event: None)
+    _merge_pod_events(pods, seen)
     seen.tasks(run.tasks)
-    return Ended(run, seen.outcome, tuple(seen.notes))
+    return RunResult(run, seen.run_state, tuple(seen.notes))
 
 
-def _told(pods: RunPods | None, seen: _Seen) -> RunPods | None:
+def _merge_pod_events(pods: RunPods | None, seen: _EventMerger) -> RunPods | None:
     """Take the steps' own events; pods that cannot be seen are not asked again."""
     if pods is None:
         return None
     try:
-        for event in pods.new_events():
+        for event in pods.read_new_events():
             seen.event(event)
-    except PodsUnseen:
+    except PodLogsUnavailableError:
         return None
     return pods
 
 
-class _Seen:
+class _EventMerger:
     """Adds up both sources; a step's change is told once, by whichever comes first."""
 
-    def __init__(self, show: Show) -> None:
-        self.outcome = Outcome()
+    def __init__(self, show: ShowEvent) -> None:
+        self.run_state = RunState()
         self.notes: list[str] = []
         self._show = show
 
     def event(self, event: dict[str, Any]) -> None:
-        after = self.outcome.after(event)
+        after = self.run_state.apply(event)
         if event.get("unchanged") and event.get("message") not in self.notes:
             self.notes.append(str(event["message"]))
-        if after == self.outcome and event.get("kind"):
+        if after == self.run_state and event.get("kind"):
             return
-        self.outcome = after
+        self.run_state = after
         self._show(event)
 
     def tasks(self, tasks: tuple[Task, ...]) -> None:
-        for name in STEPS:
+        for name in STEP_NAMES:
             for task in (task for task in tasks if task.name == name):
                 self._task(task)
 
     def _task(self, task: Task) -> None:
-        status = self.outcome.steps[task.name].status
+        status = self.run_state.steps[task.name].status
         if status == "waiting" and task.state in ("RUNNING", "SUCCEEDED", "FAILED"):
             self.event({"step": task.name, "kind": "started"})
         if status in ("waiting", "running") and task.state == "SUCCEEDED":
-            self.event({"step": task.name, "kind": "finished", "seconds": _seconds(task)})
+            self.event({"step": task.name, "kind": "finished", "seconds": _task_seconds(task)})
         if status in ("waiting", "running") and task.state == "FAILED":
             message = task.error or "failed; its pod's log has the reason"
             self.event(
@@ -146,5 +148,9 @@ class _Seen:
             )
 
 
-def _seconds(task: Task) -> float:
-    return (task.ended - task.started).total_seconds() if task.started and task.ended else 0.0
+def _task_seconds(task: Task) -> float:
+    return (
+        (task.finished_at - task.started_at).total_seconds()
+        if task.started_at and task.finished_at
+        else 0.0
+    )

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-ENDED = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+TERMINAL_STATES = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
 @dataclass(frozen=True)
-class Health:
+class ServerHealth:
     """The server's version, as it says it, and whether it tells users apart."""
 
     version: str
@@ -24,8 +24,8 @@ class Task:
 
     name: str
     state: str
-    started: datetime.datetime | None
-    ended: datetime.datetime | None
+    started_at: datetime.datetime | None
+    finished_at: datetime.datetime | None
     error: str = ""
 
 
@@ -37,25 +37,25 @@ class Run:
     name: str
     description: str
     state: str
-    created: datetime.datetime
-    slot: datetime.datetime | None
-    ended: datetime.datetime | None
-    experiment: str
-    schedule: str
+    created_at: datetime.datetime
+    scheduled_time: datetime.datetime | None
+    finished_at: datetime.datetime | None
+    experiment_id: str
+    schedule_id: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()
-    states: tuple[str, ...] = ()
+    state_history: tuple[str, ...] = ()
     error: str = ""
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the run has come to its end, whichever."""
-        return self.state in ENDED
+        return self.state in TERMINAL_STATES
 
     @property
-    def stopped(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether somebody asked the run to stop: the server shows it as failed in the end."""
-        return self.state in ("CANCELING", "CANCELED") or "CANCELING" in self.states
+        return self.state in ("CANCELING", "CANCELED") or "CANCELING" in self.state_history
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,18 @@ class Schedule:
     description: str
     enabled: bool
     cron: str
-    created: datetime.datetime
-    start: datetime.datetime | None
-    concurrency: int
+    created_at: datetime.datetime
+    start_time: datetime.datetime | None
+    max_concurrent_runs: int
     catch_up: bool
-    pipeline: str
-    version: str
+    pipeline_id: str
+    version_id: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     pipeline_root: str = ""
     service_account: str = ""
 
 
-def run_of(found: Any) -> Run:
+def parse_run(found: Any) -> Run:
     """From the generated model."""
     details = (found.run_details.task_details if found.run_details else None) or []
     return Run(
@@ -88,19 +88,21 @@ def run_of(found: Any) -> Run:
         state=str(
             found.state or "PENDING"
         ),  # absent until the workflow's controller has looked at it
-        created=found.created_at,
-        slot=_set(found.scheduled_at),
-        ended=_set(found.finished_at),
-        experiment=found.experiment_id or "",
-        schedule=found.recurring_run_id or "",
+        created_at=found.created_at,
+        scheduled_time=_time_or_none(found.scheduled_at),
+        finished_at=_time_or_none(found.finished_at),
+        experiment_id=found.experiment_id or "",
+        schedule_id=found.recurring_run_id or "",
         parameters=(found.runtime_config.parameters if found.runtime_config else None) or {},
-        tasks=tuple(map(_task_of, details)),
-        states=tuple(str(status.state) for status in found.state_history or [] if status.state),
+        tasks=tuple(map(_parse_task, details)),
+        state_history=tuple(
+            str(status.state) for status in found.state_history or [] if status.state
+        ),
         error=(found.error.message if found.error else None) or "",
     )
 
 
-def schedule_of(found: Any) -> Schedule:
+def parse_schedule(found: Any) -> Schedule:
     """From the generated model."""
     cron = found.trigger.cron_schedule if found.trigger else None
     source, settings = found.pipeline_version_reference, found.runtime_config
@@ -110,28 +112,28 @@ def schedule_of(found: Any) -> Schedule:
         description=found.description or "",
         enabled=str(found.status) == "ENABLED",
         cron=(cron.cron if cron else None) or "",
-        created=found.created_at,
-        start=_set(cron.start_time) if cron else None,
-        concurrency=int(found.max_concurrency or 1),
+        created_at=found.created_at,
+        start_time=_time_or_none(cron.start_time) if cron else None,
+        max_concurrent_runs=int(found.max_concurrency or 1),
         catch_up=not found.no_catchup,
-        pipeline=(source.pipeline_id if source else None) or "",
-        version=(source.pipeline_version_id if source else None) or "",
+        pipeline_id=(source.pipeline_id if source else None) or "",
+        version_id=(source.pipeline_version_id if source else None) or "",
         parameters=(settings.parameters if settings else None) or {},
         pipeline_root=(settings.pipeline_root if settings else None) or "",
         service_account=found.service_account or "",
     )
 
 
-def _task_of(found: Any) -> Task:
+def _parse_task(found: Any) -> Task:
     return Task(
         name=found.display_name or "",
         state=str(found.state or "UNKNOWN"),
-        started=_set(found.start_time),
-        ended=_set(found.end_time),
+        started_at=_time_or_none(found.start_time),
+        finished_at=_time_or_none(found.end_time),
         error=(found.error.message if found.error else None) or "",
     )
 
 
-def _set(when: datetime.datetime | None) -> datetime.datetime | None:
+def _time_or_none(when: datetime.datetime | None) -> datetime.datetime | None:
     """The server writes 1970 for a time that was never set."""
     return when if when is not None and when.timestamp() > 0 else None

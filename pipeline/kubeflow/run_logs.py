@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import KubertError, UsageError
-from pipeline.run_state import STEPS
+from pipeline.run_state import STEP_NAMES
 
-LABEL = "pipeline/runid"
+RUN_LABEL = "pipeline/runid"
 CONTAINER = "main"
-TIMEOUT = (5.0, 30.0)
+REQUEST_TIMEOUT_SECONDS = (5.0, 30.0)
 
 
-class PodsUnseen(KubertError):
+class PodLogsUnavailableError(KubertError):
     """Kubernetes does not show the run's pods: no account at hand, no rights, or no answer."""
 
 
@@ -32,16 +32,16 @@ class PodLog:
 
 @dataclass
 class RunPods:
-    """The pods of one run; what was read of a log is not told again by `new_events`."""
+    """The pods of one run; what was read of a log is not told again by `read_new_events`."""
 
     run: str
     namespace: str
     _api: Any = field(repr=False)
-    _told: dict[str, int] = field(default_factory=dict)
-    _closed: set[str] = field(default_factory=set)
+    _lines_read: dict[str, int] = field(default_factory=dict)
+    _fully_read: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, run: str, namespace: str) -> RunPods:
+    def connect(cls, run: str, namespace: str) -> RunPods:
         """Raises UsageError where neither a usable KUBECONFIG nor a pod's own account is at hand."""
         from kubernetes import client, config
 
@@ -53,41 +53,41 @@ class RunPods:
                 config.load_incluster_config()
         except (config.ConfigException, OSError, TypeError, ValueError) as error:
             raise UsageError(
-                f"the logs are with the run's pods in namespace {namespace} (label {LABEL}={run}), and there is no usable KUBECONFIG here: {error}"
+                f"the logs are with the run's pods in namespace {namespace} (label {RUN_LABEL}={run}), and there is no usable KUBECONFIG here: {error}"
             ) from None
         return cls(run, namespace, client.CoreV1Api())
 
-    def logs(self, step: str | None = None) -> Iterator[PodLog]:
+    def read_logs(self, step: str | None = None) -> Iterator[PodLog]:
         """Logs of the run's containers that say something about the step (all: of any), oldest pod first."""
         for pod in self._pods():
             lines = self._lines(pod["metadata"]["name"])
-            named = {event["step"] for event in events_in(lines)}
+            named = {event["step"] for event in parse_progress_events(lines)}
             if lines and (step is None or step in named):
                 yield PodLog(pod["metadata"]["name"], CONTAINER, lines)
 
-    def new_events(self) -> list[dict[str, Any]]:
+    def read_new_events(self) -> list[dict[str, Any]]:
         """The progress events that the run's steps have reported since the last call, in their order."""
         found: list[dict[str, Any]] = []
         for pod in self._pods():
             name = pod["metadata"]["name"]
-            if name in self._closed:
+            if name in self._fully_read:
                 continue
             over = pod["status"].get("phase") in ("Succeeded", "Failed")
             lines = self._lines(name)
-            found += events_in(lines[self._told.get(name, 0) :])
-            self._told[name] = len(lines)
+            found += parse_progress_events(lines[self._lines_read.get(name, 0) :])
+            self._lines_read[name] = len(lines)
             if over:
-                self._closed.add(name)
+                self._fully_read.add(name)
         return sorted(found, key=lambda event: float(event.get("time", 0.0)))
 
     def _pods(self) -> list[dict[str, Any]]:
-        answer = self._asked(
+        answer = self._request(
             "list pods",
             lambda: self._api.list_namespaced_pod(
                 self.namespace,
-                label_selector=f"{LABEL}={self.run}",
+                label_selector=f"{RUN_LABEL}={self.run}",
                 _preload_content=False,
-                _request_timeout=TIMEOUT,
+                _request_timeout=REQUEST_TIMEOUT_SECONDS,
             ),
         )
         pods: list[dict[str, Any]] = json.loads(answer.data).get("items") or []
@@ -102,30 +102,34 @@ class RunPods:
                 self.namespace,
                 container=CONTAINER,
                 _preload_content=False,
-                _request_timeout=TIMEOUT,
+                _request_timeout=REQUEST_TIMEOUT_SECONDS,
             )
         except ApiException as error:
             if error.status in (400, 404):  # not started yet, or gone
                 return []
-            raise PodsUnseen(_refused("read pods/log", self.namespace, error)) from None
+            raise PodLogsUnavailableError(
+                _describe_refusal("read pods/log", self.namespace, error)
+            ) from None
         text: str = answer.data.decode(errors="replace")
         return text[: text.rfind("\n") + 1].splitlines()
 
-    def _asked(self, action: str, call: Any) -> Any:
+    def _request(self, action: str, call: Any) -> Any:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
             return call()
         except ApiException as error:
-            raise PodsUnseen(_refused(action, self.namespace, error)) from None
+            raise PodLogsUnavailableError(
+                _describe_refusal(action, self.namespace, error)
+            ) from None
         except HTTPError as error:
-            raise PodsUnseen(
+            raise PodLogsUnavailableError(
                 f"Kubernetes does not answer ({type(error).__name__}); is KUBECONFIG right?"
             ) from None
 
 
-def events_in(lines: list[str]) -> list[dict[str, Any]]:
+def parse_progress_events(lines: list[str]) -> list[dict[str, Any]]:
     """The progress events among a log's lines; what a launcher writes between them is passed over."""
     found = []
     for line in lines:
@@ -135,10 +139,10 @@ def events_in(lines: list[str]) -> list[dict[str, Any]]:
             event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and event.get("step") in STEPS:
+        if isinstance(event, dict) and event.get("step") in STEP_NAMES:
             found.append(event)
     return found
 
 
-def _refused(action: str, namespace: str, error: Any) -> str:
+def _describe_refusal(action: str, namespace: str, error: Any) -> str:
     return f"Kubernetes refuses to {action} in namespace {namespace} ({error.status} {error.reason}); the account in KUBECONFIG needs that right"

@@ -14,7 +14,7 @@ from components.errors import ConfigError
 from components.storage.atomic_files import file_sha256
 
 
-def absolute(config: Config, workdir: Path) -> Config:
+def resolve_paths(config: Config, workdir: Path) -> Config:
     """The configuration with every local path absolute: inputs from the current directory, the model store from `workdir`.
 
     The source has its day, where {date} stands for one. Raises ConfigError for a data file that does not exist, and for a
@@ -22,16 +22,16 @@ def absolute(config: Config, workdir: Path) -> Config:
     """
     parse_window(config.data)
     data = {
-        "source": _absolute_source("source", fill_date_placeholder(config.data)),
-        "test_source": _absolute_source("test_source", config.data.test_source),
+        "source": _resolve_source("source", fill_date_placeholder(config.data)),
+        "test_source": _resolve_source("test_source", config.data.test_source),
     }
     tfds = config.data.tfds_data_dir
     data["tfds_data_dir"] = (
         str(Path(tfds).expanduser().absolute()) if tfds and "://" not in tfds else tfds
     )
-    model = {"encoder": _absolute_encoder(config.model.encoder)}
+    model = {"encoder": _resolve_encoder(config.model.encoder)}
     if config.model.preprocessor is not None:
-        model["preprocessor"] = _absolute_if_there(config.model.preprocessor)
+        model["preprocessor"] = _resolve_existing_path(config.model.preprocessor)
     store = config.export.model_store
     export = {"model_store": store if "://" in store else str(workdir / Path(store).expanduser())}
     return config.model_copy(
@@ -43,7 +43,7 @@ def absolute(config: Config, workdir: Path) -> Config:
     )
 
 
-def fingerprint(config: Config) -> str:
+def compute_fingerprint(config: Config) -> str:
     """SHA-256 (hex) over the code and the content of the local inputs of an absolute configuration.
 
     A file counts by its bytes, a directory by its files' names, sizes and times. What lies elsewhere may change
@@ -56,11 +56,11 @@ def fingerprint(config: Config) -> str:
         config.model.encoder.partition(":")[2],
     ]
     places.append(config.model.preprocessor)
-    parts = {"code": _code(), "inputs": [_content(place) for place in places if place]}
+    parts = {"code": _hash_code(), "inputs": [_hash_input(place) for place in places if place]}
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _absolute_source(option: str, source: str | None) -> str | None:
+def _resolve_source(option: str, source: str | None) -> str | None:
     if source is None or source == SAMPLE or "://" in source or source.startswith("tfds:"):
         return source
     path = Path(source).expanduser().absolute()
@@ -71,16 +71,16 @@ def _absolute_source(option: str, source: str | None) -> str | None:
     return str(path)
 
 
-def _absolute_encoder(encoder: str) -> str:
+def _resolve_encoder(encoder: str) -> str:
     scheme, colon, place = encoder.partition(":")
-    return f"{scheme}:{_absolute_if_there(place)}" if colon else encoder
+    return f"{scheme}:{_resolve_existing_path(place)}" if colon else encoder
 
 
-def _absolute_if_there(place: str) -> str:
+def _resolve_existing_path(place: str) -> str:
     return str(Path(place).expanduser().absolute()) if Path(place).expanduser().exists() else place
 
 
-def _content(place: str) -> str:
+def _hash_input(place: str) -> str:
     path = Path(place)
     if path.is_file():
         return file_sha256(path)
@@ -95,7 +95,7 @@ def _content(place: str) -> str:
     return f"{place} {time.time_ns()}" if place.startswith(("gs://", "s3://")) else place
 
 
-def _code() -> str:
+def _hash_code() -> str:
     root = Path(components.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".csv", ".j2"))
     return hashlib.sha256(

@@ -23,7 +23,7 @@ from components.errors import DataError
 from components.progress import report
 from pipeline import definition
 
-SEALED: dict[str, manifest.Kind] = {
+ARTIFACT_KINDS: dict[str, manifest.Kind] = {
     "shards": "token_shards",
     "checkpoint": "checkpoint",
     "report": "report",
@@ -32,11 +32,11 @@ SEALED: dict[str, manifest.Kind] = {
 
 def main(directory: Path) -> None:
     """Compile, load and run the pipeline; exceptions and steps' output go to this process's standard streams."""
-    _end_with_starter()
+    _exit_with_parent()
     # kfp.local takes any folder called `docker` on the path for the package of that name; no container is started here.
     sys.modules["docker"] = None  # type: ignore[assignment]
     order = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-    _verify_before_reuse()
+    _verify_cached_outputs()
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=order["artifacts"],
@@ -45,27 +45,27 @@ def main(directory: Path) -> None:
         cache_root=order["cache"],
     )
     compiled = directory / "pipeline.yaml"
-    definition.write(compiled)
+    definition.compile_pipeline(compiled)
     components.load_component_from_file(str(compiled))(**order["arguments"])
 
 
-def sound(outputs: dict[str, Any]) -> bool:
+def are_outputs_intact(outputs: dict[str, Any]) -> bool:
     """Whether every sealed artifact among a step's outputs verifies; the first fault is told on standard output."""
     try:
-        for name in SEALED.keys() & outputs.keys():
-            manifest.verify(Path(outputs[name].path), SEALED[name])
+        for name in ARTIFACT_KINDS.keys() & outputs.keys():
+            manifest.verify(Path(outputs[name].path), ARTIFACT_KINDS[name])
     except DataError as error:
         print(f"made again: {error}", flush=True)
         return False
     return True
 
 
-def _verify_before_reuse() -> None:
+def _verify_cached_outputs() -> None:
     find = LocalCache.get
 
     def get(cache: LocalCache, key: str) -> dict[str, Any] | None:
         outputs: dict[str, Any] | None = find(cache, key)
-        if outputs is None or not sound(outputs):
+        if outputs is None or not are_outputs_intact(outputs):
             return None
         paths = {
             name: output.path
@@ -78,7 +78,7 @@ def _verify_before_reuse() -> None:
     LocalCache.get = get
 
 
-def _end_with_starter() -> None:
+def _exit_with_parent() -> None:
     """Standard input is a pipe that only the starter holds open: its end means that the starter is gone."""
 
     def wait() -> None:

@@ -26,16 +26,16 @@ import psutil
 
 from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import ExitCode, KubertError, UsageError
-from pipeline.run_state import EventFile, Failure, Outcome
+from pipeline.run_state import EventFile, RunState, StepFailure
 
-LOG = "kubert.log"
-COMMAND = (sys.executable, "-m", "pipeline.local.kfp_process")
+LOG_FILENAME = "kubert.log"
+KFP_COMMAND = (sys.executable, "-m", "pipeline.local.kfp_process")
 GRACE_SECONDS = 45.0
 _POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
-class Run:
+class LocalRun:
     """One run's places: its own directory, and what it shares with other runs in the same work directory."""
 
     workdir: Path
@@ -44,7 +44,7 @@ class Run:
     @property
     def log(self) -> Path:
         """The file that KFP's and all steps' output goes to."""
-        return self.directory / LOG
+        return self.directory / LOG_FILENAME
 
     @property
     def events(self) -> Path:
@@ -52,19 +52,19 @@ class Run:
         return self.directory / "events.jsonl"
 
     @property
-    def scratch(self) -> Path:
+    def state_directory(self) -> Path:
         """Where training keeps its state between runs."""
         return self.workdir / "state"
 
 
-class Interrupted(KubertError):
+class RunInterruptedError(KubertError):
     """The run was ended by a signal; every process it had started is gone."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 @contextmanager
-def new_run(workdir: Path) -> Iterator[Run]:
+def create_run(workdir: Path) -> Iterator[LocalRun]:
     """A new run's directory; UsageError if another run is using the work directory or it cannot be written."""
     try:
         (workdir / "runs").mkdir(parents=True, exist_ok=True)
@@ -83,15 +83,15 @@ def new_run(workdir: Path) -> Iterator[Run]:
         directory = Path(
             tempfile.mkdtemp(dir=workdir / "runs", prefix=time.strftime("%Y%m%d-%H%M%S-"))
         )
-        yield Run(workdir, directory)
+        yield LocalRun(workdir, directory)
 
 
-def execute(
-    run: Run,
+def execute_pipeline(
+    run: LocalRun,
     arguments: Mapping[str, Any],
     watch: Callable[[dict[str, Any]], None],
-    command: Sequence[str] = COMMAND,
-) -> Outcome:
+    command: Sequence[str] = KFP_COMMAND,
+) -> RunState:
     """Run the pipeline with these arguments; `watch` sees each progress event as it comes.
 
     The outcome's failure is set when a step failed or the pipeline ended without the release that the gate allowed.
@@ -104,32 +104,32 @@ def execute(
         "cache": str(run.workdir / "cache"),
     }
     (run.directory / "run.json").write_text(json.dumps(order), encoding="utf-8")
-    events, outcome = EventFile(run.events), Outcome()
+    events, outcome = EventFile(run.events), RunState()
     with (
         tempfile.TemporaryDirectory(prefix="kubert-") as temporary,
         run.log.open("ab") as log,
-        _signals() as received,
+        _catch_signals() as received,
     ):
-        process = _start(run, command, log, temporary)
+        process = _start_process(run, command, log, temporary)
         try:
             while True:
                 ended = process.poll() is not None
-                for event in events.new():
-                    outcome = outcome.after(event)
+                for event in events.read_new_events():
+                    outcome = outcome.apply(event)
                     watch(event)
                 if ended or received:
                     break
                 time.sleep(_POLL_SECONDS)
         finally:
-            end_processes(run, patience=lambda: len(received) < 2)
+            terminate_processes(run, patience=lambda: len(received) < 2)
     if received:
-        raise Interrupted(
+        raise RunInterruptedError(
             f"interrupted; finished steps and training's state are kept in {run.workdir}, so the same command goes on from there"
         )
-    return _checked(outcome, process.returncode, run)
+    return _check_complete(outcome, process.returncode, run)
 
 
-def processes(run: Run) -> list[psutil.Process]:
+def find_processes(run: LocalRun) -> list[psutil.Process]:
     """Every living process that belongs to the run: those that inherited the name of its event file, whatever their parent."""
     found = []
     for process in psutil.process_iter():
@@ -144,28 +144,28 @@ def processes(run: Run) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
-def end_processes(run: Run, patience: Callable[[], bool]) -> None:
+def terminate_processes(run: LocalRun, patience: Callable[[], bool]) -> None:
     """End what still runs: SIGTERM first, SIGKILL after GRACE_SECONDS or as soon as patience is gone."""
     deadline = time.monotonic() + GRACE_SECONDS
     asked: set[int] = set()
-    while living := processes(run):
+    while living := find_processes(run):
         kill = time.monotonic() > deadline or not patience()
         for process in living:
             if kill or process.pid not in asked:
                 asked.add(process.pid)
-                _signal(process, signal.SIGKILL if kill else signal.SIGTERM)
+                _send_signal(process, signal.SIGKILL if kill else signal.SIGTERM)
         psutil.wait_procs(living, timeout=_POLL_SECONDS)
 
 
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
+def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return
 
 
-def _start(
-    run: Run, command: Sequence[str], log: IO[bytes], temporary: str
+def _start_process(
+    run: LocalRun, command: Sequence[str], log: IO[bytes], temporary: str
 ) -> subprocess.Popen[bytes]:
     # The steps are run by name and `python -m` would look in the current directory first: a folder called
     # `components` there must not be taken for ours. KFP leaves a directory per step in TMPDIR.
@@ -188,25 +188,25 @@ def _start(
     )
 
 
-def _checked(outcome: Outcome, exit_code: int, run: Run) -> Outcome:
+def _check_complete(outcome: RunState, exit_code: int, run: LocalRun) -> RunState:
     if outcome.failure:
         return outcome
     running = [step.name for step in outcome.steps.values() if step.status == "running"]
     if exit_code or running:
         where = running[0] if running else "pipeline"
         message = f"ended without a word (exit code {exit_code}): out of memory, killed, or a defect; the log has the rest"
-        return Outcome(outcome.steps, Failure(where, message, ExitCode.FAILURE))
-    if not outcome.done("gate"):
-        return Outcome(
+        return RunState(outcome.steps, StepFailure(where, message, ExitCode.FAILURE))
+    if not outcome.is_complete("gate"):
+        return RunState(
             outcome.steps,
-            Failure(
+            StepFailure(
                 "gate", "the pipeline ended before its gate; the log has the rest", ExitCode.FAILURE
             ),
         )
-    if outcome.steps["gate"].figures.get("passed") and not outcome.done("export"):
-        return Outcome(
+    if outcome.steps["gate"].figures.get("passed") and not outcome.is_complete("export"):
+        return RunState(
             outcome.steps,
-            Failure(
+            StepFailure(
                 "export",
                 "the gate passed, but the pipeline skipped the export; the log has the rest",
                 ExitCode.FAILURE,
@@ -216,7 +216,7 @@ def _checked(outcome: Outcome, exit_code: int, run: Run) -> Outcome:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def _catch_signals() -> Iterator[list[int]]:
     """The signals that asked this process to end while the block runs, in a list that grows."""
     received: list[int] = []
 

@@ -112,4 +112,6 @@ def test_references_are_accepted_for_a_submit(name, monkeypatch):
     lines = dict(line.split("=", 1) for line in Path("build/images.env").read_text().splitlines())
     for variable, value in lines.items():
         monkeypatch.setenv(variable, value)
-    assert references.has_digest(getattr(references.resolved(ClusterConfig()), f"{name}_image"))
+    assert references.has_digest(
+        getattr(references.resolve_images(ClusterConfig()), f"{name}_image")
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client, config
 
-from pipeline.kubeflow.run_logs import PodsUnseen, RunPods
+from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
 
 NAMESPACE = "default"
 SAID = [
@@ -54,28 +54,28 @@ def run() -> Iterator[str]:
 
 
 def test_events_are_told_once_and_logs_are_chosen_by_step(run: str) -> None:
-    pods = RunPods.of(run, NAMESPACE)
+    pods = RunPods.connect(run, NAMESPACE)
     told: list[dict] = []
     deadline = time.monotonic() + 120
     while len(told) < len(SAID) and time.monotonic() < deadline:
-        told += pods.new_events()
+        told += pods.read_new_events()
         time.sleep(0.5)
     assert told == SAID
-    assert pods.new_events() == []
-    (log,) = RunPods.of(run, NAMESPACE).logs("tokenize")
+    assert pods.read_new_events() == []
+    (log,) = RunPods.connect(run, NAMESPACE).read_logs("tokenize")
     assert log.pod.endswith("-step")
     assert log.lines[0] == "I0101 launcher.go:1] starting"
-    assert sum(1 for _ in RunPods.of(run, NAMESPACE).logs()) == 2
-    assert list(RunPods.of(run, NAMESPACE).logs("train")) == []
+    assert sum(1 for _ in RunPods.connect(run, NAMESPACE).read_logs()) == 2
+    assert list(RunPods.connect(run, NAMESPACE).read_logs("train")) == []
 
 
 def test_a_namespace_that_may_not_be_read_is_told(run: str) -> None:
     account = client.CustomObjectsApi().api_client
-    pods = RunPods.of(run, NAMESPACE)
+    pods = RunPods.connect(run, NAMESPACE)
     pods._api = client.CoreV1Api(account)
     pods._api.api_client = client.ApiClient(_nobody(account.configuration))
-    with pytest.raises(PodsUnseen, match="refuses to list pods in namespace default"):
-        pods.new_events()
+    with pytest.raises(PodLogsUnavailableError, match="refuses to list pods in namespace default"):
+        pods.read_new_events()
 
 
 def _nobody(known: client.Configuration) -> client.Configuration:

@@ -38,8 +38,8 @@ def list_(
     from pipeline.cli.connection import at
 
     with at(config, endpoint, namespace, experiment) as (api, _):
-        found = api.experiment(api.endpoint.experiment)
-        runs = api.runs(found, limit=limit) if found else []
+        found = api.find_experiment(api.endpoint.experiment)
+        runs = api.list_runs(found, limit=limit) if found else []
         rows = [row(run) for run in runs]
     if as_json:
         typer.echo(json.dumps(rows))
@@ -61,23 +61,23 @@ def show(
     from rich.text import Text
 
     from pipeline.cli.connection import at, pods_of
-    from pipeline.kubeflow.follow_run import read
+    from pipeline.kubeflow.follow_run import read_run
 
     with at(config, endpoint, namespace, experiment) as (api, place):
         identifier = _found(api, run)
-        known = read(api, identifier, pods_of(api, place, identifier))
-        url = api.endpoint.page("runs", identifier)
+        known = read_run(api, identifier, pods_of(api, place, identifier))
+        url = api.endpoint.page_url("runs", identifier)
     steps = [
         {"step": step.name, "status": step.status, "seconds": step.seconds}
-        for step in known.outcome.steps.values()
+        for step in known.run_state.steps.values()
     ]
-    verdict = known.verdict if known.run.over else None
+    verdict = known.verdict if known.run.has_ended else None
     changed = {
         name: value for name, value in known.run.parameters.items() if value not in ("", "{}")
     }
     told = {
         **row(known.run),
-        "schedule": known.run.schedule or None,
+        "schedule": known.run.schedule_id or None,
         "url": url,
         "steps": steps,
         "notes": list(known.notes),
@@ -88,7 +88,7 @@ def show(
         )
         return
     console = Console(highlight=False)
-    for name, value in {**row(known.run), "schedule": known.run.schedule, "url": url}.items():
+    for name, value in {**row(known.run), "schedule": known.run.schedule_id, "url": url}.items():
         if value:
             console.print(Text(f"{name:<10} {value}"), soft_wrap=True)
     show_table(steps, "")
@@ -119,9 +119,9 @@ def logs(
 
     with at(config, endpoint, namespace, experiment) as (api, place):
         identifier = _found(api, run)
-        pods = RunPods.of(identifier, api.namespace or place.kubeflow_namespace)
+        pods = RunPods.connect(identifier, api.namespace or place.kubeflow_namespace)
     some = False
-    for log in pods.logs(step):
+    for log in pods.read_logs(step):
         some = True
         typer.echo(f"==> {log.pod} <==")
         for line in log.lines[-tail:] if tail else log.lines:
@@ -146,8 +146,8 @@ def stop(
 
     with at(config, endpoint, namespace, experiment) as (api, _):
         identifier = _found(api, run)
-        before = api.run(identifier)
-        if before.over:
+        before = api.get_run(identifier)
+        if before.has_ended:
             typer.echo(f"run {identifier} has ended already: {before.state.lower()}")
             return
         api.terminate_run(identifier)
@@ -156,15 +156,15 @@ def stop(
 
 def _found(api: Any, run: str) -> str:
     """The id: given itself, or that of the newest run of this name."""
-    from pipeline.kubeflow.errors import Missing
+    from pipeline.kubeflow.errors import NotFoundError
 
     try:
-        return str(api.run(run).id)
-    except Missing:
-        experiment = api.experiment(api.endpoint.experiment)
-        named = api.runs(experiment, limit=1, display_name=run) if experiment else []
+        return str(api.get_run(run).id)
+    except NotFoundError:
+        experiment = api.find_experiment(api.endpoint.experiment)
+        named = api.list_runs(experiment, limit=1, display_name=run) if experiment else []
         if not named:
-            raise Missing(
+            raise NotFoundError(
                 f"no run has the id or the name {run} in experiment {api.endpoint.experiment}; see `kubert runs list`"
             ) from None
         return str(named[0].id)
@@ -172,13 +172,13 @@ def _found(api: Any, run: str) -> str:
 
 def row(run: Run) -> dict[str, Any]:
     """What a table shows of a run."""
-    end = run.ended - run.created if run.ended else None
+    end = run.finished_at - run.created_at if run.finished_at else None
     return {
         "run": run.id,
         "name": run.name,
-        "state": "stopped" if run.stopped and run.over else run.state.lower(),
-        "created": _utc(run.created),
-        "slot": _utc(run.slot) if run.schedule and run.slot else "",
+        "state": "stopped" if run.stop_requested and run.has_ended else run.state.lower(),
+        "created": _utc(run.created_at),
+        "slot": _utc(run.scheduled_time) if run.schedule_id and run.scheduled_time else "",
         "minutes": round(end.total_seconds() / 60, 1) if end else "",
     }
 

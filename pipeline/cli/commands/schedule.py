@@ -19,7 +19,7 @@ from pipeline.cli.connection import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.kubeflow.client import KfpApi
+    from pipeline.kubeflow.client import KubeflowClient
     from pipeline.kubeflow.records import Schedule
 
 app = typer.Typer(
@@ -57,33 +57,35 @@ def apply(
 
     from pipeline.cli.connection import connected, loaded
     from pipeline.kubeflow import schedules
-    from pipeline.kubeflow.endpoint import settled
-    from pipeline.kubeflow.submission import prepared
+    from pipeline.kubeflow.endpoint import resolve_connection
+    from pipeline.kubeflow.submission import prepare_submission
 
     chosen = loaded(config, assignments)
-    place = settled(chosen.cluster, endpoint=endpoint, namespace=namespace, experiment=experiment)
+    place = resolve_connection(
+        chosen.cluster, endpoint=endpoint, namespace=namespace, experiment=experiment
+    )
     console = Console(stderr=as_json, highlight=False)
-    with prepared(
+    with prepare_submission(
         chosen.model_copy(update={"cluster": place}), allow_tags=allow_tags, scheduled=True
     ) as submission:
-        wanted = schedules.wanted_of(submission)
+        wanted = schedules.desired_schedule(submission)
         with connected(place) as api:
-            schedules.check_version(api.health(), api.endpoint.url)
+            schedules.check_server_version(api.get_health(), api.endpoint.url)
             if dry_run:
                 _show_plan(api, wanted, as_json)
                 return
-            applied = schedules.apply(
+            applied = schedules.apply_schedule(
                 api, submission, lambda text: console.print(Text(text, style="dim"), soft_wrap=True)
             )
             told = {
                 **_row(api, applied.schedule),
-                "changed": bool(applied.done),
-                "done": list(applied.done),
+                "changed": bool(applied.actions),
+                "done": list(applied.actions),
             }
     if as_json:
         typer.echo(json.dumps(told))
         return
-    what = "as configured" if applied.done else "nothing changed, nothing done"
+    what = "as configured" if applied.actions else "nothing changed, nothing done"
     next_slot = told["next"] or "no slot: it is paused"
     console.print(Text(f"schedule {told['name']}: {what}; next: {next_slot}"), soft_wrap=True)
 
@@ -102,9 +104,11 @@ def list_(
     from pipeline.kubeflow import schedules
 
     with at(config, endpoint, namespace, experiment) as (api, _):
-        found = api.experiment(api.endpoint.experiment)
-        every = api.schedules(found) if found else []
-        rows = [_row(api, schedule) for schedule in every if schedules.content_of(schedule)]
+        found = api.find_experiment(api.endpoint.experiment)
+        every = api.list_schedules(found) if found else []
+        rows = [
+            _row(api, schedule) for schedule in every if schedules.parse_content_digest(schedule)
+        ]
     if as_json:
         typer.echo(json.dumps(rows))
         return
@@ -132,20 +136,23 @@ def show(
     from pipeline.kubeflow import schedules
 
     with at(config, endpoint, namespace, experiment) as (api, _):
-        schedule = schedules.named(api, name)
+        schedule = schedules.get_schedule(api, name)
         told = _row(api, schedule)
-        cron, now = schedules.slots_of(schedule), api.now()
+        cron, now = schedules.parse_schedule_cron(schedule), api.server_time()
         slots = (
             [
                 slot.isoformat(timespec="minutes")
-                for slot in itertools.islice(cron.after(now), SHOWN)
+                for slot in itertools.islice(cron.times_after(now), SHOWN)
             ]
             if cron
             else []
         )
-        experiment_id = api.experiment(api.endpoint.experiment) or ""
-        latest = [row(run) for run in schedules.runs_of(api, experiment_id, schedule, limit=SHOWN)]
-        url = api.endpoint.page("recurringrun", schedule.id)
+        experiment_id = api.find_experiment(api.endpoint.experiment) or ""
+        latest = [
+            row(run)
+            for run in schedules.list_schedule_runs(api, experiment_id, schedule, limit=SHOWN)
+        ]
+        url = api.endpoint.page_url("recurringrun", schedule.id)
     if as_json:
         typer.echo(
             json.dumps(
@@ -227,13 +234,13 @@ def run_now(
     if key is not None:
         submit.check_key(key)
     with at(config, endpoint, namespace, experiment) as (api, place):
-        submitted = schedules.run_now(api, schedules.named(api, name), key)
+        submitted = schedules.run_schedule_now(api, schedules.get_schedule(api, name), key)
         run = submitted.run
         told: dict[str, Any] = {
             "run": run.id,
             "name": run.name,
             "created": submitted.created,
-            "url": api.endpoint.page("runs", run.id),
+            "url": api.endpoint.page_url("runs", run.id),
         }
         said = "created" if submitted.created else "is there already, with this key"
         console.print(
@@ -266,8 +273,10 @@ def delete(
     from pipeline.kubeflow import schedules
 
     with at(config, endpoint, namespace, experiment) as (api, _):
-        schedules.named(api, name)
-        for schedule in schedules.ours(api, api.experiment(api.endpoint.experiment) or "", name):
+        schedules.get_schedule(api, name)
+        for schedule in schedules.managed_schedules(
+            api, api.find_experiment(api.endpoint.experiment) or "", name
+        ):
             api.delete_schedule(schedule.id)
     typer.echo(f"schedule {name} is deleted; its runs are kept")
 
@@ -285,12 +294,12 @@ def _enable(
     from pipeline.kubeflow import schedules
 
     with at(config, endpoint, namespace, experiment) as (api, _):
-        schedule = schedules.named(api, name)
+        schedule = schedules.get_schedule(api, name)
         if schedule.enabled == enabled:
             typer.echo(f"schedule {name} {'runs' if enabled else 'is paused'} already")
             return
-        api.enable_schedule(schedule.id, enabled)
-        told = _row(api, schedules.named(api, name))
+        api.set_schedule_enabled(schedule.id, enabled)
+        told = _row(api, schedules.get_schedule(api, name))
     typer.echo(
         f"schedule {name} runs again; next: {told['next']}"
         if enabled
@@ -298,14 +307,14 @@ def _enable(
     )
 
 
-def _row(api: KfpApi, schedule: Schedule) -> dict[str, Any]:
+def _row(api: KubeflowClient, schedule: Schedule) -> dict[str, Any]:
     from pipeline.kubeflow import schedules
 
-    cron = schedules.slots_of(schedule)
-    experiment = api.experiment(api.endpoint.experiment)
-    last = schedules.runs_of(api, experiment, schedule, limit=1) if experiment else []
+    cron = schedules.parse_schedule_cron(schedule)
+    experiment = api.find_experiment(api.endpoint.experiment)
+    last = schedules.list_schedule_runs(api, experiment, schedule, limit=1) if experiment else []
     upcoming = (
-        next(cron.after(api.now())).isoformat(timespec="minutes")
+        next(cron.times_after(api.server_time())).isoformat(timespec="minutes")
         if cron and schedule.enabled
         else None
     )
@@ -316,21 +325,26 @@ def _row(api: KfpApi, schedule: Schedule) -> dict[str, Any]:
         "server zone": cron.server_zone.key if cron else "",
         "next": upcoming,
         "last run": last[0].state.lower() if last else None,
-        "concurrency": schedule.concurrency,
+        "concurrency": schedule.max_concurrent_runs,
         "catch up": schedule.catch_up,
         "id": schedule.id,
     }
 
 
-def _show_plan(api: KfpApi, wanted: Any, as_json: bool) -> None:
+def _show_plan(api: KubeflowClient, wanted: Any, as_json: bool) -> None:
     import yaml
 
     from pipeline.kubeflow import schedules
 
-    experiment = api.experiment(api.endpoint.experiment)
-    found = schedules.ours(api, experiment, wanted.name) if experiment else []
+    experiment = api.find_experiment(api.endpoint.experiment)
+    found = schedules.managed_schedules(api, experiment, wanted.name) if experiment else []
     there = next(
-        (schedule for schedule in found if schedules.content_of(schedule) == wanted.content), None
+        (
+            schedule
+            for schedule in found
+            if schedules.parse_content_digest(schedule) == wanted.content
+        ),
+        None,
     )
     action = (
         "create"
@@ -343,11 +357,11 @@ def _show_plan(api: KfpApi, wanted: Any, as_json: bool) -> None:
     )
     slots = [
         slot.isoformat(timespec="minutes")
-        for slot in itertools.islice(wanted.cron.after(api.now()), SHOWN)
+        for slot in itertools.islice(wanted.cron.times_after(api.server_time()), SHOWN)
     ]
     planned = {
         "would": action,
-        "cron on the server": wanted.cron.server,
+        "cron on the server": wanted.cron.server_expression,
         "slots": slots,
         "schedule": wanted.body,
     }

@@ -53,28 +53,32 @@ def submit(
     from pipeline.cli.connection import connected, loaded
     from pipeline.cli.connection import wait as waiting
     from pipeline.kubeflow import submit as submitting
-    from pipeline.kubeflow.endpoint import settled
-    from pipeline.kubeflow.submission import prepared
+    from pipeline.kubeflow.endpoint import resolve_connection
+    from pipeline.kubeflow.submission import prepare_submission
 
     chosen = loaded(config, assignments)
-    place = settled(chosen.cluster, endpoint=endpoint, namespace=namespace, experiment=experiment)
+    place = resolve_connection(
+        chosen.cluster, endpoint=endpoint, namespace=namespace, experiment=experiment
+    )
     if key is not None:
         submitting.check_key(key)
     console = Console(stderr=as_json, highlight=False)
     with (
-        prepared(chosen.model_copy(update={"cluster": place}), allow_tags=allow_tags) as submission,
+        prepare_submission(
+            chosen.model_copy(update={"cluster": place}), allow_tags=allow_tags
+        ) as submission,
         connected(place) as api,
     ):
         if dry_run:
-            _show(submitting.plan(api, submission, key, no_cache=no_cache), as_json)
+            _show(submitting.plan_submission(api, submission, key, no_cache=no_cache), as_json)
             return
-        submitted = submitting.submit(api, submission, key, no_cache=no_cache)
+        submitted = submitting.submit_run(api, submission, key, no_cache=no_cache)
         run = submitted.run
         told: dict[str, Any] = {
             "run": run.id,
             "name": run.name,
             "created": submitted.created,
-            "url": api.endpoint.page("runs", run.id),
+            "url": api.endpoint.page_url("runs", run.id),
         }
         said = "created" if submitted.created else "is there already, with this key"
         console.print(

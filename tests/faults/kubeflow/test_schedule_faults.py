@@ -12,9 +12,14 @@ from typing import Any
 import pytest
 
 from pipeline.kubeflow import schedules
-from pipeline.kubeflow.client import KfpApi
-from tests.support.fake_kfp.clients import at_once, settled_client, short, submission
-from tests.support.fake_kfp.server import Server, serving
+from pipeline.kubeflow.client import KubeflowClient
+from tests.support.fake_kfp.clients import (
+    build_submission,
+    new_checked_client,
+    run_concurrently,
+    sleep_briefly,
+)
+from tests.support.fake_kfp.server import FakeServer, run_server
 
 POST_RUN, POST_SCHEDULE = r"POST /apis/v2beta1/runs$", r"POST /apis/v2beta1/recurringruns$"
 HOURLY = {"cron": "0 * * * *"}
@@ -22,17 +27,17 @@ NOON = datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
+def server() -> Iterator[FakeServer]:
+    with run_server() as running:
         yield running
 
 
 @pytest.fixture
-def api(server: Server) -> KfpApi:
-    return settled_client(server)
+def api(server: FakeServer) -> KubeflowClient:
+    return new_checked_client(server)
 
 
-def runs(server: Server) -> list[dict[str, Any]]:
+def runs(server: FakeServer) -> list[dict[str, Any]]:
     return list(server.state.runs.values())
 
 
@@ -40,13 +45,15 @@ def runs(server: Server) -> list[dict[str, Any]]:
 
 
 def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
-    made = submission(tmp_path, schedule=HOURLY)
-    at_once(
+    made = build_submission(tmp_path, schedule=HOURLY)
+    run_concurrently(
         [
-            lambda: schedules.apply(settled_client(server), made, quiet, sleep=short)
+            lambda: schedules.apply_schedule(
+                new_checked_client(server), made, quiet, sleep=sleep_briefly
+            )
             for _ in range(6)
         ]
     )
@@ -70,12 +77,19 @@ def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
     ],
 )
 def test_r1_a_lost_reply_is_one_schedule(
-    server: Server, api: KfpApi, tmp_path: Path, kind: str, call: str
+    server: FakeServer, api: KubeflowClient, tmp_path: Path, kind: str, call: str
 ) -> None:
     server.set_clock(NOON)
     server.fault(call, kind, times=2)
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
-    schedules.apply(api, submission(tmp_path, schedule={"cron": "0 */2 * * *"}), quiet, sleep=short)
+    schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+    )
+    schedules.apply_schedule(
+        api,
+        build_submission(tmp_path, schedule={"cron": "0 */2 * * *"}),
+        quiet,
+        sleep=sleep_briefly,
+    )
     (left,) = server.state.schedules.values()
     assert (left["status"], left["trigger"]["cron_schedule"]["cron"]) == (
         "ENABLED",
@@ -83,12 +97,19 @@ def test_r1_a_lost_reply_is_one_schedule(
     )
 
 
-def test_r1_run_now_with_one_key_is_one_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+def test_r1_run_now_with_one_key_is_one_run(
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
+) -> None:
+    schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+    )
     server.fault(POST_RUN, "lost", times=1)
-    schedule = schedules.named(api, "news")
-    first = schedules.run_now(api, schedule, "backfill", sleep=short)
-    assert schedules.run_now(api, schedule, "backfill", sleep=short).run.id == first.run.id
+    schedule = schedules.get_schedule(api, "news")
+    first = schedules.run_schedule_now(api, schedule, "backfill", sleep=sleep_briefly)
+    assert (
+        schedules.run_schedule_now(api, schedule, "backfill", sleep=sleep_briefly).run.id
+        == first.run.id
+    )
     (left,) = runs(server)
     assert left["runtime_config"]["parameters"] == schedule.parameters
     assert "recurring_run_id" not in left
@@ -105,25 +126,30 @@ def test_r1_run_now_with_one_key_is_one_run(server: Server, api: KfpApi, tmp_pat
     ],
 )
 def test_r2_after_a_pause_the_declared_slots_are_run(
-    server: Server, api: KfpApi, tmp_path: Path, catch_up: bool, expected: list[str]
+    server: FakeServer, api: KubeflowClient, tmp_path: Path, catch_up: bool, expected: list[str]
 ) -> None:
     server.set_clock(NOON)
-    schedules.apply(
-        api, submission(tmp_path, schedule={**HOURLY, "catch_up": catch_up}), quiet, sleep=short
+    schedules.apply_schedule(
+        api,
+        build_submission(tmp_path, schedule={**HOURLY, "catch_up": catch_up}),
+        quiet,
+        sleep=sleep_briefly,
     )
-    schedule = schedules.named(api, "news")
-    api.enable_schedule(schedule.id, False)
+    schedule = schedules.get_schedule(api, "news")
+    api.set_schedule_enabled(schedule.id, False)
     server.set_clock(NOON + datetime.timedelta(hours=6))
     assert server.state.settle() == []
-    api.enable_schedule(schedule.id, True)
+    api.set_schedule_enabled(schedule.id, True)
     assert [run["scheduled_at"][11:13] for run in finish(server)] == expected
 
 
 def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+    )
     server.set_clock(NOON + datetime.timedelta(hours=1))
     (long,) = server.state.settle()
     server.set_clock(NOON + datetime.timedelta(hours=5))
@@ -133,29 +159,41 @@ def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(
 
 
 def test_r2_resuming_by_apply_is_what_the_configuration_says(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
-    made = submission(tmp_path, schedule=HOURLY)
-    schedules.apply(api, made, quiet, sleep=short)
-    api.enable_schedule(schedules.named(api, "news").id, False)
-    assert schedules.apply(api, made, quiet, sleep=short).done == ("enabling news",)
-    paused = schedules.apply(
-        api, submission(tmp_path, schedule={**HOURLY, "enabled": False}), quiet, sleep=short
+    made = build_submission(tmp_path, schedule=HOURLY)
+    schedules.apply_schedule(api, made, quiet, sleep=sleep_briefly)
+    api.set_schedule_enabled(schedules.get_schedule(api, "news").id, False)
+    assert schedules.apply_schedule(api, made, quiet, sleep=sleep_briefly).actions == (
+        "enabling news",
     )
-    assert (paused.done, paused.schedule.enabled) == (("pausing news",), False)
+    paused = schedules.apply_schedule(
+        api,
+        build_submission(tmp_path, schedule={**HOURLY, "enabled": False}),
+        quiet,
+        sleep=sleep_briefly,
+    )
+    assert (paused.actions, paused.schedule.enabled) == (("pausing news",), False)
 
 
 # R4: a schedule changed during a run; the running one is unaffected, and no slot is lost or run twice
 
 
-def test_r4_the_running_one_is_unaffected(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r4_the_running_one_is_unaffected(
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
+) -> None:
     server.set_clock(NOON)
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+    )
     server.set_clock(NOON + datetime.timedelta(hours=1))
     (running,) = server.state.settle()
     server.state.move(running["run_id"], "RUNNING")
-    schedules.apply(
-        api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=short
+    schedules.apply_schedule(
+        api,
+        build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}),
+        quiet,
+        sleep=sleep_briefly,
     )
     assert server.state.runs[running["run_id"]]["state"] == "RUNNING"
     (left,) = server.state.schedules.values()
@@ -178,18 +216,20 @@ class Crash(Exception):
 )
 @pytest.mark.parametrize("step", range(4))
 def test_r4_a_crash_before_each_step_of_a_change_heals(
-    server: Server, api: KfpApi, tmp_path: Path, step: int, minutes: int
+    server: FakeServer, api: KubeflowClient, tmp_path: Path, step: int, minutes: int
 ) -> None:
     server.set_clock(NOON)
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+    )
     before = slots(server, 1)
-    changed = submission(tmp_path, schedule=HOURLY, train={"epochs": 9})
+    changed = build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9})
     with pytest.raises(Crash):
-        schedules.apply(api, changed, crash_at(step), sleep=short)
+        schedules.apply_schedule(api, changed, crash_at(step), sleep=sleep_briefly)
     for _ in range(minutes // 5):
         server.set_clock(server.clock() + datetime.timedelta(minutes=5))
         finish(server)
-    schedules.apply(api, changed, quiet, sleep=short)
+    schedules.apply_schedule(api, changed, quiet, sleep=sleep_briefly)
     found = slots(server, 2)
     (left,) = server.state.schedules.values()
     assert (left["status"], left["runtime_config"]["parameters"]["epochs"]) == ("ENABLED", 9)
@@ -203,20 +243,20 @@ def test_r4_a_crash_before_each_step_of_a_change_heals(
 
 
 def test_r4_another_cron_line_does_not_run_its_past(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
-    schedules.apply(
+    schedules.apply_schedule(
         api,
-        submission(tmp_path, schedule={"cron": "0 3 * * *", "catch_up": True}),
+        build_submission(tmp_path, schedule={"cron": "0 3 * * *", "catch_up": True}),
         quiet,
-        sleep=short,
+        sleep=sleep_briefly,
     )
-    schedules.apply(
+    schedules.apply_schedule(
         api,
-        submission(tmp_path, schedule={"cron": "*/10 * * * *", "catch_up": True}),
+        build_submission(tmp_path, schedule={"cron": "*/10 * * * *", "catch_up": True}),
         quiet,
-        sleep=short,
+        sleep=sleep_briefly,
     )
     assert finish(server) == []
     server.set_clock(NOON + datetime.timedelta(minutes=10))
@@ -224,10 +264,12 @@ def test_r4_another_cron_line_does_not_run_its_past(
 
 
 def test_r4_a_change_at_a_slot_waits_for_its_run(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
-    schedules.apply(api, submission(tmp_path, schedule=HOURLY), quiet, sleep=short)
+    schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+    )
     server.set_clock(NOON.replace(minute=59, second=55))
     waits = itertools.count()
 
@@ -236,15 +278,15 @@ def test_r4_a_change_at_a_slot_waits_for_its_run(
         if next(waits) == 4:
             server.state.tick()
 
-    applied = schedules.apply(
-        api, submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
+    applied = schedules.apply_schedule(
+        api, build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
     )
-    assert applied.done[0] == "waiting until the slot that is due now has been run"
+    assert applied.actions[0] == "waiting until the slot that is due now has been run"
     assert slots(server, 1) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1})
     assert [run["runtime_config"]["parameters"]["epochs"] for run in runs(server)] == [3, 9]
 
 
-def finish(server: Server) -> list[dict[str, Any]]:
+def finish(server: FakeServer) -> list[dict[str, Any]]:
     """Let the controller run what is due; each run succeeds at once."""
     made = []
     while started := server.state.tick():
@@ -254,7 +296,7 @@ def finish(server: Server) -> list[dict[str, Any]]:
     return made
 
 
-def slots(server: Server, hours: int) -> Counter[str]:
+def slots(server: FakeServer, hours: int) -> Counter[str]:
     """How often each slot has been run, after so many more hours in which each run succeeds."""
     finish(server)
     for _ in range(hours):

@@ -11,24 +11,30 @@ import pytest
 
 from components.errors import ConfigError
 from pipeline.kubeflow import submit
-from pipeline.kubeflow.client import KfpApi
-from pipeline.kubeflow.submission import prepared
-from tests.support.fake_kfp.clients import command, config, sets, settled_client, submission
-from tests.support.fake_kfp.server import Server, serving
+from pipeline.kubeflow.client import KubeflowClient
+from pipeline.kubeflow.submission import prepare_submission
+from tests.support.fake_kfp.clients import (
+    build_config,
+    build_submission,
+    new_checked_client,
+    run_command,
+    set_arguments,
+)
+from tests.support.fake_kfp.server import FakeServer, run_server
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
+def server() -> Iterator[FakeServer]:
+    with run_server() as running:
         yield running
 
 
 @pytest.fixture
-def api(server: Server) -> KfpApi:
-    return settled_client(server)
+def api(server: FakeServer) -> KubeflowClient:
+    return new_checked_client(server)
 
 
-def runs(server: Server) -> list[dict[str, Any]]:
+def runs(server: FakeServer) -> list[dict[str, Any]]:
     return list(server.state.runs.values())
 
 
@@ -46,10 +52,10 @@ def runs(server: Server) -> list[dict[str, Any]]:
     ],
 )
 def test_a4_values_reach_the_run_as_they_are(
-    server: Server, api: KfpApi, tmp_path: Path, value: str
+    server: FakeServer, api: KubeflowClient, tmp_path: Path, value: str
 ) -> None:
-    made = submission(tmp_path, data={"label": value, "text": [value]})
-    submit.submit(api, made, None)
+    made = build_submission(tmp_path, data={"label": value, "text": [value]})
+    submit.submit_run(api, made, None)
     (run,) = runs(server)
     assert json.loads(run["runtime_config"]["parameters"]["data"]) == {
         "label": value,
@@ -66,7 +72,10 @@ def test_a4_values_reach_the_run_as_they_are(
     ],
 )
 def test_a4_placeholders_are_refused(value: str) -> None:
-    with pytest.raises(ConfigError, match="placeholder"), prepared(config(data={"source": value})):
+    with (
+        pytest.raises(ConfigError, match="placeholder"),
+        prepare_submission(build_config(data={"source": value})),
+    ):
         pass
 
 
@@ -95,7 +104,7 @@ def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(
 ) -> None:
     with (
         pytest.raises(ConfigError, match=rf"{section}\.{option}") as caught,
-        prepared(config(**{section: {option: place}})),
+        prepare_submission(build_config(**{section: {option: place}})),
     ):
         pass
     assert "secret" not in str(caught.value)
@@ -103,15 +112,15 @@ def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(
 
 @pytest.mark.parametrize("option", ["train_image", "tools_image"])
 def test_a8_an_image_without_a_digest_is_refused(option: str) -> None:
-    moving = config(cluster={option: "images.example/train:1.0"})
+    moving = build_config(cluster={option: "images.example/train:1.0"})
     with (
         pytest.raises(
             ConfigError, match=rf"cluster\.{option}=images.example/train:1.0: has no digest"
         ),
-        prepared(moving),
+        prepare_submission(moving),
     ):
         pass
-    with prepared(moving, allow_tags=True) as submitted:
+    with prepare_submission(moving, allow_tags=True) as submitted:
         assert (
             "images.example/train:1.0" in json.loads(str(submitted.arguments["cluster"])).values()
         )
@@ -120,19 +129,25 @@ def test_a8_an_image_without_a_digest_is_refused(option: str) -> None:
 def test_a8_latest_is_refused_whatever_is_allowed() -> None:
     with (
         pytest.raises(ConfigError, match="names no fixed version"),
-        prepared(config(cluster={"train_image": "x/train:latest"}), allow_tags=True),
+        prepare_submission(
+            build_config(cluster={"train_image": "x/train:latest"}), allow_tags=True
+        ),
     ):
         pass
 
 
 @pytest.mark.slow
-def test_a6_a_token_is_in_nothing_that_is_shown_or_sent_beyond_its_header(server: Server) -> None:
+def test_a6_a_token_is_in_nothing_that_is_shown_or_sent_beyond_its_header(
+    server: FakeServer,
+) -> None:
     server.token = "canary-right"
-    wrong = command("submit", *sets(), "--endpoint", server.url, KUBERT_TOKEN="canary-wrong")
+    wrong = run_command(
+        "submit", *set_arguments(), "--endpoint", server.url, KUBERT_TOKEN="canary-wrong"
+    )
     assert wrong.returncode == 2
     assert "canary" not in wrong.stdout + wrong.stderr
-    right = command(
-        "submit", *sets(), "--endpoint", server.url, "--json", KUBERT_TOKEN="canary-right"
+    right = run_command(
+        "submit", *set_arguments(), "--endpoint", server.url, "--json", KUBERT_TOKEN="canary-right"
     )
     assert right.returncode == 0
     assert "canary" not in right.stdout + right.stderr + json.dumps(runs(server))

@@ -13,53 +13,65 @@ import pytest
 
 from components.errors import ConfigError
 from pipeline.kubeflow import submit
-from pipeline.kubeflow.client import KfpApi
-from pipeline.kubeflow.errors import Uncertain
-from pipeline.kubeflow.submit import Mark
-from tests.support.fake_kfp.clients import at_once, sets, settled_client, short, started, submission
-from tests.support.fake_kfp.server import Server, serving
+from pipeline.kubeflow.client import KubeflowClient
+from pipeline.kubeflow.errors import AmbiguousOutcomeError
+from pipeline.kubeflow.submit import RunMarker
+from tests.support.fake_kfp.clients import (
+    build_submission,
+    new_checked_client,
+    run_concurrently,
+    set_arguments,
+    sleep_briefly,
+    start_command,
+)
+from tests.support.fake_kfp.server import FakeServer, run_server
 
 POST_RUN = r"POST /apis/v2beta1/runs$"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
+def server() -> Iterator[FakeServer]:
+    with run_server() as running:
         yield running
 
 
 @pytest.fixture
-def api(server: Server) -> KfpApi:
-    return settled_client(server)
+def api(server: FakeServer) -> KubeflowClient:
+    return new_checked_client(server)
 
 
-def runs(server: Server) -> list[dict[str, Any]]:
+def runs(server: FakeServer) -> list[dict[str, Any]]:
     return list(server.state.runs.values())
 
 
 # R3: the same submit twice with one key is one run
 
 
-def test_r3_the_same_key_again_is_the_same_run(server: Server, api: KfpApi, tmp_path: Path) -> None:
-    made = submission(tmp_path)
-    first = submit.submit(api, made, "nightly", sleep=short)
-    again = submit.submit(api, made, "nightly", sleep=short)
+def test_r3_the_same_key_again_is_the_same_run(
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
+) -> None:
+    made = build_submission(tmp_path)
+    first = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
+    again = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
     assert (first.created, again.created) == (True, False)
     assert first.run.id == again.run.id
     assert len(runs(server)) == 1
-    submit.submit(api, made, "other", sleep=short)
-    submit.submit(api, made, None, sleep=short)
-    submit.submit(api, made, None, sleep=short)
+    submit.submit_run(api, made, "other", sleep=sleep_briefly)
+    submit.submit_run(api, made, None, sleep=sleep_briefly)
+    submit.submit_run(api, made, None, sleep=sleep_briefly)
     assert len(runs(server)) == 4
 
 
-def test_r3_a_key_with_other_content_is_refused(api: KfpApi, tmp_path: Path) -> None:
-    submit.submit(api, submission(tmp_path), "nightly", sleep=short)
-    for other in (submission(tmp_path, train={"epochs": 9}), submission(tmp_path, "other code")):
+def test_r3_a_key_with_other_content_is_refused(api: KubeflowClient, tmp_path: Path) -> None:
+    submit.submit_run(api, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
+    for other in (
+        build_submission(tmp_path, train={"epochs": 9}),
+        build_submission(tmp_path, "other code"),
+    ):
         with pytest.raises(
             ConfigError, match=r"--key nightly: run .* other options or another pipeline"
         ):
-            submit.submit(api, other, "nightly", sleep=short)
+            submit.submit_run(api, other, "nightly", sleep=sleep_briefly)
 
 
 @pytest.mark.parametrize("key", ["nightly", None])
@@ -74,32 +86,37 @@ def test_r3_a_key_with_other_content_is_refused(api: KfpApi, tmp_path: Path) -> 
     ],
 )
 def test_r3_a_create_that_fails_is_one_run(
-    server: Server, api: KfpApi, tmp_path: Path, kind: str, options: dict, key: str | None
+    server: FakeServer,
+    api: KubeflowClient,
+    tmp_path: Path,
+    kind: str,
+    options: dict,
+    key: str | None,
 ) -> None:
     server.fault(POST_RUN, kind, times=2, **options)
-    submitted = submit.submit(api, submission(tmp_path), key, sleep=short)
+    submitted = submit.submit_run(api, build_submission(tmp_path), key, sleep=sleep_briefly)
     assert submitted.created
     assert [run["run_id"] for run in runs(server)] == [submitted.run.id]
 
 
 def test_r3_a_create_that_always_fails_is_no_run_and_says_so(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
     server.fault(POST_RUN, "refuse", status=500)
-    with pytest.raises(Uncertain, match="failed to create the run: 500"):
-        submit.submit(api, submission(tmp_path), "nightly", sleep=short)
+    with pytest.raises(AmbiguousOutcomeError, match="failed to create the run: 500"):
+        submit.submit_run(api, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
     assert runs(server) == []
-    assert server.count(POST_RUN) == submit.FAILURES + 1
+    assert server.count(POST_RUN) == submit.MAX_CREATE_FAILURES + 1
 
 
 @pytest.mark.slow
 def test_r3_many_at_once_with_one_key_are_one_run(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
-    submit.upload(api, made := submission(tmp_path))
+    submit.upload_pipeline(api, made := build_submission(tmp_path))
     server.fault(POST_RUN, "late", seconds=0.5, times=4)
-    outcomes = at_once(
-        [lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(8)]
+    outcomes = run_concurrently(
+        [lambda: submit.submit_run(new_checked_client(server), made, "nightly") for _ in range(8)]
     )
     (left,) = runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
@@ -110,20 +127,22 @@ def test_r3_many_at_once_with_one_key_are_one_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["late", "unseen"])
 def test_r3_one_whose_create_takes_long_yields(
-    server: Server, api: KfpApi, tmp_path: Path, kind: str
+    server: FakeServer, api: KubeflowClient, tmp_path: Path, kind: str
 ) -> None:
     """The others have decided when it can be seen, even if by its time it was the first."""
-    submit.upload(api, made := submission(tmp_path))
-    api.create_experiment("kubert")
+    submit.upload_pipeline(api, made := build_submission(tmp_path))
+    api.ensure_experiment("kubert")
     server.fault(POST_RUN, kind, seconds=9.0, times=1)
     first = threading.Thread(
-        target=lambda: outcomes.append(submit.submit(settled_client(server), made, "nightly"))
+        target=lambda: outcomes.append(
+            submit.submit_run(new_checked_client(server), made, "nightly")
+        )
     )
-    outcomes: list[submit.Submitted] = []
+    outcomes: list[submit.SubmittedRun] = []
     first.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
-    outcomes.append(submit.submit(settled_client(server), made, "nightly"))
+    outcomes.append(submit.submit_run(new_checked_client(server), made, "nightly"))
     assert outcomes[0].created
     assert first.is_alive()
     first.join()
@@ -131,22 +150,24 @@ def test_r3_one_whose_create_takes_long_yields(
     assert [outcome.run.id for outcome in outcomes] == [left["run_id"]] * 2
 
 
-def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path: Path) -> None:
+def test_r3_a_later_one_takes_itself_back(
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
+) -> None:
     """Also where the first one's creator is gone and can remove nothing."""
-    pipeline, version = submit.upload(api, made := submission(tmp_path))
-    experiment = api.create_experiment("kubert")
+    pipeline, version = submit.upload_pipeline(api, made := build_submission(tmp_path))
+    experiment = api.ensure_experiment("kubert")
     server.fault(POST_RUN, "late", seconds=1.5, times=1)
-    outcomes: list[submit.Submitted] = []
+    outcomes: list[submit.SubmittedRun] = []
     later = threading.Thread(
         target=lambda: outcomes.append(
-            submit.submit(settled_client(server), made, "nightly", sleep=short)
+            submit.submit_run(new_checked_client(server), made, "nightly", sleep=sleep_briefly)
         )
     )
     later.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
     first = api.create_run({
-        "display_name": "nightly", "experiment_id": experiment, "description": f"x {Mark('nightly', made.digest, 'dead')}",
+        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
     })  # fmt: skip
     later.join()
@@ -156,38 +177,38 @@ def test_r3_a_later_one_takes_itself_back(server: Server, api: KfpApi, tmp_path:
 
 @pytest.mark.slow
 def test_r3_replies_lost_to_all_who_submit_at_once(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
-    submit.upload(api, made := submission(tmp_path))
+    submit.upload_pipeline(api, made := build_submission(tmp_path))
     server.fault(POST_RUN, "lost", times=3)
-    outcomes = at_once(
-        [lambda: submit.submit(settled_client(server), made, "nightly") for _ in range(3)]
+    outcomes = run_concurrently(
+        [lambda: submit.submit_run(new_checked_client(server), made, "nightly") for _ in range(3)]
     )
     (left,) = runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
 
 
 def test_r3_what_a_crashed_submit_left_is_taken_over(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
-    made = submission(tmp_path)
-    experiment = api.create_experiment("kubert")
-    pipeline, version = submit.upload(api, made)
+    made = build_submission(tmp_path)
+    experiment = api.ensure_experiment("kubert")
+    pipeline, version = submit.upload_pipeline(api, made)
     left = api.create_run({
-        "display_name": "nightly", "experiment_id": experiment, "description": f"x {Mark('nightly', made.digest, 'dead')}",
-        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}, "runtime_config": made.runtime,
+        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.digest, 'dead')}",
+        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}, "runtime_config": made.runtime_config,
     })  # fmt: skip
-    taken = submit.submit(api, made, "nightly", sleep=short)
+    taken = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
     assert (taken.run.id, taken.created) == (left.id, False)
     assert len(runs(server)) == 1
 
 
 def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(
-    server: Server, api: KfpApi, tmp_path: Path
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
 ) -> None:
-    made = submission(tmp_path)
-    experiment = api.create_experiment("kubert")
-    pipeline, version = submit.upload(api, made)
+    made = build_submission(tmp_path)
+    experiment = api.ensure_experiment("kubert")
+    pipeline, version = submit.upload_pipeline(api, made)
     reference = {"pipeline_id": pipeline, "pipeline_version_id": version}
     theirs = api.create_run(
         {
@@ -196,15 +217,17 @@ def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(
             "pipeline_version_reference": reference,
         }
     )
-    ours = submit.submit(api, made, "nightly", sleep=short)
+    ours = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
     assert ours.created
     assert {run["run_id"] for run in runs(server)} == {theirs.id, ours.run.id}
 
 
 @pytest.mark.slow
-def test_r3_two_commands_at_once(server: Server) -> None:
+def test_r3_two_commands_at_once(server: FakeServer) -> None:
     processes = [
-        started("submit", *sets(), "--endpoint", server.url, "--key", "nightly", "--json")
+        start_command(
+            "submit", *set_arguments(), "--endpoint", server.url, "--key", "nightly", "--json"
+        )
         for _ in range(2)
     ]
     told = [json.loads(process.communicate(timeout=240)[0]) for process in processes]

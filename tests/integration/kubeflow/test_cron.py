@@ -10,13 +10,13 @@ from cronsim import CronSim
 
 from components.config.loading import validate_config
 from components.errors import ConfigError
-from pipeline.kubeflow.cron import cron_of, cron_on_server
+from pipeline.kubeflow.cron import parse_cron, parse_server_cron
 
 START = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 
 
 def made(cron: str, zone: str = "UTC", server: str = "UTC"):
-    return cron_of(
+    return parse_cron(
         validate_config(
             {"schedule": {"cron": cron, "time_zone": zone, "server_time_zone": server}}
         ).schedule
@@ -45,14 +45,14 @@ def made(cron: str, zone: str = "UTC", server: str = "UTC"):
 )
 def test_what_is_sent(cron: str, zone: str, sent: str) -> None:
     found = made(cron, zone)
-    assert found.server == sent
+    assert found.server_expression == sent
     ours = [
         slot.astimezone(datetime.UTC)
         for slot in itertools.islice(CronSim(cron, START.astimezone(found.zone)), 200)
     ]
     theirs = list(itertools.islice(CronSim(sent, START), 200))
     assert ours == theirs
-    assert list(itertools.islice(found.after(START), 200)) == theirs
+    assert list(itertools.islice(found.times_after(START), 200)) == theirs
 
 
 @pytest.mark.parametrize(
@@ -83,26 +83,28 @@ def test_what_is_refused(cron: str, zone: str, message: str) -> None:
 
 def test_the_servers_own_zone_needs_no_turning() -> None:
     found = made("30 2 * * *", "Europe/Berlin", "Europe/Berlin")
-    assert found.server == "0 30 2 * * *"
-    assert [slot.isoformat() for slot in itertools.islice(found.after(START), 1)] == [
+    assert found.server_expression == "0 30 2 * * *"
+    assert [slot.isoformat() for slot in itertools.islice(found.times_after(START), 1)] == [
         "2026-11-25T02:30:00+01:00"
     ]
 
 
 def test_the_latest_slot_counts_itself() -> None:
     found = made("0 12 * * *")
-    assert found.last(START) == START
-    assert found.last(START - datetime.timedelta(seconds=1)) == START - datetime.timedelta(days=1)
-    assert next(found.after(START)) == START + datetime.timedelta(days=1)
+    assert found.last_time_until(START) == START
+    assert found.last_time_until(
+        START - datetime.timedelta(seconds=1)
+    ) == START - datetime.timedelta(days=1)
+    assert next(found.times_after(START)) == START + datetime.timedelta(days=1)
 
 
 def test_what_others_wrote_is_not_taken_for_kuberts() -> None:
-    assert cron_on_server("0 0 3 * * *", "UTC", "UTC") is not None
-    assert cron_on_server("@daily", "UTC", "UTC") is None
-    assert cron_on_server("*/5 * * * * *", "UTC", "UTC") is None
-    assert cron_on_server("0 0 3 * * *", "Mars/Olympus", "UTC") is None
+    assert parse_server_cron("0 0 3 * * *", "UTC", "UTC") is not None
+    assert parse_server_cron("@daily", "UTC", "UTC") is None
+    assert parse_server_cron("*/5 * * * * *", "UTC", "UTC") is None
+    assert parse_server_cron("0 0 3 * * *", "Mars/Olympus", "UTC") is None
 
 
 def test_no_cron_no_schedule() -> None:
     with pytest.raises(ConfigError, match=r"schedule\.cron: not set"):
-        cron_of(validate_config({}).schedule)
+        parse_cron(validate_config({}).schedule)

@@ -12,7 +12,7 @@ import pytest
 
 from components.config.loading import validate_config
 from components.errors import ConfigError, UsageError
-from pipeline.kubeflow.endpoint import ForwardFailed, opened, settled
+from pipeline.kubeflow.endpoint import PortForwardError, open_endpoint, resolve_connection
 
 URL = "https://kfp.example.com/pipeline"
 
@@ -33,16 +33,16 @@ def nobody(tmp_path: Path) -> dict[str, str]:
 def test_flags_come_before_the_environment_and_that_before_the_configuration() -> None:
     configured = place(endpoint="https://c.example", namespace="c", experiment="c")
     environment = {"KUBERT_ENDPOINT": "https://e.example", "KUBERT_NAMESPACE": "e"}
-    found = settled(configured, namespace="f", environment=environment)
+    found = resolve_connection(configured, namespace="f", environment=environment)
     assert (found.endpoint, found.namespace, found.experiment) == ("https://e.example", "f", "c")
-    assert settled(configured, environment={}) == configured
+    assert resolve_connection(configured, environment={}) == configured
 
 
 def test_a_wrong_flag_is_named() -> None:
     with pytest.raises(ConfigError, match=r"--endpoint.*\n.*cluster\.endpoint"):
-        settled(place(), endpoint="kfp.example.com", environment={})
+        resolve_connection(place(), endpoint="kfp.example.com", environment={})
     with pytest.raises(ConfigError, match=r"cluster\.namespace"):
-        settled(place(), namespace="Team!", environment={})
+        resolve_connection(place(), namespace="Team!", environment={})
 
 
 @pytest.mark.parametrize(
@@ -73,24 +73,24 @@ def test_the_first_credential_at_hand(
 ) -> None:
     (tmp_path / "token").write_text("from-file\n")
     given = {name: value.format(dir=tmp_path) for name, value in environment.items()}
-    with opened(place(endpoint=URL), {**nobody, **given}) as found:
-        assert (found.url, found.method, found.credential, found.secret()) == (
+    with open_endpoint(place(endpoint=URL), {**nobody, **given}) as found:
+        assert (found.url, found.method, found.credential, found.read_secret()) == (
             URL,
             method,
             credential,
             secret,
         )
-        assert found.page("runs", "1") == f"{URL}/#/runs/details/1"
+        assert found.page_url("runs", "1") == f"{URL}/#/runs/details/1"
         assert "from-file" not in repr(found)
 
 
 def test_in_a_pod_no_address_is_needed(nobody: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "no-token").write_text("old")
-    with opened(place(kubeflow_namespace="pipelines"), nobody) as found:
+    with open_endpoint(place(kubeflow_namespace="pipelines"), nobody) as found:
         assert found.url == "http://ml-pipeline.pipelines.svc.cluster.local:8888"
-        assert found.page("runs", "1") is None
+        assert found.page_url("runs", "1") is None
         (tmp_path / "no-token").write_text("new")
-        assert found.secret() == "new"
+        assert found.read_secret() == "new"
 
 
 def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> None:
@@ -98,7 +98,7 @@ def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> N
         pytest.raises(
             UsageError, match=r"--endpoint, KUBERT_ENDPOINT or cluster\.endpoint.*kubectl"
         ),
-        opened(place(), nobody),
+        open_endpoint(place(), nobody),
     ):
         pass
 
@@ -127,7 +127,10 @@ def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> N
 def test_what_is_missing_is_named(
     nobody: dict[str, str], options: dict[str, str], environment: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(UsageError) as caught, opened(place(**options), {**nobody, **environment}):
+    with (
+        pytest.raises(UsageError) as caught,
+        open_endpoint(place(**options), {**nobody, **environment}),
+    ):
         pass
     assert message in str(caught.value)
 
@@ -144,7 +147,7 @@ def test_what_is_missing_is_named(
 def test_a_credential_may_travel_openly_within_machine_and_cluster(
     nobody: dict[str, str], url: str
 ) -> None:
-    with opened(place(endpoint=url), {**nobody, "KUBERT_TOKEN": "t"}) as found:
+    with open_endpoint(place(endpoint=url), {**nobody, "KUBERT_TOKEN": "t"}) as found:
         assert found.credential == "token"
 
 
@@ -165,8 +168,8 @@ def test_a_port_is_forwarded_and_kubectl_ended(
         tmp_path, "print('Forwarding from 127.0.0.1:40123 -> 8888', flush=True)\ntime.sleep(60)\n"
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with opened(place(auth="port-forward", kubeflow_namespace="pipelines")) as found:
-        assert (found.url, found.page("runs", "1")) == ("http://127.0.0.1:40123", None)
+    with open_endpoint(place(auth="port-forward", kubeflow_namespace="pipelines")) as found:
+        assert (found.url, found.page_url("runs", "1")) == ("http://127.0.0.1:40123", None)
         pid, *arguments = (tmp_path / "called").read_text().split()
         assert arguments == [
             "port-forward",
@@ -187,8 +190,8 @@ def test_a_forward_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with (
-        pytest.raises(ForwardFailed, match='services "ml-pipeline" not found'),
-        opened(place(auth="port-forward")),
+        pytest.raises(PortForwardError, match='services "ml-pipeline" not found'),
+        open_endpoint(place(auth="port-forward")),
     ):
         pass
 
@@ -196,6 +199,9 @@ def test_a_forward_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_forward_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kubectl(tmp_path, "time.sleep(60)\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("pipeline.kubeflow.endpoint.FORWARD_SECONDS", 1.0)
-    with pytest.raises(ForwardFailed, match="no answer in 1 s"), opened(place(auth="port-forward")):
+    monkeypatch.setattr("pipeline.kubeflow.endpoint.PORT_FORWARD_TIMEOUT_SECONDS", 1.0)
+    with (
+        pytest.raises(PortForwardError, match="no answer in 1 s"),
+        open_endpoint(place(auth="port-forward")),
+    ):
         pass

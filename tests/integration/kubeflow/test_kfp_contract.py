@@ -10,45 +10,45 @@ from pathlib import Path
 import pytest
 
 from pipeline.kubeflow import submit
-from pipeline.kubeflow.client import KfpApi
-from pipeline.kubeflow.errors import Missing, Refused, Uncertain
-from tests.support.fake_kfp.clients import client, submission
-from tests.support.fake_kfp.server import serving
+from pipeline.kubeflow.client import KubeflowClient
+from pipeline.kubeflow.errors import AmbiguousOutcomeError, InvalidRequestError, NotFoundError
+from tests.support.fake_kfp.clients import build_submission, new_client
+from tests.support.fake_kfp.server import run_server
 
 REAL = os.environ.get("KUBERT_TEST_KFP")
 
 
 @pytest.fixture(params=["stand-in", "real"])
-def api(request: pytest.FixtureRequest) -> Iterator[KfpApi]:
+def api(request: pytest.FixtureRequest) -> Iterator[KubeflowClient]:
     experiment = f"kubert-test-{secrets.token_hex(4)}"
     if request.param == "real":
         if not REAL:
             pytest.skip("KUBERT_TEST_KFP names no Kubeflow Pipelines API")
-        found = client(REAL, experiment=experiment)
-        found.health()
+        found = new_client(REAL, experiment=experiment)
+        found.get_health()
         yield found
         return
-    with serving() as server:
-        found = client(server.url, experiment=experiment)
-        found.health()
+    with run_server() as server:
+        found = new_client(server.url, experiment=experiment)
+        found.get_health()
         yield found
 
 
-def run_body(api: KfpApi, tmp_path: Path, name: str, **more: object) -> dict:
-    made = submission(tmp_path)
-    pipeline, version = submit.upload(api, made)
+def run_body(api: KubeflowClient, tmp_path: Path, name: str, **more: object) -> dict:
+    made = build_submission(tmp_path)
+    pipeline, version = submit.upload_pipeline(api, made)
     return {
         "display_name": name,
         "description": "a test",
-        "experiment_id": api.create_experiment(api.endpoint.experiment),
+        "experiment_id": api.ensure_experiment(api.endpoint.experiment),
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
-        "runtime_config": made.runtime,
+        "runtime_config": made.runtime_config,
         **more,
     }
 
 
 def schedule_body(
-    api: KfpApi, tmp_path: Path, name: str, cron: str = "0 0 3 * * *", **more: object
+    api: KubeflowClient, tmp_path: Path, name: str, cron: str = "0 0 3 * * *", **more: object
 ) -> dict:
     return {
         **run_body(api, tmp_path, name),
@@ -60,73 +60,82 @@ def schedule_body(
     }
 
 
-def test_the_server_says_its_version_and_its_time(api: KfpApi) -> None:
-    assert isinstance(api.health().multi_user, bool)
-    assert abs((api.now() - client(api.endpoint.url).now()).total_seconds()) < 600
+def test_the_server_says_its_version_and_its_time(api: KubeflowClient) -> None:
+    assert isinstance(api.get_health().multi_user, bool)
+    assert (
+        abs((api.server_time() - new_client(api.endpoint.url).server_time()).total_seconds()) < 600
+    )
 
 
-def test_an_experiment_is_made_once(api: KfpApi) -> None:
+def test_an_experiment_is_made_once(api: KubeflowClient) -> None:
     name = api.endpoint.experiment
-    assert api.experiment(name) is None
-    made = api.create_experiment(name)
-    assert api.create_experiment(name) == made == api.experiment(name)
+    assert api.find_experiment(name) is None
+    made = api.ensure_experiment(name)
+    assert api.ensure_experiment(name) == made == api.find_experiment(name)
 
 
 @pytest.mark.parametrize("name", ["a%20b", "a+b", 'say "hi"', "ünï", "%"])
-def test_a_name_is_found_whatever_it_holds(api: KfpApi, name: str) -> None:
+def test_a_name_is_found_whatever_it_holds(api: KubeflowClient, name: str) -> None:
     name = f"{name} {secrets.token_hex(4)}"
-    assert api.experiment(name) is None
-    assert api.create_experiment(name) == api.experiment(name)
+    assert api.find_experiment(name) is None
+    assert api.ensure_experiment(name) == api.find_experiment(name)
 
 
 def test_the_same_pipeline_is_uploaded_once_and_another_beside_it(
-    api: KfpApi, tmp_path: Path
+    api: KubeflowClient, tmp_path: Path
 ) -> None:
     change = secrets.token_hex(4)
-    first = submit.upload(api, submission(tmp_path, change))
-    assert submit.upload(api, submission(tmp_path, change)) == first
-    other = submit.upload(api, submission(tmp_path, change + "!"))
+    first = submit.upload_pipeline(api, build_submission(tmp_path, change))
+    assert submit.upload_pipeline(api, build_submission(tmp_path, change)) == first
+    other = submit.upload_pipeline(api, build_submission(tmp_path, change + "!"))
     assert other[0] == first[0]
     assert other[1] != first[1]
 
 
-def test_a_run_keeps_what_it_was_created_with(api: KfpApi, tmp_path: Path) -> None:
+def test_a_run_keeps_what_it_was_created_with(api: KubeflowClient, tmp_path: Path) -> None:
     body = run_body(api, tmp_path, "one")
     made = api.create_run(body)
-    run = api.run(made.id)
-    assert (run.name, run.description, run.state, run.over) == ("one", "a test", "PENDING", False)
-    assert run.ended is None
+    run = api.get_run(made.id)
+    assert (run.name, run.description, run.state, run.has_ended) == (
+        "one",
+        "a test",
+        "PENDING",
+        False,
+    )
+    assert run.finished_at is None
     assert run.parameters["epochs"] == 3
     assert run.parameters["learning_rate"] == 5e-5
     assert run.parameters["freeze"] is False
     assert run.parameters["model_store"] == "gs://models/x"
     api.terminate_run(run.id)
-    assert api.run(run.id).stopped
+    assert api.get_run(run.id).stop_requested
     api.terminate_run(run.id)
     api.delete_run(run.id)
     api.delete_run(run.id)
-    with pytest.raises(Missing, match=run.id):
-        api.run(run.id)
+    with pytest.raises(NotFoundError, match=run.id):
+        api.get_run(run.id)
 
 
 def test_runs_are_listed_newest_first_over_many_pages_and_found_by_their_exact_name(
-    api: KfpApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: KubeflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.client.PAGE", 2)
+    monkeypatch.setattr("pipeline.kubeflow.client.PAGE_SIZE", 2)
     body = run_body(api, tmp_path, "x")
     for name in ("a", "b", "B", "b", "c"):
         api.create_run({**body, "display_name": name})
     experiment = str(body["experiment_id"])
-    found = api.runs(experiment)
+    found = api.list_runs(experiment)
     assert sorted(run.name for run in found) == ["B", "a", "b", "b", "c"]
-    assert [run.created for run in found] == sorted((run.created for run in found), reverse=True)
-    assert [run.name for run in api.runs(experiment, display_name="b")] == ["b", "b"]
-    assert len(api.runs(experiment, limit=3)) == 3
+    assert [run.created_at for run in found] == sorted(
+        (run.created_at for run in found), reverse=True
+    )
+    assert [run.name for run in api.list_runs(experiment, display_name="b")] == ["b", "b"]
+    assert len(api.list_runs(experiment, limit=3)) == 3
     for run in found:
         api.delete_run(run.id)
 
 
-def test_a_schedule_keeps_what_it_was_created_with(api: KfpApi, tmp_path: Path) -> None:
+def test_a_schedule_keeps_what_it_was_created_with(api: KubeflowClient, tmp_path: Path) -> None:
     body = schedule_body(
         api,
         tmp_path,
@@ -134,31 +143,31 @@ def test_a_schedule_keeps_what_it_was_created_with(api: KfpApi, tmp_path: Path) 
         trigger={"cron_schedule": {"cron": "0 0 3 * * 1", "start_time": "2026-01-02T03:04:05Z"}},
     )
     made = api.create_schedule(body)
-    (schedule,) = api.schedules(str(body["experiment_id"]), display_name="nightly")
+    (schedule,) = api.list_schedules(str(body["experiment_id"]), display_name="nightly")
     assert schedule.id == made.id
-    assert (schedule.cron, schedule.enabled, schedule.concurrency, schedule.catch_up) == (
+    assert (schedule.cron, schedule.enabled, schedule.max_concurrent_runs, schedule.catch_up) == (
         "0 0 3 * * 1",
         False,
         1,
         False,
     )
-    assert schedule.start is not None
-    assert schedule.start.isoformat() == "2026-01-02T03:04:05+00:00"
-    assert schedule.version == body["pipeline_version_reference"]["pipeline_version_id"]
+    assert schedule.start_time is not None
+    assert schedule.start_time.isoformat() == "2026-01-02T03:04:05+00:00"
+    assert schedule.version_id == body["pipeline_version_reference"]["pipeline_version_id"]
     assert schedule.parameters["model_name"] == "news"
-    api.enable_schedule(schedule.id, True)
-    api.enable_schedule(schedule.id, True)
-    assert api.schedules(str(body["experiment_id"]))[0].enabled
-    api.enable_schedule(schedule.id, False)
-    assert not api.schedules(str(body["experiment_id"]))[0].enabled
+    api.set_schedule_enabled(schedule.id, True)
+    api.set_schedule_enabled(schedule.id, True)
+    assert api.list_schedules(str(body["experiment_id"]))[0].enabled
+    api.set_schedule_enabled(schedule.id, False)
+    assert not api.list_schedules(str(body["experiment_id"]))[0].enabled
     api.delete_schedule(schedule.id)
     api.delete_schedule(schedule.id)
-    assert api.schedules(str(body["experiment_id"])) == []
-    with pytest.raises(Missing):
-        api.enable_schedule(schedule.id, True)
+    assert api.list_schedules(str(body["experiment_id"])) == []
+    with pytest.raises(NotFoundError):
+        api.set_schedule_enabled(schedule.id, True)
 
 
-def test_catching_up_is_told_from_not(api: KfpApi, tmp_path: Path) -> None:
+def test_catching_up_is_told_from_not(api: KubeflowClient, tmp_path: Path) -> None:
     made = api.create_schedule(schedule_body(api, tmp_path, "all", no_catchup=False))
     assert made.catch_up
     api.delete_schedule(made.id)
@@ -168,19 +177,21 @@ def test_catching_up_is_told_from_not(api: KfpApi, tmp_path: Path) -> None:
     "cron", ["TZ=UTC 0 0 3 * * *", "0 0 3 * * 7", "0 0 3 L * *", "0 0 24 * * *", "daily"]
 )
 def test_a_cron_that_the_server_cannot_read_is_refused_there(
-    api: KfpApi, tmp_path: Path, cron: str
+    api: KubeflowClient, tmp_path: Path, cron: str
 ) -> None:
-    with pytest.raises(Refused, match="cron"):
+    with pytest.raises(InvalidRequestError, match="cron"):
         api.create_schedule(schedule_body(api, tmp_path, "bad", cron=cron))
 
 
-def test_wrong_requests_are_refused_in_the_servers_words(api: KfpApi, tmp_path: Path) -> None:
+def test_wrong_requests_are_refused_in_the_servers_words(
+    api: KubeflowClient, tmp_path: Path
+) -> None:
     body = run_body(api, tmp_path, "one")
-    with pytest.raises(Missing, match="not found"):
+    with pytest.raises(NotFoundError, match="not found"):
         api.create_run({**body, "experiment_id": "00000000-0000-4000-8000-000000000000"})
-    with pytest.raises(Refused, match="400"):
+    with pytest.raises(InvalidRequestError, match="400"):
         api.create_run({**body, "colour": "red"})
-    with pytest.raises(Uncertain, match="500"):
+    with pytest.raises(AmbiguousOutcomeError, match="500"):
         api.create_run({**body, "display_name": ""})
-    with pytest.raises(Refused, match="400"):
+    with pytest.raises(InvalidRequestError, match="400"):
         api.create_schedule(schedule_body(api, tmp_path, "bad", max_concurrency="11"))

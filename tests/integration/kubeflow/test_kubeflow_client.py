@@ -13,24 +13,30 @@ import pytest
 
 from components.errors import USER_ERROR_CODES
 from pipeline.kubeflow import submit
-from pipeline.kubeflow.client import ATTEMPTS, KfpApi
-from pipeline.kubeflow.errors import Busy, Denied, Missing, Refused, ServerFailed
-from pipeline.kubeflow.records import run_of
-from tests.support.fake_kfp.clients import client, submission
-from tests.support.fake_kfp.server import Server, serving
+from pipeline.kubeflow.client import MAX_ATTEMPTS, KubeflowClient
+from pipeline.kubeflow.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    ServerUnavailableError,
+)
+from pipeline.kubeflow.records import parse_run
+from tests.support.fake_kfp.clients import build_submission, new_client
+from tests.support.fake_kfp.server import FakeServer, run_server
 
 HEALTH = "GET /apis/v2beta1/healthz"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
+def server() -> Iterator[FakeServer]:
+    with run_server() as running:
         yield running
 
 
 @pytest.fixture
-def api(server: Server) -> KfpApi:
-    return client(server.url)
+def api(server: FakeServer) -> KubeflowClient:
+    return new_client(server.url)
 
 
 @pytest.mark.parametrize(
@@ -46,58 +52,60 @@ def api(server: Server) -> KfpApi:
     ],
 )
 def test_a_read_is_repeated_until_it_works_but_not_for_ever(
-    server: Server, api: KfpApi, kind: str, options: dict
+    server: FakeServer, api: KubeflowClient, kind: str, options: dict
 ) -> None:
     server.fault(HEALTH, kind, times=2, **options)
-    assert api.health().version == "2.17.0"
+    assert api.get_health().version == "2.17.0"
     assert server.count(HEALTH) == 3
     server.fault(HEALTH, kind, **options)
     with pytest.raises(
-        ServerFailed, match=rf"attempts: {ATTEMPTS}.*healthz should answer"
+        ServerUnavailableError, match=rf"attempts: {MAX_ATTEMPTS}.*healthz should answer"
     ) as caught:
-        api.health()
+        api.get_health()
     assert caught.value.exit_code not in USER_ERROR_CODES
 
 
-def test_as_long_as_the_server_asks_for_is_waited(server: Server) -> None:
+def test_as_long_as_the_server_asks_for_is_waited(server: FakeServer) -> None:
     waits: list[float] = []
     server.fault(HEALTH, "refuse", status=429, retry_after="7", times=1)
     server.fault(HEALTH, "refuse", status=503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT", times=1)
-    client(server.url, sleep=waits.append).health()
+    new_client(server.url, sleep=waits.append).get_health()
     assert waits == [7.0, 0.0]
 
 
-def test_a_creation_that_is_refused_for_now_says_how_long(server: Server, api: KfpApi) -> None:
+def test_a_creation_that_is_refused_for_now_says_how_long(
+    server: FakeServer, api: KubeflowClient
+) -> None:
     server.fault("POST", "refuse", status=429, retry_after="3")
-    with pytest.raises(Busy, match="nothing was created") as caught:
+    with pytest.raises(RateLimitedError, match="nothing was created") as caught:
         api.create_run({"display_name": "x"})
     assert caught.value.seconds == 3.0
 
 
 def test_a_slow_reply_is_given_up(
-    server: Server, api: KfpApi, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, api: KubeflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.client.TIMEOUT", (1.0, 0.3))
+    monkeypatch.setattr("pipeline.kubeflow.client.REQUEST_TIMEOUT_SECONDS", (1.0, 0.3))
     server.fault(HEALTH, "slow", seconds=1.0, times=1)
-    assert api.health().version
+    assert api.get_health().version
     server.fault(HEALTH, "slow", seconds=1.0)
     started = time.monotonic()
-    with pytest.raises(ServerFailed, match="timed out"):
-        api.health()
+    with pytest.raises(ServerUnavailableError, match="timed out"):
+        api.get_health()
     assert time.monotonic() - started < 10
 
 
-def test_nobody_listens(api: KfpApi) -> None:
+def test_nobody_listens(api: KubeflowClient) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        away = client(f"http://127.0.0.1:{closed.getsockname()[1]}")
-        with pytest.raises(ServerFailed, match="Connection refused"):
-            away.health()
+        away = new_client(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(ServerUnavailableError, match="Connection refused"):
+            away.get_health()
 
 
 def test_a_name_that_does_not_resolve() -> None:
-    with pytest.raises(ServerFailed, match=r"kfp\.invalid"):
-        client("http://kfp.invalid").health()
+    with pytest.raises(ServerUnavailableError, match=r"kfp\.invalid"):
+        new_client("http://kfp.invalid").get_health()
 
 
 @pytest.mark.parametrize(
@@ -115,21 +123,21 @@ def test_a_name_that_does_not_resolve() -> None:
     ],
 )
 def test_who_is_not_known_or_not_allowed_is_told_at_once(
-    server: Server, api: KfpApi, kind: str, options: dict, message: str
+    server: FakeServer, api: KubeflowClient, kind: str, options: dict, message: str
 ) -> None:
     server.fault("GET", kind, **options)
-    with pytest.raises(Denied, match=message):
-        api.health()
+    with pytest.raises(PermissionDeniedError, match=message):
+        api.get_health()
     assert len(server.log) == 1
     assert not any("dex" in line for line in server.log)
 
 
-def test_something_else_than_the_api_is_told(server: Server) -> None:
-    with pytest.raises((Denied, Missing)):
-        client(f"{server.url}/somewhere").health()
+def test_something_else_than_the_api_is_told(server: FakeServer) -> None:
+    with pytest.raises((PermissionDeniedError, NotFoundError)):
+        new_client(f"{server.url}/somewhere").get_health()
 
 
-def test_https_that_is_not_trusted(tmp_path: Path, server: Server) -> None:
+def test_https_that_is_not_trusted(tmp_path: Path, server: FakeServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -155,12 +163,12 @@ def test_https_that_is_not_trusted(tmp_path: Path, server: Server) -> None:
                     continue
 
         threading.Thread(target=serve, daemon=True).start()
-        with pytest.raises(Denied, match=r"certificate is not trusted.*KUBERT_CA"):
-            client(url).health()
-        assert client(url, ca_file=str(certificate)).health().version == "2.17.0"
+        with pytest.raises(PermissionDeniedError, match=r"certificate is not trusted.*KUBERT_CA"):
+            new_client(url).get_health()
+        assert new_client(url, ca_file=str(certificate)).get_health().version == "2.17.0"
 
 
-def test_a_token_is_read_anew_for_each_request_and_never_shown(server: Server) -> None:
+def test_a_token_is_read_anew_for_each_request_and_never_shown(server: FakeServer) -> None:
     tokens = iter(
         [
             "first-canary",
@@ -172,59 +180,66 @@ def test_a_token_is_read_anew_for_each_request_and_never_shown(server: Server) -
         ]
     )
     server.token = "first-canary"
-    api = client(server.url, method="token", secret=lambda: next(tokens))
-    api.health()
+    api = new_client(server.url, method="token", read_secret=lambda: next(tokens))
+    api.get_health()
     server.token = "second-canary"
-    api.health()
-    with pytest.raises(Denied, match="the token is missing, expired") as caught:
-        api.health()
-        api.health()
+    api.get_health()
+    with pytest.raises(PermissionDeniedError, match="the token is missing, expired") as caught:
+        api.get_health()
+        api.get_health()
     assert "canary" not in str(caught.value)
 
 
-def test_a_cookie(server: Server) -> None:
+def test_a_cookie(server: FakeServer) -> None:
     server.cookie = "authservice_session=canary"
     assert (
-        client(server.url, method="cookie", secret=lambda: "authservice_session=canary")
-        .health()
+        new_client(server.url, method="cookie", read_secret=lambda: "authservice_session=canary")
+        .get_health()
         .version
     )
-    with pytest.raises(Denied, match="the cookie has expired"):
-        client(server.url, method="cookie", secret=lambda: "authservice_session=old").health()
+    with pytest.raises(PermissionDeniedError, match="the cookie has expired"):
+        new_client(
+            server.url, method="cookie", read_secret=lambda: "authservice_session=old"
+        ).get_health()
 
 
 def test_with_users_the_namespace_is_named(tmp_path: Path) -> None:
-    with serving(multi_user=True) as server:
-        api = client(server.url, namespace="team")
-        api.health()
-        submit.submit(api, submission(tmp_path), None)
+    with run_server(multi_user=True) as server:
+        api = new_client(server.url, namespace="team")
+        api.get_health()
+        submit.submit_run(api, build_submission(tmp_path), None)
         assert [item["namespace"] for item in server.state.experiments.values()] == ["team"]
         assert [item["namespace"] for item in server.state.pipelines.values()] == ["team"]
         server.forbidden = "POST /apis/v2beta1/runs"
         with pytest.raises(
-            Denied, match=r"not allowed to create the run .*not authorized(.|\n)*namespace team"
+            PermissionDeniedError,
+            match=r"not allowed to create the run .*not authorized(.|\n)*namespace team",
         ) as caught:
-            submit.submit(api, submission(tmp_path), None)
+            submit.submit_run(api, build_submission(tmp_path), None)
         assert caught.value.exit_code in USER_ERROR_CODES
 
 
-def test_a_conflict_is_what_another_made(server: Server, api: KfpApi, tmp_path: Path) -> None:
-    made = submission(tmp_path)
-    first = submit.upload(api, made)
+def test_a_conflict_is_what_another_made(
+    server: FakeServer, api: KubeflowClient, tmp_path: Path
+) -> None:
+    made = build_submission(tmp_path)
+    first = submit.upload_pipeline(api, made)
     # Another uploads between the look and the upload: the look finds nothing, the upload is a conflict.
     looked = server.state.listed
     misses = iter([True])
     server.state.listed = lambda key, items, query: looked(  # type: ignore[method-assign]
         key, [] if key == "pipeline_versions" and next(misses, False) else items, query
     )
-    assert submit.upload(api, made) == first
+    assert submit.upload_pipeline(api, made) == first
 
 
-def test_a_broken_pipeline_is_refused_with_the_servers_reason(api: KfpApi, tmp_path: Path) -> None:
-    made = submission(tmp_path)
+def test_a_broken_pipeline_is_refused_with_the_servers_reason(
+    api: KubeflowClient, tmp_path: Path
+) -> None:
+    made = build_submission(tmp_path)
     made.package.write_text("no pipeline")
-    with pytest.raises(Refused, match="invalid v2 pipeline spec"):
-        submit.upload(api, made)
+    with pytest.raises(InvalidRequestError, match="invalid v2 pipeline spec"):
+        submit.upload_pipeline(api, made)
 
 
 def self_signed(directory: Path) -> Path:
@@ -257,5 +272,5 @@ def test_a_run_that_nothing_has_looked_at_yet_is_pending() -> None:
         kfp_server_api.V2beta1RuntimeStatus(state="PENDING"),
         kfp_server_api.V2beta1RuntimeStatus(state=None),
     ]
-    found = run_of(kfp_server_api.V2beta1Run(run_id="r", state=None, state_history=history))
-    assert (found.state, found.states, found.over) == ("PENDING", ("PENDING",), False)
+    found = parse_run(kfp_server_api.V2beta1Run(run_id="r", state=None, state_history=history))
+    assert (found.state, found.state_history, found.has_ended) == ("PENDING", ("PENDING",), False)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.kubeflow import submit
-from pipeline.kubeflow.errors import Missing
-from pipeline.kubeflow.follow_run import Ended, follow, read
-from pipeline.kubeflow.run_logs import events_in
+from pipeline.kubeflow.errors import NotFoundError
+from pipeline.kubeflow.follow_run import RunResult, follow_run, read_run
+from pipeline.kubeflow.run_logs import parse_progress_events
 from tests.integration.kubeflow.test_submit import (  # noqa: F401
     DONE,
     Invoke,
@@ -21,8 +21,8 @@ from tests.integration.kubeflow.test_submit import (  # noqa: F401
     server,
     task,
 )
-from tests.support.fake_kfp.clients import client, short, submission
-from tests.support.fake_kfp.server import Server
+from tests.support.fake_kfp.clients import build_submission, new_client, sleep_briefly
+from tests.support.fake_kfp.server import FakeServer
 
 
 class Pods:
@@ -31,18 +31,18 @@ class Pods:
     def __init__(self, *events: dict) -> None:
         self._events = list(events)
 
-    def new_events(self) -> list[dict]:
+    def read_new_events(self) -> list[dict]:
         found, self._events = self._events, []
         return found
 
 
-def submitted(server: Server, tmp_path: Path, name: str | None = None) -> str:
-    api = client(server.url)
-    api.health()
-    return submit.submit(api, submission(tmp_path), name, sleep=short).run.id
+def submitted(server: FakeServer, tmp_path: Path, name: str | None = None) -> str:
+    api = new_client(server.url)
+    api.get_health()
+    return submit.submit_run(api, build_submission(tmp_path), name, sleep=sleep_briefly).run.id
 
 
-def test_list_show_and_stop(server: Server, kubert: Invoke, tmp_path: Path) -> None:
+def test_list_show_and_stop(server: FakeServer, kubert: Invoke, tmp_path: Path) -> None:
     first, second = submitted(server, tmp_path, "one"), submitted(server, tmp_path, "two")
     at = ("--endpoint", server.url)
     code, out, _ = kubert("runs", "list", *at)
@@ -62,7 +62,7 @@ def test_list_show_and_stop(server: Server, kubert: Invoke, tmp_path: Path) -> N
     assert "stopped" in kubert("runs", "show", second, *at)[1]
 
 
-def test_no_such_run(server: Server, kubert: Invoke) -> None:
+def test_no_such_run(server: FakeServer, kubert: Invoke) -> None:
     for verb in ("show", "stop", "logs"):
         code, _, err = kubert("runs", verb, "nope", "--endpoint", server.url)
         assert code == 2
@@ -71,7 +71,7 @@ def test_no_such_run(server: Server, kubert: Invoke) -> None:
 
 
 def test_logs_without_a_kubeconfig_say_where_they_are(
-    server: Server, kubert: Invoke, tmp_path: Path
+    server: FakeServer, kubert: Invoke, tmp_path: Path
 ) -> None:
     run = submitted(server, tmp_path)
     code, _, err = kubert("runs", "logs", run, "--endpoint", server.url)
@@ -79,13 +79,13 @@ def test_logs_without_a_kubeconfig_say_where_they_are(
     assert f"pods in namespace kubeflow (label pipeline/runid={run})" in err
 
 
-def followed(server: Server, tmp_path: Path, *events: dict) -> Ended:
+def followed(server: FakeServer, tmp_path: Path, *events: dict) -> RunResult:
     run = submitted(server, tmp_path)
     server.state.move(run, "SUCCEEDED", [task(name, "SUCCEEDED") for name in (*DONE, "export")])
-    return follow(client(server.url), run, Pods(*events), lambda event: None, short)  # type: ignore[arg-type]
+    return follow_run(new_client(server.url), run, Pods(*events), lambda event: None, sleep_briefly)  # type: ignore[arg-type]
 
 
-def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) -> None:
+def test_a_run_that_had_nothing_to_do_says_so(server: FakeServer, tmp_path: Path) -> None:
     unchanged = [
         {
             "step": "train",
@@ -103,7 +103,7 @@ def test_a_run_that_had_nothing_to_do_says_so(server: Server, tmp_path: Path) ->
     assert ended.exit_code == 0
 
 
-def test_figures_come_from_the_steps_own_words(server: Server, tmp_path: Path) -> None:
+def test_figures_come_from_the_steps_own_words(server: FakeServer, tmp_path: Path) -> None:
     finished = {
         "step": "export",
         "kind": "finished",
@@ -118,7 +118,7 @@ def test_figures_come_from_the_steps_own_words(server: Server, tmp_path: Path) -
 
 @pytest.mark.parametrize(("step_code", "code"), [(65, 2), (78, 2), (70, 1)])
 def test_a_mistake_that_a_step_found_is_the_users(
-    server: Server, tmp_path: Path, step_code: int, code: int
+    server: FakeServer, tmp_path: Path, step_code: int, code: int
 ) -> None:
     run = submitted(server, tmp_path)
     server.state.move(run, "FAILED", [task("tokenize", "FAILED")])
@@ -128,7 +128,7 @@ def test_a_mistake_that_a_step_found_is_the_users(
         "message": "row 3: no label",
         "exit_code": step_code,
     }
-    ended = read(client(server.url), run, Pods(error))  # type: ignore[arg-type]
+    ended = read_run(new_client(server.url), run, Pods(error))  # type: ignore[arg-type]
     assert (ended.exit_code, ended.verdict) == (code, "failed: tokenize: row 3: no label")
 
 
@@ -143,11 +143,11 @@ def test_events_are_told_from_a_launchers_own_lines() -> None:
         '{"a": 1}',
         "[1]",
     ]
-    assert events_in(lines) == [event]
+    assert parse_progress_events(lines) == [event]
 
 
-def test_a_run_that_is_gone_while_it_is_followed(server: Server, tmp_path: Path) -> None:
+def test_a_run_that_is_gone_while_it_is_followed(server: FakeServer, tmp_path: Path) -> None:
     run = submitted(server, tmp_path)
     server.state.delete_run(run)
-    with pytest.raises(Missing):
-        follow(client(server.url), run, None, lambda event: None, short)
+    with pytest.raises(NotFoundError):
+        follow_run(new_client(server.url), run, None, lambda event: None, sleep_briefly)

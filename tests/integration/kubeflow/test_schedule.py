@@ -12,23 +12,32 @@ import yaml
 from components.errors import ConfigError
 from pipeline import definition
 from pipeline.kubeflow import schedules
-from pipeline.kubeflow.submission import prepared
+from pipeline.kubeflow.submission import prepare_submission
 from tests.integration.kubeflow.test_submit import Invoke, kubert, plain, server  # noqa: F401
-from tests.support.fake_kfp.clients import client, config, package, sets, short, submission
-from tests.support.fake_kfp.server import Server
+from tests.support.fake_kfp.clients import (
+    build_config,
+    build_submission,
+    compile_package,
+    new_client,
+    set_arguments,
+    sleep_briefly,
+)
+from tests.support.fake_kfp.server import FakeServer
 
 NIGHTLY = "schedule.cron=30 2 * * *"
 
 
 @pytest.fixture
-def apply(server: Server, kubert: Invoke):
+def apply(server: FakeServer, kubert: Invoke):
     def call(*options: str, flags: tuple[str, ...] = ()) -> tuple[int, str, str]:
-        return kubert("schedule", "apply", *sets(*options), "--endpoint", server.url, *flags)
+        return kubert(
+            "schedule", "apply", *set_arguments(*options), "--endpoint", server.url, *flags
+        )
 
     return call
 
 
-def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply) -> None:
+def test_applying_makes_it_and_applying_again_does_nothing(server: FakeServer, apply) -> None:
     server.set_clock(datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC))
     code, out, _ = apply(NIGHTLY)
     assert code == 0
@@ -67,14 +76,14 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: Server, apply
     ],
 )
 def test_what_the_configuration_says_is_what_the_server_holds(
-    server: Server, apply, options: list[str], field: str, value: object
+    server: FakeServer, apply, options: list[str], field: str, value: object
 ) -> None:
     assert apply(NIGHTLY, *options)[0] == 0
     (made,) = server.state.schedules.values()
     assert made.get(field) == value
 
 
-def test_a_change_replaces_it_and_says_each_step(server: Server, apply) -> None:
+def test_a_change_replaces_it_and_says_each_step(server: FakeServer, apply) -> None:
     apply(NIGHTLY)
     (old,) = server.state.schedules
     code, out, _ = apply(NIGHTLY, "train.epochs=9", flags=("--json",))
@@ -91,7 +100,7 @@ def test_a_change_replaces_it_and_says_each_step(server: Server, apply) -> None:
     assert new["runtime_config"]["parameters"]["epochs"] == 9
 
 
-def test_a_dry_run_says_what_would_be_done(server: Server, apply) -> None:
+def test_a_dry_run_says_what_would_be_done(server: FakeServer, apply) -> None:
     for would, options in (
         ("create", []),
         ("nothing", []),
@@ -128,7 +137,7 @@ def test_a_dry_run_says_what_would_be_done(server: Server, apply) -> None:
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(
-    server: Server, apply, options: list[str], message: str
+    server: FakeServer, apply, options: list[str], message: str
 ) -> None:
     code, out, err = apply(*options)
     assert (code, out) == (2, "")
@@ -136,14 +145,16 @@ def test_a_mistake_is_told_before_anything_is_asked(
     assert server.log == []
 
 
-def test_an_older_server_that_tells_no_slot_is_refused(server: Server, apply) -> None:
+def test_an_older_server_that_tells_no_slot_is_refused(server: FakeServer, apply) -> None:
     server.state.version = "2.16.1"
     code, _, err = apply(NIGHTLY)
     assert code == 2
     assert "schedules need 2.17 or newer" in err
 
 
-def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(server: Server, apply) -> None:
+def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(
+    server: FakeServer, apply
+) -> None:
     apply(NIGHTLY)
     (theirs,) = server.state.schedules.values()
     theirs["description"] = "by hand"
@@ -153,7 +164,9 @@ def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(server: Serve
     assert list(server.state.schedules.values()) == [theirs]
 
 
-def test_list_show_pause_resume_run_now_and_delete(server: Server, apply, kubert: Invoke) -> None:
+def test_list_show_pause_resume_run_now_and_delete(
+    server: FakeServer, apply, kubert: Invoke
+) -> None:
     server.set_clock(datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC))
     at = ("--endpoint", server.url)
     assert "no schedules" in kubert("schedule", "list", *at)[1]
@@ -194,8 +207,8 @@ def test_list_show_pause_resume_run_now_and_delete(server: Server, apply, kubert
 
 
 def test_the_slot_is_the_end_of_the_data(tmp_path: Path) -> None:
-    with prepared(
-        config(
+    with prepare_submission(
+        build_config(
             data={"source": "gs://bucket/{date}.csv", "time": "when", "window": "7d"},
             schedule={"cron": "0 3 * * *"},
         ),
@@ -205,26 +218,30 @@ def test_the_slot_is_the_end_of_the_data(tmp_path: Path) -> None:
         until = spec["root"]["dag"]["tasks"]["tokenize"]["inputs"]["parameters"]["until"]
         assert until == {"runtimeValue": {"constant": "{{$.pipeline_job_schedule_time_utc}}"}}
         assert made.arguments["source"] == "gs://bucket/{date}.csv"
-    assert definition.NAME.encode() in package(scheduled=True) != package(scheduled=False)
+    assert (
+        definition.PIPELINE_NAME.encode()
+        in compile_package(scheduled=True)
+        != compile_package(scheduled=False)
+    )
 
 
-def test_two_schedules_live_side_by_side(server: Server, tmp_path: Path) -> None:
-    api = client(server.url)
-    api.health()
+def test_two_schedules_live_side_by_side(server: FakeServer, tmp_path: Path) -> None:
+    api = new_client(server.url)
+    api.get_health()
     for name in ("a", "b"):
-        schedules.apply(
+        schedules.apply_schedule(
             api,
-            submission(tmp_path, schedule={"cron": "0 3 * * *", "name": name}),
+            build_submission(tmp_path, schedule={"cron": "0 3 * * *", "name": name}),
             lambda text: None,
-            short,
+            sleep_briefly,
         )
     assert sorted(item["display_name"] for item in server.state.schedules.values()) == ["a", "b"]
 
 
-def test_someone_who_keeps_changing_it_is_told(server: Server, tmp_path: Path) -> None:
-    api = client(server.url)
-    api.health()
-    made = submission(tmp_path, schedule={"cron": "0 3 * * *"})
+def test_someone_who_keeps_changing_it_is_told(server: FakeServer, tmp_path: Path) -> None:
+    api = new_client(server.url)
+    api.get_health()
+    made = build_submission(tmp_path, schedule={"cron": "0 3 * * *"})
 
     def interfere(_text: str) -> None:
         for item in list(server.state.schedules.values()):
@@ -232,13 +249,13 @@ def test_someone_who_keeps_changing_it_is_told(server: Server, tmp_path: Path) -
 
     enabling = server.state.enable_schedule
     server.state.enable_schedule = lambda identifier, enabled: enabling(identifier, False)  # type: ignore[method-assign]
-    with pytest.raises(schedules.Unsettled, match="kept changing"):
-        schedules.apply(api, made, interfere, short)
+    with pytest.raises(schedules.ScheduleConflictError, match="kept changing"):
+        schedules.apply_schedule(api, made, interfere, sleep_briefly)
 
 
 def test_no_schedule_without_cron() -> None:
     with (
         pytest.raises(ConfigError, match=r"schedule\.cron"),
-        prepared(config(), scheduled=True) as made,
+        prepare_submission(build_config(), scheduled=True) as made,
     ):
-        schedules.wanted_of(made)
+        schedules.desired_schedule(made)

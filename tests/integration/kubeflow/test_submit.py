@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 from pipeline.cli.main import main
-from tests.support.fake_kfp.clients import IMAGES, command, sets, started
-from tests.support.fake_kfp.server import Server, serving
+from tests.support.fake_kfp.clients import IMAGES, run_command, set_arguments, start_command
+from tests.support.fake_kfp.server import FakeServer, run_server
 from tests.support.fake_kfp.state import NEVER, stamp
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with serving() as running:
+def server() -> Iterator[FakeServer]:
+    with run_server() as running:
         yield running
 
 
@@ -66,7 +66,7 @@ def task(name: str, state: str, seconds: int = 60) -> dict:
     }
 
 
-def play(server: Server, *states: tuple[str, dict[str, str]]) -> threading.Thread:
+def play(server: FakeServer, *states: tuple[str, dict[str, str]]) -> threading.Thread:
     """What the cluster would do with the first run: these states and tasks, one after the other."""
 
     def move() -> None:
@@ -87,7 +87,7 @@ def play(server: Server, *states: tuple[str, dict[str, str]]) -> threading.Threa
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.follow_run.POLL", 0.1)
+    monkeypatch.setattr("pipeline.kubeflow.follow_run.POLL_INTERVAL_SECONDS", 0.1)
 
 
 DONE = dict.fromkeys(("tokenize", "train", "evaluate", "gate"), "SUCCEEDED")
@@ -123,10 +123,10 @@ DONE = dict.fromkeys(("tokenize", "train", "evaluate", "gate"), "SUCCEEDED")
     ],
 )
 def test_waiting_shows_the_steps_and_ends_as_the_run_does(
-    server: Server, kubert: Invoke, fast: None, states: list, code: int, said: str
+    server: FakeServer, kubert: Invoke, fast: None, states: list, code: int, said: str
 ) -> None:
     play(server, *states)
-    ended, out, err = kubert("submit", *sets(), "--endpoint", server.url, "--wait")
+    ended, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")
     assert (ended, err) == (code, "")
     assert said in out.splitlines()[-1]
     for name, state in states[-1][1].items():
@@ -135,10 +135,12 @@ def test_waiting_shows_the_steps_and_ends_as_the_run_does(
 
 
 def test_json_is_the_last_line_and_alone_on_standard_output(
-    server: Server, kubert: Invoke, fast: None
+    server: FakeServer, kubert: Invoke, fast: None
 ) -> None:
     play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
-    code, out, err = kubert("submit", *sets(), "--endpoint", server.url, "--wait", "--json")
+    code, out, err = kubert(
+        "submit", *set_arguments(), "--endpoint", server.url, "--wait", "--json"
+    )
     (run,) = server.state.runs.values()
     told = json.loads(out)
     assert (code, told["run"], told["state"], told["created"]) == (
@@ -152,17 +154,19 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
 
 
 def test_the_server_may_be_away_while_a_run_is_followed(
-    server: Server, kubert: Invoke, fast: None, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, kubert: Invoke, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.client.ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.kubeflow.client.MAX_ATTEMPTS", 2)
     server.fault(r"GET /apis/v2beta1/runs/.", "refuse", status=503, times=5)
     play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
-    assert kubert("submit", *sets(), "--endpoint", server.url, "--wait")[0] == 0
+    assert kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")[0] == 0
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(server: Server) -> None:
-    process = started("submit", *sets(), "--endpoint", server.url, "--wait", "--key", "mine")
+def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(server: FakeServer) -> None:
+    process = start_command(
+        "submit", *set_arguments(), "--endpoint", server.url, "--wait", "--key", "mine"
+    )
     while server.count(r"GET /apis/v2beta1/runs/.") < 2:
         time.sleep(0.2)
         assert process.poll() is None
@@ -175,7 +179,7 @@ def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(server: Serve
     assert "Traceback" not in out + err
 
 
-def test_what_is_sent(server: Server, kubert: Invoke) -> None:
+def test_what_is_sent(server: FakeServer, kubert: Invoke) -> None:
     options = (
         "cluster.pipeline_root=gs://bucket/root",
         "cluster.service_account=trainer",
@@ -183,7 +187,14 @@ def test_what_is_sent(server: Server, kubert: Invoke) -> None:
         "data.source=gs://bucket/x.csv",
     )
     code, out, _ = kubert(
-        "submit", *sets(*options), "--endpoint", server.url, "--experiment", "mine", "--key", "k-1"
+        "submit",
+        *set_arguments(*options),
+        "--endpoint",
+        server.url,
+        "--experiment",
+        "mine",
+        "--key",
+        "k-1",
     )
     (run,), (version,), (experiment,) = (
         items.values()
@@ -208,16 +219,19 @@ def test_what_is_sent(server: Server, kubert: Invoke) -> None:
     assert version["name"].startswith("sha256-")
 
 
-def test_the_same_pipeline_is_uploaded_once(server: Server, kubert: Invoke) -> None:
+def test_the_same_pipeline_is_uploaded_once(server: FakeServer, kubert: Invoke) -> None:
     for epochs in (1, 2):
-        assert kubert("submit", *sets(f"train.epochs={epochs}"), "--endpoint", server.url)[0] == 0
+        assert (
+            kubert("submit", *set_arguments(f"train.epochs={epochs}"), "--endpoint", server.url)[0]
+            == 0
+        )
     assert (len(server.state.versions), len(server.state.runs)) == (1, 2)
     assert server.count("upload_version") == 1
     assert [
         run["runtime_config"]["parameters"].get("fingerprint", "")
         for run in server.state.runs.values()
     ] == ["", ""]
-    kubert("submit", *sets(), "--endpoint", server.url, "--no-cache")
+    kubert("submit", *set_arguments(), "--endpoint", server.url, "--no-cache")
     assert (
         sum(
             1
@@ -230,11 +244,11 @@ def test_the_same_pipeline_is_uploaded_once(server: Server, kubert: Invoke) -> N
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
-    server: Server, kubert: Invoke, as_json: bool
+    server: FakeServer, kubert: Invoke, as_json: bool
 ) -> None:
     code, out, _ = kubert(
         "submit",
-        *sets(),
+        *set_arguments(),
         "--endpoint",
         server.url,
         "--key",
@@ -277,9 +291,9 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(
-    server: Server, kubert: Invoke, arguments: list[str], message: str
+    server: FakeServer, kubert: Invoke, arguments: list[str], message: str
 ) -> None:
-    code, out, err = kubert("submit", *sets(), "--endpoint", server.url, *arguments)
+    code, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url, *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
@@ -319,10 +333,10 @@ def test_a_mistake_is_told_before_anything_is_asked(
     ],
 )
 def test_the_servers_no_is_one_clear_message(
-    server: Server, kubert: Invoke, prepare: Callable, code: int, message: str
+    server: FakeServer, kubert: Invoke, prepare: Callable, code: int, message: str
 ) -> None:
     prepare(server)
-    ended, out, err = kubert("submit", *sets(), "--endpoint", server.url)
+    ended, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url)
     assert (ended, out) == (code, "")
     assert message in err
     assert "Traceback" not in err
@@ -332,18 +346,18 @@ def test_the_servers_no_is_one_clear_message(
 
 @pytest.mark.slow
 def test_a_process_with_settings_from_a_file_and_the_environment(
-    server: Server, tmp_path: Path
+    server: FakeServer, tmp_path: Path
 ) -> None:
     configuration = {
         "cluster": {**IMAGES, "endpoint": "http://127.0.0.1:1", "experiment": "from-file"},
         "export": {"model_store": "gs://models/x"},
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(configuration))
-    ended = command("submit", "mine.yaml", cwd=tmp_path, KUBERT_ENDPOINT=server.url)
+    ended = run_command("submit", "mine.yaml", cwd=tmp_path, KUBERT_ENDPOINT=server.url)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [item["display_name"] for item in server.state.experiments.values()] == ["from-file"]
     (run,) = server.state.runs.values()
-    listed = command(
+    listed = run_command(
         "runs", "list", "--json", "--config", "mine.yaml", cwd=tmp_path, KUBERT_ENDPOINT=server.url
     )
     assert [row["run"] for row in json.loads(listed.stdout)] == [run["run_id"]]

@@ -176,7 +176,7 @@ def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
 
 def test_a_scheduled_pipeline_takes_its_slot_as_the_end_of_its_data(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
-    definition.write(path, scheduled=True)
+    definition.compile_pipeline(path, scheduled=True)
     until = yaml.safe_load(path.read_text(encoding="utf-8"))["root"]["dag"]["tasks"]["tokenize"][
         "inputs"
     ]["parameters"]["until"]

@@ -16,7 +16,7 @@ import pytest
 
 from components.errors import UsageError
 from pipeline.local import runner
-from pipeline.run_state import Failure
+from pipeline.run_state import StepFailure
 
 PRELUDE = """
 import os, signal, subprocess, sys, time
@@ -36,10 +36,10 @@ time.sleep(120)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[runner.Run]:
-    with runner.new_run(tmp_path / "work dir") as this:
+def run(tmp_path: Path) -> Iterator[runner.LocalRun]:
+    with runner.create_run(tmp_path / "work dir") as this:
         yield this
-        assert runner.processes(this) == []
+        assert runner.find_processes(this) == []
 
 
 def command(tmp_path: Path, body: str) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ with entered("{step}", out="/x") as figures:
 
 
 def test_events_become_the_outcome_and_output_goes_to_the_log(
-    run: runner.Run, tmp_path: Path
+    run: runner.LocalRun, tmp_path: Path
 ) -> None:
     seen: list[dict] = []
     body = (
@@ -86,9 +86,9 @@ def test_events_become_the_outcome_and_output_goes_to_the_log(
         + FINISHED
         + "\nwith entered('export') as figures: figures.update(version=3)\n"
     )
-    outcome = runner.execute(run, {"a": 1}, seen.append, command(tmp_path, body))
+    outcome = runner.execute_pipeline(run, {"a": 1}, seen.append, command(tmp_path, body))
     assert outcome.failure is None
-    assert all(outcome.done(step) for step in outcome.steps)
+    assert all(outcome.is_complete(step) for step in outcome.steps)
     assert outcome.steps["export"].figures == {"version": 3}
     assert len(seen) == 10
     assert run.log.read_text() == "from the step\n"
@@ -124,10 +124,10 @@ def test_events_become_the_outcome_and_output_goes_to_the_log(
     ],
 )
 def test_every_bad_end_is_a_failure_with_a_message(
-    run: runner.Run, tmp_path: Path, body: str, failure: tuple[str, str, int]
+    run: runner.LocalRun, tmp_path: Path, body: str, failure: tuple[str, str, int]
 ) -> None:
-    outcome = runner.execute(run, {}, lambda _: None, command(tmp_path, body))
-    assert isinstance(outcome.failure, Failure)
+    outcome = runner.execute_pipeline(run, {}, lambda _: None, command(tmp_path, body))
+    assert isinstance(outcome.failure, StepFailure)
     assert (outcome.failure.step, outcome.failure.exit_code) == (failure[0], failure[2])
     assert failure[1] in outcome.failure.message
     assert "secret words" not in outcome.failure.message
@@ -135,38 +135,38 @@ def test_every_bad_end_is_a_failure_with_a_message(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["sigint", "sigterm"])
 def test_an_interrupt_ends_grandchildren_in_sessions_of_their_own(
-    run: runner.Run, tmp_path: Path, number: signal.Signals
+    run: runner.LocalRun, tmp_path: Path, number: signal.Signals
 ) -> None:
     before = signal.getsignal(number)
     thread = interrupt_when(run.directory / "child", number)
-    with pytest.raises(runner.Interrupted, match="goes on from there"):
-        runner.execute(run, {}, lambda _: None, command(tmp_path, SPAWN))
+    with pytest.raises(runner.RunInterruptedError, match="goes on from there"):
+        runner.execute_pipeline(run, {}, lambda _: None, command(tmp_path, SPAWN))
     thread.join()
     assert not alive(int((run.directory / "child").read_text()))
     assert signal.getsignal(number) is before
 
 
 def test_a_second_interrupt_does_not_wait(
-    run: runner.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: runner.LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_DEAF", "deaf")
     started = time.monotonic()
     thread = interrupt_when(run.directory / "child", signal.SIGINT, signal.SIGINT)
-    with pytest.raises(runner.Interrupted):
-        runner.execute(run, {}, lambda _: None, command(tmp_path, SPAWN))
+    with pytest.raises(runner.RunInterruptedError):
+        runner.execute_pipeline(run, {}, lambda _: None, command(tmp_path, SPAWN))
     thread.join()
     assert time.monotonic() - started < runner.GRACE_SECONDS / 2
     assert not alive(int((run.directory / "child").read_text()))
 
 
 def test_a_process_that_ignores_the_request_is_killed_after_the_grace(
-    run: runner.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: runner.LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TEST_DEAF", "deaf")
     monkeypatch.setattr(runner, "GRACE_SECONDS", 1.0)
     thread = interrupt_when(run.directory / "child", signal.SIGINT)
-    with pytest.raises(runner.Interrupted):
-        runner.execute(run, {}, lambda _: None, command(tmp_path, SPAWN))
+    with pytest.raises(runner.RunInterruptedError):
+        runner.execute_pipeline(run, {}, lambda _: None, command(tmp_path, SPAWN))
     thread.join()
     assert not alive(int((run.directory / "child").read_text()))
 
@@ -175,7 +175,7 @@ def test_when_the_starter_is_killed_the_pipeline_ends_too(tmp_path: Path) -> Non
     starter = tmp_path / "starter.py"
     inner = command(
         tmp_path,
-        "from pipeline.local.kfp_process import _end_with_starter\n_end_with_starter()\n(here / 'pid').write_text(str(os.getpid()))\ntime.sleep(120)",
+        "from pipeline.local.kfp_process import _exit_with_parent\n_exit_with_parent()\n(here / 'pid').write_text(str(os.getpid()))\ntime.sleep(120)",
     )
     starter.write_text(
         "from pathlib import Path\nfrom pipeline.local import runner as local\n"
@@ -199,12 +199,12 @@ def test_when_the_starter_is_killed_the_pipeline_ends_too(tmp_path: Path) -> Non
 
 def test_a_second_run_in_the_same_work_directory_is_refused(tmp_path: Path) -> None:
     with (
-        runner.new_run(tmp_path),
+        runner.create_run(tmp_path),
         pytest.raises(UsageError, match="another run is using it"),
-        runner.new_run(tmp_path),
+        runner.create_run(tmp_path),
     ):
         pass
-    with runner.new_run(tmp_path) as again:
+    with runner.create_run(tmp_path) as again:
         assert again.directory.is_dir()
 
 
@@ -212,17 +212,19 @@ def test_a_work_directory_that_cannot_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(UsageError, match="choose a directory you can write to"),
-        runner.new_run(tmp_path / "file"),
+        runner.create_run(tmp_path / "file"),
     ):
         pass
 
 
 def test_a_folder_called_components_in_the_current_directory_is_not_taken_for_ours(
-    run: runner.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: runner.LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "components").mkdir()
     (tmp_path / "components" / "__init__.py").write_text("raise RuntimeError('the wrong one')")
     monkeypatch.chdir(tmp_path)
-    outcome = runner.execute(run, {}, lambda _: None, (sys.executable, "-m", "components.progress"))
+    outcome = runner.execute_pipeline(
+        run, {}, lambda _: None, (sys.executable, "-m", "components.progress")
+    )
     assert outcome.failure is not None and "before its gate" in outcome.failure.message
     assert "the wrong one" not in run.log.read_text()

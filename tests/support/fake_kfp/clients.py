@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from components.config.loading import validate_config
-from pipeline.kubeflow.client import KfpApi
+from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.endpoint import Endpoint
-from pipeline.kubeflow.submission import Submission, prepared
-from tests.support.fake_kfp.server import Server
+from pipeline.kubeflow.submission import Submission, prepare_submission
+from tests.support.fake_kfp.server import FakeServer
 
 DIGEST = "@sha256:" + "a" * 64
 IMAGES = {
@@ -33,13 +33,13 @@ OPTIONS = (
 
 
 @functools.cache
-def package(scheduled: bool = False) -> bytes:
+def compile_package(scheduled: bool = False) -> bytes:
     """The compiled pipeline, once per process: it does not depend on the parameters' values."""
-    with prepared(config(), scheduled=scheduled) as submission:
-        return submission.package.read_bytes()
+    with prepare_submission(build_config(), scheduled=scheduled) as build_submission:
+        return build_submission.package.read_bytes()
 
 
-def config(**sections: dict[str, Any]) -> Any:
+def build_config(**sections: dict[str, Any]) -> Any:
     """A configuration that can be submitted, with options laid over it."""
     values: dict[str, Any] = {"cluster": dict(IMAGES), "export": {"model_store": "gs://models/x"}}
     for name, section in sections.items():
@@ -47,25 +47,25 @@ def config(**sections: dict[str, Any]) -> Any:
     return validate_config(values)
 
 
-def submission(directory: Path, change: str = "", **sections: dict[str, Any]) -> Submission:
+def build_submission(directory: Path, change: str = "", **sections: dict[str, Any]) -> Submission:
     """A submission of such a configuration; another `change` is another content of the pipeline."""
     from pipeline import parameters
 
     scheduled = "schedule" in sections
     file = directory / f"pipeline-{len(list(directory.glob('pipeline-*')))}.yaml"
-    file.write_bytes(package(scheduled) + f"# {change}\n".encode())
-    chosen = config(**sections)
-    return Submission(chosen, file, parameters.arguments(chosen))
+    file.write_bytes(compile_package(scheduled) + f"# {change}\n".encode())
+    chosen = build_config(**sections)
+    return Submission(chosen, file, parameters.build_arguments(chosen))
 
 
-def client(
+def new_client(
     url: str,
     *,
     experiment: str = "kubert",
     namespace: str = "team",
     sleep: Callable[[float], None] | None = None,
     **how: Any,
-) -> KfpApi:
+) -> KubeflowClient:
     """A client whose waits between attempts are short."""
     credential = {"token": "token", "cookie": "cookie"}.get(how.get("method", "none"), "none")
     endpoint = Endpoint(
@@ -76,24 +76,26 @@ def client(
         credential=credential,  # type: ignore[arg-type]
         **how,
     )
-    return KfpApi(endpoint, sleep=sleep or short, patience=5.0)
+    return KubeflowClient(endpoint, sleep=sleep or sleep_briefly, retry_timeout_seconds=5.0)
 
 
-def short(seconds: float) -> None:
+def sleep_briefly(seconds: float) -> None:
     """A hundredth of the time asked for."""
     time.sleep(seconds / 100)
 
 
-def command(
+def run_command(
     *arguments: str, cwd: Path | None = None, timeout: float = 120, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """`kubert` as a person runs it."""
-    with started(*arguments, cwd=cwd, **environment) as process:
+    with start_command(*arguments, cwd=cwd, **environment) as process:
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def started(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+def start_command(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.Popen[str]:
     """`kubert` under way."""
     clean = {
         name: value
@@ -108,18 +110,18 @@ def started(*arguments: str, cwd: Path | None = None, **environment: str) -> sub
     )  # fmt: skip
 
 
-def sets(*more: str) -> list[str]:
+def set_arguments(*more: str) -> list[str]:
     """The options that make the quickstart fit to be submitted, as `--set` arguments."""
     return [part for option in (*OPTIONS, *more) for part in ("--set", option)]
 
 
-def settled_client(server: Server) -> KfpApi:
-    found = client(server.url)
-    found.health()
+def new_checked_client(server: FakeServer) -> KubeflowClient:
+    found = new_client(server.url)
+    found.get_health()
     return found
 
 
-def at_once(calls: list[Any]) -> list[Any]:
+def run_concurrently(calls: list[Any]) -> list[Any]:
     """What the calls return, each in a thread of its own, started together."""
     together, results = threading.Barrier(len(calls)), [None] * len(calls)
 

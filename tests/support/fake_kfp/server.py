@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.support.fake_kfp.state import Answer, Object, State
 
-API = "/apis/v2beta1"
-SIGN_IN = b"<!doctype html><html><title>Sign in</title></html>"
+API_PREFIX = "/apis/v2beta1"
+SIGN_IN_PAGE = b"<!doctype html><html><title>Sign in</title></html>"
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Fault:
 
 
 @dataclass
-class Server:
+class FakeServer:
     """A running stand-in: `state` may be looked at and moved on, `log` has each request as `METHOD path`."""
 
     url: str
@@ -77,10 +77,10 @@ class Server:
 
 
 @contextmanager
-def serving(**options: Any) -> Iterator[Server]:
+def run_server(**options: Any) -> Iterator[FakeServer]:
     """A server that is gone when the block ends."""
     http = _Listener(("127.0.0.1", 0), _Handler)
-    server = Server(url=f"http://127.0.0.1:{http.server_address[1]}", state=None)  # type: ignore[arg-type]
+    server = FakeServer(url=f"http://127.0.0.1:{http.server_address[1]}", state=None)  # type: ignore[arg-type]
     server.state = State(clock=server.clock, **options)
     http.kfp = server  # type: ignore[attr-defined]
     thread = threading.Thread(
@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         return email.utils.format_datetime(self.kfp.clock(), usegmt=True)
 
     @property
-    def kfp(self) -> Server:
+    def kfp(self) -> FakeServer:
         return self.server.kfp  # type: ignore[attr-defined,no-any-return]
 
     def do_GET(self) -> None:
@@ -165,10 +165,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.kind == "cut":
             self._cut()
         elif fault.kind == "sign-in":
-            self._send(200, SIGN_IN, {"Content-Type": "text/html"})
+            self._send(200, SIGN_IN_PAGE, {"Content-Type": "text/html"})
         elif fault.kind == "redirect":
             self._send(
-                302, SIGN_IN, {"Content-Type": "text/html", "Location": f"{self.kfp.url}/dex/auth"}
+                302,
+                SIGN_IN_PAGE,
+                {"Content-Type": "text/html", "Location": f"{self.kfp.url}/dex/auth"},
             )
         else:
             if fault.kind in ("late", "unseen"):
@@ -193,9 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, query: dict[str, str], body: bytes) -> Object:
         state, method = self.kfp.state, self.command
-        if not path.startswith(API):
+        if not path.startswith(API_PREFIX):
             raise Answer(404, "Not Found", 5)
-        kind, _, rest = path.removeprefix(f"{API}/").partition("/")
+        kind, _, rest = path.removeprefix(f"{API_PREFIX}/").partition("/")
         if (method, kind) == ("GET", "healthz"):
             return state.healthz()
         if kind == "pipelines":

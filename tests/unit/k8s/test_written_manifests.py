@@ -171,7 +171,7 @@ def test_images_are_those_that_make_images_builds(overlay: str) -> None:
         for c in manifests.containers(pod)
         if file != PLUGIN
     }
-    ours = {reference.partition(":")[0] for reference in images.DEFAULTS.values()}
+    ours = {reference.partition(":")[0] for reference in images.DEFAULT_IMAGES.values()}
     assert used == ours | {"tensorflow-serving"}
     assert used <= set(chosen)
     for name in ours:

@@ -31,7 +31,7 @@ def test_fixed_references_are_taken(
     image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, image)
-    assert getattr(images.resolved(ClusterConfig()), option) == image
+    assert getattr(images.resolve_images(ClusterConfig()), option) == image
 
 
 @pytest.mark.parametrize(("option", "variable"), OPTIONS)
@@ -39,7 +39,7 @@ def test_the_configuration_goes_before_the_environment(
     option: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, OTHER)
-    assert getattr(images.resolved(ClusterConfig(**{option: DIGEST})), option) == DIGEST
+    assert getattr(images.resolve_images(ClusterConfig(**{option: DIGEST})), option) == DIGEST
 
 
 @pytest.mark.parametrize(("option", "variable"), OPTIONS)
@@ -49,10 +49,10 @@ def test_a8_moving_or_malformed_references_are_refused(
 ) -> None:
     monkeypatch.setenv(variable, image)
     with pytest.raises(ConfigError, match=variable):
-        images.resolved(ClusterConfig())
+        images.resolve_images(ClusterConfig())
     monkeypatch.delenv(variable)
     with pytest.raises(ConfigError, match=rf"cluster\.{option}"):
-        images.resolved(ClusterConfig(**{option: image}))
+        images.resolve_images(ClusterConfig(**{option: image}))
 
 
 def test_the_defaults_are_this_version_and_quiet_under_kfp_local(
@@ -60,7 +60,7 @@ def test_the_defaults_are_this_version_and_quiet_under_kfp_local(
 ) -> None:
     monkeypatch.delenv(ENV_TRAIN_IMAGE, raising=False)
     monkeypatch.delenv(ENV_TOOLS_IMAGE, raising=False)
-    found = images.resolved(ClusterConfig())
+    found = images.resolve_images(ClusterConfig())
     assert found.train_image and found.tools_image and found.train_image != found.tools_image
     assert "python" in found.train_image and "python" in found.tools_image
     assert not images.has_digest(found.train_image)

@@ -19,7 +19,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_relative_paths_become_absolute(here: Path) -> None:
     (here / "bert").mkdir()
-    found = inputs.absolute(
+    found = inputs.resolve_paths(
         load_config(
             None, ["data.source=news.csv", "data.test_source=./news.csv", "model.encoder=hf:bert"]
         ),
@@ -45,7 +45,7 @@ def test_what_is_no_local_path_stays(here: Path, source: str) -> None:
             "export.model_store=gs://bucket/models",
         ],
     )
-    found = inputs.absolute(config, here)
+    found = inputs.resolve_paths(config, here)
     assert (found.data.source, found.model.encoder, found.export.model_store) == (
         source,
         "hf:google/bert",
@@ -57,28 +57,28 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> Non
     with pytest.raises(
         ConfigError, match=rf"data\.test_source: {here}/nope\.csv does not exist; .*{here}"
     ):
-        inputs.absolute(load_config(None, ["data.test_source=nope.csv"]), here)
+        inputs.resolve_paths(load_config(None, ["data.test_source=nope.csv"]), here)
 
 
 def test_the_day_in_a_source_is_filled_in_and_looked_for(here: Path) -> None:
     (here / "2026-01-31.csv").write_text("title,description,label\na,b,c\n")
-    found = inputs.absolute(
+    found = inputs.resolve_paths(
         load_config(None, ["data.source=./{date}.csv", "data.until=2026-01-31T05:00:00Z"]), here
     )
     assert found.data.source == str(here / "2026-01-31.csv")
     with pytest.raises(ConfigError, match=r"data\.source: .*2026-02-01\.csv does not exist"):
-        inputs.absolute(
+        inputs.resolve_paths(
             load_config(None, ["data.source=./{date}.csv", "data.until=2026-02-01"]), here
         )
     with pytest.raises(ConfigError, match=r"data\.window: 7d before when"):
-        inputs.absolute(
+        inputs.resolve_paths(
             load_config(None, ["data.source=news.csv", "data.time=created", "data.window=7d"]), here
         )
 
 
 def fingerprint(*assignments: str) -> str:
-    return inputs.fingerprint(
-        inputs.absolute(load_config(None, assignments), Path("work").absolute())
+    return inputs.compute_fingerprint(
+        inputs.resolve_paths(load_config(None, assignments), Path("work").absolute())
     )
 
 

@@ -23,7 +23,7 @@ def rebuilt(values: dict) -> Config:
     for name in parameters.SECTIONS:
         typed = {
             option: values[parameter]
-            for parameter, (section, option) in parameters.TYPED.items()
+            for parameter, (section, option) in parameters.TYPED_PARAMETERS.items()
             if section == name
         }
         sections[name] = options(
@@ -39,13 +39,13 @@ def rebuilt(values: dict) -> Config:
 )
 def test_a_configuration_survives_the_journey_through_parameters(assignments: list[str]) -> None:
     config = load_config(None, assignments)
-    assert rebuilt(parameters.arguments(config)) == config
+    assert rebuilt(parameters.build_arguments(config)) == config
 
 
 def test_what_is_at_its_default_is_not_sent() -> None:
     assert {
         name: value
-        for name, value in parameters.arguments(Config()).items()
+        for name, value in parameters.build_arguments(Config()).items()
         if name in parameters.SECTIONS
     } == dict.fromkeys(parameters.SECTIONS, "{}")
 
@@ -57,23 +57,25 @@ def test_how_a_run_is_submitted_changes_no_step() -> None:
         "cluster.pipeline_root=gs://b/r",
         "schedule.cron=0 2 * * *",
     ]
-    assert parameters.arguments(load_config(None, submitted)) == parameters.arguments(Config())
+    assert parameters.build_arguments(load_config(None, submitted)) == parameters.build_arguments(
+        Config()
+    )
 
 
 def test_every_parameter_has_a_description_and_every_description_a_parameter() -> None:
-    names = set(definition.pipeline().component_spec.inputs or {})
-    assert names == set(parameters.descriptions()) == set(parameters.defaults())
-    assert all(text.strip() for text in parameters.descriptions().values())
+    names = set(definition.build_pipeline().component_spec.inputs or {})
+    assert names == set(parameters.describe_parameters()) == set(parameters.default_arguments())
+    assert all(text.strip() for text in parameters.describe_parameters().values())
 
 
 @pytest.mark.parametrize("text", ["{{workflow.name}}", "{{$.pipeline_job_uuid}}", "a {{$}} b"])
 def test_a4_placeholders_inside_sections_travel_as_data(text: str) -> None:
     config = load_config(None, ["data.classes=" + json.dumps([text, "other"])])
-    sent = parameters.arguments(config)
+    sent = parameters.build_arguments(config)
     assert "{{" not in str(sent["data"])
     assert rebuilt(sent) == config
 
 
 def test_a4_placeholders_in_plain_parameters_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.source: '\{\{workflow.name\}\}\.csv' holds"):
-        parameters.arguments(load_config(None, ["data.source='{{workflow.name}}.csv'"]))
+        parameters.build_arguments(load_config(None, ["data.source='{{workflow.name}}.csv'"]))

@@ -48,7 +48,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCache:
     monkeypatch.setenv(ENV_PROGRESS, str(tmp_path / "events.jsonl"))
     monkeypatch.setattr(LocalCache, "get", LocalCache.get)
-    kfp_process._verify_before_reuse()
+    kfp_process._verify_cached_outputs()
     return LocalCache(str(tmp_path / "cache"))
 
 

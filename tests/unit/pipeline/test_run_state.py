@@ -3,11 +3,11 @@ from __future__ import annotations
 from functools import reduce
 from pathlib import Path
 
-from pipeline.run_state import EventFile, Failure, Outcome
+from pipeline.run_state import EventFile, RunState, StepFailure
 
 
-def folded(*events: dict) -> Outcome:
-    return reduce(Outcome.after, events, Outcome())
+def folded(*events: dict) -> RunState:
+    return reduce(RunState.apply, events, RunState())
 
 
 def test_steps_go_from_waiting_to_finished() -> None:
@@ -30,9 +30,13 @@ def test_steps_go_from_waiting_to_finished() -> None:
         "waiting",
         "waiting",
     ]
-    assert outcome.output("tokenize", "shards") == Path("/a/shards")
+    assert outcome.output_path("tokenize", "shards") == Path("/a/shards")
     assert outcome.steps["train"].seconds == 2.5
-    assert (outcome.done("tokenize"), outcome.done("train"), outcome.done("evaluate")) == (
+    assert (
+        outcome.is_complete("tokenize"),
+        outcome.is_complete("train"),
+        outcome.is_complete("evaluate"),
+    ) == (
         True,
         True,
         False,
@@ -42,7 +46,7 @@ def test_steps_go_from_waiting_to_finished() -> None:
 def test_the_first_failure_stays() -> None:
     first = {"step": "train", "kind": "error", "message": "a", "exit_code": 78}
     outcome = folded(first, {"step": "evaluate", "kind": "error", "message": "b", "exit_code": 1})
-    assert outcome.failure == Failure("train", "a", 78)
+    assert outcome.failure == StepFailure("train", "a", 78)
     assert outcome.steps["train"].status == "failed"
 
 
@@ -53,17 +57,17 @@ def test_foreign_events_change_nothing() -> None:
             {"kind": "finished"},
             {"step": "train", "kind": "odd"},
         )
-        == Outcome()
+        == RunState()
     )
 
 
 def test_each_complete_line_is_read_once(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     events = EventFile(path)
-    assert list(events.new()) == []
+    assert list(events.read_new_events()) == []
     path.write_bytes(b'{"step": "train"}\nnot json\n[1]\n{"step": "eva')
-    assert list(events.new()) == [{"step": "train"}]
+    assert list(events.read_new_events()) == [{"step": "train"}]
     with path.open("ab") as stream:
         stream.write(b'luate"}\n')
-    assert list(events.new()) == [{"step": "evaluate"}]
-    assert list(events.new()) == []
+    assert list(events.read_new_events()) == [{"step": "evaluate"}]
+    assert list(events.read_new_events()) == []
