@@ -1,7 +1,7 @@
-"""Progress events: what a step tells the person who waits for it, as JSON lines.
+"""Progress events: what a step reports to whoever started it, one JSON object per line.
 
-A step calls `report`; whoever started it reads the file that the environment variable KUBERT_PROGRESS names. Without
-that variable the events go to standard output, one line each, as a pod's log.
+A step calls `report`; the process that started it reads the file that KUBERT_PROGRESS names. Without that variable the
+events go to standard output, where they are part of the pod's log. All readers use `parse_progress_event`.
 """
 
 from __future__ import annotations
@@ -10,33 +10,83 @@ import json
 import os
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal, TypeGuard, get_args
 
 from components.config.environment import ENV_PROGRESS
 
 
+class StepName(StrEnum):
+    """The pipeline's steps, in the order in which they run."""
+
+    TOKENIZE = "tokenize"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    GATE = "gate"
+    EXPORT = "export"
+
+
+EventKind = Literal["started", "finished", "reused", "error"]
+_EVENT_KINDS = frozenset(get_args(EventKind))
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """One event of a step. Without a `kind` it reports progress: `done` of `total`, in the step's own unit.
+
+    time: seconds since the epoch.
+    seconds, outputs, figures: of a step that has finished: its duration, the paths of its artifacts, its results.
+    exit_code: of a step that failed; its `message` is then the error message.
+    metrics: values to show beside the progress bar, such as loss=0.31 or examples_per_second=120.0.
+    """
+
+    step: StepName
+    message: str = ""
+    kind: EventKind | None = None
+    time: float = 0.0
+    done: float | None = None
+    total: float | None = None
+    seconds: float | None = None
+    exit_code: int | None = None
+    outputs: Mapping[str, str] | None = None
+    figures: Mapping[str, Any] | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The event as one line of JSON, without the fields that are empty."""
+        values = {
+            "time": round(self.time, 3),
+            "step": self.step,
+            "message": self.message,
+            "done": self.done,
+            "total": self.total,
+            "kind": self.kind,
+            "exit_code": self.exit_code,
+            "seconds": self.seconds,
+            "outputs": self.outputs,
+            "figures": self.figures,
+            **self.metrics,
+        }
+        return json.dumps({key: value for key, value in values.items() if value not in (None, "")})
+
+
 def report(
-    step: str,
+    step: StepName,
     message: str = "",
     *,
     done: float | None = None,
     total: float | None = None,
-    **values: Any,
+    **metrics: Any,
 ) -> None:
-    """Append one event; never raises because of a full or missing progress file.
+    """Report a step's progress; see `ProgressEvent` for the arguments."""
+    write_progress_event(ProgressEvent(step, message, done=done, total=total, metrics=metrics))
 
-    `step` is the verb (tokenize, train, evaluate, gate, export); `done` of `total` are in the step's own unit; `values`
-    are figures to show beside the bar, such as loss=0.31, accuracy=0.91, examples_per_second=120.0, seconds_left=33.0.
-    """
-    event = {
-        "time": round(time.time(), 3),
-        "step": step,
-        "message": message,
-        "done": done,
-        "total": total,
-        **values,
-    }
-    line = json.dumps({key: value for key, value in event.items() if value not in (None, "")})
+
+def write_progress_event(event: ProgressEvent) -> None:
+    """Report the event with the current time; never raises because of a full or missing file."""
+    line = replace(event, time=time.time()).to_json()
     path = os.environ.get(ENV_PROGRESS)
     if not path:
         print(line, file=sys.stdout, flush=True)
@@ -46,3 +96,59 @@ def report(
             stream.write(line + "\n")
     except OSError:
         pass
+
+
+def parse_progress_event(line: str | bytes) -> ProgressEvent | None:
+    """The event in a line of a progress file or a log; None if the line is anything else."""
+    if isinstance(line, bytes):
+        line = line.decode("utf-8", "replace")
+    if not line.startswith("{"):
+        return None
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return None
+    return _decode(values) if isinstance(values, dict) else None
+
+
+def _decode(values: dict[str, Any]) -> ProgressEvent | None:
+    step, message, kind = (
+        values.pop("step", None),
+        values.pop("message", ""),
+        values.pop("kind", None),
+    )
+    timestamp = values.pop("time", 0.0)
+    done, total, seconds = (values.pop(name, None) for name in ("done", "total", "seconds"))
+    exit_code = values.pop("exit_code", None)
+    outputs, figures = values.pop("outputs", None), values.pop("figures", None)
+    if not (
+        isinstance(step, str)
+        and step in set(StepName)
+        and isinstance(message, str)
+        and (kind is None or _is_kind(kind))
+        and _is_number(timestamp)
+        and all(value is None or _is_number(value) for value in (done, total, seconds, exit_code))
+        and all(value is None or isinstance(value, dict) for value in (outputs, figures))
+    ):
+        return None
+    return ProgressEvent(
+        StepName(step),
+        message,
+        kind,
+        timestamp,
+        done,
+        total,
+        seconds,
+        exit_code,
+        outputs,
+        figures,
+        values,
+    )
+
+
+def _is_kind(value: object) -> TypeGuard[EventKind]:
+    return isinstance(value, str) and value in _EVENT_KINDS
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

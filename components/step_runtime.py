@@ -21,7 +21,7 @@ from components.config.loading import validate_config
 from components.config.schema import Config
 from components.config.section import Section
 from components.errors import ConfigError, ExitCode, KubertError
-from components.progress import report
+from components.progress import ProgressEvent, StepName, write_progress_event
 
 S = TypeVar("S", bound=Section)
 PIPELINE = "kubert"
@@ -51,34 +51,35 @@ def options(kind: type[S], text: str, **values: Any) -> S:
 
 
 @contextmanager
-def entered(step: str, **outputs: str) -> Iterator[dict[str, Any]]:
+def entered(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
     """Run a step's body: report its start, its end with the figures put into the yielded dict, or its failure.
 
     `outputs` are the paths of what it makes. A KubertError ends the process with its exit code and no traceback; any
     other error keeps its traceback, for the log. SIGTERM unwinds the body, so that nothing half-made stays behind.
     """
+    step = StepName(step_name)
     before = signal.signal(signal.SIGTERM, _terminated)
     started = time.monotonic()
-    report(step, kind="started")
+    write_progress_event(ProgressEvent(step, kind="started"))
     figures: dict[str, Any] = {}
     try:
         yield figures
     except KubertError as error:
-        report(step, str(error), kind="error", exit_code=error.exit_code)
+        write_progress_event(
+            ProgressEvent(step, str(error), kind="error", exit_code=error.exit_code)
+        )
         with suppress(OSError):  # whoever read this may be gone
             print(f"{step}: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
     except Exception as error:
-        report(step, f"{type(error).__name__}: {error}", kind="error", exit_code=ExitCode.FAILURE)
+        message = f"{type(error).__name__}: {error}"
+        write_progress_event(ProgressEvent(step, message, kind="error", exit_code=ExitCode.FAILURE))
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    report(
-        step,
-        kind="finished",
-        seconds=round(time.monotonic() - started, 3),
-        outputs=outputs,
-        figures=figures,
+    seconds = round(time.monotonic() - started, 3)
+    write_progress_event(
+        ProgressEvent(step, kind="finished", seconds=seconds, outputs=outputs, figures=figures)
     )
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import ExitCode
+from components.progress import EventKind, ProgressEvent, StepName, parse_progress_event
 
-STEP_NAMES = ("tokenize", "train", "evaluate", "gate", "export")
+STEP_NAMES = tuple(StepName)
 StepStatus = Literal["waiting", "running", "finished", "reused", "failed"]
+_STATUS: Mapping[EventKind, StepStatus] = {
+    "started": "running",
+    "finished": "finished",
+    "reused": "reused",
+    "error": "failed",
+}
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class StepState:
     name: str
     status: StepStatus = "waiting"
     seconds: float = 0.0
-    outputs: dict[str, str] = field(default_factory=dict)
-    figures: dict[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,24 +49,21 @@ class RunState:
     )
     failure: StepFailure | None = None
 
-    def apply(self, event: dict[str, Any]) -> RunState:
-        """The outcome with one progress event added; events of unknown steps or kinds change nothing."""
-        step = self.steps.get(event.get("step", ""))
-        kind = event.get("kind")
-        if step is None or kind not in ("started", "finished", "reused", "error"):
+    def apply(self, event: ProgressEvent) -> RunState:
+        """The outcome with one progress event added; only events with a kind change it."""
+        if event.kind is None:
             return self
-        failure = self.failure
-        if kind == "error":
+        step, failure = self.steps[event.step], self.failure
+        if event.kind == "error":
             failure = failure or StepFailure(
-                step.name, event.get("message", ""), int(event.get("exit_code", ExitCode.FAILURE))
+                step.name, event.message, event.exit_code or ExitCode.FAILURE
             )
-        status: StepStatus = {"started": "running", "error": "failed"}.get(kind, kind)
         step = replace(
             step,
-            status=status,
-            seconds=event.get("seconds", step.seconds),
-            outputs=event.get("outputs", step.outputs),
-            figures=event.get("figures", step.figures),
+            status=_STATUS[event.kind],
+            seconds=step.seconds if event.seconds is None else event.seconds,
+            outputs=step.outputs if event.outputs is None else event.outputs,
+            figures=step.figures if event.figures is None else event.figures,
         )
         return RunState({**self.steps, step.name: step}, failure)
 
@@ -74,14 +77,14 @@ class RunState:
 
 
 class EventFile:
-    """Reads a growing file of JSON lines, each complete line once."""
+    """Reads a growing file of progress events, each complete line once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
 
-    def read_new_events(self) -> Iterable[dict[str, Any]]:
-        """The events of the lines completed since the last call; a line that is not JSON is passed over."""
+    def read_new_events(self) -> Iterable[ProgressEvent]:
+        """The events of the lines completed since the last call; any other line is skipped."""
         if not self._path.exists():
             return
         with self._path.open("rb") as stream:
@@ -90,9 +93,5 @@ class EventFile:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(event, dict):
+                if event := parse_progress_event(line):
                     yield event

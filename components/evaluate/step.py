@@ -22,6 +22,7 @@ from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
 from components.model.batch_scoring import score_rows
 from components.model.restore import restore_classifier
+from components.progress import StepName
 
 STEP_POINTS = 250
 SHOWN_OPTIONS = {
@@ -43,7 +44,7 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     ConfigError for a checkpoint that was trained on another vocabulary, label list or encoder than the shards have. Nothing
     is left in `output` unless the report is whole.
     """
-    progress.report("evaluate", "reading the data and the checkpoint")
+    progress.report(StepName.EVALUATE, "reading the data and the checkpoint")
     opened = open_shards(shards)
     trained = checkpoints.read_content(checkpoint)
     refuse_misfit(opened.content, trained, checkpoint)
@@ -51,7 +52,7 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     with manifest.building(output) as directory:
         content = _measure_into(directory, config, opened, trained, checkpoint, model)
     progress.report(
-        "evaluate",
+        StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",
         done=content.test_rows,
         total=content.test_rows,
@@ -96,7 +97,7 @@ def _measure_into(
         split,
         config.batch_size,
         lambda done, total: progress.report(
-            "evaluate", "scoring the test rows", done=done, total=total
+            StepName.EVALUATE, "scoring the test rows", done=done, total=total
         ),
     )
     measures = metrics.measure(labels, scores, classes)
@@ -115,7 +116,7 @@ def _measure_into(
         source_sha256=shards.content.source_sha256,
         encoder_fingerprint=trained.encoder_fingerprint,
     )
-    progress.report("evaluate", "writing the report", done=len(split), total=len(split))
+    progress.report(StepName.EVALUATE, "writing the report", done=len(split), total=len(split))
     (directory / reports.CONTENT).write_text(
         content.model_dump_json(indent=1) + "\n", encoding="utf-8"
     )

@@ -21,6 +21,7 @@ from components.artifacts.token_shards import open_shards
 from components.config.environment import ENV_RUN
 from components.config.schema import ExportConfig
 from components.errors import DataError
+from components.progress import StepName
 from components.storage.store import open_store
 
 FORMAT = 2
@@ -45,7 +46,7 @@ def run(
     evaluator's to 1e-5, or, in bfloat16, its accuracy on the test rows is more than 0.3 points below the evaluated one; ConfigError
     for a precision that the encoder cannot be served in.
     """
-    progress.report("export", "reading the checkpoint and the report")
+    progress.report(StepName.EXPORT, "reading the checkpoint and the report")
     sealed = manifest.verify(checkpoint, "checkpoint")
     evaluated, passed = _evidence(report, decision, sealed.digest)
     store = open_store(config.model_store)
@@ -55,9 +56,11 @@ def run(
         with tempfile.TemporaryDirectory(prefix="kubert-export-") as temporary:
             directory = Path(temporary) / "release"
             _build(config, shards, checkpoint, report, evaluated, passed, directory)
-            progress.report("export", f"publishing to {store.uri(config.model_name)}")
+            progress.report(StepName.EXPORT, f"publishing to {store.uri(config.model_name)}")
             published = release.publish(directory, store, config.model_name, key)
-    progress.report("export", _outcome(config.model_name, published), version=published.version)
+    progress.report(
+        StepName.EXPORT, _outcome(config.model_name, published), version=published.version
+    )
     return Release(published.version, published.uri, published.new)
 
 
@@ -113,13 +116,13 @@ def _build(
     classifier, content, vocabulary = restore_classifier(checkpoint)
     length = content.model.max_length
     with manifest.building(output) as directory:
-        progress.report("export", "building the model to be served")
+        progress.report(StepName.EXPORT, "building the model to be served")
         save(
             ServedClassifier(classifier, vocabulary, content.classes, length, config.precision),
             directory,
         )
         write_warmup_requests(directory, config.model_name, config.warmup_requests, length)
-        progress.report("export", "comparing its scores with the evaluated ones")
+        progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
         scorer = load_scorer(directory)
         parity = check_rows(
             scorer, opened.open_split("test"), read_predictions(report).scores, config.precision

@@ -23,6 +23,7 @@ from components.artifacts.report import KIND, ReportContent, read_report
 from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError
+from components.progress import StepName
 from components.storage.store import Store, open_store
 
 
@@ -34,12 +35,12 @@ def run(
     Raises DataError for damaged shards and for a report on other shards, ConfigError or StoreError if the model store
     cannot be reached: those say nothing about the candidate.
     """
-    progress.report("gate", "reading the report")
+    progress.report(StepName.GATE, "reading the report")
     opened = open_shards(shards)
     store = open_store(export.model_store)
     decision = _decide(config, export.model_name, opened, report, store)
     write_decision(output, decision)
-    progress.report("gate", decision.reason)
+    progress.report(StepName.GATE, decision.reason)
     return decision
 
 
@@ -162,7 +163,7 @@ def _predict(
     scores = load_scorer(directory)(
         texts,
         batch_size,
-        lambda done, total: progress.report("gate", message, done=done, total=total),
+        lambda done, total: progress.report(StepName.GATE, message, done=done, total=total),
     )
     if not np.isfinite(scores).all():
         raise DataError("It gives scores that are not finite numbers.")

@@ -38,7 +38,7 @@ from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset, RejectedRows, open_dataset
 from components.data.splits import SPLITS, SplitName
 from components.errors import DataError
-from components.progress import report
+from components.progress import StepName, report
 
 Tokens = tuple[TokenIds, npt.NDArray[np.int64]]
 BATCH_ROWS = 4000
@@ -56,10 +56,10 @@ def run(
     Raises DataError for data that cannot be used: an unreadable source, more refused rows than data.max_bad_rows, an empty
     split, fewer than two classes in training. Then nothing is left at `output`.
     """
-    report("tokenize", "reading labels")
+    report(StepName.TOKENIZE, "reading labels")
     with open_dataset(data) as corpus:
         for note in _left_out(corpus):
-            report("tokenize", note)
+            report(StepName.TOKENIZE, note)
         vocabulary = _vocabulary(corpus, model)
         refusals, overlap = RejectedRows(data.max_bad_rows), Counter[str]()
         with building(output) as directory:
@@ -228,7 +228,7 @@ def _reported(blocks: Iterator[ExampleBatch], message: str, total: int) -> Itera
     for block in blocks:
         if time.monotonic() - last >= SECONDS_BETWEEN_REPORTS:
             last = time.monotonic()
-            report("tokenize", message, done=done, total=total)
+            report(StepName.TOKENIZE, message, done=done, total=total)
         yield block
         done += len(block.texts)
 

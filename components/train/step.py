@@ -14,6 +14,7 @@ from components.artifacts.shard_metadata import ShardsContent, parse_shards_cont
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
+from components.progress import StepName
 from components.train.checkpointing.finished_checkpoint import is_finished, take
 from components.train.hardware import resolved
 from components.train.job import Job, is_uri, key
@@ -49,13 +50,13 @@ def run(
     )
     if is_finished(job.state):
         progress.report(
-            "train",
+            StepName.TRAIN,
             "these rows were learned with these options before; nothing is trained again",
             unchanged=True,
         )
     else:
         workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
-        progress.report("train", f"starting {workers}, products in {train.precision}")
+        progress.report(StepName.TRAIN, f"starting {workers}, products in {train.precision}")
         _run_gang(job, cluster)
     return take(job.state, output)
 

@@ -28,6 +28,7 @@ from components.config.environment import (
     ENV_WORK_DIR,
 )
 from components.errors import DataError, ExitCode, KubertError
+from components.progress import StepName
 from components.storage.store import open_store
 from components.train.checkpointing.object_state_store import MirroredState
 from components.train.checkpointing.state_store import SharedDirectory, StatePlace
@@ -118,7 +119,7 @@ def _shards_of(job: Job, membership: Membership, work: Path) -> Path:
             manifest.verify(Path(job.shards), "token_shards")
         return Path(job.shards)
     if membership.is_chief:
-        progress.report("train", f"fetching the shards from {job.shards}")
+        progress.report(StepName.TRAIN, f"fetching the shards from {job.shards}")
     transfer.fetch(job.shards, work / "shards", "token_shards")
     return work / "shards"
 

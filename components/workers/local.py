@@ -28,6 +28,7 @@ from components.config.environment import (
     ENV_THREADS,
     ENV_WORK_DIR,
 )
+from components.progress import StepName
 from components.storage.atomic_files import write_text_atomically
 from components.train.checkpointing.finished_checkpoint import is_finished
 from components.train.job import Job
@@ -64,7 +65,8 @@ def run_local(job: Job, home: Path) -> None:
                 continue
             if all(code in (exit_codes.DONE, exit_codes.PREEMPTED) for code in codes):
                 progress.report(
-                    "train", "a worker was asked to stop and saved its checkpoint; starting again"
+                    StepName.TRAIN,
+                    "a worker was asked to stop and saved its checkpoint; starting again",
                 )
                 continue
             _refuse_permanent(home, codes)
@@ -72,7 +74,7 @@ def run_local(job: Job, home: Path) -> None:
             if restarts > job.train.max_restarts:
                 raise GangFailed(_last_words(job, home, attempt, codes))
             progress.report(
-                "train", f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}"
+                StepName.TRAIN, f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}"
             )
 
 

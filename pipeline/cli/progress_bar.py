@@ -6,6 +6,7 @@ Without a terminal (a pipe, a CI log) there is no bar; a step that takes long th
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
+from components.progress import ProgressEvent
 from pipeline.run_state import STEP_NAMES
 
 _WIDTH = max(len(step) for step in STEP_NAMES)
@@ -61,9 +63,9 @@ class ProgressView:
     ) -> None:
         self._bar.stop()
 
-    def show(self, event: dict[str, Any]) -> None:
+    def show(self, event: ProgressEvent) -> None:
         """Show one event; events that say nothing to a person are passed over."""
-        step, kind = str(event.get("step", "")), event.get("kind")
+        step, kind = event.step, event.kind
         if kind == "started":
             self._started = self._last_line = time.monotonic()
             self._clear()
@@ -74,11 +76,11 @@ class ProgressView:
         elif self._console.is_terminal and self._task is not None:
             self._bar.update(
                 self._task,
-                completed=event.get("done"),
-                total=event.get("total"),
+                completed=event.done,
+                total=event.total,
                 message=describe(event),
             )
-        elif event.get("message") and time.monotonic() - self._last_line > _QUIET_SECONDS:
+        elif event.message and time.monotonic() - self._last_line > _QUIET_SECONDS:
             self._line(step, "message", event)
 
     def _clear(self) -> None:
@@ -86,11 +88,11 @@ class ProgressView:
             self._bar.remove_task(self._task)
             self._task = None
 
-    def _line(self, step: str, kind: str, event: dict[str, Any]) -> None:
+    def _line(self, step: str, kind: str, event: ProgressEvent) -> None:
         line = Text(f"{step:<{_WIDTH}}  ")
         if kind == "finished":
-            line.append(f"{event.get('seconds', 0.0):7.1f} s  ", style="green").append(
-                _closing(event.get("figures", {}))
+            line.append(f"{event.seconds or 0.0:7.1f} s  ", style="green").append(
+                _closing(event.figures or {})
             )
         elif kind == "reused":
             line.append("   reused", style="cyan")
@@ -104,18 +106,18 @@ class ProgressView:
         self._console.print(line, soft_wrap=True)
 
 
-def describe(event: dict[str, Any]) -> str:
+def describe(event: ProgressEvent) -> str:
     """The message of a progress event in one line, with its figures while something is being worked through."""
-    if not event.get("examples_per_second"):
-        return str(event.get("message", ""))
+    if not event.metrics.get("examples_per_second"):
+        return event.message
     figures = [
-        form.format(event[name])
+        form.format(event.metrics[name])
         for name, form in _FIGURES.items()
-        if isinstance(event.get(name), int | float)
+        if isinstance(event.metrics.get(name), int | float)
     ]
-    if isinstance(left := event.get("seconds_left"), int | float):
+    if isinstance(left := event.metrics.get("seconds_left"), int | float):
         figures.append(f"{duration(left)} left")
-    return "  ".join([str(event.get("message", "")), *figures]).strip()
+    return "  ".join([event.message, *figures]).strip()
 
 
 def duration(seconds: float) -> str:
@@ -125,7 +127,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _closing(figures: dict[str, Any]) -> str:
+def _closing(figures: Mapping[str, Any]) -> str:
     for form in _CLOSING:
         with suppress(KeyError):
             return form.format_map(figures)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from components.errors import USER_ERROR_CODES, ExitCode
+from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.errors import ServerUnavailableError
 from pipeline.kubeflow.records import Run, Task
@@ -17,7 +17,7 @@ from pipeline.run_state import STEP_NAMES, RunState
 POLL_INTERVAL_SECONDS = 3.0
 MAX_OUTAGE_SECONDS = 900.0
 """Seconds for which the server may be away while a run is followed."""
-ShowEvent = Callable[[dict[str, Any]], None]
+ShowEvent = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ class _EventMerger:
         self.notes: list[str] = []
         self._show = show
 
-    def event(self, event: dict[str, Any]) -> None:
+    def event(self, event: ProgressEvent) -> None:
         after = self.run_state.apply(event)
-        if event.get("unchanged") and event.get("message") not in self.notes:
-            self.notes.append(str(event["message"]))
-        if after == self.run_state and event.get("kind"):
+        if event.metrics.get("unchanged") and event.message not in self.notes:
+            self.notes.append(event.message)
+        if after == self.run_state and event.kind:
             return
         self.run_state = after
         self._show(event)
@@ -131,21 +131,15 @@ class _EventMerger:
                 self._task(task)
 
     def _task(self, task: Task) -> None:
-        status = self.run_state.steps[task.name].status
+        step = StepName(task.name)
+        status = self.run_state.steps[step].status
         if status == "waiting" and task.state in ("RUNNING", "SUCCEEDED", "FAILED"):
-            self.event({"step": task.name, "kind": "started"})
+            self.event(ProgressEvent(step, kind="started"))
         if status in ("waiting", "running") and task.state == "SUCCEEDED":
-            self.event({"step": task.name, "kind": "finished", "seconds": _task_seconds(task)})
+            self.event(ProgressEvent(step, kind="finished", seconds=_task_seconds(task)))
         if status in ("waiting", "running") and task.state == "FAILED":
             message = task.error or "failed; its pod's log has the reason"
-            self.event(
-                {
-                    "step": task.name,
-                    "kind": "error",
-                    "message": message,
-                    "exit_code": ExitCode.FAILURE,
-                }
-            )
+            self.event(ProgressEvent(step, message, "error", exit_code=ExitCode.FAILURE))
 
 
 def _task_seconds(task: Task) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import KubertError, UsageError
-from pipeline.run_state import STEP_NAMES
+from components.progress import ProgressEvent, parse_progress_event
 
 RUN_LABEL = "pipeline/runid"
 CONTAINER = "main"
@@ -61,13 +61,13 @@ class RunPods:
         """Logs of the run's containers that say something about the step (all: of any), oldest pod first."""
         for pod in self._pods():
             lines = self._lines(pod["metadata"]["name"])
-            named = {event["step"] for event in parse_progress_events(lines)}
+            named = {event.step for event in parse_progress_events(lines)}
             if lines and (step is None or step in named):
                 yield PodLog(pod["metadata"]["name"], CONTAINER, lines)
 
-    def read_new_events(self) -> list[dict[str, Any]]:
+    def read_new_events(self) -> list[ProgressEvent]:
         """The progress events that the run's steps have reported since the last call, in their order."""
-        found: list[dict[str, Any]] = []
+        found: list[ProgressEvent] = []
         for pod in self._pods():
             name = pod["metadata"]["name"]
             if name in self._fully_read:
@@ -78,7 +78,7 @@ class RunPods:
             self._lines_read[name] = len(lines)
             if over:
                 self._fully_read.add(name)
-        return sorted(found, key=lambda event: float(event.get("time", 0.0)))
+        return sorted(found, key=lambda event: event.time)
 
     def _pods(self) -> list[dict[str, Any]]:
         answer = self._request(
@@ -129,19 +129,9 @@ class RunPods:
             ) from None
 
 
-def parse_progress_events(lines: list[str]) -> list[dict[str, Any]]:
-    """The progress events among a log's lines; what a launcher writes between them is passed over."""
-    found = []
-    for line in lines:
-        if not line.startswith('{"'):
-            continue
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("step") in STEP_NAMES:
-            found.append(event)
-    return found
+def parse_progress_events(lines: list[str]) -> list[ProgressEvent]:
+    """The progress events among a log's lines; what a launcher writes between them is skipped."""
+    return [event for line in lines if (event := parse_progress_event(line))]
 
 
 def _describe_refusal(action: str, namespace: str, error: Any) -> str:

@@ -20,7 +20,7 @@ from kfp.local.cache import LocalCache
 
 from components.artifacts import manifest
 from components.errors import DataError
-from components.progress import report
+from components.progress import ProgressEvent, StepName, write_progress_event
 from pipeline import definition
 
 ARTIFACT_KINDS: dict[str, manifest.Kind] = {
@@ -72,7 +72,8 @@ def _verify_cached_outputs() -> None:
             for name, output in outputs.items()
             if isinstance(output, dsl.Artifact)
         }
-        report(Path(next(iter(paths.values()))).parent.name, kind="reused", outputs=paths)
+        step = StepName(Path(next(iter(paths.values()))).parent.name)
+        write_progress_event(ProgressEvent(step, kind="reused", outputs=paths))
         return outputs
 
     LocalCache.get = get

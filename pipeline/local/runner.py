@@ -26,6 +26,7 @@ import psutil
 
 from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import ExitCode, KubertError, UsageError
+from components.progress import ProgressEvent
 from pipeline.run_state import EventFile, RunState, StepFailure
 
 LOG_FILENAME = "kubert.log"
@@ -89,7 +90,7 @@ def create_run(workdir: Path) -> Iterator[LocalRun]:
 def execute_pipeline(
     run: LocalRun,
     arguments: Mapping[str, Any],
-    watch: Callable[[dict[str, Any]], None],
+    watch: Callable[[ProgressEvent], None],
     command: Sequence[str] = KFP_COMMAND,
 ) -> RunState:
     """Run the pipeline with these arguments; `watch` sees each progress event as it comes.

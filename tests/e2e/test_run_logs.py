@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client, config
 
+from components.progress import ProgressEvent
 from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
+from tests.support.progress_events import make_event
 
 NAMESPACE = "default"
 SAID = [
@@ -55,12 +57,12 @@ def run() -> Iterator[str]:
 
 def test_events_are_told_once_and_logs_are_chosen_by_step(run: str) -> None:
     pods = RunPods.connect(run, NAMESPACE)
-    told: list[dict] = []
+    told: list[ProgressEvent] = []
     deadline = time.monotonic() + 120
     while len(told) < len(SAID) and time.monotonic() < deadline:
         told += pods.read_new_events()
         time.sleep(0.5)
-    assert told == SAID
+    assert told == [make_event(**event) for event in SAID]
     assert pods.read_new_events() == []
     (log,) = RunPods.connect(run, NAMESPACE).read_logs("tokenize")
     assert log.pod.endswith("-step")

@@ -15,6 +15,7 @@ from components import progress
 from components.artifacts.checkpoint import Epoch
 from components.config.schema import TrainConfig
 from components.errors import DataError
+from components.progress import StepName
 from components.train.loop.batch_plan import Plan, plan_epoch, steps_per_epoch
 from components.train.loop.input_pipeline import Rowset
 from components.train.loop.train_state import Position
@@ -170,7 +171,7 @@ def _finish_epoch(loop: Loop, position: Position) -> Position:
     )
     if loop.is_chief:
         progress.report(
-            "train",
+            StepName.TRAIN,
             f"epoch {epoch.epoch} of {loop.config.epochs}: loss {epoch.train_loss:.4f}, validation loss {validation_loss:.4f}, "
             f"validation accuracy {epoch.validation_accuracy:.4f}",
             done=position.step,
@@ -229,7 +230,7 @@ def _speak(
     }
     left = {"seconds_left": rows_left / rate} if rate else {}
     progress.report(
-        "train",
+        StepName.TRAIN,
         f"epoch {epoch + 1} of {loop.config.epochs}",
         done=position.step,
         total=loop.total_steps,

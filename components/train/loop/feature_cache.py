@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from components import progress
 from components.artifacts.token_shards import SplitReader
+from components.progress import StepName
 from components.train.loop.batch_plan import plan_in_order_of_length
 
 BATCH = 64
@@ -89,7 +90,7 @@ def _compute(
         parts.append(np.asarray(compute(ids), np.float32))
         if speak and done % 8 == 0:
             progress.report(
-                "train", f"features of the {split.name} rows", done=done, total=len(mine)
+                StepName.TRAIN, f"features of the {split.name} rows", done=done, total=len(mine)
             )
     return np.concatenate(parts)
 

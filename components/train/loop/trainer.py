@@ -14,6 +14,7 @@ from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import SplitReader, TokenShards
 from components.model.classifier import build_classifier
 from components.model.encoders import fingerprint
+from components.progress import StepName
 from components.train.checkpointing.remote_checkpoints import Choice
 from components.train.checkpointing.state_store import StatePlace
 from components.train.job import Job, key
@@ -211,10 +212,10 @@ class Training:
         if self.membership.is_chief:
             chosen, complaints = self.place.choose()
             for complaint in complaints:
-                progress.report("train", f"a damaged checkpoint was set aside: {complaint}")
+                progress.report(StepName.TRAIN, f"a damaged checkpoint was set aside: {complaint}")
             if chosen is not None:
                 progress.report(
-                    "train", f"going on from step {chosen.step} (step-{chosen.step:09d})"
+                    StepName.TRAIN, f"going on from step {chosen.step} (step-{chosen.step:09d})"
                 )
         chosen = Choice(*(self._sum(number) for number in (chosen or Choice(0, 0))))
         if not chosen.step:

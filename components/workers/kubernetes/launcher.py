@@ -15,6 +15,7 @@ from pathlib import Path
 from components import progress
 from components.config.cluster import ClusterConfig
 from components.errors import ConfigError, KubertError
+from components.progress import StepName
 from components.storage.atomic_files import write_text_atomically
 from components.storage.store import open_store
 from components.train.job import Job, is_uri
@@ -94,7 +95,7 @@ def create_or_find(
                 f"a JobSet {name} of another content exists in namespace {body['metadata']['namespace']}; delete it"
             )
         if not gang.deleting and gang.phase in ("queued", "running"):
-            progress.report("train", f"the gang {name} is under way already; following it")
+            progress.report(StepName.TRAIN, f"the gang {name} is under way already; following it")
             return
         if not gang.deleting:
             api.delete_jobset(name)
@@ -102,7 +103,7 @@ def create_or_find(
             raise GangFailed(
                 f"an older JobSet {name} is not gone after {patience:.0f} s; a pod of it may be stuck on a node that is down"
             )
-        progress.report("train", f"waiting until the older gang {name} is gone")
+        progress.report(StepName.TRAIN, f"waiting until the older gang {name} is gone")
         stop.wait(2 * POLL)
         if stop.is_set():
             raise Interrupted
@@ -186,7 +187,7 @@ class Watch:
         why = f"worker {failed.rank} {failed.ending()}" if failed else "a worker's pod ended"
         counts = gang.counted > self._seen.counted
         progress.report(
-            "train",
+            StepName.TRAIN,
             f"restart {gang.counted} of {self._job.train.max_restarts}: {why}"
             if counts
             else f"{why}; starting again",
@@ -314,4 +315,4 @@ class Watch:
     def _say(self, text: str) -> None:
         if text != self._said:
             self._said = text
-            progress.report("train", text)
+            progress.report(StepName.TRAIN, text)

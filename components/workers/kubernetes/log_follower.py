@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import json
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 from components import progress
 from components.workers.kubernetes.client import KubernetesApi
@@ -16,7 +14,6 @@ from components.workers.kubernetes.status import WorkerPod
 KEPT = 40
 RECONNECT = 1.0
 DRAIN = 10.0
-_OWN = ("time", "step", "message", "done", "total")
 
 
 class ChiefLog:
@@ -67,28 +64,10 @@ class ChiefLog:
             threading.Event().wait(RECONNECT)
 
     def _take(self, line: str) -> None:
-        if (event := parse(line)) is None:
+        if (event := progress.parse_progress_event(line)) is None:
             self.last_lines.append(line)
-            return
-        figures = {name: value for name, value in event.items() if name not in _OWN}
-        progress.report(
-            event["step"],
-            str(event.get("message", "")),
-            done=event.get("done"),
-            total=event.get("total"),
-            **figures,
-        )
-
-
-def parse(line: str) -> dict[str, Any] | None:
-    """The progress event in a line of a worker's log, if it is one."""
-    if not line.startswith("{"):
-        return None
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("step"), str) else None
+        else:
+            progress.write_progress_event(event)
 
 
 def _seconds_since(stamp: str) -> int | None:

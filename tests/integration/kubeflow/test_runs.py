@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.progress import ProgressEvent
 from pipeline.kubeflow import submit
 from pipeline.kubeflow.errors import NotFoundError
 from pipeline.kubeflow.follow_run import RunResult, follow_run, read_run
@@ -23,15 +24,16 @@ from tests.integration.kubeflow.test_submit import (  # noqa: F401
 )
 from tests.support.fake_kfp.clients import build_submission, new_client, sleep_briefly
 from tests.support.fake_kfp.server import FakeServer
+from tests.support.progress_events import make_event
 
 
 class Pods:
     """Stands for a run's pods by what they wrote."""
 
     def __init__(self, *events: dict) -> None:
-        self._events = list(events)
+        self._events = [make_event(**event) for event in events]
 
-    def read_new_events(self) -> list[dict]:
+    def read_new_events(self) -> list[ProgressEvent]:
         found, self._events = self._events, []
         return found
 
@@ -143,7 +145,7 @@ def test_events_are_told_from_a_launchers_own_lines() -> None:
         '{"a": 1}',
         "[1]",
     ]
-    assert parse_progress_events(lines) == [event]
+    assert parse_progress_events(lines) == [make_event(**event)]
 
 
 def test_a_run_that_is_gone_while_it_is_followed(server: FakeServer, tmp_path: Path) -> None:

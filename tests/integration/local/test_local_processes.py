@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from components.errors import UsageError
+from components.progress import ProgressEvent
 from pipeline.local import runner
 from pipeline.run_state import StepFailure
 
@@ -80,7 +81,7 @@ with entered("{step}", out="/x") as figures:
 def test_events_become_the_outcome_and_output_goes_to_the_log(
     run: runner.LocalRun, tmp_path: Path
 ) -> None:
-    seen: list[dict] = []
+    seen: list[ProgressEvent] = []
     body = (
         "print('from the step', flush=True)"
         + FINISHED

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from components.progress import ProgressEvent, StepName
 from pipeline.cli.progress_bar import ProgressView, describe, duration
+from tests.support.progress_events import make_event
 
 EVENTS: list[dict[str, Any]] = [
     {"step": "tokenize", "kind": "reused", "outputs": {}},
@@ -25,7 +27,7 @@ def shown(terminal: bool) -> str:
         Console(file=stream, force_terminal=terminal, width=120, highlight=False)
     ) as view:
         for event in EVENTS:
-            view.show(event)
+            view.show(make_event(**event))
             time.sleep(0.15 if terminal else 0)  # the bar is drawn ten times a second
     return stream.getvalue()
 
@@ -45,7 +47,7 @@ def test_on_a_terminal_a_bar_shows_the_figures() -> None:
 
 
 def test_figures_that_are_missing_are_left_out() -> None:
-    assert describe({"message": "reading", "done": 3}) == "reading"
+    assert describe(ProgressEvent(StepName.TRAIN, "reading", done=3)) == "reading"
 
 
 @pytest.mark.parametrize(

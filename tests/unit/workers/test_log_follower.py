@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from components.workers.kubernetes.client import KubernetesApi
-from components.workers.kubernetes.log_follower import ChiefLog, parse
+from components.workers.kubernetes.log_follower import ChiefLog
 from components.workers.kubernetes.status import WorkerPod
 from tests.support.training import local_training
 
@@ -39,22 +39,6 @@ def chief(*, started: bool = True) -> WorkerPod:
         phase="Running" if started else "Pending",
         started=started,
     )
-
-
-@pytest.mark.parametrize(
-    ("line", "is_progress"),
-    [
-        (PROGRESS, True),
-        ("Traceback (most recent call last):", False),
-        ("{not JSON", False),
-        ('{"no": "step"}', False),
-        ('{"step": 3}', False),
-        ("[1]", False),
-        ("", False),
-    ],
-)
-def test_progress_is_told_from_other_lines(line: str, is_progress: bool) -> None:
-    assert (parse(line) is not None) == is_progress
 
 
 def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(
