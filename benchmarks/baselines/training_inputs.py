@@ -15,7 +15,7 @@ from components.config.loading import load_config
 from components.config.schema import Config, DataConfig
 from components.data.labelled_text import Example, RejectedRows, open_dataset
 from components.tokenize_text import step
-from components.train.hardware import resolved
+from components.train.hardware import resolve_precision
 from components.train.job import Job
 
 PRESETS = Path(__file__).parents[2] / "pipeline" / "presets"
@@ -101,7 +101,7 @@ def write_job(config: Config, shards: Path, home: Path, **train: Any) -> Path:
         "stall_deadline": MANY_STEPS,
         "start_deadline": MANY_STEPS,
     }
-    options = resolved(
+    options = resolve_precision(
         schema.TrainConfig.model_validate(config.train.model_dump() | endless | train), "local"
     )
     home.mkdir(parents=True, exist_ok=True)

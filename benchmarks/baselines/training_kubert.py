@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.harness.contender import MeasurementLoop, cpu_seconds
 from components.train import worker
-from components.train.checkpointing.state_store import SharedDirectory
+from components.train.checkpointing.state_store import SharedDirectoryStore
 from components.workers.process_control import StopRequest
 from components.workers.rendezvous import find_membership
 
@@ -108,12 +108,12 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     job = worker.read_job(str(arguments.job))
-    stop = StopRequest(worker.GRACE)
+    stop = StopRequest(worker.DEFAULT_STOP_GRACE_SECONDS)
     rounds = MeasurementLoop()
     _put_in(rounds, Path(job.shards), arguments.share)
     membership = find_membership(os.environ)
     with tempfile.TemporaryDirectory() as work:
-        worker._train(job, SharedDirectory(Path(job.state)), membership, Path(work), stop)
+        worker._train(job, SharedDirectoryStore(Path(job.state)), membership, Path(work), stop)
 
 
 def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None) -> None:
@@ -125,10 +125,12 @@ def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None
     validation_rows = len(open_shards(shards, verify=False).open_split("validation"))
     features = Features(vars(trainer)["cached_features"])
     vars(trainer)["cached_features"] = features
-    vars(trainer)["feed"] = Gate(feed.feed, rounds, validation_rows, features)
+    vars(trainer)["read_batches"] = Gate(feed.read_batches, rounds, validation_rows, features)
     if share is not None:
         rank, of = share
-        vars(feed)["share"] = lambda rows, replica, replicas: batches.share(rows, rank, of)
+        vars(feed)["replica_slice"] = lambda rows, replica, replicas: batches.replica_slice(
+            rows, rank, of
+        )
 
 
 if __name__ == "__main__":

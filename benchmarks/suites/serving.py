@@ -34,7 +34,7 @@ from components.model.encoders import vocabulary_of
 from components.model.encoders.scratch import mean_of_tokens
 from components.model.serving_model import INPUT, SIGNATURE, ServedClassifier, save
 from components.model.tokenizer import WordPiece
-from components.train.hardware import resolved
+from components.train.hardware import resolve_precision
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 LENGTH = 128
@@ -94,7 +94,7 @@ Timings = dict[str, dict[str, RequestTimes]]
 
 def native_precisions() -> tuple[Precision, ...]:
     """What releases are measured in: bfloat16 only where this processor multiplies it natively."""
-    native = resolved(TrainConfig(precision="auto"), "local").precision == "bfloat16"
+    native = resolve_precision(TrainConfig(precision="auto"), "local").precision == "bfloat16"
     return ("float32", "bfloat16") if native else ("float32",)
 
 

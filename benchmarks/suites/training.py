@@ -21,8 +21,8 @@ from benchmarks.harness.report import BenchmarkReport, Table, format_report
 from benchmarks.models import small_bert
 from components.artifacts.token_shards import open_shards
 from components.model.encoders import hugging_face
-from components.train.hardware import resolved
-from components.train.loop.batch_plan import padding_efficiency, plan_epoch, usable_buckets
+from components.train.hardware import resolve_precision
+from components.train.loop.batch_plan import padding_efficiency, plan_epoch, select_length_buckets
 
 CONFIG = "ag_news_minilm"
 ROWS = {"L4": 1600, "minilm": 800}
@@ -101,7 +101,7 @@ def run_suite(
 
 
 def _native_precision(data: Path) -> str:
-    return resolved(training_inputs.load_preset(CONFIG, data).train, "local").precision
+    return resolve_precision(training_inputs.load_preset(CONFIG, data).train, "local").precision
 
 
 def _measure_model(
@@ -181,7 +181,7 @@ def _measure_padding_efficiency(data: Path, home: Path) -> float:
     content = training_inputs.write_shards(config, home / "shards")
     lengths = open_shards(home / "shards").open_split("train").read_lengths()
     train = config.train
-    buckets = usable_buckets(train, content.max_length)
+    buckets = select_length_buckets(train, content.max_length)
     plan = plan_epoch(
         lengths,
         batch_size=train.batch_size,

@@ -21,6 +21,11 @@ def is_remote_uri(uri: str) -> bool:
     return "://" in uri and not uri.startswith("file://")
 
 
+def has_scheme(uri: str) -> bool:
+    """Whether it is a URI, `file://` included, and so is read and written through `storage.store`."""
+    return "://" in uri
+
+
 def parse_uri(uri: str) -> tuple[str, str, str]:
     """(file, "", absolute path) or (gs | s3 | minio, bucket, prefix without slashes at its ends)."""
     scheme, separator, rest = uri.partition("://")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from components.config.schema import ModelConfig, TrainConfig
 
-FORMAT = 2
+STATE_FORMAT = 2
 """Raised when a training's state has other tensors than before: older states are then left alone."""
 
 # None of these changes what is learned, so a run may go on with other values of them.
@@ -45,7 +45,7 @@ class Job(BaseModel):
 
 
 @dataclass(frozen=True)
-class StateFiles:
+class StateLayout:
     """Where the parts of a training's state lie below its directory."""
 
     root: Path
@@ -71,15 +71,10 @@ class StateFiles:
         return self.root / "tensorboard"
 
 
-def is_uri(place: str) -> bool:
-    """Whether a place is named by a URI, and so is reached through `artifacts.store`."""
-    return "://" in place
-
-
-def key(model: ModelConfig, train: TrainConfig, shards_digest: str) -> str:
+def training_id(model: ModelConfig, train: TrainConfig, shards_digest: str) -> str:
     """A name for the state of one training: equal for equal data, model and options that matter to the result."""
     identity = {
-        "format": FORMAT,
+        "format": STATE_FORMAT,
         "model": model.model_dump(mode="json"),
         "train": train.model_dump(mode="json", exclude=set(_IRRELEVANT)),
         "shards": shards_digest,

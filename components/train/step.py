@@ -15,9 +15,13 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
 from components.progress import StepName
-from components.train.checkpointing.finished_checkpoint import is_finished, take
-from components.train.hardware import resolved
-from components.train.job import Job, is_uri, key
+from components.storage.uri import has_scheme
+from components.train.checkpointing.finished_checkpoint import (
+    export_finished_checkpoint,
+    is_finished,
+)
+from components.train.hardware import resolve_precision
+from components.train.job import Job, training_id
 from components.workers.local import run_local
 
 
@@ -40,13 +44,13 @@ def run(
     if cluster.backend == "jobset":
         _refuse_unreachable(cluster, shards, scratch)
     sealed = _manifest_of(shards)
-    refuse_misfit(model, train, parse_shards_content(sealed, shards))
-    train = resolved(train, cluster.backend)
+    check_compatible(model, train, parse_shards_content(sealed, shards))
+    train = resolve_precision(train, cluster.backend)
     job = Job(
         model=model,
         train=train,
         shards=shards,
-        state=f"{scratch}/{key(model, train, sealed.digest)}",
+        state=f"{scratch}/{training_id(model, train, sealed.digest)}",
     )
     if is_finished(job.state):
         progress.report(
@@ -58,7 +62,7 @@ def run(
         workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
         progress.report(StepName.TRAIN, f"starting {workers}, products in {train.precision}")
         _run_gang(job, cluster)
-    return take(job.state, output)
+    return export_finished_checkpoint(job.state, output)
 
 
 def _run_gang(job: Job, cluster: ClusterConfig) -> None:
@@ -66,15 +70,15 @@ def _run_gang(job: Job, cluster: ClusterConfig) -> None:
         from components.workers.kubernetes.launcher import run_jobset
 
         run_jobset(job, cluster)
-    elif not is_uri(job.state) and not is_uri(job.shards):
+    elif not has_scheme(job.state) and not has_scheme(job.shards):
         run_local(job, Path(job.state))
     else:
         home = Path(tempfile.mkdtemp(prefix="kubert-train-"))
-        if is_uri(job.shards):
+        if has_scheme(job.shards):
             transfer.fetch(job.shards, home / "shards", "token_shards")
             job = job.model_copy(update={"shards": str(home / "shards")})
         try:
-            run_local(job, home if is_uri(job.state) else Path(job.state))
+            run_local(job, home if has_scheme(job.state) else Path(job.state))
         finally:
             shutil.rmtree(home / "shards", ignore_errors=True)
         shutil.rmtree(home)  # after a failure its logs stay
@@ -83,14 +87,14 @@ def _run_gang(job: Job, cluster: ClusterConfig) -> None:
 def _absolute(place: Path | str) -> str:
     return (
         place.rstrip("/")
-        if isinstance(place, str) and is_uri(place)
+        if isinstance(place, str) and has_scheme(place)
         else str(Path(place).resolve())
     )
 
 
 def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
     for place in places:
-        if (not is_uri(place) or place.startswith("file:")) and not (
+        if (not has_scheme(place) or place.startswith("file:")) and not (
             cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")
         ):
             raise ConfigError(
@@ -100,7 +104,7 @@ def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
 
 
 def _manifest_of(shards: str) -> Manifest:
-    if not is_uri(shards):
+    if not has_scheme(shards):
         return manifest.verify(Path(shards), "token_shards")
     found = transfer.remote_manifest(shards, "token_shards")
     if found is None:
@@ -110,7 +114,7 @@ def _manifest_of(shards: str) -> Manifest:
     return found
 
 
-def refuse_misfit(model: ModelConfig, train: TrainConfig, shards: ShardsContent) -> None:
+def check_compatible(model: ModelConfig, train: TrainConfig, shards: ShardsContent) -> None:
     """ConfigError where the options cannot work with these shards, naming the option."""
     if shards.encoder != model.encoder:
         raise ConfigError(

@@ -30,9 +30,10 @@ from components.config.environment import (
 from components.errors import DataError, ExitCode, KubertError
 from components.progress import StepName
 from components.storage.store import open_store
-from components.train.checkpointing.object_state_store import MirroredState
-from components.train.checkpointing.state_store import SharedDirectory, StatePlace
-from components.train.job import Job, is_uri
+from components.storage.uri import has_scheme
+from components.train.checkpointing.object_state_store import ObjectStateStore
+from components.train.checkpointing.state_store import SharedDirectoryStore, TrainingStateStore
+from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.process_control import StopRequest, Watchdog, die_with_parent
 from components.workers.rendezvous import (
@@ -43,15 +44,15 @@ from components.workers.rendezvous import (
     wait_for_names,
 )
 
-GRACE = 25.0
-PEER_GRACE = 15.0
+DEFAULT_STOP_GRACE_SECONDS = 25.0
+PEER_GRACE_SECONDS = 15.0
 
 
 def main(argument: str) -> None:
     """Run one worker to its end; never returns, because TensorFlow's threads may hang on the way out."""
     if launcher := os.environ.get(ENV_LAUNCHER_PID):
         die_with_parent(int(launcher))
-    stop = StopRequest(float(os.environ.get(ENV_STOP_GRACE, GRACE)))
+    stop = StopRequest(float(os.environ.get(ENV_STOP_GRACE, DEFAULT_STOP_GRACE_SECONDS)))
     work = Path(tempfile.mkdtemp(prefix="kubert-worker-", dir=os.environ.get(ENV_WORK_DIR)))
     code, message = _ending(argument, work, stop)
     _leave(work, code, message)
@@ -77,7 +78,7 @@ def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
             )
         if _is_peer_loss(error) and not alone:
             # The failing peer should be the one that the launcher sees first; it will tell this one to stop.
-            stop.wait(PEER_GRACE)
+            stop.wait(PEER_GRACE_SECONDS)
             return exit_codes.PEER_LOST, f"a peer was lost: {str(error).splitlines()[0][:300]}"
         return ExitCode.FAILURE, f"{type(error).__name__}: {str(error)[:600]}"
 
@@ -85,7 +86,7 @@ def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
 def read_job(place: str) -> Job:
     """The job in a local file or below a URI; DataError if it is not one."""
     try:
-        if not is_uri(place):
+        if not has_scheme(place):
             return Job.model_validate_json(Path(place).read_bytes())
         folder, _, name = place.rpartition("/")
         return Job.model_validate_json(open_store(folder).read_bytes(name))
@@ -104,17 +105,17 @@ def _work(job: Job, membership: Membership, work: Path, stop: StopRequest) -> tu
             place.release()
 
 
-def _place_of(job: Job, work: Path) -> StatePlace:
-    if is_uri(job.state):
-        return MirroredState(
+def _place_of(job: Job, work: Path) -> TrainingStateStore:
+    if has_scheme(job.state):
+        return ObjectStateStore(
             job.state, work, os.environ.get(ENV_OWNER, ""), job.train.keep_checkpoints
         )
-    return SharedDirectory(Path(job.state))
+    return SharedDirectoryStore(Path(job.state))
 
 
 def _shards_of(job: Job, membership: Membership, work: Path) -> Path:
     """The directory of the verified shards."""
-    if not is_uri(job.shards):
+    if not has_scheme(job.shards):
         if membership.is_chief:
             manifest.verify(Path(job.shards), "token_shards")
         return Path(job.shards)
@@ -125,7 +126,7 @@ def _shards_of(job: Job, membership: Membership, work: Path) -> Path:
 
 
 def _train(
-    job: Job, place: StatePlace, membership: Membership, work: Path, stop: StopRequest
+    job: Job, place: TrainingStateStore, membership: Membership, work: Path, stop: StopRequest
 ) -> tuple[int, str]:
     alone = len(membership.workers) == 1
     shards = _shards_of(job, membership, work)
@@ -137,13 +138,15 @@ def _train(
 
     from components.artifacts.token_shards import open_shards
     from components.model.encoders import hidden_size
-    from components.train.loop.epochs import Preempted
+    from components.train.hardware import choose_thread_counts
+    from components.train.loop.epochs import PreemptionError
     from components.train.loop.trainer import Training
-    from components.train.threads import threads_for
 
-    threads = threads_for(int(os.environ.get(ENV_THREADS, usable_cores())), hidden_size(job.model))
-    tf.config.threading.set_intra_op_parallelism_threads(threads.within)
-    tf.config.threading.set_inter_op_parallelism_threads(threads.between)
+    threads = choose_thread_counts(
+        int(os.environ.get(ENV_THREADS, usable_cores())), hidden_size(job.model)
+    )
+    tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
+    tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
     if not alone:
         meet(membership, job.train.start_deadline)
     # While TensorFlow waits here for a peer that was lost since, it lets no Python thread run: only the kernel can end this process.
@@ -157,7 +160,7 @@ def _train(
     ending = exit_codes.DONE, ""
     try:
         training.run()
-    except Preempted as notice:
+    except PreemptionError as notice:
         ending = exit_codes.PREEMPTED, str(notice)
     training.barrier()  # nobody leaves before the chief's last upload has ended
     if not alone:

@@ -9,28 +9,29 @@ from pathlib import Path
 from components.artifacts import checkpoint as checkpoints
 from components.artifacts import manifest, transfer
 from components.artifacts.checkpoint import CheckpointContent
-from components.train.checkpointing.remote_checkpoints import RemoteState
-from components.train.job import StateFiles, is_uri
+from components.storage.uri import has_scheme
+from components.train.checkpointing.remote_checkpoints import RemoteCheckpoints
+from components.train.job import StateLayout
 
 
 def is_finished(state: str) -> bool:
     """Whether the training whose state lies there (a path or a URI) has a finished checkpoint."""
-    if is_uri(state):
-        return RemoteState(state).finished() is not None
-    return (StateFiles(Path(state)).finished / manifest.NAME).exists()
+    if has_scheme(state):
+        return RemoteCheckpoints(state).finished() is not None
+    return (StateLayout(Path(state)).finished / manifest.NAME).exists()
 
 
-def take(state: str, output: Path) -> CheckpointContent:
+def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
     """Seal the finished checkpoint, with the event files of TensorBoard, in `output`; DataError if it does not verify."""
-    if not is_uri(state):
-        files = StateFiles(Path(state))
+    if not has_scheme(state):
+        files = StateLayout(Path(state))
         return _seal(files.finished, files.tensorboard, output)
-    remote = RemoteState(state)
+    remote = RemoteCheckpoints(state)
     uri = remote.finished()
     assert uri is not None
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".finished-", dir=output.parent) as work:
-        files = StateFiles(Path(work))
+        files = StateLayout(Path(work))
         transfer.fetch(uri, files.finished, "checkpoint")
         remote.fetch_tensorboard(files.tensorboard)
         return _seal(files.finished, files.tensorboard, output)

@@ -25,7 +25,7 @@ _FOLDER = "leases"
 _RELEASED = b"released"
 
 
-class Superseded(KubertError):
+class LeaseLostError(KubertError):
     """A newer chief has taken over: this one belongs to a gang that was given up."""
 
     exit_code = exit_codes.PEER_LOST
@@ -62,7 +62,7 @@ class Lease:
     def check(self) -> None:
         """Raise Superseded if there is a newer chief."""
         if (newest := self._newest()) != self.generation:
-            raise Superseded(
+            raise LeaseLostError(
                 f"{self._store.uri()}: a newer attempt (generation {newest}) trains here; this one (generation {self.generation}) ends"
             )
 

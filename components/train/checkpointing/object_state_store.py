@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from components.artifacts import checkpoint
 from components.storage.store import open_store
 from components.train.checkpointing.lease import Lease
-from components.train.checkpointing.remote_checkpoints import Choice, RemoteState
-from components.train.checkpointing.uploads import Uploads
-from components.train.job import StateFiles
+from components.train.checkpointing.remote_checkpoints import CheckpointId, RemoteCheckpoints
+from components.train.job import StateLayout
 
 
-class MirroredState:
+class ObjectStateStore:
     """A `StatePlace`: `files` lie in a directory of this worker's own, what counts lies below `uri`."""
 
     def __init__(self, uri: str, work: Path, owner: str, keep: int) -> None:
         """`owner` names the gang, the same in all its attempts; `keep` is the number of periodic checkpoints."""
-        self.files = StateFiles(work / "state")
-        self._remote = RemoteState(uri)
+        self.files = StateLayout(work / "state")
+        self._remote = RemoteCheckpoints(uri)
         self._features = open_store(uri.rstrip("/").rpartition("/")[0])
         self._lease = Lease(self._remote.store, owner)
-        self._uploads = Uploads()
+        self._uploads = CheckpointUploader()
         self._keep = keep
         self._unsaved_best: int | None = None
 
@@ -33,10 +32,10 @@ class MirroredState:
     def release(self) -> None:
         self._lease.release()
 
-    def choose(self) -> tuple[Choice | None, list[str]]:
+    def choose(self) -> tuple[CheckpointId | None, list[str]]:
         return self._remote.fetch_newest(self.files.checkpoints)
 
-    def bring(self, choice: Choice) -> None:
+    def bring(self, choice: CheckpointId) -> None:
         if not checkpoint.step_directory(self.files.checkpoints, choice.step).exists():
             self._remote.fetch_checkpoint(choice, self.files.checkpoints)
 
@@ -57,9 +56,10 @@ class MirroredState:
         generation = self._lease.generation
         with self._lease.held():
             if best is not None:
-                self._remote.push_best(self.files.best, Choice(generation, best))
+                self._remote.push_best(self.files.best, CheckpointId(generation, best))
             self._remote.push_checkpoint(
-                checkpoint.step_directory(self.files.checkpoints, step), Choice(generation, step)
+                checkpoint.step_directory(self.files.checkpoints, step),
+                CheckpointId(generation, step),
             )
             self._remote.push_tensorboard(self.files.tensorboard)
         with self._lease.held():
@@ -91,6 +91,27 @@ class MirroredState:
     def feature_file(self, name: str) -> Path:
         return self.files.root.parent / "features" / name
 
-    def remove(self) -> None:
-        """Give the local copy's disk back."""
-        shutil.rmtree(self.files.root.parent, ignore_errors=True)
+
+POLL_SECONDS = 1.0
+
+
+class CheckpointUploader:
+    """One upload at a time: the next one waits for the one before, so at most one checkpoint is not in the store yet."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._running: Future[None] | None = None
+
+    def start(self, upload: Callable[[], None]) -> None:
+        """Begin an upload; the one before must have been settled."""
+        assert self._running is None
+        self._running = self._pool.submit(upload)
+
+    def settle(self, beat: Callable[[], None]) -> None:
+        """Return when nothing is being uploaded, calling `beat` all the while; raises what the last upload failed with."""
+        if self._running is None:
+            return
+        while not wait([self._running], POLL_SECONDS).done:
+            beat()
+        running, self._running = self._running, None
+        running.result()

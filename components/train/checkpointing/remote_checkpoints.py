@@ -27,27 +27,27 @@ _SEALED = re.compile(r"(?:checkpoints|best)/(\d{6})/step-(\d{9})/manifest\.json"
 _BAD = "bad.txt"
 
 
-class Choice(NamedTuple):
+class CheckpointId(NamedTuple):
     """A periodic checkpoint: the generation of the chief that wrote it (0 on a shared directory), and its step."""
 
     generation: int
     step: int
 
 
-class RemoteState:
+class RemoteCheckpoints:
     """Reads and writes below a state's URI; no lease is checked here."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
         self.store = open_store(uri)
 
-    def fetch_newest(self, directory: Path) -> tuple[Choice | None, list[str]]:
+    def fetch_newest(self, directory: Path) -> tuple[CheckpointId | None, list[str]]:
         """Bring the newest checkpoint that verifies below `directory`; it, and what was wrong with newer ones, which are set aside.
 
         DataError if there are some but none is valid: starting afresh is for a person to decide.
         """
         complaints: list[str] = []
-        gone: set[Choice] = set()
+        gone: set[CheckpointId] = set()
         while candidates := [choice for choice in self.checkpoints() if choice not in gone]:
             newest, folder = candidates[0], _folder("checkpoints", candidates[0])
             try:
@@ -68,7 +68,7 @@ class RemoteState:
             )
         return None, []
 
-    def checkpoints(self) -> list[Choice]:
+    def checkpoints(self) -> list[CheckpointId]:
         """All sealed checkpoints that were not set aside, newest first."""
         bad = self._set_aside()
         return [
@@ -77,7 +77,7 @@ class RemoteState:
             if _folder("checkpoints", choice) not in bad
         ]
 
-    def fetch_checkpoint(self, choice: Choice, directory: Path) -> None:
+    def fetch_checkpoint(self, choice: CheckpointId, directory: Path) -> None:
         """Bring a checkpoint to its place below `directory`; DataError if it is gone or does not verify."""
         transfer.fetch(
             f"{self.uri}/{_folder('checkpoints', choice)}",
@@ -85,7 +85,7 @@ class RemoteState:
             "checkpoint",
         )
 
-    def push_checkpoint(self, directory: Path, choice: Choice) -> None:
+    def push_checkpoint(self, directory: Path, choice: CheckpointId) -> None:
         """Upload a sealed checkpoint."""
         transfer.push(directory, f"{self.uri}/{_folder('checkpoints', choice)}")
 
@@ -96,7 +96,7 @@ class RemoteState:
                 transfer.fetch(f"{self.uri}/{_folder('best', choice)}", directory, "checkpoint")
                 return
 
-    def push_best(self, directory: Path, choice: Choice) -> None:
+    def push_best(self, directory: Path, choice: CheckpointId) -> None:
         """Upload the weights that are the best so far."""
         transfer.push(directory, f"{self.uri}/{_folder('best', choice)}")
 
@@ -130,7 +130,7 @@ class RemoteState:
             for choice in (choice for choice in best if choice.step not in needed):
                 self._remove(_folder("best", choice))
 
-    def _best_step_of(self, choice: Choice) -> int:
+    def _best_step_of(self, choice: CheckpointId) -> int:
         found: Manifest = transfer.read(self.store, _folder("checkpoints", choice), "checkpoint")
         return int(found.content["position"]["best_step"])
 
@@ -138,10 +138,10 @@ class RemoteState:
         self.store.delete(f"{folder}/{manifest.NAME}")  # first, so that nobody begins to read
         self.store.clear(folder)
 
-    def _sealed(self, kind: str) -> list[Choice]:
+    def _sealed(self, kind: str) -> list[CheckpointId]:
         found = (_SEALED.fullmatch(key) for key in self.store.list(kind))
         return sorted(
-            (Choice(int(match[1]), int(match[2])) for match in found if match), reverse=True
+            (CheckpointId(int(match[1]), int(match[2])) for match in found if match), reverse=True
         )
 
     def _set_aside(self) -> set[str]:
@@ -152,5 +152,5 @@ class RemoteState:
         }
 
 
-def _folder(kind: str, choice: Choice) -> str:
+def _folder(kind: str, choice: CheckpointId) -> str:
     return f"{kind}/{choice.generation:06d}/step-{choice.step:09d}"

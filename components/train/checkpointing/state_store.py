@@ -15,17 +15,17 @@ from typing import Protocol
 
 from components.artifacts import checkpoint, manifest
 from components.errors import KubertError
-from components.train.checkpointing.remote_checkpoints import Choice
-from components.train.job import StateFiles
+from components.train.checkpointing.remote_checkpoints import CheckpointId
+from components.train.job import StateLayout
 
 LOCK_PATIENCE = 30.0
 
 
-class StatePlace(Protocol):
+class TrainingStateStore(Protocol):
     """What a worker does with the place of its state; only the chief calls what writes."""
 
     @property
-    def files(self) -> StateFiles:
+    def files(self) -> StateLayout:
         """The local directories."""
 
     def hold(self) -> None:
@@ -34,13 +34,13 @@ class StatePlace(Protocol):
     def release(self) -> None:
         """Let another chief in."""
 
-    def choose(self) -> tuple[Choice | None, list[str]]:
+    def choose(self) -> tuple[CheckpointId | None, list[str]]:
         """The newest valid checkpoint (None: there is none at all), and what was wrong with newer ones, which were set aside.
 
         DataError if there are some but none is valid.
         """
 
-    def bring(self, choice: Choice) -> None:
+    def bring(self, choice: CheckpointId) -> None:
         """Have the chosen checkpoint below `files`."""
 
     def bring_best(self, step: int) -> None:
@@ -74,26 +74,26 @@ class StatePlace(Protocol):
         """Where this worker writes the feature file of this name."""
 
 
-class SharedDirectory:
+class SharedDirectoryStore:
     """State in a directory: of this machine, or on a volume that every worker mounts."""
 
     def __init__(self, root: Path) -> None:
-        self.files = StateFiles(root)
+        self.files = StateLayout(root)
         self._lock: int | None = None
 
     def hold(self) -> None:
-        self._lock = hold(self.files.root)
+        self._lock = lock_directory(self.files.root)
 
     def release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def choose(self) -> tuple[Choice | None, list[str]]:
+    def choose(self) -> tuple[CheckpointId | None, list[str]]:
         found = checkpoint.newest_valid(self.files.checkpoints)
-        return (None, []) if found is None else (Choice(0, found[0]), found[3])
+        return (None, []) if found is None else (CheckpointId(0, found[0]), found[3])
 
-    def bring(self, choice: Choice) -> None:
+    def bring(self, choice: CheckpointId) -> None:
         pass
 
     def bring_best(self, step: int) -> None:
@@ -128,7 +128,7 @@ class SharedDirectory:
         return self.files.root.parent / "features" / name
 
 
-def hold(directory: Path) -> int:
+def lock_directory(directory: Path) -> int:
     """Be the only chief that writes into this directory, for as long as the returned descriptor is open."""
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o644)

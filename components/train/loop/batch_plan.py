@@ -17,24 +17,24 @@ import numpy.typing as npt
 
 from components.config.schema import TrainConfig
 
-Rows = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """One epoch: `order` holds each row once, batch after batch; batch i is `order[starts[i]:starts[i + 1]]`.
 
     `widths[i]` is the length in tokens that batch i is padded to.
     """
 
-    order: Rows
-    starts: Rows
+    order: RowIndices
+    starts: RowIndices
     widths: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.widths)
 
-    def batch(self, index: int) -> Rows:
+    def batch(self, index: int) -> RowIndices:
         """The row numbers of one batch."""
         return self.order[self.starts[index] : self.starts[index + 1]]
 
@@ -44,7 +44,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
-def usable_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
+def select_length_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
     """The configured widths below max_length, and max_length itself."""
     return (*(width for width in config.buckets if width < max_length), max_length)
 
@@ -57,7 +57,7 @@ def plan_epoch(
     window: int,
     seed: int,
     epoch: int,
-) -> Plan:
+) -> EpochPlan:
     """The plan of one training epoch.
 
     `lengths` are tokens per row, none above the last bucket; `window` is the number of batches within which rows are
@@ -75,9 +75,9 @@ def plan_epoch(
     return _assemble(arranged, lengths, buckets)
 
 
-def plan_in_order_of_length(
+def plan_by_length(
     lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...]
-) -> Plan:
+) -> EpochPlan:
     """Every row once, from the shortest to the longest: for validation and for features, where order does not matter."""
     order = np.argsort(lengths, kind="stable").astype(np.int64)
     return _assemble(
@@ -87,13 +87,13 @@ def plan_in_order_of_length(
     )
 
 
-def share(rows: Rows, replica: int, replicas: int) -> tuple[int, Rows]:
+def replica_slice(rows: RowIndices, replica: int, replicas: int) -> tuple[int, RowIndices]:
     """What one replica takes of a batch: its first position and its rows; sizes differ by one at most, and may be 0."""
     start, stop = (len(rows) * replica) // replicas, (len(rows) * (replica + 1)) // replicas
     return start, rows[start:stop]
 
 
-def padding_efficiency(plan: Plan, lengths: npt.NDArray[np.int32]) -> float:
+def padding_efficiency(plan: EpochPlan, lengths: npt.NDArray[np.int32]) -> float:
     """Real tokens as a share of all positions computed."""
     sizes = np.diff(plan.starts)
     return float(lengths.sum(dtype=np.int64) / (sizes * plan.widths).sum(dtype=np.int64))
@@ -105,9 +105,9 @@ def _random(seed: int, epoch: int) -> np.random.Generator:
 
 
 def _assemble(
-    batches: list[Rows], lengths: npt.NDArray[np.int32], buckets: tuple[int, ...]
-) -> Plan:
+    batches: list[RowIndices], lengths: npt.NDArray[np.int32], buckets: tuple[int, ...]
+) -> EpochPlan:
     edges = np.asarray(buckets, dtype=np.int32)
     longest = np.array([lengths[rows].max() for rows in batches], dtype=np.int32)
     starts = np.concatenate([[0], np.cumsum([len(rows) for rows in batches])]).astype(np.int64)
-    return Plan(np.concatenate(batches), starts, edges[np.searchsorted(edges, longest)])
+    return EpochPlan(np.concatenate(batches), starts, edges[np.searchsorted(edges, longest)])

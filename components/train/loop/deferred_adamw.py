@@ -34,14 +34,14 @@ from official.nlp import optimization
 
 Tensor = Any
 
-MADE_UP_TO = "made_up_to"
-MOST_DECAY = 0.05
+LAST_UPDATED_STEP_SLOT = "made_up_to"
+MAX_RATE_TIMES_DECAY = 0.05
 """Largest rate times decay: with nearly 1 - b1 the sums to the end would no longer be finite."""
 _POWERS = 4
 _ROWS_AT_ONCE = 1 << 14
 
 
-class DelayedAdamW(optimization.AdamWeightDecay):
+class DeferredAdamW(optimization.AdamWeightDecay):
     """Model Garden's `AdamWeightDecay` for all variables but `table`, whose rows are updated late.
 
     The table's gradient comes as `tf.IndexedSlices` with different indices. Its value is up to date where `read` gives it, and
@@ -59,9 +59,9 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         decays = learning_rates * (
             self.weight_decay_rate if self._do_use_weight_decay(table.name) else 0.0
         )
-        if decays.max(initial=0.0) > MOST_DECAY:
+        if decays.max(initial=0.0) > MAX_RATE_TIMES_DECAY:
             raise ValueError(
-                f"rate times decay reaches {decays.max():.3g}; at most {MOST_DECAY} can be made up for"
+                f"rate times decay reaches {decays.max():.3g}; at most {MAX_RATE_TIMES_DECAY} can be made up for"
             )
         self._alphas = learning_rates * np.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
         self._log_kept = np.concatenate([[0.0], np.cumsum(np.log1p(-decays))])
@@ -76,7 +76,7 @@ class DelayedAdamW(optimization.AdamWeightDecay):
         super()._create_slots(var_list)
         for variable in var_list:
             if variable is self._table:
-                self.add_slot(variable, MADE_UP_TO, shape=variable.shape[:1])
+                self.add_slot(variable, LAST_UPDATED_STEP_SLOT, shape=variable.shape[:1])
 
     def read(self, rows: Tensor) -> Tensor:
         """The table's rows as they would be had every step updated them: int32 [n] -> float32 [n, width]. Changes nothing."""
@@ -131,7 +131,7 @@ class DelayedAdamW(optimization.AdamWeightDecay):
 
     def _made_up(self, table: tf.Variable, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values and both moments of the rows after all steps done so far: float32 [n, width] each."""
-        slots = (self.get_slot(table, name) for name in ("m", "v", MADE_UP_TO))
+        slots = (self.get_slot(table, name) for name in ("m", "v", LAST_UPDATED_STEP_SLOT))
         value, first, second, since = (_gathered(kept, rows) for kept in (table, *slots))
         since = tf.cast(since, tf.int64)
         now = self.iterations
@@ -174,7 +174,10 @@ class DelayedAdamW(optimization.AdamWeightDecay):
             *((self.get_slot(table, name), moment) for name, moment in moments),
         ]
         targets += [
-            (self.get_slot(table, MADE_UP_TO), tf.fill(tf.shape(rows), tf.cast(steps, tf.float32)))
+            (
+                self.get_slot(table, LAST_UPDATED_STEP_SLOT),
+                tf.fill(tf.shape(rows), tf.cast(steps, tf.float32)),
+            )
         ]
         return tf.group(
             *(

@@ -16,29 +16,29 @@ from components.artifacts.checkpoint import Epoch
 from components.config.schema import TrainConfig
 from components.errors import DataError
 from components.progress import StepName
-from components.train.loop.batch_plan import Plan, plan_epoch, steps_per_epoch
-from components.train.loop.input_pipeline import Rowset
-from components.train.loop.train_state import Position
-from components.train.loop.train_step import Outcome
+from components.train.loop.batch_plan import EpochPlan, plan_epoch, steps_per_epoch
+from components.train.loop.input_pipeline import SplitInputs
+from components.train.loop.train_state import TrainState
+from components.train.loop.train_step import StepMetrics
 
 SPEAK_EVERY = 0.5
 
 
-class Diverged(DataError):
+class NonFiniteLossError(DataError):
     """The loss or the gradient is not finite: no retry would end differently."""
 
 
-class Preempted(Exception):
+class PreemptionError(Exception):
     """Somebody asked a worker to stop; the checkpoint of this step is saved."""
 
 
-class Keeper(Protocol):
+class CheckpointWriter(Protocol):
     """Writes what the chief must keep; on other workers it does nothing."""
 
-    def save(self, position: Position, losses: list[float]) -> None:
+    def save(self, position: TrainState, losses: list[float]) -> None:
         """Seal a periodic checkpoint."""
 
-    def save_best(self, position: Position) -> None:
+    def save_best(self, position: TrainState) -> None:
         """Seal the weights as the best ones so far."""
 
     def log(self, step: int, **figures: float) -> None:
@@ -46,7 +46,7 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True)
-class Loop:
+class EpochLoop:
     """The pieces that `train` turns; each callable runs on all workers together.
 
     `settle` brings all weights up to date: an optimizer may be late with some of them.
@@ -54,16 +54,16 @@ class Loop:
 
     config: TrainConfig
     buckets: tuple[int, ...]
-    train_rows: Rowset
+    train_rows: SplitInputs
     validation_batches: Callable[[], Iterator[Any]]
-    batches: Callable[[Plan, int], Iterator[Any]]
-    train_step: Callable[[Any, int, bool], Outcome]
+    batches: Callable[[EpochPlan, int], Iterator[Any]]
+    train_step: Callable[[Any, int, bool], StepMetrics]
     settle: Callable[[], None]
-    validation_step: Callable[[Any], Outcome]
+    validation_step: Callable[[Any], StepMetrics]
     rate: Callable[[int], float]
     stop_asked: Callable[[], bool]
     beat: Callable[[], None]
-    keeper: Keeper
+    keeper: CheckpointWriter
     is_chief: bool
 
     @property
@@ -75,7 +75,9 @@ class Loop:
         return self.steps_per_epoch * self.config.epochs
 
 
-def train(loop: Loop, position: Position, losses: list[float]) -> tuple[Position, list[float]]:
+def run_epochs(
+    loop: EpochLoop, position: TrainState, losses: list[float]
+) -> tuple[TrainState, list[float]]:
     """Train from `position` to the last epoch, or until validation stops improving; returns where it ended.
 
     Raises Diverged at the first loss or gradient that is not finite, Preempted after saving when a worker was asked to stop.
@@ -89,7 +91,7 @@ def train(loop: Loop, position: Position, losses: list[float]) -> tuple[Position
     return position, losses
 
 
-def _run_epoch(loop: Loop, position: Position, losses: list[float]) -> Position:
+def _run_epoch(loop: EpochLoop, position: TrainState, losses: list[float]) -> TrainState:
     config, epoch = loop.config, len(position.history)
     plan = plan_epoch(
         loop.train_rows.lengths,
@@ -114,13 +116,15 @@ def _run_epoch(loop: Loop, position: Position, losses: list[float]) -> Position:
             _speak(loop, position, outcome, epoch, number + 1, plan)
         if outcome.stops:
             loop.keeper.save(position, losses)
-            raise Preempted(f"stopped at step {position.step}")
+            raise PreemptionError(f"stopped at step {position.step}")
         if position.step % config.checkpoint_steps == 0 and number + 1 < len(plan):
             loop.keeper.save(position, losses)
     return position
 
 
-def _after_step(position: Position, outcome: Outcome, seconds: float, *, timed: bool) -> Position:
+def _after_step(
+    position: TrainState, outcome: StepMetrics, seconds: float, *, timed: bool
+) -> TrainState:
     return position.model_copy(
         update={
             "step": position.step + 1,
@@ -133,7 +137,7 @@ def _after_step(position: Position, outcome: Outcome, seconds: float, *, timed: 
     )
 
 
-def _finish_epoch(loop: Loop, position: Position) -> Position:
+def _finish_epoch(loop: EpochLoop, position: TrainState) -> TrainState:
     loop.settle()
     totals = []
     for batch in loop.validation_batches():
@@ -158,7 +162,7 @@ def _finish_epoch(loop: Loop, position: Position) -> Position:
         "epoch_correct": 0.0,
         "epoch_seconds": 0.0,
     }
-    better = best_of(loop.config, (*position.history, epoch)) is epoch
+    better = best_epoch(loop.config, (*position.history, epoch)) is epoch
     if better:
         update |= {"best_step": position.step}
     position = position.model_copy(update=update)
@@ -182,7 +186,7 @@ def _finish_epoch(loop: Loop, position: Position) -> Position:
     return position
 
 
-def best_of(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
+def best_epoch(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
     """The epoch whose weights are kept; of equal ones the first."""
 
     def merit(epoch: Epoch) -> tuple[float, float]:
@@ -195,13 +199,13 @@ def best_of(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
     return max(history, key=merit)
 
 
-def _lost_patience(config: TrainConfig, position: Position) -> bool:
+def _lost_patience(config: TrainConfig, position: TrainState) -> bool:
     if not (config.patience and position.history):
         return False
-    return len(position.history) - best_of(config, position.history).epoch >= config.patience
+    return len(position.history) - best_epoch(config, position.history).epoch >= config.patience
 
 
-def _watched(config: TrainConfig, outcome: Outcome) -> dict[str, float]:
+def _watched(config: TrainConfig, outcome: StepMetrics) -> dict[str, float]:
     # Loss scaling finds its scale by overflowing now and then, and skips those steps itself.
     return {"loss": outcome.loss_sum} | (
         {} if config.precision == "float16" else {"gradient": outcome.gradient_norm}
@@ -211,14 +215,19 @@ def _watched(config: TrainConfig, outcome: Outcome) -> dict[str, float]:
 def _refuse_non_finite(config: TrainConfig, step: int, figures: dict[str, float]) -> None:
     for name, value in figures.items():
         if not math.isfinite(value):
-            raise Diverged(
+            raise NonFiniteLossError(
                 f"step {step}: the {name} is {value}, so training stopped and nothing later than the last checkpoint is kept; "
                 f"lower train.learning_rate ({config.learning_rate:g}), set train.clip_norm, or use a wider train.precision ({config.precision})"
             )
 
 
 def _speak(
-    loop: Loop, position: Position, outcome: Outcome, epoch: int, number: int, plan: Plan
+    loop: EpochLoop,
+    position: TrainState,
+    outcome: StepMetrics,
+    epoch: int,
+    number: int,
+    plan: EpochPlan,
 ) -> None:
     rate = position.rows_timed / position.seconds if position.seconds else 0.0
     rows_left = (loop.total_steps - position.step) * loop.config.batch_size

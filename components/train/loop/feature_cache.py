@@ -17,12 +17,12 @@ import numpy.typing as npt
 from components import progress
 from components.artifacts.token_shards import SplitReader
 from components.progress import StepName
-from components.train.loop.batch_plan import plan_in_order_of_length
+from components.train.loop.batch_plan import plan_by_length
 
-BATCH = 64
+FEATURE_BATCH_SIZE = 64
 
 
-class Exchange(Protocol):
+class FeatureExchange(Protocol):
     """How workers get each other's feature files."""
 
     def obtain(self, name: str) -> Path | None: ...
@@ -32,7 +32,7 @@ class Exchange(Protocol):
 
 
 def cached_features(
-    exchange: Exchange,
+    exchange: FeatureExchange,
     folder: str,
     split: SplitReader,
     buckets: tuple[int, ...],
@@ -48,7 +48,7 @@ def cached_features(
     `compute` maps int32 ids [n, length] to float32 [n, width]; `total` sums a number over all workers. Each worker computes every
     `workers`-th batch into its own file; the chief puts them together. A file appears only when it is complete.
     """
-    plan = plan_in_order_of_length(split.read_lengths(), batch_size=BATCH, buckets=buckets)
+    plan = plan_by_length(split.read_lengths(), batch_size=FEATURE_BATCH_SIZE, buckets=buckets)
     parts = [f"{folder}/{split.name}-{index}-of-{workers}.npy" for index in range(workers)]
     whole = f"{folder}/{split.name}.npy"
     found = exchange.obtain(whole)
@@ -69,7 +69,7 @@ def cached_features(
     return features
 
 
-def _obtained(exchange: Exchange, name: str) -> Path:
+def _obtained(exchange: FeatureExchange, name: str) -> Path:
     path = exchange.obtain(name)
     if path is None:
         raise FileNotFoundError(f"{name}: shared by a worker, but not there")

@@ -12,19 +12,19 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.token_shards import SplitReader
-from components.train.loop.batch_plan import Plan, Rows, share
+from components.train.loop.batch_plan import EpochPlan, RowIndices, replica_slice
 
-READ_AHEAD = 4
+PREFETCH_BATCHES = 4
 
 
-class Rowset:
+class SplitInputs:
     """What the model reads of a split: padded token ids, or cached features of a frozen encoder, with the labels."""
 
     def __init__(
         self,
         lengths: npt.NDArray[np.int32],
         labels: npt.NDArray[np.int32],
-        read: Callable[[Rows, int], Any],
+        read: Callable[[RowIndices, int], Any],
         spec: tf.TensorSpec,
         *,
         is_ids: bool = False,
@@ -41,7 +41,7 @@ class Rowset:
         return len(self.labels)
 
     @classmethod
-    def of_tokens(cls, split: SplitReader) -> Rowset:
+    def of_tokens(cls, split: SplitReader) -> SplitInputs:
         """Rows of token ids, int32 [rows, width], padded with 0."""
         return cls(
             split.read_lengths(),
@@ -52,10 +52,10 @@ class Rowset:
         )
 
     @classmethod
-    def of_features(cls, split: SplitReader, features: npt.NDArray[np.float32]) -> Rowset:
+    def of_features(cls, split: SplitReader, features: npt.NDArray[np.float32]) -> SplitInputs:
         """Rows of features, float32 [rows, hidden]; they have no length, so all count as one token."""
 
-        def read(rows: Rows, _: int) -> npt.NDArray[np.float32]:
+        def read(rows: RowIndices, _: int) -> npt.NDArray[np.float32]:
             return features[rows]
 
         return cls(
@@ -65,17 +65,17 @@ class Rowset:
             tf.TensorSpec((None, features.shape[1]), tf.float32),
         )
 
-    def used(self, rows: Rows, width: int) -> npt.NDArray[np.int32]:
+    def used(self, rows: RowIndices, width: int) -> npt.NDArray[np.int32]:
         """The different token ids among the rows, rising; none where the model reads features."""
         return np.unique(self.read(rows, width)) if self.is_ids else np.zeros(0, np.int32)
 
-    def inputs(self, rows: Rows, width: int, used: npt.NDArray[np.int32]) -> Any:
+    def inputs(self, rows: RowIndices, width: int, used: npt.NDArray[np.int32]) -> Any:
         """What the model reads of the rows; token ids as their places in `used`."""
         values = self.read(rows, width)
         return np.searchsorted(used, values).astype(np.int32) if self.is_ids else values
 
 
-def batch_spec(strategy: tf.distribute.Strategy, rows: Rowset) -> Any:
+def batch_spec(strategy: tf.distribute.Strategy, rows: SplitInputs) -> Any:
     """The type of what `feed` yields, of any number of rows and any width: a compiled step needs it, to be traced once.
 
     Workers whose shares differ in size would otherwise trace at different steps, and their collectives would no longer match.
@@ -90,8 +90,8 @@ def batch_spec(strategy: tf.distribute.Strategy, rows: Rowset) -> Any:
     return strategy.distribute_datasets_from_function(lambda _: none).element_spec
 
 
-def feed(
-    strategy: tf.distribute.Strategy, rows: Rowset, plan: Plan, first: int = 0
+def read_batches(
+    strategy: tf.distribute.Strategy, rows: SplitInputs, plan: EpochPlan, first: int = 0
 ) -> Iterator[Any]:
     """Batches (inputs, used, labels, position of the share's first row in the batch) for `strategy.run`, from batch `first` to the plan's end.
 
@@ -107,7 +107,7 @@ def feed(
         used = rows.used(batch, width)
 
         def share_of(context: tf.distribute.experimental.ValueContext) -> Any:
-            start, mine = share(
+            start, mine = replica_slice(
                 batch, context.replica_id_in_sync_group, context.num_replicas_in_sync
             )
             inputs = rows.inputs(mine, width, used)
@@ -125,10 +125,11 @@ def feed(
 
     with ThreadPoolExecutor(1) as ahead:
         waiting = deque(
-            ahead.submit(read, index) for index in range(first, min(first + READ_AHEAD, len(plan)))
+            ahead.submit(read, index)
+            for index in range(first, min(first + PREFETCH_BATCHES, len(plan)))
         )
         for index in range(first, len(plan)):
             batch = waiting.popleft().result()
-            if index + READ_AHEAD < len(plan):
-                waiting.append(ahead.submit(read, index + READ_AHEAD))
+            if index + PREFETCH_BATCHES < len(plan):
+                waiting.append(ahead.submit(read, index + PREFETCH_BATCHES))
             yield batch

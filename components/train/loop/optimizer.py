@@ -8,13 +8,15 @@ import tensorflow as tf
 from official.nlp import optimization
 
 from components.config.schema import TrainConfig
-from components.train.loop.deferred_adamw import DelayedAdamW
+from components.train.loop.deferred_adamw import DeferredAdamW
 
-NO_DECAY = ("layer_norm", "LayerNorm", "bias")
-EPSILON = 1e-6  # BERT's own (Devlin et al. 2019, the reference code's AdamWeightDecayOptimizer)
+WEIGHT_DECAY_EXCLUSIONS = ("layer_norm", "LayerNorm", "bias")
+ADAM_EPSILON = (
+    1e-6  # BERT's own (Devlin et al. 2019, the reference code's AdamWeightDecayOptimizer)
+)
 
 
-def learning_rate(
+def build_learning_rate_schedule(
     config: TrainConfig, total_steps: int
 ) -> tf.keras.optimizers.schedules.LearningRateSchedule:
     """Rate by step: 0 rising linearly to the peak during warm-up, then down to 0 at `total_steps`, or constant."""
@@ -28,9 +30,9 @@ def learning_rate(
     )
 
 
-def learning_rates(config: TrainConfig, total_steps: int) -> npt.NDArray[np.float64]:
+def compute_learning_rates(config: TrainConfig, total_steps: int) -> npt.NDArray[np.float64]:
     """The rate of every step, float64 [total_steps], as `learning_rate` gives it."""
-    schedule = learning_rate(config, total_steps)
+    schedule = build_learning_rate_schedule(config, total_steps)
     every = tf.function(lambda: tf.map_fn(schedule, tf.range(total_steps, dtype=tf.float32)))
     rates: npt.NDArray[np.float64] = every().numpy().astype(np.float64)
     return rates
@@ -45,16 +47,16 @@ def build_optimizer(
     workers' gradients, so that the result does not depend on how many workers there are.
     """
     options = {
-        "learning_rate": learning_rate(config, total_steps),
+        "learning_rate": build_learning_rate_schedule(config, total_steps),
         "weight_decay_rate": config.weight_decay,
-        "epsilon": EPSILON,
-        "exclude_from_weight_decay": list(NO_DECAY),
+        "epsilon": ADAM_EPSILON,
+        "exclude_from_weight_decay": list(WEIGHT_DECAY_EXCLUSIONS),
         "gradient_clip_norm": 0.0,
     }
     if table is None:
         optimizer = optimization.AdamWeightDecay(**options)
     else:
-        optimizer = DelayedAdamW(table, learning_rates(config, total_steps), **options)
+        optimizer = DeferredAdamW(table, compute_learning_rates(config, total_steps), **options)
     return (
         tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
         if config.precision == "float16"

@@ -15,7 +15,7 @@ TENSORS = "tensors"
 LOSSES = "losses.npy"
 
 
-class Position(BaseModel):
+class TrainState(BaseModel):
     """Where a run is: optimizer steps done, figures so far.
 
     `epoch_loss` and `epoch_correct` are sums over the running epoch's rows; `seconds` and `rows_timed` are the wall time of steps and the
@@ -36,7 +36,7 @@ class Position(BaseModel):
 def save(
     root: Path,
     tensors: tf.train.Checkpoint,
-    position: Position,
+    position: TrainState,
     losses: list[float],
     identity: dict[str, object],
     keep: int,
@@ -55,9 +55,9 @@ def save(
 
 def load(
     directory: Path, tensors: tf.train.Checkpoint, identity: dict[str, object]
-) -> tuple[Position, list[float]]:
+) -> tuple[TrainState, list[float]]:
     """Restore every variable from a sealed periodic checkpoint; ConfigError if it was made for something else."""
     content = manifest.read(directory, "checkpoint").content
     checkpoint.refuse_other(content["identity"], identity, directory)
     tensors.read(str(directory / TENSORS)).assert_consumed()
-    return Position.model_validate(content["position"]), np.load(directory / LOSSES).tolist()
+    return TrainState.model_validate(content["position"]), np.load(directory / LOSSES).tolist()

@@ -21,7 +21,7 @@ Forward = Callable[[Tensor, Tensor | None, bool], Tensor]
 """(token ids or features, the tokens' vectors or None for the table's own, training) -> float32 logits [rows, classes]."""
 
 
-class Outcome(NamedTuple):
+class StepMetrics(NamedTuple):
     """Totals over all replicas: cross-entropy sum in nats, correct rows, rows, stop flags raised, norm of the gradient."""
 
     loss_sum: float
@@ -40,7 +40,7 @@ def make_train_step(
     config: TrainConfig,
     spec: Any,
     table: tf.Variable | None = None,
-) -> Callable[[Any, int, bool], Outcome]:
+) -> Callable[[Any, int, bool], StepMetrics]:
     """A function (batch, step, stop) -> Outcome that updates `variables`, and the rows of `table` that the batch names, once.
 
     `batch` comes from `feed`, and `spec` is its type. With a `table`, which must not be among the variables, the optimizer is
@@ -122,7 +122,7 @@ def make_train_step(
     def step_on_all(batch: Any, step: Tensor, stop: Tensor) -> Tensor:
         return strategy.run(on_replica, args=(*batch, step, stop))
 
-    def train_step(batch: Any, step: int, stop: bool) -> Outcome:
+    def train_step(batch: Any, step: int, stop: bool) -> StepMetrics:
         return _outcome(
             strategy, step_on_all(batch, tf.constant(step, tf.int64), tf.constant(float(stop)))
         )
@@ -132,7 +132,7 @@ def make_train_step(
 
 def make_validation_step(
     strategy: tf.distribute.Strategy, forward: Forward, spec: Any
-) -> Callable[[Any], Outcome]:
+) -> Callable[[Any], StepMetrics]:
     """A function batch -> Outcome over all replicas, without dropout; the optimizer must be settled."""
 
     def on_replica(inputs: Tensor, used: Tensor, labels: Tensor, _: Tensor) -> Tensor:
@@ -168,5 +168,5 @@ def _score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
 
 
-def _outcome(strategy: tf.distribute.Strategy, value: Tensor) -> Outcome:
-    return Outcome(*np.asarray(strategy.experimental_local_results(value)[0]).tolist())
+def _outcome(strategy: tf.distribute.Strategy, value: Tensor) -> StepMetrics:
+    return StepMetrics(*np.asarray(strategy.experimental_local_results(value)[0]).tolist())

@@ -15,23 +15,23 @@ from components.artifacts.token_shards import SplitReader, TokenShards
 from components.model.classifier import build_classifier
 from components.model.encoders import fingerprint
 from components.progress import StepName
-from components.train.checkpointing.remote_checkpoints import Choice
-from components.train.checkpointing.state_store import StatePlace
-from components.train.job import Job, key
+from components.train.checkpointing.remote_checkpoints import CheckpointId
+from components.train.checkpointing.state_store import TrainingStateStore
+from components.train.job import Job, training_id
 from components.train.loop import train_state
 from components.train.loop.batch_plan import (
-    Plan,
+    EpochPlan,
     padding_efficiency,
+    plan_by_length,
     plan_epoch,
-    plan_in_order_of_length,
-    usable_buckets,
+    select_length_buckets,
 )
-from components.train.loop.deferred_adamw import MOST_DECAY
-from components.train.loop.epochs import Loop, train
+from components.train.loop.deferred_adamw import MAX_RATE_TIMES_DECAY
+from components.train.loop.epochs import EpochLoop, run_epochs
 from components.train.loop.feature_cache import cached_features
-from components.train.loop.input_pipeline import Rowset, batch_spec, feed
-from components.train.loop.optimizer import build_optimizer, learning_rate
-from components.train.loop.train_state import Position
+from components.train.loop.input_pipeline import SplitInputs, batch_spec, read_batches
+from components.train.loop.optimizer import build_learning_rate_schedule, build_optimizer
+from components.train.loop.train_state import TrainState
 from components.train.loop.train_step import make_train_step, make_validation_step
 from components.workers.rendezvous import Membership
 
@@ -44,7 +44,7 @@ class Training:
     def __init__(
         self,
         job: Job,
-        place: StatePlace,
+        place: TrainingStateStore,
         shards: TokenShards,
         membership: Membership,
         strategy: Any,
@@ -58,7 +58,7 @@ class Training:
             self.model = build_classifier(
                 job.model, self.shards.vocabulary, len(self.shards.content.classes), job.train.seed
             )
-        self.buckets = usable_buckets(job.train, self.shards.content.max_length)
+        self.buckets = select_length_buckets(job.train, self.shards.content.max_length)
 
     def run(self) -> None:
         """Train to the end and have the chief seal the finished checkpoint; a run that was finished already changes nothing.
@@ -68,7 +68,7 @@ class Training:
         loop = self._loop()
         position, losses = self._restore()
         try:
-            position, losses = train(loop, position, losses)
+            position, losses = run_epochs(loop, position, losses)
         finally:
             self.place.settle(self.beat)
         if self.membership.is_chief and not self.place.is_finished():
@@ -99,17 +99,17 @@ class Training:
             "vocabulary_sha256": content.vocabulary_sha256,
             "classes": list(content.classes),
             "encoder_fingerprint": fingerprint(self.job.model),
-            "run": key(self.job.model, self.job.train, self.shards.manifest.digest),
+            "run": training_id(self.job.model, self.job.train, self.shards.manifest.digest),
         }
 
     @cached_property
     def _table(self) -> Any:
         """The word-piece table where it is trained and can be updated late, else None."""
-        train = self.job.train
+        run_epochs = self.job.train
         cannot = (
             self.job.model.freeze
-            or train.xla
-            or train.learning_rate * train.weight_decay > MOST_DECAY
+            or run_epochs.xla
+            or run_epochs.learning_rate * run_epochs.weight_decay > MAX_RATE_TIMES_DECAY
         )
         return None if cannot else self.model.encoder.word_table
 
@@ -119,7 +119,7 @@ class Training:
             variable for variable in self.model.trainable_variables if variable is not self._table
         ]
 
-    def _loop(self) -> Loop:
+    def _loop(self) -> EpochLoop:
         train_rows, validation_rows = (
             self._rows(self.shards.open_split(name)) for name in ("train", "validation")
         )
@@ -129,18 +129,18 @@ class Training:
             self.optimizer = build_optimizer(config, steps, self._table)
             inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
             inner._create_all_weights(self.model.trainable_variables)
-        schedule = learning_rate(config, steps)
-        validation = plan_in_order_of_length(
+        schedule = build_learning_rate_schedule(config, steps)
+        validation = plan_by_length(
             validation_rows.lengths,
             batch_size=max(config.batch_size, 64),
             buckets=self._buckets_of(validation_rows),
         )
-        return Loop(
+        return EpochLoop(
             config=config,
             buckets=self._buckets_of(train_rows),
             train_rows=train_rows,
-            validation_batches=lambda: feed(self.strategy, validation_rows, validation),
-            batches=lambda plan, first: feed(self.strategy, train_rows, plan, first),
+            validation_batches=lambda: read_batches(self.strategy, validation_rows, validation),
+            batches=lambda plan, first: read_batches(self.strategy, train_rows, plan, first),
             train_step=make_train_step(
                 self.strategy,
                 self._forward,
@@ -170,12 +170,12 @@ class Training:
             {"input_word_ids": inputs} | ({} if words is None else {"words": words}), training
         )
 
-    def _buckets_of(self, rows: Rowset) -> tuple[int, ...]:
+    def _buckets_of(self, rows: SplitInputs) -> tuple[int, ...]:
         return (1,) if self.job.model.freeze else self.buckets
 
-    def _rows(self, split: SplitReader) -> Rowset:
+    def _rows(self, split: SplitReader) -> SplitInputs:
         if not self.job.model.freeze:
-            return Rowset.of_tokens(split)
+            return SplitInputs.of_tokens(split)
         compute = tf.function(
             lambda ids: self.model.features({"input_word_ids": ids}),
             input_signature=[tf.TensorSpec((None, None), tf.int32)],
@@ -196,7 +196,7 @@ class Training:
             workers=len(self.membership.workers),
             total=self._sum,
         )
-        return Rowset.of_features(split, features)
+        return SplitInputs.of_features(split, features)
 
     def _features_key(self) -> str:
         """Features depend on the data, the encoder, the pooling and the precision, and on nothing else."""
@@ -206,9 +206,9 @@ class Training:
     def _tensors(self) -> Any:
         return tf.train.Checkpoint(model=self.model, optimizer=self.optimizer)
 
-    def _restore(self) -> tuple[Position, list[float]]:
+    def _restore(self) -> tuple[TrainState, list[float]]:
         """Go on from the checkpoint that the chief chose; all workers read the same one."""
-        chosen: Choice | None = None
+        chosen: CheckpointId | None = None
         if self.membership.is_chief:
             chosen, complaints = self.place.choose()
             for complaint in complaints:
@@ -217,9 +217,9 @@ class Training:
                 progress.report(
                     StepName.TRAIN, f"going on from step {chosen.step} (step-{chosen.step:09d})"
                 )
-        chosen = Choice(*(self._sum(number) for number in (chosen or Choice(0, 0))))
+        chosen = CheckpointId(*(self._sum(number) for number in (chosen or CheckpointId(0, 0))))
         if not chosen.step:
-            return Position(), []
+            return TrainState(), []
         self.place.bring(chosen)
         with self.strategy.scope():
             position, losses = train_state.load(
@@ -231,7 +231,7 @@ class Training:
             self.place.bring_best(position.best_step)
         return position, losses
 
-    def _finish(self, loop: Loop, position: Position, losses: list[float]) -> None:
+    def _finish(self, loop: EpochLoop, position: TrainState, losses: list[float]) -> None:
         manifest.verify(self.place.files.best, "checkpoint")
         with self.strategy.scope():
             tf.train.Checkpoint(model=self.model).read(
@@ -266,9 +266,9 @@ class Training:
             )
         self.place.finished()
 
-    def _efficiency(self, loop: Loop) -> float:
+    def _efficiency(self, loop: EpochLoop) -> float:
         config, lengths = loop.config, loop.train_rows.lengths
-        plan: Plan = plan_epoch(
+        plan: EpochPlan = plan_epoch(
             lengths,
             batch_size=config.batch_size,
             buckets=loop.buckets,
@@ -286,7 +286,7 @@ class _Chief:
         self._training = training
         self._writer = tf.summary.create_file_writer(str(training.place.files.tensorboard))
 
-    def save(self, position: Position, losses: list[float]) -> None:
+    def save(self, position: TrainState, losses: list[float]) -> None:
         it = self._training
         it.place.settle(it.beat)
         train_state.save(
@@ -301,7 +301,7 @@ class _Chief:
         it.place.saved(position.step)
         it.beat()
 
-    def save_best(self, position: Position) -> None:
+    def save_best(self, position: TrainState) -> None:
         it = self._training
         it.place.settle(it.beat)
         with manifest.building(it.place.files.best) as directory:
@@ -320,10 +320,10 @@ class _Chief:
 
 
 class _Bystander:
-    def save(self, position: Position, losses: list[float]) -> None:
+    def save(self, position: TrainState, losses: list[float]) -> None:
         pass
 
-    def save_best(self, position: Position) -> None:
+    def save_best(self, position: TrainState) -> None:
         pass
 
     def log(self, step: int, **figures: float) -> None:

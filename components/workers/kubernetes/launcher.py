@@ -18,7 +18,8 @@ from components.errors import ConfigError, KubertError
 from components.progress import StepName
 from components.storage.atomic_files import write_text_atomically
 from components.storage.store import open_store
-from components.train.job import Job, is_uri
+from components.storage.uri import has_scheme
+from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.group_end import GangFailed, Interrupted, refusal
 from components.workers.kubernetes import known_failures
@@ -71,7 +72,7 @@ def _from_start_to_end(
 
 def _tell(job: Job, name: str) -> None:
     text = job.model_dump_json(indent=2) + "\n"
-    if is_uri(job.state):
+    if has_scheme(job.state):
         open_store(job.state).write(name, text.encode())
     else:
         path = Path(job.state) / name

@@ -21,7 +21,7 @@ from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
 from components.train.loop import train_state
 from components.train.loop.optimizer import build_optimizer
-from components.train.loop.train_state import Position
+from components.train.loop.train_state import TrainState
 from components.workers import exit_codes
 from tests.support.training import local_training, training_shards
 
@@ -83,11 +83,11 @@ def fill(place: Path) -> Path:
 
 def save(root: Path, tensors: tf.train.Checkpoint, *steps: int, keep: int = 5) -> None:
     for step in steps:
-        train_state.save(root, tensors, Position(step=step), [0.5] * step, IDENTITY, keep)
+        train_state.save(root, tensors, TrainState(step=step), [0.5] * step, IDENTITY, keep)
 
 
 def test_what_was_saved_comes_back(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
-    position = Position(step=3, best_step=2, epoch_loss=1.5, seconds=2.0, rows_timed=24)
+    position = TrainState(step=3, best_step=2, epoch_loss=1.5, seconds=2.0, rows_timed=24)
     before = [
         variable.numpy().copy()
         for variable in tensors.model.variables + tensors.optimizer.variables()
@@ -274,7 +274,7 @@ def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(
 
 def test_c6_saving_one_step_again_replaces_it(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     save(tmp_path, tensors, 4, keep=1)
-    train_state.save(tmp_path, tensors, Position(step=4, best_step=4), [0.1], IDENTITY, 1)
+    train_state.save(tmp_path, tensors, TrainState(step=4, best_step=4), [0.1], IDENTITY, 1)
     assert (
         train_state.load(checkpoint.step_directory(tmp_path, 4), tensors, IDENTITY)[0].best_step
         == 4

@@ -18,8 +18,8 @@ from components.artifacts.checkpoint import CheckpointContent
 from components.errors import DataError, KubertError
 from components.storage.store import open_store
 from components.train.checkpointing import lease
-from components.train.checkpointing.lease import Lease, Superseded
-from components.train.checkpointing.remote_checkpoints import Choice, RemoteState
+from components.train.checkpointing.lease import Lease, LeaseLostError
+from components.train.checkpointing.remote_checkpoints import CheckpointId, RemoteCheckpoints
 from components.workers import exit_codes
 from tests.support.training import local_training, training_shards
 
@@ -70,9 +70,9 @@ def states(home: Path) -> list[str]:
     return [path.name for path in (home / "bucket").glob("*") if path.name != "features"]
 
 
-def state(home: Path) -> RemoteState:
+def state(home: Path) -> RemoteCheckpoints:
     (found,) = states(home)
-    return RemoteState(f"{bucket(home)}/{found}")
+    return RemoteCheckpoints(f"{bucket(home)}/{found}")
 
 
 def launch(home: Path, shards: Path, arguments: list[str]) -> Any:
@@ -254,7 +254,7 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
         assert "to train from the start" in ended.output
 
 
-def flip(home: Path, choice: Choice) -> None:
+def flip(home: Path, choice: CheckpointId) -> None:
     (root,) = (home / "bucket").glob(
         f"*/checkpoints/{choice.generation:06d}/step-{choice.step:09d}"
     )
@@ -271,7 +271,9 @@ def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
     old.check()
     new.take()
     new.check()
-    with pytest.raises(Superseded, match=r"generation 2.*this one \(generation 1\) ends") as caught:
+    with pytest.raises(
+        LeaseLostError, match=r"generation 2.*this one \(generation 1\) ends"
+    ) as caught:
         old.check()
     assert caught.value.exit_code == exit_codes.PEER_LOST
     with pytest.raises(DataError), new.held():
@@ -284,7 +286,7 @@ def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_pa
     store = open_store(f"file://{tmp_path}")
     old, new = Lease(store, "gang"), Lease(store, "gang")
     old.take()
-    with pytest.raises(Superseded), old.held():
+    with pytest.raises(LeaseLostError), old.held():
         new.take()
         raise DataError("the checkpoint is gone")
     for chief in (old, new):
@@ -323,14 +325,14 @@ def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(
 @pytest.fixture
 def sealed(tmp_path: Path) -> Any:
     """Pushes a checkpoint of (generation, step) whose best step is given."""
-    remote = RemoteState(f"file://{tmp_path}/bucket/key")
+    remote = RemoteCheckpoints(f"file://{tmp_path}/bucket/key")
 
-    def push(generation: int, step: int, best: int = 0) -> RemoteState:
+    def push(generation: int, step: int, best: int = 0) -> RemoteCheckpoints:
         directory = tmp_path / f"{generation}-{step}"
         with manifest.building(directory) as work:
             (work / "tensors").write_text(f"{generation} {step}")
             manifest.seal(work, "checkpoint", content={"position": {"best_step": best}})
-        remote.push_checkpoint(directory, Choice(generation, step))
+        remote.push_checkpoint(directory, CheckpointId(generation, step))
         return remote
 
     return push
@@ -341,35 +343,35 @@ def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s
 ) -> None:
     for generation, step in ((1, 10), (2, 12), (1, 20)):
         remote = sealed(generation, step)
-    assert remote.checkpoints() == [Choice(2, 12), Choice(1, 20), Choice(1, 10)]
+    assert remote.checkpoints() == [CheckpointId(2, 12), CheckpointId(1, 20), CheckpointId(1, 10)]
     chosen, complaints = remote.fetch_newest(tmp_path / "here")
-    assert (chosen, complaints) == (Choice(2, 12), [])
+    assert (chosen, complaints) == (CheckpointId(2, 12), [])
     assert (checkpoint.step_directory(tmp_path / "here", 12) / "tensors").read_text() == "2 12"
 
 
 def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path) -> None:
-    remote: RemoteState = sealed(1, 10, best=10)
+    remote: RemoteCheckpoints = sealed(1, 10, best=10)
     for step in (10, 20, 30):
-        remote.push_best(tmp_path / "1-10", Choice(1, step))
+        remote.push_best(tmp_path / "1-10", CheckpointId(1, step))
     sealed(1, 20, best=20)
     sealed(2, 30, best=20)
     remote.retain(2)
-    assert remote.checkpoints() == [Choice(2, 30), Choice(1, 20)]
+    assert remote.checkpoints() == [CheckpointId(2, 30), CheckpointId(1, 20)]
     assert {key.split("/")[2] for key in remote.store.list("best")} == {"step-000000020"}
     remote.retain(1)
-    assert remote.checkpoints() == [Choice(2, 30)]
+    assert remote.checkpoints() == [CheckpointId(2, 30)]
     assert remote.store.exists("best/000001/step-000000020/manifest.json")
 
 
 def test_s3_a_checkpoint_whose_upload_died_does_not_exist(sealed: Any, tmp_path: Path) -> None:
-    remote: RemoteState = sealed(1, 10)
+    remote: RemoteCheckpoints = sealed(1, 10)
     remote.store.write("checkpoints/000001/step-000000020/tensors", b"half")
-    assert remote.checkpoints() == [Choice(1, 10)]
-    assert remote.fetch_newest(tmp_path / "here")[0] == Choice(1, 10)
+    assert remote.checkpoints() == [CheckpointId(1, 10)]
+    assert remote.fetch_newest(tmp_path / "here")[0] == CheckpointId(1, 10)
 
 
 def test_a_state_without_checkpoints_is_a_start(tmp_path: Path) -> None:
-    assert RemoteState(f"file://{tmp_path}/nothing/key").fetch_newest(tmp_path / "here") == (
+    assert RemoteCheckpoints(f"file://{tmp_path}/nothing/key").fetch_newest(tmp_path / "here") == (
         None,
         [],
     )

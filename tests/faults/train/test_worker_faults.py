@@ -231,11 +231,11 @@ def test_w8_a_second_chief_cannot_write_while_the_first_lives(
         assert stale.stdout.readline() == b"held\n"
         stale.send_signal(signal.SIGSTOP)
         with pytest.raises(KubertError, match="another run is training here"):
-            state_store.hold(tmp_path)
+            state_store.lock_directory(tmp_path)
     finally:
         stale.kill()
         stale.wait()
-    os.close(state_store.hold(tmp_path))
+    os.close(state_store.lock_directory(tmp_path))
 
 
 @pytest.mark.slow

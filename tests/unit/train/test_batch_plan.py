@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from components.config.schema import BUCKETS, TrainConfig
 from components.train.loop.batch_plan import (
-    Plan,
+    EpochPlan,
     _random,
     padding_efficiency,
+    plan_by_length,
     plan_epoch,
-    plan_in_order_of_length,
-    share,
+    replica_slice,
+    select_length_buckets,
     steps_per_epoch,
-    usable_buckets,
 )
 
 Lengths = npt.NDArray[np.int32]
@@ -27,7 +27,7 @@ LENGTHS = st.lists(st.integers(1, EDGES[-1]), min_size=1, max_size=90).map(
 
 def plan(
     lengths: Lengths, *, batch_size: int = 8, window: int = 3, seed: int = 5, epoch: int = 0
-) -> Plan:
+) -> EpochPlan:
     return plan_epoch(
         lengths, batch_size=batch_size, buckets=EDGES, window=window, seed=seed, epoch=epoch
     )
@@ -67,7 +67,7 @@ def test_widths_are_the_narrowest_buckets_that_hold_the_longest_row(
 ) -> None:
     for made in (
         plan(lengths, batch_size=batch_size, window=window),
-        plan_in_order_of_length(lengths, batch_size=batch_size, buckets=EDGES),
+        plan_by_length(lengths, batch_size=batch_size, buckets=EDGES),
     ):
         for index, width in enumerate(made.widths):
             longest = lengths[made.batch(index)].max()
@@ -80,7 +80,7 @@ def test_shares_cover_a_batch_in_order_and_differ_by_one_row_at_most(
     rows: int, replicas: int
 ) -> None:
     batch = np.random.default_rng(rows).permutation(rows)
-    shares = [share(batch, replica, replicas) for replica in range(replicas)]
+    shares = [replica_slice(batch, replica, replicas) for replica in range(replicas)]
     assert np.concatenate([part for _, part in shares]).tolist() == batch.tolist()
     assert [start for start, _ in shares] == np.cumsum(
         [0, *(len(part) for _, part in shares[:-1])]
@@ -143,7 +143,7 @@ def test_batches_of_all_lengths_come_in_any_order() -> None:
 
 def test_grouping_in_windows_saves_most_of_the_padding_of_news() -> None:
     lengths = lengths_like_news(20_000)
-    buckets = usable_buckets(TrainConfig(), 128)
+    buckets = select_length_buckets(TrainConfig(), 128)
 
     def efficiency(window: int, edges: tuple[int, ...]) -> float:
         return padding_efficiency(
@@ -158,7 +158,7 @@ def test_grouping_in_windows_saves_most_of_the_padding_of_news() -> None:
 
 def test_in_order_of_length_is_every_row_from_the_shortest_to_the_longest() -> None:
     lengths = np.array([5, 9, 1, 64, 5], np.int32)
-    made = plan_in_order_of_length(lengths, batch_size=2, buckets=EDGES)
+    made = plan_by_length(lengths, batch_size=2, buckets=EDGES)
     assert made.order.tolist() == [2, 0, 4, 1, 3]
     assert made.widths.tolist() == [8, 16, 64]
 
@@ -176,14 +176,14 @@ def test_in_order_of_length_is_every_row_from_the_shortest_to_the_longest() -> N
 def test_the_last_bucket_is_always_max_length(
     buckets: tuple[int, ...], max_length: int, usable: tuple[int, ...]
 ) -> None:
-    assert usable_buckets(TrainConfig(buckets=buckets), max_length) == usable
+    assert select_length_buckets(TrainConfig(buckets=buckets), max_length) == usable
 
 
 def test_padding_efficiency_counts_real_tokens_among_positions() -> None:
     lengths = np.array([4, 8, 10], np.int32)
-    made = plan_in_order_of_length(lengths, batch_size=2, buckets=EDGES)
+    made = plan_by_length(lengths, batch_size=2, buckets=EDGES)
     assert padding_efficiency(made, lengths) == pytest.approx(22 / (2 * 8 + 16))
 
 
-def _batches(made: Plan) -> list[npt.NDArray[np.int64]]:
+def _batches(made: EpochPlan) -> list[npt.NDArray[np.int64]]:
     return [made.batch(index) for index in range(len(made))]

@@ -9,8 +9,12 @@ import pytest
 import tensorflow as tf
 
 from components.config.schema import TrainConfig
-from components.train.loop.deferred_adamw import DelayedAdamW
-from components.train.loop.optimizer import build_optimizer, learning_rate, learning_rates
+from components.train.loop.deferred_adamw import DeferredAdamW
+from components.train.loop.optimizer import (
+    build_learning_rate_schedule,
+    build_optimizer,
+    compute_learning_rates,
+)
 
 ROWS, WIDTH, STEPS = 40, 6, 300
 ALONE = tf.distribute.get_strategy
@@ -47,7 +51,7 @@ def start() -> tf.Variable:
 
 def applied(optimizer: Any, table: tf.Variable) -> Any:
     """A compiled step, as training has it: rows and their gradients, summed into the whole table's unless the optimizer is late."""
-    by_rows = isinstance(optimizer, DelayedAdamW)
+    by_rows = isinstance(optimizer, DeferredAdamW)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, WIDTH])])
     def apply(rows: Any, gradient: Any) -> None:
@@ -157,9 +161,9 @@ def test_what_is_saved_between_two_settlings_goes_on_exactly(tmp_path: Any) -> N
 
 @pytest.mark.parametrize("options", CASES)
 def test_every_rate_is_the_schedule_s(options: dict[str, Any]) -> None:
-    schedule = learning_rate(config(**options), 50)
+    schedule = build_learning_rate_schedule(config(**options), 50)
     np.testing.assert_allclose(
-        learning_rates(config(**options), 50),
+        compute_learning_rates(config(**options), 50),
         [float(schedule(step)) for step in range(50)],
         rtol=1e-5,
     )

@@ -13,11 +13,17 @@ import tensorflow as tf
 from components.artifacts.checkpoint import Epoch
 from components.config.schema import TrainConfig
 from components.errors import DataError
-from components.train.loop.batch_plan import Plan
-from components.train.loop.epochs import Diverged, Loop, Preempted, best_of, train
-from components.train.loop.input_pipeline import Rowset
-from components.train.loop.train_state import Position
-from components.train.loop.train_step import Outcome
+from components.train.loop.batch_plan import EpochPlan
+from components.train.loop.epochs import (
+    EpochLoop,
+    NonFiniteLossError,
+    PreemptionError,
+    best_epoch,
+    run_epochs,
+)
+from components.train.loop.input_pipeline import SplitInputs
+from components.train.loop.train_state import TrainState
+from components.train.loop.train_step import StepMetrics
 
 ROWS, BATCH, EPOCHS = 10, 4, 3
 STEPS = 3 * EPOCHS
@@ -27,14 +33,14 @@ class Recorder:
     """A keeper that keeps in memory."""
 
     def __init__(self) -> None:
-        self.saved: list[tuple[Position, list[float]]] = []
+        self.saved: list[tuple[TrainState, list[float]]] = []
         self.best: list[int] = []
         self.settled: list[int] = []
 
-    def save(self, position: Position, losses: list[float]) -> None:
+    def save(self, position: TrainState, losses: list[float]) -> None:
         self.saved.append((position, list(losses)))
 
-    def save_best(self, position: Position) -> None:
+    def save_best(self, position: TrainState) -> None:
         self.best.append(position.step)
 
     def log(self, step: int, **figures: float) -> None:
@@ -51,16 +57,16 @@ def make_loop(
     gradient: float = 1.0,
     beat: Callable[[], None] = lambda: None,
     **options: Any,
-) -> Loop:
+) -> EpochLoop:
     """`validation` and `loss` give the losses by optimizer steps done; a stop is asked for once `stop_at` steps are done."""
     done = {"steps": done_before}
 
-    def batches(plan: Plan, first: int) -> Iterator[Any]:
+    def batches(plan: EpochPlan, first: int) -> Iterator[Any]:
         return iter([plan.batch(index) for index in range(first, len(plan))])
 
-    def train_step(batch: Any, step: int, stop: bool) -> Outcome:
+    def train_step(batch: Any, step: int, stop: bool) -> StepMetrics:
         done["steps"] = step + 1
-        return Outcome(
+        return StepMetrics(
             loss(step) * len(batch),
             float(batch.sum()),
             len(batch),
@@ -68,12 +74,12 @@ def make_loop(
             gradient,
         )
 
-    return Loop(
+    return EpochLoop(
         config=TrainConfig(
             **{"batch_size": BATCH, "epochs": EPOCHS, "checkpoint_steps": 2} | options
         ),
         buckets=(8,),
-        train_rows=Rowset(
+        train_rows=SplitInputs(
             np.ones(ROWS, np.int32),
             np.zeros(ROWS, np.int32),
             lambda rows, width: rows,
@@ -83,7 +89,7 @@ def make_loop(
         batches=batches,
         train_step=train_step,
         settle=lambda: keeper.settled.append(done["steps"]),
-        validation_step=lambda _: Outcome(validation(done["steps"]), 1.0, 1.0, 0.0, 0.0),
+        validation_step=lambda _: StepMetrics(validation(done["steps"]), 1.0, 1.0, 0.0, 0.0),
         rate=lambda step: 0.1,
         stop_asked=lambda: False,
         beat=beat,
@@ -92,7 +98,7 @@ def make_loop(
     )
 
 
-def figures(position: Position) -> dict[str, Any]:
+def figures(position: TrainState) -> dict[str, Any]:
     return position.model_dump(exclude={"seconds", "rows_timed", "epoch_seconds", "history"}) | {
         "history": [epoch.model_dump(exclude={"seconds"}) for epoch in position.history]
     }
@@ -100,13 +106,13 @@ def figures(position: Position) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stop_at", range(1, STEPS + 1))
 def test_w3_a_stop_at_any_step_changes_nothing_of_the_rest(stop_at: int) -> None:
-    whole, losses = train(make_loop(Recorder()), Position(), [])
+    whole, losses = run_epochs(make_loop(Recorder()), TrainState(), [])
     keeper = Recorder()
-    with pytest.raises(Preempted, match=f"step {stop_at}"):
-        train(make_loop(keeper, stop_at=stop_at), Position(), [])
+    with pytest.raises(PreemptionError, match=f"step {stop_at}"):
+        run_epochs(make_loop(keeper, stop_at=stop_at), TrainState(), [])
     position, so_far = keeper.saved[-1]
     assert position.step == len(so_far) == stop_at
-    resumed, again = train(make_loop(Recorder(), done_before=stop_at), position, so_far)
+    resumed, again = run_epochs(make_loop(Recorder(), done_before=stop_at), position, so_far)
     assert figures(resumed) == figures(whole)
     assert again == losses
     assert len(resumed.history) == EPOCHS
@@ -114,21 +120,21 @@ def test_w3_a_stop_at_any_step_changes_nothing_of_the_rest(stop_at: int) -> None
 
 def test_checkpoints_come_every_so_many_steps_and_after_each_epoch() -> None:
     keeper = Recorder()
-    train(make_loop(keeper), Position(), [])
+    run_epochs(make_loop(keeper), TrainState(), [])
     assert [position.step for position, _ in keeper.saved] == [2, 3, 4, 6, 8, 9]
     assert [len(position.history) for position, _ in keeper.saved] == [0, 1, 1, 2, 2, 3]
 
 
 def test_late_weights_are_brought_up_to_date_before_every_validation() -> None:
     keeper = Recorder()
-    train(make_loop(keeper), Position(), [])
+    run_epochs(make_loop(keeper), TrainState(), [])
     assert keeper.settled == [3, 6, 9]
 
 
 def test_a_finished_run_does_no_step() -> None:
-    position, losses = train(make_loop(Recorder()), Position(), [])
+    position, losses = run_epochs(make_loop(Recorder()), TrainState(), [])
     keeper = Recorder()
-    assert train(make_loop(keeper, loss=lambda step: math.nan), position, losses) == (
+    assert run_epochs(make_loop(keeper, loss=lambda step: math.nan), position, losses) == (
         position,
         losses,
     )
@@ -136,7 +142,7 @@ def test_a_finished_run_does_no_step() -> None:
 
 
 def test_every_row_counts_once_in_an_epoch_s_figures() -> None:
-    position, _ = train(make_loop(Recorder(), loss=lambda step: 0.5), Position(), [])
+    position, _ = run_epochs(make_loop(Recorder(), loss=lambda step: 0.5), TrainState(), [])
     assert [epoch.train_loss for epoch in position.history] == [0.5] * EPOCHS
     assert [epoch.train_accuracy for epoch in position.history] == [
         sum(range(ROWS)) / ROWS
@@ -146,9 +152,9 @@ def test_every_row_counts_once_in_an_epoch_s_figures() -> None:
 def test_patience_counts_epochs_without_a_lower_loss_and_the_first_best_is_kept() -> None:
     keeper = Recorder()
     by_step = {3: 0.9, 6: 0.5, 9: 0.7, 12: 0.5, 15: 0.1}
-    position, _ = train(
+    position, _ = run_epochs(
         make_loop(keeper, validation=by_step.__getitem__, epochs=5, patience=2, best_by="loss"),
-        Position(),
+        TrainState(),
         [],
     )
     assert len(position.history) == 4
@@ -175,7 +181,7 @@ def test_the_best_epoch(best_by: str, best: int) -> None:
         Epoch(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
         for number, (loss, accuracy) in enumerate(measured, start=1)
     ]
-    assert best_of(TrainConfig.model_validate({"best_by": best_by}), history).epoch == best
+    assert best_epoch(TrainConfig.model_validate({"best_by": best_by}), history).epoch == best
 
 
 @pytest.mark.parametrize(
@@ -193,8 +199,8 @@ def test_the_best_epoch(best_by: str, best: int) -> None:
 )
 def test_t1_what_is_not_finite_stops_and_is_never_kept(options: dict[str, Any], named: str) -> None:
     keeper = Recorder()
-    with pytest.raises(Diverged, match=named) as caught:
-        train(make_loop(keeper, **options), Position(), [])
+    with pytest.raises(NonFiniteLossError, match=named) as caught:
+        run_epochs(make_loop(keeper, **options), TrainState(), [])
     assert caught.value.exit_code == DataError.exit_code
     bad_step = int(str(caught.value).split()[1].rstrip(":"))
     assert all(position.step < bad_step for position, _ in keeper.saved)
@@ -202,13 +208,13 @@ def test_t1_what_is_not_finite_stops_and_is_never_kept(options: dict[str, Any], 
 
 
 def test_float16_may_overflow_its_gradient() -> None:
-    position, _ = train(
-        make_loop(Recorder(), gradient=math.inf, precision="float16"), Position(), []
+    position, _ = run_epochs(
+        make_loop(Recorder(), gradient=math.inf, precision="float16"), TrainState(), []
     )
     assert position.step == STEPS
 
 
 def test_every_step_and_every_validation_batch_is_a_sign_of_life() -> None:
     beats: list[int] = []
-    train(make_loop(Recorder(), beat=lambda: beats.append(1)), Position(), [])
+    run_epochs(make_loop(Recorder(), beat=lambda: beats.append(1)), TrainState(), [])
     assert len(beats) == STEPS + 3 * EPOCHS

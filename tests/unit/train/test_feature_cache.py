@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from components.artifacts.token_shards import open_shards
-from components.train.checkpointing.object_state_store import MirroredState
-from components.train.checkpointing.state_store import SharedDirectory
-from components.train.loop.feature_cache import Exchange, cached_features
+from components.train.checkpointing.object_state_store import ObjectStateStore
+from components.train.checkpointing.state_store import SharedDirectoryStore
+from components.train.loop.feature_cache import FeatureExchange, cached_features
 from tests.support.training import training_shards
 
 WORKERS = 3
@@ -37,12 +37,12 @@ class Sum:
         return total
 
 
-def shared(home: Path, rank: int) -> Exchange:
-    return SharedDirectory(home / "state" / "key")
+def shared(home: Path, rank: int) -> FeatureExchange:
+    return SharedDirectoryStore(home / "state" / "key")
 
 
-def mirrored(home: Path, rank: int) -> Exchange:
-    return MirroredState(f"file://{home}/bucket/key", home / f"worker-{rank}", "gang", keep=2)
+def mirrored(home: Path, rank: int) -> FeatureExchange:
+    return ObjectStateStore(f"file://{home}/bucket/key", home / f"worker-{rank}", "gang", keep=2)
 
 
 @pytest.mark.parametrize("place", [shared, mirrored])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.config.schema import TrainConfig
-from components.train.hardware import resolved
+from components.train.hardware import ThreadCounts, choose_thread_counts, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,21 @@ def test_auto_is_what_the_workers_processor_multiplies_fastest(
             f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n"
         )
     train = TrainConfig.model_validate({"precision": asked, "epochs": 7})
-    assert resolved(train, backend, file) == train.model_copy(update={"precision": wanted})
+    assert resolve_precision(train, backend, file) == train.model_copy(update={"precision": wanted})
+
+
+@pytest.mark.parametrize(
+    ("cores", "hidden_size", "threads"),
+    [
+        pytest.param(2, 128, ThreadCounts(1, 2), id="narrow"),
+        pytest.param(2, 129, ThreadCounts(2, 2), id="wide"),
+        pytest.param(2, None, ThreadCounts(2, 2), id="width_not_known"),
+        pytest.param(1, 64, ThreadCounts(1, 1), id="narrow_on_one_core"),
+        pytest.param(1, 768, ThreadCounts(1, 1), id="wide_on_one_core"),
+        pytest.param(9, 128, ThreadCounts(4, 9), id="narrow_on_many_cores"),
+    ],
+)
+def test_a_narrow_model_splits_an_operation_over_half_of_the_cores(
+    cores: int, hidden_size: int | None, threads: ThreadCounts
+) -> None:
+    assert choose_thread_counts(cores, hidden_size) == threads

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.train.loop.batch_plan import Plan, plan_epoch
-from components.train.loop.input_pipeline import Rowset, batch_spec, feed
+from components.train.loop.batch_plan import EpochPlan, plan_epoch
+from components.train.loop.input_pipeline import SplitInputs, batch_spec, read_batches
 
 LENGTHS = np.random.default_rng(4).integers(1, 16, 45).astype(np.int32)
 
 
-def rowset() -> Rowset:
+def rowset() -> SplitInputs:
     """Row i is i + 1 as often as it is long, then zeros; its label is i."""
 
     def read(rows: Any, width: int) -> Any:
@@ -25,7 +25,7 @@ def rowset() -> Rowset:
             np.arange(width) < LENGTHS[rows][:, None], np.asarray(rows)[:, None] + 1, 0
         ).astype(np.int32)
 
-    return Rowset(
+    return SplitInputs(
         LENGTHS,
         np.arange(len(LENGTHS), dtype=np.int32),
         read,
@@ -34,14 +34,14 @@ def rowset() -> Rowset:
     )
 
 
-def plan() -> Plan:
+def plan() -> EpochPlan:
     return plan_epoch(LENGTHS, batch_size=8, buckets=(4, 8, 16), window=2, seed=1, epoch=0)
 
 
 @pytest.mark.parametrize("first", [0, 1, 5, 6], ids=lambda first: f"from batch {first}")
 def test_every_batch_comes_in_order_with_its_labels_and_width(first: int) -> None:
     made = plan()
-    batches = list(feed(tf.distribute.OneDeviceStrategy("/cpu:0"), rowset(), made, first))
+    batches = list(read_batches(tf.distribute.OneDeviceStrategy("/cpu:0"), rowset(), made, first))
     assert len(batches) == len(made) - first
     for index, (inputs, used, labels, start) in enumerate(batches, start=first):
         assert labels.numpy().tolist() == made.batch(index).tolist()
@@ -66,7 +66,7 @@ def test_what_is_used_is_the_whole_batch_s_on_every_replica() -> None:
 
 def test_features_name_no_tokens() -> None:
     features = np.arange(12, dtype=np.float32).reshape(4, 3)
-    rows = Rowset(
+    rows = SplitInputs(
         np.ones(4, np.int32),
         np.zeros(4, np.int32),
         lambda rows, _: features[rows],
@@ -86,9 +86,9 @@ def test_a_compiled_step_is_traced_once_for_all_shapes() -> None:
         traces.append(1)
         return tf.reduce_sum(tf.gather(batch[1], batch[0]))
 
-    assert [int(step(batch)) > 0 for batch in feed(strategy, rowset(), plan())] == [True] * len(
-        plan()
-    )
+    assert [int(step(batch)) > 0 for batch in read_batches(strategy, rowset(), plan())] == [
+        True
+    ] * len(plan())
     assert len(traces) == 1
 
 
@@ -96,9 +96,9 @@ def test_a_fault_of_the_reader_comes_out_where_the_batch_is_asked_for() -> None:
     def broken(rows: Any, width: int) -> Any:
         raise OSError("the shard is gone")
 
-    rows = Rowset(LENGTHS, LENGTHS, broken, tf.TensorSpec((None, None), tf.int32), is_ids=True)
+    rows = SplitInputs(LENGTHS, LENGTHS, broken, tf.TensorSpec((None, None), tf.int32), is_ids=True)
     with pytest.raises(OSError, match="the shard is gone"):
-        next(feed(tf.distribute.OneDeviceStrategy("/cpu:0"), rows, plan()))
+        next(read_batches(tf.distribute.OneDeviceStrategy("/cpu:0"), rows, plan()))
 
 
 TWO_DEVICES = """

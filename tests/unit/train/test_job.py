@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from components.config.schema import ModelConfig, TrainConfig
-from components.train.job import Job, StateFiles, key
+from components.train.job import Job, StateLayout, training_id
 
 # An option is either irrelevant to what is learned, or two runs that differ in it must not share their state.
 IRRELEVANT: dict[str, Any] = {
@@ -34,7 +34,7 @@ RELEVANT: dict[str, Any] = {
     "best_by": "loss",
     "patience": 1,
 }
-PLAIN = key(ModelConfig(), TrainConfig(), "shards")
+PLAIN = training_id(ModelConfig(), TrainConfig(), "shards")
 
 
 def test_every_option_is_known_here() -> None:
@@ -43,17 +43,17 @@ def test_every_option_is_known_here() -> None:
 
 @pytest.mark.parametrize("name", IRRELEVANT)
 def test_a_run_goes_on_with_another(name: str) -> None:
-    assert key(ModelConfig(), TrainConfig(**{name: IRRELEVANT[name]}), "shards") == PLAIN
+    assert training_id(ModelConfig(), TrainConfig(**{name: IRRELEVANT[name]}), "shards") == PLAIN
 
 
 @pytest.mark.parametrize("name", RELEVANT)
 def test_another_is_another_run(name: str) -> None:
-    assert key(ModelConfig(), TrainConfig(**{name: RELEVANT[name]}), "shards") != PLAIN
+    assert training_id(ModelConfig(), TrainConfig(**{name: RELEVANT[name]}), "shards") != PLAIN
 
 
 def test_other_data_or_another_model_is_another_run() -> None:
-    assert key(ModelConfig(), TrainConfig(), "others") != PLAIN
-    assert key(ModelConfig(dropout=0.2), TrainConfig(), "shards") != PLAIN
+    assert training_id(ModelConfig(), TrainConfig(), "others") != PLAIN
+    assert training_id(ModelConfig(dropout=0.2), TrainConfig(), "shards") != PLAIN
 
 
 @pytest.mark.parametrize("place", ["/somewhere", "gs://bucket/root"])
@@ -68,7 +68,7 @@ def test_workers_read_what_the_launcher_wrote(place: str) -> None:
 
 
 def test_the_parts_of_a_state_do_not_overlap(tmp_path: Path) -> None:
-    files = StateFiles(tmp_path)
+    files = StateLayout(tmp_path)
     places = {files.checkpoints, files.best, files.finished, files.tensorboard}
     assert len(places) == 4
     assert {place.parent for place in places} == {tmp_path}

@@ -10,7 +10,7 @@ import tensorflow as tf
 from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import build_classifier
 from components.model.encoders import vocabulary_of
-from components.train.loop.optimizer import build_optimizer, learning_rate
+from components.train.loop.optimizer import build_learning_rate_schedule, build_optimizer
 from tests.support.training import tiny_bert, training_shards
 
 PEAK = 8e-4
@@ -34,14 +34,16 @@ PEAK = 8e-4
     ids=lambda value: str(value),
 )
 def test_rate_at_a_step(options: dict[str, Any], step: int, rate: float) -> None:
-    schedule = learning_rate(TrainConfig(learning_rate=PEAK, **options), total_steps=100)
+    schedule = build_learning_rate_schedule(
+        TrainConfig(learning_rate=PEAK, **options), total_steps=100
+    )
     assert float(schedule(step)) == pytest.approx(rate, rel=1e-5, abs=1e-12)
 
 
 @pytest.mark.parametrize("total", [1, 2, 7], ids=lambda total: f"{total} steps")
 @pytest.mark.parametrize("decay", ["linear", "constant"])
 def test_rates_of_very_short_runs_are_usable(total: int, decay: Any) -> None:
-    schedule = learning_rate(TrainConfig(learning_rate=PEAK, decay=decay), total)
+    schedule = build_learning_rate_schedule(TrainConfig(learning_rate=PEAK, decay=decay), total)
     rates = [float(schedule(step)) for step in range(total)]
     assert all(0 <= rate <= PEAK * 1.00001 for rate in rates)
     assert max(rates) > 0

@@ -16,8 +16,8 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
 from components.train import step
-from components.train.checkpointing.remote_checkpoints import RemoteState
-from components.train.job import key
+from components.train.checkpointing.remote_checkpoints import RemoteCheckpoints
+from components.train.job import training_id
 from tests.support.training import tiny_checkpoint, training_shards
 
 TRAIN = TrainConfig(batch_size=8)
@@ -50,8 +50,8 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
     shards: Path, tmp_path: Path
 ) -> None:
     transfer.push(shards, f"file://{tmp_path}/bucket/shards")
-    state = f"file://{tmp_path}/bucket/state/{key(training_shards.MODEL, TRAIN, manifest.read(shards).digest)}"
-    remote = RemoteState(state)
+    state = f"file://{tmp_path}/bucket/state/{training_id(training_shards.MODEL, TRAIN, manifest.read(shards).digest)}"
+    remote = RemoteCheckpoints(state)
     tiny_checkpoint.make_checkpoint(tmp_path / "finished")
     remote.push_finished(tmp_path / "finished", 3)
     remote.store.write("tensorboard/events.out.1", b"figures")
