@@ -1,4 +1,4 @@
-"""Any number of rows like those of AG News, all different: its rows over and over, from the second time on with a number in the title."""
+"""Any number of different rows in AG News' format: its rows repeated, numbered in the title."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write_csv_rows(sources: Sequence[Path], target: Path, rows: int) -> None:
-    """Write a CSV file as AG News is (class, title, description; no header row, every field quoted) with so many rows."""
+    """Write `rows` rows in AG News' format: class, title, description; no header, all quoted."""
     known = [
         row for source in sources for row in csv.reader(source.open(newline="", encoding="utf-8"))
     ]

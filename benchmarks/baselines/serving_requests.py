@@ -1,9 +1,11 @@
-"""Requests to saved models that take turns, in a process that is pinned to the cores that it may use.
+"""Times interleaved requests to several saved models, in a process pinned to given cores.
 
     python -m benchmarks.baselines.serving_requests DATA NAME=DIRECTORY NAME=DIRECTORY...
 
-Writes JSON: {"one" or "many": {name: [[wall seconds, CPU seconds] per request]}}. The requests of a turn hold the same texts, and each turn begins with another
-model. CPU seconds are the process's, all threads. SystemExit if a model's scores differ from the first one's by more than TOLERANCE.
+Writes JSON: {"one" or "many": {name: [[wall seconds, CPU seconds] per request]}}. All requests of
+a turn hold the same texts, and each turn starts with another model. CPU seconds are those of the
+process with all its threads. Raises SystemExit if a model's scores differ from those of the first
+model by more than TOLERANCE.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ def read_texts(data: Path) -> list[str]:
 
 
 def time_requests(models: Mapping[str, Model], requests: Sequence[Any]) -> Times:
-    """Every model's times for the requests beyond the first WARM."""
+    """The times of every model for all requests but the first WARM."""
     names = list(models)
     times: Times = {name: [] for name in names}
     for number, request in enumerate(requests):

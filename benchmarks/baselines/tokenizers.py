@@ -1,4 +1,4 @@
-"""The tokenizers that are compared, each a function of texts that does all of its work before it returns."""
+"""The tokenizers to compare, each as a function of texts that returns when all are tokenized."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# Alone, a thread of Hugging Face's tokenizer spends fewer CPU seconds per row than several together.
+# One thread of Hugging Face's tokenizer needs fewer CPU seconds per row than several threads.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import tensorflow as tf
@@ -33,7 +33,7 @@ def tokenize_in_batches(tokenize: Callable[[list[str]], object]) -> Tokenize:
 
 
 def build_bare_tokenizer(wordpiece: WordPiece) -> Tokenize:
-    """What the tokenize step calls: FastBertTokenizer, then cut and framed with [CLS] and [SEP]."""
+    """What the tokenize step calls: FastBertTokenizer, truncated, with [CLS] and [SEP]."""
     return tokenize_in_batches(lambda texts: wordpiece.flat(texts, MAX_LENGTH))
 
 
@@ -69,7 +69,7 @@ def build_hugging_face_tokenizer(
 
 
 def build_notebook_tokenizer(vocabulary: Vocabulary, directory: Path) -> Tokenize:
-    """The notebook's way: Model Garden's Python tokenizer, called by a py_function for each example of a tf.data pipeline."""
+    """Model Garden's Python tokenizer in a py_function per example of a tf.data pipeline."""
     absent_packages.install_stand_ins()
     from official.nlp.data import classifier_data_lib
     from official.nlp.tools import tokenization

@@ -1,8 +1,8 @@
-"""Model Garden's own trainer: `run_experiment` on its sentence prediction task, with TFRecords padded to 128, as its tutorials have it.
+"""Model Garden's trainer: `run_experiment` for sentence prediction, TFRecords padded to 128.
 
     python -m benchmarks.baselines.training_garden ROWS WEIGHTS WORKDIR
 
-The experiment is `bert/sentence_prediction`, with the sizes, the rows and the number of steps filled in.
+The experiment is `bert/sentence_prediction`; sizes, rows and the number of steps are set here.
 """
 
 from __future__ import annotations

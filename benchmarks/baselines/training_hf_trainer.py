@@ -1,4 +1,4 @@
-"""Hugging Face's `Trainer` on PyTorch, as one would set it up for speed: rows tokenized beforehand, grouped by length, padded per batch.
+"""Hugging Face's `Trainer` on PyTorch: rows tokenized in advance, grouped by length, padded per batch.
 
 python -m benchmarks.baselines.training_hf_trainer ROWS WEIGHTS
 """

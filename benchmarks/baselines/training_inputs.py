@@ -1,4 +1,4 @@
-"""The rows and the weights that the sides of the training benchmarks share."""
+"""The rows and the weights that the contenders of the training benchmarks share."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def load_preset(name: str, data: Path, *assignments: str) -> Config:
 
 
 def write_rows(config: DataConfig, directory: Path, count: int) -> DataConfig:
-    """`count` training rows, spread evenly over the source's, and a few others, as files of their own; how to read them.
+    """Write `count` training rows, spread evenly over the source, and a few others; how to read them.
 
-    `train.json` holds the training rows' texts and labels for the sides that do not read what kubert reads.
+    `train.json` holds the texts and labels of the training rows, for the baselines.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with open_dataset(config) as corpus:
@@ -85,11 +85,11 @@ def write_shards(config: Config, directory: Path) -> ShardsContent:
 
 
 def prepare_rows(config: Config, home: Path, count: int) -> Config:
-    """`home/rows` as `write_rows` makes them, and their shards in `home/shards`; the configuration that reads them."""
+    """Write rows to `home/rows` and their shards to `home/shards`; the configuration for them."""
     config = config.model_copy(update={"data": write_rows(config.data, home / "rows", count)})
     rows = write_shards(config, home / "shards").splits["train"].rows
     if rows != count:
-        raise ValueError(f"kubert trains on {rows} rows, the other sides on {count}")
+        raise ValueError(f"kubert trains on {rows} rows, the baselines on {count}")
     return config
 
 

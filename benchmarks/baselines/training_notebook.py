@@ -1,9 +1,10 @@
-"""The notebook's way: texts go into the model, which tokenizes them itself and pads all of them to 128; float32, `compile` and `fit`.
+"""The usual notebook: the model tokenizes and pads to 128; float32, `compile` and `fit`.
 
     python -m benchmarks.baselines.training_notebook ROWS WEIGHTS
 
-The model is that of TensorFlow's tutorial on classifying text with BERT: the layers that TF-Hub's preprocessor is made of, Model Garden's
-encoder, dropout and a dense layer; its optimizer is Model Garden's `create_optimizer`.
+The model is that of TensorFlow's tutorial on classifying text with BERT: the layers of TF-Hub's
+preprocessor, Model Garden's encoder, dropout and a dense layer. The optimizer comes from Model
+Garden's `create_optimizer`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Packages that Model Garden's modules for other tasks import: what is used of it here does without, so they are not installed."""
+"""Stand-ins for packages that Model Garden imports for other tasks and that are not installed."""
 
 from __future__ import annotations
 

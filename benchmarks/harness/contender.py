@@ -1,7 +1,7 @@
-"""A side of a comparison: a process that warms up, says so, and then does one round whenever it is told to.
+"""A contender of a comparison: a process that warms up and then does one round per request.
 
-The process gets one line on standard input per round, and writes one line back, a `Round` in JSON. Its own output and that of the
-libraries goes to a log. It ends when its input does, so none outlives the chapter.
+The process reads one line from standard input per round and writes one line back, a `Measurement`
+in JSON. Its other output goes to a log. It ends with its input, so it never outlives the suite.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _READY = "ready"
 
 
 class Contender:
-    """The chapter's end: `python -m <module> <arguments>`, on the given cores, with its output in `log`."""
+    """The suite's side: `python -m <module> <arguments>` on the given cores, output in `log`."""
 
     def __init__(
         self,
@@ -66,21 +66,21 @@ class Contender:
         self._process.wait()
 
     def wait_until_ready(self) -> None:
-        """Return when the side has warmed up."""
+        """Return when the contender has warmed up."""
         self._read(_READY)
 
     def start(self) -> None:
-        """Have it begin a round."""
+        """Start a round."""
         assert self._process.stdin
         self._process.stdin.write("go\n")
         self._process.stdin.flush()
 
     def read_measurement(self) -> Measurement:
-        """Wait for the round's end."""
+        """Wait for the end of the round."""
         return Measurement(**json.loads(self._read("{")))
 
     def measure(self) -> Measurement:
-        """One round from begin to end."""
+        """Do one round."""
         self.start()
         return self.read_measurement()
 
@@ -90,14 +90,15 @@ class Contender:
         if not line.startswith(beginning):
             code = self._process.wait()
             raise RuntimeError(
-                f"a side of the comparison ended with code {code}; the end of {self.log}:\n{_read_log_tail(self.log)}"
+                f"a contender ended with code {code}; "
+                f"the end of {self.log}:\n{_read_log_tail(self.log)}"
             )
         return line
 
 
 @contextmanager
 def start_contenders(**contenders: Contender) -> Iterator[dict[str, Contender]]:
-    """The sides, all warmed up; their processes end with the block."""
+    """Start the contenders and wait until all have warmed up; they end with the block."""
     with ExitStack() as stack:
         for contender in contenders.values():
             stack.enter_context(contender)
@@ -107,7 +108,7 @@ def start_contenders(**contenders: Contender) -> Iterator[dict[str, Contender]]:
 
 
 class MeasurementLoop:
-    """The process's end: `begin` waits until a round is asked for, `end` reports it; the first ones are the warm-up."""
+    """The contender's side: wait for a request, report the round; the first rounds are warm-up."""
 
     def __init__(self, warm_up: int = 1) -> None:
         # Libraries print to descriptor 1; the lines of the protocol go where it pointed to before.
@@ -118,7 +119,7 @@ class MeasurementLoop:
         self._ready = False
 
     def wait_for_start(self) -> None:
-        """Return when a round is asked for, and start the clocks."""
+        """Return when a round is requested, and start the clocks."""
         if self._warm_up <= 0:
             if not self._ready:
                 self._ready = True
@@ -128,7 +129,7 @@ class MeasurementLoop:
         self._cpu, self._wall = cpu_seconds(), time.perf_counter()
 
     def report_measurement(self, examples: int, **more: float) -> None:
-        """Report the round that `begin` started."""
+        """Report the round that `wait_for_start` started."""
         wall, cpu = time.perf_counter() - self._wall, cpu_seconds() - self._cpu
         if self._warm_up > 0:
             self._warm_up -= 1
@@ -141,7 +142,7 @@ class MeasurementLoop:
 
 
 def cpu_seconds() -> float:
-    """CPU seconds of this process and of the children that it has waited for."""
+    """CPU seconds of this process and of its children that have ended."""
     parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in parts)
 

@@ -1,4 +1,4 @@
-"""Sides take turns, one at a time, and are compared turn by turn: what else the machine does falls on all of them alike."""
+"""Interleaved measurements, compared turn by turn, so that other load affects all alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a side did in one turn: examples, CPU seconds of its process, seconds of the clock, and figures of its own."""
+    """One round of a contender: examples, CPU and wall seconds, and figures of its own."""
 
     examples: int
     cpu_seconds: float
@@ -24,13 +24,13 @@ class Measurement:
 
 
 class Measurable(Protocol):
-    """Does a round when asked to, and nothing before."""
+    """Does one round per call, and nothing in between."""
 
     def measure(self) -> Measurement: ...
 
 
 def interleave(contenders: Mapping[str, Measurable], turns: int) -> dict[str, list[Measurement]]:
-    """The rounds of every side; a turn is one round of each, in the order given."""
+    """The measurements of every contender; a turn is one round of each, in the given order."""
     done: dict[str, list[Measurement]] = {name: [] for name in contenders}
     for _ in range(turns):
         for name, contender in contenders.items():
@@ -39,14 +39,14 @@ def interleave(contenders: Mapping[str, Measurable], turns: int) -> dict[str, li
 
 
 def median_ratio(kubert: Sequence[Measurement], baseline: Sequence[Measurement]) -> float:
-    """How many times theirs ours is: the median over turns of the ratio of examples per CPU second."""
+    """The median over the turns of kubert's examples per CPU second divided by the baseline's."""
     return statistics.median(_turn_ratios(kubert, baseline))
 
 
 def ratio_range(
     kubert: Sequence[Measurement], baseline: Sequence[Measurement]
 ) -> tuple[float, float]:
-    """The least and the greatest ratio of a turn."""
+    """The lowest and the highest ratio of a turn."""
     ratios = _turn_ratios(kubert, baseline)
     return min(ratios), max(ratios)
 

@@ -1,4 +1,4 @@
-"""What one benchmark found, in a form that the dated pages and the checks of figures share."""
+"""The report of one suite, which the dated pages and latest.json are made from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Table:
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """`figures` are the numbers that a goal can be set for, by name; `tables` and `notes` are for people."""
+    """The results of one suite: `figures` by name for latest.json; `tables` and `notes` to read."""
 
     title: str
     figures: dict[str, float]
@@ -25,7 +25,7 @@ class BenchmarkReport:
 
 
 def format_report(report: BenchmarkReport) -> str:
-    """The chapter as Markdown: a heading, the figures, each table below its caption, the notes."""
+    """The report as Markdown: a heading, the figures, each table below its caption, the notes."""
     figures = Table(
         "Figures",
         ("figure", "value"),

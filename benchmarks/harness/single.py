@@ -1,4 +1,4 @@
-"""A chapter run by itself: its command line, and its page on standard output."""
+"""Runs one suite from its own command line and prints its report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.harness.report import BenchmarkReport, format_report
 
 
 def build_parser(about: str | None) -> argparse.ArgumentParser:
-    """The options that all chapters have; `about` is the module's docstring."""
+    """The options that all suites have; `about` is the docstring of the suite's module."""
     made = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     made.add_argument(
         "--data",
@@ -22,7 +22,7 @@ def build_parser(about: str | None) -> argparse.ArgumentParser:
         "--workdir",
         type=lambda text: Path(text).resolve(),
         required=True,
-        help="directory for what the chapter works on",
+        help="directory for the suite's files",
     )
     return made
 
@@ -30,7 +30,7 @@ def build_parser(about: str | None) -> argparse.ArgumentParser:
 def run_single(
     name: str, about: str | None, report: Callable[[Path, Path], BenchmarkReport]
 ) -> None:
-    """Measure in `name` below the work directory, and print the chapter."""
+    """Run the suite in `name` below the work directory, and print its report."""
     arguments = build_parser(about).parse_args()
     workdir = arguments.workdir / name
     workdir.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
-"""Writes an encoder, or a preprocessor, as a SavedModel in TF-Hub's format: so that `hub:` can be measured without a network.
+"""Writes an encoder or a preprocessor as a TF-Hub SavedModel, to measure `hub:` without a network.
 
     python -m benchmarks.models.export_hub_encoder DIRECTORY
 
-exports the weights of `minilm` with exact GELU in float32, and checks that the loaded SavedModel gives the same numbers to 1e-5.
+exports the weights of `minilm` with exact GELU in float32, and checks that the loaded SavedModel
+computes the same numbers to 1e-5.
 Model Garden's own exporter (`official.nlp.tools.export_tfhub_lib`) cannot keep the exact GELU.
 """
 
@@ -29,7 +30,7 @@ _INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
 
 def export_encoder(network: Any, vocabulary: Vocabulary | None, directory: Path) -> None:
-    """Save a built `BertEncoderV2`: trainable, with dropout at training=True, and with its vocabulary as an asset.
+    """Save a built `BertEncoderV2`, trainable, with dropout in training and its vocabulary as asset.
 
     Outputs: pooled_output (also as default), sequence_output, encoder_outputs.
     """
@@ -44,7 +45,7 @@ def export_encoder(network: Any, vocabulary: Vocabulary | None, directory: Path)
 
 
 def export_preprocessor(vocabulary: Vocabulary, directory: Path, length: int = 128) -> None:
-    """Save a preprocessor: texts (string [batch]) -> input_word_ids, input_mask, input_type_ids (int32 [batch, length])."""
+    """Save a preprocessor: string [batch] -> BERT's three inputs, int32 [batch, length] each."""
     with tempfile.TemporaryDirectory() as work:
         tokenize = layers.BertTokenizer(
             vocab_file=_write_vocabulary(vocabulary, work), lower_case=vocabulary.lower_case
@@ -94,7 +95,8 @@ def main(directory: Path) -> None:
         np.abs(layer(inputs, training=True)["sequence_output"] - expected["sequence_output"]).max()
     )
     print(
-        f"{directory}: {len(layer.trainable_weights)} trainable variables; dropout changes outputs by up to {dropped:.2f} in training"
+        f"{directory}: {len(layer.trainable_weights)} trainable variables; "
+        f"dropout changes outputs by up to {dropped:.2f} in training"
     )
 
 

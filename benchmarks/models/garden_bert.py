@@ -1,4 +1,4 @@
-"""A Hugging Face BERT's sizes and weights for Model Garden's own encoders, whatever kubert itself makes of them."""
+"""Loads the sizes and weights of a Hugging Face BERT into Model Garden's encoders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PARTS = {"kernel": "weight", "gamma": "weight", "beta": "bias"}
 
 
 def read_sizes(directory: Path) -> dict[str, int]:
-    """What `BertEncoder` and `BertEncoderV2` call the sizes in config.json."""
+    """The sizes in config.json under the names of `BertEncoder` and `BertEncoderV2`."""
     config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
     return {
         "vocab_size": config["vocab_size"],
@@ -49,7 +49,7 @@ def read_sizes(directory: Path) -> dict[str, int]:
 
 
 def load_weights(encoder: Any, directory: Path) -> None:
-    """Assign every variable of the encoder from model.safetensors; KeyError names one that is not there."""
+    """Assign every variable from model.safetensors; KeyError names one that is missing."""
     tensors = load_file(directory / "model.safetensors")
     for variable in encoder.variables:
         name = hugging_face_name(variable.name)
@@ -60,7 +60,7 @@ def load_weights(encoder: Any, directory: Path) -> None:
 
 
 def hugging_face_name(variable: str) -> str:
-    """The tensor that a variable of Model Garden's encoders is called in Hugging Face's layout."""
+    """The Hugging Face tensor name of a variable of Model Garden's encoders."""
     for pattern, name in _NAMES:
         if found := re.search(f"(?:^|/){pattern}:0$", variable):
             stem, _, part = found.expand(name).rpartition(".")

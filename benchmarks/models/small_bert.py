@@ -1,4 +1,4 @@
-"""A small BERT in Hugging Face's layout (4 layers, 128 wide), untrained or trained, so that every side can load the same weights.
+"""A small BERT in Hugging Face's layout (4 layers, 128 wide) that every contender can load.
 
 Its vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
 """
@@ -39,12 +39,12 @@ _OPTIONS = {
 
 
 def write_untrained(directory: Path, seed: int = 1) -> Path:
-    """The untrained BERT: the directory, filled with config.json, vocab.txt, tokenizer_config.json and model.safetensors."""
+    """Write the untrained BERT: config.json, vocab.txt, tokenizer_config.json, model.safetensors."""
     return _write_files(directory, _random_tensors(seed))
 
 
 def write_trained(network: BertEncoderV2, directory: Path) -> Path:
-    """The same with the weights that `network`, which kubert loaded from such a directory, has now."""
+    """Write the BERT with the current weights of `network`, loaded from such a directory."""
     tensors = {}
     for name, slot in bert._slots(network).items():
         value = slot.variable.numpy()

@@ -2,8 +2,8 @@
 
     python benchmarks/suites/accuracy_ag_news.py --data DIR --workdir DIR [--only ROW]...
 
-DIR holds train.csv and test.csv (class 1-4, title, description; no header row). A row whose result lies in the work directory
-already is not run again; the table is written to
+DIR holds train.csv and test.csv (class 1-4, title, description; no header row). A row whose result
+is already in the work directory is not run again; the table is written to
 benchmarks/results/DATE_accuracy-ag-news_MACHINE.md.
 """
 
@@ -54,7 +54,7 @@ def build_command(row: str, workdir: Path) -> list[str]:
 
 
 def run_row(row: str, data: Path, workdir: Path) -> None:
-    """Run one row in the data's directory and keep its JSON line, with the CPU seconds it took."""
+    """Run one row in the data directory and write its JSON line, with its CPU seconds."""
     if "hub" in row and not (workdir / "hub-encoder").exists():
         subprocess.run(
             [
@@ -88,14 +88,16 @@ def run_row(row: str, data: Path, workdir: Path) -> None:
 def format_results(results: dict[str, dict[str, Any]]) -> str:
     """The results as a Markdown table."""
     lines = [
-        "| row | accuracy | 95% interval | macro-F1 | train s | whole run s | CPU s | train examples/s |",
+        "| row | accuracy | 95% interval | macro-F1 | train s | run s | CPU s | train examples/s |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row, result in results.items():
         low, high = result["accuracy_low"], result["accuracy_high"]
         lines.append(
-            f"| {row} | {result['accuracy']:.4f} | {low:.4f} to {high:.4f} | {result['macro_f1']:.4f} | {result['step_seconds']['train']:.0f} "
-            f"| {result['wall_seconds']:.0f} | {_format_seconds(result['cpu_seconds'])} | {result['train_examples_per_second']:.1f} |"
+            f"| {row} | {result['accuracy']:.4f} | {low:.4f} to {high:.4f} "
+            f"| {result['macro_f1']:.4f} | {result['step_seconds']['train']:.0f} "
+            f"| {result['wall_seconds']:.0f} | {_format_seconds(result['cpu_seconds'])} "
+            f"| {result['train_examples_per_second']:.1f} |"
         )
     return "\n".join(lines)
 
@@ -112,13 +114,15 @@ def format_page(results: dict[str, dict[str, Any]], workdir: Path) -> str:
     rows = next(iter(results.values()))["test_rows"]
     return (
         f"# AG News, {datetime.date.today()}\n\n"
-        f"Made by `python benchmarks/suites/accuracy_ag_news.py --data DATA --workdir W` on {os.cpu_count()} cores ({platform.machine()}), all {rows} test rows.\n"
-        f"Each row is one command, run where train.csv and test.csv lie:\n\n{commands}\n\n{format_results(results)}\n"
+        "Made by `python benchmarks/suites/accuracy_ag_news.py --data DATA --workdir W` on "
+        f"{os.cpu_count()} cores ({platform.machine()}), all {rows} test rows.\n"
+        "Each row is one command, run in the directory of train.csv and test.csv:\n\n"
+        f"{commands}\n\n{format_results(results)}\n"
     )
 
 
 def main() -> None:
-    """Run what is missing, then write the page."""
+    """Run the rows without a result, then write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--workdir", type=Path, required=True)

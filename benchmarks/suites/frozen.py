@@ -1,4 +1,4 @@
-"""A frozen encoder: what its features cost once, against what an epoch costs that reads them from the cache.
+"""A frozen encoder: the cost of its features, against an epoch that reads them from the cache.
 
 python -m benchmarks.suites.frozen --data DIR --workdir DIR
 """
@@ -20,7 +20,7 @@ EPOCHS = 15
 
 
 def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
-    """The chapter: one real worker in the shipped configuration."""
+    """Measure one real worker in the shipped configuration."""
     shutil.rmtree(workdir, ignore_errors=True)
     config = training_inputs.prepare_rows(training_inputs.load_preset(CONFIG, data), workdir, ROWS)
     job = training_inputs.write_job(config, workdir / "shards", workdir / "ours")
@@ -38,7 +38,8 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
         figures={"frozen_later_epochs": first / later},
         tables=(
             Table(
-                f"CPU seconds for {ROWS} rows of AG News, configuration `{CONFIG}` (batches of {config.train.batch_size})",
+                f"CPU seconds for {ROWS} rows of AG News, configuration `{CONFIG}` "
+                f"(batches of {config.train.batch_size})",
                 (
                     "the encoder's features, once",
                     f"a later epoch, from the cache (median of {EPOCHS})",
@@ -48,8 +49,9 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
             ),
         ),
         notes=(
-            "A real worker; the features' first batch, which compiles, is left out, and so is the first epoch. "
-            "An epoch without a cache costs the features and the head; so the ratio is what the cache saves, less one.",
+            "A real worker. The first batch of features, which compiles the graph, is not counted, "
+            "nor is the first epoch. An epoch without a cache computes features and head, so the "
+            "cache saves the ratio less one.",
         ),
     )
 

@@ -1,8 +1,9 @@
-"""Ten times the rows: what every step takes then, and how much memory tokenizing needs.
+"""How each step's time, and the memory of tokenizing, grow with ten times the rows.
 
     python -m benchmarks.suites.growth --data DIR --workdir DIR [--rows N N ...]
 
-DIR holds AG News as train.csv and test.csv. Each step is its own command in a process of its own, start and imports included.
+DIR holds AG News as train.csv and test.csv. Each step runs as a command in a process of its own;
+start-up and imports are included.
 """
 
 from __future__ import annotations
@@ -36,15 +37,17 @@ SMALL = (
     ),
 )
 GATE = (
-    "import sys; from pathlib import Path; from components.config.schema import EvaluateConfig, ExportConfig; from components.gate.step import run; "
-    "store, *places = sys.argv[1:]; run(EvaluateConfig(), ExportConfig(model_store=store), *map(Path, places))"
+    "import sys; from pathlib import Path; "
+    "from components.config.schema import EvaluateConfig, ExportConfig; "
+    "from components.gate.step import run; store, *paths = sys.argv[1:]; "
+    "run(EvaluateConfig(), ExportConfig(model_store=store), *map(Path, paths))"
 )
 TOKENIZE = "tokenize (MiniLM's vocabulary)"
 SECONDS_BETWEEN_LOOKS = 0.02
 
 
 class Cost(NamedTuple):
-    """What a command took: CPU seconds with all its processes, seconds of the clock, and the first process's peak memory in MB."""
+    """A command's CPU seconds with its children, wall seconds, and peak memory in MB."""
 
     cpu: float
     wall: float
@@ -52,7 +55,7 @@ class Cost(NamedTuple):
 
 
 def run_suite(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> BenchmarkReport:
-    """The chapter; its figures are a table alone."""
+    """Measure all steps for each number of rows; there are no figures, only a table."""
     costs = {
         (TOKENIZE, count): _measure_tokenize(data, workdir / "tokenize", count) for count in rows
     }
@@ -78,8 +81,8 @@ def run_suite(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Benchmar
         {},
         (
             Table(
-                "What a step takes for so many rows: its command as a process of its own, start and imports included; "
-                "and what each further thousand rows adds.",
+                "Cost of each step by number of rows: its command as a process of its own, "
+                "start-up and imports included; and the cost of each further thousand rows.",
                 (
                     "step",
                     "rows",
@@ -93,12 +96,16 @@ def run_suite(data: Path, workdir: Path, rows: Sequence[int] = ROWS) -> Benchmar
             ),
         ),
         (
-            f"The most that a step's time, of the CPU or of the clock, grows by for ten times the rows is {worst[1]:.1f} times ({worst[0]}). Tokenizing {rows[-1]:,} rows needs "
-            f"{last - first:+.0f} MB against {rows[0]:,} rows.",
-            "The rows are AG News' over and over, each time with another number in the title, so no two are alike. A fifth of them is the test split.",
-            "MiniLM's training takes hours for so many rows, so the steps behind `tokenize` ran with the smallest model that has all their parts, one epoch long: "
-            f"{', '.join(SMALL)}. A model of another size changes the seconds per row, not their growth. Export does not read the rows, but for a few to check the release with.",
-            "Peak memory is the largest resident set of the command's own process (training's workers are processes of their own).",
+            "For ten times the rows, CPU or wall time grows at most "
+            f"{worst[1]:.1f} times ({worst[0]}). Tokenizing {rows[-1]:,} rows needs "
+            f"{last - first:+.0f} MB compared with {rows[0]:,} rows.",
+            "The rows are those of AG News, repeated with a number in the title, so that all "
+            "differ. A fifth of them is the test split.",
+            "The steps after `tokenize` use the smallest model that has all parts, for one epoch: "
+            f"{', '.join(SMALL)}. A larger model changes the seconds per row, not their growth. "
+            "Export reads only the few rows that it checks the release with.",
+            "Peak memory is the largest resident set of the command's own process; training "
+            "workers are separate processes.",
         ),
     )
 
@@ -176,7 +183,8 @@ def _measure_command(command: Sequence[str], home: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(
-            f"{' '.join(command)} ended with code {process.returncode}:\n{(home / 'log').read_text(errors='replace')[-2000:]}"
+            f"{' '.join(command)} ended with code {process.returncode}:\n"
+            f"{(home / 'log').read_text(errors='replace')[-2000:]}"
         )
     return Cost(usage.ru_utime + usage.ru_stime, wall, memory)
 

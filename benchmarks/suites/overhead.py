@@ -1,12 +1,13 @@
-"""What a pipeline run costs beside its steps' work, and what a run costs that has nothing to do.
+"""The overhead of a pipeline run beside the work of its steps, and the cost of a cached rerun.
 
     python -m benchmarks.suites.overhead --data DIR --workdir DIR
 
-runs `kubert run` on the built-in sample in a new directory below the work directory, then the same command again. A
-step's work is the time from the entry of its component's body to its end, as its own `finished` event says, less the
-seconds that import statements took meanwhile, in its process or in the worker's, timed in each process by
-`import_probe`. The overhead is the first run's wall time less the five steps' work: the command itself, compiling and
-KFP's runner, starts of processes, imports. The start of the training worker's interpreter (tens of milliseconds) counts as work.
+runs `kubert run` on the built-in sample in a new directory, then the same command again. A step's
+work is the duration of its component's body, from its `finished` event, less the time of import
+statements in its process or in the worker's, as recorded by `import_probe`. The overhead is the
+first run's wall time less the work of the five steps: the command itself, compilation, KFP's
+runner, process starts and imports. The start of the training worker's interpreter (tens of
+milliseconds) counts as work.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HELP_CALLS = 9
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Seconds of one step: of its body, and of the imports in it. Both are 0 for a step that was answered from the cache."""
+    """Seconds of one step's body and of the imports in it; both are 0 for a cached step."""
 
     name: str
     body: float
@@ -39,7 +40,7 @@ class StepTimes:
 
     @property
     def work(self) -> float:
-        """Seconds that are neither start nor import."""
+        """Seconds without imports."""
         return self.body - self.imports
 
 
@@ -52,12 +53,12 @@ class TimedRun:
 
     @property
     def overhead(self) -> float:
-        """Wall seconds that no step worked."""
+        """Wall seconds in which no step worked."""
         return self.wall - sum(step.work for step in self.steps)
 
 
 def time_run(workdir: Path) -> TimedRun:
-    """Run the sample's pipeline in `workdir`, whatever an earlier run left there; SystemExit if nothing is released."""
+    """Run the sample's pipeline in `workdir`; SystemExit if it does not release a model."""
     with tempfile.TemporaryDirectory() as temporary:
         times = Path(temporary) / "imports.jsonl"
         before = set((workdir / "runs").glob("*"))
@@ -86,7 +87,7 @@ def _step_times(name: str, finished: dict | None, imports: list[dict]) -> StepTi
 
 
 def time_help() -> list[float]:
-    """Wall seconds of `kubert --help`, once per call, after one that is not counted."""
+    """Wall seconds of each `kubert --help`, after one that is not counted."""
     seconds = []
     for _ in range(HELP_CALLS + 1):
         started = time.monotonic()
@@ -141,7 +142,8 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
             Table("Commands", ("command", "wall s", "beside the work s"), whole),
         ),
         (
-            "A step's work is its body's seconds less the import statements' in it; a step without seconds was answered from the cache.",
+            "A step's work is the duration of its body less its imports; "
+            "a step with 0 seconds was cached.",
             f"Load average before the first run: {load:.1f} on {os.cpu_count()} cores.",
         ),
     )

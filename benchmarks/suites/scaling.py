@@ -2,8 +2,9 @@
 
     python -m benchmarks.suites.scaling --data DIR --workdir DIR
 
-Three gangs take turns, all of real workers: one worker; two workers; and two workers that each compute the share of a batch that
-they have among two but add nothing up with anyone. The last tells what a worker's computing costs without its peer.
+Three groups of real workers take turns: one worker; two workers; and two workers that each compute
+their share of a batch without any all-reduce. The last group shows the cost of the computation
+without the peer.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class WorkerGroup:
 
 @dataclass(frozen=True)
 class StepShares:
-    """Where a worker's time of a step goes, in seconds."""
+    """Seconds of a worker's step, by activity."""
 
     wall: float
     compute: float
@@ -75,17 +76,17 @@ class StepShares:
 
 
 def wall_efficiency(one: Turn, two: Turn) -> float:
-    """How much of twice the speed two workers reach, by the wall clock: time per step of one, by twice that of two."""
+    """Scaling efficiency by wall time: step time of one worker / (2 x step time of two)."""
     return one[0].extra["step_wall"] / (2 * max(worker.extra["step_wall"] for worker in two))
 
 
 def cpu_efficiency(one: Turn, two: Turn) -> float:
-    """CPU seconds per step of one worker, by those of two together."""
+    """Scaling efficiency by CPU time: CPU seconds per step of one worker / those of two together."""
     return one[0].extra["step_cpu"] / sum(worker.extra["step_cpu"] for worker in two)
 
 
 def step_shares(two: Sequence[Turn], apart: Sequence[Turn]) -> list[StepShares]:
-    """Per worker, medians over the turns."""
+    """Where each worker's time goes; medians over the turns."""
     found = []
     for rank in range(len(two[0])):
         wall, cpu = (
@@ -98,7 +99,7 @@ def step_shares(two: Sequence[Turn], apart: Sequence[Turn]) -> list[StepShares]:
 
 
 def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
-    """The chapter; the key is that of batches of 32."""
+    """Measure all groups; the figure is the efficiency for batches of 32."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:
         raise RuntimeError("two workers need a core each, and this process may use one only")
@@ -119,13 +120,17 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
         figures={"scaling_two_workers": _median_efficiency(wall_efficiency, done[32])},
         tables=(_format_efficiencies(done), _format_shares(done)),
         notes=(
-            "A BERT of 4 layers, 128 wide, in float32, batches grouped by length as shipped. Every worker is pinned to a core of its own and has one thread; the gangs take turns. "
-            "Times per step are medians over an epoch's steps, and those over the turns.",
-            "Efficiency by the clock: time per step of one worker, by twice the time of two. By CPU: CPU seconds per step of one, by the sum of two. "
-            "Where other work shares the machine, only the second one says something.",
-            "Compute: CPU seconds that a worker needs for its share of the same batches when it adds nothing up with anyone, while another one does the same on the other core. "
-            "All-reduce: the CPU seconds that it needs more in the gang. Waiting: seconds of a step in which it did not compute at all, because "
-            "its peer or the loopback had not delivered (or other work had its core). The three add up to the step.",
+            "A BERT of 4 layers, 128 wide, in float32, batches grouped by length as shipped. Each "
+            "worker is pinned to a core of its own and has one thread; the groups take turns. "
+            "Step times are medians over the steps of an epoch, and then over the turns.",
+            "Efficiency by wall time: step time of one worker / (2 x step time of two). By CPU: "
+            "CPU seconds per step of one worker / those of two together. Where the machine has "
+            "other load, only the second is meaningful.",
+            "Compute: CPU seconds of a worker for its share of the same batches without any "
+            "all-reduce, while another worker does the same on the other core. All-reduce: the "
+            "additional CPU seconds in the group of two. Waiting: seconds of a step without any "
+            "computation, because the peer or the loopback interface had not delivered, or other "
+            "load had the core. The three add up to the step.",
         ),
     )
 

@@ -1,9 +1,11 @@
-"""A served release against the plain way to serve the same weights: latency of single texts, throughput of batches of 64.
+"""A served release against a plain SavedModel: latency of single texts, throughput of batches.
 
     python -m benchmarks.suites.serving --data DIR --workdir DIR
 
-DIR holds test.csv of AG News. All are SavedModels with the tokenizer in the graph, made here from MiniLM's weights and one random head. The plain one pads
-every text to 128 tokens and calls Model Garden's network itself, in float32; the others are what the export step writes. A ratio is plain over ours of the same figure.
+DIR holds test.csv of AG News. All models are SavedModels with the tokenizer in the graph, made here
+from MiniLM's weights and the same random head. The plain one pads every text to 128 tokens and calls
+Model Garden's network in float32; the others are what the export step writes. A ratio is the plain
+model's figure divided by kubert's.
 """
 
 from __future__ import annotations
@@ -39,12 +41,12 @@ from components.train.hardware import resolve_precision
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 LENGTH = 128
 SCALE = 40.0
-"""Of the random head's weights: the scores then differ between texts as those of a trained one do."""
+"""Scale of the random head: scores then differ between texts as those of a trained head do."""
 PLAIN = "plain"
 
 
 class PlainClassifier(tf.Module):
-    """The same signature without what kubert does for speed: every text padded to LENGTH, Model Garden's own call."""
+    """The same signature without kubert's optimizations: all texts padded to LENGTH."""
 
     def __init__(
         self, classifier: Classifier, vocabulary: Vocabulary, classes: Sequence[str]
@@ -73,7 +75,7 @@ class PlainClassifier(tf.Module):
 
 @dataclass(frozen=True)
 class RequestTimes:
-    """One model's requests: seconds each, by the clock and of the processor."""
+    """Wall and CPU seconds of each request to one model."""
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
@@ -93,13 +95,13 @@ Timings = dict[str, dict[str, RequestTimes]]
 
 
 def native_precisions() -> tuple[Precision, ...]:
-    """What releases are measured in: bfloat16 only where this processor multiplies it natively."""
+    """The precisions to measure: bfloat16 only where the processor supports it natively."""
     native = resolve_precision(TrainConfig(precision="auto"), "local").precision == "bfloat16"
     return ("float32", "bfloat16") if native else ("float32",)
 
 
 def export_models(workdir: Path) -> dict[str, Path]:
-    """Directories of the SavedModels, made anew: the plain one first."""
+    """Export all models; their directories by name, the plain one first."""
     config = ModelConfig(encoder="minilm", max_length=LENGTH)
     vocabulary = vocabulary_of(config)
     assert vocabulary is not None
@@ -122,7 +124,7 @@ def export_models(workdir: Path) -> dict[str, Path]:
 
 
 def time_models(data: Path, directories: Mapping[str, Path], cores: Sequence[int]) -> Timings:
-    """Every model's times, in a process that may use these cores only."""
+    """Request times of every model, in a process that is limited to these cores."""
     command = [
         sys.executable,
         "-m",
@@ -148,7 +150,7 @@ def time_models(data: Path, directories: Mapping[str, Path], cores: Sequence[int
 
 
 def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
-    """Export all, and measure; `data` holds test.csv."""
+    """Export all models and measure them; `data` holds test.csv."""
     directories, load = export_models(workdir), os.getloadavg()[0]
     cores = sorted(os.sched_getaffinity(0))
     alone, together = (time_models(data, directories, usable) for usable in (cores[:1], cores))
@@ -166,10 +168,14 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
             _format_throughput(together),
         ),
         (
-            "serve_p50_vs_plain is of the default, export.precision=float32, on one core. With more cores TensorFlow splits every operation of a request over them: for a "
-            "short text that takes half as much CPU time again and gains little, for one that is padded to 128 it gains more.",
-            "The slowest hundredth (p99) are texts of 110 to 128 tokens, which have no padding that could be left out: only narrower products help them.",
-            f"serve_batch64_vs_plain is the ratio of CPU seconds. Load average before the requests: {load:.1f} on {len(cores)} cores.",
+            "serve_p50_vs_plain is measured with export.precision=float32, the default, on one "
+            "core. With more cores TensorFlow splits each operation over them: for a short text "
+            "this costs half as much CPU time again and gains little; it gains more for a text "
+            "that is padded to 128.",
+            "The slowest hundredth (p99) are texts of 110 to 128 tokens, which have no padding "
+            "to save: only a lower precision makes them faster.",
+            "serve_batch64_vs_plain is the ratio of CPU seconds. Load average before the "
+            f"requests: {load:.1f} on {len(cores)} cores.",
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Where ids differ from those of BERT's reference tokenizer: on given texts, and on characters that such texts hardly have."""
+"""Where token ids differ from those of BERT's reference tokenizer."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ EXAMPLES = 8
 
 
 class ReferenceTokenizer:
-    """BERT's reference tokenizer beside ours, on one vocabulary."""
+    """BERT's reference tokenizer and kubert's, on one vocabulary."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._kubert = WordPiece(vocabulary)
         self._reference = build_hugging_face_tokenizer(vocabulary, MAX_TOKENS)
-        # As a tokenizer that was loaded knows them: it finds special tokens in texts.
+        # As in a tokenizer loaded from a file, which finds special tokens in texts.
         self._reference.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
 
     def find_differing(self, texts: Sequence[str]) -> list[int]:
@@ -44,7 +44,7 @@ class ReferenceTokenizer:
 
 
 def probe_characters() -> list[str]:
-    """The probed characters: those with a meaning in Unicode's lower ranges, its compatibility forms and its signs."""
+    """Assigned characters in Unicode's lower ranges, compatibility forms and symbols."""
     every = (chr(code) for codes in RANGES for code in codes)
     return [
         character
@@ -63,20 +63,20 @@ def group_by_reason(reference: ReferenceTokenizer) -> dict[str, list[str]]:
 
 
 def explain_difference(character: str) -> str:
-    """In what the two treat a character differently."""
+    """How the two tokenizers treat a character differently."""
     if unicodedata.category(character) in ("Cc", "Cf"):
-        return "control and format characters: end a word here or are dropped, the other way round there"
+        return "control and format characters: one tokenizer ends the word, the other drops them"
     if unicodedata.normalize("NFKC", character) != unicodedata.normalize("NFC", character):
-        return "compatibility characters: the plain form here, themselves there"
+        return "compatibility characters: kubert uses the plain form, the reference keeps them"
     if character.casefold() != character.lower():
-        return "letters whose case folding is not their lower case: folded here"
+        return "letters whose case folding is not their lower case: kubert folds them"
     return (
-        "marks, punctuation and letters that one side's Unicode tables know and the other's do not"
+        "marks, punctuation and letters that only one of the Unicode tables has"
     )
 
 
 def format_characters(found: Sequence[str]) -> str:
-    """Some of the characters, spread over all of them, as code points and, if it can be seen, the character itself."""
+    """Some of the characters as code points, and as themselves where they are visible."""
     some = found[:: -(-len(found) // EXAMPLES)]
     visible = [
         f" {character}"

@@ -1,8 +1,9 @@
-"""Tokenizing AG News: the bare tokenizer against others, and the whole step, from CSV to verified shards, against the bare tokenizer.
+"""Tokenizing AG News: the bare tokenizer against others, and the whole step against the former.
 
     python -m benchmarks.suites.tokenizing --data DIR --workdir DIR
 
-DIR holds train.csv and test.csv (class 1-4, title, description; no header row). All sides run in one process and take turns.
+DIR holds train.csv and test.csv (class 1-4, title, description; no header row). All contenders run
+in one process and take turns.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ Contenders = Mapping[str, Callable[[], object]]
 
 
 def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
-    """The chapter; takes about four minutes."""
+    """Run all comparisons; takes about four minutes."""
     os.environ["KUBERT_PROGRESS"] = str(workdir / "progress")
     workdir.mkdir(parents=True, exist_ok=True)
     vocabulary = _load_vocabulary()
@@ -64,9 +65,12 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
             _find_exceptions(vocabulary),
         ),
         (
-            "CPU seconds are those of the process with all its threads. Imports are not counted; the sides take turns in one process, "
-            f"and each ratio is the median over {TURNS} turns ({SHORT_TURNS} for the whole step on AG News) of the ratio within a turn.",
-            f"The ids of all {len(texts):,} rows, uncut, against Hugging Face's tokenizer (BertNormalizer, BertPreTokenizer, WordPiece): {len(differing)} rows differ.",
+            "CPU seconds are those of the process with all its threads, without imports. The "
+            "contenders take turns in one process, and each ratio is the median of the ratios "
+            f"within {TURNS} turns ({SHORT_TURNS} for the whole step on AG News).",
+            f"The ids of all {len(texts):,} rows, not truncated, against Hugging Face's tokenizer "
+            "(BertNormalizer, BertPreTokenizer, WordPiece): "
+            f"{len(differing)} rows differ.",
         ),
     )
 
@@ -107,8 +111,9 @@ def _compare_tokenizers(
         for name, rate in rates.items()
     ]
     caption = (
-        f"Rows of AG News per CPU second in batches of 1,000, cut to 128 ids with [CLS] and [SEP] (the notebook's way: every {NOTEBOOK_STRIDE}th row, padded to 128), "
-        "and how many times as fast the bare tokenizer is."
+        "Rows of AG News per CPU second in batches of 1,000, truncated to 128 ids with [CLS] and "
+        f"[SEP] (the usual notebook: every {NOTEBOOK_STRIDE}th row, padded to 128), and how many "
+        "times as fast the bare tokenizer is."
     )
     figures = {"tokenize_vs_hf": against[batch], "tokenize_vs_notebook": against[python]}
     return Table(
@@ -123,7 +128,7 @@ def _load_vocabulary() -> Vocabulary:
 
 
 def _compare_step(texts: list[str], vocabulary: Vocabulary, data: Path, workdir: Path) -> Table:
-    """The step against the bare tokenizer; building that (once per process) is told apart, as it does not grow with the rows."""
+    """Compare the step with the bare tokenizer, with and without the time to build the latter."""
     wordpiece = WordPiece(vocabulary)
     seconds = _measure_turns(
         {
@@ -155,9 +160,10 @@ def _compare_step(texts: list[str], vocabulary: Vocabulary, data: Path, workdir:
         ]
         lines.append((what, *rates, f"{_median_ratio(seconds[bare_side], seconds[step_side]):.0%}"))
     caption = (
-        "AG News from CSV on disk to verified shards on disk: reading, labels, splits by hash, tokenizing, Arrow, SHA-256, manifest, and reading every "
-        "file again to verify its SHA-256; one thread, in this process; rows per CPU second. "
-        f"Building the tokenizer, reading its vocabulary included, takes {statistics.median(seconds['building']):.3f} CPU s, once per process."
+        "AG News from CSV to verified shards, both on disk: reading, labels, splits by hash, "
+        "tokenizing, Arrow, SHA-256, manifest, and verification of every file; one thread, in this "
+        "process; rows per CPU second. Building the tokenizer, including its vocabulary, takes "
+        f"{statistics.median(seconds['building']):.3f} CPU s, once per process."
     )
     return Table(caption, ("what", "bare tokenizer", "the whole step", "share"), tuple(lines))
 
@@ -176,7 +182,11 @@ def _compare_threads(data: Path, workdir: Path) -> Table:
         for threads, seconds in least.items()
     ]
     load = os.getloadavg()[0]
-    caption = f"The whole step on {MANY_TIMES} times AG News, seconds of the clock, the least of {TURNS} turns ({len(os.sched_getaffinity(0))} cores, load average {load:.1f} at the end: other work makes the other turns longer)."
+    caption = (
+        f"The whole step on {MANY_TIMES} times AG News, wall seconds, the lowest of {TURNS} turns "
+        f"({len(os.sched_getaffinity(0))} cores, load average {load:.1f} at the end; other load "
+        "makes turns longer)."
+    )
     return Table(caption, ("tokenize.threads", "seconds", "times as fast"), tuple(lines))
 
 
@@ -190,7 +200,10 @@ def _find_exceptions(vocabulary: Vocabulary) -> Table:
     lines += [
         (name, "differs" if index in words else "equal", "") for index, name in enumerate(WORDS)
     ]
-    caption = f"Texts whose ids are not the reference's: {len(probe_characters()):,} characters were probed, alone and inside a word."
+    caption = (
+        f"Texts whose ids differ from the reference: {len(probe_characters()):,} characters were "
+        "probed, alone and inside a word."
+    )
     return Table(caption, ("what", "differ", "such as"), tuple(lines))
 
 
@@ -201,7 +214,7 @@ def _median_ratio(kubert: list[float], baseline: list[float]) -> float:
 def _measure_turns(
     contenders: Contenders, turns: int = TURNS, clock: Callable[[], float] = time.process_time
 ) -> dict[str, list[float]]:
-    """Seconds of every side in every turn; the first turn is the warm-up and is not counted."""
+    """Seconds of every contender in every turn; the first turn, the warm-up, is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(turns + 1):
         for name, contender in contenders.items():

@@ -1,8 +1,10 @@
-"""Fine-tuning against what one would use instead: the notebook's way, Hugging Face's `Trainer`, Model Garden's trainer.
+"""Fine-tuning against the usual notebook, Hugging Face's `Trainer` and Model Garden's trainer.
 
-    python -m benchmarks.suites.training --data DIR --workdir DIR [--only MODEL] [--variant train.precision=bfloat16]...
+    python -m benchmarks.suites.training --data DIR --workdir DIR
+        [--only MODEL] [--variant train.precision=bfloat16]...
 
-Each side is a process of its own and trains on the same rows of AG News in batches of 32, one round (an epoch over the rows) per turn.
+Each contender is a process of its own and trains on the same rows of AG News in batches of 32, one
+round (an epoch over the rows) per turn.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ BASELINES = {
     "trainer": "Hugging Face Trainer",
     "garden": "Model Garden's run_experiment",
 }
-# PyTorch's threads spin while they wait for each other, which counts as CPU time: up to four times the work itself where other work has a core.
+# PyTorch's threads spin while they wait for each other. That counts as CPU time: up to four times
+# the work itself where other load has a core.
 PASSIVE_WAIT = {"OMP_WAIT_POLICY": "passive"}
 FIGURE_KEYS = {
     ("L4", "notebook"): "train_l4_vs_notebook",
@@ -46,7 +49,7 @@ FIGURE_KEYS = {
 def run_suite(
     data: Path, workdir: Path, models: Sequence[str] = tuple(ROWS), variants: Sequence[str] = ()
 ) -> BenchmarkReport:
-    """The chapter; `variants` are settings under which kubert runs once more, for further rows of the table."""
+    """Run the comparison; each of `variants`, an option of kubert, adds a row to the table."""
     figures: dict[str, float] = {}
     lines: list[tuple[str, ...]] = []
     notes: list[str] = []
@@ -64,8 +67,9 @@ def run_suite(
             )
             first = interleaving.median(round.extra["first_wait"] for round in done["ours"])
             notes.append(
-                f"In the steps of an epoch the loop waits for its next batch {figures['input_wait_share']:.3%} of the time (input_wait_share, L4), "
-                f"and {first * 1000:.0f} ms for the first batch, which nothing is computed beside."
+                "In the steps of an epoch the loop waits for its next batch "
+                f"{figures['input_wait_share']:.3%} of the time (input_wait_share, L4), and "
+                f"{first * 1000:.0f} ms for the first batch, for which there is no overlap."
             )
     figures["padding_efficiency"] = _measure_padding_efficiency(data, workdir / "all")
     return BenchmarkReport(
@@ -73,7 +77,8 @@ def run_suite(
         figures=figures,
         tables=(
             Table(
-                "Examples per CPU second (median of the rounds), and how many times the other side's kubert's is (median over the turns; least and greatest).",
+                "Examples per CPU second (median of the rounds), and how many times as fast kubert is "
+                "(median over the turns; lowest and highest).",
                 (
                     "model",
                     "side",
@@ -87,14 +92,20 @@ def run_suite(
             ),
         ),
         notes=(
-            "All sides train the same weights on the same rows of AG News in batches of 32, with dropout 0.1 and AdamW, on all cores; "
-            "they take turns, one runs at a time, and all have warmed up. CPU seconds are the process's own, all threads and the kernel's work for it included.",
-            f"kubert: a real worker in the configuration `ag_news_minilm`, whose train.precision=auto means {_native_precision(data)} on this machine; the other sides "
-            "compute in float32, their default. A round is one epoch with the reading, the padding and what the "
-            "optimizer puts off until the epoch's end. It ends before validation and checkpoints, which no other side does in its rounds.",
-            "The notebook's way: texts tokenized in the model, padded to 128, `compile` and `fit`. Hugging Face: rows tokenized beforehand, grouped by "
-            "length, padded per batch; PyTorch's threads wait without spinning (OMP_WAIT_POLICY=passive), which is to its advantage here. Model Garden: TFRecords padded to 128, experiment `bert/sentence_prediction`.",
-            f"Real tokens are {figures['padding_efficiency']:.1%} of what an epoch over all rows computes (padding_efficiency).",
+            "All contenders train the same weights on the same rows of AG News in batches of 32, "
+            "with dropout 0.1 and AdamW, on all cores. They take turns, one at a time, after a "
+            "warm-up. CPU seconds are those of the process: all threads, user and system time.",
+            "kubert: a real worker in the configuration `ag_news_minilm`, whose "
+            f"train.precision=auto means {_native_precision(data)} on this machine; the baselines "
+            "compute in float32, their default. A round is one epoch with reading, padding and "
+            "the optimizer's deferred updates. It ends before validation and checkpoints, which "
+            "the baselines' rounds do not have.",
+            "The usual notebook: texts tokenized in the model, padded to 128, `compile` and `fit`. "
+            "Hugging Face: rows tokenized in advance, grouped by length, padded per batch; "
+            "PyTorch's threads wait without spinning (OMP_WAIT_POLICY=passive), which favours it "
+            "here. Model Garden: TFRecords padded to 128, experiment `bert/sentence_prediction`.",
+            f"{figures['padding_efficiency']:.1%} of the tokens that an epoch over all rows "
+            "computes are real (padding_efficiency).",
             *notes,
         ),
     )
@@ -107,7 +118,7 @@ def _native_precision(data: Path) -> str:
 def _measure_model(
     model: str, data: Path, home: Path, variants: Sequence[str]
 ) -> dict[str, list[Measurement]]:
-    """The rounds of every side on one model."""
+    """The measurements of every contender on one model."""
     shutil.rmtree(home, ignore_errors=True)
     encoder, weights = prepare_encoder(model, home)
     config = training_inputs.prepare_rows(
@@ -194,7 +205,7 @@ def _measure_padding_efficiency(data: Path, home: Path) -> float:
 
 
 def main() -> None:
-    """Print the chapter."""
+    """Run the suite and print its report."""
     command = single.build_parser(__doc__)
     command.add_argument("--only", choices=list(ROWS), action="append")
     command.add_argument("--variant", action="append", default=[])

@@ -1,10 +1,11 @@
-"""Whether what makes training fast costs accuracy: the same rows and seeds, trained plainly and as shipped.
+"""Whether fast training costs accuracy: the same rows and seeds, trained plainly and as shipped.
 
     python -m benchmarks.suites.training_agreement --data DIR --workdir DIR
 
 Plainly is: batches drawn from all rows without regard to their length, and float32.
-From random weights the small BERT's seeds differ by several points, more than any way of training could. So it goes on from weights that
-half of the rows were learned into, plainly, and what is compared is how the ways learn the other half: what a periodic retraining does.
+From random weights, the seeds of the small BERT differ by several points, more than the variants of
+training. So it continues from weights trained plainly on half of the rows, and the variants are
+compared on the other half, as in periodic retraining.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ SERVED_VARIANT = "bfloat16, grouped by length, and served in bfloat16"
 
 
 def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
-    """The chapter; it has no figures of its own: the goal is a difference of at most 0.3 points."""
+    """Train all variants; there are no figures: the goal is a difference of at most 0.3 points."""
     return BenchmarkReport(
         title="The accuracy of fast training",
         figures={},
         tables=tuple(_measure_model(model, data, workdir / model) for model in ROWS),
         notes=(
-            "The word-piece table is updated late in all of them; the unit tests hold that to be AdamW, up to rounding.",
-            "Served in bfloat16: the model of the row above, as export.precision=bfloat16 serves it.",
-            f"The small BERT of {NAMES['L4']} goes on from weights that had learned the other half of the rows plainly, in three epochs at a rate of 5e-4: from random weights its seeds "
-            "differ by several points, more than any way of training could.",
+            "All variants use the deferred AdamW optimizer, which equals AdamW up to rounding.",
+            "Served in bfloat16: the model of the row above with export.precision=bfloat16.",
+            f"The small BERT of {NAMES['L4']} continues from weights trained plainly on the other "
+            "half of the rows, for three epochs at a learning rate of 5e-4.",
         ),
     )
 
@@ -79,7 +80,8 @@ def _measure_model(model: str, data: Path, home: Path) -> Table:
         for name, split in open_shards(home / "shards", verify=False).content.splits.items()
     }
     return Table(
-        f"Test accuracy in percent, {NAMES[model]}, `{CONFIG}`, for one epoch over {rows['train']} rows of AG News, all {rows['test']} test rows",
+        f"Test accuracy in percent, {NAMES[model]}, `{CONFIG}`, one epoch over {rows['train']} rows "
+        f"of AG News, all {rows['test']} test rows",
         ("training", *(f"seed {seed}" for seed in SEEDS), "mean", "difference from plainly"),
         tuple(
             _format_line(way, found, next(iter(accuracies.values())))
@@ -115,7 +117,7 @@ def _prepare(data: Path, home: Path, rows: slice, *settings: str) -> Config:
 
 
 def _select_rows(source: Path, target: Path, which: slice) -> Path:
-    """Some of the file's rows in a file of their own."""
+    """Write the selected rows of the file to another file."""
     with source.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.reader(stream))
     with target.open("w", encoding="utf-8", newline="") as stream:
@@ -131,7 +133,7 @@ def _override(config: Config, *settings: str) -> Config:
 
 
 def _measure_accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
-    """Percent of the test rows that the checkpoint scores rightly, as it is served in this precision."""
+    """Test accuracy of the checkpoint in percent, served in this precision."""
     model, content, vocabulary = restore_classifier(checkpoint)
     ServedClassifier(model, vocabulary, content.classes, content.model.max_length, precision)
     split = open_shards(shards, verify=False).open_split("test")

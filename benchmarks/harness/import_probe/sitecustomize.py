@@ -1,4 +1,6 @@
-"""In a process that has this directory on PYTHONPATH: how long its imports take, as JSON lines in the file that KUBERT_IMPORT_TIMES names.
+"""Records how long imports take, in a process that has this directory on PYTHONPATH.
+
+The records are JSON lines in the file that KUBERT_IMPORT_TIMES names.
 
 Only outermost imports are written, those of more than a millisecond, with the time at which they began. Not at the
 process's end: a worker leaves without one.
