@@ -1,4 +1,4 @@
-"""Hugging Face's `Trainer` on PyTorch: rows tokenized in advance, grouped by length, padded per batch.
+"""Hugging Face's `Trainer` on PyTorch: tokenized in advance, grouped by length, padded per batch.
 
 python -m benchmarks.baselines.training_hf_trainer ROWS WEIGHTS
 """

@@ -33,7 +33,7 @@ def load_preset(name: str, data: Path, *assignments: str) -> Config:
 
 
 def write_rows(config: DataConfig, directory: Path, count: int) -> DataConfig:
-    """Write `count` training rows, spread evenly over the source, and a few others; how to read them.
+    """Write `count` training rows, spread over the source, and a few others; how to read them.
 
     `train.json` holds the texts and labels of the training rows, for the baselines.
     """

@@ -30,7 +30,7 @@ _INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
 
 def export_encoder(network: Any, vocabulary: Vocabulary | None, directory: Path) -> None:
-    """Save a built `BertEncoderV2`, trainable, with dropout in training and its vocabulary as asset.
+    """Save a built `BertEncoderV2`, trainable, with dropout and with its vocabulary as an asset.
 
     Outputs: pooled_output (also as default), sequence_output, encoder_outputs.
     """

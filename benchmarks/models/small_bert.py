@@ -39,7 +39,7 @@ _OPTIONS = {
 
 
 def write_untrained(directory: Path, seed: int = 1) -> Path:
-    """Write the untrained BERT: config.json, vocab.txt, tokenizer_config.json, model.safetensors."""
+    """Write the untrained BERT: two JSON files, vocab.txt and model.safetensors."""
     return _write_files(directory, _random_tensors(seed))
 
 

@@ -23,14 +23,14 @@ def run_suite(data: Path, workdir: Path) -> BenchmarkReport:
     """Measure one real worker in the shipped configuration."""
     shutil.rmtree(workdir, ignore_errors=True)
     config = training_inputs.prepare_rows(training_inputs.load_preset(CONFIG, data), workdir, ROWS)
-    job = training_inputs.write_job(config, workdir / "shards", workdir / "ours")
+    job = training_inputs.write_job(config, workdir / "shards", workdir / "kubert")
     contenders = {
-        "ours": Contender(
-            "benchmarks.baselines.training_kubert", [job], workdir / "logs" / "ours.log"
+        "kubert": Contender(
+            "benchmarks.baselines.training_kubert", [job], workdir / "logs" / "kubert.log"
         )
     }
     with start_contenders(**contenders):
-        rounds = interleaving.interleave(contenders, EPOCHS)["ours"]
+        rounds = interleaving.interleave(contenders, EPOCHS)["kubert"]
     first = rounds[0].extra["feature_cpu"] * ROWS
     later = interleaving.median(round.cpu_seconds for round in rounds)
     return BenchmarkReport(

@@ -81,7 +81,7 @@ def wall_efficiency(one: Turn, two: Turn) -> float:
 
 
 def cpu_efficiency(one: Turn, two: Turn) -> float:
-    """Scaling efficiency by CPU time: CPU seconds per step of one worker / those of two together."""
+    """Scaling efficiency by CPU time: CPU seconds per step of one worker / those of two."""
     return one[0].extra["step_cpu"] / sum(worker.extra["step_cpu"] for worker in two)
 
 

@@ -70,9 +70,7 @@ def explain_difference(character: str) -> str:
         return "compatibility characters: kubert uses the plain form, the reference keeps them"
     if character.casefold() != character.lower():
         return "letters whose case folding is not their lower case: kubert folds them"
-    return (
-        "marks, punctuation and letters that only one of the Unicode tables has"
-    )
+    return "marks, punctuation and letters that only one of the Unicode tables has"
 
 
 def format_characters(found: Sequence[str]) -> str:

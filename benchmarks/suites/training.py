@@ -32,7 +32,7 @@ TURNS = {"L4": 5, "minilm": 3}
 NAMES = {"L4": "4 layers, 128 wide", "minilm": "MiniLM (6 layers, 384 wide)"}
 BASELINES = {
     "notebook": "the notebook's way",
-    "trainer": "Hugging Face Trainer",
+    "hf_trainer": "Hugging Face Trainer",
     "garden": "Model Garden's run_experiment",
 }
 # PyTorch's threads spin while they wait for each other. That counts as CPU time: up to four times
@@ -41,7 +41,7 @@ PASSIVE_WAIT = {"OMP_WAIT_POLICY": "passive"}
 FIGURE_KEYS = {
     ("L4", "notebook"): "train_l4_vs_notebook",
     ("minilm", "notebook"): "train_minilm_vs_notebook",
-    ("minilm", "trainer"): "train_vs_hf_trainer",
+    ("minilm", "hf_trainer"): "train_vs_hf_trainer",
     ("L4", "garden"): "train_vs_model_garden",
 }
 
@@ -57,15 +57,15 @@ def run_suite(
         done = _measure_model(model, data, workdir / model, variants)
         lines += _format_rows(model, done)
         figures |= {
-            key: interleaving.median_ratio(done["ours"], done[contender])
+            key: interleaving.median_ratio(done["kubert"], done[contender])
             for (of, contender), key in FIGURE_KEYS.items()
             if of == model
         }
         if model == "L4":
             figures["input_wait_share"] = interleaving.median(
-                round.extra["other_waits"] / round.wall_seconds for round in done["ours"]
+                round.extra["other_waits"] / round.wall_seconds for round in done["kubert"]
             )
-            first = interleaving.median(round.extra["first_wait"] for round in done["ours"])
+            first = interleaving.median(round.extra["first_wait"] for round in done["kubert"])
             notes.append(
                 "In the steps of an epoch the loop waits for its next batch "
                 f"{figures['input_wait_share']:.3%} of the time (input_wait_share, L4), and "
@@ -77,8 +77,8 @@ def run_suite(
         figures=figures,
         tables=(
             Table(
-                "Examples per CPU second (median of the rounds), and how many times as fast kubert is "
-                "(median over the turns; lowest and highest).",
+                "Examples per CPU second (median of the rounds), and how many times as fast kubert "
+                "is (median over the turns; lowest and highest).",
                 (
                     "model",
                     "side",
@@ -132,18 +132,18 @@ def _measure_model(
             "benchmarks.baselines.training_kubert", [job], home / "logs" / f"{name}.log"
         )
 
-    contenders = {"ours": kubert("ours")}
+    contenders = {"kubert": kubert("kubert")}
     contenders |= {
-        f"ours, {variant}": kubert(f"ours-{number}", variant)
+        f"kubert, {variant}": kubert(f"kubert-{number}", variant)
         for number, variant in enumerate(variants)
     }
     for other in BASELINES:
-        if (model, other) in FIGURE_KEYS or other == "trainer":
-            places = [home / "rows", weights, *([home / "garden"] if other == "garden" else [])]
-            environment = PASSIVE_WAIT if other == "trainer" else {}
+        if (model, other) in FIGURE_KEYS or other == "hf_trainer":
+            arguments = [home / "rows", weights, *([home / "garden"] if other == "garden" else [])]
+            environment = PASSIVE_WAIT if other == "hf_trainer" else {}
             contenders[other] = Contender(
-                f"benchmarks.training_{other}",
-                places,
+                f"benchmarks.baselines.training_{other}",
+                arguments,
                 home / "logs" / f"{other}.log",
                 environment=environment,
             )
@@ -167,17 +167,17 @@ def prepare_encoder(model: str, home: Path) -> tuple[str, Path]:
 def _format_rows(model: str, done: dict[str, list[Measurement]]) -> list[tuple[str, ...]]:
     lines: list[tuple[str, ...]] = []
     for name, rounds in done.items():
-        kubert = name.startswith("ours")
-        low, high = interleaving.ratio_range(done["ours"], rounds)
+        is_kubert = name.startswith("kubert")
+        low, high = interleaving.ratio_range(done["kubert"], rounds)
+        factor = interleaving.median_ratio(done["kubert"], rounds)
+        wall_rates = (round.examples / round.wall_seconds for round in rounds)
         lines.append(
             (
                 NAMES[model],
-                name.replace("ours", "kubert") if kubert else BASELINES[name],
+                name if is_kubert else BASELINES[name],
                 f"{interleaving.median(round.examples_per_cpu_second for round in rounds):.1f}",
-                f"{interleaving.median(round.examples / round.wall_seconds for round in rounds):.1f}",
-                ""
-                if name == "ours"
-                else f"{interleaving.median_ratio(done['ours'], rounds):.2f} times ({low:.2f} to {high:.2f})",
+                f"{interleaving.median(wall_rates):.1f}",
+                "" if name == "kubert" else f"{factor:.2f} times ({low:.2f} to {high:.2f})",
                 str(len(rounds)),
                 str(rounds[0].examples),
             )

@@ -80,8 +80,8 @@ def _measure_model(model: str, data: Path, home: Path) -> Table:
         for name, split in open_shards(home / "shards", verify=False).content.splits.items()
     }
     return Table(
-        f"Test accuracy in percent, {NAMES[model]}, `{CONFIG}`, one epoch over {rows['train']} rows "
-        f"of AG News, all {rows['test']} test rows",
+        f"Test accuracy in percent, {NAMES[model]}, `{CONFIG}`, one epoch over "
+        f"{rows['train']} rows of AG News, all {rows['test']} test rows",
         ("training", *(f"seed {seed}" for seed in SEEDS), "mean", "difference from plainly"),
         tuple(
             _format_line(way, found, next(iter(accuracies.values())))

@@ -1,4 +1,4 @@
-"""A side of a comparison that trains nothing: it prints what a library might, and ends in its third round."""
+"""A contender that trains nothing: it prints like a library and exits in its third round."""
 
 from __future__ import annotations
 

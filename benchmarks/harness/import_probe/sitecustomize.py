@@ -2,8 +2,8 @@
 
 The records are JSON lines in the file that KUBERT_IMPORT_TIMES names.
 
-Only outermost imports are written, those of more than a millisecond, with the time at which they began. Not at the
-process's end: a worker leaves without one.
+Only outermost imports of more than a millisecond are recorded, with their start times. They are
+written at once, not at exit, because a worker exits without running exit handlers.
 """
 
 import builtins

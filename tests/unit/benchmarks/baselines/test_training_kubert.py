@@ -1,4 +1,4 @@
-"""The gate in front of the feed: a round is an epoch's training, from before its first batch to before validation."""
+"""A round is one epoch of training, from before its first batch to before validation."""
 
 from __future__ import annotations
 

@@ -17,20 +17,23 @@ class Recorder:
         return Measurement(examples=100, cpu_seconds=self._cpu.pop(0), wall_seconds=1.0)
 
 
-def test_sides_take_turns():
+def test_contenders_take_turns():
     log: list[str] = []
-    sides = {"ours": Recorder("ours", log, 1, 2), "theirs": Recorder("theirs", log, 3, 4)}
-    done = interleaving.interleave(sides, 2)
-    assert log == ["ours", "theirs", "ours", "theirs"]
-    assert [round.cpu_seconds for round in done["theirs"]] == [3, 4]
+    contenders = {
+        "kubert": Recorder("kubert", log, 1, 2),
+        "baseline": Recorder("baseline", log, 3, 4),
+    }
+    done = interleaving.interleave(contenders, 2)
+    assert log == ["kubert", "baseline", "kubert", "baseline"]
+    assert [round.cpu_seconds for round in done["baseline"]] == [3, 4]
 
 
-def test_the_ratio_is_the_median_of_the_turns_and_not_of_the_sides():
-    # A machine that was slower in the second turn and a third one that went wrong for one side change nothing.
-    ours = [Measurement(100, cpu, cpu) for cpu in (1.0, 5.0, 9.0)]
-    theirs = [Measurement(100, cpu, cpu) for cpu in (2.0, 10.0, 9.0)]
-    assert interleaving.median_ratio(ours, theirs) == pytest.approx(2.0)
-    assert interleaving.ratio_range(ours, theirs) == pytest.approx((1.0, 2.0))
+def test_the_ratio_is_the_median_of_the_turns_and_not_of_the_contenders():
+    # A slower second turn, and a third that failed for one contender, change nothing.
+    kubert = [Measurement(100, cpu, cpu) for cpu in (1.0, 5.0, 9.0)]
+    baseline = [Measurement(100, cpu, cpu) for cpu in (2.0, 10.0, 9.0)]
+    assert interleaving.median_ratio(kubert, baseline) == pytest.approx(2.0)
+    assert interleaving.ratio_range(kubert, baseline) == pytest.approx((1.0, 2.0))
 
 
 def test_examples_count_and_not_rounds():
@@ -39,6 +42,6 @@ def test_examples_count_and_not_rounds():
     ) == pytest.approx(2.0)
 
 
-def test_sides_that_did_not_do_the_same_turns_are_not_compared():
+def test_contenders_that_did_not_do_the_same_turns_are_not_compared():
     with pytest.raises(ValueError, match="shorter"):
         interleaving.median_ratio([Measurement(1, 1.0, 1.0)] * 2, [Measurement(1, 1.0, 1.0)])

@@ -118,7 +118,8 @@ def test_the_page_has_the_machine_the_tables_and_what_failed():
         "COMMAND", {"machine": "2 cores"}, [FROZEN], ["serving"], datetime.date(2026, 11, 26)
     )
     assert page.startswith(
-        "# Speed, 2026-11-26\n\n    COMMAND\n\n- machine: 2 cores\n\nNot measured: serving.\n\n## A frozen encoder\n"
+        "# Speed, 2026-11-26\n\n    COMMAND\n\n- machine: 2 cores\n\n"
+        "Not measured: serving.\n\n## A frozen encoder\n"
     )
     assert "| a | b |\n| --- | --- |\n| 1 | 2 |" in page
     assert "- A note." in page

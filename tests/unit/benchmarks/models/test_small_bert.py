@@ -1,4 +1,4 @@
-"""The small BERT is one that kubert itself loads, and every variable of Model Garden's encoder finds its tensor in it."""
+"""kubert and Model Garden's encoder both load every weight of the small BERT."""
 
 from __future__ import annotations
 
