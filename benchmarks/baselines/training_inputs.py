@@ -25,11 +25,11 @@ MANY_STEPS = 1_000_000
 
 def load_preset(name: str, data: Path, *assignments: str) -> Config:
     """A configuration that comes with kubert, on the AG News files in `data`."""
-    places = (
+    sources = (
         f"data.source={json.dumps(str(data / 'train.csv'))}",
         f"data.test_source={json.dumps(str(data / 'test.csv'))}",
     )
-    return load_config(PRESETS / f"{name}.yaml", (*places, *assignments))
+    return load_config(PRESETS / f"{name}.yaml", (*sources, *assignments))
 
 
 def write_rows(config: DataConfig, directory: Path, count: int) -> DataConfig:

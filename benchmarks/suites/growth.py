@@ -162,8 +162,7 @@ def _measure_step(verb: str, home: Path, options: Sequence[str], **directories: 
     command = [sys.executable, "-m", f"components.{verb}"]
     command += [part for option in options for part in ("--set", option)]
     return _measure_command(
-        command
-        + [part for name, place in directories.items() for part in (f"--{name}", str(place))],
+        command + [part for name, path in directories.items() for part in (f"--{name}", str(path))],
         home,
     )
 

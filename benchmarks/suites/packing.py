@@ -45,7 +45,7 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
     optimizer = build_optimizer(train, 10_000, table)
     optimizer._create_all_weights([*others, table])
     ids = np.random.default_rng(1).integers(1_000, 1_400, (rows, length))
-    used, places = np.unique(ids, return_inverse=True)
+    unique_ids, positions = np.unique(ids, return_inverse=True)
     many = tf.TensorSpec((None,), tf.int32)
     spec = (tf.TensorSpec((None, None), tf.int32), many, many, tf.TensorSpec((), tf.int64))
 
@@ -66,8 +66,8 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
     )
     labels = tf.constant(np.arange(rows) % 4, tf.int32)
     batch = (
-        tf.constant(places.reshape(ids.shape), tf.int32),
-        tf.constant(used, tf.int32),
+        tf.constant(positions.reshape(ids.shape), tf.int32),
+        tf.constant(unique_ids, tf.int32),
         labels,
         tf.constant(0, tf.int64),
     )

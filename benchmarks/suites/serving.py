@@ -4,8 +4,8 @@
 
 DIR holds test.csv of AG News. All models are SavedModels with the tokenizer in the graph, made here
 from MiniLM's weights and the same random head. The plain one pads every text to 128 tokens and
-calls Model Garden's network in float32; the others are what the export step writes. A ratio is the plain
-model's figure divided by kubert's.
+calls Model Garden's network in float32; the others are what the export step writes. A ratio is the
+plain model's figure divided by kubert's.
 """
 
 from __future__ import annotations
