@@ -24,7 +24,7 @@ import components  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 import numpy as np
 import tensorflow as tf
 
-from components.model.serving_model import INPUT, SIGNATURE
+from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
 
 BATCH = 64
 SINGLES, BATCHES, WARM = 300, 20, 3
@@ -49,7 +49,7 @@ def time_requests(models: Mapping[str, Model], requests: Sequence[Any]) -> Times
         first = number % len(names)
         for name in (*names[first:], *names[:first]):
             wall, cpu = time.perf_counter(), time.process_time()
-            scores[name] = models[name](**{INPUT: request})["scores"].numpy()
+            scores[name] = models[name](**{INPUT_NAME: request})["scores"].numpy()
             times[name].append((time.perf_counter() - wall, time.process_time() - cpu))
         for name in names[1:]:
             if (
@@ -69,7 +69,7 @@ def main() -> None:
         name: tf.saved_model.load(directory)
         for name, _, directory in (directory.partition("=") for directory in directories)
     }
-    models = {name: model.signatures[SIGNATURE] for name, model in loaded.items()}
+    models = {name: model.signatures[SIGNATURE_NAME] for name, model in loaded.items()}
     texts = read_texts(Path(data))
     singles = [tf.constant([text]) for text in texts[: SINGLES + WARM]]
     batches = [

@@ -34,7 +34,7 @@ def tokenize_in_batches(tokenize: Callable[[list[str]], object]) -> Tokenize:
 
 def build_bare_tokenizer(wordpiece: WordPiece) -> Tokenize:
     """What the tokenize step calls: FastBertTokenizer, truncated, with [CLS] and [SEP]."""
-    return tokenize_in_batches(lambda texts: wordpiece.flat(texts, MAX_LENGTH))
+    return tokenize_in_batches(lambda texts: wordpiece.tokenize_flat(texts, MAX_LENGTH))
 
 
 def build_serving_tokenizer(wordpiece: WordPiece) -> Tokenize:

@@ -69,11 +69,11 @@ def _save_model(model: tf.keras.Model, directory: Path) -> None:
 
 def main(directory: Path) -> None:
     """Export `minilm` and compare; SystemExit when the numbers differ by more than 1e-5."""
-    source = hugging_face.locate(ModelConfig().encoder)
+    source = hugging_face.locate_checkpoint(ModelConfig().encoder)
     network = bert.build_network(
-        bert.read_sizes(hugging_face.read_json(source / "config.json"), "minilm"), 0.1, None
+        bert.parse_sizes(hugging_face.read_json(source / "config.json"), "minilm"), 0.1, None
     )
-    tensors = hugging_face.Tensors(source)
+    tensors = hugging_face.SafetensorsFile(source)
     bert.load_weights(network, tensors.names(), tensors.read, "minilm")
     export_encoder(network, hugging_face.read_vocabulary(source), directory)
 

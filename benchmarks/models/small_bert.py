@@ -56,7 +56,7 @@ def write_trained(network: BertEncoderV2, directory: Path) -> Path:
 
 def _write_files(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    vocabulary = hugging_face.read_vocabulary(hugging_face.locate("minilm"))
+    vocabulary = hugging_face.read_vocabulary(hugging_face.locate_checkpoint("minilm"))
     (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
     (directory / "vocab.txt").write_text(
         "".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8"

@@ -23,7 +23,7 @@ import tensorflow as tf
 from benchmarks.harness.report import Table, format_table
 from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import build_classifier
-from components.model.encoders import vocabulary_of
+from components.model.encoders import load_vocabulary
 from components.train.loop.optimizer import build_optimizer
 from components.train.loop.train_step import make_train_step
 
@@ -36,11 +36,11 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
     """A compiled training step of MiniLM on one batch of full rows, on one thread."""
     tf.keras.mixed_precision.set_global_policy(POLICIES[precision])
     config = ModelConfig(encoder="minilm")
-    vocabulary = vocabulary_of(config)
+    vocabulary = load_vocabulary(config)
     assert vocabulary is not None
     model = build_classifier(config, vocabulary, 4, seed=1)
     train = TrainConfig.model_validate({"precision": precision})
-    table = model.encoder.word_table
+    table = model.encoder.word_embeddings
     others = [variable for variable in model.trainable_variables if variable is not table]
     optimizer = build_optimizer(train, 10_000, table)
     optimizer._create_all_weights([*others, table])
@@ -51,7 +51,8 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
 
     def forward(inputs: tf.Tensor, words: tf.Tensor | None, training: bool) -> tf.Tensor:
         return model(
-            {"input_word_ids": inputs} | ({} if words is None else {"words": words}), training
+            {"input_word_ids": inputs} | ({} if words is None else {"token_embeddings": words}),
+            training,
         )
 
     step = make_train_step(
@@ -59,7 +60,7 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
         forward,
         others,
         optimizer,
-        model.dropout_state,
+        model.dropout_seed,
         train,
         spec,
         table,

@@ -32,9 +32,14 @@ from benchmarks.harness.single import run_single
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, Precision, TrainConfig
 from components.model.classifier import Classifier, build_classifier
-from components.model.encoders import vocabulary_of
-from components.model.encoders.scratch import mean_of_tokens
-from components.model.serving_model import INPUT, SIGNATURE, ServedClassifier, save
+from components.model.encoders import load_vocabulary
+from components.model.encoders.scratch import mean_pool
+from components.model.serving_model import (
+    INPUT_NAME,
+    SIGNATURE_NAME,
+    ServingModel,
+    save_serving_model,
+)
 from components.model.tokenizer import WordPiece
 from components.train.hardware import resolve_precision
 
@@ -57,16 +62,14 @@ class PlainClassifier(tf.Module):
         self.names = tf.constant(list(classes))
         network = classifier.encoder.network
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT)])
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
             ids = self.tokenizer(text, LENGTH).to_tensor(vocabulary.pad_id, shape=[None, LENGTH])
             mask = tf.cast(ids != vocabulary.pad_id, tf.int32)
             outputs = network(
                 {"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(ids)}
             )
-            scores = tf.nn.softmax(
-                classifier.logits(mean_of_tokens(outputs["sequence_output"], mask))
-            )
+            scores = tf.nn.softmax(classifier.logits(mean_pool(outputs["sequence_output"], mask)))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             return {"label": tf.gather(self.names, index), "label_index": index, "scores": scores}
 
@@ -103,7 +106,7 @@ def native_precisions() -> tuple[Precision, ...]:
 def export_models(workdir: Path) -> dict[str, Path]:
     """Export all models; their directories by name, the plain one first."""
     config = ModelConfig(encoder="minilm", max_length=LENGTH)
-    vocabulary = vocabulary_of(config)
+    vocabulary = load_vocabulary(config)
     assert vocabulary is not None
 
     def classifier() -> Classifier:
@@ -113,11 +116,13 @@ def export_models(workdir: Path) -> dict[str, Path]:
 
     directories = {PLAIN: workdir / "serving-plain"}
     module = PlainClassifier(classifier(), vocabulary, CLASSES)
-    tf.saved_model.save(module, str(directories[PLAIN]), signatures={SIGNATURE: module.classify})
+    tf.saved_model.save(
+        module, str(directories[PLAIN]), signatures={SIGNATURE_NAME: module.classify}
+    )
     for precision in native_precisions():
         directories[precision] = workdir / f"serving-{precision}"
-        save(
-            ServedClassifier(classifier(), vocabulary, CLASSES, LENGTH, precision),
+        save_serving_model(
+            ServingModel(classifier(), vocabulary, CLASSES, LENGTH, precision),
             directories[precision],
         )
     return directories

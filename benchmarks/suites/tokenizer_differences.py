@@ -36,7 +36,7 @@ class ReferenceTokenizer:
         found = []
         for start in range(0, len(texts), BATCH):
             part = list(texts[start : start + BATCH])
-            ids, splits = self._kubert.flat(part, MAX_TOKENS)
+            ids, splits = self._kubert.tokenize_flat(part, MAX_TOKENS)
             for index, encoding in enumerate(self._reference.encode_batch(part)):
                 if ids[splits[index] : splits[index + 1]].tolist() != encoding.ids:
                     found.append(start + index)

@@ -35,7 +35,7 @@ from benchmarks.suites.tokenizer_differences import (
 from components.artifacts import manifest
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
-from components.model.encoders import vocabulary_of
+from components.model.encoders import load_vocabulary
 from components.model.tokenizer import WordPiece
 from components.tokenize_text.step import run
 
@@ -122,7 +122,7 @@ def _compare_tokenizers(
 
 
 def _load_vocabulary() -> Vocabulary:
-    vocabulary = vocabulary_of(MODEL)
+    vocabulary = load_vocabulary(MODEL)
     assert vocabulary is not None
     return vocabulary
 

@@ -159,7 +159,7 @@ def _measure_model(
 def prepare_encoder(model: str, home: Path) -> tuple[str, Path]:
     """The encoder's name in kubert's options, and the directory with its weights."""
     if model == "minilm":
-        return model, hugging_face.locate(model)
+        return model, hugging_face.locate_checkpoint(model)
     weights = small_bert.write_untrained(home / "weights")
     return f"hf:{weights}", weights
 

@@ -25,9 +25,9 @@ from benchmarks.suites.training import NAMES
 from components.artifacts.token_shards import open_shards
 from components.config import schema
 from components.config.schema import Config, Precision
-from components.model.batch_scoring import score_rows
-from components.model.restore import restore_classifier
-from components.model.serving_model import ServedClassifier
+from components.model.batch_scoring import score_split
+from components.model.restore import load_classifier
+from components.model.serving_model import ServingModel
 from components.train import step
 
 CONFIG = "ag_news_minilm"
@@ -103,7 +103,7 @@ def _pretrain(data: Path, home: Path) -> Path:
         *PLAIN,
     )
     step.run(config.model, config.train, home / "shards", home / "checkpoint", home / "scratch")
-    model, _, _ = restore_classifier(home / "checkpoint")
+    model, _, _ = load_classifier(home / "checkpoint")
     return small_bert.write_trained(model.encoder.network, home / "weights")
 
 
@@ -134,10 +134,10 @@ def _override(config: Config, *settings: str) -> Config:
 
 def _measure_accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
     """Test accuracy of the checkpoint in percent, served in this precision."""
-    model, content, vocabulary = restore_classifier(checkpoint)
-    ServedClassifier(model, vocabulary, content.classes, content.model.max_length, precision)
+    model, content, vocabulary = load_classifier(checkpoint)
+    ServingModel(model, vocabulary, content.classes, content.model.max_length, precision)
     split = open_shards(shards, verify=False).open_split("test")
-    return 100 * float((score_rows(model, split, 64).argmax(axis=1) == split.read_labels()).mean())
+    return 100 * float((score_split(model, split, 64).argmax(axis=1) == split.read_labels()).mean())
 
 
 def _format_line(way: str, found: Sequence[float], plain: Sequence[float]) -> tuple[str, ...]:

@@ -27,20 +27,20 @@ ABOVE_EVERY_SCORE = 2.0
 TEXT_LIMIT = 600
 
 
-def measure(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
+def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
     """All figures of a model whose `scores` [rows, classes] are probabilities for rows of true class `labels` [rows].
 
     The predicted class is the first one with the largest score. Raises DataError for no rows, fewer than two classes,
     labels out of range, and scores that are not finite, not in [0, 1] or do not sum to 1 (within 1e-3).
     """
-    check(labels, scores, classes)
+    check_scores(labels, scores, classes)
     predicted = scores.argmax(axis=1)
     numbers = np.arange(len(classes))
     confusion = sklearn_metrics.confusion_matrix(labels, predicted, labels=numbers)
     support = confusion.sum(axis=1)
     correct = int(confusion.trace())
-    low, high = wilson(correct, len(labels))
-    bins = calibration(labels, scores)
+    low, high = wilson_interval(correct, len(labels))
+    bins = calibration_bins(labels, scores)
     return Measures(
         classes=tuple(classes),
         test_rows=len(labels),
@@ -51,7 +51,7 @@ def measure(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
         macro_f1=macro_f1(labels, predicted),
         loss=cross_entropy(labels, scores),
         ece=expected_calibration_error(bins),
-        per_class=per_class(labels, predicted, classes),
+        per_class=per_class_metrics(labels, predicted, classes),
         missing_classes=tuple(
             name for name, rows in zip(classes, support, strict=True) if rows == 0
         ),
@@ -65,7 +65,7 @@ def measure(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
     )
 
 
-def check(labels: Labels, scores: Scores, classes: Sequence[str]) -> None:
+def check_scores(labels: Labels, scores: Scores, classes: Sequence[str]) -> None:
     """DataError unless labels [rows] and scores [rows, classes] fit each other and every score is a probability."""
     if len(classes) < 2:
         raise DataError(
@@ -99,7 +99,7 @@ def check(labels: Labels, scores: Scores, classes: Sequence[str]) -> None:
         )
 
 
-def wilson(successes: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
     """Score interval for a share of `successes` in `rows` > 0, within [0, 1].
 
     E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212. Unlike
@@ -128,7 +128,7 @@ def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
     )
 
 
-def per_class(
+def per_class_metrics(
     labels: Labels, predicted: npt.NDArray[np.intp], classes: Sequence[str]
 ) -> dict[str, ClassFigures]:
     """Precision, recall, F1 and support of each class by name, with None for what is not defined."""
@@ -199,7 +199,7 @@ def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
 
 
-def calibration(labels: Labels, scores: Scores) -> tuple[CalibrationBin, ...]:
+def calibration_bins(labels: Labels, scores: Scores) -> tuple[CalibrationBin, ...]:
     """Rows by confidence (the largest score) in CALIBRATION_BINS equal bins of (0, 1], each with its share of right answers."""
     confidence = scores.max(axis=1).astype(np.float64)
     right = scores.argmax(axis=1) == labels
@@ -261,12 +261,12 @@ def describe_mistakes(
                 predicted=classes[predicted],
                 confidence=float(scores[row, predicted]),
                 label_score=float(scores[row, labels[row]]),
-                text=shortened(text),
+                text=truncate_text(text),
             )
         )
     return tuple(described)
 
 
-def shortened(text: str, limit: int = TEXT_LIMIT) -> str:
+def truncate_text(text: str, limit: int = TEXT_LIMIT) -> str:
     """The text, or its first `limit` characters and an ellipsis if it is longer."""
     return text if len(text) <= limit else text[:limit].rstrip() + "…"

@@ -20,8 +20,8 @@ from components.artifacts.token_shards import ShardsContent, TokenShards, open_s
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
-from components.model.batch_scoring import score_rows
-from components.model.restore import restore_classifier
+from components.model.batch_scoring import score_split
+from components.model.restore import load_classifier
 from components.progress import StepName
 
 STEP_POINTS = 250
@@ -47,8 +47,8 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     progress.report(StepName.EVALUATE, "reading the data and the checkpoint")
     opened = open_shards(shards)
     trained = checkpoints.read_content(checkpoint)
-    refuse_misfit(opened.content, trained, checkpoint)
-    model, _, _ = restore_classifier(checkpoint)
+    check_compatible(opened.content, trained, checkpoint)
+    model, _, _ = load_classifier(checkpoint)
     with manifest.building(output) as directory:
         content = _measure_into(directory, config, opened, trained, checkpoint, model)
     progress.report(
@@ -61,7 +61,7 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     return content
 
 
-def refuse_misfit(shards: ShardsContent, trained: CheckpointContent, checkpoint: Path) -> None:
+def check_compatible(shards: ShardsContent, trained: CheckpointContent, checkpoint: Path) -> None:
     """ConfigError naming the first field in which the checkpoint does not fit the shards."""
     fields: dict[str, tuple[object, object]] = {
         "classes": (trained.classes, shards.classes),
@@ -92,7 +92,7 @@ def _measure_into(
             f"{shards.directory}: the test split has no rows; give data.test_source or a larger data.test_fraction"
         )
     labels, classes = split.read_labels(), shards.content.classes
-    scores = score_rows(
+    scores = score_split(
         model,
         split,
         config.batch_size,
@@ -100,7 +100,7 @@ def _measure_into(
             StepName.EVALUATE, "scoring the test rows", done=done, total=total
         ),
     )
-    measures = metrics.measure(labels, scores, classes)
+    measures = metrics.compute_metrics(labels, scores, classes)
     wrong = metrics.most_confident_mistakes(labels, scores, config.mistakes)
     content = ReportContent(
         **dict(measures),
@@ -120,7 +120,7 @@ def _measure_into(
     (directory / reports.CONTENT).write_text(
         content.model_dump_json(indent=1) + "\n", encoding="utf-8"
     )
-    (directory / reports.PAGE).write_text(report_page.render(content), encoding="utf-8")
+    (directory / reports.PAGE).write_text(report_page.render_report(content), encoding="utf-8")
     write_predictions(
         directory,
         labels,
@@ -171,12 +171,12 @@ def _training_facts(
         | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
         history=trained.history,
         best_step=trained.best_step,
-        step_losses=thinned(trained.step_losses, STEP_POINTS),
+        step_losses=average_step_losses(trained.step_losses, STEP_POINTS),
         examples_per_second=trained.train_examples_per_second,
     )
 
 
-def thinned(losses: tuple[float, ...], points: int) -> tuple[tuple[int, float], ...]:
+def average_step_losses(losses: tuple[float, ...], points: int) -> tuple[tuple[int, float], ...]:
     """(step, mean loss) over at most `points` runs of steps of equal length; steps count from 1, a run is named by its last.
 
     Losses that are not finite (a step that a scaled loss skipped) are left out.

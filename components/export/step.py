@@ -105,20 +105,20 @@ def _build(
     # TensorFlow is loaded here because a checkpoint that was released before needs none.
     from components.export.parity import check_probes, check_rows
     from components.export.warmup import write_warmup_requests
-    from components.model.restore import restore_classifier
-    from components.model.serving_model import ServedClassifier, load_scorer, save
+    from components.model.restore import load_classifier
+    from components.model.serving_model import ServingModel, load_scorer, save_serving_model
 
     opened = open_shards(shards)
     if opened.digest != evaluated.shards_digest:
         raise DataError(
             f"{report}: is about other data than {shards}; evaluate on these shards first"
         )
-    classifier, content, vocabulary = restore_classifier(checkpoint)
+    classifier, content, vocabulary = load_classifier(checkpoint)
     length = content.model.max_length
     with manifest.building(output) as directory:
         progress.report(StepName.EXPORT, "building the model to be served")
-        save(
-            ServedClassifier(classifier, vocabulary, content.classes, length, config.precision),
+        save_serving_model(
+            ServingModel(classifier, vocabulary, content.classes, length, config.precision),
             directory,
         )
         write_warmup_requests(directory, config.model_name, config.warmup_requests, length)

@@ -7,8 +7,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from components.model.length_chunking import CHUNKS
-from components.model.serving_model import INPUT, SIGNATURE
+from components.model.length_chunking import CHUNK_COUNT
+from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 WORD = "news"
@@ -26,15 +26,15 @@ def write_warmup_requests(directory: Path, name: str, count: int, max_length: in
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(count):
             words = 1 + round(number * (max_length - 1) / max(1, count - 1))
-            texts = CHUNKS if number == count - 1 > 0 else 1
+            texts = CHUNK_COUNT if number == count - 1 > 0 else 1
             writer.write(_request(name, [" ".join([WORD] * words)] * texts).SerializeToString())
 
 
 def _request(name: str, texts: list[str]) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
-    request.model_spec.signature_name = SIGNATURE
-    request.inputs[INPUT].CopyFrom(tf.make_tensor_proto(texts, tf.string))
+    request.model_spec.signature_name = SIGNATURE_NAME
+    request.inputs[INPUT_NAME].CopyFrom(tf.make_tensor_proto(texts, tf.string))
     return prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=request)
     )

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from components.errors import DataError
 
-WIDTH_MULTIPLE = 8
+PADDING_MULTIPLE = 8
 
 
 class Rows(Protocol):
@@ -30,7 +30,7 @@ class Rows(Protocol):
         """Token ids of the rows, filled up with [PAD]: int32 [len(indices), width]."""
 
 
-def score_rows(
+def score_split(
     model: Callable[..., Any],
     split: Rows,
     batch_size: int,
@@ -68,4 +68,4 @@ def score_rows(
 
 def _width(length: int, longest: int) -> int:
     """The next multiple of WIDTH_MULTIPLE, but never beyond the split's longest row: the model may have no such position."""
-    return min(-(-length // WIDTH_MULTIPLE) * WIDTH_MULTIPLE, longest)
+    return min(-(-length // PADDING_MULTIPLE) * PADDING_MULTIPLE, longest)

@@ -10,15 +10,15 @@ import tensorflow as tf
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.model import encoders
-from components.model.dropout import DropoutState, ExampleDropout
-from components.model.encoders.scratch import mean_of_tokens
+from components.model.dropout import DropoutSeed, PerExampleDropout
+from components.model.encoders.scratch import mean_pool
 
 
 class Classifier(tf.keras.Model):
     """Token ids -> logits, float32 [batch, classes] under every precision policy. A label never enters.
 
     `features` and `head` are its two halves: those of a frozen encoder can be computed once and the head trained on them.
-    Training (training=True) with dropout runs inside `with classifier.dropout_state.at(step, first_row):`.
+    Training (training=True) with dropout runs inside `with classifier.dropout_seed.for_rows(step, first_row):`.
     """
 
     def __init__(
@@ -29,14 +29,14 @@ class Classifier(tf.keras.Model):
         classes: int,
         pad_id: int,
         seed: int,
-        state: DropoutState,
+        state: DropoutSeed,
     ) -> None:
         super().__init__(name="classifier")
         self.encoder = encoder
         self.pooling = pooling
         self.pad_id = pad_id
-        self.dropout_state = state
-        self.dropout = ExampleDropout(dropout, state, name="dropout", dtype=tf.float32)
+        self.dropout_seed = state
+        self.dropout = PerExampleDropout(dropout, state, name="dropout", dtype=tf.float32)
         initial = tf.keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
         self.logits = tf.keras.layers.Dense(
             classes, kernel_initializer=initial, dtype=tf.float32, name="logits"
@@ -49,20 +49,19 @@ class Classifier(tf.keras.Model):
         """One vector per text, float32 [batch, hidden].
 
         `inputs`: input_word_ids (int32 [batch, length]); input_mask (1: a real token) and input_type_ids where they are not
-        simply "not [PAD]" and zeros; `words` where the word pieces' vectors come from elsewhere (see the encoders). A frozen
+        simply "not [PAD]" and zeros; `token_embeddings` where the word pieces' vectors come from elsewhere (see the encoders). A frozen
         encoder never drops units.
         """
-        ids = inputs["input_word_ids"]
         mask = (
             inputs["input_mask"]
             if "input_mask" in inputs
-            else tf.cast(ids != self.pad_id, tf.int32)
+            else tf.cast(inputs["input_word_ids"] != self.pad_id, tf.int32)
         )
         outputs = self.encoder(
             {**inputs, "input_mask": mask}, training=training and self.encoder.trainable
         )
         if self.pooling == "mean":
-            return mean_of_tokens(outputs["sequence_output"], mask)
+            return mean_pool(outputs["sequence_output"], mask)
         vector = (
             outputs["pooled_output"]
             if self.pooling == "pooled"
@@ -83,7 +82,7 @@ def build_classifier(
     Set the precision policy, and enter the distribution strategy's scope, before calling this. Raises ConfigError or
     DataError when the encoder cannot be had or does not fit `config` or `vocabulary`.
     """
-    state = DropoutState(seed)
+    state = DropoutSeed(seed)
     encoder = encoders.build_encoder(config, vocabulary, seed, state)
     classifier = Classifier(
         encoder, config.pooled_by, config.dropout, num_classes, vocabulary.pad_id, seed, state

@@ -28,7 +28,7 @@ _LEVELS = 1 << 16
 _PER_BLOCK = 8
 
 
-class DropoutState:
+class DropoutSeed:
     """Names the rows that a forward pass works on, for all `ExampleDropout` layers that were built with it.
 
     The state is Python's, not a variable: `at` is entered inside the traced function, around the forward pass, and the
@@ -43,13 +43,13 @@ class DropoutState:
         self._layers = 0
         self._position = threading.local()
 
-    def next_layer(self) -> int:
+    def next_layer_number(self) -> int:
         """A number that no other layer of this state has; it depends on the order of construction alone."""
         self._layers += 1
         return self._layers
 
     @contextmanager
-    def at(self, step: Any, first_row: Any) -> Iterator[None]:
+    def for_rows(self, step: Any, first_row: Any) -> Iterator[None]:
         """Within the block, row i of every input is row `first_row` + i of the global batch of optimizer step `step`.
 
         Both are integers or scalar integer tensors, not negative.
@@ -67,26 +67,26 @@ class DropoutState:
         value: tuple[tf.Tensor, tf.Tensor] | None = getattr(self._position, "value", None)
         if value is None:
             raise RuntimeError(
-                "training with dropout needs `with state.at(step, first_row):` around the forward pass"
+                "training with dropout needs `with state.for_rows(step, first_row):` around the forward pass"
             )
         return value
 
 
-class ExampleDropout(tf.keras.layers.Layer):
+class PerExampleDropout(tf.keras.layers.Layer):
     """Zeroes a share `rate` of the units and scales the others by 1 / (1 - rate); the same for any split of the batch.
 
     Input and output: [rows, ...], any floating type. With training=False, or a rate that rounds to zero, the input itself
     is returned and the graph gets no operation.
     """
 
-    def __init__(self, rate: float, state: DropoutState, **kwargs: Any) -> None:
+    def __init__(self, rate: float, state: DropoutSeed, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate {rate}: must lie in [0, 1)")
         self.rate = rate
         self._threshold = min(round(rate * _LEVELS), _LEVELS - 1)
         self._state = state
-        self._layer = state.next_layer()
+        self._layer = state.next_layer_number()
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if not training or self._threshold == 0:
@@ -124,20 +124,20 @@ def _units_per_row(inputs: tf.Tensor) -> Any:
     return tf.reduce_prod(tf.shape(inputs)[1:])
 
 
-def replace_dropout(network: Any, state: DropoutState) -> None:
+def replace_dropout(network: Any, state: DropoutSeed) -> None:
     """Put an `ExampleDropout` in the place of every dropout layer of a built Model Garden `BertEncoderV2`."""
     _swap(network, "_embedding_dropout", state)
     for block in network.transformer_layers:
         replace_block_dropout(block, state)
 
 
-def replace_block_dropout(block: Any, state: DropoutState) -> None:
+def replace_block_dropout(block: Any, state: DropoutSeed) -> None:
     """The same for one built Model Garden `TransformerEncoderBlock`."""
     _swap(block._attention_layer, "_dropout_layer", state)
     for attribute in ("_attention_dropout", "_inner_dropout_layer", "_output_dropout"):
         _swap(block, attribute, state)
 
 
-def _swap(owner: Any, attribute: str, state: DropoutState) -> None:
+def _swap(owner: Any, attribute: str, state: DropoutSeed) -> None:
     old = getattr(owner, attribute)
-    setattr(owner, attribute, ExampleDropout(old.rate, state, name=old.name, dtype=tf.float32))
+    setattr(owner, attribute, PerExampleDropout(old.rate, state, name=old.name, dtype=tf.float32))

@@ -25,7 +25,7 @@ _PROJECTIONS = ("query", "key", "value")
 _APART = (("query",), ("key", "value"))
 
 
-def transform(
+def run_blocks(
     blocks: Sequence[Any],
     x: Tensor,
     mask: Tensor,
@@ -72,7 +72,7 @@ def _block(
     attended = _attention(
         block._attention_layer, asking, count, x, blocked, shape, compute, training
     )
-    x = normalize(block._attention_layer_norm, asking + drop(block._attention_dropout, attended))
+    x = layer_norm(block._attention_layer_norm, asking + drop(block._attention_dropout, attended))
     kernel, bias = _weights(block._intermediate_dense)
     inner = _affine(x, kernel, bias, compute)
     # Without a gradient to come, product, bias and activation are one operation, which rounds once.
@@ -80,7 +80,7 @@ def _block(
         inner if hasattr(block._intermediate_dense, "kept") else tf.cast(inner, tf.float32)
     )
     inner = drop(block._inner_dropout_layer, inner)
-    return normalize(
+    return layer_norm(
         block._output_layer_norm,
         x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)),
     )
@@ -144,7 +144,7 @@ def _part(layer: Any, name: str) -> Any:
     return getattr(layer, f"_{name}_dense")
 
 
-def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
+def fuse_weights_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
     """The weights of the products are kept as they are now, joined and in the type that they are multiplied in: `model` can be trained no longer.
 
     In a request of one short text, joining them costs as much as a seventh of all the rest. With another type than float32, `model` is
@@ -160,7 +160,7 @@ def keep_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
             for dense in (layer._output_dense, block._intermediate_dense, block._output_dense):
                 dense.kept = _kept(_weights(dense), compute)
     if compute != tf.float32:
-        model.products = compute
+        model.matmul_dtype = compute
 
 
 def _kept(weights: tuple[Tensor, Tensor], compute: tf.DType) -> tuple[tf.Variable, ...]:
@@ -185,7 +185,7 @@ def _affine(x: Tensor, kernel: Tensor, bias: Tensor, compute: tf.DType) -> Tenso
     )
 
 
-def normalize(layer: Any, x: Tensor) -> Tensor:
+def layer_norm(layer: Any, x: Tensor) -> Tensor:
     """Layer normalization (Ba et al. 2016) with a built Keras layer's weights: float32 [..., hidden], over the last axis."""
     return _normalized(x, layer.epsilon) * layer.gamma + layer.beta
 

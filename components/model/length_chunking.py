@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-CHUNKS = 8
-SHORTEST = 2
+CHUNK_COUNT = 8
+MIN_TOKENS = 2
 """Encoders need room for [CLS] and [SEP], also in a request without texts."""
 
 Network = Callable[[tf.Tensor], tf.Tensor]
@@ -20,8 +20,8 @@ Network = Callable[[tf.Tensor], tf.Tensor]
 _CALLED = {"_noinline": True}
 
 
-def by_length(
-    network: Network, pad_id: int, chunks: int = CHUNKS
+def length_chunked(
+    network: Network, pad_id: int, chunks: int = CHUNK_COUNT
 ) -> Callable[[tf.RaggedTensor], tf.Tensor]:
     """`network` for rows of any lengths, in the order of the rows: ragged int32 [n, lengths] -> [n, outputs].
 
@@ -49,9 +49,9 @@ def by_length(
     def call(rows: tf.RaggedTensor) -> tf.Tensor:
         ids = rows.to_tensor(pad_id)
         ids = tf.pad(
-            ids, [[0, 0], [0, tf.maximum(0, SHORTEST - tf.shape(ids)[1])]], constant_values=pad_id
+            ids, [[0, 0], [0, tf.maximum(0, MIN_TOKENS - tf.shape(ids)[1])]], constant_values=pad_id
         )
-        lengths = tf.maximum(tf.cast(rows.row_lengths(), tf.int32), SHORTEST)
+        lengths = tf.maximum(tf.cast(rows.row_lengths(), tf.int32), MIN_TOKENS)
         return tf.cond(
             tf.size(lengths) < chunks, lambda: in_one_piece(ids), lambda: in_chunks(ids, lengths)
         )

@@ -11,10 +11,10 @@ from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.vocabulary import Vocabulary
 from components.errors import ConfigError
 from components.model.classifier import Classifier, build_classifier
-from components.model.encoders import fingerprint
+from components.model.encoders import compute_fingerprint
 
 
-def restore_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, Vocabulary]:
+def load_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, Vocabulary]:
     """The classifier with its best weights, what the checkpoint says of itself, and its vocabulary.
 
     Every file is verified first. Raises DataError for a damaged checkpoint and ConfigError where the encoder that is
@@ -22,7 +22,7 @@ def restore_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, 
     """
     content = checkpoint.read_content(directory)
     vocabulary = Vocabulary.read(directory / checkpoint.VOCABULARY, content.lower_case)
-    if (found := fingerprint(content.model)) != content.encoder_fingerprint:
+    if (found := compute_fingerprint(content.model)) != content.encoder_fingerprint:
         raise ConfigError(
             f"{directory}: trained from another {content.model.encoder} (fingerprint {content.encoder_fingerprint[:12]}, "
             f"here {found[:12]}); use the same encoder files, or train again"

@@ -18,22 +18,22 @@ import tensorflow as tf
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import Precision
 from components.errors import ConfigError, DataError
-from components.model.fused_transformer import keep_for_serving
+from components.model.fused_transformer import fuse_weights_for_serving
 from components.model.graph_allowlist import check_operations
-from components.model.length_chunking import by_length
+from components.model.length_chunking import length_chunked
 from components.model.tokenizer import WordPiece
 
-SIGNATURE = "serving_default"
-INPUT = "text"
-OUTPUTS = ("label", "label_index", "scores")
-BATCH = 64
+SIGNATURE_NAME = "serving_default"
+INPUT_NAME = "text"
+OUTPUT_NAMES = ("label", "label_index", "scores")
+DEFAULT_BATCH_SIZE = 64
 
 
-class ServedClassifier(tf.Module):
+class ServingModel(tf.Module):
     """Texts -> label, label_index and scores. `classifier` takes {"input_word_ids": int32 [n, length]} and gives logits.
 
     Only the weights that answers depend on are tracked, not the Keras objects: their training functions do not belong into a
-    served graph. The classifier can be trained no longer (`components.model.fused_transformer.keep_for_serving`), and with the precision
+    served graph. The classifier can be trained no longer (`components.model.fused_transformer.fuse_weights_for_serving`), and with the precision
     bfloat16 it computes its products in that type from now on; a `hub:` encoder, whose graph is its own, raises ConfigError then.
     """
 
@@ -47,9 +47,9 @@ class ServedClassifier(tf.Module):
     ) -> None:
         super().__init__(name="served_classifier")
         if precision == "float32":
-            keep_for_serving(classifier)
+            fuse_weights_for_serving(classifier)
         elif hasattr(classifier.encoder, "products"):
-            keep_for_serving(classifier.encoder, tf.as_dtype(precision))
+            fuse_weights_for_serving(classifier.encoder, tf.as_dtype(precision))
         else:
             raise ConfigError(
                 f"export.precision {precision}: a hub: encoder computes as it was saved; set export.precision to float32"
@@ -62,9 +62,9 @@ class ServedClassifier(tf.Module):
                 tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)
             )
 
-        scored = by_length(scores_of, vocabulary.pad_id)
+        scored = length_chunked(scores_of, vocabulary.pad_id)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT)])
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
             scores = scored(self._tokenizer(text, max_length))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
@@ -74,9 +74,9 @@ class ServedClassifier(tf.Module):
         self._weights = classify.get_concrete_function().variables
 
 
-def save(served: ServedClassifier, directory: Path) -> None:
+def save_serving_model(served: ServingModel, directory: Path) -> None:
     """Write the SavedModel, and check that it would be let in again."""
-    tf.saved_model.save(served, str(directory), signatures={SIGNATURE: served.classify})
+    tf.saved_model.save(served, str(directory), signatures={SIGNATURE_NAME: served.classify})
     check_operations(directory)
 
 
@@ -89,7 +89,7 @@ class Scorer:
     def __call__(
         self,
         texts: Sequence[str],
-        batch_size: int = BATCH,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> npt.NDArray[np.float32]:
         """`on_progress(done, total)` is called in texts after each batch. Batches are made of texts of about one length."""
@@ -100,13 +100,20 @@ class Scorer:
             # Lone surrogates, which no server can be sent either, become replacement characters.
             encoded = [texts[row].encode("utf-8", "replace") for row in part]
             parts.append(
-                self.signature(**{INPUT: tf.constant(encoded, tf.string)})["scores"].numpy()
+                self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})["scores"].numpy()
             )
             if on_progress is not None:
                 on_progress(start + len(part), len(order))
         if not parts:
             return np.zeros(
-                (0, int(self.signature(**{INPUT: tf.constant([], tf.string)})["scores"].shape[1])),
+                (
+                    0,
+                    int(
+                        self.signature(**{INPUT_NAME: tf.constant([], tf.string)})["scores"].shape[
+                            1
+                        ]
+                    ),
+                ),
                 np.float32,
             )
         scores = np.concatenate(parts)
@@ -128,14 +135,14 @@ def load_scorer(directory: Path) -> Scorer:
         raise DataError(
             f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); export or pull it again"
         ) from None
-    signature = loaded.signatures.get(SIGNATURE) if hasattr(loaded.signatures, "get") else None
+    signature = loaded.signatures.get(SIGNATURE_NAME) if hasattr(loaded.signatures, "get") else None
     if (
         signature is None
-        or set(signature.structured_input_signature[1]) != {INPUT}
-        or set(signature.structured_outputs) != set(OUTPUTS)
+        or set(signature.structured_input_signature[1]) != {INPUT_NAME}
+        or set(signature.structured_outputs) != set(OUTPUT_NAMES)
     ):
         raise DataError(
-            f"{directory}: has no signature {SIGNATURE} from {INPUT} to {', '.join(OUTPUTS)}; it was not exported by kubert"
+            f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to {', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
         )
     return Scorer(_keeping(loaded, signature))
 

@@ -24,8 +24,8 @@ from components.errors import DataError
 
 # BERT gives up on words of more than 100 characters, FastBertTokenizer counts bytes: three per character keeps scripts
 # without spaces (Thai, Khmer) readable.
-LONGEST_WORD_BYTES = 300
-FEWEST_OCCURRENCES = 2
+MAX_WORD_BYTES = 300
+MIN_OCCURRENCES = 2
 
 
 class WordPiece(tf.Module):
@@ -39,7 +39,7 @@ class WordPiece(tf.Module):
         try:
             self._tokenizer = tf_text.FastBertTokenizer(
                 vocab=list(vocabulary.tokens),
-                max_bytes_per_word=LONGEST_WORD_BYTES,
+                max_bytes_per_word=MAX_WORD_BYTES,
                 token_out_type=tf.int32,
                 lower_case_nfd_strip_accents=vocabulary.lower_case,
             )
@@ -55,7 +55,9 @@ class WordPiece(tf.Module):
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
 
-    def flat(self, texts: Sequence[str], max_length: int) -> tuple[TokenIds, npt.NDArray[np.int64]]:
+    def tokenize_flat(
+        self, texts: Sequence[str], max_length: int
+    ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
         """What a call gives, as its flat ids (int32 [tokens]) and row splits [n + 1]; threads can do this at the same time.
 
         For many texts: numpy cuts and frames the pieces in a tenth of the time that ragged tensors take.
@@ -83,7 +85,7 @@ def _framed(
     return framed, framed_splits
 
 
-def learn(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:
+def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:
     """At most `size` word pieces learned from the texts; equal texts give equal pieces, whatever their order.
 
     `texts` is iterated twice (a list, or an object that reads a file again), streaming: memory grows with the number of
@@ -107,7 +109,7 @@ def learn(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:
     inner = [f"##{character}" for character in alphabet if _continues_a_word(character, tokenizer)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
-        min_frequency=FEWEST_OCCURRENCES,
+        min_frequency=MIN_OCCURRENCES,
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         special_tokens=[*SPECIAL_TOKENS, *inner],

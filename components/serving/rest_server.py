@@ -22,7 +22,7 @@ from typing import Any
 from aiohttp import web
 
 from components.errors import KubertError, UsageError
-from components.model.serving_model import INPUT, SIGNATURE
+from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
 from components.serving.rest_protocol import BadRequestError, read_predict, write_predict
 from components.serving.version_manager import Loaded, Versions
 
@@ -192,7 +192,7 @@ class Server:
 
 
 def _predict(loaded: Loaded, body: bytes) -> str:
-    request = read_predict(body, SIGNATURE, INPUT)
+    request = read_predict(body, SIGNATURE_NAME, INPUT_NAME)
     return json.dumps(write_predict(loaded.answer(request.texts), request.form))
 
 

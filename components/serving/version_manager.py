@@ -22,7 +22,14 @@ from components.artifacts import manifest as manifests
 from components.artifacts import release
 from components.artifacts.manifest import NAME
 from components.errors import DataError, KubertError
-from components.model.serving_model import BATCH, INPUT, OUTPUTS, SIGNATURE, Scorer, load_scorer
+from components.model.serving_model import (
+    DEFAULT_BATCH_SIZE,
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    SIGNATURE_NAME,
+    Scorer,
+    load_scorer,
+)
 from components.serving.rest_protocol import BadRequestError
 from components.storage.store import open_store
 
@@ -51,16 +58,16 @@ class Loaded:
     def answer(self, texts: Sequence[bytes]) -> dict[str, list[Any]]:
         """All outputs of the model, one value per text, in the texts' order; BadRequestError for what it cannot read."""
         order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        rows: dict[str, list[Any]] = {name: [None] * len(texts) for name in OUTPUTS}
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
+        rows: dict[str, list[Any]] = {name: [None] * len(texts) for name in OUTPUT_NAMES}
+        for start in range(0, len(order), DEFAULT_BATCH_SIZE):
+            part = order[start : start + DEFAULT_BATCH_SIZE]
             try:
                 outputs = self.scorer.signature(
-                    **{INPUT: tf.constant([texts[row] for row in part], tf.string)}
+                    **{INPUT_NAME: tf.constant([texts[row] for row in part], tf.string)}
                 )
             except tf.errors.InvalidArgumentError:
                 raise BadRequestError(
-                    f"input {INPUT!r} holds what the model cannot read; texts must be UTF-8"
+                    f"input {INPUT_NAME!r} holds what the model cannot read; texts must be UTF-8"
                 ) from None
             for name, values in outputs.items():
                 for row, value in zip(part, values.numpy(), strict=True):
@@ -187,7 +194,7 @@ def _signatures(path: Path) -> dict[str, Any]:
     """The signatures, as TensorFlow Serving's metadata call shows them."""
     model = saved_model_pb2.SavedModel.FromString((path / release.MODEL).read_bytes())
     told = get_model_metadata_pb2.SignatureDefMap()
-    told.signature_def[SIGNATURE].CopyFrom(model.meta_graphs[0].signature_def[SIGNATURE])
+    told.signature_def[SIGNATURE_NAME].CopyFrom(model.meta_graphs[0].signature_def[SIGNATURE_NAME])
     shown: dict[str, Any] = json_format.MessageToDict(
         told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )

@@ -147,10 +147,10 @@ class TrainingTexts:
 
 
 def _vocabulary(corpus: LabelledDataset, model: ModelConfig) -> Vocabulary:
-    from components.model.encoders import vocabulary_of
-    from components.model.tokenizer import learn
+    from components.model.encoders import load_vocabulary
+    from components.model.tokenizer import train_vocabulary
 
-    return vocabulary_of(model) or learn(
+    return load_vocabulary(model) or train_vocabulary(
         TrainingTexts(corpus), model.vocabulary_size, model.lower_case
     )
 
@@ -164,7 +164,7 @@ def _write(
 ) -> None:
     from components.model.tokenizer import WordPiece
 
-    tokenize = partial(WordPiece(vocabulary).flat, max_length=max_length)
+    tokenize = partial(WordPiece(vocabulary).tokenize_flat, max_length=max_length)
     for batch, (ids, row_splits) in _tokenized(_batches(blocks), tokenize, threads):
         writers[batch.split].add(ids, row_splits, batch.labels, batch.texts)
 

@@ -137,13 +137,13 @@ def _train(
     import tensorflow as tf
 
     from components.artifacts.token_shards import open_shards
-    from components.model.encoders import hidden_size
+    from components.model.encoders import find_hidden_size
     from components.train.hardware import choose_thread_counts
     from components.train.loop.epochs import PreemptionError
     from components.train.loop.trainer import Training
 
     threads = choose_thread_counts(
-        int(os.environ.get(ENV_THREADS, usable_cores())), hidden_size(job.model)
+        int(os.environ.get(ENV_THREADS, usable_cores())), find_hidden_size(job.model)
     )
     tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
     tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)

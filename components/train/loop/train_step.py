@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.config.schema import TrainConfig
-from components.model.dropout import DropoutState
+from components.model.dropout import DropoutSeed
 
 Tensor = Any
 Forward = Callable[[Tensor, Tensor | None, bool], Tensor]
@@ -36,7 +36,7 @@ def make_train_step(
     forward: Forward,
     variables: list[tf.Variable],
     optimizer: tf.keras.optimizers.legacy.Optimizer,
-    dropout: DropoutState,
+    dropout: DropoutSeed,
     config: TrainConfig,
     spec: Any,
     table: tf.Variable | None = None,
@@ -54,7 +54,7 @@ def make_train_step(
     def differentiate(
         rows: Tensor, places: Tensor, inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        with tf.GradientTape() as tape, dropout.at(step, position):
+        with tf.GradientTape() as tape, dropout.for_rows(step, position):
             tape.watch(rows)
             words = tf.gather(rows, places) if table is not None else None
             loss_sum, correct = _score(forward(inputs, words, True), labels)

@@ -13,7 +13,7 @@ from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import SplitReader, TokenShards
 from components.model.classifier import build_classifier
-from components.model.encoders import fingerprint
+from components.model.encoders import compute_fingerprint
 from components.progress import StepName
 from components.train.checkpointing.remote_checkpoints import CheckpointId
 from components.train.checkpointing.state_store import TrainingStateStore
@@ -98,7 +98,7 @@ class Training:
         return {
             "vocabulary_sha256": content.vocabulary_sha256,
             "classes": list(content.classes),
-            "encoder_fingerprint": fingerprint(self.job.model),
+            "encoder_fingerprint": compute_fingerprint(self.job.model),
             "run": training_id(self.job.model, self.job.train, self.shards.manifest.digest),
         }
 
@@ -111,7 +111,7 @@ class Training:
             or run_epochs.xla
             or run_epochs.learning_rate * run_epochs.weight_decay > MAX_RATE_TIMES_DECAY
         )
-        return None if cannot else self.model.encoder.word_table
+        return None if cannot else self.model.encoder.word_embeddings
 
     @cached_property
     def _variables(self) -> list[Any]:
@@ -146,7 +146,7 @@ class Training:
                 self._forward,
                 self._variables,
                 self.optimizer,
-                self.model.dropout_state,
+                self.model.dropout_seed,
                 config,
                 batch_spec(self.strategy, train_rows),
                 self._table,
@@ -167,7 +167,8 @@ class Training:
         if self.job.model.freeze:
             return self.model.head(inputs, training)
         return self.model(
-            {"input_word_ids": inputs} | ({} if words is None else {"words": words}), training
+            {"input_word_ids": inputs} | ({} if words is None else {"token_embeddings": words}),
+            training,
         )
 
     def _buckets_of(self, rows: SplitInputs) -> tuple[int, ...]:
@@ -200,7 +201,7 @@ class Training:
 
     def _features_key(self) -> str:
         """Features depend on the data, the encoder, the pooling and the precision, and on nothing else."""
-        return f"{self.shards.manifest.digest[:16]}-{fingerprint(self.job.model)[:16]}-{self.job.model.pooled_by}-{self.job.train.precision}"
+        return f"{self.shards.manifest.digest[:16]}-{compute_fingerprint(self.job.model)[:16]}-{self.job.model.pooled_by}-{self.job.train.precision}"
 
     @cached_property
     def _tensors(self) -> Any:
@@ -242,7 +243,7 @@ class Training:
             vocabulary_sha256=self.shards.content.vocabulary_sha256,
             lower_case=self.shards.content.lower_case,
             model=self.job.model,
-            encoder_fingerprint=fingerprint(self.job.model),
+            encoder_fingerprint=compute_fingerprint(self.job.model),
             history=position.history,
             best_step=position.best_step,
             steps=position.step,

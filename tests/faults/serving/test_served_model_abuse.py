@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.errors import DataError
 from components.model.graph_allowlist import check_operations
-from components.model.serving_model import ServedClassifier, load_scorer, save
+from components.model.serving_model import ServingModel, load_scorer, save_serving_model
 from tests.support.releases.word_rule import WordRule
 from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
 
@@ -104,7 +104,7 @@ def test_a3_forbidden_operations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     target = tmp_path / "written"
-    rule = ServedClassifier(WordRule({}), VOCABULARY, CLASSES, 20)
+    rule = ServingModel(WordRule({}), VOCABULARY, CLASSES, 20)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def classify(text: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_a3_a_table_that_is_read_from_a_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    save(ServedClassifier(WordRule({}), VOCABULARY, CLASSES, 20), tmp_path / "model")
+    save_serving_model(ServingModel(WordRule({}), VOCABULARY, CLASSES, 20), tmp_path / "model")
     return tmp_path / "model"
 
 

@@ -116,7 +116,7 @@ def test_d5_no_score_that_is_not_finite_becomes_a_figure(
     with pytest.raises(
         DataError, match=f"NaN or infinite for {rows.stop - (rows.start or 0)} of 240 rows"
     ):
-        metrics.measure(labels, scores, CLASSES)
+        metrics.compute_metrics(labels, scores, CLASSES)
 
 
 def test_d5_model_that_gives_nan(inputs: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from components.evaluate import step as evaluation
 from components.export import parity, step
 from components.export.warmup import FILE
 from components.gate import step as gate
-from components.model.length_chunking import CHUNKS
+from components.model.length_chunking import CHUNK_COUNT
 from components.model.tokenizer import WordPiece
 from components.registry.reference import pull
 from components.serving.predict import predict
@@ -125,7 +125,7 @@ def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Rel
     ]
     signature = tf.saved_model.load(released.path).signatures["serving_default"]
     assert len(logs) == 4
-    for log, texts in zip(logs, (1, 1, 1, CHUNKS), strict=True):
+    for log, texts in zip(logs, (1, 1, 1, CHUNK_COUNT), strict=True):
         request = log.predict_log.request
         assert (request.model_spec.name, request.model_spec.signature_name) == (
             "news",

@@ -24,7 +24,7 @@ from components.artifacts.token_shards import open_shards
 from components.config.environment import ENV_FAILURE_FILE
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, KubertError
-from components.model.encoders import vocabulary_of
+from components.model.encoders import load_vocabulary
 from components.train import step
 from components.train.checkpointing import state_store
 from components.train.job import Job
@@ -360,7 +360,7 @@ def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Pa
     weights = tiny_bert.tensors()
     weights["bert.embeddings.word_embeddings.weight"][token] = np.inf
     encoder = f"hf:{tiny_bert.write(tmp_path / 'bert', weights)}"
-    vocabulary = vocabulary_of(ModelConfig(encoder=encoder))
+    vocabulary = load_vocabulary(ModelConfig(encoder=encoder))
     assert vocabulary is not None
     make = partial(
         training_shards.make,

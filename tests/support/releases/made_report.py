@@ -51,7 +51,7 @@ def report_content(
         for number in range(1, epochs + 1)
     )
     return ReportContent(
-        **dict(metrics.measure(labels, scores, classes)),
+        **dict(metrics.compute_metrics(labels, scores, classes)),
         min_accuracy=min_accuracy,
         mistakes=metrics.describe_mistakes(rows, [text] * len(rows), labels, scores, classes),
         data=DataFacts(

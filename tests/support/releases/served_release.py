@@ -15,13 +15,15 @@ from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 def publish_release(root: Path, seed: int, name: str = "news") -> int:
     """Publish the model of this seed below `root`/models, and return its version."""
     from components.model.classifier import build_classifier
-    from components.model.serving_model import ServedClassifier, save
+    from components.model.serving_model import ServingModel, save_serving_model
 
     classifier = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=seed)
     kernel, bias = classifier.logits.get_weights()
     classifier.logits.set_weights([kernel * np.float32(60.0), bias])
     with manifest.building(root / f"source-{seed}") as directory:
-        save(ServedClassifier(classifier, VOCABULARY, CLASSES, MODEL.max_length), directory)
+        save_serving_model(
+            ServingModel(classifier, VOCABULARY, CLASSES, MODEL.max_length), directory
+        )
         content = CONTENT.model_copy(
             update={"classes": CLASSES, "max_length": MODEL.max_length, "accuracy": seed / 100}
         )

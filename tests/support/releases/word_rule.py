@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.artifacts import manifest, release
 from components.artifacts.release import Published, ReleaseContent
-from components.model.serving_model import ServedClassifier, save
+from components.model.serving_model import ServingModel, save_serving_model
 from components.storage.store import Store
 from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
 
@@ -36,7 +36,9 @@ def rule_release(
 ) -> Path:
     """A sealed release directory of a WordRule."""
     with manifest.building(directory) as work:
-        save(ServedClassifier(WordRule(answers, len(classes)), VOCABULARY, classes, 20), work)
+        save_serving_model(
+            ServingModel(WordRule(answers, len(classes)), VOCABULARY, classes, 20), work
+        )
         content = ReleaseContent(
             classes=classes, encoder="rule", max_length=20, accuracy=0.5, accuracy_low=0.4, accuracy_high=0.6, macro_f1=None,
             test_rows=10, gate={}, parity_rows=1, parity_difference=0.0,

@@ -94,7 +94,7 @@ def make_checkpoint(
     import tensorflow as tf
 
     from components.model.classifier import build_classifier
-    from components.model.encoders import fingerprint
+    from components.model.encoders import compute_fingerprint
 
     model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
     kernel, bias = model.logits.get_weights()
@@ -104,7 +104,7 @@ def make_checkpoint(
         vocabulary_sha256=VOCABULARY.sha256,
         lower_case=True,
         model=MODEL,
-        encoder_fingerprint=fingerprint(MODEL),
+        encoder_fingerprint=compute_fingerprint(MODEL),
         history=EPOCHS,
         best_step=4,
         steps=4,

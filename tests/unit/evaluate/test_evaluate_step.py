@@ -15,7 +15,7 @@ from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import step
-from components.model.restore import restore_classifier
+from components.model.restore import load_classifier
 from tests.support.training.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
 
 LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1, 1, 0, 2]
@@ -42,7 +42,7 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
     assert read_report(tmp_path / "report") == content
     predictions = read_predictions(tmp_path / "report")
     split = open_shards(inputs / "shards").open_split("test")
-    model, trained, _ = restore_classifier(inputs / "checkpoint")
+    model, trained, _ = load_classifier(inputs / "checkpoint")
     for row, ids in enumerate(split.read_rows(range(len(split)))):
         logits = model({"input_word_ids": ids[None]}).numpy()[0].astype(float)
         powers = np.exp(logits - logits.max())
@@ -142,4 +142,4 @@ def test_shards_of_other_lengths_are_refused(inputs: Path, tmp_path: Path) -> No
 def test_step_losses_are_thinned_to_means(
     losses: tuple[float, ...], points: int, expected: tuple[tuple[int, float], ...]
 ) -> None:
-    assert step.thinned(losses, points) == expected
+    assert step.average_step_losses(losses, points) == expected

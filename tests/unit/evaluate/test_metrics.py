@@ -25,14 +25,14 @@ def certain(predicted: list[int], classes: int = 3) -> metrics.Scores:
 )
 def test_the_interval_is_wilsons(right: int, rows: int) -> None:
     expected = stats.binomtest(right, rows).proportion_ci(0.95, method="wilson")
-    low, high = metrics.wilson(right, rows)
+    low, high = metrics.wilson_interval(right, rows)
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
     assert 0 <= low <= right / rows <= high <= 1
 
 
 def test_the_figures_of_a_small_example_worked_by_hand() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2], np.int32)
-    found = metrics.measure(labels, certain([0, 0, 1, 1, 1, 0]), CLASSES)
+    found = metrics.compute_metrics(labels, certain([0, 0, 1, 1, 1, 0]), CLASSES)
     assert found.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
     assert found.accuracy == pytest.approx(4 / 6)
     assert found.majority_accuracy == 0.5
@@ -69,7 +69,7 @@ def test_a_score_that_underflowed_costs_much_but_not_infinity() -> None:
 
 
 def test_equal_scores_go_to_the_first_class() -> None:
-    found = metrics.measure(
+    found = metrics.compute_metrics(
         np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32), ("a", "b")
     )
     assert found.confusion == ((1, 0), (1, 0))
@@ -77,7 +77,7 @@ def test_equal_scores_go_to_the_first_class() -> None:
 
 def test_the_areas_are_scikit_learns_and_the_curves_short() -> None:
     labels, scores = labels_and_scores(rows=5_000)
-    found = metrics.measure(labels, scores, CLASSES)
+    found = metrics.compute_metrics(labels, scores, CLASSES)
     for number, name in enumerate(CLASSES):
         curve = found.roc[name]
         assert curve is not None
@@ -117,7 +117,7 @@ def test_a_shortened_curve_stays_on_the_full_one() -> None:
 
 def test_the_calibration_bins_hold_every_row_once() -> None:
     labels, scores = labels_and_scores(rows=1_000)
-    bins = metrics.calibration(labels, scores)
+    bins = metrics.calibration_bins(labels, scores)
     assert len(bins) == metrics.CALIBRATION_BINS and sum(part.rows for part in bins) == 1_000
     for part in bins:
         if part.confidence is not None:
@@ -127,7 +127,9 @@ def test_the_calibration_bins_hold_every_row_once() -> None:
 
 
 def test_certain_scores_lie_in_the_last_bin() -> None:
-    bins = metrics.calibration(np.array([0, 1], np.int32), np.array([[1, 0], [1, 0]], np.float32))
+    bins = metrics.calibration_bins(
+        np.array([0, 1], np.int32), np.array([[1, 0], [1, 0]], np.float32)
+    )
     assert bins[-1] == CalibrationBin(
         low=round(14 / 15, 6), high=1.0, rows=2, confidence=1.0, accuracy=0.5
     )
@@ -198,7 +200,7 @@ def test_what_cannot_be_measured_is_refused(
     labels: list[int], scores: object, classes: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        metrics.measure(np.array(labels, np.int32), np.asarray(scores, np.float32), classes)
+        metrics.compute_metrics(np.array(labels, np.int32), np.asarray(scores, np.float32), classes)
 
 
 def test_many_equal_mistakes_come_by_row() -> None:

@@ -46,13 +46,13 @@ def pictures(html: str) -> list[str]:
 
 
 def test_equal_content_gives_equal_bytes() -> None:
-    assert report_page.render(report_content()) == report_page.render(
+    assert report_page.render_report(report_content()) == report_page.render_report(
         ReportContent.model_validate_json(report_content().model_dump_json())
     )
 
 
 def test_the_page_asks_nothing_of_a_network_or_a_script() -> None:
-    html = report_page.render(report_content())
+    html = report_page.render_report(report_content())
     found = Elements(html)
     assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & {
         tag for tag, _ in found.tags
@@ -63,7 +63,7 @@ def test_the_page_asks_nothing_of_a_network_or_a_script() -> None:
 
 def test_the_page_says_what_was_measured() -> None:
     content = report_content(min_accuracy=0.99)
-    text = " ".join(Elements(report_page.render(content)).text.split())
+    text = " ".join(Elements(report_page.render_report(content)).text.split())
     assert f"{content.accuracy:.1%} of 240 test texts" in text
     assert f"{content.accuracy_low:.1%} and {content.accuracy_high:.1%}" in text
     assert "The minimum of 99.0% is not reached" in text
@@ -101,21 +101,23 @@ def test_the_page_says_what_was_measured() -> None:
 )
 def test_users_text_is_shown_as_text(text: str, shown: str) -> None:
     plain, found = (
-        Elements(report_page.render(report_content())),
-        Elements(report_page.render(report_content(text=text))),
+        Elements(report_page.render_report(report_content())),
+        Elements(report_page.render_report(report_content(text=text))),
     )
     assert found.text.count(shown) == 5
     assert [tag for tag, _ in found.tags] == [tag for tag, _ in plain.tags]
 
 
 def test_users_text_cannot_turn_the_page_around() -> None:
-    html = report_page.render(report_content(text="\u202eevil"))
+    html = report_page.render_report(report_content(text="\u202eevil"))
     assert html.count('<td class="text" dir="auto"><bdi>\u202eevil</bdi></td>') == 5
 
 
 def test_hostile_class_names_and_notes_are_shown_as_text() -> None:
     names = ("<script>x</script>", 'a" onload="b', "\u202ec\x07")
-    found = Elements(report_page.render(report_content(classes=names, notes=["<b>note</b>"])))
+    found = Elements(
+        report_page.render_report(report_content(classes=names, notes=["<b>note</b>"]))
+    )
     assert (
         found.count("script") == 0
         and "<script>x</script>" in found.text
@@ -125,11 +127,11 @@ def test_hostile_class_names_and_notes_are_shown_as_text() -> None:
 
 
 def test_no_mistakes_means_no_text() -> None:
-    assert "an ordinary text" not in report_page.render(report_content(mistakes=0))
+    assert "an ordinary text" not in report_page.render_report(report_content(mistakes=0))
 
 
 def test_every_picture_is_well_formed_and_described() -> None:
-    found = pictures(report_page.render(report_content(classes=("a & b", "<c>", '"d"'))))
+    found = pictures(report_page.render_report(report_content(classes=("a & b", "<c>", '"d"'))))
     assert len(found) == 5
     for svg in found:
         root = ElementTree.fromstring(svg)
@@ -145,7 +147,7 @@ def test_every_picture_is_well_formed_and_described() -> None:
 def test_ids_are_unique() -> None:
     ids = [
         attributes["id"]
-        for _, attributes in Elements(report_page.render(report_content())).tags
+        for _, attributes in Elements(report_page.render_report(report_content())).tags
         if "id" in attributes
     ]
     assert len(ids) == len(set(ids)) > 0
@@ -160,7 +162,7 @@ def test_ids_are_unique() -> None:
     ],
 )
 def test_the_matrix_is_shown_while_it_can_be_read(classes: int, cells: int) -> None:
-    html = report_page.render(
+    html = report_page.render_report(
         report_content(classes=tuple(f"class {number}" for number in range(classes)))
     )
     assert len(re.findall(r'<td class="(?:right|wrong)', html)) == cells
@@ -178,24 +180,26 @@ def test_the_matrix_is_shown_while_it_can_be_read(classes: int, cells: int) -> N
     ],
 )
 def test_any_history_can_be_drawn(epochs: int, marks: int) -> None:
-    html = report_page.render(report_content(epochs=epochs))
+    html = report_page.render_report(report_content(epochs=epochs))
     assert html.count('class="mark validation"') == marks
     assert html.count('class="series validation" points=') == 2
 
 
 def test_one_class_is_never_said_to_reach_the_minimum() -> None:
-    html = report_page.render(report_content(labels=np.ones(240, np.int32), min_accuracy=0.01))
+    html = report_page.render_report(
+        report_content(labels=np.ones(240, np.int32), min_accuracy=0.01)
+    )
     assert "All test texts are of one class" in html and "<strong>reached</strong>" not in html
 
 
 def test_confusions_are_listed_from_the_largest() -> None:
-    found = report_page.largest_confusions(report_content(), 4)
+    found = report_page.find_largest_confusions(report_content(), 4)
     counts = [pair["count"] for pair in found]
     assert len(found) == 4 and counts == sorted(counts, reverse=True)
     assert all(pair["label"] != pair["predicted"] for pair in found)
 
 
 def test_shares_in_the_matrix_are_of_the_true_class() -> None:
-    for row in report_page.confusion_rows(report_content()):
+    for row in report_page.build_confusion_rows(report_content()):
         assert sum(cell["share"] for cell in row["cells"]) == pytest.approx(1)
         assert row["total"] == sum(cell["count"] for cell in row["cells"])

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from components.errors import DataError
-from components.model.batch_scoring import score_rows
+from components.model.batch_scoring import score_split
 
 
 class Ragged:
@@ -56,7 +56,7 @@ LENGTHS = [3, 17, 9, 20, 4, 4, 12, 19, 3, 8, 16]
 
 def test_scores_are_those_of_each_row_alone_in_the_splits_order() -> None:
     model, rows = Bag(), Ragged(LENGTHS)
-    scores = score_rows(model, rows, batch_size=4)
+    scores = score_split(model, rows, batch_size=4)
     alone = [
         tf.nn.softmax(
             model({"input_word_ids": rows.read_padded(np.array([row]), LENGTHS[row])})
@@ -72,30 +72,30 @@ def test_scores_are_those_of_each_row_alone_in_the_splits_order() -> None:
 def test_the_batch_size_does_not_matter(batch_size: int) -> None:
     model = Bag()
     np.testing.assert_allclose(
-        score_rows(model, Ragged(LENGTHS), batch_size),
-        score_rows(model, Ragged(LENGTHS), batch_size=4),
+        score_split(model, Ragged(LENGTHS), batch_size),
+        score_split(model, Ragged(LENGTHS), batch_size=4),
         atol=1e-6,
     )
 
 
 def test_batches_are_padded_to_little_more_than_their_longest_row() -> None:
     rows = Ragged(LENGTHS)
-    score_rows(Bag(), rows, batch_size=4)
+    score_split(Bag(), rows, batch_size=4)
     assert rows.widths == [20, 16, 8]
 
 
 def test_progress_counts_every_row() -> None:
     told: list[tuple[int, int]] = []
-    score_rows(Bag(), Ragged(LENGTHS), 4, lambda done, total: told.append((done, total)))
+    score_split(Bag(), Ragged(LENGTHS), 4, lambda done, total: told.append((done, total)))
     assert told == [(4, 11), (8, 11), (11, 11)]
 
 
 def test_huge_logits_give_finite_scores() -> None:
-    scores = score_rows(Bag(scale=1e6), Ragged(LENGTHS), 4)
+    scores = score_split(Bag(scale=1e6), Ragged(LENGTHS), 4)
     assert np.isfinite(scores).all() and scores.max() == 1.0
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-6)
 
 
 def test_a_split_without_rows_is_refused() -> None:
     with pytest.raises(DataError, match="no rows"):
-        score_rows(Bag(), Ragged([]), 4)
+        score_split(Bag(), Ragged([]), 4)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.classifier import build_classifier
-from components.model.encoders.scratch import mean_of_tokens
+from components.model.encoders.scratch import mean_pool
 from tests.support.training import tiny_bert
 
 IDS = np.array(
@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory):
 def build(checkpoint):
     def made(kind="bert", classes=4, seed=1, **options):
         base = {"encoder": f"hf:{checkpoint}", "max_length": 16} if kind == "bert" else SCRATCH
-        vocabulary = encoders.vocabulary_of(ModelConfig(encoder=f"hf:{checkpoint}"))
+        vocabulary = encoders.load_vocabulary(ModelConfig(encoder=f"hf:{checkpoint}"))
         assert vocabulary is not None
         return build_classifier(
             ModelConfig.model_validate({**base, **options}), vocabulary, classes, seed
@@ -83,7 +83,7 @@ def test_each_pooling_takes_what_its_name_says(build):
 
 def test_the_mean_of_no_tokens_is_zero():
     np.testing.assert_array_equal(
-        mean_of_tokens(tf.ones([1, 4, 3]), tf.zeros([1, 4], tf.int32)), np.zeros([1, 3])
+        mean_pool(tf.ones([1, 4, 3]), tf.zeros([1, 4], tf.int32)), np.zeros([1, 3])
     )
 
 
@@ -97,7 +97,7 @@ def test_the_head_trains_on_cached_features_of_a_frozen_encoder(build):
     classifier = build(freeze=True, dropout=0.5)
     inputs = {"input_word_ids": tf.constant(IDS)}
     features = classifier.features(inputs)
-    with classifier.dropout_state.at(1, 0):
+    with classifier.dropout_seed.for_rows(1, 0):
         np.testing.assert_array_equal(classifier.features(inputs, training=True), features)
         np.testing.assert_array_equal(
             classifier(inputs, training=True), classifier.head(features, training=True)
@@ -114,7 +114,7 @@ def test_the_head_trains_on_cached_features_of_a_frozen_encoder(build):
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
 def test_every_trainable_variable_gets_a_gradient(build, kind, options):
     classifier = build(kind, **options)
-    with tf.GradientTape() as tape, classifier.dropout_state.at(0, 0):
+    with tf.GradientTape() as tape, classifier.dropout_seed.for_rows(0, 0):
         loss = tf.reduce_sum(
             tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
         )
@@ -153,7 +153,7 @@ def test_mixed_precision_keeps_weights_and_logits_in_float32(build, policy, kind
     assert {logits.dtype, *(v.dtype for v in classifier.variables)} == {tf.float32}
     assert classifier.features({"input_word_ids": tf.constant(IDS)}).dtype == tf.float32
     np.testing.assert_allclose(logits, exact, atol=0.03)
-    with tf.GradientTape() as tape, classifier.dropout_state.at(0, 0):
+    with tf.GradientTape() as tape, classifier.dropout_seed.for_rows(0, 0):
         loss = tf.reduce_sum(
             tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
         )
@@ -168,7 +168,7 @@ def test_forward_and_backward_compile_with_xla(build, policy, kind, name):
     classifier = build(kind, dropout=0.1)
 
     def step(ids, first_row):
-        with tf.GradientTape() as tape, classifier.dropout_state.at(3, first_row):
+        with tf.GradientTape() as tape, classifier.dropout_seed.for_rows(3, first_row):
             loss = tf.reduce_sum(tf.square(classifier({"input_word_ids": ids}, training=True)))
         return loss, tape.gradient(loss, classifier.trainable_variables)[-2]
 
@@ -188,7 +188,7 @@ def test_the_gradient_of_a_batch_is_the_sum_over_any_slices(build, kind):
 
     @tf.function(reduce_retracing=True)
     def step(ids, first_row):
-        with tf.GradientTape() as tape, classifier.dropout_state.at(9, first_row):
+        with tf.GradientTape() as tape, classifier.dropout_seed.for_rows(9, first_row):
             loss = tf.reduce_sum(tf.square(classifier({"input_word_ids": ids}, training=True)))
         return loss, [
             tf.convert_to_tensor(gradient)

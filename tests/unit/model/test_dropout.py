@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from components.config.schema import ModelConfig
 from components.model import encoders
-from components.model.dropout import DropoutState, ExampleDropout
+from components.model.dropout import DropoutSeed, PerExampleDropout
 from tests.support.training import tiny_bert
 
 SLICES = {"two": (0, 16, 32), "three": (0, 11, 22, 32), "uneven": (0, 1, 31, 32)}
@@ -17,7 +17,7 @@ def _ones(rows=32, shape=(7, 9)):
 
 
 def _dropped(layer, state, x, step=0, first_row=0):
-    with state.at(step, first_row):
+    with state.for_rows(step, first_row):
         return layer(x, training=True).numpy()
 
 
@@ -28,8 +28,8 @@ def _in_slices(call, x, cuts):
 @pytest.mark.parametrize("cuts", SLICES.values(), ids=SLICES.keys())
 @pytest.mark.parametrize("shape", [(8,), (5,), (7, 9), (2, 4, 4)], ids=str)
 def test_slices_of_a_batch_drop_the_same_units_as_the_whole(shape, cuts):
-    state = DropoutState(3)
-    layer, x = ExampleDropout(0.3, state), _ones(shape=shape)
+    state = DropoutSeed(3)
+    layer, x = PerExampleDropout(0.3, state), _ones(shape=shape)
     whole = _dropped(layer, state, x, step=5)
     np.testing.assert_array_equal(
         whole, _in_slices(lambda part, first: _dropped(layer, state, part, 5, first), x, cuts)
@@ -38,8 +38,8 @@ def test_slices_of_a_batch_drop_the_same_units_as_the_whole(shape, cuts):
 
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
-    state = DropoutState(3)
-    layer = ExampleDropout(0.3, state)
+    state = DropoutSeed(3)
+    layer = PerExampleDropout(0.3, state)
 
     @tf.function(
         jit_compile=jit,
@@ -50,7 +50,7 @@ def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
         ],
     )
     def drop(x, step, first_row):
-        with state.at(step, first_row):
+        with state.for_rows(step, first_row):
             return layer(x, training=True)
 
     for length in (5, 8):
@@ -62,11 +62,11 @@ def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
 
 
 def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
-    state, other_seed = DropoutState(1), DropoutState(2)
+    state, other_seed = DropoutSeed(1), DropoutSeed(2)
     first, second, other = (
-        ExampleDropout(0.5, state),
-        ExampleDropout(0.5, state),
-        ExampleDropout(0.5, other_seed),
+        PerExampleDropout(0.5, state),
+        PerExampleDropout(0.5, state),
+        PerExampleDropout(0.5, other_seed),
     )
     x = _ones(4, (64,))
     masks = [
@@ -83,8 +83,8 @@ def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9])
 def test_the_rate_is_kept_and_the_mean_is_too(rate):
-    state = DropoutState(1)
-    values = _dropped(ExampleDropout(rate, state), state, _ones(100, (10_000,)))
+    state = DropoutSeed(1)
+    values = _dropped(PerExampleDropout(rate, state), state, _ones(100, (10_000,)))
     kept = values > 0
     assert abs(kept.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / kept.size)
     np.testing.assert_allclose(values[kept], 1 / (1 - rate), rtol=2e-4)
@@ -92,17 +92,17 @@ def test_the_rate_is_kept_and_the_mean_is_too(rate):
 
 
 def test_neighbouring_units_and_rows_are_independent():
-    state = DropoutState(1)
-    mask = (_dropped(ExampleDropout(0.5, state), state, _ones(1000, (1000,))) > 0) - 0.5
+    state = DropoutSeed(1)
+    mask = (_dropped(PerExampleDropout(0.5, state), state, _ones(1000, (1000,))) > 0) - 0.5
     for a, b in ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1]), (mask[:, 8:], mask[:, :-8])):
         assert abs((a * b).mean() * 4) < 0.005
 
 
 def test_the_gradient_flows_through_kept_units_alone():
-    state = DropoutState(1)
-    layer, x = ExampleDropout(0.25, state), tf.Variable(_ones(4, (16,)))
+    state = DropoutSeed(1)
+    layer, x = PerExampleDropout(0.25, state), tf.Variable(_ones(4, (16,)))
     with tf.GradientTape() as tape:
-        with state.at(0, 0):
+        with state.for_rows(0, 0):
             y = layer(x, training=True)
         total = tf.reduce_sum(y)
     np.testing.assert_array_equal(tape.gradient(total, x), y.numpy())
@@ -110,10 +110,10 @@ def test_the_gradient_flows_through_kept_units_alone():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_narrow_types_keep_their_type(dtype):
-    state = DropoutState(1)
+    state = DropoutSeed(1)
     x = tf.cast(_ones(), dtype)
-    with state.at(0, 0):
-        y = ExampleDropout(0.5, state, dtype=dtype)(x, training=True)
+    with state.for_rows(0, 0):
+        y = PerExampleDropout(0.5, state, dtype=dtype)(x, training=True)
     assert y.dtype == tf.as_dtype(dtype)
     assert set(np.unique(tf.cast(y, tf.float32))) == {0.0, 2.0}
 
@@ -124,7 +124,7 @@ def test_narrow_types_keep_their_type(dtype):
     ids=["evaluation", "no_rate", "rate_below_resolution"],
 )
 def test_nothing_is_added_to_the_graph_when_nothing_is_dropped(rate, training):
-    layer = ExampleDropout(rate, DropoutState(1))
+    layer = PerExampleDropout(rate, DropoutSeed(1))
     function = tf.function(lambda x: layer(x, training=training)).get_concrete_function(
         tf.TensorSpec([None, 4])
     )
@@ -136,15 +136,15 @@ def test_nothing_is_added_to_the_graph_when_nothing_is_dropped(rate, training):
 
 
 def test_training_without_a_position_is_an_error():
-    layer = ExampleDropout(0.5, DropoutState(1))
-    with pytest.raises(RuntimeError, match=r"with state\.at\(step, first_row\)"):
+    layer = PerExampleDropout(0.5, DropoutSeed(1))
+    with pytest.raises(RuntimeError, match=r"with state\.for_rows\(step, first_row\)"):
         layer(_ones(), training=True)
 
 
 def test_the_position_ends_with_its_block():
-    state = DropoutState(1)
-    with state.at(1, 2):
-        with state.at(3, 4):
+    state = DropoutSeed(1)
+    with state.for_rows(1, 2):
+        with state.for_rows(3, 4):
             assert [int(value) for value in state.position] == [3, 4]
         assert [int(value) for value in state.position] == [1, 2]
     with pytest.raises(RuntimeError):
@@ -154,7 +154,7 @@ def test_the_position_ends_with_its_block():
 @pytest.mark.parametrize("value", [-0.1, 1.0])
 def test_an_impossible_rate_is_refused(value):
     with pytest.raises(ValueError, match="rate"):
-        ExampleDropout(value, DropoutState(1))
+        PerExampleDropout(value, DropoutSeed(1))
 
 
 def _encoder(tmp_path, kind, state):
@@ -162,10 +162,10 @@ def _encoder(tmp_path, kind, state):
         config = ModelConfig(
             encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}", max_length=16, dropout=0.2
         )
-        vocabulary = encoders.vocabulary_of(config)
+        vocabulary = encoders.load_vocabulary(config)
         layers = 2
     else:
-        vocabulary = encoders.vocabulary_of(
+        vocabulary = encoders.load_vocabulary(
             ModelConfig(encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}")
         )
         config = ModelConfig(
@@ -184,23 +184,23 @@ def _encoder(tmp_path, kind, state):
 
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
 def test_no_ordinary_dropout_is_left_in_an_encoder(tmp_path, kind):
-    encoder, layers = _encoder(tmp_path, kind, DropoutState(1))
+    encoder, layers = _encoder(tmp_path, kind, DropoutSeed(1))
     parts = list(encoder.submodules)
     assert not [part.name for part in parts if isinstance(part, tf.keras.layers.Dropout)]
-    ours = [part for part in parts if isinstance(part, ExampleDropout)]
+    ours = [part for part in parts if isinstance(part, PerExampleDropout)]
     assert sorted(part.rate for part in ours) == [0.0] * layers + [0.2] * (1 + 3 * layers)
     assert len({part._layer for part in ours}) == len(ours)
 
 
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
 def test_a_whole_encoder_gives_slices_what_it_gives_the_batch(tmp_path, kind):
-    state = DropoutState(1)
+    state = DropoutSeed(1)
     encoder, _ = _encoder(tmp_path, kind, state)
     ids = tf.constant(np.random.RandomState(0).randint(5, 40, (32, 8)), tf.int32)
 
     @tf.function(reduce_retracing=True)
     def forward(ids, first_row):
-        with state.at(7, first_row):
+        with state.for_rows(7, first_row):
             inputs = {
                 "input_word_ids": ids,
                 "input_mask": tf.ones_like(ids),

@@ -18,7 +18,7 @@ def _build(encoder, **options):
     config = ModelConfig.model_validate(
         {"encoder": str(encoder), "max_length": 16, "pooling": "mean", **options}
     )
-    vocabulary = encoders.vocabulary_of(config)
+    vocabulary = encoders.load_vocabulary(config)
     assert vocabulary is not None
     return encoders.build_encoder(config, vocabulary, seed=1)
 
@@ -169,7 +169,7 @@ def test_more_tokens_than_positions_are_refused(tmp_path):
 
 def test_texts_tokenized_with_another_vocabulary_are_refused(tmp_path):
     config = ModelConfig(encoder=f"hf:{tiny_bert.write(tmp_path / 'tiny')}", max_length=16)
-    other = encoders.vocabulary_of(ModelConfig(encoder="minilm"))
+    other = encoders.load_vocabulary(ModelConfig(encoder="minilm"))
     assert other is not None
     with pytest.raises(ConfigError, match="another vocabulary"):
         encoders.build_encoder(config, other, seed=1)
@@ -294,12 +294,12 @@ def test_a_piece_may_hold_a_separator_that_is_no_newline(tmp_path):
 @pytest.mark.parametrize("name", ["/no/such/place", "./nowhere", "a/b/c"])
 def test_a_missing_directory_is_not_looked_up_as_a_repository(name):
     with pytest.raises(ConfigError, match="there is no directory"):
-        hugging_face.locate(f"hf:{name}")
+        hugging_face.locate_checkpoint(f"hf:{name}")
 
 
 def test_a_name_that_no_repository_can_have_is_refused():
     with pytest.raises(ConfigError, match="neither a directory nor a repository id"):
-        hugging_face.locate("hf:what is this?")
+        hugging_face.locate_checkpoint("hf:what is this?")
 
 
 def test_a_repository_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
@@ -311,11 +311,11 @@ def test_a_repository_that_cannot_be_reached_is_named(monkeypatch, tmp_path):
         ConfigError,
         match=r"hf:google-bert/bert-base-uncased: cannot be downloaded .*local directory",
     ):
-        hugging_face.locate("hf:google-bert/bert-base-uncased")
+        hugging_face.locate_checkpoint("hf:google-bert/bert-base-uncased")
 
 
 def test_sizes_are_read_from_the_config():
-    assert bert.read_sizes(tiny_bert.CONFIG, "here") == bert.BertSizes(
+    assert bert.parse_sizes(tiny_bert.CONFIG, "here") == bert.BertSizes(
         40, 24, 2, 3, 40, 20, 3, 1e-6
     )
 

@@ -15,11 +15,11 @@ def _tiny(directory, **options):
 
 
 def test_scratch_has_no_vocabulary_of_its_own():
-    assert encoders.vocabulary_of(ModelConfig(encoder="scratch")) is None
+    assert encoders.load_vocabulary(ModelConfig(encoder="scratch")) is None
 
 
 def test_minilm_knows_thirty_thousand_lower_cased_pieces():
-    vocabulary = encoders.vocabulary_of(ModelConfig(encoder="minilm"))
+    vocabulary = encoders.load_vocabulary(ModelConfig(encoder="minilm"))
     assert vocabulary is not None
     assert (len(vocabulary), vocabulary.lower_case, vocabulary.pad_id) == (30522, True, 0)
 
@@ -28,17 +28,19 @@ def test_minilm_is_the_same_weights_by_name_and_by_directory():
     from components.model.encoders import hugging_face
 
     by_name = ModelConfig(encoder="minilm", pooling="mean")
-    by_directory = ModelConfig(encoder=f"hf:{hugging_face.locate('minilm')}", pooling="mean")
-    assert encoders.fingerprint(by_name) == encoders.fingerprint(by_directory)
+    by_directory = ModelConfig(
+        encoder=f"hf:{hugging_face.locate_checkpoint('minilm')}", pooling="mean"
+    )
+    assert encoders.compute_fingerprint(by_name) == encoders.compute_fingerprint(by_directory)
 
 
 def test_the_hidden_size_is_read_without_the_weights(tmp_path):
     directory = tiny_bert.write(tmp_path / "a")
     (directory / "model.safetensors").unlink()
-    assert encoders.hidden_size(_tiny(directory)) == 24
-    assert encoders.hidden_size(ModelConfig(encoder="minilm")) == 384
-    assert encoders.hidden_size(ModelConfig(encoder="scratch", hidden_size=96)) == 96
-    assert encoders.hidden_size(ModelConfig(encoder="hub:/no/such/model")) is None
+    assert encoders.find_hidden_size(_tiny(directory)) == 24
+    assert encoders.find_hidden_size(ModelConfig(encoder="minilm")) == 384
+    assert encoders.find_hidden_size(ModelConfig(encoder="scratch", hidden_size=96)) == 96
+    assert encoders.find_hidden_size(ModelConfig(encoder="hub:/no/such/model")) is None
 
 
 def test_a_fingerprint_follows_the_content_and_not_the_path(tmp_path):
@@ -46,7 +48,10 @@ def test_a_fingerprint_follows_the_content_and_not_the_path(tmp_path):
     same = tiny_bert.write(tmp_path / "b")
     other = tiny_bert.write(tmp_path / "c", tiny_bert.tensors(seed=8))
     resized = tiny_bert.write(tmp_path / "d", layer_norm_eps=1e-12)
-    prints = [encoders.fingerprint(_tiny(directory)) for directory in (first, same, other, resized)]
+    prints = [
+        encoders.compute_fingerprint(_tiny(directory))
+        for directory in (first, same, other, resized)
+    ]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
     assert len(prints[0]) == 64
@@ -54,17 +59,17 @@ def test_a_fingerprint_follows_the_content_and_not_the_path(tmp_path):
 
 def test_a_fingerprint_sees_weights_that_are_replaced_in_place(tmp_path):
     config = _tiny(tiny_bert.write(tmp_path / "a"))
-    before = encoders.fingerprint(config)
+    before = encoders.compute_fingerprint(config)
     weights = tiny_bert.write(tmp_path / "a", tiny_bert.tensors(seed=8)) / "model.safetensors"
     os.utime(weights, ns=(1, 1))
-    assert encoders.fingerprint(config) != before
+    assert encoders.compute_fingerprint(config) != before
 
 
 def test_a_fingerprint_depends_on_what_the_features_depend_on(tmp_path):
     directory = tiny_bert.write(tmp_path / "a")
-    base = encoders.fingerprint(_tiny(directory))
-    assert encoders.fingerprint(_tiny(directory, pooling="cls")) != base
-    assert encoders.fingerprint(_tiny(directory, dropout=0.4, freeze=True)) == base
+    base = encoders.compute_fingerprint(_tiny(directory))
+    assert encoders.compute_fingerprint(_tiny(directory, pooling="cls")) != base
+    assert encoders.compute_fingerprint(_tiny(directory, dropout=0.4, freeze=True)) == base
 
 
 @pytest.mark.parametrize(
@@ -73,11 +78,11 @@ def test_a_fingerprint_depends_on_what_the_features_depend_on(tmp_path):
 def test_the_fingerprint_of_scratch_holds_every_size(option):
     base = ModelConfig(encoder="scratch")
     changed = base.model_copy(update={option: getattr(base, option) * 2})
-    assert encoders.fingerprint(changed) != encoders.fingerprint(base)
+    assert encoders.compute_fingerprint(changed) != encoders.compute_fingerprint(base)
 
 
 def test_scratch_has_the_sizes_that_were_asked_for(tmp_path):
-    vocabulary = encoders.vocabulary_of(_tiny(tiny_bert.write(tmp_path / "a")))
+    vocabulary = encoders.load_vocabulary(_tiny(tiny_bert.write(tmp_path / "a")))
     assert vocabulary is not None
     config = ModelConfig(
         encoder="scratch", hidden_size=12, heads=3, inner_size=20, layers=2, max_length=10
@@ -94,7 +99,7 @@ def test_scratch_has_the_sizes_that_were_asked_for(tmp_path):
 def test_vocabularies_and_fingerprints_need_no_tensorflow():
     code = (
         "import sys; from components.config.schema import ModelConfig as M; from components.model import encoders as e; "
-        "e.vocabulary_of(M()); e.fingerprint(M()); e.fingerprint(M(encoder='scratch')); "
+        "e.load_vocabulary(M()); e.compute_fingerprint(M()); e.compute_fingerprint(M(encoder='scratch')); "
         "print([n for n in ('tensorflow', 'torch') if n in sys.modules])"
     )
     result = subprocess.run(

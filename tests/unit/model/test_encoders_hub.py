@@ -34,8 +34,8 @@ def vocabulary(checkpoint):
 
 
 def _export(checkpoint, vocabulary, directory):
-    network = bert.build_network(bert.read_sizes(tiny_bert.CONFIG, "tiny"), 0.3, None)
-    tensors = hugging_face.Tensors(checkpoint)
+    network = bert.build_network(bert.parse_sizes(tiny_bert.CONFIG, "tiny"), 0.3, None)
+    tensors = hugging_face.SafetensorsFile(checkpoint)
     bert.load_weights(network, tensors.names(), tensors.read, "tiny")
     export_encoder(network, vocabulary, directory)
     return directory
@@ -64,7 +64,7 @@ def _config(encoder, **options):
 
 def _drops(classifier, training):
     inputs = {"input_word_ids": tf.constant(IDS)}
-    with classifier.dropout_state.at(0, 0):
+    with classifier.dropout_seed.for_rows(0, 0):
         return float(
             np.abs(
                 classifier.features(inputs, training=training) - classifier.features(inputs)
@@ -86,7 +86,7 @@ def test_an_exported_encoder_gives_the_numbers_of_the_original(
 
 def test_all_weights_are_trained_and_inner_dropout_works(exported, vocabulary):
     classifier = build_classifier(_config(exported), vocabulary, 4, 1)
-    with tf.GradientTape() as tape, classifier.dropout_state.at(0, 0):
+    with tf.GradientTape() as tape, classifier.dropout_seed.for_rows(0, 0):
         loss = tf.reduce_sum(
             tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
         )
@@ -109,14 +109,14 @@ def test_a_frozen_encoder_is_only_read(exported, vocabulary):
 
 
 def test_the_vocabulary_is_the_encoders_own(exported, vocabulary):
-    assert encoders.vocabulary_of(_config(exported)) == vocabulary
+    assert encoders.load_vocabulary(_config(exported)) == vocabulary
 
 
 def test_the_vocabulary_of_a_preprocessor_is_used_where_one_is_named(
     without_vocabulary, preprocessor, vocabulary
 ):
     config = _config(without_vocabulary, preprocessor=str(preprocessor))
-    assert encoders.vocabulary_of(config) == vocabulary
+    assert encoders.load_vocabulary(config) == vocabulary
     assert build_classifier(config, vocabulary, 4, 1)(
         {"input_word_ids": tf.constant(IDS)}
     ).shape == (2, 4)
@@ -125,14 +125,14 @@ def test_the_vocabulary_of_a_preprocessor_is_used_where_one_is_named(
 def test_a_cased_preprocessor_is_known_by_what_it_does(without_vocabulary, tmp_path):
     export_preprocessor(CASED, tmp_path / "cased", length=8)
     assert (
-        encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(tmp_path / "cased")))
+        encoders.load_vocabulary(_config(without_vocabulary, preprocessor=str(tmp_path / "cased")))
         == CASED
     )
 
 
 def test_without_any_vocabulary_a_preprocessor_is_asked_for(without_vocabulary):
     with pytest.raises(ConfigError, match=r"holds no vocabulary.*model\.preprocessor"):
-        encoders.vocabulary_of(_config(without_vocabulary))
+        encoders.load_vocabulary(_config(without_vocabulary))
 
 
 def test_texts_tokenized_with_another_vocabulary_are_refused(exported):
@@ -144,11 +144,11 @@ def test_an_encoder_that_is_no_preprocessor_is_refused_as_one(without_vocabulary
     with pytest.raises(
         ConfigError, match=r"model\.preprocessor .*does not turn texts into input_word_ids"
     ):
-        encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(exported)))
+        encoders.load_vocabulary(_config(without_vocabulary, preprocessor=str(exported)))
     with pytest.raises(
         ConfigError, match=r"model\.preprocessor .*must hold one vocabulary file, found none"
     ):
-        encoders.vocabulary_of(_config(without_vocabulary, preprocessor=str(without_vocabulary)))
+        encoders.load_vocabulary(_config(without_vocabulary, preprocessor=str(without_vocabulary)))
 
 
 def test_more_tokens_than_positions_are_refused(exported, vocabulary):
@@ -224,13 +224,13 @@ def test_a_model_that_is_no_bert_encoder_is_refused(
 def test_a_place_without_a_model_is_refused(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
-        tf_hub.locate(f"hub:{name}")
+        tf_hub.locate_saved_model(f"hub:{name}")
 
 
 def test_a_damaged_model_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff" * 50)
     with pytest.raises(DataError, match=r"saved_model\.pb cannot be read"):
-        encoders.vocabulary_of(_config(tmp_path))
+        encoders.load_vocabulary(_config(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_damaged_model_is_refused(tmp_path):
     ids=["tfhub", "kaggle", "kaggle_url", "tfhub_url"],
 )
 def test_handles_are_taken_as_people_write_them(handle, url):
-    assert tf_hub.address(handle) == url
+    assert tf_hub.resolve_url(handle) == url
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -281,24 +281,24 @@ def test_a_url_is_downloaded_once_and_unpacked(site, exported, vocabulary):
     with tarfile.open(root / "1", "w:gz") as packed:
         packed.add(exported, ".")
     config = _config(f"{url}/1")
-    assert encoders.vocabulary_of(config) == vocabulary
+    assert encoders.load_vocabulary(config) == vocabulary
     (root / "1").unlink()
-    assert encoders.fingerprint(config) == encoders.fingerprint(_config(exported))
+    assert encoders.compute_fingerprint(config) == encoders.compute_fingerprint(_config(exported))
 
 
 def test_a_url_that_is_not_found_or_sends_something_else_is_refused(site):
     url, root = site
     (root / "page").write_text("<html>")
     with pytest.raises(ConfigError, match="answers 404"):
-        tf_hub.locate(f"hub:{url}/nothing/1")
+        tf_hub.locate_saved_model(f"hub:{url}/nothing/1")
     with pytest.raises(ConfigError, match="not a packed SavedModel"):
-        tf_hub.locate(f"hub:{url}/page")
+        tf_hub.locate_saved_model(f"hub:{url}/page")
 
 
 def test_a_server_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     with pytest.raises(ConfigError, match=r"127\.0\.0\.1:1/x cannot be reached .*local directory"):
-        tf_hub.locate("hub:http://127.0.0.1:1/x")
+        tf_hub.locate_saved_model("hub:http://127.0.0.1:1/x")
 
 
 def test_weight_files_are_the_graph_and_the_variables(exported):

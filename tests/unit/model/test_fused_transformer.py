@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from components.config.schema import ModelConfig
-from components.model.dropout import DropoutState
+from components.model.dropout import DropoutSeed
 from components.model.encoders import bert, scratch
-from components.model.fused_transformer import exact_gelu, keep_for_serving, normalize
+from components.model.fused_transformer import exact_gelu, fuse_weights_for_serving, layer_norm
 
 LENGTHS = np.array([9, 3, 12, 1])
 IDS = np.where(
@@ -40,7 +40,7 @@ def policy(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def encoder(
-    state: DropoutState, dropout: float = 0.2, output_range: int | None = None
+    state: DropoutSeed, dropout: float = 0.2, output_range: int | None = None
 ) -> bert.BertEncoder:
     network = bert.build_network(SIZES, dropout, state, output_range)
     for number, variable in enumerate(network.trainable_variables):
@@ -51,11 +51,11 @@ def encoder(
 def outputs_and_gradients(
     call: Callable[..., Any],
     variables: list[tf.Variable],
-    state: DropoutState,
+    state: DropoutSeed,
     training: bool,
     types: Any,
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    with tf.GradientTape() as tape, state.at(3, 0):
+    with tf.GradientTape() as tape, state.for_rows(3, 0):
         outputs = call({**INPUTS, **types}, training=training)
         sequence = tf.cast(outputs["sequence_output"], tf.float32)
         sequence *= tf.cast(INPUTS["input_mask"], tf.float32)[:, : sequence.shape[1], None]
@@ -80,7 +80,7 @@ def outputs_and_gradients(
 def test_outputs_and_gradients_are_model_garden_s(
     training: bool, types: Any, output_range: int | None
 ) -> None:
-    state = DropoutState(5)
+    state = DropoutSeed(5)
     ours = encoder(state, output_range=output_range)
     variables = ours.trainable_variables
     *found, gradients = outputs_and_gradients(ours, variables, state, training, types)
@@ -95,7 +95,7 @@ def test_outputs_and_gradients_are_model_garden_s(
 
 def test_the_first_token_is_the_same_whether_the_others_are_given_or_not() -> None:
     whole, first = (
-        encoder(DropoutState(5), output_range=output_range)(INPUTS) for output_range in (None, 1)
+        encoder(DropoutSeed(5), output_range=output_range)(INPUTS) for output_range in (None, 1)
     )
     assert first["sequence_output"].shape == (4, 1, 16)
     np.testing.assert_allclose(
@@ -106,10 +106,10 @@ def test_the_first_token_is_the_same_whether_the_others_are_given_or_not() -> No
 
 @pytest.mark.parametrize("output_range", [None, 1], ids=["all tokens", "first token"])
 def test_no_texts_give_no_vectors_and_gradients_of_zero(output_range: int | None) -> None:
-    state = DropoutState(5)
+    state = DropoutSeed(5)
     ours = encoder(state, output_range=output_range)
     none = {"input_word_ids": tf.zeros([0, 7], tf.int32), "input_mask": tf.zeros([0, 7], tf.int32)}
-    with tf.GradientTape() as tape, state.at(3, 0):
+    with tf.GradientTape() as tape, state.for_rows(3, 0):
         outputs = ours(none, training=True)
         loss = tf.reduce_sum(outputs["sequence_output"]) + tf.reduce_sum(outputs["pooled_output"])
     assert outputs["sequence_output"].shape == (0, output_range or 7, 16)
@@ -122,7 +122,7 @@ def test_no_texts_give_no_vectors_and_gradients_of_zero(output_range: int | None
 
 
 def test_without_types_all_are_of_the_first() -> None:
-    ours = encoder(DropoutState(5))
+    ours = encoder(DropoutSeed(5))
     np.testing.assert_array_equal(
         ours(INPUTS)["sequence_output"],
         ours({**INPUTS, "input_type_ids": tf.zeros_like(IDS)})["sequence_output"],
@@ -131,20 +131,24 @@ def test_without_types_all_are_of_the_first() -> None:
 
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
 def test_given_words_stand_for_the_table(kind: str) -> None:
-    state = DropoutState(5)
+    state = DropoutSeed(5)
     config = ModelConfig(encoder="scratch", hidden_size=16, heads=2, inner_size=24, max_length=12)
     ours: Any = encoder(state) if kind == "bert" else scratch.build(config, 60, 1, state)
-    plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_table, IDS)
-    np.testing.assert_array_equal(ours({**INPUTS, "words": words})["sequence_output"], plain)
+    plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_embeddings, IDS)
+    np.testing.assert_array_equal(
+        ours({**INPUTS, "token_embeddings": words})["sequence_output"], plain
+    )
     assert (
-        np.abs(ours({**INPUTS, "words": tf.reverse(words, [2])})["sequence_output"] - plain).max()
+        np.abs(
+            ours({**INPUTS, "token_embeddings": tf.reverse(words, [2])})["sequence_output"] - plain
+        ).max()
         > 0.01
     )
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16"], indirect=True)
 def test_under_a_mixed_policy_products_alone_are_narrow() -> None:
-    state = DropoutState(5)
+    state = DropoutSeed(5)
     narrow = encoder(state)
     tf.keras.mixed_precision.set_global_policy("float32")
     wide = encoder(state)
@@ -170,7 +174,7 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
     layer.beta.assign(np.linspace(-1, 1, 5))
     ours, theirs = {
         "gelu": (exact_gelu, lambda x: tf.nn.gelu(x, approximate=False)),
-        "layer norm": (lambda x: normalize(layer, x), layer),
+        "layer norm": (lambda x: layer_norm(layer, x), layer),
     }[name]
     results = []
     for function in (ours, theirs):
@@ -187,9 +191,9 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
 def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs(
     output_range: int | None,
 ) -> None:
-    ours = encoder(DropoutState(5), output_range=output_range)
+    ours = encoder(DropoutSeed(5), output_range=output_range)
     before = ours(INPUTS)["sequence_output"]
-    keep_for_serving(ours)
+    fuse_weights_for_serving(ours)
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)
     for block in ours.network.transformer_layers:
         for part in ("query", "key", "value"):

@@ -10,8 +10,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from components.model.classifier import build_classifier
-from components.model.length_chunking import CHUNKS, SHORTEST, by_length
-from components.model.serving_model import ServedClassifier, load_scorer, save
+from components.model.length_chunking import CHUNK_COUNT, MIN_TOKENS, length_chunked
+from components.model.serving_model import ServingModel, load_scorer, save_serving_model
 from components.model.tokenizer import WordPiece
 from tests.support.releases.word_rule import WordRule
 from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
@@ -36,10 +36,13 @@ def rows_of(lengths: Sequence[int]) -> Any:
     return tf.RaggedTensor.from_row_lengths(numbers, np.array(lengths, np.int64))
 
 
-def run(lengths: Sequence[int], chunks: int = CHUNKS) -> tuple[list[int], list[tuple[int, int]]]:
+def run(
+    lengths: Sequence[int], chunks: int = CHUNK_COUNT
+) -> tuple[list[int], list[tuple[int, int]]]:
     network = Seen()
     answers = tf.function(
-        by_length(network, 0, chunks), input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)]
+        length_chunked(network, 0, chunks),
+        input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)],
     )(rows_of(lengths))
     return answers.numpy()[:, 0].tolist(), sorted(network.shapes)
 
@@ -47,14 +50,14 @@ def run(lengths: Sequence[int], chunks: int = CHUNKS) -> tuple[list[int], list[t
 @pytest.mark.parametrize(
     ("lengths", "chunks", "shapes"),
     [
-        pytest.param([5], CHUNKS, [(1, 5)], id="one-row"),
-        pytest.param([5, 9, 2], CHUNKS, [(3, 9)], id="fewer-than-chunks"),
+        pytest.param([5], CHUNK_COUNT, [(1, 5)], id="one-row"),
+        pytest.param([5, 9, 2], CHUNK_COUNT, [(3, 9)], id="fewer-than-chunks"),
         pytest.param([5, 9, 2], 3, [(1, 2), (1, 5), (1, 9)], id="one-each"),
         pytest.param([3, 9, 8, 2], 2, [(2, 3), (2, 9)], id="longest-together"),
         pytest.param([3, 9, 8, 2, 2], 2, [(2, 9), (3, 3)], id="uneven"),
         pytest.param([4, 4, 4, 4], 2, [(2, 4), (2, 4)], id="equal-lengths"),
         pytest.param([7, 3, 5, 6], 1, [(4, 7)], id="one-chunk"),
-        pytest.param([0, 0], 2, [(1, SHORTEST), (1, SHORTEST)], id="rows-without-ids"),
+        pytest.param([0, 0], 2, [(1, MIN_TOKENS), (1, MIN_TOKENS)], id="rows-without-ids"),
     ],
 )
 def test_rows_are_cut_by_length_and_answered_in_their_order(
@@ -65,18 +68,18 @@ def test_rows_are_cut_by_length_and_answered_in_their_order(
     assert seen == shapes
 
 
-@pytest.mark.parametrize("count", [CHUNKS, CHUNKS + 1, 64, 201])
+@pytest.mark.parametrize("count", [CHUNK_COUNT, CHUNK_COUNT + 1, 64, 201])
 def test_a_large_request_keeps_its_order(count: int) -> None:
     lengths = np.random.default_rng(count).integers(2, 40, count).tolist()
     answers, seen = run(lengths)
     assert answers == [length * (number + 1) for number, length in enumerate(lengths)]
-    assert len(seen) == CHUNKS
+    assert len(seen) == CHUNK_COUNT
     assert sum(rows for rows, _ in seen) == count
     assert sum(rows * width for rows, width in seen) < 0.7 * count * max(lengths)
 
 
 def test_no_rows_are_one_empty_piece() -> None:
-    assert run([]) == ([], [(0, SHORTEST)])
+    assert run([]) == ([], [(0, MIN_TOKENS)])
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +87,7 @@ def model() -> Any:
     return build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
 
 
-@pytest.mark.parametrize("count", [1, CHUNKS - 1, CHUNKS, 50])
+@pytest.mark.parametrize("count", [1, CHUNK_COUNT - 1, CHUNK_COUNT, 50])
 def test_served_scores_are_those_of_the_whole_batch(model: Any, count: int, tmp_path: Path) -> None:
     random = np.random.default_rng(count)
     texts = [
@@ -93,7 +96,7 @@ def test_served_scores_are_those_of_the_whole_batch(model: Any, count: int, tmp_
     ]
     ids = WordPiece(VOCABULARY)(tf.constant(texts), MODEL.max_length).to_tensor()
     whole = tf.nn.softmax(model({"input_word_ids": ids})).numpy()
-    save(ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
+    save_serving_model(ServingModel(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
     served = (
         tf.saved_model.load(str(tmp_path))
         .signatures["serving_default"](text=tf.constant(texts))["scores"]
@@ -103,15 +106,17 @@ def test_served_scores_are_those_of_the_whole_batch(model: Any, count: int, tmp_
 
 
 def test_texts_beyond_max_length_are_cut_in_every_chunk(tmp_path: Path) -> None:
-    save(ServedClassifier(WordRule({"w1": 1, "w2": 2}), VOCABULARY, CLASSES, 20), tmp_path)
-    texts = [f"w{number % 2 + 1} " + "w7 " * (number * 500) for number in range(3 * CHUNKS)]
+    save_serving_model(
+        ServingModel(WordRule({"w1": 1, "w2": 2}), VOCABULARY, CLASSES, 20), tmp_path
+    )
+    texts = [f"w{number % 2 + 1} " + "w7 " * (number * 500) for number in range(3 * CHUNK_COUNT)]
     assert load_scorer(tmp_path)(texts).argmax(axis=1).tolist() == [
-        number % 2 + 1 for number in range(3 * CHUNKS)
+        number % 2 + 1 for number in range(3 * CHUNK_COUNT)
     ]
 
 
 def test_the_network_stands_in_the_graph_once_and_no_loop_does(model: Any, tmp_path: Path) -> None:
-    save(ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
+    save_serving_model(ServingModel(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
     graph = (
         saved_model_pb2.SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
         .meta_graphs[0]

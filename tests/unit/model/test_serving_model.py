@@ -11,12 +11,12 @@ from components.config.schema import Precision
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
 from components.model.serving_model import (
-    OUTPUTS,
-    SIGNATURE,
+    OUTPUT_NAMES,
+    SIGNATURE_NAME,
     Scorer,
-    ServedClassifier,
+    ServingModel,
     load_scorer,
-    save,
+    save_serving_model,
 )
 from components.model.tokenizer import WordPiece
 from tests.support.releases.word_rule import WordRule
@@ -28,17 +28,17 @@ ANSWERS = {"w1": 1, "w2": 2, "w3": 0}
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("served")
-    save(ServedClassifier(WordRule(ANSWERS), VOCABULARY, CLASSES, 20), directory)
+    save_serving_model(ServingModel(WordRule(ANSWERS), VOCABULARY, CLASSES, 20), directory)
     return directory
 
 
 def test_the_signature_takes_strings_and_gives_label_index_and_scores(saved: Path) -> None:
-    signature = tf.saved_model.load(str(saved)).signatures[SIGNATURE]
+    signature = tf.saved_model.load(str(saved)).signatures[SIGNATURE_NAME]
     assert signature.structured_input_signature[1]["text"] == tf.TensorSpec(
         [None], tf.string, "text"
     )
     answer = signature(text=tf.constant(["w2 w1", "w1"]))
-    assert set(answer) == set(OUTPUTS)
+    assert set(answer) == set(OUTPUT_NAMES)
     assert answer["label"].numpy().tolist() == [b"odd", b"loud"]
     assert (answer["label_index"].dtype, answer["label_index"].numpy().tolist()) == (
         tf.int32,
@@ -91,7 +91,7 @@ def test_e4_served_scores_are_the_offline_ones_and_only_serving_is_in_the_graph(
     tmp_path: Path,
 ) -> None:
     model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
-    save(ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
+    save_serving_model(ServingModel(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
     tokenizer = WordPiece(VOCABULARY)
     served = load_scorer(tmp_path)(TEXTS)
     for text, scores in zip(TEXTS, served, strict=True):
@@ -148,8 +148,8 @@ def test_in_bfloat16_the_scores_are_about_the_same_and_the_weights_half_as_large
     for name in precisions:
         model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
         model.logits.kernel.assign(20 * model.logits.kernel)
-        served[name] = ServedClassifier(model, VOCABULARY, CLASSES, MODEL.max_length, name)
-        save(served[name], tmp_path / name)
+        served[name] = ServingModel(model, VOCABULARY, CLASSES, MODEL.max_length, name)
+        save_serving_model(served[name], tmp_path / name)
         scores[name] = load_scorer(tmp_path / name)(TEXTS)
     assert 0 < np.abs(scores["float32"] - scores["bfloat16"]).max() < 0.05
     kinds = {variable.dtype for variable in served["bfloat16"]._weights if len(variable.shape) == 2}
@@ -161,4 +161,4 @@ def test_an_encoder_with_a_graph_of_its_own_cannot_be_served_in_bfloat16() -> No
         encoder = object()
 
     with pytest.raises(ConfigError, match=r"set export\.precision to float32"):
-        ServedClassifier(Classifier(), VOCABULARY, CLASSES, 20, "bfloat16")
+        ServingModel(Classifier(), VOCABULARY, CLASSES, 20, "bfloat16")

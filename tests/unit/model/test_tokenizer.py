@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from components.artifacts.vocabulary import Vocabulary
 from components.errors import DataError
-from components.model.tokenizer import WordPiece, learn
+from components.model.tokenizer import WordPiece, train_vocabulary
 
 TOKENS = (
     "[PAD]",
@@ -97,7 +97,7 @@ def test_a_batch_is_ragged_int32_and_may_be_empty():
 @pytest.mark.parametrize("length", [2, 3, 4, 512])
 def test_flat_gives_the_ids_of_a_call(texts, length):
     wordpiece = WordPiece(VOCABULARY)
-    ids, row_splits = wordpiece.flat(texts, length)
+    ids, row_splits = wordpiece.tokenize_flat(texts, length)
     expected = wordpiece(tf.constant(texts, tf.string), length)
     assert ids.dtype == np.int32
     assert ids.tolist() == expected.values.numpy().tolist()
@@ -123,7 +123,7 @@ def test_a_saved_model_gives_the_same_ids(tmp_path):
 
 
 def test_ids_equal_hugging_faces_on_plain_texts():
-    vocabulary = learn(TEXTS, 200, True)
+    vocabulary = train_vocabulary(TEXTS, 200, True)
     other = Tokenizer(
         models.WordPiece(
             {token: index for index, token in enumerate(vocabulary.tokens)}, unk_token="[UNK]"
@@ -139,7 +139,7 @@ def test_ids_equal_hugging_faces_on_plain_texts():
 
 
 def test_learned_pieces_cover_the_texts_within_the_size():
-    vocabulary = learn(TEXTS, 150, True)
+    vocabulary = train_vocabulary(TEXTS, 150, True)
     assert vocabulary.tokens[:4] == ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
     assert len(vocabulary) <= 150
     assert "[UNK]" not in {piece for text in TEXTS for piece in pieces(text, vocabulary)}
@@ -158,12 +158,12 @@ def test_learned_pieces_cover_the_texts_within_the_size():
     ids=["ja", "ru", "th", "ar", "ko"],
 )
 def test_any_language_can_be_learned(text):
-    assert "[UNK]" not in pieces(text, learn([text, text], 200, True))
+    assert "[UNK]" not in pieces(text, train_vocabulary([text, text], 200, True))
 
 
 def test_case_is_learned_only_when_asked_for():
-    assert "Stock" in learn(["Stock Stock stock"] * 3, 100, False).tokens
-    assert not any(token[0].isupper() for token in learn(TEXTS, 200, True).tokens)
+    assert "Stock" in train_vocabulary(["Stock Stock stock"] * 3, 100, False).tokens
+    assert not any(token[0].isupper() for token in train_vocabulary(TEXTS, 200, True).tokens)
 
 
 def test_the_same_texts_give_the_same_pieces_in_any_order():
@@ -171,7 +171,7 @@ def test_the_same_texts_give_the_same_pieces_in_any_order():
     assert (
         len(
             {
-                learn(texts, 120, True).tokens
+                train_vocabulary(texts, 120, True).tokens
                 for texts in (TEXTS, TEXTS, TEXTS[::-1], TEXTS[5:] + TEXTS[:5])
             }
         )
@@ -182,12 +182,12 @@ def test_the_same_texts_give_the_same_pieces_in_any_order():
 @pytest.mark.parametrize("texts", [[], ["", "  "]], ids=["none", "blank"])
 def test_nothing_to_learn_from(texts):
     with pytest.raises(DataError, match="no word to learn"):
-        learn(texts, 100, True)
+        train_vocabulary(texts, 100, True)
 
 
 def test_an_iterator_that_ends_after_one_pass_is_a_mistake_of_the_caller():
     with pytest.raises(TypeError, match="twice"):
-        learn(iter(TEXTS), 100, True)
+        train_vocabulary(iter(TEXTS), 100, True)
 
 
 def test_vocabulary_without_words_is_refused():

@@ -13,8 +13,8 @@ from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeCo
 from components.data.labelled_text import open_dataset
 from components.data.splits import SPLITS, assign_split, hash_text
 from components.errors import ConfigError, DataError
-from components.model.encoders import vocabulary_of
-from components.model.tokenizer import WordPiece, learn
+from components.model.encoders import load_vocabulary
+from components.model.tokenizer import WordPiece, train_vocabulary
 from components.tokenize_text import step
 from components.tokenize_text.step import run
 
@@ -104,7 +104,7 @@ def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
         TokenizeConfig(),
         tmp_path / "all",
     )
-    assert open_shards(tmp_path / "all").vocabulary == learn(
+    assert open_shards(tmp_path / "all").vocabulary == train_vocabulary(
         [" ".join(row[:2]) for row in seen], 300, True
     )
 
@@ -122,7 +122,7 @@ def test_a_pretrained_encoders_vocabulary_is_taken_as_it_is(tmp_path):
     data = DataConfig(source=source(tmp_path / "a.csv", rows_of(60)))
     model = ModelConfig(encoder="minilm", max_length=32)
     run(data, model, TokenizeConfig(), tmp_path / "shards")
-    assert open_shards(tmp_path / "shards").vocabulary == vocabulary_of(model)
+    assert open_shards(tmp_path / "shards").vocabulary == load_vocabulary(model)
 
 
 def test_the_sample_goes_through(tmp_path):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import build_classifier
-from components.model.encoders import vocabulary_of
+from components.model.encoders import load_vocabulary
 from components.train.loop.optimizer import build_learning_rate_schedule, build_optimizer
 from tests.support.training import tiny_bert, training_shards
 
@@ -115,6 +115,6 @@ def _model(encoder: str, directory: Path) -> Any:
     if encoder == "scratch":
         return build_classifier(training_shards.MODEL, training_shards.VOCABULARY, 3, seed=1)
     config = ModelConfig(encoder=f"hf:{tiny_bert.write(directory)}", max_length=16)
-    vocabulary = vocabulary_of(config)
+    vocabulary = load_vocabulary(config)
     assert vocabulary is not None
     return build_classifier(config, vocabulary, 3, seed=1)

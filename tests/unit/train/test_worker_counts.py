@@ -13,7 +13,7 @@ import pytest
 from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent
 from components.config.schema import ModelConfig
-from components.model.encoders import vocabulary_of
+from components.model.encoders import load_vocabulary
 from tests.support.training import local_training, tiny_bert, training_shards
 
 MODEL = {
@@ -198,7 +198,7 @@ def test_another_run_on_a_finished_state_starts_no_worker(trained: Trained) -> N
 @pytest.mark.slow
 def test_a_frozen_encoder_s_head_learns_the_same_from_cached_features(tmp_path: Path) -> None:
     encoder = f"hf:{tiny_bert.write(tmp_path / 'bert')}"
-    vocabulary = vocabulary_of(ModelConfig(encoder=encoder))
+    vocabulary = load_vocabulary(ModelConfig(encoder=encoder))
     assert vocabulary is not None
     shards = training_shards.make(
         tmp_path / "shards", encoder=encoder, vocabulary=vocabulary, max_length=16
@@ -243,9 +243,9 @@ def _validation_loss(home: Path) -> float:
     import tensorflow as tf
 
     from components.artifacts.token_shards import open_shards
-    from components.model.restore import restore_classifier
+    from components.model.restore import load_classifier
 
-    model, _, _ = restore_classifier(home / "checkpoint")
+    model, _, _ = load_classifier(home / "checkpoint")
     split = open_shards(home.parent / "shards").open_split("validation")
     logits = model(
         {"input_word_ids": tf.constant(split.read_padded(range(len(split)), 20))}, training=False

@@ -32,7 +32,7 @@ def test_every_side_loads_the_same_weights(tmp_path: Path):
         [inputs[name] for name in ("input_word_ids", "input_mask", "input_type_ids")]
     )
     config = ModelConfig(encoder=f"hf:{directory}", pooling="mean")
-    vocabulary = encoders.vocabulary_of(config)
+    vocabulary = encoders.load_vocabulary(config)
     assert vocabulary is not None
     ours = encoders.build_encoder(config, vocabulary, seed=1)(inputs, training=False)[
         "sequence_output"
@@ -42,7 +42,7 @@ def test_every_side_loads_the_same_weights(tmp_path: Path):
 
 def test_a_network_is_written_as_it_is_read(tmp_path: Path):
     config = ModelConfig(encoder=f"hf:{small_bert.write_untrained(tmp_path / 'before')}")
-    vocabulary = encoders.vocabulary_of(config)
+    vocabulary = encoders.load_vocabulary(config)
     assert vocabulary is not None
     encoder = encoders.build_encoder(config, vocabulary, seed=1)
     random = np.random.default_rng(2)
