@@ -10,6 +10,7 @@ from pathlib import Path
 from components.config.loading import load_config
 from components.config.schema import Config
 from components.errors import KubertError
+from components.logging_config import configure_logging
 
 
 def main(
@@ -34,10 +35,12 @@ def main(
         metavar="SECTION.OPTION=VALUE",
         help="change one option",
     )
+    parser.add_argument("--verbose", action="store_true", help="log debugging messages as well")
     for name in paths:
         parser.add_argument(f"--{name}", required=True, metavar="PLACE")
     arguments = parser.parse_args()
     try:
+        configure_logging(verbose=arguments.verbose)
         outcome = run(
             load_config(arguments.config, arguments.assignments),
             {name: getattr(arguments, name) for name in paths},

@@ -7,11 +7,12 @@ or `error` (message, exit_code), whether the step runs in this machine's pipelin
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -21,10 +22,12 @@ from components.config.loading import validate_config
 from components.config.schema import Config
 from components.config.section import Section
 from components.errors import ConfigError, ExitCode, KubertError
+from components.logging_config import configure_logging
 from components.progress import ProgressEvent, StepName, write_progress_event
 
 S = TypeVar("S", bound=Section)
 PIPELINE = "kubert"
+logger = logging.getLogger(__name__)
 
 
 def options(kind: type[S], text: str, **values: Any) -> S:
@@ -63,13 +66,13 @@ def entered(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
     write_progress_event(ProgressEvent(step, kind="started"))
     figures: dict[str, Any] = {}
     try:
+        configure_logging()
         yield figures
     except KubertError as error:
         write_progress_event(
             ProgressEvent(step, str(error), kind="error", exit_code=error.exit_code)
         )
-        with suppress(OSError):  # whoever read this may be gone
-            print(f"{step}: {error}", file=sys.stderr, flush=True)
+        logger.error("%s: %s", step, error)
         sys.exit(error.exit_code)
     except Exception as error:
         message = f"{type(error).__name__}: {error}"

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import tenacity
 
-from components.redaction import redact
+from components.redaction import redact_to_line
 from components.storage.atomic_files import FileEntry, file_sha256
 from components.storage.backend import (
     DEADLINE,
@@ -173,7 +173,7 @@ class Store:
         except (TemporaryError, TimeoutError, ConnectionError) as error:
             raise OSError(
                 errno.EIO,
-                f"{redact(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})",
+                f"{redact_to_line(error.strerror or str(error))} (attempts: {retrying.statistics['attempt_number']})",
             ) from None
 
 
@@ -183,7 +183,7 @@ def _explained(uri: str) -> Iterator[None]:
     try:
         yield
     except CorruptError as error:
-        raise CorruptError(f"{uri}: {redact(str(error))}") from None
+        raise CorruptError(f"{uri}: {redact_to_line(str(error))}") from None
     except FileNotFoundError as error:
         raise MissingError(f"{uri}: not found{_because(error)}") from None
     except PermissionError as error:
@@ -191,7 +191,7 @@ def _explained(uri: str) -> Iterator[None]:
             f"{uri}: access refused{_because(error)}; check the credentials and their rights on it"
         ) from None
     except OSError as error:
-        raise StoreError(f"{uri}: {redact(error.strerror or str(error), 400)}") from None
+        raise StoreError(f"{uri}: {redact_to_line(error.strerror or str(error), 400)}") from None
 
 
 def open_store(uri: str) -> Store:
@@ -216,7 +216,7 @@ def open_store(uri: str) -> Store:
 
 
 def _because(error: OSError) -> str:
-    reason = redact(error.strerror or str(error))
+    reason = redact_to_line(error.strerror or str(error))
     return f" ({reason})" if reason else ""
 
 

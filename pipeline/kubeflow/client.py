@@ -20,7 +20,7 @@ import tenacity
 from urllib3.exceptions import HTTPError, SSLError
 
 from components.errors import KubertError
-from components.redaction import redact
+from components.redaction import redact_to_line
 from pipeline.kubeflow.endpoint import Endpoint
 from pipeline.kubeflow.errors import (
     TRANSIENT_STATUS_CODES,
@@ -445,7 +445,7 @@ class KubeflowClient:
         )
 
     def _untrusted_certificate_error(self, error: BaseException) -> KubertError:
-        reason = redact(str(getattr(error, "reason", None) or error))
+        reason = redact_to_line(str(getattr(error, "reason", None) or error))
         return PermissionDeniedError(
             f"{self.endpoint.url}: its certificate is not trusted: {reason}; set KUBERT_CA to the authority's PEM file"
         )

@@ -10,7 +10,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from components.errors import ConfigError, KubertError, UsageError
-from components.redaction import redact
+from components.redaction import redact_to_line
 
 TRANSIENT_STATUS_CODES = (408, 425, 429, 500, 502, 503, 504)
 
@@ -90,7 +90,7 @@ def extract_message(error: Any) -> str:
     """The server's short text for a person: the innermost of google.rpc.Status' details, or an upload's `error_message`."""
     body = parse_json_body(error)
     if not isinstance(body, dict):
-        return redact(str(error.reason or ""))
+        return redact_to_line(str(error.reason or ""))
     details = body.get("details")
     inner = (
         details[0].get("message")
@@ -102,11 +102,11 @@ def extract_message(error: Any) -> str:
         if inner and inner != "Internal Server Error"
         else body.get("error_details") or body.get("message") or body.get("error_message")
     )
-    return redact(
+    return redact_to_line(
         str(text or error.reason or "").splitlines()[0] if text else str(error.reason or "")
     )
 
 
 def describe_connection_error(error: HTTPError) -> str:
     cause = getattr(error, "reason", None) or error
-    return redact(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")
+    return redact_to_line(f"{type(error).__name__}: {str(cause).partition(': ')[2] or cause}")

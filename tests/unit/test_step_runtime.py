@@ -82,7 +82,8 @@ def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
     with pytest.raises(SystemExit) as ended, entered("tokenize"):
         raise DataError("news.csv: row 3: no such label")
     assert ended.value.code == 65
-    assert capsys.readouterr().err == "tokenize: news.csv: row 3: no such label\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(" ERROR components.step_runtime: tokenize: news.csv: row 3: no such label")
     assert read(events)[-1] | {"time": 0} == {
         "time": 0, "step": "tokenize", "message": "news.csv: row 3: no such label", "kind": "error", "exit_code": 65,
     }  # fmt: skip
