@@ -48,7 +48,7 @@ class ServingModel(tf.Module):
         super().__init__(name="served_classifier")
         if precision == "float32":
             fuse_weights_for_serving(classifier)
-        elif hasattr(classifier.encoder, "products"):
+        elif hasattr(classifier.encoder, "matmul_dtype"):
             fuse_weights_for_serving(classifier.encoder, tf.as_dtype(precision))
         else:
             raise ConfigError(
