@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts.manifest import Manifest
-from components.data.splits import SplitName
+from components.data.split_names import SplitName
 from components.errors import DataError
 
 

@@ -24,7 +24,7 @@ from components.artifacts.shard_metadata import (
     parse_shards_content,
 )
 from components.artifacts.vocabulary import VOCABULARY_FILE, Vocabulary
-from components.data.splits import SplitName
+from components.data.split_names import SplitName
 from components.errors import DataError
 
 __all__ = [

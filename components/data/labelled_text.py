@@ -20,7 +20,8 @@ from components.config.schema import DataConfig
 from components.data.labels import LabelMap, LabelStatistics, build_label_map
 from components.data.rows import MalformedRow, Row, RowBatch
 from components.data.sources import Source, has_test_split, open_source
-from components.data.splits import SPLITS, SplitName, assign_splits, hash_texts
+from components.data.split_names import SPLITS, SplitName
+from components.data.splits import assign_splits, hash_texts
 from components.data.text_columns import (
     BLANK,
     NOT_TEXT,

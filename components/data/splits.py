@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-SplitName = Literal["train", "validation", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+from components.data.split_names import SPLITS, SplitName
+
 HASH_BYTES = 8
 _EMPTY = hashlib.blake2b(digest_size=HASH_BYTES)
 _BETWEEN = "\xff"

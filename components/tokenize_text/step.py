@@ -36,7 +36,7 @@ from components.artifacts.token_shards import (
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset, RejectedRows, open_dataset
-from components.data.splits import SPLITS, SplitName
+from components.data.split_names import SPLITS, SplitName
 from components.errors import DataError
 from components.progress import StepName, report
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from components.artifacts.token_shards import open_shards
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
-from components.data.splits import SPLITS, hash_text
+from components.data.split_names import SPLITS
+from components.data.splits import hash_text
 from components.errors import DataError
 from components.model.tokenizer import WordPiece
 from components.tokenize_text.step import run

@@ -17,7 +17,7 @@ from components.artifacts.gate_decision import GateDecision, read_decision, writ
 from components.artifacts.predictions import read_predictions, write_predictions
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig, Precision
-from components.data.splits import SPLITS
+from components.data.split_names import SPLITS
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import step as evaluation
 from components.export import parity, step

@@ -12,7 +12,7 @@ from components.artifacts.checkpoint import CheckpointContent, Epoch
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, TrainConfig
-from components.data.splits import SPLITS
+from components.data.split_names import SPLITS
 
 CLASSES = ("calm", "loud", "odd")
 VOCABULARY = Vocabulary(

@@ -11,7 +11,7 @@ from components.artifacts import manifest
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
-from components.data.splits import SPLITS, SplitName
+from components.data.split_names import SPLITS, SplitName
 
 CLASSES = ("calm", "loud", "odd")
 VOCABULARY = Vocabulary(

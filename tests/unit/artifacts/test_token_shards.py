@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from components.artifacts.manifest import building
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards, open_shards
 from components.artifacts.vocabulary import Vocabulary
-from components.data.splits import SPLITS
+from components.data.split_names import SPLITS
 from components.errors import DataError
 
 VOCABULARY = Vocabulary(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.data.split_names import SPLITS
 from components.data.splits import (
-    SPLITS,
     assign_split,
     assign_splits,
     hash_text,

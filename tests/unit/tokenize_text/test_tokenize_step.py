@@ -11,7 +11,8 @@ from components.artifacts.manifest import verify
 from components.artifacts.token_shards import open_shards
 from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import open_dataset
-from components.data.splits import SPLITS, assign_split, hash_text
+from components.data.split_names import SPLITS
+from components.data.splits import assign_split, hash_text
 from components.errors import ConfigError, DataError
 from components.model.encoders import load_vocabulary
 from components.model.tokenizer import WordPiece, train_vocabulary
