@@ -6,7 +6,7 @@ BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e images lint format bench bench-accuracy lock clean
+.PHONY: help setup run test e2e images lint format reference bench bench-accuracy lock clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -40,6 +40,9 @@ lint: $(STAMP) ## ruff (rules and format) and mypy
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(STAMP) ## generate docs/reference from the code
+	PYTHONPATH=. $(BIN)/python docs/generate_reference.py
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("components", "pipeline", "tests", "benchmarks", "docker")
+FOLDERS = ("components", "pipeline", "tests", "benchmarks", "docker", "docs")
 VAGUE_NAMES = {
     "base",
     "common",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("components", "pipeline", "docker", "benchmarks", "tests")
+FOLDERS = ("components", "pipeline", "docker", "benchmarks", "docs", "tests")
 BANNED_WORDS = {
     "gang",
     "hopeless",
