@@ -21,8 +21,8 @@ import numpy as np
 from benchmarks.harness.contender import MeasurementLoop, cpu_seconds
 from components.train import worker
 from components.train.checkpointing.state_store import SharedDirectoryStore
-from components.workers.process_control import StopRequest
-from components.workers.rendezvous import find_membership
+from components.workers.process_control import PreemptionHandler
+from components.workers.topology import topology_from_environment
 
 Feed = Callable[..., Iterator[Any]]
 
@@ -108,12 +108,12 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     job = worker.read_job(str(arguments.job))
-    stop = StopRequest(worker.DEFAULT_STOP_GRACE_SECONDS)
+    stop = PreemptionHandler(worker.DEFAULT_STOP_GRACE_SECONDS)
     rounds = MeasurementLoop()
     _put_in(rounds, Path(job.shards), arguments.share)
-    membership = find_membership(os.environ)
+    topology = topology_from_environment(os.environ)
     with tempfile.TemporaryDirectory() as work:
-        worker._train(job, SharedDirectoryStore(Path(job.state)), membership, Path(work), stop)
+        worker._train(job, SharedDirectoryStore(Path(job.state)), topology, Path(work), stop)
 
 
 def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None) -> None:

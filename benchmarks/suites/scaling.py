@@ -26,7 +26,7 @@ from benchmarks.harness.report import BenchmarkReport, Table
 from benchmarks.harness.single import run_single
 from benchmarks.models import small_bert
 from components.config.schema import Config
-from components.workers.rendezvous import Membership, free_port
+from components.workers.topology import WorkerTopology, find_free_port
 
 CONFIG = "ag_news_minilm"
 ROWS = 2400
@@ -139,7 +139,7 @@ def _measure(
     config: Config, workdir: Path, batch: int, cores: Sequence[int]
 ) -> dict[str, list[Turn]]:
     """The turns of each gang."""
-    ports = [f"127.0.0.1:{free_port()}" for _ in cores]
+    ports = [f"127.0.0.1:{find_free_port()}" for _ in cores]
     home = workdir / f"batch-{batch}"
 
     def worker(
@@ -160,7 +160,7 @@ def _measure(
         )
 
     def member(rank: int) -> dict[str, str]:
-        return {"TF_CONFIG": Membership(workers=tuple(ports), rank=rank).tf_config()}
+        return {"TF_CONFIG": WorkerTopology(workers=tuple(ports), rank=rank).to_tf_config()}
 
     groups = {
         "one": WorkerGroup([worker("one", cores[0])]),

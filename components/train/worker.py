@@ -35,14 +35,14 @@ from components.train.checkpointing.object_state_store import ObjectStateStore
 from components.train.checkpointing.state_store import SharedDirectoryStore, TrainingStateStore
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.process_control import StopRequest, Watchdog, die_with_parent
-from components.workers.rendezvous import (
-    Membership,
-    find_membership,
-    meet,
-    usable_cores,
-    wait_for_names,
+from components.workers.process_control import (
+    PreemptionHandler,
+    StallWatchdog,
+    count_usable_cores,
+    kill_on_parent_exit,
 )
+from components.workers.rendezvous import wait_for_dns, wait_for_peers
+from components.workers.topology import WorkerTopology, topology_from_environment
 
 DEFAULT_STOP_GRACE_SECONDS = 25.0
 PEER_GRACE_SECONDS = 15.0
@@ -51,23 +51,23 @@ PEER_GRACE_SECONDS = 15.0
 def main(argument: str) -> None:
     """Run one worker to its end; never returns, because TensorFlow's threads may hang on the way out."""
     if launcher := os.environ.get(ENV_LAUNCHER_PID):
-        die_with_parent(int(launcher))
-    stop = StopRequest(float(os.environ.get(ENV_STOP_GRACE, DEFAULT_STOP_GRACE_SECONDS)))
+        kill_on_parent_exit(int(launcher))
+    stop = PreemptionHandler(float(os.environ.get(ENV_STOP_GRACE, DEFAULT_STOP_GRACE_SECONDS)))
     work = Path(tempfile.mkdtemp(prefix="kubert-worker-", dir=os.environ.get(ENV_WORK_DIR)))
     code, message = _ending(argument, work, stop)
     _leave(work, code, message)
 
 
-def _ending(argument: str, work: Path, stop: StopRequest) -> tuple[int, str]:
+def _ending(argument: str, work: Path, stop: PreemptionHandler) -> tuple[int, str]:
     """Work, and say how it ended: an exit code and its reason."""
     alone = True
     try:
-        membership = find_membership(os.environ)
-        alone = len(membership.workers) == 1
-        return _work(read_job(argument), membership, work, stop)
+        topology = topology_from_environment(os.environ)
+        alone = len(topology.workers) == 1
+        return _work(read_job(argument), topology, work, stop)
     except KubertError as error:
         if not alone:
-            _let_go(membership)
+            _let_go(topology)
         return error.exit_code, str(error)
     except BaseException as error:
         _say(traceback.format_exc())
@@ -94,14 +94,16 @@ def read_job(place: str) -> Job:
         raise DataError(f"{place}: not a job ({error})") from None
 
 
-def _work(job: Job, membership: Membership, work: Path, stop: StopRequest) -> tuple[int, str]:
+def _work(
+    job: Job, topology: WorkerTopology, work: Path, stop: PreemptionHandler
+) -> tuple[int, str]:
     place = _place_of(job, work)
-    if membership.is_chief:
+    if topology.is_chief:
         place.hold()
     try:
-        return _train(job, place, membership, work, stop)
+        return _train(job, place, topology, work, stop)
     finally:
-        if membership.is_chief:
+        if topology.is_chief:
             place.release()
 
 
@@ -113,27 +115,31 @@ def _place_of(job: Job, work: Path) -> TrainingStateStore:
     return SharedDirectoryStore(Path(job.state))
 
 
-def _shards_of(job: Job, membership: Membership, work: Path) -> Path:
+def _shards_of(job: Job, topology: WorkerTopology, work: Path) -> Path:
     """The directory of the verified shards."""
     if not has_scheme(job.shards):
-        if membership.is_chief:
+        if topology.is_chief:
             manifest.verify(Path(job.shards), "token_shards")
         return Path(job.shards)
-    if membership.is_chief:
+    if topology.is_chief:
         progress.report(StepName.TRAIN, f"fetching the shards from {job.shards}")
     transfer.fetch(job.shards, work / "shards", "token_shards")
     return work / "shards"
 
 
 def _train(
-    job: Job, place: TrainingStateStore, membership: Membership, work: Path, stop: StopRequest
+    job: Job,
+    place: TrainingStateStore,
+    topology: WorkerTopology,
+    work: Path,
+    stop: PreemptionHandler,
 ) -> tuple[int, str]:
-    alone = len(membership.workers) == 1
-    shards = _shards_of(job, membership, work)
+    alone = len(topology.workers) == 1
+    shards = _shards_of(job, topology, work)
     os.environ.pop("TF_CONFIG", None)
     if not alone:
-        wait_for_names(membership, job.train.start_deadline)
-        os.environ["TF_CONFIG"] = membership.tf_config()
+        wait_for_dns(topology, job.train.start_deadline)
+        os.environ["TF_CONFIG"] = topology.to_tf_config()
     import tensorflow as tf
 
     from components.artifacts.token_shards import open_shards
@@ -143,34 +149,44 @@ def _train(
     from components.train.loop.trainer import Training
 
     threads = choose_thread_counts(
-        int(os.environ.get(ENV_THREADS, usable_cores())), find_hidden_size(job.model)
+        int(os.environ.get(ENV_THREADS, count_usable_cores())), find_hidden_size(job.model)
     )
     tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
     tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
     if not alone:
-        meet(membership, job.train.start_deadline)
+        wait_for_peers(topology, job.train.start_deadline)
     # While TensorFlow waits here for a peer that was lost since, it lets no Python thread run: only the kernel can end this process.
     signal.alarm(job.train.start_deadline)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     signal.alarm(0)
-    watchdog = Watchdog(job.train.stall_deadline, first=job.train.start_deadline)
-    training = Training(
-        job, place, open_shards(shards, verify=False), membership, strategy, stop, watchdog.beat
+    watchdog = StallWatchdog(
+        job.train.stall_deadline,
+        first_timeout=job.train.start_deadline,
+        option="train.stall_deadline",
     )
-    ending = exit_codes.DONE, ""
+    training = Training(
+        job,
+        place,
+        open_shards(shards, verify=False),
+        topology,
+        strategy,
+        stop.is_stop_requested,
+        watchdog.heartbeat,
+    )
+    ending = exit_codes.SUCCESS, ""
     try:
         training.run()
     except PreemptionError as notice:
         ending = exit_codes.PREEMPTED, str(notice)
     training.barrier()  # nobody leaves before the chief's last upload has ended
     if not alone:
-        _let_go(membership)
+        _let_go(topology)
     return ending
 
 
-def _let_go(membership: Membership) -> None:
+def _let_go(topology: WorkerTopology) -> None:
     """Let the peers end the collective that this worker has already left; the chief, whose service coordinates them, goes last."""
-    time.sleep(1.0 if membership.is_chief else 0.5)
+    time.sleep(1.0 if topology.is_chief else 0.5)
 
 
 def _is_peer_loss(error: BaseException) -> bool:
@@ -201,7 +217,7 @@ def _say(message: str) -> None:
 def _leave(work: Path, code: int, message: str) -> None:
     try:
         _say(message)
-        if code not in (exit_codes.DONE, exit_codes.PREEMPTED) and (
+        if code not in (exit_codes.SUCCESS, exit_codes.PREEMPTED) and (
             path := os.environ.get(ENV_FAILURE_FILE)
         ):
             # Not by rename: in a pod this is one file that the kubelet put there.

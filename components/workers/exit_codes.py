@@ -1,35 +1,72 @@
-"""How a worker process ends, and what its launcher may do about it (codes as in sysexits.h)."""
+"""Exit codes of a worker process, and the errors that a launcher makes of them (as in sysexits.h).
+
+| code       | meaning                                             | what the launcher does             |
+|------------|-----------------------------------------------------|------------------------------------|
+| 0          | finished                                            | nothing                            |
+| 64, 65, 78 | usage, data or configuration                        | fails at once with the same error  |
+| 69         | a peer's name did not resolve, or nothing answered  | restarts all workers               |
+| 70         | a peer was lost, or this worker stalled             | restarts all workers               |
+| 74         | no space left on the disk                           | restarts all workers               |
+| 75         | SIGTERM, and a checkpoint was saved                 | restarts all, not counted          |
+| any other  | crash                                               | restarts all workers               |
+
+Restarts count towards the group's maximum, except after code 75.
+"""
 
 from __future__ import annotations
 
-from components.errors import USER_ERROR_CODES
+from components.errors import USER_ERROR_CODES, ConfigError, DataError, KubertError, UsageError
 
-DONE = 0
-PEER_NEVER_CAME = 69
+SUCCESS = 0
+RENDEZVOUS_TIMEOUT = 69
 PEER_LOST = 70
 DISK_FULL = 74
 PREEMPTED = 75
 
 PERMANENT = USER_ERROR_CODES
-"""Usage, data or configuration: would fail the same way again, so never retried."""
+"""Usage, data or configuration: would fail the same way again, so these are never retried."""
+
+_ERROR_BY_CODE: dict[int, type[UsageError | DataError | ConfigError]] = {
+    error.exit_code: error for error in (UsageError, DataError, ConfigError)
+}
+_PHRASES = {
+    SUCCESS: "finished",
+    RENDEZVOUS_TIMEOUT: "did not reach a peer in time",
+    PEER_LOST: "lost a peer",
+    DISK_FULL: "found no space left on the disk",
+    PREEMPTED: "stopped after saving its checkpoint",
+    -9: "was killed (SIGKILL)",
+    -14: "was not joined by its peers in time (SIGALRM)",
+    -15: "was terminated (SIGTERM)",
+    -11: "crashed (SIGSEGV)",
+    -6: "aborted (SIGABRT)",
+}
 
 
-def describe(code: int) -> str:
-    """One phrase for an exit code; negative codes are signals, as in `subprocess`."""
-    phrases = {
-        DONE: "finished",
-        PEER_NEVER_CAME: "a peer never appeared",
-        PEER_LOST: "a peer was lost",
-        DISK_FULL: "found no space left on the disk",
-        PREEMPTED: "stopped after saving its checkpoint",
-        -9: "killed (SIGKILL)",
-        -14: "was not joined by its peers in time (SIGALRM)",
-        -15: "terminated (SIGTERM)",
-        -11: "crashed (SIGSEGV)",
-        -6: "aborted (SIGABRT)",
-    }
+OUT_OF_MEMORY_REMEDY = "lower train.batch_size or model.max_length, or raise train.accumulate"
+
+
+class WorkerGroupInterruptedError(KubertError):
+    """The launcher was asked to stop; the workers saved a checkpoint if they had one to save."""
+
+    exit_code = PREEMPTED
+
+    def __init__(self) -> None:
+        super().__init__("stopped; the next run continues from the last checkpoint")
+
+
+class WorkerGroupFailedError(KubertError):
+    """The workers failed more often than they may be restarted, or in a way no restart cures."""
+
+
+def describe_exit_code(code: int) -> str:
+    """Return one phrase for an exit code; negative codes are signals, as in `subprocess`."""
     if code in PERMANENT:
-        return f"refused its input (exit code {code})"
-    return phrases.get(
-        code, f"killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    )
+        return f"rejected its input (exit code {code})"
+    unknown = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+    return _PHRASES.get(code, unknown)
+
+
+def error_from_exit_code(rank: int, code: int, message: str) -> KubertError:
+    """Return the user error that a worker ended with (a code of PERMANENT), with its message."""
+    return _ERROR_BY_CODE[code](message.strip() or f"worker {rank} {describe_exit_code(code)}")

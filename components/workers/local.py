@@ -33,9 +33,14 @@ from components.storage.atomic_files import write_text_atomically
 from components.train.checkpointing.finished_checkpoint import is_finished
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.group_end import OUT_OF_MEMORY, GangFailed, Interrupted, refusal
-from components.workers.process_control import stop_signals
-from components.workers.rendezvous import Membership, usable_cores
+from components.workers.exit_codes import (
+    OUT_OF_MEMORY_REMEDY,
+    WorkerGroupFailedError,
+    WorkerGroupInterruptedError,
+    error_from_exit_code,
+)
+from components.workers.process_control import count_usable_cores, graceful_stop_event
+from components.workers.topology import WorkerTopology
 
 POLL = 0.1
 STOP_GRACE = 30.0
@@ -55,15 +60,18 @@ def run_local(job: Job, home: Path) -> None:
     write_text_atomically(path, job.model_dump_json(indent=2) + "\n")
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     restarts = attempt = 0
-    with stop_signals() as stop, tempfile.TemporaryDirectory(prefix="work-", dir=home) as work:
+    with (
+        graceful_stop_event() as stop,
+        tempfile.TemporaryDirectory(prefix="work-", dir=home) as work,
+    ):
         while not is_finished(job.state):
             attempt += 1
             codes = _one_attempt(job, home, {ENV_OWNER: owner, ENV_WORK_DIR: work}, attempt, stop)
             if stop.is_set():
-                raise Interrupted
-            if all(code == exit_codes.DONE for code in codes):
+                raise WorkerGroupInterruptedError
+            if all(code == exit_codes.SUCCESS for code in codes):
                 continue
-            if all(code in (exit_codes.DONE, exit_codes.PREEMPTED) for code in codes):
+            if all(code in (exit_codes.SUCCESS, exit_codes.PREEMPTED) for code in codes):
                 progress.report(
                     StepName.TRAIN,
                     "a worker was asked to stop and saved its checkpoint; starting again",
@@ -72,7 +80,7 @@ def run_local(job: Job, home: Path) -> None:
             _refuse_permanent(home, codes)
             restarts += 1
             if restarts > job.train.max_restarts:
-                raise GangFailed(_last_words(job, home, attempt, codes))
+                raise WorkerGroupFailedError(_last_words(job, home, attempt, codes))
             progress.report(
                 StepName.TRAIN, f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}"
             )
@@ -86,7 +94,7 @@ def _one_attempt(
     shutil.rmtree(failures, ignore_errors=True)
     failures.mkdir()
     members = _members(job.train.workers)
-    variables = {**variables, ENV_THREADS: str(max(1, usable_cores() // len(members)))}
+    variables = {**variables, ENV_THREADS: str(max(1, count_usable_cores() // len(members)))}
     oom_before = _oom_kills()
     with ExitStack() as stack:
         processes = [
@@ -95,7 +103,7 @@ def _one_attempt(
                     home / "job.json",
                     {
                         **variables,
-                        "TF_CONFIG": member.tf_config(),
+                        "TF_CONFIG": member.to_tf_config(),
                         ENV_FAILURE_FILE: str(_failure_path(home, member.rank)),
                     },
                     log_path(home, attempt, member.rank),
@@ -105,8 +113,8 @@ def _one_attempt(
         ]
         codes = _watch(processes, stop)
     if _oom_kills() > oom_before and -signal.SIGKILL in codes:
-        raise GangFailed(
-            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; {OUT_OF_MEMORY}, or use fewer train.workers"
+        raise WorkerGroupFailedError(
+            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; {OUT_OF_MEMORY_REMEDY}, or use fewer train.workers"
         )
     return codes
 
@@ -120,13 +128,13 @@ def _failure_path(home: Path, rank: int) -> Path:
     return home / "failures" / f"worker-{rank}.txt"
 
 
-def _members(count: int) -> list[Membership]:
+def _members(count: int) -> list[WorkerTopology]:
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
         for listener in listeners:
             listener.bind(("127.0.0.1", 0))
         workers = tuple(f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners)
-    return [Membership(workers=workers, rank=rank) for rank in range(count)]
+    return [WorkerTopology(workers=workers, rank=rank) for rank in range(count)]
 
 
 @contextmanager
@@ -160,7 +168,7 @@ def _watch(processes: list[subprocess.Popen[bytes]], stop: threading.Event) -> l
             for process in processes:
                 process.terminate()
             deadline = time.monotonic() + STOP_GRACE
-        elif any(code != exit_codes.DONE for code in ended) and deadline is None:
+        elif any(code != exit_codes.SUCCESS for code in ended) and deadline is None:
             deadline = time.monotonic() + _grace(ended)
         if deadline is not None and time.monotonic() > deadline:
             for process in processes:
@@ -171,9 +179,9 @@ def _watch(processes: list[subprocess.Popen[bytes]], stop: threading.Event) -> l
 
 def _grace(codes: list[int]) -> float:
     """Seconds that the peers of workers which ended with these codes have left."""
-    if all(code in (exit_codes.DONE, exit_codes.PREEMPTED) for code in codes):
+    if all(code in (exit_codes.SUCCESS, exit_codes.PREEMPTED) for code in codes):
         return STOP_GRACE  # they save at the same step
-    if all(code in (exit_codes.DONE, *exit_codes.PERMANENT) for code in codes):
+    if all(code in (exit_codes.SUCCESS, *exit_codes.PERMANENT) for code in codes):
         return REFUSAL_GRACE  # most refusals come to all of them, and each should be in its log
     return LOSS_GRACE  # peers of a dead worker can only be ended
 
@@ -182,7 +190,7 @@ def _refuse_permanent(home: Path, codes: list[int]) -> None:
     """Raise the error that a worker reported as the user's to solve."""
     for rank, code in enumerate(codes):
         if code in exit_codes.PERMANENT:
-            raise refusal(rank, code, _message(home, rank))
+            raise error_from_exit_code(rank, code, _message(home, rank))
 
 
 def _message(home: Path, rank: int) -> str:
@@ -192,7 +200,7 @@ def _message(home: Path, rank: int) -> str:
 
 def _summary(codes: list[int]) -> str:
     return ", ".join(
-        f"worker {rank} {exit_codes.describe(code)}" for rank, code in enumerate(codes)
+        f"worker {rank} {exit_codes.describe_exit_code(code)}" for rank, code in enumerate(codes)
     )
 
 

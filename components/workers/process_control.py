@@ -1,7 +1,8 @@
-"""SIGTERM asks for a checkpoint and an orderly end; it is taken by a thread of its own.
+"""Signals, deadlines and parents of worker and launcher processes.
 
-TensorFlow swallows SIGTERM, and Python's own handlers wait for the main thread, which may be stuck in a collective. So
-the signal is blocked in every thread, before TensorFlow starts any, and one thread waits for it.
+SIGTERM asks a worker to save a checkpoint and exit. TensorFlow swallows SIGTERM, and Python's own
+handlers wait for the main thread, which may be blocked in a collective. So a worker blocks the
+signal in every thread, before TensorFlow starts any, and one thread waits for it.
 """
 
 from __future__ import annotations
@@ -18,84 +19,93 @@ from types import FrameType
 from components.workers import exit_codes
 
 _PR_SET_PDEATHSIG = 1
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class StopRequest:
-    """Whether somebody asked this process to stop; install it before importing TensorFlow.
+class PreemptionHandler:
+    """Records SIGTERM and SIGINT in a worker; create it before importing TensorFlow.
 
-    After a request the process has `grace` seconds to leave by itself; then it ends with the code of a lost peer, whatever
-    its main thread hangs in.
+    After a signal the process has `grace_seconds` to exit by itself. Then this ends it with
+    PEER_LOST, whatever its main thread is blocked in.
     """
 
-    def __init__(self, grace: float) -> None:
-        self._grace = grace
-        self._asked = threading.Event()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
-        threading.Thread(target=self._wait, daemon=True, name="stop-request").start()
+    def __init__(self, grace_seconds: float) -> None:
+        self._grace_seconds = grace_seconds
+        self._requested = threading.Event()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        threading.Thread(target=self._handle, daemon=True, name="preemption-handler").start()
 
-    def __call__(self) -> bool:
-        return self._asked.is_set()
+    def is_stop_requested(self) -> bool:
+        """Whether a signal has arrived."""
+        return self._requested.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a request, at most so long; whether one came."""
-        return self._asked.wait(seconds)
+        """Wait at most `seconds` for a signal; whether one has arrived."""
+        return self._requested.wait(seconds)
 
-    def _wait(self) -> None:
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
-        self._asked.set()
-        time.sleep(self._grace)
+    def _handle(self) -> None:
+        signal.sigwait(_STOP_SIGNALS)
+        self._requested.set()
+        time.sleep(self._grace_seconds)
         os._exit(exit_codes.PEER_LOST)
 
 
 @contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the block runs (only where signals can be handled: the main thread).
+def graceful_stop_event() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and SIGINT set, for a launcher, whose main thread never blocks.
 
-    For a launcher, whose main thread does not hang in TensorFlow.
+    Outside the main thread, where Python handles no signals, nothing sets the event.
     """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
-    def ask(_: int, __: FrameType | None) -> None:
+    def set_event(_: int, __: FrameType | None) -> None:
         event.set()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {number: signal.signal(number, set_event) for number in _STOP_SIGNALS}
     try:
         yield event
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-class Watchdog:
-    """Ends the process with the code of a lost peer when `beat` was not called for `deadline` seconds.
+class StallWatchdog:
+    """Ends the process with PEER_LOST when `heartbeat` was not called for `timeout` seconds.
 
-    The first beat may take up to `first` seconds: the first step compiles, and its peers may have come later.
+    The first heartbeat may take `first_timeout` seconds: the first step compiles, and peers may
+    start later. `option` is the name of the option with the timeout, for the message.
     """
 
-    def __init__(self, deadline: float, first: float) -> None:
-        self._deadline = deadline
-        self._until = time.monotonic() + max(first, deadline)
-        threading.Thread(target=self._watch, daemon=True, name="watchdog").start()
+    def __init__(self, timeout: float, *, first_timeout: float, option: str) -> None:
+        self._timeout, self._option = timeout, option
+        self._deadline = time.monotonic() + max(first_timeout, timeout)
+        threading.Thread(target=self._watch, daemon=True, name="stall-watchdog").start()
 
-    def beat(self) -> None:
-        """A step was finished."""
-        self._until = time.monotonic() + self._deadline
+    def heartbeat(self) -> None:
+        """Record that a step was finished."""
+        self._deadline = time.monotonic() + self._timeout
 
     def _watch(self) -> None:
-        while time.monotonic() < self._until:
-            time.sleep(min(1.0, self._deadline / 10))
+        while time.monotonic() < self._deadline:
+            time.sleep(min(1.0, self._timeout / 10))
         print(
-            f"no step was finished in time ({self._deadline:.0f} s); a peer hangs, or train.stall_deadline is too short",
+            f"no step finished within {self._timeout:.0f} s: a peer is stuck, "
+            f"or {self._option} is too short",
             flush=True,
         )
         os._exit(exit_codes.PEER_LOST)
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, which started it, ends: a worker must not outlive its launcher."""
+def kill_on_parent_exit(parent_pid: int) -> None:
+    """Let the kernel kill this process when its parent ends: no worker outlives its launcher."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(exit_codes.PEER_LOST)  # it ended before this could be asked for
+    if os.getppid() != parent_pid:
+        os._exit(exit_codes.PEER_LOST)  # the parent ended before the call above
+
+
+def count_usable_cores() -> int:
+    """Return the number of CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0))

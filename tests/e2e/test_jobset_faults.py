@@ -58,10 +58,10 @@ def evict(it: ClusterGang, rank: int) -> None:
     ("harm", "rank", "told", "lost"),
     [
         pytest.param(
-            kill, 1, "restart 1 of 3: worker 1 killed (SIGKILL)", True, id="w1_kill_a_worker"
+            kill, 1, "restart 1 of 3: worker 1 was killed (SIGKILL)", True, id="w1_kill_a_worker"
         ),
         pytest.param(
-            kill, 0, "restart 1 of 3: worker 0 killed (SIGKILL)", True, id="w2_kill_the_chief"
+            kill, 0, "restart 1 of 3: worker 0 was killed (SIGKILL)", True, id="w2_kill_the_chief"
         ),
         pytest.param(evict, 1, "; starting again", False, id="w3_evict_a_worker"),
         pytest.param(evict, 0, "; starting again", False, id="w3_evict_the_chief"),

@@ -21,7 +21,7 @@ import yaml
 from components.config.schema import Config
 from components.train.job import Job
 from components.workers.kubernetes import jobset_manifest
-from components.workers.kubernetes.launcher_pod import LauncherPod
+from components.workers.kubernetes.jobset_manifest import LauncherPod
 from tests.support import manifests
 
 DEFINITIONS = {
@@ -267,7 +267,7 @@ def gang(namespace: str, gpus: int = 0) -> dict[str, Any]:
         shards="gs://bucket/shards",
         state="gs://bucket/state",
     )
-    return jobset_manifest.render(
+    return jobset_manifest.render_jobset(
         job, "gs://bucket/job.json", config.cluster, LauncherPod(namespace=namespace, run="run")
     )
 

@@ -33,7 +33,7 @@ from components.train.loop.input_pipeline import SplitInputs, batch_spec, read_b
 from components.train.loop.optimizer import build_learning_rate_schedule, build_optimizer
 from components.train.loop.train_state import TrainState
 from components.train.loop.train_step import make_train_step, make_validation_step
-from components.workers.rendezvous import Membership
+from components.workers.topology import WorkerTopology
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -46,12 +46,12 @@ class Training:
         job: Job,
         place: TrainingStateStore,
         shards: TokenShards,
-        membership: Membership,
+        topology: WorkerTopology,
         strategy: Any,
         stop_asked: Callable[[], bool],
         beat: Callable[[], None],
     ) -> None:
-        self.job, self.place, self.shards, self.membership = job, place, shards, membership
+        self.job, self.place, self.shards, self.topology = job, place, shards, topology
         self.strategy, self.stop_asked, self.beat = strategy, stop_asked, beat
         tf.keras.mixed_precision.set_global_policy(_POLICIES[job.train.precision])
         with strategy.scope():
@@ -71,7 +71,7 @@ class Training:
             position, losses = run_epochs(loop, position, losses)
         finally:
             self.place.settle(self.beat)
-        if self.membership.is_chief and not self.place.is_finished():
+        if self.topology.is_chief and not self.place.is_finished():
             self._finish(loop, position, losses)
 
     def barrier(self) -> None:
@@ -87,9 +87,7 @@ class Training:
                 axis=None,
             )
 
-        replicas_per_worker: int = self.strategy.num_replicas_in_sync // len(
-            self.membership.workers
-        )
+        replicas_per_worker: int = self.strategy.num_replicas_in_sync // len(self.topology.workers)
         return int(add(tf.constant(value, tf.int64))) // replicas_per_worker
 
     @cached_property
@@ -158,8 +156,8 @@ class Training:
             rate=lambda step: float(schedule(step)),
             stop_asked=self.stop_asked,
             beat=self.beat,
-            keeper=_Chief(self) if self.membership.is_chief else _Bystander(),
-            is_chief=self.membership.is_chief,
+            keeper=_Chief(self) if self.topology.is_chief else _Bystander(),
+            is_chief=self.topology.is_chief,
         )
 
     def _forward(self, inputs: Any, words: Any, training: bool) -> Any:
@@ -193,8 +191,8 @@ class Training:
             self.buckets,
             beating,
             width=self.model.logits.kernel.shape[0],
-            rank=self.membership.rank,
-            workers=len(self.membership.workers),
+            rank=self.topology.rank,
+            workers=len(self.topology.workers),
             total=self._sum,
         )
         return SplitInputs.of_features(split, features)
@@ -210,7 +208,7 @@ class Training:
     def _restore(self) -> tuple[TrainState, list[float]]:
         """Go on from the checkpoint that the chief chose; all workers read the same one."""
         chosen: CheckpointId | None = None
-        if self.membership.is_chief:
+        if self.topology.is_chief:
             chosen, complaints = self.place.choose()
             for complaint in complaints:
                 progress.report(StepName.TRAIN, f"a damaged checkpoint was set aside: {complaint}")
@@ -228,7 +226,7 @@ class Training:
                 self._tensors,
                 self._identity,
             )
-        if self.membership.is_chief and position.best_step:
+        if self.topology.is_chief and position.best_step:
             self.place.bring_best(position.best_step)
         return position, losses
 
@@ -252,7 +250,7 @@ class Training:
             if position.seconds
             else 0.0,
             padding_efficiency=self._efficiency(loop),
-            workers=len(self.membership.workers),
+            workers=len(self.topology.workers),
         )
         with manifest.building(self.place.files.finished) as directory:
             (directory / "weights").mkdir()

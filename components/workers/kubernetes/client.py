@@ -16,16 +16,20 @@ from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 from components.errors import ConfigError, KubertError
-from components.workers.kubernetes.jobset_manifest import GROUP, PLURAL, VERSION
+from components.workers.kubernetes.jobset_manifest import (
+    JOBSET_GROUP,
+    JOBSET_PLURAL,
+    JOBSET_VERSION,
+)
 
 TIMEOUT = (10.0, 30.0)
 LOG_TIMEOUT = (10.0, 120.0)
-PATIENCE = 900.0
-LONGEST_WAIT = 15.0
-Object = dict[str, Any]
+RETRY_TIMEOUT_SECONDS = 900.0
+MAX_RETRY_WAIT_SECONDS = 15.0
+KubernetesObject = dict[str, Any]
 
 
-class KubernetesFailed(KubertError):
+class KubernetesUnavailableError(KubertError):
     """The API server answered with errors for too long."""
 
 
@@ -33,7 +37,7 @@ class _Temporary(Exception):
     """An answer that another attempt may not get."""
 
 
-class KubernetesApi:
+class JobSetClient:
     """Calls in one namespace; `stop` ends every waiting."""
 
     def __init__(self, namespace: str, stop: threading.Event) -> None:
@@ -49,7 +53,7 @@ class KubernetesApi:
             ) from None
         self._custom, self._core = client.CustomObjectsApi(), client.CoreV1Api()
 
-    def create_jobset(self, body: Object) -> bool:
+    def create_jobset(self, body: KubernetesObject) -> bool:
         """Create it; False if there is one of this name already."""
         try:
             self._call(
@@ -64,7 +68,7 @@ class KubernetesApi:
             return False
         return True
 
-    def jobset(self, name: str) -> Object | None:
+    def jobset(self, name: str) -> KubernetesObject | None:
         """The JobSet of this name, if there is one."""
         try:
             found = self._call(
@@ -77,7 +81,7 @@ class KubernetesApi:
             if error.status != 404:
                 raise self._refused("get jobsets", error) from None
             return None
-        return cast(Object, found)
+        return cast(KubernetesObject, found)
 
     def delete_jobset(self, name: str) -> None:
         """Delete it; its name is free when its pods have ended."""
@@ -93,14 +97,14 @@ class KubernetesApi:
             if error.status != 404:
                 raise self._refused("delete jobsets", error) from None
 
-    def pods(self, jobset: str) -> list[Object]:
+    def pods(self, jobset: str) -> list[KubernetesObject]:
         """The pods of a JobSet."""
         selector = f"jobset.sigs.k8s.io/jobset-name={jobset}"
         return self._listed("list pods", lambda: self._core.list_namespaced_pod(
             self._namespace, label_selector=selector, _preload_content=False, _request_timeout=TIMEOUT
         ))  # fmt: skip
 
-    def events(self, name: str) -> list[Object]:
+    def events(self, name: str) -> list[KubernetesObject]:
         """The events of the object of this name, oldest first."""
         found = self._listed("list events", lambda: self._core.list_namespaced_event(
             self._namespace, field_selector=f"involvedObject.name={name}", _preload_content=False, _request_timeout=TIMEOUT
@@ -144,11 +148,13 @@ class KubernetesApi:
 
     @property
     def _jobsets(self) -> tuple[str, str, str, str]:
-        return GROUP, VERSION, self._namespace, PLURAL
+        return JOBSET_GROUP, JOBSET_VERSION, self._namespace, JOBSET_PLURAL
 
-    def _listed(self, action: str, call: Callable[[], Any]) -> list[Object]:
+    def _listed(self, action: str, call: Callable[[], Any]) -> list[KubernetesObject]:
         try:
-            return cast(list[Object], json.loads(self._call(action, call).data).get("items", []))
+            return cast(
+                list[KubernetesObject], json.loads(self._call(action, call).data).get("items", [])
+            )
         except client.ApiException as error:
             raise self._refused(action, error) from None
 
@@ -165,13 +171,13 @@ class KubernetesApi:
             except HTTPError as error:
                 raise _Temporary(str(error)) from error
 
-        give_up = tenacity.stop_after_delay(30.0 if even_when_stopped else PATIENCE)
+        give_up = tenacity.stop_after_delay(30.0 if even_when_stopped else RETRY_TIMEOUT_SECONDS)
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Temporary),
             stop=give_up
             if even_when_stopped
             else give_up | tenacity.stop_when_event_set(self._stop),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=MAX_RETRY_WAIT_SECONDS),
             sleep=tenacity.nap.sleep
             if even_when_stopped
             else tenacity.sleep_using_event(self._stop),
@@ -180,7 +186,7 @@ class KubernetesApi:
         try:
             return retrying(attempt)
         except _Temporary as error:
-            raise KubernetesFailed(
+            raise KubernetesUnavailableError(
                 f"Kubernetes failed to {action} in namespace {self._namespace}: {error}"
             ) from None
 

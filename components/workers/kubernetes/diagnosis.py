@@ -18,7 +18,7 @@ def first_failed(pods: Iterable[WorkerPod]) -> WorkerPod | None:
     """The worker that the failure began with: what it ended by says more than its peers' loss of it."""
 
     def order(pod: WorkerPod) -> tuple[bool, bool, str, int]:
-        lost_a_peer = pod.exit_code in (exit_codes.PEER_LOST, exit_codes.PEER_NEVER_CAME)
+        lost_a_peer = pod.exit_code in (exit_codes.PEER_LOST, exit_codes.RENDEZVOUS_TIMEOUT)
         return (not pod.told, lost_a_peer, pod.ended_at or "unknown", pod.rank)
 
     return min((pod for pod in pods if pod.failed), key=order, default=None)

@@ -10,13 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.environment import (
     ENV_FAILURE_FILE,
     ENV_IMAGE,
+    ENV_NAMESPACE,
     ENV_OWNER,
+    ENV_POD_NAME,
+    ENV_POD_UID,
+    ENV_RUN,
     ENV_STOP_GRACE,
     ENV_THREADS,
     ENV_WORK_DIR,
@@ -25,18 +32,17 @@ from components.config.environment import (
 from components.errors import ConfigError
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.kubernetes.launcher_pod import LauncherPod
 
-GROUP, VERSION, PLURAL = "jobset.x-k8s.io", "v1alpha2", "jobsets"
-SPEC_DIGEST = "kubert.dev/spec-sha256"
-LABELS = {"app.kubernetes.io/name": "kubert", "app.kubernetes.io/component": "train-worker"}
+JOBSET_GROUP, JOBSET_VERSION, JOBSET_PLURAL = "jobset.x-k8s.io", "v1alpha2", "jobsets"
+SPEC_DIGEST_ANNOTATION = "kubert.dev/spec-sha256"
+WORKER_LABELS = {"app.kubernetes.io/name": "kubert", "app.kubernetes.io/component": "train-worker"}
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 REPLICATED_JOB, CONTAINER = "worker", "train"
-USER = 10001
+USER_ID = 10001
 _MARGIN = 10
 """Seconds between the worker's own deadline after SIGTERM and the kubelet's SIGKILL."""
 _PERMANENT = sorted(exit_codes.PERMANENT)
-PATTERNS = {
+FAILURE_MESSAGE_PATTERNS = {
     "permanent": [f"exit code ({'|'.join(map(str, _PERMANENT))}) matching"],
     "disrupted": [
         "condition DisruptionTarget matching",
@@ -46,7 +52,7 @@ PATTERNS = {
 """Regular expressions over the message of a failed Job, by the failure policy's rule."""
 
 
-def render(
+def render_jobset(
     job: Job, job_place: str, cluster: ClusterConfig, launcher: LauncherPod
 ) -> dict[str, Any]:
     """The JobSet; `job_place` is where its workers read the job. ConfigError if the image is not known."""
@@ -58,15 +64,15 @@ def render(
     digest = hashlib.sha256(
         json.dumps([spec, job.model_dump(mode="json")], sort_keys=True).encode()
     ).hexdigest()
-    labels = LABELS | ({QUEUE_LABEL: cluster.queue} if cluster.queue else {})
+    labels = WORKER_LABELS | ({QUEUE_LABEL: cluster.queue} if cluster.queue else {})
     return {
-        "apiVersion": f"{GROUP}/{VERSION}",
+        "apiVersion": f"{JOBSET_GROUP}/{JOBSET_VERSION}",
         "kind": "JobSet",
         "metadata": {
-            "name": name(launcher.run, digest),
+            "name": jobset_name(launcher.run, digest),
             "namespace": launcher.namespace,
             "labels": labels,
-            "annotations": {SPEC_DIGEST: digest}
+            "annotations": {SPEC_DIGEST_ANNOTATION: digest}
             | ({"kubert.dev/run": launcher.run} if launcher.run else {}),
             "ownerReferences": launcher.owner_references(),
         },
@@ -74,13 +80,13 @@ def render(
     }
 
 
-def name(run: str, digest: str) -> str:
+def jobset_name(run: str, digest: str) -> str:
     """A DNS label of at most 46 characters, so that its pods' names fit in 63; equal for the same run and spec."""
     of_run = f"{hashlib.sha256(run.encode()).hexdigest()[:8]}-" if run else ""
     return f"kubert-train-{of_run}{digest[:12]}"
 
 
-def job_file(job: Job, launcher: LauncherPod) -> str:
+def job_file_name(job: Job, launcher: LauncherPod) -> str:
     """The name, below the state, of the file that tells this run's gang what to do."""
     told = hashlib.sha256((job.model_dump_json() + launcher.run).encode()).hexdigest()
     return f"jobs/{told[:16]}.json"
@@ -121,7 +127,7 @@ def _rule(name: str, action: str) -> dict[str, Any]:
         "name": name,
         "action": action,
         "onJobFailureReasons": ["PodFailurePolicy"],
-        "onJobFailureMessagePatterns": PATTERNS[name],
+        "onJobFailureMessagePatterns": FAILURE_MESSAGE_PATTERNS[name],
     }
 
 
@@ -149,7 +155,7 @@ def _job_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
             ]
         },
         "template": {
-            "metadata": {"labels": dict(LABELS)},
+            "metadata": {"labels": dict(WORKER_LABELS)},
             "spec": _pod_spec(job, job_place, cluster),
         },
     }
@@ -170,9 +176,9 @@ def _pod_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
         "terminationGracePeriodSeconds": cluster.stop_grace + _MARGIN,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **{field: value for field, value in optional.items() if value},
@@ -224,7 +230,7 @@ def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
         "PYTHONUNBUFFERED": "1",
         ENV_IMAGE: str(cluster.train_image),
         ENV_WORKERS: str(job.train.workers),
-        ENV_THREADS: str(max(1, math.ceil(cores(cluster.cpu)))),
+        ENV_THREADS: str(max(1, math.ceil(parse_cpu_quantity(cluster.cpu)))),
         ENV_WORK_DIR: "/tmp",  # noqa: S108
         ENV_STOP_GRACE: str(cluster.stop_grace),
         ENV_FAILURE_FILE: "/dev/termination-log",
@@ -261,6 +267,40 @@ def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
     ]
 
 
-def cores(quantity: str) -> float:
+def parse_cpu_quantity(quantity: str) -> float:
     """A number of CPU cores as Kubernetes writes it: 2, 0.5, 250m."""
     return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+class LauncherPod(BaseModel):
+    """Name, uid and run are empty where the launcher is no pod (on a developer's machine)."""
+
+    model_config = ConfigDict(frozen=True)
+    namespace: str
+    name: str = ""
+    uid: str = ""
+    run: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], namespace: str) -> LauncherPod:
+        """The pod that KUBERT_POD_NAME, KUBERT_POD_UID, KUBERT_NAMESPACE and KUBERT_RUN describe; `namespace` counts without the third."""
+        return cls(
+            namespace=environment.get(ENV_NAMESPACE) or namespace,
+            name=environment.get(ENV_POD_NAME, ""),
+            uid=environment.get(ENV_POD_UID, ""),
+            run=environment.get(ENV_RUN, ""),
+        )
+
+    def owner_references(self) -> list[dict[str, object]]:
+        """What makes Kubernetes delete the gang when this pod is deleted."""
+        if not (self.name and self.uid):
+            return []
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": self.name,
+                "uid": self.uid,
+                "controller": True,
+            }
+        ]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from components.workers.group_end import OUT_OF_MEMORY
+from components.workers.exit_codes import OUT_OF_MEMORY_REMEDY
 from components.workers.kubernetes.status import WorkerPod
 
 
@@ -56,7 +56,7 @@ def of_ending(pods: Iterable[WorkerPod]) -> Trouble | None:
     for pod in pods:
         who = f"worker {pod.rank} {pod.ending()}"
         if pod.reason == "OOMKilled":
-            return Trouble(who, f"raise cluster.memory, {OUT_OF_MEMORY}", True)
+            return Trouble(who, f"raise cluster.memory, {OUT_OF_MEMORY_REMEDY}", True)
         if pod.reason == "Evicted" and _OVER_DISK.search(pod.message) and "exceed" in pod.message:
             return Trouble(f"{who}: {pod.message}", "raise cluster.ephemeral_storage", True)
     return None

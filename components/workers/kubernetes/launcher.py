@@ -21,20 +21,30 @@ from components.storage.store import open_store
 from components.storage.uri import has_scheme
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.group_end import GangFailed, Interrupted, refusal
+from components.workers.exit_codes import (
+    WorkerGroupFailedError,
+    WorkerGroupInterruptedError,
+    error_from_exit_code,
+)
 from components.workers.kubernetes import known_failures
-from components.workers.kubernetes.client import KubernetesApi, Object
+from components.workers.kubernetes.client import JobSetClient, KubernetesObject
 from components.workers.kubernetes.diagnosis import first_failed, refused, screen
 from components.workers.kubernetes.jobset_manifest import (
     REPLICATED_JOB,
-    SPEC_DIGEST,
-    job_file,
-    render,
+    SPEC_DIGEST_ANNOTATION,
+    LauncherPod,
+    job_file_name,
+    render_jobset,
 )
-from components.workers.kubernetes.launcher_pod import LauncherPod
-from components.workers.kubernetes.log_follower import ChiefLog
-from components.workers.kubernetes.status import Gang, WorkerPod, read_event, read_jobset, read_pod
-from components.workers.process_control import stop_signals
+from components.workers.kubernetes.log_follower import LogFollower
+from components.workers.kubernetes.status import (
+    JobSetStatus,
+    WorkerPod,
+    format_event,
+    parse_jobset,
+    parse_pod,
+)
+from components.workers.process_control import graceful_stop_event
 
 POLL = 1.0
 EVENTS_EVERY = 5.0
@@ -43,23 +53,27 @@ CREATION_FAILED = frozenset({"FailedCreate", "JobCreationFailed", "HeadlessServi
 
 def run_jobset(job: Job, cluster: ClusterConfig) -> None:
     """Return when the gang has ended well; raises what its workers reported, Interrupted, or GangFailed."""
-    launcher = LauncherPod.of(os.environ, cluster.namespace)
-    body = render(job, f"{job.state}/{job_file(job, launcher)}", cluster, launcher)
-    _tell(job, job_file(job, launcher))
-    with stop_signals() as stop:
+    launcher = LauncherPod.from_environment(os.environ, cluster.namespace)
+    body = render_jobset(job, f"{job.state}/{job_file_name(job, launcher)}", cluster, launcher)
+    _tell(job, job_file_name(job, launcher))
+    with graceful_stop_event() as stop:
         try:
-            _from_start_to_end(KubernetesApi(launcher.namespace, stop), body, job, cluster, stop)
+            _from_start_to_end(JobSetClient(launcher.namespace, stop), body, job, cluster, stop)
         except KubertError:
             if stop.is_set():  # whatever failed, it was cut short
-                raise Interrupted from None
+                raise WorkerGroupInterruptedError from None
             raise
 
 
 def _from_start_to_end(
-    api: KubernetesApi, body: Object, job: Job, cluster: ClusterConfig, stop: threading.Event
+    api: JobSetClient,
+    body: KubernetesObject,
+    job: Job,
+    cluster: ClusterConfig,
+    stop: threading.Event,
 ) -> None:
-    create_or_find(api, body, cluster.pod_deadline, stop)
-    watch = Watch(api, body, job, cluster, stop)
+    create_or_attach(api, body, cluster.pod_deadline, stop)
+    watch = JobSetMonitor(api, body, job, cluster, stop)
     try:
         watch.until_it_ends()
     finally:
@@ -80,17 +94,17 @@ def _tell(job: Job, name: str) -> None:
         write_text_atomically(path, text)
 
 
-def create_or_find(
-    api: KubernetesApi, body: Object, patience: float, stop: threading.Event
+def create_or_attach(
+    api: JobSetClient, body: KubernetesObject, patience: float, stop: threading.Event
 ) -> None:
     """Have exactly one live JobSet of this name and spec: a new one, or the one that an earlier launcher left running."""
-    name, wanted = body["metadata"]["name"], body["metadata"]["annotations"][SPEC_DIGEST]
+    name, wanted = body["metadata"]["name"], body["metadata"]["annotations"][SPEC_DIGEST_ANNOTATION]
     deadline = time.monotonic() + patience
     while not api.create_jobset(body):
         found = api.jobset(name)
         if found is None:
             continue
-        gang = read_jobset(found)
+        gang = parse_jobset(found)
         if gang.digest != wanted:
             raise ConfigError(
                 f"a JobSet {name} of another content exists in namespace {body['metadata']['namespace']}; delete it"
@@ -101,32 +115,32 @@ def create_or_find(
         if not gang.deleting:
             api.delete_jobset(name)
         if time.monotonic() > deadline:
-            raise GangFailed(
+            raise WorkerGroupFailedError(
                 f"an older JobSet {name} is not gone after {patience:.0f} s; a pod of it may be stuck on a node that is down"
             )
         progress.report(StepName.TRAIN, f"waiting until the older gang {name} is gone")
         stop.wait(2 * POLL)
         if stop.is_set():
-            raise Interrupted
+            raise WorkerGroupInterruptedError
 
 
-class Watch:
+class JobSetMonitor:
     """Looks at the gang again and again; what its pods ended by is remembered, because Kubernetes deletes them at a restart."""
 
     def __init__(
         self,
-        api: KubernetesApi,
-        body: Object,
+        api: JobSetClient,
+        body: KubernetesObject,
         job: Job,
         cluster: ClusterConfig,
         stop: threading.Event,
     ) -> None:
         self._api, self._job, self._cluster, self._stop = api, job, cluster, stop
         self._name, self._namespace = body["metadata"]["name"], body["metadata"]["namespace"]
-        self._log = ChiefLog(api)
+        self._log = LogFollower(api)
         self._pods: dict[str, WorkerPod] = {}
         self._said = ""
-        self._seen = Gang(uid="", digest="", phase="running")
+        self._seen = JobSetStatus(uid="", digest="", phase="running")
         self._starting_since: float | None = None
         self._running_since: float | None = None
         self._events_at = 0.0
@@ -138,10 +152,10 @@ class Watch:
             found = self._api.jobset(self._name)
             if found is None:
                 self.ended = True
-                raise GangFailed(
-                    f"the JobSet {self._name} was deleted by somebody else; the next run goes on from the last checkpoint"
+                raise WorkerGroupFailedError(
+                    f"the JobSet {self._name} was deleted by somebody else; the next run continues from the last checkpoint"
                 )
-            gang = read_jobset(found)
+            gang = parse_jobset(found)
             pods = self._look_at_pods()
             if gang.phase in ("completed", "failed"):
                 self.ended = True
@@ -153,11 +167,11 @@ class Watch:
             self._tell_restarts(gang)
             self._keep_limits(gang, pods)
             self._stop.wait(POLL)
-        raise Interrupted
+        raise WorkerGroupInterruptedError
 
     def _look_at_pods(self) -> list[WorkerPod]:
         """The pods of the newest attempt by rank."""
-        pods = [read_pod(found) for found in self._api.pods(self._name)]
+        pods = [parse_pod(found) for found in self._api.pods(self._name)]
         self._log.follow(pods)
         for pod in pods:
             if (
@@ -179,9 +193,9 @@ class Watch:
 
     def _refuse_hopeless_ending(self) -> None:
         if found := known_failures.of_ending(self._pods.values()):
-            raise GangFailed(screen(found.what, advice=found.advice, more=self._more()))
+            raise WorkerGroupFailedError(screen(found.what, advice=found.advice, more=self._more()))
 
-    def _tell_restarts(self, gang: Gang) -> None:
+    def _tell_restarts(self, gang: JobSetStatus) -> None:
         if gang.restarts == self._seen.restarts:
             return
         failed = first_failed(self._of_attempt(gang.restarts - 1))
@@ -196,7 +210,7 @@ class Watch:
         self._seen = gang
         self._starting_since = None
 
-    def _keep_limits(self, gang: Gang, pods: list[WorkerPod]) -> None:
+    def _keep_limits(self, gang: JobSetStatus, pods: list[WorkerPod]) -> None:
         now = time.monotonic()
         if gang.phase == "queued":
             self._starting_since = self._running_since = None
@@ -206,8 +220,8 @@ class Watch:
             return
         self._running_since = self._running_since or now
         if now - self._running_since > self._cluster.time_limit:
-            raise GangFailed(screen(f"the gang still ran after cluster.time_limit ({self._cluster.time_limit} s) and was ended",
-                                    advice="raise cluster.time_limit; the next run goes on from the last checkpoint", more=self._more()))  # fmt: skip
+            raise WorkerGroupFailedError(screen(f"the gang still ran after cluster.time_limit ({self._cluster.time_limit} s) and was ended",
+                                    advice="raise cluster.time_limit; the next run continues from the last checkpoint", more=self._more()))  # fmt: skip
         started = sum(pod.started for pod in pods)
         if started == self._job.train.workers:
             self._starting_since = None
@@ -228,12 +242,12 @@ class Watch:
 
     def _not_started(
         self, pods: list[WorkerPod], found: known_failures.Trouble | None, started: int
-    ) -> GangFailed:
+    ) -> WorkerGroupFailedError:
         headline = f"only {started} of {self._job.train.workers} workers started"
         if not (found and found.hopeless):
             headline += f" within cluster.pod_deadline ({self._cluster.pod_deadline} s)"
         names = [self._name, self._job_name, *(pod.name for pod in pods if not pod.started)][:4]
-        return GangFailed(
+        return WorkerGroupFailedError(
             screen(
                 f"{headline}: {found.what}" if found else headline,
                 advice=found.advice
@@ -244,22 +258,22 @@ class Watch:
             )
         )
 
-    def _failure(self, gang: Gang) -> Exception:
+    def _failure(self, gang: JobSetStatus) -> Exception:
         """What a failed gang's caller is told."""
         pods = self._of_attempt(gang.restarts)
         for pod in pods:
             if pod.exit_code in exit_codes.PERMANENT:
-                return refusal(pod.rank, pod.exit_code, pod.message)
+                return error_from_exit_code(pod.rank, pod.exit_code, pod.message)
         events = self._events(self._name, self._job_name)
         if (known := refused(events)) and known[1] in exit_codes.PERMANENT:
-            return refusal(*known, "")
+            return error_from_exit_code(*known, "")
         if found := known_failures.of_ending(pods):
-            return GangFailed(
+            return WorkerGroupFailedError(
                 screen(found.what, advice=found.advice, events=events, more=self._more())
             )
         failed = first_failed(pods)
         if failed is None:
-            return GangFailed(
+            return WorkerGroupFailedError(
                 screen(
                     f"the gang failed: {gang.reason}: {gang.message}",
                     events=events,
@@ -272,7 +286,7 @@ class Watch:
             else ""
         )
         where = f" on node {failed.node}" if failed.node else ""
-        return GangFailed(
+        return WorkerGroupFailedError(
             screen(
                 f"training failed{tried}: worker {failed.rank} ({failed.name}{where}) {failed.ending()}",
                 advice="read the worker's last lines; a run with the same data and options goes on from the last checkpoint",
@@ -295,7 +309,7 @@ class Watch:
     def _creation_events(self) -> list[str]:
         """What was said when the JobSet's job, or the job's pods, could not be created: no condition tells of it."""
         return [
-            read_event(event)
+            format_event(event)
             for name in (self._name, self._job_name)
             for event in self._api.events(name)
             if event.get("reason") in CREATION_FAILED
@@ -303,7 +317,7 @@ class Watch:
 
     def _events(self, *names: str) -> list[str]:
         said = [
-            read_event(event)
+            format_event(event)
             for name in names
             for event in self._api.events(name)
             if event.get("type") != "Normal"

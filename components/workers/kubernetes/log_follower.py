@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from components import progress
-from components.workers.kubernetes.client import KubernetesApi
+from components.workers.kubernetes.client import JobSetClient
 from components.workers.kubernetes.status import WorkerPod
 
 KEPT = 40
@@ -16,10 +16,10 @@ RECONNECT = 1.0
 DRAIN = 10.0
 
 
-class ChiefLog:
+class LogFollower:
     """Follows each chief's pod once, from its first line to its last."""
 
-    def __init__(self, api: KubernetesApi) -> None:
+    def __init__(self, api: JobSetClient) -> None:
         self._api = api
         self._threads: dict[str, threading.Thread] = {}
         self._ended: set[str] = set()

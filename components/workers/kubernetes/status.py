@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.workers import exit_codes
-from components.workers.kubernetes.jobset_manifest import CONTAINER, SPEC_DIGEST
+from components.workers.kubernetes.jobset_manifest import CONTAINER, SPEC_DIGEST_ANNOTATION
 
 Object = Mapping[str, Any]
 Phase = Literal["queued", "running", "completed", "failed"]
@@ -49,12 +49,12 @@ class WorkerPod:
         if self.exit_code is None:
             return f"was ended by Kubernetes ({self.reason or 'no reason given'})"
         code = 128 - self.exit_code if self.exit_code > 128 else self.exit_code
-        phrase = exit_codes.describe(code)
+        phrase = exit_codes.describe_exit_code(code)
         return f"{phrase} ({self.reason})" if self.told else phrase
 
 
 @dataclass(frozen=True)
-class Gang:
+class JobSetStatus:
     """A JobSet. `restarts` counts all of them, `counted` those that come out of train.max_restarts."""
 
     uid: str
@@ -67,7 +67,7 @@ class Gang:
     message: str = ""
 
 
-def read_jobset(found: Object) -> Gang:
+def parse_jobset(found: Object) -> JobSetStatus:
     """The gang that a JobSet describes; one that Kueue, or a person, holds suspended is queued."""
     metadata, status = found["metadata"], found.get("status", {})
     conditions = {
@@ -83,9 +83,9 @@ def read_jobset(found: Object) -> Gang:
     elif found.get("spec", {}).get("suspend"):
         phase = "queued"
     why = conditions.get("Failed", {})
-    return Gang(
+    return JobSetStatus(
         uid=metadata["uid"],
-        digest=metadata.get("annotations", {}).get(SPEC_DIGEST, ""),
+        digest=metadata.get("annotations", {}).get(SPEC_DIGEST_ANNOTATION, ""),
         phase=phase,
         deleting="deletionTimestamp" in metadata,
         restarts=int(status.get("restarts", 0)),
@@ -95,7 +95,7 @@ def read_jobset(found: Object) -> Gang:
     )
 
 
-def read_pod(found: Object) -> WorkerPod:
+def parse_pod(found: Object) -> WorkerPod:
     """The worker that a pod of the JobSet describes."""
     metadata, status = found["metadata"], found.get("status", {})
     labels = metadata.get("labels", {})
@@ -135,7 +135,7 @@ def read_pod(found: Object) -> WorkerPod:
     )
 
 
-def read_event(found: Object) -> str:
+def format_event(found: Object) -> str:
     """One line for an event."""
     count = int((found.get("series") or {}).get("count") or found.get("count") or 1)
     times = f" (x{count})" if count > 1 else ""

@@ -136,7 +136,7 @@ def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
         ballast = fill(small_disk)
         ended = it.wait()
     assert ended.code == 1, ended.output
-    assert f"worker 0 {exit_codes.describe(exit_codes.DISK_FULL)}" in ended.output
+    assert f"worker 0 {exit_codes.describe_exit_code(exit_codes.DISK_FULL)}" in ended.output
     assert "Traceback" not in ended.output.partition("worker 0, ")[0]
     assert not (home / "checkpoint").exists()
     saved = local_training.last_step(home)

@@ -175,7 +175,7 @@ def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(
     assert [
         text
         for text in messages(tmp_path / "first")
-        if text == "restart 1 of 3: worker 0 a peer was lost"
+        if text == "restart 1 of 3: worker 0 lost a peer"
     ]
     after = written(tmp_path)
     gone = before.keys() - after.keys()

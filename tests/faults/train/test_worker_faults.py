@@ -29,8 +29,9 @@ from components.train import step
 from components.train.checkpointing import state_store
 from components.train.job import Job
 from components.train.loop.batch_plan import plan_epoch
-from components.workers import exit_codes, group_end, local
-from components.workers.rendezvous import Membership, free_port
+from components.workers import exit_codes, local
+from components.workers.exit_codes import WorkerGroupFailedError
+from components.workers.topology import WorkerTopology, find_free_port
 from tests.support.training import local_training, tiny_bert, training_shards
 
 pytestmark = pytest.mark.timeout(900)
@@ -109,7 +110,7 @@ def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(
     assert [
         text
         for text in said
-        if text.startswith("restart 1 of 1") and f"worker {rank} killed (SIGKILL)" in text
+        if text.startswith("restart 1 of 1") and f"worker {rank} was killed (SIGKILL)" in text
     ]
     (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
     assert killed_at <= resumed < STEPS
@@ -162,7 +163,7 @@ def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(
     assert [
         text
         for text in messages(tmp_path)
-        if text.startswith("restart 1 of 3") and "worker 0 a peer was lost" in text
+        if text.startswith("restart 1 of 3") and "worker 0 lost a peer" in text
     ]
 
 
@@ -180,19 +181,19 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(
     failure = tmp_path / "failure.txt"
     path = tmp_path / "job.json"
     path.write_text(job.model_dump_json())
-    members = (f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    members = (f"127.0.0.1:{find_free_port()}", f"127.0.0.1:{find_free_port()}")
     process = subprocess.run(
         [sys.executable, "-m", "components.train.worker", str(path)],
         env={
             **os.environ,
-            "TF_CONFIG": Membership(workers=members, rank=rank).tf_config(),
+            "TF_CONFIG": WorkerTopology(workers=members, rank=rank).to_tf_config(),
             ENV_FAILURE_FILE: str(failure),
         },
         capture_output=True,
         text=True,
         timeout=200,
     )
-    assert process.returncode == exit_codes.PEER_NEVER_CAME, process.stdout + process.stderr
+    assert process.returncode == exit_codes.RENDEZVOUS_TIMEOUT, process.stdout + process.stderr
     said = f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: nothing answers on its port"
     assert said in process.stdout
     assert failure.read_text().strip() == said
@@ -266,7 +267,7 @@ def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(
             it.process.send_signal(signal.SIGINT)
             ended = it.wait()
         assert ended.code == exit_codes.PREEMPTED, ended.output
-        assert "stopped; the next run goes on from the last checkpoint" in ended.output
+        assert "stopped; the next run continues from the last checkpoint" in ended.output
         assert not (tmp_path / "checkpoint").exists()
         saved.append(local_training.last_step(tmp_path))
         assert until <= saved[-1] < STEPS
@@ -296,7 +297,7 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(
     kernel = threading.Thread(target=_kill_as_the_kernel_does, args=(events,))
     kernel.start()
     with pytest.raises(
-        group_end.GangFailed, match=r"killed for lack of memory; lower train\.batch_size"
+        WorkerGroupFailedError, match=r"killed for lack of memory; lower train\.batch_size"
     ):
         local.run_local(job, tmp_path / "home")
     kernel.join()

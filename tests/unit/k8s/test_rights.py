@@ -10,7 +10,7 @@ import pytest
 
 from components.config.cluster import ClusterConfig
 from components.workers.kubernetes import client
-from components.workers.kubernetes.jobset_manifest import GROUP, PLURAL
+from components.workers.kubernetes.jobset_manifest import JOBSET_GROUP, JOBSET_PLURAL
 from tests.support import manifests
 
 WRITTEN = manifests.written()
@@ -26,7 +26,7 @@ VERBS = {
 }
 CALL = re.compile(r"(?P<verb>[a-z]+)_namespaced_(?P<what>[a-z_]+)")
 RESOURCES = {
-    "custom_object": (GROUP, PLURAL),
+    "custom_object": (JOBSET_GROUP, JOBSET_PLURAL),
     "pod": ("", "pods"),
     "pod_log": ("", "pods/log"),
     "event": ("", "events"),

@@ -14,7 +14,7 @@ from components.config.loading import load_config
 from components.config.schema import Config
 from components.train.job import Job
 from components.workers.kubernetes import jobset_manifest
-from components.workers.kubernetes.launcher_pod import LauncherPod
+from components.workers.kubernetes.jobset_manifest import LauncherPod
 from pipeline import images
 from tests.support import manifests
 from tests.support.manifests import Object, Written
@@ -87,7 +87,7 @@ def test_a9_pods_are_restricted_and_hold_no_token(file: str, pod: Object) -> Non
     if file == PLUGIN:
         return
     assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] == jobset_manifest.USER
+    assert pod["securityContext"]["runAsUser"] == jobset_manifest.USER_ID
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert {next(iter(volume.keys() - {"name"})) for volume in pod["volumes"]} == {"emptyDir"}
 
@@ -206,7 +206,9 @@ def test_everything_a_worker_asks_for_is_covered_by_the_queue() -> None:
     given = configuration("gke")
     job = Job(model=given.model, train=given.train, shards="gs://b/shards", state="gs://b/state")
     cluster = given.cluster.model_copy(update={"train_image": "x@sha256:0", "queue": "kubert"})
-    gang = jobset_manifest.render(job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert"))
+    gang = jobset_manifest.render_jobset(
+        job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert")
+    )
     asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][
         0
     ]["resources"]["requests"]

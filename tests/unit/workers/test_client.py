@@ -13,7 +13,7 @@ import pytest
 
 from components.errors import ConfigError, KubertError
 from components.workers.kubernetes import client
-from components.workers.kubernetes.client import KubernetesApi, KubernetesFailed
+from components.workers.kubernetes.client import JobSetClient, KubernetesUnavailableError
 
 WEBHOOK_DOWN = 'Internal error occurred: failed calling webhook "mjobset.kb.io": connection refused'
 Answer = tuple[int, object]
@@ -67,41 +67,42 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     }
     (tmp_path / "config").write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(client, "MAX_RETRY_WAIT_SECONDS", 0.01)
     yield found
     found.http.shutdown()
     found.http.server_close()
 
 
 @pytest.fixture
-def api(server: Server) -> KubernetesApi:
-    return KubernetesApi("kubert", threading.Event())
+def api(server: Server) -> JobSetClient:
+    return JobSetClient("kubert", threading.Event())
 
 
-def test_a_webhook_that_is_down_is_waited_for(server: Server, api: KubernetesApi) -> None:
+def test_a_webhook_that_is_down_is_waited_for(server: Server, api: JobSetClient) -> None:
     server.answers = [(500, WEBHOOK_DOWN), (503, "starting"), (429, "too many requests"), (201, {})]
     assert api.create_jobset({"metadata": {"name": "x"}})
     assert server.asked == ["POST /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets"] * 4
 
 
 def test_one_that_stays_down_is_named(
-    server: Server, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+    server: Server, api: JobSetClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE", 0.2)
+    monkeypatch.setattr(client, "RETRY_TIMEOUT_SECONDS", 0.2)
     server.answers = [(500, WEBHOOK_DOWN)]
     with pytest.raises(
-        KubernetesFailed, match=r"create jobsets in namespace kubert: .*failed calling webhook"
+        KubernetesUnavailableError,
+        match=r"create jobsets in namespace kubert: .*failed calling webhook",
     ):
         api.create_jobset({})
 
 
 def test_a_stop_ends_the_waiting_at_once_but_still_deletes(server: Server) -> None:
     stop = threading.Event()
-    api = KubernetesApi("kubert", stop)
+    api = JobSetClient("kubert", stop)
     server.answers = [(500, WEBHOOK_DOWN)]
     threading.Timer(0.3, stop.set).start()
     started = time.monotonic()
-    with pytest.raises(KubernetesFailed):
+    with pytest.raises(KubernetesUnavailableError):
         api.create_jobset({})
     assert time.monotonic() - started < 10
     server.answers = [(500, WEBHOOK_DOWN), (200, {})]
@@ -109,12 +110,12 @@ def test_a_stop_ends_the_waiting_at_once_but_still_deletes(server: Server) -> No
     assert server.asked[-1] == "DELETE /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets/x"
 
 
-def test_what_exists_is_not_created(server: Server, api: KubernetesApi) -> None:
+def test_what_exists_is_not_created(server: Server, api: JobSetClient) -> None:
     server.answers = [(409, 'jobsets.jobset.x-k8s.io "x" already exists')]
     assert not api.create_jobset({})
 
 
-def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: KubernetesApi) -> None:
+def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: JobSetClient) -> None:
     server.answers = [(404, 'jobsets.jobset.x-k8s.io "x" not found')]
     assert api.jobset("x") is None
     api.delete_jobset("x")
@@ -132,7 +133,7 @@ def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: Kuberne
     ],
 )
 def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(
-    status: int, named: str, server: Server, api: KubernetesApi
+    status: int, named: str, server: Server, api: JobSetClient
 ) -> None:
     server.answers = [(status, "because of this")]
     with pytest.raises(ConfigError, match=named) as caught:
@@ -141,7 +142,7 @@ def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(
     assert len(server.asked) == 1
 
 
-def test_events_come_oldest_first(server: Server, api: KubernetesApi) -> None:
+def test_events_come_oldest_first(server: Server, api: JobSetClient) -> None:
     events = [
         {"reason": "b", "lastTimestamp": "2026-11-24T15:00:02Z"},
         {"reason": "a", "eventTime": "2026-11-24T15:00:01Z"},
@@ -155,4 +156,4 @@ def test_no_cluster_at_all_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(
         KubertError, match=r"cluster\.backend=jobset: neither in a pod nor a usable KUBECONFIG"
     ):
-        KubernetesApi("kubert", threading.Event())
+        JobSetClient("kubert", threading.Event())

@@ -10,7 +10,7 @@ import pytest
 
 from components.workers.kubernetes import known_failures
 from components.workers.kubernetes.diagnosis import WIDTH, first_failed, refused, screen
-from components.workers.kubernetes.status import WorkerPod, read_event, read_jobset, read_pod
+from components.workers.kubernetes.status import WorkerPod, format_event, parse_jobset, parse_pod
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "data" / "kubernetes_objects.json").read_text()
@@ -18,7 +18,7 @@ RECORDED: dict[str, dict[str, Any]] = json.loads(
 
 
 def pod(name: str, **changes: Any) -> WorkerPod:
-    return WorkerPod(**{**vars(read_pod(RECORDED["pods"][name])), **changes})
+    return WorkerPod(**{**vars(parse_pod(RECORDED["pods"][name])), **changes})
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def pod(name: str, **changes: Any) -> WorkerPod:
     ],
 )
 def test_a_jobset_is_read(name: str, phase: str, restarts: int, counted: int, reason: str) -> None:
-    found = read_jobset(RECORDED["jobsets"][name])
+    found = parse_jobset(RECORDED["jobsets"][name])
     assert (found.phase, found.restarts, found.counted, found.reason) == (
         phase,
         restarts,
@@ -50,9 +50,9 @@ def test_a_jobset_is_read(name: str, phase: str, restarts: int, counted: int, re
         ("creating", False, False, None, None),
         ("running", True, False, None, None),
         ("succeeded", True, False, 0, None),
-        ("refused", True, True, 65, "refused its input (exit code 65)"),
-        ("killed", True, True, 137, "killed (SIGKILL)"),
-        ("lost its peer", True, True, 70, "a peer was lost"),
+        ("refused", True, True, 65, "rejected its input (exit code 65)"),
+        ("killed", True, True, 137, "was killed (SIGKILL)"),
+        ("lost its peer", True, True, 70, "lost a peer"),
         ("out of memory", True, True, 137, "was killed for lack of memory (OOMKilled)"),
         ("evicted", True, True, 75, "stopped after saving its checkpoint (EvictionByEvictionAPI)"),
     ],
@@ -94,8 +94,8 @@ def test_why_a_worker_does_not_start(name: str, said: str, advice: str, hopeless
 @pytest.mark.parametrize(
     ("text", "advice", "hopeless"),
     [
-        (read_event(RECORDED["events"]["no priority class"]), "cluster.priority_class", True),
-        (read_event(RECORDED["events"]["no account"]), "cluster.worker_service_account", True),
+        (format_event(RECORDED["events"]["no priority class"]), "cluster.priority_class", True),
+        (format_event(RECORDED["events"]["no account"]), "cluster.worker_service_account", True),
         (
             'FailedCreate: pods "x" is forbidden: violates PodSecurity "restricted:latest": privileged',
             "pod security",
@@ -165,7 +165,7 @@ def test_the_failure_s_origin_is_the_worker_that_ended_first_not_its_peers() -> 
 
 
 def test_a_refusal_is_found_in_the_controller_s_words_when_the_pod_is_gone() -> None:
-    rank, code = refused(["Pulled: image", read_event(RECORDED["events"]["exit code"])]) or (
+    rank, code = refused(["Pulled: image", format_event(RECORDED["events"]["exit code"])]) or (
         None,
         None,
     )

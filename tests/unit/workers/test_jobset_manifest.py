@@ -13,9 +13,15 @@ from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.kubernetes.jobset_manifest import PATTERNS, cores, job_file, name, render
-from components.workers.kubernetes.launcher_pod import LauncherPod
-from components.workers.rendezvous import find_membership
+from components.workers.kubernetes.jobset_manifest import (
+    FAILURE_MESSAGE_PATTERNS,
+    LauncherPod,
+    job_file_name,
+    jobset_name,
+    parse_cpu_quantity,
+    render_jobset,
+)
+from components.workers.topology import topology_from_environment
 
 GOLDEN = Path(__file__).with_name("golden_jobset.yaml")
 IMAGE = "registry.example/kubert-train@sha256:" + "0" * 64
@@ -57,7 +63,7 @@ EVERYTHING = ClusterConfig(
 def rendered(
     cluster: ClusterConfig | None = None, job: Job = JOB, launcher: LauncherPod = LAUNCHER
 ) -> dict[str, Any]:
-    return render(job, PLACE, cluster or ClusterConfig(train_image=IMAGE), launcher)
+    return render_jobset(job, PLACE, cluster or ClusterConfig(train_image=IMAGE), launcher)
 
 
 def pod(jobset: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def test_equal_jobs_are_equal_jobsets_and_each_run_has_its_own() -> None:
 
 @pytest.mark.parametrize("run", ["", "run-7", "../A run, with ünusual letters " * 20])
 def test_the_name_leaves_room_for_the_pods_names(run: str) -> None:
-    made = name(run, "0123456789abcdef" * 4)
+    made = jobset_name(run, "0123456789abcdef" * 4)
     assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made)
     assert len(made) <= 46
     assert len(f"{made}-worker-0-255-abcde") <= 63
@@ -111,7 +117,16 @@ def test_the_name_leaves_room_for_the_pods_names(run: str) -> None:
 def test_gangs_of_one_training_do_not_write_each_other_s_jobs() -> None:
     other = LAUNCHER.model_copy(update={"run": "run-8"})
     wider = JOB.model_copy(update={"train": TrainConfig(workers=8)})
-    assert len({job_file(JOB, LAUNCHER), job_file(JOB, other), job_file(wider, LAUNCHER)}) == 3
+    assert (
+        len(
+            {
+                job_file_name(JOB, LAUNCHER),
+                job_file_name(JOB, other),
+                job_file_name(wider, LAUNCHER),
+            }
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,8 +143,8 @@ def test_gangs_of_one_training_do_not_write_each_other_s_jobs() -> None:
 def test_the_rules_match_the_job_controller_s_words(message: str, rule: str | None) -> None:
     """The messages are those of Kubernetes 1.34's Job controller."""
     matching = [
-        name
-        for name, patterns in PATTERNS.items()
+        jobset_name
+        for jobset_name, patterns in FAILURE_MESSAGE_PATTERNS.items()
         if any(re.search(pattern, message) for pattern in patterns)
     ]
     assert matching == ([rule] if rule else [])
@@ -163,8 +178,8 @@ def test_workers_find_each_other_by_what_the_pods_are_told() -> None:
         "JOB_INDEX": "0",
         "JOB_COMPLETION_INDEX": "3",
     }
-    member = find_membership(
-        {name: value for name, value in told.items() if isinstance(value, str)}
+    member = topology_from_environment(
+        {jobset_name: value for jobset_name, value in told.items() if isinstance(value, str)}
     )
     assert (len(member.workers), member.rank) == (4, 3)
     assert found["spec"]["network"] == {
@@ -172,8 +187,8 @@ def test_workers_find_each_other_by_what_the_pods_are_told() -> None:
         "publishNotReadyAddresses": True,
     }
     labels = {
-        name: value["fieldRef"]["fieldPath"]
-        for name, value in variables(found).items()
+        jobset_name: value["fieldRef"]["fieldPath"]
+        for jobset_name, value in variables(found).items()
         if isinstance(value, dict)
     }
     assert labels["JOBSET_NAME"] == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
@@ -238,7 +253,7 @@ def test_the_kubelet_waits_longer_than_the_worker() -> None:
 
 
 def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
-    outside = LauncherPod.of({}, "team")
+    outside = LauncherPod.from_environment({}, "team")
     assert outside == LauncherPod(namespace="team")
     assert rendered(launcher=outside)["metadata"]["ownerReferences"] == []
     inside = {
@@ -247,7 +262,7 @@ def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
         "KUBERT_POD_UID": LAUNCHER.uid,
         "KUBERT_RUN": LAUNCHER.run,
     }
-    assert LauncherPod.of(inside, "team") == LAUNCHER
+    assert LauncherPod.from_environment(inside, "team") == LAUNCHER
     (owner,) = rendered()["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", LAUNCHER.name, LAUNCHER.uid)
 
@@ -261,4 +276,4 @@ def test_without_an_image_nothing_is_rendered() -> None:
     ("quantity", "number"), [("2", 2.0), ("250m", 0.25), ("0.5", 0.5), ("7500m", 7.5)]
 )
 def test_cores_are_read_as_kubernetes_writes_them(quantity: str, number: float) -> None:
-    assert cores(quantity) == number
+    assert parse_cpu_quantity(quantity) == number

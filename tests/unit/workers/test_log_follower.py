@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from components.workers.kubernetes.client import KubernetesApi
-from components.workers.kubernetes.log_follower import ChiefLog
+from components.workers.kubernetes.client import JobSetClient
+from components.workers.kubernetes.log_follower import LogFollower
 from components.workers.kubernetes.status import WorkerPod
 from tests.support.training import local_training
 
@@ -52,7 +52,7 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(
     ]
     again = [*first, "2026-11-24T15:00:02.000000001Z the end"]
     server = CutLog(first, again)
-    log = ChiefLog(cast(KubernetesApi, server))
+    log = LogFollower(cast(JobSetClient, server))
     log.follow([chief()])
     log.follow([chief()])
     log.drain()
@@ -70,7 +70,7 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(
 
 def test_a_pod_that_has_not_started_has_no_log_yet() -> None:
     server = CutLog()
-    log = ChiefLog(cast(KubernetesApi, server))
+    log = LogFollower(cast(JobSetClient, server))
     log.follow([chief(started=False)])
     log.drain()
     assert server.asked == []
@@ -81,7 +81,7 @@ def test_a_pod_that_vanished_is_asked_once_more_and_never_again(
 ) -> None:
     monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT", 0.01)
     server = CutLog()
-    log = ChiefLog(cast(KubernetesApi, server))
+    log = LogFollower(cast(JobSetClient, server))
     log.follow([chief()])
     log.follow([])  # at a restart Kubernetes deletes the pods
     local_training.wait_for(

@@ -12,7 +12,7 @@ import pytest
 
 from components.workers import exit_codes
 
-STOP = "import sys, time\nfrom components.workers.process_control import StopRequest\nstop = StopRequest({grace})\nprint('ready', flush=True)\n"
+STOP = "import sys, time\nfrom components.workers.process_control import PreemptionHandler\nstop = PreemptionHandler({grace})\nprint('ready', flush=True)\n"
 
 
 def start(body: str) -> subprocess.Popen[str]:
@@ -24,7 +24,10 @@ def start(body: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_request_is_seen_while_the_main_thread_works(number: signal.Signals) -> None:
-    process = start(STOP.format(grace=60) + "while not stop(): time.sleep(0.01)\nprint('asked')")
+    process = start(
+        STOP.format(grace=60)
+        + "while not stop.is_stop_requested(): time.sleep(0.01)\nprint('asked')"
+    )
     process.send_signal(number)
     assert process.communicate(timeout=30)[0] == "asked\n"
     assert process.returncode == 0
@@ -39,20 +42,20 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
 
 
 def test_w5_without_beats_the_watchdog_ends_the_process_and_says_why() -> None:
-    body = "import time\nfrom components.workers.process_control import Watchdog\ndog = Watchdog(1.0, first=3.0)\nprint('ready', flush=True)\n"
+    body = "import time\nfrom components.workers.process_control import StallWatchdog\ndog = StallWatchdog(1.0, first_timeout=3.0, option='train.stall_deadline')\nprint('ready', flush=True)\n"
     process = start(
         body
-        + "time.sleep(2)\nfor _ in range(20):\n    dog.beat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
+        + "time.sleep(2)\nfor _ in range(20):\n    dog.heartbeat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
     )
     output, _ = process.communicate(timeout=30)
     assert output.startswith(
-        "alive\nno step was finished in time (1 s); a peer hangs, or train.stall_deadline is too short"
+        "alive\nno step finished within 1 s: a peer is stuck, or train.stall_deadline is too short"
     )
     assert process.returncode == exit_codes.PEER_LOST
 
 
 def test_the_kernel_kills_a_child_with_its_parent() -> None:
-    child = "import os, time; from components.workers.process_control import die_with_parent; die_with_parent(os.getppid()); print('ready', flush=True); time.sleep(600)"
+    child = "import os, time; from components.workers.process_control import kill_on_parent_exit; kill_on_parent_exit(os.getppid()); print('ready', flush=True); time.sleep(600)"
     parent = start(
         f"import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(600)"
     )

@@ -9,14 +9,8 @@ import pytest
 
 from components.errors import ConfigError
 from components.workers import exit_codes
-from components.workers.rendezvous import (
-    Membership,
-    PeerNeverCame,
-    find_membership,
-    free_port,
-    meet,
-    wait_for_names,
-)
+from components.workers.rendezvous import RendezvousTimeoutError, wait_for_dns, wait_for_peers
+from components.workers.topology import WorkerTopology, find_free_port, topology_from_environment
 
 JOBSET = {
     "JOBSET_NAME": "news-7",
@@ -37,11 +31,13 @@ def tf_config(**changes: Any) -> dict[str, str]:
 
 
 def test_tf_config_is_what_counts_first() -> None:
-    assert find_membership(JOBSET | tf_config()) == Membership(workers=("a:1", "b:2"), rank=1)
+    assert topology_from_environment(JOBSET | tf_config()) == WorkerTopology(
+        workers=("a:1", "b:2"), rank=1
+    )
 
 
 def test_a_jobset_names_its_workers_by_rank() -> None:
-    member = find_membership(JOBSET)
+    member = topology_from_environment(JOBSET)
     assert member.workers == (
         "news-7-worker-0-0.news-7:2222",
         "news-7-worker-0-1.news-7:2222",
@@ -51,14 +47,14 @@ def test_a_jobset_names_its_workers_by_rank() -> None:
 
 
 def test_a_process_of_its_own_is_the_chief_of_one() -> None:
-    member = find_membership({})
+    member = topology_from_environment({})
     assert (len(member.workers), member.rank, member.is_chief) == (1, 0, True)
 
 
 def test_tensorflow_is_told_the_same() -> None:
-    member = Membership(workers=("a:1", "b:2"), rank=1)
-    assert find_membership({"TF_CONFIG": member.tf_config()}) == member
-    assert json.loads(member.tf_config())["task"] == {"type": "worker", "index": 1}
+    member = WorkerTopology(workers=("a:1", "b:2"), rank=1)
+    assert topology_from_environment({"TF_CONFIG": member.to_tf_config()}) == member
+    assert json.loads(member.to_tf_config())["task"] == {"type": "worker", "index": 1}
 
 
 @pytest.mark.parametrize(
@@ -91,38 +87,41 @@ def test_tensorflow_is_told_the_same() -> None:
 )
 def test_a_contradictory_environment_is_refused(environment: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        find_membership(environment)
+        topology_from_environment(environment)
 
 
 def test_w6_a_name_that_never_resolves_is_named_before_the_deadline() -> None:
-    member = Membership(workers=("127.0.0.1:1", "no-such-peer.invalid:2222"), rank=0)
+    member = WorkerTopology(workers=("127.0.0.1:1", "no-such-peer.invalid:2222"), rank=0)
     started = time.monotonic()
     with pytest.raises(
-        PeerNeverCame, match=r"worker 1 \(no-such-peer\.invalid:2222\).*does not resolve"
+        RendezvousTimeoutError, match=r"worker 1 \(no-such-peer\.invalid:2222\).*does not resolve"
     ) as caught:
-        wait_for_names(member, deadline=1.0)
+        wait_for_dns(member, timeout=1.0)
     assert time.monotonic() - started < 20
-    assert caught.value.exit_code == exit_codes.PEER_NEVER_CAME == 69
+    assert caught.value.exit_code == exit_codes.RENDEZVOUS_TIMEOUT == 69
 
 
 def test_w6_a_port_that_never_answers_is_named() -> None:
-    member = Membership(workers=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"), rank=0)
-    with pytest.raises(PeerNeverCame, match=r"worker 1 .*nothing answers"):
-        meet(member, deadline=0.6)
+    member = WorkerTopology(
+        workers=(f"127.0.0.1:{find_free_port()}", f"127.0.0.1:{find_free_port()}"), rank=0
+    )
+    with pytest.raises(RendezvousTimeoutError, match=r"worker 1 .*nothing answers"):
+        wait_for_peers(member, timeout=0.6)
 
 
 def test_a_late_peer_is_waited_for() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        member = Membership(
-            workers=(f"127.0.0.1:{free_port()}", f"127.0.0.1:{listener.getsockname()[1]}"), rank=0
+        member = WorkerTopology(
+            workers=(f"127.0.0.1:{find_free_port()}", f"127.0.0.1:{listener.getsockname()[1]}"),
+            rank=0,
         )
-        with pytest.raises(PeerNeverCame):
-            meet(member, deadline=0.1)
+        with pytest.raises(RendezvousTimeoutError):
+            wait_for_peers(member, timeout=0.1)
         listener.listen()
-        wait_for_names(member, deadline=5)
-        meet(member, deadline=5)
+        wait_for_dns(member, timeout=5)
+        wait_for_peers(member, timeout=5)
 
 
 def test_one_s_own_port_is_not_asked() -> None:
-    meet(Membership(workers=(f"127.0.0.1:{free_port()}",), rank=0), deadline=0.1)
+    wait_for_peers(WorkerTopology(workers=(f"127.0.0.1:{find_free_port()}",), rank=0), timeout=0.1)
