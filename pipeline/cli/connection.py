@@ -1,131 +1,125 @@
-"""How every command that talks to Kubeflow Pipelines finds it: the same flags, then KUBERT_ variables, then the configuration."""
+"""Connects a command to Kubeflow Pipelines, reports the run that it submitted and follows the run.
+
+Precedence of where the server is: options, then KUBERT_ variables, then the configuration.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from components.errors import ExitCode
+from pipeline.cli.options import ServerOptions
+from pipeline.cli.tables import print_json, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from components.config.cluster import ClusterConfig
-    from components.config.schema import Config
     from pipeline.kubeflow.client import KubeflowClient
-    from pipeline.kubeflow.follow_run import RunResult, ShowEvent
-
-ConfigName = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG",
-        show_default=False,
-        help="A YAML file, or a shipped configuration's name; without it, quickstart.",
-    ),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated."
-    ),
-]
-AnyConfig = Annotated[
-    str | None,
-    typer.Option(
-        "--config", metavar="CONFIG", help="A configuration whose `cluster` section says where."
-    ),
-]
-Endpoint = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of the Kubeflow Pipelines API; or KUBERT_ENDPOINT, or cluster.endpoint."
-    ),
-]
-Namespace = Annotated[
-    str | None,
-    typer.Option(help="Namespace of the runs; or KUBERT_NAMESPACE, or cluster.namespace."),
-]
-Experiment = Annotated[
-    str | None,
-    typer.Option(help="Experiment of the runs; or KUBERT_EXPERIMENT, or cluster.experiment."),
-]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="One JSON value as the last line of standard output; progress goes to standard error.",
-    ),
-]
+    from pipeline.kubeflow.follow_run import RunResult
+    from pipeline.kubeflow.run_logs import RunPods
+    from pipeline.kubeflow.submit import SubmittedRun
 
 
-def loaded(config: str | None, assignments: list[str] | None = None) -> Config:
-    """The configuration of a file or a shipped one; without a name, the defaults."""
-    from components.config.loading import load_config
-    from pipeline import presets
+def resolve_cluster(server: ServerOptions, cluster: ClusterConfig) -> ClusterConfig:
+    """The section `cluster` with the options and the KUBERT_ variables applied to it."""
+    from pipeline.kubeflow.endpoint import resolve_connection
 
-    return load_config(presets.find_preset(config) if config else None, assignments or ())
+    return resolve_connection(
+        cluster,
+        endpoint=server.endpoint,
+        namespace=server.namespace,
+        experiment=server.experiment,
+    )
 
 
 @contextmanager
-def connected(cluster: ClusterConfig) -> Iterator[KubeflowClient]:
-    """The API of a settled section, checked: reachable, new enough, and willing to list runs for us."""
-    from pipeline.kubeflow import submit as submitting
+def connect_to_cluster(cluster: ClusterConfig) -> Iterator[KubeflowClient]:
+    """The API of a resolved section: reachable, new enough, and allowing this user to list runs."""
+    from pipeline.kubeflow import submit
     from pipeline.kubeflow.client import KubeflowClient
     from pipeline.kubeflow.endpoint import open_endpoint
 
     with open_endpoint(cluster) as endpoint:
         api = KubeflowClient(endpoint)
-        submitting.check_server(api)
+        submit.check_server(api)
         yield api
 
 
 @contextmanager
-def at(
-    config: str | None, endpoint: str | None, namespace: str | None, experiment: str | None
-) -> Iterator[tuple[KubeflowClient, ClusterConfig]]:
-    """The API and the settled section, for a command whose configuration matters only for where the server is."""
-    from pipeline.kubeflow.endpoint import resolve_connection
+def connect_to_server(server: ServerOptions) -> Iterator[tuple[KubeflowClient, ClusterConfig]]:
+    """The API and the resolved section, for commands that read nothing else of a configuration."""
+    from pipeline import presets
 
-    place = resolve_connection(
-        loaded(config).cluster, endpoint=endpoint, namespace=namespace, experiment=experiment
-    )
-    with connected(place) as api:
-        yield api, place
+    cluster = resolve_cluster(server, presets.load_preset(server.config).cluster)
+    with connect_to_cluster(cluster) as api:
+        yield api, cluster
 
 
-def pods_of(api: KubeflowClient, place: ClusterConfig, run: str) -> Any:
-    """The run's pods, or None where Kubernetes itself is out of reach."""
+def find_run_pods(api: KubeflowClient, cluster: ClusterConfig, run_id: str) -> RunPods | None:
+    """The run's pods, or None if Kubernetes cannot be reached."""
     from components.errors import KubertError
     from pipeline.kubeflow.run_logs import RunPods
 
     try:
-        return RunPods.connect(run, api.namespace or place.kubeflow_namespace)
+        return RunPods.connect(run_id, api.namespace or cluster.kubeflow_namespace)
     except KubertError:
         return None
 
 
-def wait(api: KubeflowClient, place: ClusterConfig, run: str, console: Console) -> RunResult:
-    """Show the run's steps until it has ended; Ctrl-C leaves it going and says how to follow or stop it."""
-    from rich.text import Text
+def report_submitted_run(
+    api: KubeflowClient,
+    cluster: ClusterConfig,
+    submitted: SubmittedRun,
+    console: Console,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Print the submitted run; with `wait`, follow it to its end and exit with its code."""
+    run, page = submitted.run, api.endpoint.page_url("runs", submitted.run.id)
+    state = "created" if submitted.created else "already exists with this key"
+    hint = page or f"show it: kubert runs show {run.id}"
+    print_line(console, f"run {run.id} ({run.name}) {state}\n{hint}")
+    result: dict[str, Any] = {
+        "run": run.id,
+        "name": run.name,
+        "created": submitted.created,
+        "url": page,
+    }
+    if not wait:
+        if as_json:
+            print_json(result)
+        return
+    ended = wait_for_run(api, cluster, run.id, console)
+    if as_json:
+        verdict = {"state": ended.run.state, "verdict": ended.verdict, "notes": ended.notes}
+        print_json({**result, **verdict})
+    raise typer.Exit(ended.exit_code)
 
+
+def wait_for_run(
+    api: KubeflowClient, cluster: ClusterConfig, run_id: str, console: Console
+) -> RunResult:
+    """Show the run's steps until it has ended; Ctrl-C stops following, not the run."""
     from pipeline.cli.progress_bar import ProgressView
     from pipeline.kubeflow.follow_run import follow_run
 
     try:
         with ProgressView(console) as view:
-            show: ShowEvent = view.show
-            ended = follow_run(api, run, pods_of(api, place, run), show)
+            ended = follow_run(api, run_id, find_run_pods(api, cluster, run_id), view.show)
     except KeyboardInterrupt:
-        console.print(
-            Text(
-                f"The run goes on. Look at it: kubert runs show {run}\nStop it:    kubert runs stop {run}"
-            ),
-            soft_wrap=True,
+        print_line(
+            console,
+            f"The run continues. Show it: kubert runs show {run_id}\n"
+            f"Stop it: kubert runs stop {run_id}",
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    for line in (*ended.notes, ended.verdict):
-        console.print(Text(line, style="bold" if line == ended.verdict else ""), soft_wrap=True)
+    for note in ended.notes:
+        print_line(console, note)
+    print_line(console, ended.verdict, style="bold")
     return ended

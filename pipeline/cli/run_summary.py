@@ -1,8 +1,7 @@
-"""What a run came to, for people (a table) and for programs (one JSON object)."""
+"""The result of a run: a table for people and one JSON object for programs."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
@@ -17,18 +16,22 @@ from rich.text import Text
 
 from components.artifacts import manifest
 from components.artifacts.report import ReportContent, read_report
+from pipeline.cli.tables import print_line
 from pipeline.local.runner import LocalRun
-from pipeline.run_state import RunState
+from pipeline.run_state import RunState, StepState
 
-TRY = '"Shares of the chip maker fell after it cut its forecast"'
+EXAMPLE_TEXT = "Shares of the chip maker fell after it cut its forecast"
 
 
 @dataclass(frozen=True)
-class Summary:
-    """The figures of a finished run; `release` and `version` are None when the gate closed."""
+class RunSummary:
+    """The figures of a finished run; `release` and `version` are None if the gate closed.
+
+    rows: number of rows per split.
+    """
 
     run: LocalRun
-    outcome: RunState
+    run_state: RunState
     report: ReportContent
     rows: dict[str, int]
     train_examples_per_second: float
@@ -36,102 +39,105 @@ class Summary:
     @property
     def gate(self) -> dict[str, Any]:
         """passed (bool) and reason (str)."""
-        figures = self.outcome.steps["gate"].figures
+        figures = self.run_state.steps["gate"].figures
         return {"passed": bool(figures["passed"]), "reason": str(figures["reason"])}
 
     @property
     def release(self) -> str | None:
         """Path or URI of the release."""
-        return self.outcome.steps["export"].figures.get("release")
+        return self.run_state.steps["export"].figures.get("release")
 
     @property
     def version(self) -> int | None:
-        """The release's number."""
-        return self.outcome.steps["export"].figures.get("version")
+        """The release's version number."""
+        return self.run_state.steps["export"].figures.get("version")
 
     @property
-    def page(self) -> str:
-        """Path of the report's HTML page."""
-        return str(self.outcome.output_path("evaluate", "report") / "report.html")
+    def report_page(self) -> str:
+        """Path of the HTML report."""
+        return str(self.run_state.output_path("evaluate", "report") / "report.html")
 
-    def as_json(self) -> str:
-        """One line."""
-        steps = self.outcome.steps.values()
-        return json.dumps(
-            {
-                "accuracy": self.report.accuracy,
-                "accuracy_low": self.report.accuracy_low,
-                "accuracy_high": self.report.accuracy_high,
-                "macro_f1": self.report.macro_f1,
-                "test_rows": self.report.test_rows,
-                "rows": self.rows,
-                "gate": self.gate,
-                "release": self.release,
-                "version": self.version,
-                "step_seconds": {
-                    step.name: step.seconds for step in steps if self.outcome.is_complete(step.name)
-                },
-                "cached": [step.name for step in steps if step.status == "reused"],
-                "train_examples_per_second": self.train_examples_per_second,
-                "report": self.page,
-                "log": str(self.run.log),
-                "workdir": str(self.run.workdir),
-            }
-        )
-
-    def show(self, console: Console) -> None:
-        """Print the figures as a table, then the places, unbroken so that they can be copied, and what to try next."""
-        report, gate = self.report, self.gate
-        steps = [
-            step for step in self.outcome.steps.values() if self.outcome.is_complete(step.name)
+    @property
+    def finished_steps(self) -> list[StepState]:
+        """The steps that finished or were reused."""
+        return [
+            step for step in self.run_state.steps.values() if self.run_state.is_complete(step.name)
         ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `kubert run --json` prints; scripts depend on these keys."""
+        return {
+            "accuracy": self.report.accuracy,
+            "accuracy_low": self.report.accuracy_low,
+            "accuracy_high": self.report.accuracy_high,
+            "macro_f1": self.report.macro_f1,
+            "test_rows": self.report.test_rows,
+            "rows": self.rows,
+            "gate": self.gate,
+            "release": self.release,
+            "version": self.version,
+            "step_seconds": {step.name: step.seconds for step in self.finished_steps},
+            "cached": [step.name for step in self.finished_steps if step.status == "reused"],
+            "train_examples_per_second": self.train_examples_per_second,
+            "report": self.report_page,
+            "log": str(self.run.log),
+            "workdir": str(self.run.workdir),
+        }
+
+    def print(self, console: Console) -> None:
+        """Print the figures as a table, then paths and the next command unbroken, to be copied."""
         table = Table(show_header=False, box=SIMPLE_HEAD)
-        for name, value in {
-            "rows": ", ".join(f"{name} {count:,}" for name, count in self.rows.items()),
-            "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, 95% interval {report.accuracy_low:.4f} to {report.accuracy_high:.4f}",
-            "macro-F1": "not defined: fewer than two classes have test rows"
+        for name, value in self._table_rows().items():
+            table.add_row(Text(name, style="bold"), Text(value))
+        console.print(table)
+        paths = {"release": self.release, "report": self.report_page, "log": str(self.run.log)}
+        for name, path in paths.items():
+            if path:
+                print_line(console, f"{name:<8}{path}")
+        if self.release:
+            release = shlex.quote(_shorten_path(self.release))
+            print_line(console, f'\nTry it: {_command_name()} predict {release} "{EXAMPLE_TEXT}"')
+
+    def _table_rows(self) -> dict[str, str]:
+        report = self.report
+        interval = f"95% interval {report.accuracy_low:.4f} to {report.accuracy_high:.4f}"
+        return {
+            "rows": ", ".join(f"{split} {count:,}" for split, count in self.rows.items()),
+            "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, {interval}",
+            "macro-F1": "undefined: fewer than two classes have test rows"
             if report.macro_f1 is None
             else f"{report.macro_f1:.4f}",
-            "gate": gate["reason"],
+            "gate": self.gate["reason"],
             "version": str(self.version) if self.release else "nothing released",
             "seconds": ", ".join(
                 f"{step.name} {'reused' if step.status == 'reused' else f'{step.seconds:.1f}'}"
-                for step in steps
+                for step in self.finished_steps
             ),
             "training": f"{self.train_examples_per_second:,.1f} examples/s",
-        }.items():
-            table.add_row(Text(name, style="bold"), Text(value))
-        console.print(table)
-        places = {"release": self.release, "report": self.page, "log": str(self.run.log)}
-        for name, place in places.items():
-            if place:
-                console.print(Text(f"{name:<8}{place}"), soft_wrap=True)
-        if self.release:
-            console.print(
-                Text(f"\nTry it: {_command()} predict {shlex.quote(_short(self.release))} {TRY}"),
-                soft_wrap=True,
-            )
+        }
 
 
-def _command() -> str:
-    """How this command can be called from here: by its name where that finds it, else by its path."""
-    return "kubert" if shutil.which("kubert") == sys.argv[0] else shlex.quote(_short(sys.argv[0]))
-
-
-def _short(place: str) -> str:
-    """A path below the current directory, relative to it; anything else as it is."""
-    path = Path(place)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
-
-
-def summarize(run: LocalRun, outcome: RunState) -> Summary:
-    """Read the figures from the run's artifacts; DataError names one that does not verify."""
-    shards = manifest.read(outcome.output_path("tokenize", "shards"), "token_shards")
-    checkpoint = manifest.read(outcome.output_path("train", "checkpoint"), "checkpoint")
-    return Summary(
+def summarize_run(run: LocalRun, run_state: RunState) -> RunSummary:
+    """Read the figures from the run's artifacts; DataError if one does not verify."""
+    shards = manifest.read(run_state.output_path("tokenize", "shards"), "token_shards")
+    checkpoint = manifest.read(run_state.output_path("train", "checkpoint"), "checkpoint")
+    return RunSummary(
         run=run,
-        outcome=outcome,
-        report=read_report(outcome.output_path("evaluate", "report")),
+        run_state=run_state,
+        report=read_report(run_state.output_path("evaluate", "report")),
         rows={name: split["rows"] for name, split in shards.content["splits"].items()},
         train_examples_per_second=checkpoint.content["train_examples_per_second"],
     )
+
+
+def _command_name() -> str:
+    """How to call this command from here: by name if the PATH leads to it, else by its path."""
+    if shutil.which("kubert") == sys.argv[0]:
+        return "kubert"
+    return shlex.quote(_shorten_path(sys.argv[0]))
+
+
+def _shorten_path(path: str) -> str:
+    """A path below the current directory as a relative one; anything else unchanged."""
+    current = Path.cwd()
+    return str(Path(path).relative_to(current)) if Path(path).is_relative_to(current) else path

@@ -1,36 +1,48 @@
-"""The configurations that come with kubert, and any configuration as a commented file with every option."""
+"""The shipped configurations, and any configuration rendered as a commented YAML file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from components.config.loading import load_config
 from components.config.schema import Config
 from components.config.section import Section
 from components.errors import ConfigError
 
 PRESETS_DIRECTORY = Path(__file__).parent
-QUICKSTART = "quickstart"
+DEFAULT_PRESET = "quickstart"
 
 
 def list_presets() -> list[str]:
-    """The shipped configurations' names, quickstart first."""
-    found = sorted(path.stem for path in PRESETS_DIRECTORY.glob("*.yaml"))
-    return sorted(found, key=lambda name: name != QUICKSTART)
+    """The names of the shipped configurations, `quickstart` first."""
+    names = sorted(path.stem for path in PRESETS_DIRECTORY.glob("*.yaml"))
+    return sorted(names, key=lambda name: name != DEFAULT_PRESET)
 
 
 def find_preset(name: str) -> Path:
-    """The file of a configuration given by path or by a shipped one's name; ConfigError lists the names."""
+    """The file of a configuration, given as a path or as a shipped configuration's name.
+
+    Raises ConfigError with the list of names for anything else.
+    """
     path = Path(name)
     if path.is_file():
         return path
     if name in list_presets():
         return PRESETS_DIRECTORY / f"{name}.yaml"
-    raise ConfigError(
-        f"{name}: neither a file nor a shipped configuration ({', '.join(list_presets())})"
-    )
+    names = ", ".join(list_presets())
+    raise ConfigError(f"{name}: neither a file nor a shipped configuration ({names})")
+
+
+def load_preset(name: str | None, assignments: Sequence[str] | None = None) -> Config:
+    """Load a configuration by path or name and apply `section.option=value` assignments.
+
+    Without a name, the defaults of all options.
+    """
+    return load_config(find_preset(name) if name else None, assignments or ())
 
 
 def read_preset_comment(name: str) -> str:
@@ -44,29 +56,24 @@ def read_preset_comment(name: str) -> str:
 
 
 def render_config(config: Config, heading: str) -> str:
-    """A YAML file that loads back as `config`: every option with its description, unit and default in a comment above it."""
+    """A YAML file that loads back as `config`, with each option's description and default."""
     blocks = ["".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())]
     for name in Config.model_fields:
         section = getattr(config, name)
         title = (type(section).__doc__ or "").splitlines()[0]
-        blocks.append(
-            f"{name}:  # {title}\n"
-            + "".join(_option(section, option) for option in type(section).model_fields)
-        )
+        options = "".join(_render_option(section, option) for option in type(section).model_fields)
+        blocks.append(f"{name}:  # {title}\n{options}")
     return "\n".join(blocks)
 
 
-def _option(section: Section, name: str) -> str:
+def _render_option(section: Section, name: str) -> str:
     field = type(section).model_fields[name]
     value = getattr(section, name)
-    default = "" if value == field.default else f" (default: {_inline(field.default)})"
-    return f"  # {field.description}{default}\n  {name}: {_inline(value)}\n"
+    default = "" if value == field.default else f" (default: {_to_inline_yaml(field.default)})"
+    return f"  # {field.description}{default}\n  {name}: {_to_inline_yaml(value)}\n"
 
 
-def _inline(value: Any) -> str:
+def _to_inline_yaml(value: Any) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    return (
-        yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
-        .removesuffix("\n")
-        .removesuffix("\n...")
-    )
+    text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")

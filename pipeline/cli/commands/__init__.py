@@ -1,1 +1,1 @@
-"""Commands of `kubert`, one file each; `pipeline.cli` registers them."""
+"""The commands of `kubert`, one file each; `pipeline.cli.main` registers them."""

@@ -1,89 +1,80 @@
-"""`kubert doctor`: what is there and what is missing, one line each, with what to do about it."""
+"""`kubert doctor`: checks what a run needs, one line per check, each problem with its remedy."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
+from components.errors import ExitCode
+from pipeline.cli.options import (
+    DEFAULT_CONFIG,
+    DEFAULT_WORKDIR,
+    Assignments,
+    ConfigName,
+    JsonOutput,
+    Workdir,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.doctor import Finding
+
+STATE_COLOURS = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
-def doctor(
-    config: Annotated[
-        str,
-        typer.Argument(
-            metavar="CONFIG",
-            show_default=False,
-            help="A YAML file, or a shipped configuration's name; without it, quickstart.",
-        ),
-    ] = "quickstart",
+def check_environment(
+    config: ConfigName = DEFAULT_CONFIG,
     cluster: Annotated[
         bool,
         typer.Option(
             "--cluster",
-            help="Look at the cluster of the current context and at Kubeflow Pipelines, too.",
+            help="Also check the cluster of the current context, and Kubeflow Pipelines.",
         ),
     ] = False,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="SECTION.OPTION=VALUE", help="Change one option; may be repeated."
-        ),
-    ] = None,
-    workdir: Annotated[
-        Path, typer.Option(help="Where runs, reusable results and released models are kept.")
-    ] = Path(".kubert"),
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object on standard output.")
-    ] = False,
+    assignments: Assignments = None,
+    workdir: Workdir = DEFAULT_WORKDIR,
+    as_json: JsonOutput = False,
 ) -> None:
-    """Say what is there and what is missing for runs here and, with --cluster, on Kubernetes, each with its remedy.
+    """Check what runs need on this machine and, with --cluster, on Kubernetes.
 
-    Ends with 0 when nothing is missing, with 1 otherwise; warnings are not missing. Writes nothing but a temporary object in each store.
+    Exits with 0 if nothing is missing, with 1 otherwise; warnings do not count as missing. Writes
+    nothing but a temporary object in each store.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    from components.config.loading import load_config
     from pipeline import presets
+    from pipeline.cli.tables import create_console, print_json
     from pipeline.doctor import machine_checks, run_checks
 
-    chosen = load_config(presets.find_preset(config), assignments or ())
-    checks = machine_checks.build_checks(chosen, workdir.absolute())
+    settings = presets.load_preset(config, assignments)
+    checks = machine_checks.build_checks(settings, workdir.absolute())
     if cluster:
         from pipeline.doctor import cluster_checks
 
-        checks += cluster_checks.build_checks(chosen)
-    console = Console(stderr=as_json, highlight=False)
-    found = []
+        checks += cluster_checks.build_checks(settings)
+    console = create_console(to_stderr=as_json)
+    findings = []
     for name, finding in run_checks(checks):
-        found.append(
-            {
-                "check": name,
-                "state": finding.state,
-                "found": finding.message,
-                "remedy": finding.remedy,
-            }
-        )
-        remedy = f". {finding.remedy[0].upper()}{finding.remedy[1:]}" if finding.remedy else ""
-        line = Text.assemble(
-            (f"{finding.state:<8}", COLOURS[finding.state]),
-            f"{name:<20}",
-            f"{finding.message}{remedy}",
-        )
-        console.print(line, soft_wrap=True)
-    counts = {state: sum(item["state"] == state for item in found) for state in COLOURS}
+        findings.append((name, finding))
+        _print_finding(console, name, finding)
+    counts = Counter(finding.state for _, finding in findings)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"missing": counts["missing"], "warnings": counts["warning"], "checks": found}
-            )
-        )
+        rows = [
+            {"check": name, "state": each.state, "found": each.message, "remedy": each.remedy}
+            for name, each in findings
+        ]
+        print_json({"missing": counts["missing"], "warnings": counts["warning"], "checks": rows})
     else:
-        warned = f", {counts['warning']} to look at" if counts["warning"] else ""
-        console.print(f"{counts['missing'] or 'nothing'} missing{warned}")
+        warnings = f", {counts['warning']} warnings" if counts["warning"] else ""
+        console.print(f"{counts['missing'] or 'nothing'} missing{warnings}")
     if counts["missing"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _print_finding(console: Console, name: str, finding: Finding) -> None:
+    from rich.text import Text
+
+    remedy = f". {finding.remedy[0].upper()}{finding.remedy[1:]}" if finding.remedy else ""
+    state = (f"{finding.state:<8}", STATE_COLOURS[finding.state])
+    console.print(Text.assemble(state, f"{name:<20}{finding.message}{remedy}"), soft_wrap=True)

@@ -1,175 +1,191 @@
-"""`kubert models`: what a store holds, what one version was made from, and the way back to an older one."""
+"""`kubert models`: lists the versions in a model registry, shows one, and rolls back."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.options import JsonOutput
+
 if TYPE_CHECKING:
     from components.registry.reference import Place
     from components.registry.version_info import Version
+    from components.storage.store import Store
 
 app = typer.Typer(help="List, show and roll back released models.", no_args_is_help=True)
-_IN_ACCURACY = ("accuracy_low", "accuracy_high")
-_IDENTIFIERS = ("run", "data")
-Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="STORE/NAME[@VERSION]", help="A model in a store: a path, gs:// or s3://."
-    ),
-]
+SHORT_ID_LENGTH = 12
+_SHORTENED_COLUMNS = ("run", "data")
+_INTERVAL_COLUMNS = ("accuracy_low", "accuracy_high")
+"""Shown in the cell of `accuracy`."""
 
 
 @app.command("list")
-def list_(
-    place: Annotated[
+def list_models(
+    location: Annotated[
         str,
         typer.Argument(
             metavar="STORE[/NAME]",
-            help="A model's versions, or a store's models: a path, gs:// or s3://.",
+            help="STORE lists its models, STORE/NAME a model's versions; a path, gs:// or s3://.",
         ),
     ],
-    as_json: Json = False,
+    as_json: JsonOutput = False,
 ) -> None:
     """List the versions of a model, newest first, or the models of a store."""
     from components.registry import version_info
+    from pipeline.cli.tables import print_json, print_table
 
-    found = _model(place)
-    if found is not None:
-        _show(
-            [_row(version) for version in reversed(version_info.versions(found.store, found.name))],
-            as_json,
-        )
-        return
-    store, names = _store(place)
-    rows = []
-    for name in names:
-        versions = version_info.versions(store, name)
-        served = next(version for version in versions if version.champion)
-        rows.append(
-            {"name": name, "versions": len(versions), "served": served.number, **_figures(served)}
-        )
-    _show(rows, as_json)
+    if (model := _find_model(location)) is not None:
+        versions = version_info.versions(model.store, model.name)
+        rows = [_version_row(version) for version in reversed(versions)]
+    else:
+        rows = _model_rows(location)
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, hidden=_INTERVAL_COLUMNS, cell=_format_cell)
 
 
-@app.command()
-def show(reference: Model, as_json: Json = False) -> None:
-    """Show all that a version says about itself: figures, what it was made from, with which options, by which run."""
+@app.command("show")
+def show_version(
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE/NAME[@VERSION]",
+            help="A released model; without a version, the champion. A path, gs:// or s3://.",
+        ),
+    ],
+    as_json: JsonOutput = False,
+) -> None:
+    """Show all metadata of a version: its metrics, inputs, options and the run that released it."""
     from components.artifacts import release
     from components.errors import DataError
     from components.registry import version_info
     from components.registry.reference import locate, wanted_version
+    from pipeline.cli.tables import print_fields, print_json
 
-    place = locate(reference)
-    number = wanted_version(place)
-    version = version_info.version(
-        place.store, place.name, number, number == release.champion(place.store, place.name)
-    )
+    model = locate(reference)
+    number = wanted_version(model)
+    is_champion = number == release.champion(model.store, model.name)
+    version = version_info.version(model.store, model.name, number, is_champion)
     if version.manifest is None:
         raise DataError(version.problem)
-    manifest = version.manifest.model_dump(mode="json", exclude={"files"})
-    size = sum(entry.size for entry in version.manifest.files.values())
-    told = {
+    details = {
         "digest": version.manifest.digest,
         "champion": version.champion,
         "files": len(version.manifest.files),
-        "bytes": size,
-        **manifest,
+        "bytes": sum(entry.size for entry in version.manifest.files.values()),
+        **version.manifest.model_dump(mode="json", exclude={"files"}),
     }
     if as_json:
-        typer.echo(json.dumps(told))
-        return
-    for name, value in _flat(told):
-        typer.echo(f"{name:<28}{value}")
+        print_json(details)
+    else:
+        print_fields(_flatten(details))
 
 
-@app.command()
-def rollback(
+@app.command("rollback")
+def roll_back(
     reference: Annotated[
         str,
-        typer.Argument(metavar="STORE/NAME", help="A model in a store: a path, gs:// or s3://."),
+        typer.Argument(metavar="STORE/NAME", help="A released model; a path, gs:// or s3://."),
     ],
     to: Annotated[
         int | None,
-        typer.Option(metavar="VERSION", help="The version to go to; without it, the one before."),
+        typer.Option(metavar="VERSION", help="The new champion; by default the version before."),
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOutput = False,
 ) -> None:
-    """Put another version in force, until the next release; servers that follow the store change by themselves."""
+    """Make another version the champion, until the next release.
+
+    Servers that follow the store switch to it by themselves.
+    """
     from components.artifacts import release
     from components.errors import DataError, UsageError
     from components.registry.reference import locate
+    from pipeline.cli.tables import print_json
 
-    place = locate(reference)
-    if place.version is not None:
+    model = locate(reference)
+    if model.version is not None:
         raise UsageError(
-            f"{reference}: name the model alone, and the version with --to {place.version}"
+            f"{reference}: give the model alone, and the version as --to {model.version}"
         )
-    before = release.champion(place.store, place.name)
-    complete = release.versions(place.store, place.name)
+    uri = model.store.uri(model.name)
+    before = release.champion(model.store, model.name)
     if before is None:
-        raise DataError(f"{place.store.uri(place.name)}: nothing is released under this name")
-    older = [version for version in complete if version < before]
+        raise DataError(f"{uri}: nothing is released under this name")
+    older = [number for number in release.versions(model.store, model.name) if number < before]
     if to is None and not older:
-        raise DataError(
-            f"{place.store.uri(place.name)}: version {before} is the oldest; there is none to go back to"
-        )
+        raise DataError(f"{uri}: version {before} is the oldest; there is none to roll back to")
     after = older[-1] if to is None else to
     if after != before:
-        release.put_back(place.store, place.name, after)
-    model = place.store.uri(place.name)
-    undo = f"kubert models rollback {model} --to {before}"
+        release.put_back(model.store, model.name, after)
+    undo = f"kubert models rollback {uri} --to {before}"
     if as_json:
-        typer.echo(
-            json.dumps({"name": place.name, "champion": after, "before": before, "undo": undo})
-        )
+        print_json({"name": model.name, "champion": after, "before": before, "undo": undo})
     elif after == before:
-        typer.echo(f"{place.name}: version {after} is in force already; nothing was changed")
+        typer.echo(f"{model.name}: version {after} is the champion already; nothing changed")
     else:
         typer.echo(
-            f"{place.name}: version {after} is in force now (was {before}), until a new one is released\nTo undo: {undo}"
+            f"{model.name}: version {after} is the champion now (before: {before}), "
+            f"until a new version is released\nTo undo: {undo}"
         )
 
 
-def _model(place: str) -> Place | None:
-    """The model that is meant, if something is released under that name."""
+def _find_model(location: str) -> Place | None:
+    """The model at `location`; None if it is not a model's name or has no version."""
     from components.artifacts import release
     from components.errors import UsageError
     from components.registry.reference import locate
 
     try:
-        found = locate(place)
+        model = locate(location)
     except UsageError:
         return None
-    if found.version is not None:
-        raise UsageError(f"{place}: names a version; `kubert models show {place}` tells about it")
-    return found if release.versions(found.store, found.name) else None
+    if model.version is not None:
+        raise UsageError(f"{location}: this is one version; show it: kubert models show {location}")
+    return model if release.versions(model.store, model.name) else None
 
 
-def _store(place: str) -> tuple[Any, list[str]]:
+def _model_rows(location: str) -> list[dict[str, Any]]:
+    """One row per model in the store at `location`; DataError if it has none."""
     from components.artifacts import release
     from components.errors import DataError
+    from components.registry import version_info
     from components.storage.store import open_store
 
-    store = open_store(place.rstrip("/") or "/")
+    store: Store = open_store(location.rstrip("/") or "/")
     names = release.names(store)
     if not names:
         raise DataError(
-            f"{store.uri()}: nothing is released here; write STORE or STORE/NAME, as `kubert run` printed it"
+            f"{store.uri()}: nothing is released here; "
+            "give STORE or STORE/NAME as `kubert run` prints it"
         )
-    return store, names
+    rows = []
+    for name in names:
+        versions = version_info.versions(store, name)
+        champion = next(version for version in versions if version.champion)
+        rows.append(
+            {
+                "name": name,
+                "versions": len(versions),
+                "served": champion.number,
+                **_metadata_columns(champion),
+            }
+        )
+    return rows
 
 
-def _row(version: Version) -> dict[str, Any]:
-    return {"version": version.number, "champion": version.champion, **_figures(version)}
+def _version_row(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "champion": version.champion,
+        **_metadata_columns(version),
+    }
 
 
-def _figures(version: Version) -> dict[str, Any]:
+def _metadata_columns(version: Version) -> dict[str, Any]:
     content = version.content
-    figures = {
+    columns = {
         "released": version.released or None,
         "accuracy": content and content.accuracy,
         "accuracy_low": content and content.accuracy_low,
@@ -178,61 +194,28 @@ def _figures(version: Version) -> dict[str, Any]:
         "run": version.run or None,
         "data": version.data or None,
     }
-    return {**figures, "problem": version.problem} if version.problem else figures
+    return {**columns, "problem": version.problem} if version.problem else columns
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """The rows as JSON, or as a table: aligned at a terminal, cells with a tab between them in a pipe."""
-    if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    names = [
-        name
-        for name in dict.fromkeys(name for row in rows for name in row)
-        if name not in _IN_ACCURACY
-    ]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        for line in [names, *([_cell(row, name) for name in names] for row in rows)]:
-            typer.echo("\t".join(line))
-        return
-    table = Table(*names, box=SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*(Text(_cell(row, name)) for name in names))
-    console.print(table)
-
-
-def _cell(row: dict[str, Any], name: str) -> str:
-    value = row.get(name)
+def _format_cell(row: Any, column: str) -> str:
+    value = row.get(column)
     if value is None:
         return "-"
-    if name == "accuracy":
+    if column == "accuracy":
         return f"{value:.4f} ({row['accuracy_low']:.4f}-{row['accuracy_high']:.4f})"
-    if name == "champion":
+    if column == "champion":
         return "*" if value else ""
-    return str(value)[:12] if name in _IDENTIFIERS else str(value)
+    return str(value)[:SHORT_ID_LENGTH] if column in _SHORTENED_COLUMNS else str(value)
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Names with dots, and values as they are written."""
-    lines: list[tuple[str, str]] = []
+def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested dictionaries as one, with dotted names and values as text."""
+    fields: dict[str, str] = {}
     for name, inner in value.items():
         if isinstance(inner, dict):
-            lines += _flat(inner, f"{prefix}{name}.")
+            fields |= _flatten(inner, f"{prefix}{name}.")
+        elif isinstance(inner, list):
+            fields[prefix + name] = ", ".join(map(str, inner))
         else:
-            lines.append(
-                (
-                    prefix + name,
-                    ", ".join(map(str, inner))
-                    if isinstance(inner, list)
-                    else "-"
-                    if inner in (None, "")
-                    else str(inner),
-                )
-            )
-    return lines
+            fields[prefix + name] = "-" if inner in (None, "") else str(inner)
+    return fields

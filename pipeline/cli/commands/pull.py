@@ -1,74 +1,69 @@
-"""`kubert pull`: a release from a store to a directory, once or for as long as a server runs beside it."""
+"""`kubert pull`: downloads a release, once or repeatedly beside a model server."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipeline.cli.options import JsonOutput
 
-def pull(
+
+def pull_model(
     reference: Annotated[
         str,
         typer.Argument(
             metavar="STORE/NAME[@VERSION]",
-            help="What to pull; without a version, the champion. gs:// and s3:// too.",
+            help="A released model; without a version, the champion. A path, gs:// or s3://.",
         ),
     ],
     to: Annotated[
         Path,
         typer.Option(
-            metavar="DIR",
-            help="A model server's directory; DIR/<version> appears in it, whole and verified.",
+            metavar="DIR", help="A model server's directory; the release is put into DIR/<version>."
         ),
     ],
     watch: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="Go on: follow new releases and rollbacks, looking this often, until SIGTERM.",
+            help="Follow new releases and rollbacks, polling at this interval, until SIGTERM.",
         ),
     ] = None,
     keep: Annotated[
         int,
         typer.Option(
-            metavar="N", help="With --watch: versions below the served one that stay in DIR."
+            metavar="N", help="With --watch: older versions to keep in DIR besides the served one."
         ),
     ] = 1,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Without --watch: one JSON object on standard output.")
-    ] = False,
+    as_json: JsonOutput = False,
 ) -> None:
-    """Bring a released model to a directory, every file verified; with --watch, keep the directory at what is in force.
+    """Download a released model and verify every file.
 
-    A server that serves the highest version in DIR, as TensorFlow Serving does, always finds a whole one: the one in force.
+    With --watch, DIR follows the champion: a server that serves the highest version in DIR, as
+    TensorFlow Serving does, always finds a complete one. --json cannot be combined with --watch.
     """
     from components.errors import UsageError
-    from components.serving import puller as pulling
+    from components.serving import puller
+    from pipeline.cli.tables import print_json
 
-    def say(line: str) -> None:
+    def report(line: str) -> None:
         typer.echo(line, err=as_json)
 
     if watch is not None:
         if as_json:
-            raise UsageError(
-                "--json tells the outcome, and --watch has none; leave one of them out"
-            )
-        pulling.follow(reference, to, watch, keep, say)
+            raise UsageError("--json prints a result, which --watch never has; use only one")
+        puller.follow(reference, to, watch, keep, report)
         return
-    version, directory, manifest = pulling.once(reference, to, say)
+    version, directory, manifest = puller.once(reference, to, report)
     if as_json:
-        size = sum(entry.size for entry in manifest.files.values())
-        typer.echo(
-            json.dumps(
-                {
-                    "name": manifest.content["name"],
-                    "version": version,
-                    "directory": str(directory),
-                    "bytes": size,
-                    "sha256": manifest.digest,
-                }
-            )
+        print_json(
+            {
+                "name": manifest.content["name"],
+                "version": version,
+                "directory": str(directory),
+                "bytes": sum(entry.size for entry in manifest.files.values()),
+                "sha256": manifest.digest,
+            }
         )

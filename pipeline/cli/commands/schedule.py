@@ -1,329 +1,234 @@
-"""`kubert schedule`: the pipeline runs again by itself, as the configuration's `schedule` section says."""
+"""`kubert schedule`: periodic runs, as the configuration's `schedule` section defines them."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.connection import (
-    AnyConfig,
+from pipeline.cli.options import (
+    DEFAULT_CONFIG,
+    AllowTags,
+    Assignments,
     ConfigName,
-    Endpoint,
-    Experiment,
-    Json,
-    Namespace,
-    Set,
+    DryRun,
+    JsonOutput,
+    RunKey,
+    ServerOptions,
+    WaitForRun,
+    with_server_options,
 )
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.client import KubeflowClient
+    from pipeline.kubeflow.cron import Cron
     from pipeline.kubeflow.records import Schedule
+    from pipeline.kubeflow.schedules import DesiredSchedule
 
 app = typer.Typer(
-    help="Run the pipeline again by itself: apply, list, show, pause, resume, run-now, delete.",
+    help="Run the pipeline periodically: apply, list, show, pause, resume, run-now, delete.",
     no_args_is_help=True,
 )
-Name = Annotated[
+ScheduleName = Annotated[
     str,
-    typer.Argument(
-        metavar="NAME", help="The schedule's name: schedule.name, or that of the model."
-    ),
+    typer.Argument(metavar="NAME", help="The schedule: schedule.name, or the model's name."),
 ]
-SHOWN = 5
+MAX_SHOWN = 5
+"""Scheduled times and runs that `show` and --dry-run list."""
 
 
-@app.command()
-def apply(
-    config: ConfigName = "quickstart",
-    assignments: Set = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check everything and show what would be done; do nothing."),
-    ] = False,
-    allow_tags: Annotated[
-        bool, typer.Option("--allow-tags", help="Accept images without a digest, which may move.")
-    ] = False,
-    as_json: Json = False,
+@app.command("apply")
+@with_server_options(config_option=False)
+def apply_schedule(
+    config: ConfigName = DEFAULT_CONFIG,
+    assignments: Assignments = None,
+    *,
+    server: ServerOptions,
+    dry_run: DryRun = False,
+    allow_tags: AllowTags = False,
+    as_json: JsonOutput = False,
 ) -> None:
-    """Make the schedule on the server the one in the configuration. Nothing changed: nothing done. Changed: no slot is lost or run twice."""
-    from rich.console import Console
-    from rich.text import Text
+    """Create or update the schedule on the server to match the configuration.
 
-    from pipeline.cli.connection import connected, loaded
+    Applying the same configuration again changes nothing. On a change, no scheduled time is skipped
+    or run twice.
+    """
+    from pipeline import presets
+    from pipeline.cli.connection import connect_to_cluster, resolve_cluster
+    from pipeline.cli.tables import create_console, print_json, print_line
     from pipeline.kubeflow import schedules
-    from pipeline.kubeflow.endpoint import resolve_connection
     from pipeline.kubeflow.submission import prepare_submission
 
-    chosen = loaded(config, assignments)
-    place = resolve_connection(
-        chosen.cluster, endpoint=endpoint, namespace=namespace, experiment=experiment
-    )
-    console = Console(stderr=as_json, highlight=False)
-    with prepare_submission(
-        chosen.model_copy(update={"cluster": place}), allow_tags=allow_tags, scheduled=True
-    ) as submission:
-        wanted = schedules.desired_schedule(submission)
-        with connected(place) as api:
+    settings = presets.load_preset(config, assignments)
+    cluster = resolve_cluster(server, settings.cluster)
+    console = create_console(to_stderr=as_json)
+    settings = settings.model_copy(update={"cluster": cluster})
+    with prepare_submission(settings, allow_tags=allow_tags, scheduled=True) as submission:
+        desired = schedules.desired_schedule(submission)
+        with connect_to_cluster(cluster) as api:
             schedules.check_server_version(api.get_health(), api.endpoint.url)
             if dry_run:
-                _show_plan(api, wanted, as_json)
+                _print_plan(api, desired, as_json)
                 return
             applied = schedules.apply_schedule(
-                api, submission, lambda text: console.print(Text(text, style="dim"), soft_wrap=True)
+                api, submission, lambda text: print_line(console, text, style="dim")
             )
-            told = {
-                **_row(api, applied.schedule),
+            result = {
+                **_schedule_row(api, applied.schedule),
                 "changed": bool(applied.actions),
                 "done": list(applied.actions),
             }
     if as_json:
-        typer.echo(json.dumps(told))
+        print_json(result)
         return
-    what = "as configured" if applied.actions else "nothing changed, nothing done"
-    next_slot = told["next"] or "no slot: it is paused"
-    console.print(Text(f"schedule {told['name']}: {what}; next: {next_slot}"), soft_wrap=True)
+    change = "updated to the configuration" if applied.actions else "unchanged"
+    upcoming = result["next"] or "none, because the schedule is paused"
+    print_line(console, f"schedule {result['name']}: {change}; next run: {upcoming}")
 
 
 @app.command("list")
-def list_(
-    config: AnyConfig = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-    as_json: Json = False,
-) -> None:
-    """List kubert's schedules in the experiment, each with its next slot and its last run."""
-    from pipeline.cli.commands.runs import show_table
-    from pipeline.cli.connection import at
+@with_server_options()
+def list_schedules(server: ServerOptions, as_json: JsonOutput = False) -> None:
+    """List kubert's schedules in the experiment, each with its next time and its last run."""
+    from pipeline.cli.connection import connect_to_server
+    from pipeline.cli.tables import print_json, print_table
     from pipeline.kubeflow import schedules
 
-    with at(config, endpoint, namespace, experiment) as (api, _):
-        found = api.find_experiment(api.endpoint.experiment)
-        every = api.list_schedules(found) if found else []
+    with connect_to_server(server) as (api, _):
+        experiment_id = api.find_experiment(api.endpoint.experiment)
+        existing = api.list_schedules(experiment_id) if experiment_id else []
         rows = [
-            _row(api, schedule) for schedule in every if schedules.parse_content_digest(schedule)
+            _schedule_row(api, schedule)
+            for schedule in existing
+            if schedules.parse_content_digest(schedule)
         ]
     if as_json:
-        typer.echo(json.dumps(rows))
+        print_json(rows)
         return
-    show_table(
+    print_table(
         rows,
-        f"no schedules in experiment {api.endpoint.experiment}; `kubert schedule apply CONFIG` makes one",
+        if_empty=f"no schedules in experiment {api.endpoint.experiment}; "
+        "create one: kubert schedule apply CONFIG",
     )
 
 
-@app.command()
-def show(
-    name: Name,
-    config: AnyConfig = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-    as_json: Json = False,
-) -> None:
-    """Show a schedule: its next slots in its own time zone, its latest runs, its parameters."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from pipeline.cli.commands.runs import row, show_table
-    from pipeline.cli.connection import at
+@app.command("show")
+@with_server_options()
+def show_schedule(name: ScheduleName, server: ServerOptions, as_json: JsonOutput = False) -> None:
+    """Show a schedule: its next times in its own time zone, its latest runs, its parameters."""
+    from pipeline.cli.commands.runs import run_row
+    from pipeline.cli.connection import connect_to_server
+    from pipeline.cli.tables import print_fields, print_json, print_table
     from pipeline.kubeflow import schedules
 
-    with at(config, endpoint, namespace, experiment) as (api, _):
+    with connect_to_server(server) as (api, _):
         schedule = schedules.get_schedule(api, name)
-        told = _row(api, schedule)
-        cron, now = schedules.parse_schedule_cron(schedule), api.server_time()
-        slots = (
-            [
-                slot.isoformat(timespec="minutes")
-                for slot in itertools.islice(cron.times_after(now), SHOWN)
-            ]
-            if cron
-            else []
-        )
+        row = _schedule_row(api, schedule)
+        cron = schedules.parse_schedule_cron(schedule)
+        times = _next_times(api, cron) if cron else []
         experiment_id = api.find_experiment(api.endpoint.experiment) or ""
-        latest = [
-            row(run)
-            for run in schedules.list_schedule_runs(api, experiment_id, schedule, limit=SHOWN)
-        ]
+        runs = schedules.list_schedule_runs(api, experiment_id, schedule, limit=MAX_SHOWN)
+        latest = [run_row(run) for run in runs]
         url = api.endpoint.page_url("recurringrun", schedule.id)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    **told,
-                    "url": url,
-                    "slots": slots,
-                    "runs": latest,
-                    "parameters": dict(schedule.parameters),
-                }
-            )
-        )
+        parameters = dict(schedule.parameters)
+        print_json({**row, "url": url, "slots": times, "runs": latest, "parameters": parameters})
         return
-    console = Console(highlight=False)
-    for label, value in {
-        **told,
-        "url": url,
-        "slots": ", ".join(slots) if schedule.enabled else "none while it is paused",
-    }.items():
-        if value not in (None, ""):
-            console.print(Text(f"{label:<12} {value}"), soft_wrap=True)
-    show_table(latest, "no runs yet")
+    shown_times = ", ".join(times) if schedule.enabled else "none while the schedule is paused"
+    print_fields({**row, "url": url, "slots": shown_times})
+    print_table(latest, if_empty="no runs yet")
 
 
-@app.command()
-def pause(
-    name: Name,
-    config: AnyConfig = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-) -> None:
-    """Start no more runs, until `resume` or an `apply` with schedule.enabled=true; runs under way go on."""
-    _enable(name, config, endpoint, namespace, experiment, enabled=False)
+@app.command("pause")
+@with_server_options()
+def pause_schedule(name: ScheduleName, server: ServerOptions) -> None:
+    """Start no more runs until `resume`, or `apply` with schedule.enabled=true.
+
+    Runs that have started continue.
+    """
+    _set_enabled(name, server, enabled=False)
 
 
-@app.command()
-def resume(
-    name: Name,
-    config: AnyConfig = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-) -> None:
-    """Start runs again. Of the slots missed meanwhile the latest is run at once; all of them with schedule.catch_up."""
-    _enable(name, config, endpoint, namespace, experiment, enabled=True)
+@app.command("resume")
+@with_server_options()
+def resume_schedule(name: ScheduleName, server: ServerOptions) -> None:
+    """Start runs again.
+
+    Of the times missed during the pause, the latest is run at once; all of them are run with
+    schedule.catch_up=true.
+    """
+    _set_enabled(name, server, enabled=True)
 
 
 @app.command("run-now")
-def run_now(
-    name: Name,
-    config: AnyConfig = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the run; asked for again with the same key, it is the same run."
-        ),
-    ] = None,
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait", help="Show the steps as they go; the exit code is that of `kubert run`."
-        ),
-    ] = False,
-    as_json: Json = False,
+@with_server_options()
+def run_schedule_now(
+    name: ScheduleName,
+    server: ServerOptions,
+    key: RunKey = None,
+    wait: WaitForRun = False,
+    as_json: JsonOutput = False,
 ) -> None:
-    """Run the schedule's pipeline once, now, outside its slots, with data up to now."""
-    from rich.console import Console
-    from rich.text import Text
-
-    from pipeline.cli.connection import at
-    from pipeline.cli.connection import wait as waiting
+    """Run the schedule's pipeline once, now, with data up to now."""
+    from pipeline.cli.connection import connect_to_server, report_submitted_run
+    from pipeline.cli.tables import create_console
     from pipeline.kubeflow import schedules, submit
 
-    console = Console(stderr=as_json, highlight=False)
     if key is not None:
         submit.check_key(key)
-    with at(config, endpoint, namespace, experiment) as (api, place):
+    with connect_to_server(server) as (api, cluster):
         submitted = schedules.run_schedule_now(api, schedules.get_schedule(api, name), key)
-        run = submitted.run
-        told: dict[str, Any] = {
-            "run": run.id,
-            "name": run.name,
-            "created": submitted.created,
-            "url": api.endpoint.page_url("runs", run.id),
-        }
-        said = "created" if submitted.created else "is there already, with this key"
-        console.print(
-            Text(
-                f"run {run.id} ({run.name}) {said}\n{told['url'] or f'see it: kubert runs show {run.id}'}"
-            ),
-            soft_wrap=True,
-        )
-        ended = waiting(api, place, run.id, console) if wait else None
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {**told, **({"state": ended.run.state, "verdict": ended.verdict} if ended else {})}
-            )
-        )
-    if ended:
-        raise typer.Exit(ended.exit_code)
+        console = create_console(to_stderr=as_json)
+        report_submitted_run(api, cluster, submitted, console, wait=wait, as_json=as_json)
 
 
-@app.command()
-def delete(
-    name: Name,
-    config: AnyConfig = None,
-    endpoint: Endpoint = None,
-    namespace: Namespace = None,
-    experiment: Experiment = None,
-) -> None:
-    """Delete a schedule; its runs, also those under way, stay."""
-    from pipeline.cli.connection import at
+@app.command("delete")
+@with_server_options()
+def delete_schedule(name: ScheduleName, server: ServerOptions) -> None:
+    """Delete a schedule. Its runs are kept, and those that have started continue."""
+    from pipeline.cli.connection import connect_to_server
     from pipeline.kubeflow import schedules
 
-    with at(config, endpoint, namespace, experiment) as (api, _):
+    with connect_to_server(server) as (api, _):
         schedules.get_schedule(api, name)
-        for schedule in schedules.managed_schedules(
-            api, api.find_experiment(api.endpoint.experiment) or "", name
-        ):
+        experiment_id = api.find_experiment(api.endpoint.experiment) or ""
+        for schedule in schedules.managed_schedules(api, experiment_id, name):
             api.delete_schedule(schedule.id)
     typer.echo(f"schedule {name} is deleted; its runs are kept")
 
 
-def _enable(
-    name: str,
-    config: str | None,
-    endpoint: str | None,
-    namespace: str | None,
-    experiment: str | None,
-    *,
-    enabled: bool,
-) -> None:
-    from pipeline.cli.connection import at
+def _set_enabled(name: str, server: ServerOptions, *, enabled: bool) -> None:
+    from pipeline.cli.connection import connect_to_server
     from pipeline.kubeflow import schedules
 
-    with at(config, endpoint, namespace, experiment) as (api, _):
+    with connect_to_server(server) as (api, _):
         schedule = schedules.get_schedule(api, name)
         if schedule.enabled == enabled:
-            typer.echo(f"schedule {name} {'runs' if enabled else 'is paused'} already")
+            typer.echo(f"schedule {name} is {'enabled' if enabled else 'paused'} already")
             return
         api.set_schedule_enabled(schedule.id, enabled)
-        told = _row(api, schedules.get_schedule(api, name))
-    typer.echo(
-        f"schedule {name} runs again; next: {told['next']}"
-        if enabled
-        else f"schedule {name} is paused"
-    )
+        row = _schedule_row(api, schedules.get_schedule(api, name))
+    result = f"enabled; next run: {row['next']}" if enabled else "paused"
+    typer.echo(f"schedule {name} is {result}")
 
 
-def _row(api: KubeflowClient, schedule: Schedule) -> dict[str, Any]:
+def _schedule_row(api: KubeflowClient, schedule: Schedule) -> dict[str, Any]:
+    """What tables and JSON show of a schedule."""
     from pipeline.kubeflow import schedules
 
     cron = schedules.parse_schedule_cron(schedule)
-    experiment = api.find_experiment(api.endpoint.experiment)
-    last = schedules.list_schedule_runs(api, experiment, schedule, limit=1) if experiment else []
-    upcoming = (
-        next(cron.times_after(api.server_time())).isoformat(timespec="minutes")
-        if cron and schedule.enabled
-        else None
+    experiment_id = api.find_experiment(api.endpoint.experiment)
+    last = (
+        schedules.list_schedule_runs(api, experiment_id, schedule, limit=1) if experiment_id else []
     )
+    upcoming = _next_times(api, cron, count=1) if cron and schedule.enabled else [None]
     return {
         "name": schedule.name,
         "state": "enabled" if schedule.enabled else "paused",
         "cron": schedule.cron.removeprefix("0 "),
         "server zone": cron.server_zone.key if cron else "",
-        "next": upcoming,
+        "next": upcoming[0],
         "last run": last[0].state.lower() if last else None,
         "concurrency": schedule.max_concurrent_runs,
         "catch up": schedule.catch_up,
@@ -331,43 +236,35 @@ def _row(api: KubeflowClient, schedule: Schedule) -> dict[str, Any]:
     }
 
 
-def _show_plan(api: KubeflowClient, wanted: Any, as_json: bool) -> None:
-    import yaml
+def _next_times(api: KubeflowClient, cron: Cron, count: int = MAX_SHOWN) -> list[str]:
+    """The next scheduled times, in the schedule's own time zone."""
+    times = itertools.islice(cron.times_after(api.server_time()), count)
+    return [time.isoformat(timespec="minutes") for time in times]
 
+
+def _print_plan(api: KubeflowClient, desired: DesiredSchedule, as_json: bool) -> None:
+    """Print what `apply` would do to the schedule on the server."""
+    from pipeline.cli.tables import print_json, print_yaml
+
+    plan = {
+        "would": _planned_action(api, desired),
+        "cron on the server": desired.cron.server_expression,
+        "slots": _next_times(api, desired.cron),
+        "schedule": desired.body,
+    }
+    (print_json if as_json else print_yaml)(plan)
+
+
+def _planned_action(api: KubeflowClient, desired: DesiredSchedule) -> str:
     from pipeline.kubeflow import schedules
 
-    experiment = api.find_experiment(api.endpoint.experiment)
-    found = schedules.managed_schedules(api, experiment, wanted.name) if experiment else []
-    there = next(
-        (
-            schedule
-            for schedule in found
-            if schedules.parse_content_digest(schedule) == wanted.content
-        ),
-        None,
+    experiment_id = api.find_experiment(api.endpoint.experiment)
+    existing = (
+        schedules.managed_schedules(api, experiment_id, desired.name) if experiment_id else []
     )
-    action = (
-        "create"
-        if not found
-        else "replace"
-        if there is None
-        else "nothing"
-        if there.enabled == wanted.enabled
-        else "enable or pause"
-    )
-    slots = [
-        slot.isoformat(timespec="minutes")
-        for slot in itertools.islice(wanted.cron.times_after(api.server_time()), SHOWN)
-    ]
-    planned = {
-        "would": action,
-        "cron on the server": wanted.cron.server_expression,
-        "slots": slots,
-        "schedule": wanted.body,
-    }
-    typer.echo(
-        json.dumps(planned)
-        if as_json
-        else yaml.safe_dump(planned, sort_keys=False, allow_unicode=True, width=10_000),
-        nl=as_json,
-    )
+    if not existing:
+        return "create"
+    for schedule in existing:
+        if schedules.parse_content_digest(schedule) == desired.content:
+            return "nothing" if schedule.enabled == desired.enabled else "enable or pause"
+    return "replace"

@@ -1,4 +1,4 @@
-"""`kubert serve`: TensorFlow Serving's REST API on this machine, for a look at a model and for tests."""
+"""`kubert serve`: TensorFlow Serving's REST API on this machine, to try out a model."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import Annotated
 import typer
 
 
-def serve(
+def serve_model(
     directory: Annotated[
         Path,
         typer.Argument(
             metavar="DIR",
-            help="Versions as `kubert pull` or `kubert run` leave them (DIR/1, DIR/2, ...), or one release.",
+            help="Versions (DIR/1, DIR/2, ...) as `kubert pull` and `kubert run` write them, "
+            "or one release.",
         ),
     ],
     name: Annotated[
         str | None,
-        typer.Option(
-            help="The model's name in addresses; without it, the one it was released under."
-        ),
+        typer.Option(help="The model's name in URLs; by default the name it was released under."),
     ] = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 answers other machines, too.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen at; 0: a free one.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")
     ] = 8501,
 ) -> None:
-    """Answer TensorFlow Serving's REST calls with the version in force in DIR; a new one takes over as soon as it is there.
+    """Serve the newest version in DIR over TensorFlow Serving's REST API.
 
-    The files and the operations of a release are verified before it is loaded. Texts are not logged.
+    A new version takes over as soon as it is complete. A release's files and graph operations are
+    verified before it is loaded. Texts are not logged.
     """
     from components.errors import UsageError
 
     if not directory.is_dir():
         raise UsageError(
-            f"{directory}: no such directory; give one with versions (1, 2, ...), or pull one: kubert pull STORE/NAME --to DIR"
+            f"{directory}: no such directory; give one with versions (1, 2, ...), "
+            "or pull one: kubert pull STORE/NAME --to DIR"
         )
     if name is not None and (not name or set(name) & set("/:")):
-        raise UsageError(f"--name {name!r}: must be some letters, without / and :")
+        raise UsageError(f"--name {name!r}: must not be empty or contain / or :")
     typer.echo(f"loading the model in {directory}")
-    from components.serving.rest_server import serve as answer
+    from components.serving.rest_server import serve
 
-    answer(directory, name, host, port, typer.echo)
+    serve(directory, name, host, port, typer.echo)

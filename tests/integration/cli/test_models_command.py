@@ -121,23 +121,23 @@ def test_all_that_a_version_says_of_itself(models: Path) -> None:
 def test_one_command_goes_back_and_tells_the_one_that_undoes_it(models: Path) -> None:
     back = kubert("rollback", models / "news")
     assert (back.returncode, release.champion(open_store(str(models)), "news")) == (0, 2)
-    assert back.stdout.startswith("news: version 2 is in force now (was 3)")
+    assert back.stdout.startswith("news: version 2 is the champion now (before: 3)")
     undo = back.stdout.splitlines()[-1].removeprefix("To undo: kubert models ")
     assert kubert(*undo.split()).returncode == 0
     assert release.champion(open_store(str(models)), "news") == 3
     told = json.loads(kubert("rollback", models / "news", "--to", 1, "--json").stdout)
     assert (told["champion"], told["before"]) == (1, 3)
-    assert "in force already" in kubert("rollback", models / "news", "--to", 1).stdout
+    assert "is the champion already" in kubert("rollback", models / "news", "--to", 1).stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["list", "{models}/nothing"], "nothing is released here"),
-        (["list", "{models}/news@1"], "names a version"),
+        (["list", "{models}/news@1"], "this is one version"),
         (["show", "{models}/news@9"], "no version 9; complete versions: 1, 2, 3"),
         (["show", "{models}/none"], "nothing is released under this name"),
-        (["rollback", "{models}/news@1"], "name the model alone, and the version with --to 1"),
+        (["rollback", "{models}/news@1"], "give the model alone, and the version as --to 1"),
         (["rollback", "{models}/news", "--to", "9"], "has no version 9; complete ones: 1, 2, 3"),
         (["rollback", "{models}/sports"], "version 1 is the oldest"),
         (["rollback", "{models}/none"], "nothing is released under this name"),

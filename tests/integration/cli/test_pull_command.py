@@ -75,7 +75,7 @@ def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
     [
         (["{model}@7"], "no version 7; complete versions: 1, 2"),
         (["{model}@x"], "@<version> with a whole number"),
-        (["{model}", "--watch", "1", "--json"], "leave one of them out"),
+        (["{model}", "--watch", "1", "--json"], "use only one"),
         (["{model}@1", "--watch", "1"], "version 1 never changes"),
     ],
     ids=["version", "no-number", "json", "pinned"],

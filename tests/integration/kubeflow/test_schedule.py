@@ -43,7 +43,7 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: FakeServer, a
     assert code == 0
     assert (
         out
-        == "creating news\nenabling news\nschedule news: as configured; next: 2030-05-08T02:30+00:00\n"
+        == "creating news\nenabling news\nschedule news: updated to the configuration; next run: 2030-05-08T02:30+00:00\n"
     )
     (made,) = server.state.schedules.values()
     assert made["trigger"] == {"cron_schedule": {"cron": "0 30 2 * * *"}}
@@ -52,7 +52,7 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: FakeServer, a
     code, out, _ = apply(NIGHTLY)
     assert (code, out) == (
         0,
-        "schedule news: nothing changed, nothing done; next: 2030-05-08T02:30+00:00\n",
+        "schedule news: unchanged; next run: 2030-05-08T02:30+00:00\n",
     )
     assert all(line.startswith("GET") for line in server.log[before:])
 
@@ -189,7 +189,7 @@ def test_list_show_pause_resume_run_now_and_delete(
     assert kubert("schedule", "pause", "news", *at)[1] == "schedule news is paused already\n"
     assert (
         kubert("schedule", "resume", "news", *at)[1]
-        == "schedule news runs again; next: 2030-05-09T09:00+05:30\n"
+        == "schedule news is enabled; next run: 2030-05-09T09:00+05:30\n"
     )
     told = json.loads(kubert("schedule", "run-now", "news", *at, "--json")[1])
     by_hand = server.state.runs[told["run"]]

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from components.progress import ProgressEvent, StepName
-from pipeline.cli.progress_bar import ProgressView, describe, duration
+from pipeline.cli.progress_bar import ProgressView, describe_progress, format_duration
 from tests.support.progress_events import make_event
 
 EVENTS: list[dict[str, Any]] = [
@@ -47,11 +47,13 @@ def test_on_a_terminal_a_bar_shows_the_figures() -> None:
 
 
 def test_figures_that_are_missing_are_left_out() -> None:
-    assert describe(ProgressEvent(StepName.TRAIN, "reading", done=3)) == "reading"
+    assert describe_progress(ProgressEvent(StepName.TRAIN, "reading", done=3)) == "reading"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.2, "0:00"), (65, "1:05"), (3600, "1:00:00"), (7325.6, "2:02:06")]
 )
-def test_duration(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+def test_durations_are_minutes_and_seconds_with_hours_where_needed(
+    seconds: float, text: str
+) -> None:
+    assert format_duration(seconds) == text

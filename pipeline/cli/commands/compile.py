@@ -1,0 +1,38 @@
+"""`kubert compile`: the pipeline as a package for a Kubeflow Pipelines server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import DEFAULT_CONFIG, Assignments, ConfigName
+
+
+def compile_pipeline(
+    config: ConfigName = DEFAULT_CONFIG,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The YAML file to write.")] = Path(
+        "pipeline.yaml"
+    ),
+    assignments: Assignments = None,
+) -> None:
+    """Compile the pipeline to YAML for a Kubeflow Pipelines server.
+
+    The values of the configuration become the defaults of the pipeline's parameters.
+    """
+    from pipeline import definition, images, parameters, presets
+
+    settings = presets.load_preset(config, assignments)
+    settings = settings.model_copy(update={"cluster": images.resolve_images(settings.cluster)})
+    _check_output(output)
+    definition.compile_pipeline(output, parameters.build_arguments(settings), settings.cluster)
+    typer.echo(f"wrote {output}")
+
+
+def _check_output(output: Path) -> None:
+    from components.errors import UsageError
+
+    has_directory = output.absolute().parent.is_dir() and not output.is_dir()
+    if not has_directory or output.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"--output {output}: must be a .yaml file in a directory that exists")
