@@ -1,8 +1,9 @@
 """Labelled texts as one stream, each in its split; rows that cannot be used are counted by reason, never passed over.
 
-Outcome per row: a row that cannot be taken apart, has a text that is not Unicode (bad UTF-8, lone surrogates), not a
-string, or blank (nothing but spaces, control and format characters), or a label that is missing, unknown, out of range,
-negative or fractional is refused. Every other text is kept to the letter.
+Outcome per row: a row that cannot be taken apart, has a text that is not Unicode (bad UTF-8, lone
+surrogates), not a string, or blank (nothing but spaces, control and format characters), or a
+label that is missing, unknown, out of range, negative or fractional is refused. Every other text
+is kept to the letter.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ import numpy.typing as npt
 
 from components.config.schema import DataConfig
 from components.data.labels import LabelMap, LabelStatistics, build_label_map
-from components.data.rows import MalformedRow, Row, RowBatch
-from components.data.sources import Source, has_test_split, open_source
+from components.data.row_cache import CachedRows
+from components.data.rows import MalformedRow, Row, RowBatch, Source
+from components.data.sources import open_source
 from components.data.split_names import SPLITS, SplitName
 from components.data.splits import assign_splits, hash_texts
 from components.data.text_columns import (
@@ -30,7 +32,12 @@ from components.data.text_columns import (
     join_valid_texts,
     text_error,
 )
-from components.data.time_window import Window, fill_date_placeholder, parse_window
+from components.data.time_window import (
+    Window,
+    WindowedRows,
+    fill_date_placeholder,
+    parse_window,
+)
 from components.errors import DataError
 
 __all__ = [
@@ -104,7 +111,8 @@ class RejectedRows:
 class LabelledDataset:
     """The sources of a run, surveyed: `labels` says how labels are read, `rows` how many rows there are, good and bad.
 
-    Where a window is set, `source` has only the rows within, and `left_out` counts the others by reason.
+    Where a window is set, `source` has only the rows within, and `left_out` counts the others by
+    reason.
     """
 
     data: DataConfig
@@ -124,8 +132,9 @@ class LabelledDataset:
     def blocks(self, refusals: RejectedRows, overlap: Counter[str]) -> Iterator[ExampleBatch]:
         """Every usable row in the sources' order, a given test split first; DataError at the end for too many refused rows.
 
-        `overlap` counts, by split, the rows whose text is in the given test split, too. Once too many rows are refused the
-        rest is only counted. Memory: 8 bytes per row of a given test split.
+        `overlap` counts, by split, the rows whose text is in the given test split, too. Once too
+        many rows are refused the rest is only counted. Memory: 8 bytes per row of a given test
+        split.
         """
         tested = np.zeros(0, np.uint64)
         if self.test_source is not None:
@@ -149,7 +158,7 @@ class LabelledDataset:
     def _usable(
         self, source: Source, refusals: RejectedRows
     ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
-        for block in source.rows([*self.data.text, self.data.label]).blocks:
+        for block in source.reader.read([*self.data.text, self.data.label]):
             if isinstance(block, MalformedRow):
                 refusals.add(source.name, block, block.reason)
             elif (usable := self._whole(block)) is None:
@@ -171,7 +180,7 @@ class LabelledDataset:
     ) -> tuple[list[str], list[int]]:
         columns = "+".join(self.data.text)
         texts, labels = [], []
-        for row in block.rows():
+        for row in block.iter_rows():
             text = join_columns(row.values[:-1])
             if text is None:
                 refusals.add(name, row, NOT_TEXT, columns)
@@ -189,20 +198,25 @@ class LabelledDataset:
 def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
     """The configured sources, after one pass that checks their columns, counts their rows and finds their classes.
 
-    Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label column holds no classes.
+    Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label
+    column holds no classes.
     """
     window, place = parse_window(data), fill_date_placeholder(data)
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
         source = stack.enter_context(open_source(place, data))
-        if window is not None:
-            source = window.applied(source, left_out)
         test_source = None
         if data.test_source is not None:
-            split = "test" if has_test_split(data.test_source, data) else "train"
-            test_source = stack.enter_context(open_source(data.test_source, data, split))
-        elif has_test_split(place, data):
-            test_source = stack.enter_context(open_source(place, data, "test"))
+            test_source = stack.enter_context(
+                open_source(data.test_source, data, splits=("test", "train"))
+            )
+        elif "test" in source.splits:
+            test_source = source.select_split("test")
+        source = replace(source, reader=CachedRows(source.reader))
+        if window is not None:
+            source = replace(source, reader=WindowedRows(source.reader, window, left_out))
+        if test_source is not None:
+            test_source = replace(test_source, reader=CachedRows(test_source.reader))
         survey = _survey(source, data, left_out)
         rows = survey.rows + (_survey(test_source, data).rows if test_source else 0)
         labels = build_label_map(
@@ -215,7 +229,7 @@ def _survey(
     source: Source, data: DataConfig, left_out: Counter[str] | None = None
 ) -> LabelStatistics:
     survey = LabelStatistics()
-    for block in source.rows([*data.text, data.label]).blocks:
+    for block in source.reader.read([*data.text, data.label]):
         if isinstance(block, MalformedRow):
             survey.rows += 1
         else:

@@ -1,6 +1,7 @@
 """A row's label becomes the index of its class, or a reason why it cannot; nothing is guessed per row.
 
-Which way the labels are written is decided once, from the training source: by name, or by number from 0 or from 1.
+Which way the labels are written is decided once, from the training source: by name, or by number
+from 0 or from 1.
 """
 
 from __future__ import annotations
@@ -109,11 +110,12 @@ def build_label_map(
 ) -> LabelMap:
     """How to read the labels of a surveyed training source.
 
-    `listed` are the configured classes, `named` those that the source itself names (numbered from 0). Listed classes are
-    matched by name, unless no label is one of the names and some are whole numbers: then 0 is the first class, or 1 is where no
-    0 occurs. Without either the classes are the labels found: the whole
-    numbers from 0 up by value if most rows have numbers, else all of them, sorted. `place` is source and column, for
-    the DataError that fractions, free text and a single class raise.
+    `listed` are the configured classes, `named` those that the source itself names (numbered from
+    0). Listed classes are matched by name, unless no label is one of the names and some are whole
+    numbers: then 0 is the first class, or 1 is where no 0 occurs. Without either the classes are
+    the labels found: the whole numbers from 0 up by value if most rows have numbers, else all of
+    them, sorted. `place` is source and column, for the DataError that fractions, free text and a
+    single class raise.
     """
     if listed is not None:
         numbers = {number for name in survey.counts if (number := parse_integer(name)) is not None}

@@ -1,63 +1,64 @@
-"""The rows of a small source are taken apart once, however often they are read.
+"""Caches the parsed rows of small sources, so that a second pass does not parse them again.
 
-What is kept has a bound, so that memory does not grow with the rows: a larger source is read anew each time.
+The cache is bounded, so that memory does not grow with the rows: a larger source is read again in
+each pass.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from components.data.rows import MalformedRow, RowBatch, Rows
+from components.data.rows import MalformedRow, RowBatch, RowReader, RowStream
 
-KEPT_BYTES = 1 << 25
-VALUE_BYTES = 1 << 6
-OF_KNOWN_SIZE = {str, int, float, bool, type(None)}
-Blocks = list[RowBatch | MalformedRow]
+MAX_CACHED_BYTES = 1 << 25
+BYTES_PER_VALUE = 1 << 6
+TYPES_OF_KNOWN_SIZE = {str, int, float, bool, type(None)}
 
 
-def kept(
-    rows: Callable[[Sequence[str]], Rows], most: int = KEPT_BYTES
-) -> Callable[[Sequence[str]], Rows]:
-    """`rows`, which come from memory when the same columns are read again, if they take up to about `most` bytes there.
+class CachedRows:
+    """Serves the columns of the last complete pass from memory, up to about `max_bytes`.
 
-    Python's strings take up to four bytes per character, of which one is counted. Only a reading that came to its end is kept,
-    and none that holds anything but strings and plain numbers.
+    Python's strings take up to four bytes per character, of which one is counted. Only a pass
+    that ran to its end is cached, and only if every value is a string, a plain number or None.
     """
-    last: dict[tuple[str, ...], Blocks] = {}
 
-    def noted(columns: tuple[str, ...]) -> Iterator[RowBatch | MalformedRow]:
-        blocks: Blocks = []
-        left: float = most
-        for block in rows(columns).blocks:
-            if left >= 0:
-                left -= _bytes(block)
-                blocks.append(block)
-            if left < 0:
-                blocks.clear()
-            yield block
-        if left >= 0:
-            last.clear()
-            last[columns] = blocks
+    def __init__(self, reader: RowReader, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self._reader, self._max_bytes = reader, max_bytes
+        self._columns: tuple[str, ...] | None = None
+        self._batches: list[RowBatch | MalformedRow] = []
 
-    def read(columns: Sequence[str]) -> Rows:
-        wanted = tuple(columns)
-        return Rows(iter(last[wanted]) if wanted in last else noted(wanted))
+    def read(self, columns: Sequence[str]) -> RowStream:
+        """Stream the columns, from memory if the last complete pass read the same ones."""
+        if tuple(columns) == self._columns:
+            return iter(self._batches)
+        return self._record_rows(tuple(columns))
 
-    return read
-
-
-def _bytes(block: RowBatch | MalformedRow) -> float:
-    """What the block takes in memory, at a byte per character; infinite where a value has parts of its own."""
-    if isinstance(block, MalformedRow):
-        return VALUE_BYTES
-    return sum(map(_column_bytes, block.columns))
+    def _record_rows(self, columns: tuple[str, ...]) -> RowStream:
+        recorded: list[RowBatch | MalformedRow] = []
+        bytes_left: float = self._max_bytes
+        for batch in self._reader.read(columns):
+            if bytes_left >= 0:
+                bytes_left -= _estimate_bytes(batch)
+                recorded.append(batch)
+            if bytes_left < 0:
+                recorded.clear()
+            yield batch
+        if bytes_left >= 0:
+            self._columns, self._batches = columns, recorded
 
 
-def _column_bytes(column: Sequence[Any]) -> float:
+def _estimate_bytes(batch: RowBatch | MalformedRow) -> float:
+    """Estimate what a batch takes in memory; infinite if the size of a value is not known."""
+    if isinstance(batch, MalformedRow):
+        return BYTES_PER_VALUE
+    return sum(map(_estimate_column_bytes, batch.columns))
+
+
+def _estimate_column_bytes(column: Sequence[Any]) -> float:
     types = {*map(type, column)}
-    if not types <= OF_KNOWN_SIZE:
+    if not types <= TYPES_OF_KNOWN_SIZE:
         return math.inf
     strings = column if types == {str} else [value for value in column if isinstance(value, str)]
-    return len(column) * VALUE_BYTES + sum(map(len, strings))
+    return len(column) * BYTES_PER_VALUE + sum(map(len, strings))

@@ -1,22 +1,23 @@
-"""Rows on their way from a source: each with its number and its line, in blocks of columns.
+"""Batches of rows on their way from a source, with the number and the line of each row.
 
-What Python does once per block costs nothing per row; what must be done row by row still can be.
+Rows travel as columns (`RowBatch`), so that Python runs per batch what would cost time per row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
 
 from components.errors import DataError
 
 MAX_BATCH_ROWS = 1000
 MAX_BATCH_CHARACTERS = 1 << 22
+MAX_LISTED_COLUMNS = 30
 
 
 class Row(NamedTuple):
-    """One row: its number (from 1, the header not counted), its first line in the file (0: no lines) and the columns' values."""
+    """One row: number from 1 (header not counted), first line (0: no lines) and values."""
 
     number: int
     line: int
@@ -24,7 +25,7 @@ class Row(NamedTuple):
 
 
 class MalformedRow(NamedTuple):
-    """A row whose columns cannot be told apart, and why."""
+    """A row that cannot be split into its columns, and the reason."""
 
     number: int
     line: int
@@ -32,34 +33,62 @@ class MalformedRow(NamedTuple):
 
 
 class RowBatch(NamedTuple):
-    """Rows that follow each other, by column: each row's number and first line, and a sequence of values per column."""
+    """Consecutive rows: number and first line of each, and one sequence of values per column."""
 
     numbers: Sequence[int]
     lines: Sequence[int]
     columns: Sequence[Sequence[Any]]
 
-    def rows(self) -> Iterator[Row]:
-        """The rows, one by one."""
+    def iter_rows(self) -> Iterator[Row]:
+        """Yield the rows one by one."""
         for number, line, *values in zip(self.numbers, self.lines, *self.columns, strict=True):
             yield Row(number, line, values)
 
 
+RowStream = Iterator[RowBatch | MalformedRow]
+
+
+class RowReader(Protocol):
+    """Reads the rows of one source or of a stage behind it; can be read any number of times."""
+
+    def read(self, columns: Sequence[str]) -> RowStream:
+        """Stream these columns of every row, from the first row on.
+
+        The stream raises DataError for a column that does not exist and for a damaged source.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Rows:
-    """A stream of rows that can be read once: through `blocks`, or row by row by iterating."""
+class Source:
+    """A source of rows: its URI, its reader, and the SHA-256 (hex) of its bytes.
 
-    blocks: Iterator[RowBatch | MalformedRow]
+    `class_names`, if the source has them, name the integer labels from 0 up. `splits` holds one
+    reader for each split that the source itself defines; `reader` reads the one named `split`. A
+    file defines none.
+    """
 
-    def __iter__(self) -> Iterator[Row | MalformedRow]:
-        for block in self.blocks:
-            if isinstance(block, MalformedRow):
-                yield block
-            else:
-                yield from block.rows()
+    uri: str
+    reader: RowReader
+    sha256: str
+    class_names: tuple[str, ...] | None = None
+    split: str | None = None
+    splits: Mapping[str, RowReader] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What messages call the source."""
+        return self.uri if self.split is None else f"{self.uri} ({self.split})"
+
+    def select_split(self, split: str) -> Source:
+        """Return this source reading another of its splits; DataError if it has no such split."""
+        if split not in self.splits:
+            raise DataError(f"{self.uri}: has no split {split!r}; splits: {', '.join(self.splits)}")
+        return replace(self, split=split, reader=self.splits[split])
 
 
-def batch_rows(rows: Iterable[Row | MalformedRow]) -> Iterator[RowBatch | MalformedRow]:
-    """The same rows in the same order, up to `ROWS_AT_ONCE` and about `CHARACTERS_AT_ONCE` in a block."""
+def batch_rows(rows: Iterable[Row | MalformedRow]) -> RowStream:
+    """Group rows, in order, into batches of up to MAX_BATCH_ROWS and about MAX_BATCH_CHARACTERS."""
     gathered: list[Row] = []
     characters = 0
     for row in rows:
@@ -69,30 +98,36 @@ def batch_rows(rows: Iterable[Row | MalformedRow]) -> Iterator[RowBatch | Malfor
             if len(gathered) < MAX_BATCH_ROWS and characters < MAX_BATCH_CHARACTERS:
                 continue
         if gathered:
-            yield _block(gathered)
+            yield _build_batch(gathered)
             gathered, characters = [], 0
         if isinstance(row, MalformedRow):
             yield row
     if gathered:
-        yield _block(gathered)
+        yield _build_batch(gathered)
 
 
-def _block(rows: Sequence[Row]) -> RowBatch:
+def _build_batch(rows: Sequence[Row]) -> RowBatch:
     numbers, lines, values = zip(*rows, strict=True)
     return RowBatch(numbers, lines, list(zip(*values, strict=True)))
 
 
-def column_index(column: str, names: Sequence[str], name: str, hint: str = "") -> int:
-    """The column's index among the names; DataError, with the names and the hint, if it is not there or there twice."""
-    found = [index for index, other in enumerate(names) if other == column]
+def column_index(column: str, names: Sequence[str], source: str, hint: str = "") -> int:
+    """Return the index of the one column with this name.
+
+    Raises DataError, which lists the columns and ends with `hint`, if there is none or more than
+    one.
+    """
+    found = [index for index, name in enumerate(names) if name == column]
     if len(found) == 1:
         return found[0]
     problem = (
         f"no column {column!r}" if not found else f"{len(found)} columns are called {column!r}"
     )
     listed = ", ".join(
-        repr(other if len(other) <= 40 else f"{other[:40]}...") for other in names[:30]
+        repr(name if len(name) <= 40 else f"{name[:40]}...") for name in names[:MAX_LISTED_COLUMNS]
     )
+    more = ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
     raise DataError(
-        f"{name}: {problem}; columns: {listed}{', ...' if len(names) > 30 else ''}{hint} (options data.text, data.label and data.time)"
+        f"{source}: {problem}; columns: {listed}{more}{hint} "
+        "(options data.text, data.label and data.time)"
     )

@@ -1,7 +1,7 @@
 """Equal texts are always in the same split, and a text's split does not depend on any other row.
 
-The split comes from a hash of the normalized text alone, so a duplicate cannot sit in two splits and adding data moves no
-old row.
+The split comes from a hash of the normalized text alone, so a duplicate cannot sit in two splits
+and adding data moves no old row.
 """
 
 from __future__ import annotations

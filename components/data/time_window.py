@@ -1,7 +1,8 @@
 """Which rows of a source a run reads, by their time: the same rows for the same configuration, whenever it runs.
 
-The window ends where `data.until` says and never at the clock's time, so a run that is repeated reads the same rows. A row
-outside is left out, which is no fault of it; a row whose time cannot be read is.
+The window ends where `data.until` says and never at the clock's time, so a run that is repeated
+reads the same rows. A row outside is left out, which is no fault of it; a row whose time cannot
+be read is.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from components.config.schema import DataConfig
-from components.data.rows import MalformedRow, Row, Rows, batch_rows
-from components.data.sources import Source
+from components.data.rows import MalformedRow, Row, RowReader, RowStream, batch_rows
 from components.errors import ConfigError
 
 DATE = "{date}"
@@ -38,32 +38,41 @@ class Window:
         start = {} if self.start is None else {"start": self.start.isoformat()}
         return {"time": self.column, **start, "until": self.until.isoformat()}
 
-    def applied(self, source: Source, left_out: Counter[str]) -> Source:
-        """The source without the rows outside; each whole pass over it sets `left_out` to their number, by reason."""
 
-        def within(columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
-            counted: Counter[str] = Counter()
-            for row in source.rows([*columns, self.column]):
-                if isinstance(row, MalformedRow):
-                    yield row
-                    continue
+@dataclass(frozen=True)
+class WindowedRows:
+    """The rows of a reader without those outside the window.
+
+    Each complete pass sets `outside_window` to the number of the others, by reason.
+    """
+
+    reader: RowReader
+    window: Window
+    outside_window: Counter[str]
+
+    def read(self, columns: Sequence[str]) -> RowStream:
+        """Stream the columns of the rows within the window."""
+        return batch_rows(self._read_rows(columns))
+
+    def _read_rows(self, columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
+        window, counted = self.window, Counter[str]()
+        for batch in self.reader.read([*columns, window.column]):
+            if isinstance(batch, MalformedRow):
+                yield batch
+                continue
+            for row in batch.iter_rows():
                 *values, time = row.values
                 when = parse_timestamp(time)
                 if when is None:
-                    yield MalformedRow(row.number, row.line, f"{self.column}: {NOT_A_TIME}")
-                elif when >= self.until:
+                    yield MalformedRow(row.number, row.line, f"{window.column}: {NOT_A_TIME}")
+                elif when >= window.until:
                     counted[NEWER] += 1
-                elif self.start is not None and when < self.start:
+                elif window.start is not None and when < window.start:
                     counted[OLDER] += 1
                 else:
                     yield row._replace(values=values)
-            left_out.clear()
-            left_out.update(counted)
-
-        def rows(columns: Sequence[str]) -> Rows:
-            return Rows(batch_rows(within(columns)))
-
-        return replace(source, rows=rows)
+        self.outside_window.clear()
+        self.outside_window.update(counted)
 
 
 def parse_window(data: DataConfig) -> Window | None:

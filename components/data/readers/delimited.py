@@ -1,7 +1,8 @@
-"""The rows of a CSV or TSV file as Python's csv module tells them apart, at several times its speed where every field is quoted.
+"""CSV/TSV reader, equivalent to the csv module, with a fast path for fully quoted text.
 
-A chunk in which nothing but delimiters and line ends stands outside of quotes needs no parser: splitting it at the quotes gives
-its columns. Any other chunk goes through the csv module, with as many of the next ones as its last row needs.
+A chunk in which only delimiters and line ends stand outside of quotes needs no parser: splitting
+it at the quotes yields its columns, several times as fast. Any other chunk goes through the csv
+module, together with as many of the next chunks as its last row needs.
 """
 
 from __future__ import annotations
@@ -9,100 +10,119 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from operator import itemgetter
 from pathlib import Path
 
-from components.data.readers.text_chunks import LONGEST_LINE, Chunk, line_breaks, open_chunks
+from components.data.readers.text_chunks import (
+    MAX_LINE_CHARACTERS,
+    Chunk,
+    count_line_breaks,
+    open_chunks,
+)
 from components.data.rows import (
     MAX_BATCH_CHARACTERS,
     MAX_BATCH_ROWS,
     MalformedRow,
     Row,
     RowBatch,
-    Rows,
+    RowStream,
     batch_rows,
     column_index,
 )
 from components.errors import DataError
 
 LINE_ENDS = {"\n", "\r\n", "\r"}
+UNBALANCED_QUOTES = "quotes that do not match"
+WRONG_FIELD_COUNT = "too few or too many fields"
 
 
-def csv_rows(
-    path: Path, name: str, columns: Sequence[str], *, delimiter: str, header: bool
-) -> Rows:
-    """The rows of a CSV or TSV file with strings for values; without a header the columns are called 0, 1, ...
+@dataclass(frozen=True)
+class DelimitedReader:
+    """Reads a CSV or TSV file; all values are strings, blank lines are not rows.
 
-    Blank lines are no rows. Raises DataError for an empty file or a column that is not there.
+    Without a header row (`header`) the columns are called 0, 1, ...
     """
-    return Rows(_blocks(path, name, columns, delimiter, header))
 
+    path: Path
+    name: str
+    delimiter: str
+    header: bool
 
-def _blocks(
-    path: Path, name: str, columns: Sequence[str], delimiter: str, header: bool
-) -> Iterator[RowBatch | MalformedRow]:
-    csv.field_size_limit(LONGEST_LINE)
-    with open_chunks(path, name) as chunks:
-        parser = _Parser(chunks, delimiter)
-        line, first = parser.first(name)
-        names = first if header else [str(index) for index in range(len(first))]
-        hint = (
+    def read(self, columns: Sequence[str]) -> RowStream:
+        """Stream the columns; DataError for an empty file and a first row that cannot be parsed."""
+        csv.field_size_limit(MAX_LINE_CHARACTERS)
+        with open_chunks(self.path, self.name) as chunks:
+            parser = _Parser(chunks, self.delimiter)
+            line, first = parser.first_row(self.name)
+            names = first if self.header else [str(index) for index in range(len(first))]
+            indices = [column_index(column, names, self.name, self._hint) for column in columns]
+            number = 1
+            if not self.header:
+                yield RowBatch((1,), (line,), [(first[index],) for index in indices])
+                number = 2
+            yield from _read_batches(parser, number, indices, len(names))
+
+    @property
+    def _hint(self) -> str:
+        return (
             "; if the first row is data, set data.header to false"
-            if header
+            if self.header
             else "; data.header is false, so columns are numbered"
         )
-        places = [column_index(column, names, name, hint) for column in columns]
-        number = 1
-        if not header:
-            yield RowBatch((1,), (line,), [(first[place],) for place in places])
-            number = 2
-        while True:
-            line = parser.line
-            fields = parser.quoted(len(names))
-            if fields is not None:
-                lines = _first_lines(zip(*fields, strict=True), len(fields[0]), line, parser.line)
-                yield RowBatch(
-                    range(number, number + len(fields[0])),
-                    lines[:-1],
-                    [fields[place] for place in places],
-                )
-                number += len(fields[0])
-                continue
-            rows, torn = parser.rows()
-            if not rows and not torn:
-                return
-            lines = _first_lines(rows, len(rows), line, None if torn else parser.line)
-            if {*map(len, rows)} == {len(names)}:
-                yield RowBatch(
-                    range(number, number + len(rows)),
-                    lines[:-1],
-                    [[*map(itemgetter(place), rows)] for place in places],
-                )
-            else:
-                yield from batch_rows(_told_apart(rows, lines, number, places, len(names)))
-            number += sum(map(bool, rows))
-            if torn:
-                yield MalformedRow(number, lines[-1], "quotes that do not match")
-                number += 1
+
+
+def _read_batches(parser: _Parser, number: int, indices: Sequence[int], width: int) -> RowStream:
+    """Yield the columns at `indices` of all further rows; the first has `number`, all `width` fields."""
+    while True:
+        line = parser.line
+        fields = parser.next_quoted_columns(width)
+        if fields is not None:
+            count = len(fields[0])
+            lines = _line_numbers(zip(*fields, strict=True), count, line, parser.line)
+            yield RowBatch(
+                range(number, number + count), lines[:-1], [fields[index] for index in indices]
+            )
+            number += count
+            continue
+        rows, malformed = parser.next_rows()
+        if not rows and not malformed:
+            return
+        lines = _line_numbers(rows, len(rows), line, None if malformed else parser.line)
+        if {*map(len, rows)} == {width}:
+            yield RowBatch(
+                range(number, number + len(rows)),
+                lines[:-1],
+                [[*map(itemgetter(index), rows)] for index in indices],
+            )
+        else:
+            yield from batch_rows(_rows_from_fields(rows, lines, number, indices, width))
+        number += sum(map(bool, rows))
+        if malformed:
+            yield MalformedRow(number, lines[-1], UNBALANCED_QUOTES)
+            number += 1
 
 
 class _Parser:
-    """Chunks of a text, each either split at its quotes or read by a csv.reader, which goes on into the next ones if a row does."""
+    """Parses chunks of text: each is either split at its quotes or read by a csv.reader.
+
+    The csv.reader continues into the next chunk if a row does.
+    """
 
     def __init__(self, chunks: Iterator[Chunk], delimiter: str) -> None:
         self._chunks, self._delimiter = chunks, delimiter
-        self._put_back: Chunk | None = None
-        self._split = self._given = 0
-        self._reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)
+        self._pushed_back: Chunk | None = None
+        self._lines_split = self._lines_fed = 0
+        self._reader = csv.reader(self._feed_lines(), delimiter=delimiter, strict=True)
 
     @property
     def line(self) -> int:
-        """The line that the next row begins at."""
-        return self._split + self._reader.line_num + 1
+        """The line at which the next row begins."""
+        return self._lines_split + self._reader.line_num + 1
 
-    def first(self, name: str) -> tuple[int, list[str]]:
-        """The first row and its line. Raises DataError if there is none or its quotes do not match."""
+    def first_row(self, name: str) -> tuple[int, list[str]]:
+        """Return line and fields of the first row; DataError for none or unbalanced quotes."""
         line = self.line
         try:
             for fields in self._reader:
@@ -115,58 +135,59 @@ class _Parser:
             ) from None
         raise DataError(f"{name}: the file is empty")
 
-    def quoted(self, width: int) -> list[list[str]] | None:
-        """The columns of the next chunk; None if it must be parsed, or there is none."""
-        if self._unread or (chunk := self._next()) is None:
+    def next_quoted_columns(self, width: int) -> list[list[str]] | None:
+        """Return the columns of the next chunk; None if it needs parsing or there is none."""
+        if self._unread_lines or (chunk := self._next_chunk()) is None:
             return None
-        columns = quoted_columns(chunk.text, self._delimiter, width)
+        columns = split_quoted_columns(chunk.text, self._delimiter, width)
         if columns is None:
-            self._put_back = chunk
+            self._pushed_back = chunk
         else:
-            self._split += chunk.lines
+            self._lines_split += chunk.lines
         return columns
 
-    def rows(self) -> tuple[list[list[str]], bool]:
-        """The next rows as the csv module reads them, and whether one with faulty quotes follows them."""
+    def next_rows(self) -> tuple[list[list[str]], bool]:
+        """Return the next rows of the csv module, and whether a malformed row follows."""
         rows: list[list[str]] = []
         characters = 0
         try:
             while len(rows) < MAX_BATCH_ROWS and characters < MAX_BATCH_CHARACTERS:
                 before = len(rows)
                 # What was read before an error stays in the list.
-                rows.extend(islice(self._reader, min(max(self._unread, 1), MAX_BATCH_ROWS // 10)))
+                wanted = min(max(self._unread_lines, 1), MAX_BATCH_ROWS // 10)
+                rows.extend(islice(self._reader, wanted))
                 characters += sum(map(len, chain.from_iterable(rows[before:])))
-                if not self._unread:
+                if not self._unread_lines:
                     break
         except csv.Error:
             return rows, True
         return rows, False
 
     @property
-    def _unread(self) -> int:
-        return self._given - self._reader.line_num
+    def _unread_lines(self) -> int:
+        return self._lines_fed - self._reader.line_num
 
-    def _next(self) -> Chunk | None:
-        chunk, self._put_back = self._put_back or next(self._chunks, None), None
+    def _next_chunk(self) -> Chunk | None:
+        chunk, self._pushed_back = self._pushed_back or next(self._chunks, None), None
         return chunk
 
-    def _lines(self) -> Iterator[str]:
-        while (chunk := self._next()) is not None:
-            self._given += chunk.lines
+    def _feed_lines(self) -> Iterator[str]:
+        while (chunk := self._next_chunk()) is not None:
+            self._lines_fed += chunk.lines
             yield from chunk
 
 
-def quoted_columns(text: str, delimiter: str, width: int) -> list[list[str]] | None:
-    """The `width` columns of whole rows all of whose fields are in quotes; None for any other text."""
+def split_quoted_columns(text: str, delimiter: str, width: int) -> list[list[str]] | None:
+    """Split complete rows of quoted fields into `width` columns; None for any other text."""
     pieces = text.split('"')
     before, *outside = pieces[::2]
     if before or len(pieces) % 2 == 0 or not outside:
         return None
-    # Nothing between two pairs of quotes means one field, with a quote in it; at the end, a file without a last line end.
+    # Two adjacent quotes escape a quote inside one field; at the end, the last line end is missing.
     last = outside.pop()
-    doubled = [*_empty(outside)]
-    fields = _rejoined(pieces[1::2], doubled)
-    between = [*filter(None, outside)] if doubled else outside
+    escaped = [*_find_empty(outside)]
+    fields = _join_escaped_quotes(pieces[1::2], escaped)
+    between = [*filter(None, outside)] if escaped else outside
     ends = {*between[width - 1 :: width]} | ({last} if last else set())
     delimiters = {*chain.from_iterable(between[column::width] for column in range(width - 1))}
     if len(fields) % width or not ends <= LINE_ENDS or not delimiters <= {delimiter}:
@@ -174,8 +195,8 @@ def quoted_columns(text: str, delimiter: str, width: int) -> list[list[str]] | N
     return [fields[column::width] for column in range(width)]
 
 
-def _empty(pieces: list[str]) -> Iterator[int]:
-    """The indices of the empty ones, of which there are few: looked for by the list itself."""
+def _find_empty(pieces: list[str]) -> Iterator[int]:
+    """Yield the indices of empty pieces; there are few, so `list.index` is the fastest search."""
     index = -1
     with suppress(ValueError):
         while True:
@@ -183,38 +204,40 @@ def _empty(pieces: list[str]) -> Iterator[int]:
             yield index
 
 
-def _rejoined(parts: list[str], doubled: Iterable[int]) -> list[str]:
-    """The fields in quotes, where the parts at each index in `doubled` and after it are one field with a quote in between."""
+def _join_escaped_quotes(parts: list[str], escaped: Iterable[int]) -> list[str]:
+    """Join each part whose index is in `escaped` with the next one by a quote, into one field."""
     fields: list[str] = []
     start = 0
-    for index in doubled:
+    for index in escaped:
         fields += parts[start : index + 1]
         fields[-1] += f'"{parts[index + 1]}'
         start = index + 2
     return fields + parts[start:]
 
 
-def _first_lines(
+def _line_numbers(
     rows: Iterable[Sequence[str]], count: int, line: int, end: int | None
 ) -> Sequence[int]:
-    """The first line of each of `count` rows, and of what follows them, which is `end` unless that is not known."""
+    """Return the first line of each of `count` rows and of what follows (`end`, if known)."""
     if end == line + count:
         return range(line, end + 1)
-    return list(accumulate((1 + sum(map(line_breaks, fields)) for fields in rows), initial=line))
+    return list(
+        accumulate((1 + sum(map(count_line_breaks, fields)) for fields in rows), initial=line)
+    )
 
 
-def _told_apart(
+def _rows_from_fields(
     rows: Sequence[Sequence[str]],
     lines: Sequence[int],
     number: int,
-    places: Sequence[int],
+    indices: Sequence[int],
     width: int,
 ) -> Iterator[Row | MalformedRow]:
     for fields, line in zip(rows, lines, strict=False):
         if not fields:
             continue
         if len(fields) == width:
-            yield Row(number, line, [fields[place] for place in places])
+            yield Row(number, line, [fields[index] for index in indices])
         else:
-            yield MalformedRow(number, line, "too few or too many fields")
+            yield MalformedRow(number, line, WRONG_FIELD_COUNT)
         number += 1

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.data.readers import text_chunks
-from components.data.readers.delimited import csv_rows, quoted_columns
+from components.data.readers.delimited import DelimitedReader, split_quoted_columns
 from components.data.rows import MalformedRow, Row
+from tests.support.rows import list_rows
 
 FIELDS = st.text(alphabet='ab,"\n\r', max_size=4)
 LOOSE = st.text(alphabet='ab,"\n\r', max_size=60)
@@ -49,12 +50,11 @@ def one_by_one(text):
 )
 @given(parts=st.lists(st.one_of(QUOTED, LOOSE), max_size=4), size=st.sampled_from([1, 7, 40, 1000]))
 def test_rows_and_lines_are_those_of_the_csv_module(tmp_path, monkeypatch, parts, size):
-    monkeypatch.setattr(text_chunks, "CHARACTERS_PER_CHUNK", size)
+    monkeypatch.setattr(text_chunks, "CHUNK_CHARACTERS", size)
     text = "one,two\n" + "".join(parts)
     (tmp_path / "a.csv").write_bytes(text.encode())
-    assert list(
-        csv_rows(tmp_path / "a.csv", "a.csv", ["one", "two"], delimiter=",", header=True)
-    ) == list(one_by_one(text))
+    reader = DelimitedReader(tmp_path / "a.csv", "a.csv", ",", header=True)
+    assert list_rows(reader.read(["one", "two"])) == list(one_by_one(text))
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_rows_and_lines_are_those_of_the_csv_module(tmp_path, monkeypatch, parts
     ],
 )
 def test_only_plainly_quoted_text_is_split_at_its_quotes(text, columns):
-    assert quoted_columns(text, ",", 2) == columns
+    assert split_quoted_columns(text, ",", 2) == columns
 
 
 def test_a_single_quoted_column():
-    assert quoted_columns('"a"\n"b"\n', ",", 1) == [["a", "b"]]
+    assert split_quoted_columns('"a"\n"b"\n', ",", 1) == [["a", "b"]]

@@ -1,6 +1,7 @@
 """The corpus: which rows are used, in which split, and what is said about the others."""
 
 from collections import Counter
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -252,6 +253,22 @@ def test_a_prepared_data_set_keeps_its_test_split_and_its_class_names(tmp_path):
     assert overlap.total() == 3
     with pytest.raises(DataError, match="no column 'body'; columns: label, title"):
         read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("body",))
+
+
+def test_a_data_set_is_built_once_for_all_its_splits(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    prepare(tmp_path / "tiny_news" / "1.0.0", {"train": 40, "test": 3})
+    build = Mock(wraps=tfds.builder)
+    monkeypatch.setattr(tfds, "builder", build)
+    read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("title",))
+    assert build.call_count == 1
+
+
+def test_a_split_that_a_data_set_lacks_is_named_with_those_it_has(tmp_path):
+    prepare(tmp_path / "tiny_news" / "1.0.0", {"extra": 4, "test": 3})
+    with pytest.raises(DataError, match="tiny_news: has no split 'train'; splits: extra, test"):
+        read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("title",))
 
 
 def test_labels_are_not_spoken_of_where_they_are_not_at_fault(tmp_path):

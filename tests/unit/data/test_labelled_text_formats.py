@@ -7,16 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.data.readers import (
-    LONGEST_LINE,
-    MalformedRow,
-    Row,
-    csv_rows,
-    format_of,
-    json_rows,
-    parquet_rows,
-)
+from components.data.readers import detect_format, open_file_reader
+from components.data.readers.delimited import DelimitedReader
+from components.data.readers.jsonl import JsonLinesReader
+from components.data.readers.parquet import ParquetReader
+from components.data.readers.text_chunks import MAX_LINE_CHARACTERS
+from components.data.rows import MalformedRow, Row
 from components.errors import ConfigError, DataError
+from tests.support.rows import list_rows
 
 COLUMNS = ["title", "label"]
 ROWS = [
@@ -33,7 +31,15 @@ def values(rows):
 
 
 def read_csv(path, columns=COLUMNS, delimiter=",", header=True):
-    return list(csv_rows(path, path.name, columns, delimiter=delimiter, header=header))
+    return list_rows(DelimitedReader(path, path.name, delimiter, header).read(columns))
+
+
+def read_json(path):
+    return list_rows(JsonLinesReader(path, path.name).read(COLUMNS))
+
+
+def read_parquet(path, name="a"):
+    return list_rows(ParquetReader(path, name).read(COLUMNS))
 
 
 def quoted(rows, delimiter):
@@ -73,13 +79,7 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, compressed):
                 for title, label in ROWS
             )
         path.write_bytes(gzip.compress(text.encode()) if compressed else text.encode())
-    read = {
-        "csv": lambda: csv_rows(path, "n", COLUMNS, delimiter=",", header=True),
-        "tsv": lambda: csv_rows(path, "n", COLUMNS, delimiter="\t", header=True),
-        "jsonl": lambda: json_rows(path, "n", COLUMNS),
-        "parquet": lambda: parquet_rows(path, "n", COLUMNS),
-    }
-    rows = list(read[kind]())
+    rows = list_rows(open_file_reader(path, "n", kind, header=True).read(COLUMNS))
     assert values(rows) == ROWS
     assert [row.number for row in rows] == [1, 2, 3, 4, 5]
 
@@ -166,7 +166,7 @@ def test_csv_outcome_of_odd_rows(tmp_path, content, expected):
     ],
 )
 def test_json_outcome_of_odd_rows(tmp_path, content, expected):
-    assert list(json_rows(write(tmp_path / "a.jsonl", content), "a.jsonl", COLUMNS)) == expected
+    assert read_json(write(tmp_path / "a.jsonl", content)) == expected
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -174,17 +174,15 @@ def test_a_wrong_column_is_named_with_the_columns_there_are(tmp_path, kind):
     path = tmp_path / "a"
     if kind == "csv":
         write(path, "headline,label\nx,a\n")
-        rows = csv_rows(path, "a", COLUMNS, delimiter=",", header=True)
     elif kind == "jsonl":
         write(path, '{"headline":"x","label":"a"}\n')
-        rows = json_rows(path, "a", COLUMNS)
     else:
         pq.write_table(pa.table({"headline": ["x"], "label": ["a"]}), path)
-        rows = parquet_rows(path, "a", COLUMNS)
+    reader = open_file_reader(path, "a", kind, header=True)
     with pytest.raises(
         DataError, match=r"a: no column 'title'; columns: 'headline', 'label'.*data\.text"
     ):
-        list(rows)
+        list(reader.read(COLUMNS))
 
 
 def test_parquet_types_come_out_plain(tmp_path):
@@ -195,7 +193,7 @@ def test_parquet_types_come_out_plain(tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "a.parquet")
-    rows = values(parquet_rows(tmp_path / "a.parquet", "a", COLUMNS))
+    rows = values(read_parquet(tmp_path / "a.parquet"))
     assert [row[0] for row in rows] == ["x", None, "y"]
     assert rows[0][1] == 1.0
     assert rows[2][1] == 2.5
@@ -206,7 +204,7 @@ def test_parquet_row_that_is_not_utf8_does_not_hide_the_others(tmp_path):
         pa.string(), 2, pa.array([b"ok", b"\xff"], pa.binary()).buffers()
     )
     pq.write_table(pa.table({"title": broken, "label": ["a", "b"]}), tmp_path / "a.parquet")
-    assert values(parquet_rows(tmp_path / "a.parquet", "a", COLUMNS)) == [
+    assert values(read_parquet(tmp_path / "a.parquet")) == [
         ("ok", "a"),
         ("\udcff", "b"),
     ]
@@ -228,7 +226,7 @@ def test_parquet_row_that_is_not_utf8_does_not_hide_the_others(tmp_path):
             "title,title,label\nx,y,a\n", "2 columns are called 'title'", id="doubled-column"
         ),
         pytest.param(
-            "title,label\nx," + "a" * LONGEST_LINE, "line 2: longer than", id="endless-line"
+            "title,label\nx," + "a" * MAX_LINE_CHARACTERS, "line 2: longer than", id="endless-line"
         ),
     ],
 )
@@ -240,13 +238,13 @@ def test_files_that_stop_the_reading(tmp_path, content, message):
 @pytest.mark.parametrize("content", [b"PAR1nonsense", b"title,label\n"], ids=["damaged", "csv"])
 def test_not_parquet(tmp_path, content):
     with pytest.raises(DataError, match=r"a\.parquet: cannot be read as Parquet"):
-        list(parquet_rows(write(tmp_path / "a.parquet", content), "a.parquet", COLUMNS))
+        read_parquet(write(tmp_path / "a.parquet", content), "a.parquet")
 
 
 def test_parquet_lists_are_refused(tmp_path):
     pq.write_table(pa.table({"title": [["x"]], "label": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="column 'title' holds lists or records"):
-        list(parquet_rows(tmp_path / "a.parquet", "a.parquet", COLUMNS))
+        read_parquet(tmp_path / "a.parquet", "a.parquet")
 
 
 @pytest.mark.parametrize(
@@ -260,9 +258,9 @@ def test_parquet_lists_are_refused(tmp_path):
     ],
 )
 def test_format_by_name(name, kind):
-    assert format_of(name) == kind
+    assert detect_format(name) == kind
 
 
 def test_an_unknown_ending_names_the_option():
     with pytest.raises(ConfigError, match=r"rows\.xlsx: .*set data\.format"):
-        format_of("rows.xlsx")
+        detect_format("rows.xlsx")

@@ -2,10 +2,11 @@
 
 import pytest
 
-from components.data.row_cache import kept
-from components.data.rows import MalformedRow, RowBatch, Rows
+from components.data.row_cache import CachedRows
+from components.data.rows import MalformedRow, RowBatch
+from tests.support.rows import list_rows
 
-BLOCKS: list[RowBatch | MalformedRow] = [
+BATCHES: list[RowBatch | MalformedRow] = [
     RowBatch(range(1, 3), range(1, 3), [["Café", "tea"], [1, None]]),
     MalformedRow(3, 3, "torn"),
     RowBatch((4,), (5,), [["milk"], [2.5]]),
@@ -13,73 +14,75 @@ BLOCKS: list[RowBatch | MalformedRow] = [
 
 
 class Counted:
-    """A source that counts its readings, and the blocks that were taken from it."""
+    """A source that counts its readings, and the batches that were taken from it."""
 
-    def __init__(self, blocks=BLOCKS):
-        self.blocks, self.readings, self.taken = blocks, 0, 0
+    def __init__(self, batches=BATCHES):
+        self.batches, self.readings, self.batches_read = batches, 0, 0
 
-    def __call__(self, columns):
+    def read(self, columns):
         self.readings += 1
-        return Rows(self._each())
+        return self._iter_batches()
 
-    def _each(self):
-        for block in self.blocks:
-            self.taken += 1
-            yield block
+    def _iter_batches(self):
+        for batch in self.batches:
+            self.batches_read += 1
+            yield batch
 
 
 def test_a_second_reading_comes_from_memory():
     source = Counted()
-    rows = kept(source)
-    assert [[*rows(["text", "label"]).blocks] for _ in range(3)] == [BLOCKS] * 3
+    rows = CachedRows(source)
+    assert [[*rows.read(["text", "label"])] for _ in range(3)] == [BATCHES] * 3
     assert source.readings == 1
 
 
-def test_each_row_comes_out_again_when_read_row_by_row():
-    rows = kept(Counted())
-    assert [*rows(["text", "label"])] == [*rows(["text", "label"])] == [*Rows(iter(BLOCKS))]
+def test_cached_rows_come_out_again_one_by_one():
+    rows = CachedRows(Counted())
+    first, second = (list_rows(rows.read(["text", "label"])) for _ in range(2))
+    assert first == second == list_rows(iter(BATCHES))
+    assert [row.number for row in second] == [1, 2, 3, 4]
 
 
 def test_other_columns_are_another_reading():
     source = Counted()
-    rows = kept(source)
+    rows = CachedRows(source)
     for columns in (["text"], ["text", "label"], ["text", "label"]):
-        assert [*rows(columns).blocks] == BLOCKS
+        assert [*rows.read(columns)] == BATCHES
     assert source.readings == 2
 
 
 @pytest.mark.parametrize("most", [0, 300])
 def test_a_source_over_the_bound_is_read_again(most):
     source = Counted()
-    rows = kept(source, most)
-    assert [[*rows(["text"]).blocks] for _ in range(2)] == [BLOCKS] * 2
+    rows = CachedRows(source, most)
+    assert [[*rows.read(["text"])] for _ in range(2)] == [BATCHES] * 2
     assert source.readings == 2
 
 
 @pytest.mark.parametrize(("most", "readings"), [(20_000, 2), (21_000, 1)])
 def test_the_bound_counts_characters_and_what_each_value_takes(most, readings):
     source = Counted([RowBatch((1, 2), (1, 2), [["a" * 10_000, "b" * 10_000], [1, None]])])
-    rows = kept(source, most)
-    assert [*rows(["text", "label"]).blocks] == [*rows(["text", "label"]).blocks]
+    rows = CachedRows(source, most)
+    assert [*rows.read(["text", "label"])] == [*rows.read(["text", "label"])]
     assert source.readings == readings
 
 
 def test_a_reading_that_was_left_is_not_kept():
     source = Counted()
-    rows = kept(source)
-    next(rows(["text"]).blocks)
-    assert [*rows(["text"]).blocks] == BLOCKS
+    rows = CachedRows(source)
+    next(rows.read(["text"]))
+    assert [*rows.read(["text"])] == BATCHES
     assert source.readings == 2
 
 
-def test_blocks_come_as_they_are_read():
+def test_batches_come_as_they_are_read():
     source = Counted()
-    next(kept(source)(["text"]).blocks)
-    assert source.taken == 1
+    next(CachedRows(source).read(["text"]))
+    assert source.batches_read == 1
 
 
 def test_values_with_parts_of_their_own_are_not_kept():
     source = Counted([RowBatch((1,), (1,), [[["a list"] * 1000]])])
-    rows = kept(source)
-    assert [*rows(["text"]).blocks] == [*rows(["text"]).blocks]
+    rows = CachedRows(source)
+    assert [*rows.read(["text"])] == [*rows.read(["text"])]
     assert source.readings == 2

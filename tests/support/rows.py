@@ -1,0 +1,13 @@
+"""Row streams as lists of single rows."""
+
+from __future__ import annotations
+
+from components.data.rows import MalformedRow, Row, RowStream
+
+
+def list_rows(stream: RowStream) -> list[Row | MalformedRow]:
+    """Collect the rows of a stream one by one."""
+    rows: list[Row | MalformedRow] = []
+    for batch in stream:
+        rows += [batch] if isinstance(batch, MalformedRow) else batch.iter_rows()
+    return rows
