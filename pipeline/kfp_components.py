@@ -94,7 +94,7 @@ def evaluate(
         needed = options(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
         found = step.run(needed, Path(shards.path), Path(checkpoint.path), Path(report.path))
         figures.update(accuracy=found.accuracy, test_rows=found.test_rows)
-        for name, value in found.scalars().items():
+        for name, value in found.scalar_metrics().items():
             metrics.log_metric(name, value)
         classification.log_confusion_matrix(
             list(found.classes), [list(row) for row in found.confusion]

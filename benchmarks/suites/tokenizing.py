@@ -243,7 +243,7 @@ def _run_step(source: Path, test_source: Path | None, workdir: Path, threads: in
         classes=("World", "Sports", "Business", "Sci/Tech"),
     )
     run(options, MODEL, TokenizeConfig(threads=threads), workdir / "shards")
-    manifest.verify(workdir / "shards", "token_shards")
+    manifest.verify_artifact(workdir / "shards", "token_shards")
 
 
 def _write_many_rows(data: Path, workdir: Path) -> Path:

@@ -18,12 +18,12 @@ from components.artifacts.manifest import Manifest
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 
-WEIGHTS = "weights/model"
-VOCABULARY = "vocab.txt"
+WEIGHTS_PREFIX = "weights/model"
+VOCABULARY_FILENAME = "vocab.txt"
 _NAME = re.compile(r"step-(\d{9})")
 
 
-class Epoch(BaseModel):
+class EpochMetrics(BaseModel):
     """Figures of one pass: mean losses are cross-entropy in nats, accuracies shares, `seconds` wall time of training steps."""
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class CheckpointContent(BaseModel):
     lower_case: bool
     model: ModelConfig
     encoder_fingerprint: str
-    history: tuple[Epoch, ...]
+    history: tuple[EpochMetrics, ...]
     best_step: int
     steps: int
     step_losses: tuple[float, ...]
@@ -58,12 +58,16 @@ class CheckpointContent(BaseModel):
     workers: int
 
 
-def read_content(directory: Path) -> CheckpointContent:
+def read_checkpoint(directory: Path) -> CheckpointContent:
     """The content of a finished checkpoint whose files all verify; DataError otherwise."""
-    return CheckpointContent.model_validate(manifest.verify(directory, "checkpoint").content)
+    return CheckpointContent.model_validate(
+        manifest.verify_artifact(directory, "checkpoint").content
+    )
 
 
-def refuse_other(found: Mapping[str, object], wanted: Mapping[str, object], where: Path) -> None:
+def check_same_training(
+    found: Mapping[str, object], wanted: Mapping[str, object], where: Path
+) -> None:
     """ConfigError naming the first field in which a checkpoint was made for something else."""
     for field, value in wanted.items():
         if found.get(field) != value:
@@ -73,12 +77,12 @@ def refuse_other(found: Mapping[str, object], wanted: Mapping[str, object], wher
             )
 
 
-def step_directory(root: Path, step: int) -> Path:
+def checkpoint_directory(root: Path, step: int) -> Path:
     """Where the periodic checkpoint of a step lies."""
     return root / f"step-{step:09d}"
 
 
-def periodic(root: Path) -> list[tuple[int, Path]]:
+def list_periodic_checkpoints(root: Path) -> list[tuple[int, Path]]:
     """All periodic checkpoints by name, newest first, whether they are valid or not."""
     if not root.is_dir():
         return []
@@ -88,17 +92,17 @@ def periodic(root: Path) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
-def newest_valid(root: Path) -> tuple[int, Path, Manifest, list[str]] | None:
+def find_newest_valid_checkpoint(root: Path) -> tuple[int, Path, Manifest, list[str]] | None:
     """The newest periodic checkpoint that verifies, with what was wrong with each newer one; None if there are none at all.
 
     A bad one is set aside under a `bad-` name. DataError if there are some but none is valid: starting afresh is for
     a person to decide.
     """
-    candidates = periodic(root)
+    candidates = list_periodic_checkpoints(root)
     complaints: list[str] = []
     for step, path in candidates:
         try:
-            return step, path, manifest.verify(path, "checkpoint"), complaints
+            return step, path, manifest.verify_artifact(path, "checkpoint"), complaints
         except DataError as error:
             complaints.append(str(error))
             aside = root / f"bad-{path.name}"
@@ -116,9 +120,12 @@ def newest_valid(root: Path) -> tuple[int, Path, Manifest, list[str]] | None:
     return None
 
 
-def retain(root: Path, keep: int) -> None:
+def delete_old_checkpoints(root: Path, keep: int) -> None:
     """Remove all but the newest `keep` periodic checkpoints, and what killed saves left; call it only after a newer one was sealed."""
-    for path in [*(path for _, path in periodic(root)[keep:]), *root.glob(".step-*")]:
+    for path in [
+        *(path for _, path in list_periodic_checkpoints(root)[keep:]),
+        *root.glob(".step-*"),
+    ]:
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -29,9 +29,9 @@ from components.storage.atomic_files import (
     write_text_atomically,
 )
 
-NAME = "manifest.json"
+MANIFEST_FILENAME = "manifest.json"
 FORMAT_VERSION = 1
-Kind = Literal["token_shards", "checkpoint", "report", "release"]
+ArtifactKind = Literal["token_shards", "checkpoint", "report", "release"]
 
 
 class Manifest(BaseModel):
@@ -43,7 +43,7 @@ class Manifest(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    kind: Kind
+    kind: ArtifactKind
     format_version: int = FORMAT_VERSION
     files: dict[str, FileEntry]
     inputs: dict[str, str] = {}
@@ -62,9 +62,9 @@ class Manifest(BaseModel):
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def seal(
+def commit(
     directory: Path,
-    kind: Kind,
+    kind: ArtifactKind,
     *,
     content: Mapping[str, Any],
     inputs: Mapping[str, str] | None = None,
@@ -77,7 +77,7 @@ def seal(
             size=path.stat().st_size, sha256=file_sha256(path)
         )
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.relative_to(directory).as_posix() != NAME
+        if path.is_file() and path.relative_to(directory).as_posix() != MANIFEST_FILENAME
     }
     manifest = Manifest(
         kind=kind,
@@ -88,18 +88,18 @@ def seal(
         provenance=dict(provenance or {}),
         image=os.environ.get(ENV_IMAGE, ""),
     )
-    write_text_atomically(directory / NAME, manifest.model_dump_json(indent=2) + "\n")
+    write_text_atomically(directory / MANIFEST_FILENAME, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
 
-def read(directory: Path, kind: Kind | None = None) -> Manifest:
+def read_manifest(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
     """The directory's manifest; DataError if there is none, it is damaged, or it is of another kind or format."""
-    path = directory / NAME
+    path = directory / MANIFEST_FILENAME
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
-            f"{directory}: no {NAME}, so this is not a finished artifact; run the step that makes it again"
+            f"{directory}: no {MANIFEST_FILENAME}, so this is not a finished artifact; run the step that makes it again"
         ) from None
     except ValidationError as error:
         raise DataError(
@@ -114,14 +114,14 @@ def read(directory: Path, kind: Kind | None = None) -> Manifest:
     return manifest
 
 
-def verify(directory: Path, kind: Kind | None = None) -> Manifest:
+def verify_artifact(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
     """The manifest, after every file's size and SHA-256 were found to match and no file is there that it does not name.
 
     Raises DataError that names the first file at fault.
     """
-    manifest = read(directory, kind)
+    manifest = read_manifest(directory, kind)
     found = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()} - {
-        NAME
+        MANIFEST_FILENAME
     }
     if extra := sorted(found - manifest.files.keys()):
         raise DataError(
@@ -143,7 +143,7 @@ def verify(directory: Path, kind: Kind | None = None) -> Manifest:
 
 
 @contextmanager
-def building(output: Path) -> Iterator[Path]:
+def staged_artifact(output: Path) -> Iterator[Path]:
     """A fresh directory beside `output` that takes its place when the block ends well, and is removed when it does not.
 
     The block fills it and calls `seal`. An empty `output` made by the caller is replaced; one with files in it is
@@ -155,7 +155,7 @@ def building(output: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
     try:
         yield work
-        if not (work / NAME).exists():
+        if not (work / MANIFEST_FILENAME).exists():
             raise AssertionError(f"{output}: the block that builds it did not call seal()")
         os.chmod(work, 0o755)
         replace_directory(work, output)

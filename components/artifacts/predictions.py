@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from components.errors import DataError
 
-NAME = "predictions.arrow"
+PREDICTIONS_FILENAME = "predictions.arrow"
 BATCH_ROWS = 65_536
 
 SCHEMA = pa.schema(
@@ -55,7 +55,7 @@ def write_predictions(
     """Write the file; labels: [rows], scores: [rows, classes], the predicted class is the first one with the largest score."""
     rows, classes = scores.shape
     predicted = scores.argmax(axis=1)
-    with pa.ipc.new_file(directory / NAME, SCHEMA) as writer:
+    with pa.ipc.new_file(directory / PREDICTIONS_FILENAME, SCHEMA) as writer:
         for start in range(0, rows, BATCH_ROWS):
             part = slice(start, min(start + BATCH_ROWS, rows))
             count = part.stop - part.start
@@ -80,7 +80,7 @@ def read_predictions(directory: Path) -> Predictions:
 
     Does not check the digest: `read_report` on the same directory does.
     """
-    path = directory / NAME
+    path = directory / PREDICTIONS_FILENAME
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()

@@ -20,15 +20,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts import transfer
-from components.artifacts.manifest import NAME, Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import ConfigError, DataError
 from components.storage.store import CorruptError, MissingError, Store, StoreError
 
-MODEL = "saved_model.pb"
-PRIVATE = ".kubert"
-MODEL_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
-KEY = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
-VERSION = re.compile(r"^[1-9][0-9]{0,17}$")
+MODEL_FILENAME = "saved_model.pb"
+PRIVATE_DIRECTORY = ".kubert"
+MODEL_NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+RELEASE_KEY_PATTERN = re.compile(r"^[A-Za-z0-9_-]{1,128}$")
+VERSION_PATTERN = re.compile(r"^[1-9][0-9]{0,17}$")
 
 
 class ReleaseContent(BaseModel):
@@ -57,16 +57,16 @@ class ReleaseContent(BaseModel):
     parity_difference: float
 
 
-class Published(BaseModel):
-    """A version in the store; `new` is false if its key had been released before."""
+class PublishedVersion(BaseModel):
+    """A version in the store; `created` is false if its key had been released before."""
 
     model_config = ConfigDict(frozen=True)
     version: int
     uri: str
-    new: bool
+    created: bool
 
 
-class _Claim(BaseModel):
+class VersionClaim(BaseModel):
     """Who has a version number: the key, this attempt, and where its files are put together."""
 
     key: str
@@ -74,7 +74,7 @@ class _Claim(BaseModel):
     staged: str
 
 
-class _Record(BaseModel):
+class ReleaseRecord(BaseModel):
     """The version that a key was released as, with the manifest as it stands there."""
 
     version: int
@@ -82,93 +82,93 @@ class _Record(BaseModel):
     manifest: Manifest
 
 
-class _Champion(BaseModel):
+class ChampionPointer(BaseModel):
     """A version to be preferred as long as no version above `until` is released."""
 
     version: int
     until: int
 
 
-def publish(directory: Path, store: Store, name: str, key: str) -> Published:
+def publish(directory: Path, store: Store, name: str, key: str) -> PublishedVersion:
     """Release the sealed directory under the next free version, or find the version that `key` was released as.
 
     Idempotent by key: what a crash left half-done is completed or replaced by the next call, and never seen by a reader.
     Raises ConfigError for an impossible name, DataError if the directory does not match its manifest.
     """
-    if (found := find(store, name, key)) is not None:
+    if (found := find_published(store, name, key)) is not None:
         return found
-    manifest = verify(directory)
+    manifest = verify_release(directory)
     version, claim = _claim(store, name, key)
     record = _upload(directory, manifest, store, name, version, claim)
-    return _finish(store, name, key, record, new=record.version == version)
+    return _finish(store, name, key, record, created=record.version == version)
 
 
-def find(store: Store, name: str, key: str) -> Published | None:
+def find_published(store: Store, name: str, key: str) -> PublishedVersion | None:
     """The version that `key` was released as, made visible if a crash prevented that; None if it was not released."""
     _check_name(name)
-    if not KEY.match(key):
+    if not RELEASE_KEY_PATTERN.match(key):
         raise ConfigError(f"{key!r}: the key of a release is letters, digits, - and _")
     record = _recorded(store, name, key)
-    return None if record is None else _finish(store, name, key, record, new=False)
+    return None if record is None else _finish(store, name, key, record, created=False)
 
 
-def versions(store: Store, name: str) -> list[int]:
+def list_versions(store: Store, name: str) -> list[int]:
     """All complete versions, oldest first."""
     _check_name(name)
     return _complete(store.list(name))
 
 
-def names(store: Store) -> list[str]:
+def list_models(store: Store) -> list[str]:
     """The models in the store that have a complete version, sorted."""
     found = {key.partition("/")[0] for key in store.list() if _complete([key])}
-    return sorted(name for name in found if MODEL_NAME.match(name))
+    return sorted(name for name in found if MODEL_NAME_PATTERN.match(name))
 
 
-def champion(store: Store, name: str) -> int | None:
-    """The version in force: the newest complete one, unless an older one was put back (`put_back`); None without any."""
-    complete = versions(store, name)
+def find_champion(store: Store, name: str) -> int | None:
+    """The version in force: the newest complete one, unless an older one was put back (`set_champion`); None without any."""
+    complete = list_versions(store, name)
     pointer = _champion_key(name)
     if complete and store.exists(pointer):
-        chosen = _Champion.model_validate_json(store.read_bytes(pointer))
+        chosen = ChampionPointer.model_validate_json(store.read_bytes(pointer))
         if chosen.version in complete and complete[-1] <= chosen.until:
             return chosen.version
     return complete[-1] if complete else None
 
 
-def put_back(store: Store, name: str, version: int) -> None:
+def set_champion(store: Store, name: str, version: int) -> None:
     """Make an older complete version the champion, until another is released."""
-    complete = versions(store, name)
+    complete = list_versions(store, name)
     if version not in complete:
         raise DataError(
             f"{store.uri(name)}: has no version {version}; complete ones: {', '.join(map(str, complete)) or 'none'}"
         )
     store.write(
         _champion_key(name),
-        _Champion(version=version, until=complete[-1]).model_dump_json().encode(),
+        ChampionPointer(version=version, until=complete[-1]).model_dump_json().encode(),
     )
 
 
-def pull(store: Store, name: str, version: int, target: Path) -> Manifest:
+def pull_version(store: Store, name: str, version: int, target: Path) -> Manifest:
     """Copy one version to the directory `target`, which appears whole and verified, or not at all.
 
     A target that already holds this very release is left as it is; a damaged release there is replaced. DataError if
     the store's copy lacks its manifest, differs from it in any file, or its manifest names what must not be written.
     """
-    manifest = describe(store, name, version)
+    manifest = read_version_manifest(store, name, version)
     prefix = f"{name}/{version}"
-    there = {key.removeprefix(f"{prefix}/") for key in store.list(prefix)} - {NAME}
+    there = {key.removeprefix(f"{prefix}/") for key in store.list(prefix)} - {MANIFEST_FILENAME}
     _check_same(there, manifest.files, store.uri(prefix))
-    transfer.bring(store, prefix, manifest, target)
+    transfer.download_files(store, prefix, manifest, target)
     return manifest
 
 
-def describe(store: Store, name: str, version: int) -> Manifest:
+def read_version_manifest(store: Store, name: str, version: int) -> Manifest:
     """The manifest of one version in the store; DataError if it lacks one, or has another's or one that makes no sense."""
     _check_name(name)
     prefix = f"{name}/{version}"
-    manifest = transfer.read(store, prefix, "release")
+    manifest = transfer.read_remote_manifest(store, prefix, "release")
     _check_model(manifest, store.uri(prefix))
-    content = read_content(manifest, store.uri(prefix))
+    content = parse_release_content(manifest, store.uri(prefix))
     if (content.name, content.version) != (name, version):
         raise DataError(
             f"{store.uri(prefix)}: its manifest is that of {content.name} version {content.version}"
@@ -176,14 +176,14 @@ def describe(store: Store, name: str, version: int) -> Manifest:
     return manifest
 
 
-def verify(directory: Path) -> Manifest:
+def verify_release(directory: Path) -> Manifest:
     """The manifest of a local release whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
     manifest = transfer.verify(directory, "release")
     _check_model(manifest, str(directory))
     return manifest
 
 
-def read_content(manifest: Manifest, where: str) -> ReleaseContent:
+def parse_release_content(manifest: Manifest, where: str) -> ReleaseContent:
     """The release's description; DataError if it is not one."""
     try:
         return ReleaseContent.model_validate(manifest.content)
@@ -194,15 +194,15 @@ def read_content(manifest: Manifest, where: str) -> ReleaseContent:
 
 
 def _check_name(name: str) -> None:
-    if not MODEL_NAME.match(name) or ".." in name:
+    if not MODEL_NAME_PATTERN.match(name) or ".." in name:
         raise ConfigError(
             f"{name[:100]!r}: not a model's name; use letters, digits, `_`, `.` and `-`, at most 63, starting with a letter or digit"
         )
 
 
 def _check_model(manifest: Manifest, where: str) -> None:
-    if MODEL not in manifest.files:
-        raise DataError(f"{where}: its manifest names no {MODEL}")
+    if MODEL_FILENAME not in manifest.files:
+        raise DataError(f"{where}: its manifest names no {MODEL_FILENAME}")
 
 
 def _check_same(there: Iterable[str], named: Iterable[str], where: str) -> None:
@@ -218,92 +218,102 @@ def _complete(keys: Iterable[str]) -> list[int]:
     return sorted(
         int(parts[1])
         for parts in found
-        if len(parts) == 3 and parts[2] == NAME and VERSION.match(parts[1])
+        if len(parts) == 3 and parts[2] == MANIFEST_FILENAME and VERSION_PATTERN.match(parts[1])
     )
 
 
 def _taken(keys: Iterable[str]) -> int:
     """The largest version number that was ever claimed or is in use."""
     numbers = [parts[1] for key in keys if len(parts := key.split("/")) > 2]
-    claims = [key.rpartition("/claim-")[2] for key in keys if f"/{PRIVATE}/claim-" in key]
-    return max((int(number) for number in numbers + claims if VERSION.match(number)), default=0)
+    claims = [key.rpartition("/claim-")[2] for key in keys if f"/{PRIVATE_DIRECTORY}/claim-" in key]
+    return max(
+        (int(number) for number in numbers + claims if VERSION_PATTERN.match(number)), default=0
+    )
 
 
-def _claim(store: Store, name: str, key: str) -> tuple[int, _Claim]:
+def _claim(store: Store, name: str, key: str) -> tuple[int, VersionClaim]:
     version = _taken(store.list(name)) + 1
     while True:
         attempt = uuid.uuid4().hex
         staged = (
-            f"{name}/{PRIVATE}/staged-{version}-{attempt}" if store.renames else f"{name}/{version}"
+            f"{name}/{PRIVATE_DIRECTORY}/staged-{version}-{attempt}"
+            if store.renames
+            else f"{name}/{version}"
         )
-        claim = _Claim(key=key, attempt=attempt, staged=staged)
-        if store.create(f"{name}/{PRIVATE}/claim-{version}", claim.model_dump_json().encode()):
+        claim = VersionClaim(key=key, attempt=attempt, staged=staged)
+        if store.create(
+            f"{name}/{PRIVATE_DIRECTORY}/claim-{version}", claim.model_dump_json().encode()
+        ):
             return version, claim
         version += 1
 
 
 def _upload(
-    directory: Path, manifest: Manifest, store: Store, name: str, version: int, claim: _Claim
-) -> _Record:
+    directory: Path, manifest: Manifest, store: Store, name: str, version: int, claim: VersionClaim
+) -> ReleaseRecord:
     """Put all files but the manifest in place, the model's graph last, and then get the record of the key, or another's."""
-    for file in sorted(manifest.files, key=lambda file: (file == MODEL, file)):
+    for file in sorted(manifest.files, key=lambda file: (file == MODEL_FILENAME, file)):
         store.upload(directory / file, f"{claim.staged}/{file}")
     stamped = manifest.model_copy(
         update={"content": {**manifest.content, "name": name, "version": version}}
     )
-    record = _Record(version=version, staged=claim.staged, manifest=stamped)
+    record = ReleaseRecord(version=version, staged=claim.staged, manifest=stamped)
     if store.renames:
         # Before the record: once others can read it, one of them may rename the directory, and nothing may be written in it.
-        store.write(f"{claim.staged}/{NAME}", _bytes(stamped))
+        store.write(f"{claim.staged}/{MANIFEST_FILENAME}", _bytes(stamped))
     if store.create(_record_key(name, claim.key), record.model_dump_json().encode()):
         return record
-    return _Record.model_validate_json(store.read_bytes(_record_key(name, claim.key)))
+    return ReleaseRecord.model_validate_json(store.read_bytes(_record_key(name, claim.key)))
 
 
-def _recorded(store: Store, name: str, key: str) -> _Record | None:
+def _recorded(store: Store, name: str, key: str) -> ReleaseRecord | None:
     """The key's record, if its version is there or can still be finished; a record of a version that was removed is removed."""
     try:
-        record = _Record.model_validate_json(store.read_bytes(_record_key(name, key)))
+        record = ReleaseRecord.model_validate_json(store.read_bytes(_record_key(name, key)))
     except MissingError:
         return None
-    needed = {*record.manifest.files, *((NAME,) if store.renames else ())}
+    needed = {*record.manifest.files, *((MANIFEST_FILENAME,) if store.renames else ())}
     whole = {f"{record.staged}/{file}" for file in needed} <= set(store.list(record.staged))
-    if whole or store.exists(f"{name}/{record.version}/{NAME}"):
+    if whole or store.exists(f"{name}/{record.version}/{MANIFEST_FILENAME}"):
         return record
     store.delete(_record_key(name, key))
     return None
 
 
-def _finish(store: Store, name: str, key: str, record: _Record, new: bool) -> Published:
+def _finish(
+    store: Store, name: str, key: str, record: ReleaseRecord, created: bool
+) -> PublishedVersion:
     """Make the recorded version visible, or find that another publisher has; then clear up after other attempts."""
     final = f"{name}/{record.version}"
-    if not store.exists(f"{final}/{NAME}"):
+    if not store.exists(f"{final}/{MANIFEST_FILENAME}"):
         if store.renames:
             try:
                 store.rename(record.staged, final)
             except (MissingError, StoreError):
-                if not store.exists(f"{final}/{NAME}"):
+                if not store.exists(f"{final}/{MANIFEST_FILENAME}"):
                     raise
         else:
-            store.write(f"{final}/{NAME}", _bytes(record.manifest))
+            store.write(f"{final}/{MANIFEST_FILENAME}", _bytes(record.manifest))
     _clear_abandoned(store, name, key, record)
-    return Published(version=record.version, uri=store.uri(final), new=new)
+    return PublishedVersion(version=record.version, uri=store.uri(final), created=created)
 
 
 def _bytes(manifest: Manifest) -> bytes:
     return (manifest.model_dump_json(indent=2) + "\n").encode()
 
 
-def _clear_abandoned(store: Store, name: str, key: str, record: _Record) -> None:
+def _clear_abandoned(store: Store, name: str, key: str, record: ReleaseRecord) -> None:
     """Remove the files of other attempts at this key. Their numbers stay claimed: such an attempt may still be running."""
     keys = store.list(name)
     complete = set(_complete(keys))
-    for claim_key in (key for key in keys if f"/{PRIVATE}/claim-" in key):
+    for claim_key in (key for key in keys if f"/{PRIVATE_DIRECTORY}/claim-" in key):
         number = claim_key.rpartition("-")[2]
-        if number == str(record.version) or (VERSION.match(number) and int(number) in complete):
+        if number == str(record.version) or (
+            VERSION_PATTERN.match(number) and int(number) in complete
+        ):
             continue
         try:
-            claim = _Claim.model_validate_json(store.read_bytes(claim_key))
+            claim = VersionClaim.model_validate_json(store.read_bytes(claim_key))
         except (MissingError, CorruptError, ValidationError):
             continue
         if claim.key == key and any(k.startswith(f"{claim.staged}/") for k in keys):
@@ -311,8 +321,8 @@ def _clear_abandoned(store: Store, name: str, key: str, record: _Record) -> None
 
 
 def _record_key(name: str, key: str) -> str:
-    return f"{name}/{PRIVATE}/released-{key}"
+    return f"{name}/{PRIVATE_DIRECTORY}/released-{key}"
 
 
 def _champion_key(name: str) -> str:
-    return f"{name}/{PRIVATE}/champion"
+    return f"{name}/{PRIVATE_DIRECTORY}/champion"

@@ -14,21 +14,21 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts import manifest
-from components.artifacts.checkpoint import Epoch
+from components.artifacts.checkpoint import EpochMetrics
 from components.errors import DataError
 
-KIND: manifest.Kind = "report"
-CONTENT = "report.json"
-PAGE = "report.html"
+REPORT_KIND: manifest.ArtifactKind = "report"
+CONTENT_FILENAME = "report.json"
+PAGE_FILENAME = "report.html"
 
 
-class Figures(BaseModel):
+class FiniteModel(BaseModel):
     """A frozen group of figures, all finite; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ClassFigures(Figures):
+class ClassMetrics(FiniteModel):
     """One class against the rest; `support` is its number of test rows.
 
     precision is None where the class was never predicted; recall and f1 are None where it has no test rows.
@@ -40,7 +40,7 @@ class ClassFigures(Figures):
     support: int = Field(ge=0)
 
 
-class RocCurve(Figures):
+class RocCurve(FiniteModel):
     """Points of a receiver operating characteristic, from (0, 0) to (1, 1), and the area under the full curve.
 
     `thresholds` fall; the first one is 2.0, above every score: no row is positive there.
@@ -52,7 +52,7 @@ class RocCurve(Figures):
     auc: float = Field(ge=0, le=1)
 
 
-class CalibrationBin(Figures):
+class CalibrationBin(FiniteModel):
     """Rows whose confidence (the largest score) lies in (low, high]; without rows both means are None."""
 
     low: float
@@ -62,7 +62,7 @@ class CalibrationBin(Figures):
     accuracy: float | None
 
 
-class Mistake(Figures):
+class Misclassification(FiniteModel):
     """A test row that was given the wrong class; `confidence` is the score of that class, `text` is cut when long."""
 
     row: int = Field(ge=0)
@@ -73,7 +73,7 @@ class Mistake(Figures):
     text: str
 
 
-class Measures(Figures):
+class EvaluationMetrics(FiniteModel):
     """Every figure that follows from labels and scores alone; rows of `confusion` are true classes, columns predicted ones.
 
     accuracy_low and accuracy_high bound the 95% interval (Wilson). majority_accuracy is what always answering the most
@@ -91,7 +91,7 @@ class Measures(Figures):
     macro_f1: float | None
     loss: float = Field(ge=0)
     ece: float = Field(ge=0, le=1)
-    per_class: dict[str, ClassFigures]
+    per_class: dict[str, ClassMetrics]
     missing_classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     roc: dict[str, RocCurve | None]
@@ -103,7 +103,7 @@ class Measures(Figures):
         """Whether all test rows are of one class, so that the accuracy proves nothing."""
         return len(self.classes) - len(self.missing_classes) < 2
 
-    def scalars(self) -> dict[str, float]:
+    def scalar_metrics(self) -> dict[str, float]:
         """The single figures that are defined, by name, as a pipeline's metrics."""
         figures: dict[str, float | None] = {
             "accuracy": self.accuracy,
@@ -119,7 +119,7 @@ class Measures(Figures):
         return {name: value for name, value in figures.items() if value is not None}
 
 
-class DataFacts(Figures):
+class DataSummary(FiniteModel):
     """The data behind the figures: rows and tokens per split, refused rows by reason, rows by length in tokens (all splits)."""
 
     rows: dict[str, int]
@@ -131,7 +131,7 @@ class DataFacts(Figures):
     notes: tuple[str, ...]
 
 
-class TrainingFacts(Figures):
+class TrainingSummary(FiniteModel):
     """How the model came to be: encoder, options by name, what each epoch reached, and the loss by step, thinned to (step, loss).
 
     best_step is the step whose weights were evaluated.
@@ -141,22 +141,22 @@ class TrainingFacts(Figures):
     frozen: bool
     pooling: str
     options: dict[str, str]
-    history: tuple[Epoch, ...]
+    history: tuple[EpochMetrics, ...]
     best_step: int
     step_losses: tuple[tuple[int, float], ...]
     examples_per_second: float | None
 
 
-class ReportContent(Measures):
+class ReportContent(EvaluationMetrics):
     """The measures, what a candidate must reach, the worst mistakes, and where all of it comes from.
 
     The digests are those of the inputs' manifests. `mistakes` is empty when the report must hold no user's text.
     """
 
     min_accuracy: float
-    mistakes: tuple[Mistake, ...]
-    data: DataFacts
-    training: TrainingFacts
+    mistakes: tuple[Misclassification, ...]
+    data: DataSummary
+    training: TrainingSummary
     shards_digest: str
     checkpoint_digest: str
     vocabulary_sha256: str
@@ -166,8 +166,8 @@ class ReportContent(Measures):
 
 def read_report(directory: Path) -> ReportContent:
     """The report's figures, after every file of the artifact was verified; DataError names the file at fault."""
-    manifest.verify(directory, KIND)
-    path = directory / CONTENT
+    manifest.verify_artifact(directory, REPORT_KIND)
+    path = directory / CONTENT_FILENAME
     try:
         return ReportContent.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.artifacts import transfer
-from components.artifacts.manifest import Kind
+from components.artifacts.manifest import ArtifactKind
 from components.errors import UsageError
 from components.storage.store import open_store
 from components.storage.uri import is_remote_uri
 
 
 @contextmanager
-def reading(place: str, kind: Kind | None) -> Iterator[Path]:
+def staged_input(place: str, kind: ArtifactKind | None) -> Iterator[Path]:
     """The path of the sealed artifact, or without a kind the single file, at a path or address."""
     if not is_remote_uri(place):
         yield Path(place)
@@ -29,12 +29,12 @@ def reading(place: str, kind: Kind | None) -> Iterator[Path]:
             folder, name = _split(place)
             open_store(folder).download(name, local)
         else:
-            transfer.fetch(place, local, kind)
+            transfer.download_artifact(place, local, kind)
         yield local
 
 
 @contextmanager
-def writing(place: str, kind: Kind | None) -> Iterator[Path]:
+def staged_output(place: str, kind: ArtifactKind | None) -> Iterator[Path]:
     """The path to write the artifact, or without a kind the single file, to; at an address it appears when the block ended well."""
     if not is_remote_uri(place):
         yield Path(place)
@@ -46,7 +46,7 @@ def writing(place: str, kind: Kind | None) -> Iterator[Path]:
             folder, name = _split(place)
             open_store(folder).upload(local, name)
         else:
-            transfer.push(local, place)
+            transfer.upload_artifact(local, place)
 
 
 def _split(place: str) -> tuple[str, str]:

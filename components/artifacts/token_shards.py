@@ -232,9 +232,9 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
     a directory that is unfinished, damaged, of another kind, or whose vocabulary is not the one its rows were made with.
     """
     sealed = (
-        manifest.verify(directory, "token_shards")
+        manifest.verify_artifact(directory, "token_shards")
         if verify
-        else manifest.read(directory, "token_shards")
+        else manifest.read_manifest(directory, "token_shards")
     )
     content = parse_shards_content(sealed, directory)
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
@@ -254,7 +254,7 @@ def commit_shards(
 ) -> None:
     """Write the vocabulary and then the manifest: from here on the directory is an artifact."""
     vocabulary.write(directory / VOCABULARY_FILE)
-    manifest.seal(
+    manifest.commit(
         directory,
         "token_shards",
         content=content.model_dump(mode="json", exclude=set(PROVENANCE)),

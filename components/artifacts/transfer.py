@@ -20,19 +20,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.artifacts import manifest as manifests
-from components.artifacts.manifest import NAME, Kind, Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, ArtifactKind, Manifest
 from components.errors import DataError, KubertError
 from components.storage.atomic_files import FileEntry
 from components.storage.store import MissingError, Store, open_store
 
-THREADS = 4
+MAX_PARALLEL_TRANSFERS = 4
 """Files on their way at once. A part of 16 or 32 MiB of each is in memory."""
 MAX_FILES = 10_000
 MAX_BYTES = 64 * 2**30
-MAX_MANIFEST = 16 * 2**20
+MAX_MANIFEST_BYTES = 16 * 2**20
 
 
-def fetch(uri: str, directory: Path, kind: Kind) -> Manifest:
+def download_artifact(uri: str, directory: Path, kind: ArtifactKind) -> Manifest:
     """Bring the artifact at a path, gs://, s3:// or minio:// URI to `directory`, whole and verified, or not at all.
 
     A directory that already holds this very artifact is left as it is; another artifact of the kind, or a damaged one,
@@ -40,12 +40,12 @@ def fetch(uri: str, directory: Path, kind: Kind) -> Manifest:
     Raises DataError if there is no such sealed artifact, it is of another kind or does not verify.
     """
     store = open_store(uri)
-    manifest = read(store, "", kind)
-    bring(store, "", manifest, directory)
+    manifest = read_remote_manifest(store, "", kind)
+    download_files(store, "", manifest, directory)
     return manifest
 
 
-def push(directory: Path, uri: str) -> Manifest:
+def upload_artifact(directory: Path, uri: str) -> Manifest:
     """Upload the sealed artifact in `directory` to a path, gs://, s3:// or minio:// URI: all its files, then its manifest.
 
     Does nothing if it is there already, and completes what an earlier push left. Another artifact there ceases to exist
@@ -55,40 +55,40 @@ def push(directory: Path, uri: str) -> Manifest:
     manifest = verify(directory)
     store = open_store(uri)
     try:
-        before = remote_manifest(uri, manifest.kind)
+        before = find_remote_manifest(uri, manifest.kind)
     except DataError:
         before = None
     if before == manifest and all(
         store.size(file) == entry.size for file, entry in manifest.files.items()
     ):
         return manifest
-    store.delete(NAME)
+    store.delete(MANIFEST_FILENAME)
     for file in sorted(before.files.keys() - manifest.files.keys()) if before else ():
         store.delete(file)
-    _at_once(lambda file: store.upload(directory / file, file), manifest.files)
-    store.upload(directory / NAME, NAME)
+    _in_parallel(lambda file: store.upload(directory / file, file), manifest.files)
+    store.upload(directory / MANIFEST_FILENAME, MANIFEST_FILENAME)
     return manifest
 
 
-def remote_manifest(uri: str, kind: Kind) -> Manifest | None:
+def find_remote_manifest(uri: str, kind: ArtifactKind) -> Manifest | None:
     """The manifest of the artifact at a URI; None if none is there, or not yet; DataError if it is damaged or of another kind."""
     try:
-        return read(open_store(uri), "", kind)
+        return read_remote_manifest(open_store(uri), "", kind)
     except MissingError:
         return None
 
 
-def read(store: Store, prefix: str, kind: Kind) -> Manifest:
+def read_remote_manifest(store: Store, prefix: str, kind: ArtifactKind) -> Manifest:
     """The manifest of the artifact below `prefix`.
 
     MissingError if there is none; DataError if it is damaged, of another kind or format, or names what must not be written.
     """
-    where = store.uri(_key(prefix, NAME))
+    where = store.uri(_key(prefix, MANIFEST_FILENAME))
     try:
-        data = store.read_bytes(_key(prefix, NAME), MAX_MANIFEST)
+        data = store.read_bytes(_key(prefix, MANIFEST_FILENAME), MAX_MANIFEST_BYTES)
     except MissingError:
         raise MissingError(
-            f"{store.uri(prefix)}: no {NAME}, so this is not a finished {kind}"
+            f"{store.uri(prefix)}: no {MANIFEST_FILENAME}, so this is not a finished {kind}"
         ) from None
     try:
         manifest = Manifest.model_validate_json(data)
@@ -98,13 +98,13 @@ def read(store: Store, prefix: str, kind: Kind) -> Manifest:
         raise DataError(
             f"{where}: a {manifest.kind} of format {manifest.format_version}, not a {kind} of format {manifests.FORMAT_VERSION}"
         )
-    check_files(manifest, store.uri(prefix))
+    validate_file_names(manifest, store.uri(prefix))
     return manifest
 
 
-def bring(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
+def download_files(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
     """Make `target` the artifact below `prefix` whose manifest was read from there, as `fetch` says."""
-    if holds(target, manifest):
+    if is_up_to_date(target, manifest):
         return
     total = sum(entry.size for entry in manifest.files.values())
     try:
@@ -117,25 +117,27 @@ def bring(store: Store, prefix: str, manifest: Manifest, target: Path) -> None:
     try:
         if total > (free := shutil.disk_usage(work).free):
             raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
-        _at_once(
+        _in_parallel(
             lambda file: _download(store, _key(prefix, file), work / file, manifest.files[file]),
             manifest.files,
         )
-        (work / NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (work / MANIFEST_FILENAME).write_text(
+            manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
+        )
         work.chmod(0o755)
         _put_in_place(work, target, manifest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def holds(target: Path, manifest: Manifest) -> bool:
+def is_up_to_date(target: Path, manifest: Manifest) -> bool:
     """Whether the target is this very artifact. Anything else than an artifact of its kind is refused, so that it is not lost."""
     if not target.is_symlink() and (
         not target.exists() or (target.is_dir() and not any(target.iterdir()))
     ):
         return False
     try:
-        found = None if target.is_symlink() else manifests.read(target, manifest.kind)
+        found = None if target.is_symlink() else manifests.read_manifest(target, manifest.kind)
     except (DataError, NotADirectoryError):
         found = None
     if found is None:
@@ -148,10 +150,10 @@ def holds(target: Path, manifest: Manifest) -> bool:
         return False
 
 
-def verify(directory: Path, kind: Kind | None = None) -> Manifest:
+def verify(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
     """The manifest of a local artifact whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
-    manifest = manifests.read(directory, kind)
-    check_files(manifest, str(directory))
+    manifest = manifests.read_manifest(directory, kind)
+    validate_file_names(manifest, str(directory))
     for folder, folders, files in os.walk(directory):
         for entry in (*folders, *files):
             path = Path(folder) / entry
@@ -160,10 +162,10 @@ def verify(directory: Path, kind: Kind | None = None) -> Manifest:
                 raise DataError(
                     f"{path}: a {manifest.kind} holds only ordinary files and directories, no links; get it again"
                 )
-    return manifests.verify(directory, kind)
+    return manifests.verify_artifact(directory, kind)
 
 
-def check_files(manifest: Manifest, where: str) -> None:
+def validate_file_names(manifest: Manifest, where: str) -> None:
     """Refuse names that could be written elsewhere than below the artifact's directory, or over each other, and absurd sizes."""
     if (
         len(manifest.files) > MAX_FILES
@@ -172,7 +174,7 @@ def check_files(manifest: Manifest, where: str) -> None:
         raise DataError(
             f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a {manifest.kind}"
         )
-    seen: set[str] = {_folded(NAME)}
+    seen: set[str] = {_folded(MANIFEST_FILENAME)}
     folders: set[str] = set()
     for file in manifest.files:
         parts = file.split("/")
@@ -199,9 +201,9 @@ def _download(store: Store, key: str, local: Path, entry: FileEntry) -> None:
         raise DataError(f"{store.uri(key)}: missing, although the manifest names it") from None
 
 
-def _at_once(act: Callable[[str], None], files: Iterable[str]) -> None:
+def _in_parallel(act: Callable[[str], None], files: Iterable[str]) -> None:
     """Act on all files, several at a time; of the first error, which is raised, those not yet begun are spared."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(MAX_PARALLEL_TRANSFERS) as pool:
         for _ in pool.map(act, files):
             pass
 
@@ -225,5 +227,5 @@ def _put_in_place(work: Path, target: Path, manifest: Manifest) -> None:
             os.replace(work, target)
     except OSError as error:
         # Another process may have put the same artifact there meanwhile.
-        if not holds(target, manifest):
+        if not is_up_to_date(target, manifest):
             raise KubertError(f"{target}: cannot be put in place ({error.strerror})") from None

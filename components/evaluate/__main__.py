@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.staging import reading, writing
+from components.artifacts.staging import staged_input, staged_output
 from components.config.schema import Config
 from components.evaluate.step import run
 from components.step_command import main
@@ -11,9 +11,9 @@ from components.step_command import main
 
 def _run(options: Config, places: Mapping[str, str]) -> None:
     with (
-        reading(places["shards"], "token_shards") as shards,
-        reading(places["checkpoint"], "checkpoint") as checkpoint,
-        writing(places["output"], "report") as output,
+        staged_input(places["shards"], "token_shards") as shards,
+        staged_input(places["checkpoint"], "checkpoint") as checkpoint,
+        staged_output(places["output"], "report") as output,
     ):
         run(options.evaluate, shards, checkpoint, output)
 

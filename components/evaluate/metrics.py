@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
-from components.artifacts.report import CalibrationBin, ClassFigures, Measures, Mistake, RocCurve
+from components.artifacts.report import (
+    CalibrationBin,
+    ClassMetrics,
+    EvaluationMetrics,
+    Misclassification,
+    RocCurve,
+)
 from components.errors import DataError
 
 Labels = npt.NDArray[np.int32]
@@ -27,7 +33,7 @@ ABOVE_EVERY_SCORE = 2.0
 TEXT_LIMIT = 600
 
 
-def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> Measures:
+def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> EvaluationMetrics:
     """All figures of a model whose `scores` [rows, classes] are probabilities for rows of true class `labels` [rows].
 
     The predicted class is the first one with the largest score. Raises DataError for no rows, fewer than two classes,
@@ -41,7 +47,7 @@ def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> M
     correct = int(confusion.trace())
     low, high = wilson_interval(correct, len(labels))
     bins = calibration_bins(labels, scores)
-    return Measures(
+    return EvaluationMetrics(
         classes=tuple(classes),
         test_rows=len(labels),
         accuracy=correct / len(labels),
@@ -130,14 +136,14 @@ def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
 
 def per_class_metrics(
     labels: Labels, predicted: npt.NDArray[np.intp], classes: Sequence[str]
-) -> dict[str, ClassFigures]:
+) -> dict[str, ClassMetrics]:
     """Precision, recall, F1 and support of each class by name, with None for what is not defined."""
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(classes)), zero_division=0.0
     )
     times_predicted = np.bincount(predicted, minlength=len(classes))
     return {
-        name: ClassFigures(
+        name: ClassMetrics(
             precision=float(precision[number]) if times_predicted[number] else None,
             recall=float(recall[number]) if support[number] else None,
             f1=float(f1[number]) if support[number] else None,
@@ -249,13 +255,13 @@ def describe_mistakes(
     labels: Labels,
     scores: Scores,
     classes: Sequence[str],
-) -> tuple[Mistake, ...]:
+) -> tuple[Misclassification, ...]:
     """What the report says of the mistakes in `rows`; `texts` are theirs, in the same order, cut after TEXT_LIMIT characters."""
     described = []
     for row, text in zip(rows, texts, strict=True):
         predicted = int(scores[row].argmax())
         described.append(
-            Mistake(
+            Misclassification(
                 row=int(row),
                 label=classes[labels[row]],
                 predicted=classes[predicted],

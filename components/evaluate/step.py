@@ -15,7 +15,7 @@ from components.artifacts import manifest
 from components.artifacts import report as reports
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.predictions import write_predictions
-from components.artifacts.report import DataFacts, ReportContent, TrainingFacts
+from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
@@ -46,17 +46,17 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     """
     progress.report(StepName.EVALUATE, "reading the data and the checkpoint")
     opened = open_shards(shards)
-    trained = checkpoints.read_content(checkpoint)
+    trained = checkpoints.read_checkpoint(checkpoint)
     check_compatible(opened.content, trained, checkpoint)
     model, _, _ = load_classifier(checkpoint)
-    with manifest.building(output) as directory:
+    with manifest.staged_artifact(output) as directory:
         content = _measure_into(directory, config, opened, trained, checkpoint, model)
     progress.report(
         StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",
         done=content.test_rows,
         total=content.test_rows,
-        **content.scalars(),
+        **content.scalar_metrics(),
     )
     return content
 
@@ -108,42 +108,44 @@ def _measure_into(
         mistakes=metrics.describe_mistakes(wrong, split.read_texts(wrong), labels, scores, classes),
         data=_data_facts(shards),
         training=_training_facts(
-            trained, manifest.read(checkpoint, "checkpoint").config, checkpoint
+            trained, manifest.read_manifest(checkpoint, "checkpoint").config, checkpoint
         ),
         shards_digest=shards.digest,
-        checkpoint_digest=manifest.read(checkpoint, "checkpoint").digest,
+        checkpoint_digest=manifest.read_manifest(checkpoint, "checkpoint").digest,
         vocabulary_sha256=shards.content.vocabulary_sha256,
         source_sha256=shards.content.source_sha256,
         encoder_fingerprint=trained.encoder_fingerprint,
     )
     progress.report(StepName.EVALUATE, "writing the report", done=len(split), total=len(split))
-    (directory / reports.CONTENT).write_text(
+    (directory / reports.CONTENT_FILENAME).write_text(
         content.model_dump_json(indent=1) + "\n", encoding="utf-8"
     )
-    (directory / reports.PAGE).write_text(report_page.render_report(content), encoding="utf-8")
+    (directory / reports.PAGE_FILENAME).write_text(
+        report_page.render_report(content), encoding="utf-8"
+    )
     write_predictions(
         directory,
         labels,
         scores,
         split.read_texts(np.arange(len(split))) if config.mistakes else None,
     )
-    manifest.seal(
+    manifest.commit(
         directory,
-        reports.KIND,
-        content={"classes": list(classes), **content.scalars()},
+        reports.REPORT_KIND,
+        content={"classes": list(classes), **content.scalar_metrics()},
         inputs={"shards": content.shards_digest, "checkpoint": content.checkpoint_digest},
         config=config.model_dump(mode="json"),
     )
     return content
 
 
-def _data_facts(shards: TokenShards) -> DataFacts:
+def _data_facts(shards: TokenShards) -> DataSummary:
     splits = shards.content.splits
     lengths: dict[int, int] = {}
     for info in splits.values():
         for length, rows in info.length_histogram.items():
             lengths[length] = lengths.get(length, 0) + rows
-    return DataFacts(
+    return DataSummary(
         rows={name: info.rows for name, info in splits.items()},
         tokens={name: info.tokens for name, info in splits.items()},
         refused=shards.content.refused,
@@ -156,14 +158,14 @@ def _data_facts(shards: TokenShards) -> DataFacts:
 
 def _training_facts(
     trained: CheckpointContent, options: dict[str, Any], checkpoint: Path
-) -> TrainingFacts:
+) -> TrainingSummary:
     for epoch in trained.history:
         for name, value in epoch:
             if not math.isfinite(value):
                 raise DataError(
                     f"{checkpoint}: epoch {epoch.epoch} of its history has {name} {value}; train again"
                 )
-    return TrainingFacts(
+    return TrainingSummary(
         encoder=trained.model.encoder,
         frozen=trained.model.freeze,
         pooling=trained.model.pooled_by,

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.staging import reading
+from components.artifacts.staging import staged_input
 from components.config.schema import Config
 from components.export.step import run
 from components.step_command import main
@@ -11,10 +11,10 @@ from components.step_command import main
 
 def _run(options: Config, places: Mapping[str, str]) -> str:
     with (
-        reading(places["shards"], "token_shards") as shards,
-        reading(places["checkpoint"], "checkpoint") as checkpoint,
-        reading(places["report"], "report") as report,
-        reading(places["decision"], None) as decision,
+        staged_input(places["shards"], "token_shards") as shards,
+        staged_input(places["checkpoint"], "checkpoint") as checkpoint,
+        staged_input(places["report"], "report") as report,
+        staged_input(places["decision"], None) as decision,
     ):
         return run(options.export, shards, checkpoint, report, decision).path
 

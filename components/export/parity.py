@@ -15,12 +15,12 @@ from components.config.schema import Precision
 from components.errors import KubertError
 from components.model.tokenizer import WordPiece
 
-TOLERANCE = {"float32": 1e-5, "bfloat16": 0.1}
+MAX_SCORE_DIFFERENCE = {"float32": 1e-5, "bfloat16": 0.1}
 """Largest difference of a score. In bfloat16, scores of 832 AG News texts differed by up to 0.014; what is held there is the accuracy."""
-LOST_ACCURACY = 0.003
-ROWS = 64
+MAX_ACCURACY_LOSS = 0.003
+PARITY_ROWS = 64
 Scores = npt.NDArray[np.float32]
-PROBES = (
+PROBE_TEXTS = (
     "",
     " \t\n",
     "word " * 10_000,
@@ -32,7 +32,7 @@ PROBES = (
 )
 
 
-def spread(lengths: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
+def select_rows_by_length(lengths: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
     """Up to `count` row numbers, evenly over the rows sorted by length: the shortest and the longest are among them."""
     order = np.argsort(lengths, kind="stable")
     return order[
@@ -40,7 +40,7 @@ def spread(lengths: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
     ]
 
 
-class Parity(NamedTuple):
+class ParityResult(NamedTuple):
     """How many test rows were compared, the largest difference of a score, and the accuracy on them where these are all rows."""
 
     rows: int
@@ -48,35 +48,39 @@ class Parity(NamedTuple):
     accuracy: float | None
 
 
-def check_rows(
+def check_test_rows(
     scorer: Callable[[Sequence[str]], Scores],
     split: SplitReader,
     evaluated: Scores,
     precision: Precision = "float32",
-) -> Parity:
+) -> ParityResult:
     """The served scores against the evaluator's (float32): on test rows of all lengths, in bfloat16 on every test row.
 
     Raises KubertError if any differs by more than TOLERANCE or is not a finite number, or, in bfloat16, if the accuracy is
     more than LOST_ACCURACY below that of the evaluated scores.
     """
-    rows = spread(split.read_lengths(), ROWS) if precision == "float32" else np.arange(len(split))
+    rows = (
+        select_rows_by_length(split.read_lengths(), PARITY_ROWS)
+        if precision == "float32"
+        else np.arange(len(split))
+    )
     served = scorer(split.read_texts(rows))
     difference = _compare(served, evaluated[rows], [f"test row {row}" for row in rows], precision)
     if precision == "float32":
-        return Parity(len(rows), difference, None)
+        return ParityResult(len(rows), difference, None)
     labels = split.read_labels()
     right, wanted = (
         float((scores.argmax(axis=1) == labels).mean()) for scores in (served, evaluated)
     )
-    if wanted - right > LOST_ACCURACY:
+    if wanted - right > MAX_ACCURACY_LOSS:
         raise KubertError(
             f"not released: computed in {precision}, the model is right on {right:.2%} of the test rows, evaluated were {wanted:.2%}; "
             "set export.precision to float32"
         )
-    return Parity(len(rows), difference, right)
+    return ParityResult(len(rows), difference, right)
 
 
-def check_probes(
+def check_probe_texts(
     scorer: Callable[[Sequence[str]], Scores],
     classifier: Callable[..., Any],
     vocabulary: Vocabulary,
@@ -89,15 +93,17 @@ def check_probes(
     """
     tokenizer = WordPiece(vocabulary)
     offline = []
-    for text in PROBES:
+    for text in PROBE_TEXTS:
         ids = tokenizer(tf.constant([text]), max_length).to_tensor(vocabulary.pad_id)
         offline.append(
             tf.nn.softmax(
                 tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)
             ).numpy()[0]
         )
-    served = np.concatenate([scorer([text]) for text in PROBES])
-    _compare(served, np.stack(offline), [f"the text {text[:20]!r}" for text in PROBES], precision)
+    served = np.concatenate([scorer([text]) for text in PROBE_TEXTS])
+    _compare(
+        served, np.stack(offline), [f"the text {text[:20]!r}" for text in PROBE_TEXTS], precision
+    )
 
 
 def _compare(served: Scores, expected: Scores, names: Sequence[str], precision: Precision) -> float:
@@ -107,10 +113,10 @@ def _compare(served: Scores, expected: Scores, names: Sequence[str], precision: 
         )
     differences = np.abs(served - expected).max(axis=1)
     # Written so that a NaN fails.
-    wrong = np.flatnonzero(~(differences <= TOLERANCE[precision]))
+    wrong = np.flatnonzero(~(differences <= MAX_SCORE_DIFFERENCE[precision]))
     if len(wrong):
         raise KubertError(
             f"not released: for {names[wrong[0]]} the exported model's scores differ from the evaluated ones by "
-            f"{differences[wrong[0]]:.2g}, more than {TOLERANCE[precision]:g}; {len(wrong)} of {len(names)} texts differ"
+            f"{differences[wrong[0]]:.2g}, more than {MAX_SCORE_DIFFERENCE[precision]:g}; {len(wrong)} of {len(names)} texts differ"
         )
     return float(differences.max())

@@ -15,8 +15,8 @@ from components import progress
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import read_predictions
-from components.artifacts.release import Published, ReleaseContent
-from components.artifacts.report import KIND, ReportContent, read_report
+from components.artifacts.release import PublishedVersion, ReleaseContent
+from components.artifacts.report import REPORT_KIND, ReportContent, read_report
 from components.artifacts.token_shards import open_shards
 from components.config.environment import ENV_RUN
 from components.config.schema import ExportConfig
@@ -28,17 +28,17 @@ FORMAT = 2
 
 
 @dataclass(frozen=True)
-class Release:
-    """A version in the model store; `path` is its directory or URI, `new` is false if the checkpoint had been released before."""
+class ExportResult:
+    """A version in the model store; `path` is its directory or URI, `created` is false if the checkpoint had been released before."""
 
     version: int
     path: str
-    new: bool
+    created: bool
 
 
 def run(
     config: ExportConfig, shards: Path, checkpoint: Path, report: Path, decision: Path
-) -> Release:
+) -> ExportResult:
     """Export the checkpoint, check that it answers as it was evaluated, and publish it.
 
     The same checkpoint released twice is one version. Nothing is published, and DataError raised, if the gate is closed,
@@ -47,11 +47,11 @@ def run(
     for a precision that the encoder cannot be served in.
     """
     progress.report(StepName.EXPORT, "reading the checkpoint and the report")
-    sealed = manifest.verify(checkpoint, "checkpoint")
+    sealed = manifest.verify_artifact(checkpoint, "checkpoint")
     evaluated, passed = _evidence(report, decision, sealed.digest)
     store = open_store(config.model_store)
-    key = release_key(config, sealed.digest)
-    published = release.find(store, config.model_name, key)
+    key = compute_release_key(config, sealed.digest)
+    published = release.find_published(store, config.model_name, key)
     if published is None:
         with tempfile.TemporaryDirectory(prefix="kubert-export-") as temporary:
             directory = Path(temporary) / "release"
@@ -61,10 +61,10 @@ def run(
     progress.report(
         StepName.EXPORT, _outcome(config.model_name, published), version=published.version
     )
-    return Release(published.version, published.uri, published.new)
+    return ExportResult(published.version, published.uri, published.created)
 
 
-def release_key(config: ExportConfig, checkpoint_digest: str) -> str:
+def compute_release_key(config: ExportConfig, checkpoint_digest: str) -> str:
     """SHA-256 (hex) over the checkpoint and what else determines the exported model: equal keys are one version."""
     parts = {
         "checkpoint": checkpoint_digest,
@@ -84,7 +84,7 @@ def _evidence(
     if not passed.passed:
         raise DataError(f"{decision}: the gate is closed, nothing is released. {passed.reason}")
     evaluated = read_report(report)
-    if passed.report_digest != manifest.read(report, KIND).digest:
+    if passed.report_digest != manifest.read_manifest(report, REPORT_KIND).digest:
         raise DataError(
             f"{decision}: decides about another report than {report}; run the gate again"
         )
@@ -103,7 +103,7 @@ def _build(
     output: Path,
 ) -> None:
     # TensorFlow is loaded here because a checkpoint that was released before needs none.
-    from components.export.parity import check_probes, check_rows
+    from components.export.parity import check_probe_texts, check_test_rows
     from components.export.warmup import write_warmup_requests
     from components.model.restore import load_classifier
     from components.model.serving_model import ServingModel, load_scorer, save_serving_model
@@ -115,7 +115,7 @@ def _build(
         )
     classifier, content, vocabulary = load_classifier(checkpoint)
     length = content.model.max_length
-    with manifest.building(output) as directory:
+    with manifest.staged_artifact(output) as directory:
         progress.report(StepName.EXPORT, "building the model to be served")
         save_serving_model(
             ServingModel(classifier, vocabulary, content.classes, length, config.precision),
@@ -124,10 +124,10 @@ def _build(
         write_warmup_requests(directory, config.model_name, config.warmup_requests, length)
         progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
         scorer = load_scorer(directory)
-        parity = check_rows(
+        parity = check_test_rows(
             scorer, opened.open_split("test"), read_predictions(report).scores, config.precision
         )
-        check_probes(scorer, classifier, vocabulary, length, config.precision)
+        check_probe_texts(scorer, classifier, vocabulary, length, config.precision)
         described = ReleaseContent(
             classes=content.classes,
             encoder=content.model.encoder,
@@ -143,7 +143,7 @@ def _build(
             parity_rows=parity.rows,
             parity_difference=parity.difference,
         )
-        manifest.seal(
+        manifest.commit(
             directory,
             "release",
             content=described.model_dump(mode="json"),
@@ -170,5 +170,5 @@ def _public(config: ExportConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"model_store"})
 
 
-def _outcome(name: str, published: Published) -> str:
-    return f"{'released' if published.new else 'already released'}: {name} version {published.version} at {published.uri}"
+def _outcome(name: str, published: PublishedVersion) -> str:
+    return f"{'released' if published.created else 'already released'}: {name} version {published.version} at {published.uri}"

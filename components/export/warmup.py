@@ -10,8 +10,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from components.model.length_chunking import CHUNK_COUNT
 from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
 
-FILE = "assets.extra/tf_serving_warmup_requests"
-WORD = "news"
+WARMUP_FILENAME = "assets.extra/tf_serving_warmup_requests"
+WARMUP_WORD = "news"
 
 
 def write_warmup_requests(directory: Path, name: str, count: int, max_length: int) -> None:
@@ -21,13 +21,15 @@ def write_warmup_requests(directory: Path, name: str, count: int, max_length: in
     """
     if count == 0:
         return
-    path = directory / FILE
+    path = directory / WARMUP_FILENAME
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(count):
             words = 1 + round(number * (max_length - 1) / max(1, count - 1))
             texts = CHUNK_COUNT if number == count - 1 > 0 else 1
-            writer.write(_request(name, [" ".join([WORD] * words)] * texts).SerializeToString())
+            writer.write(
+                _request(name, [" ".join([WARMUP_WORD] * words)] * texts).SerializeToString()
+            )
 
 
 def _request(name: str, texts: list[str]) -> prediction_log_pb2.PredictionLog:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.staging import reading, writing
+from components.artifacts.staging import staged_input, staged_output
 from components.config.schema import Config
 from components.gate.step import run
 from components.step_command import main
@@ -11,9 +11,9 @@ from components.step_command import main
 
 def _run(options: Config, places: Mapping[str, str]) -> str:
     with (
-        reading(places["shards"], "token_shards") as shards,
-        reading(places["report"], "report") as report,
-        writing(places["output"], None) as output,
+        staged_input(places["shards"], "token_shards") as shards,
+        staged_input(places["report"], "report") as report,
+        staged_output(places["output"], None) as output,
     ):
         return run(options.evaluate, options.export, shards, report, output).reason
 

@@ -19,7 +19,7 @@ from components import progress
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, write_decision
 from components.artifacts.predictions import read_predictions
-from components.artifacts.report import KIND, ReportContent, read_report
+from components.artifacts.report import REPORT_KIND, ReportContent, read_report
 from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError
@@ -60,7 +60,7 @@ def _decide(
     known = {
         "accuracy": content.accuracy,
         "test_rows": content.test_rows,
-        "report_digest": manifest.read(report, KIND).digest,
+        "report_digest": manifest.read_manifest(report, REPORT_KIND).digest,
         "checkpoint_digest": content.checkpoint_digest,
     }
     closed = closed.model_copy(update=known)
@@ -75,7 +75,7 @@ def _decide(
         return closed.model_copy(
             update={"reason": f"Closed: {figure} is below min_accuracy {config.min_accuracy:.4f}."}
         )
-    version = release.champion(store, name)
+    version = release.find_champion(store, name)
     reached = f"{figure} reaches min_accuracy {config.min_accuracy:.4f}"
     if version is None:
         return closed.model_copy(
@@ -138,8 +138,11 @@ def _champion_correct(
     """
     with tempfile.TemporaryDirectory(prefix="kubert-champion-") as directory:
         local = Path(directory) / str(version)
-        sealed = release.pull(store, name, version, local)
-        theirs, ours = release.read_content(sealed, store.uri(name)).classes, shards.content.classes
+        sealed = release.pull_version(store, name, version, local)
+        theirs, ours = (
+            release.parse_release_content(sealed, store.uri(name)).classes,
+            shards.content.classes,
+        )
         if set(theirs) != set(ours):
             raise DataError(
                 f"It knows the classes {', '.join(theirs)}, the candidate {', '.join(ours)}; release the candidate under another export.model_name."

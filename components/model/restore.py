@@ -20,8 +20,8 @@ def load_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, Voc
     Every file is verified first. Raises DataError for a damaged checkpoint and ConfigError where the encoder that is
     installed here is not the one it was trained with.
     """
-    content = checkpoint.read_content(directory)
-    vocabulary = Vocabulary.read(directory / checkpoint.VOCABULARY, content.lower_case)
+    content = checkpoint.read_checkpoint(directory)
+    vocabulary = Vocabulary.read(directory / checkpoint.VOCABULARY_FILENAME, content.lower_case)
     if (found := compute_fingerprint(content.model)) != content.encoder_fingerprint:
         raise ConfigError(
             f"{directory}: trained from another {content.model.encoder} (fingerprint {content.encoder_fingerprint[:12]}, "
@@ -29,6 +29,6 @@ def load_classifier(directory: Path) -> tuple[Classifier, CheckpointContent, Voc
         )
     model = build_classifier(content.model, vocabulary, len(content.classes), seed=0)
     tf.train.Checkpoint(model=model).read(
-        str(directory / checkpoint.WEIGHTS)
+        str(directory / checkpoint.WEIGHTS_PREFIX)
     ).assert_existing_objects_matched().expect_partial()
     return model, content, vocabulary

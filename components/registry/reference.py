@@ -15,7 +15,7 @@ from components.storage.uri import is_remote_uri
 
 
 @dataclass(frozen=True)
-class Place:
+class ModelReference:
     """One model in one store, and the version that was asked for (None: the champion)."""
 
     store: Store
@@ -23,7 +23,7 @@ class Place:
     version: int | None
 
 
-def locate(reference: str) -> Place:
+def parse_model_reference(reference: str) -> ModelReference:
     """The place that `<store>/<name>`, `<store>/<name>@<version>` or `<store>/<name>/<version>` means.
 
     A local path may be relative and hold `..`. Raises UsageError for anything else.
@@ -35,17 +35,17 @@ def locate(reference: str) -> Place:
     if pinned:
         reference = "/".join(pinned.groups())
     parts = reference.rstrip("/").split("/")
-    version = int(parts.pop()) if release.VERSION.match(parts[-1]) else None
+    version = int(parts.pop()) if release.VERSION_PATTERN.match(parts[-1]) else None
     name, root = parts[-1], "/".join(parts[:-1])
     if (
-        not release.MODEL_NAME.match(name)
+        not release.MODEL_NAME_PATTERN.match(name)
         or (pinned and version is None)
         or (is_remote_uri(reference) and root.count("/") < 2)
     ):
         raise UsageError(
             f"{given}: write <store>/<model name>, or <store>/<model name>@<version> with a whole number"
         )
-    return Place(open_store(root or "/"), name, version)
+    return ModelReference(open_store(root or "/"), name, version)
 
 
 def pull(reference: str, into: Path) -> tuple[int, Path, Manifest]:
@@ -54,17 +54,19 @@ def pull(reference: str, into: Path) -> tuple[int, Path, Manifest]:
     Returns version, directory and manifest. A version that is already there, unchanged, is left as it is. Raises
     DataError if there is no such complete version or it does not verify; nothing is then changed in `into`.
     """
-    place = locate(reference)
-    version = wanted_version(place)
+    place = parse_model_reference(reference)
+    version = resolve_version(place)
     target = into / str(version)
-    return version, target, release.pull(place.store, place.name, version, target)
+    return version, target, release.pull_version(place.store, place.name, version, target)
 
 
-def wanted_version(place: Place) -> int:
+def resolve_version(place: ModelReference) -> int:
     """The version asked for, or the champion; DataError if it is not complete or there is none."""
-    complete = release.versions(place.store, place.name)
+    complete = release.list_versions(place.store, place.name)
     version = (
-        place.version if place.version is not None else release.champion(place.store, place.name)
+        place.version
+        if place.version is not None
+        else release.find_champion(place.store, place.name)
     )
     if version not in complete or version is None:
         found = (

@@ -12,7 +12,7 @@ from components.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Version:
+class VersionInfo:
     """One complete version; `manifest` and `content` are None, and `problem` says why, where its manifest is damaged."""
 
     number: int
@@ -37,23 +37,24 @@ class Version:
         return self.manifest.inputs.get("data", "") if self.manifest else ""
 
 
-def versions(store: Store, name: str) -> list[Version]:
+def list_version_info(store: Store, name: str) -> list[VersionInfo]:
     """All complete versions of a model, oldest first."""
-    served = release.champion(store, name)
+    served = release.find_champion(store, name)
     return [
-        version(store, name, number, number == served) for number in release.versions(store, name)
+        read_version_info(store, name, number, number == served)
+        for number in release.list_versions(store, name)
     ]
 
 
-def version(store: Store, name: str, number: int, champion: bool) -> Version:
+def read_version_info(store: Store, name: str, number: int, champion: bool) -> VersionInfo:
     """One version, as its manifest describes it; its files are not looked at."""
     try:
-        manifest = release.describe(store, name, number)
-        return Version(
+        manifest = release.read_version_manifest(store, name, number)
+        return VersionInfo(
             number,
             champion,
             manifest,
-            release.read_content(manifest, store.uri(f"{name}/{number}")),
+            release.parse_release_content(manifest, store.uri(f"{name}/{number}")),
         )
     except DataError as error:
-        return Version(number, champion, problem=str(error))
+        return VersionInfo(number, champion, problem=str(error))

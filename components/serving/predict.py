@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts import release
-from components.artifacts.manifest import NAME
+from components.artifacts.manifest import MANIFEST_FILENAME
 from components.model.serving_model import load_scorer
-from components.registry.reference import locate, pull, wanted_version
+from components.registry.reference import parse_model_reference, pull, resolve_version
 from components.storage.uri import is_remote_uri
 
-LINES = 256
+BATCH_TEXTS = 256
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,12 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
     that a classifier has no use for.
     """
     with _verified(reference) as directory:
-        classes = release.read_content(release.verify(directory), str(directory)).classes
+        classes = release.parse_release_content(
+            release.verify_release(directory), str(directory)
+        ).classes
         scorer = load_scorer(directory)
         stream = iter(texts)
-        while batch := list(itertools.islice(stream, LINES)):
+        while batch := list(itertools.islice(stream, BATCH_TEXTS)):
             for text, scores in zip(batch, scorer(batch), strict=True):
                 yield Prediction(
                     text,
@@ -55,8 +57,8 @@ def _verified(reference: str) -> Iterator[Path]:
             yield pull(reference, Path(temporary))[1]
         return
     directory = Path(reference.removeprefix("file://"))
-    if (directory / NAME).exists() or (directory / release.MODEL).exists():
+    if (directory / MANIFEST_FILENAME).exists() or (directory / release.MODEL_FILENAME).exists():
         yield directory
         return
-    place = locate(reference)
-    yield Path(place.store.uri(f"{place.name}/{wanted_version(place)}"))
+    place = parse_model_reference(reference)
+    yield Path(place.store.uri(f"{place.name}/{resolve_version(place)}"))

@@ -25,14 +25,14 @@ from typing import NoReturn
 
 from components.artifacts import manifest as manifests
 from components.artifacts import release
-from components.artifacts.manifest import NAME, Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import ConfigError, DataError, ExitCode, KubertError, UsageError
-from components.registry.reference import Place, locate, wanted_version
+from components.registry.reference import ModelReference, parse_model_reference, resolve_version
 
-LONGEST_WAIT = 300.0
-KEPT = 1
-LOCK = ".kubert-pull"
-UNFINISHED = re.compile(r"^\.[0-9]+\..+")
+MAX_WAIT_SECONDS = 300.0
+DEFAULT_KEPT_VERSIONS = 1
+LOCK_FILENAME = ".kubert-pull"
+UNFINISHED_PATTERN = re.compile(r"^\.[0-9]+\..+")
 Say = Callable[[str], None]
 
 
@@ -40,15 +40,15 @@ class _Stopped(BaseException):
     """SIGTERM came; what is under way is undone on the way out."""
 
 
-def once(reference: str, into: Path, say: Say) -> tuple[int, Path, Manifest]:
+def pull_once(reference: str, into: Path, say: Say) -> tuple[int, Path, Manifest]:
     """Pull the version that `reference` means to `into/<version>`, and tell what was done: version, directory, manifest.
 
     Errors are those of `pull`. SIGTERM ends the process with 143 and leaves nothing half-made.
     """
-    place = locate(reference)
+    place = parse_model_reference(reference)
     with _directory(into), _stoppable():
         try:
-            version = wanted_version(place)
+            version = resolve_version(place)
             found = _bring(place, version, into, say)
         except _Stopped:
             raise SystemExit(ExitCode.TERMINATED) from None
@@ -56,14 +56,14 @@ def once(reference: str, into: Path, say: Say) -> tuple[int, Path, Manifest]:
     return version, into / str(version), found
 
 
-def follow(reference: str, into: Path, seconds: float, keep: int, say: Say) -> None:
+def sync_until_stopped(reference: str, into: Path, seconds: float, keep: int, say: Say) -> None:
     """Keep `into` at the store's champion until SIGTERM, looking every `seconds`; `keep` lower versions stay.
 
     A store that fails, or a release that does not verify, leaves the directory as it is and is tried again, less and less
     often (up to every 5 minutes). Raises UsageError or ConfigError for what no wait can mend: a wrong reference or option, or access
     refused from the start.
     """
-    place = locate(reference)
+    place = parse_model_reference(reference)
     if place.version is not None:
         raise UsageError(
             f"{reference}: version {place.version} never changes; leave it out to follow {place.name}, or leave out --watch"
@@ -82,21 +82,21 @@ def follow(reference: str, into: Path, seconds: float, keep: int, say: Say) -> N
             )
 
 
-def _follow(place: Place, into: Path, seconds: float, keep: int, say: Say) -> None:
+def _follow(place: ModelReference, into: Path, seconds: float, keep: int, say: Say) -> None:
     served: int | None = None
     failures, tried = 0, False
     told = ""
     while True:
         wait = seconds
         try:
-            champion = release.champion(place.store, place.name)
+            champion = release.find_champion(place.store, place.name)
             if champion is None:
                 message = f"{place.store.uri(place.name)}: nothing is released here{f'; version {served} stays' if served else ' yet'}, waiting"
                 if told != message:
                     say(message)
                 told = message
             else:
-                update(place, champion, served, into, keep, say)
+                update_directory(place, champion, served, into, keep, say)
                 served, told = champion, ""
             failures = 0
         except (KubertError, OSError) as error:
@@ -104,7 +104,7 @@ def _follow(place: Place, into: Path, seconds: float, keep: int, say: Say) -> No
                 raise
             failures += 1
             wait = max(
-                seconds, min(LONGEST_WAIT, seconds * 2.0 ** min(failures, 16))
+                seconds, min(MAX_WAIT_SECONDS, seconds * 2.0 ** min(failures, 16))
             ) * random.uniform(0.8, 1.0)  # noqa: S311 - spreads the load
             stays = f"version {served} stays" if served else "nothing is there yet"
             say(f"{error}; {stays}, trying again in {wait:.0f} s")
@@ -112,8 +112,8 @@ def _follow(place: Place, into: Path, seconds: float, keep: int, say: Say) -> No
         time.sleep(wait)
 
 
-def update(
-    place: Place, champion: int, served: int | None, into: Path, keep: int, say: Say
+def update_directory(
+    place: ModelReference, champion: int, served: int | None, into: Path, keep: int, say: Say
 ) -> None:
     """Make `champion` the highest version in `into`, where `served` was it; only `keep` versions below it stay.
 
@@ -124,9 +124,9 @@ def update(
             raise DataError(
                 f"{path}: not a release of {place.name}, and a server would take it before version {champion}; remove it, or use another directory"
             )
-    if champion != served or not (into / str(champion) / NAME).is_file():
+    if champion != served or not (into / str(champion) / MANIFEST_FILENAME).is_file():
         found = _bring(place, champion, into, say)
-        accuracy = release.read_content(found, str(into)).accuracy
+        accuracy = release.parse_release_content(found, str(into)).accuracy
         back = served is not None and champion < served
         was = (
             f", {'rolled back from' if back else 'was'} {served}"
@@ -139,20 +139,22 @@ def update(
         _retire(place, champion, into, keep)
 
 
-def _bring(place: Place, version: int, into: Path, say: Say) -> Manifest:
+def _bring(place: ModelReference, version: int, into: Path, say: Say) -> Manifest:
     target = into / str(version)
     if not target.exists():
         size = sum(
             entry.size
-            for entry in release.describe(place.store, place.name, version).files.values()
+            for entry in release.read_version_manifest(
+                place.store, place.name, version
+            ).files.values()
         )
         say(
             f"{place.name}: fetching version {version} ({size / 2**20:.1f} MiB) from {place.store.uri()}"
         )
-    return release.pull(place.store, place.name, version, target)
+    return release.pull_version(place.store, place.name, version, target)
 
 
-def _retire(place: Place, champion: int, into: Path, keep: int) -> None:
+def _retire(place: ModelReference, champion: int, into: Path, keep: int) -> None:
     """Remove this model's versions above the champion, lowest first, and those below it but the `keep` highest."""
     ours = [version for version, path in _numbered(into) if _is_ours(path, place.name)]
     below = [version for version in ours if version < champion]
@@ -175,10 +177,10 @@ def _numbered(into: Path) -> list[tuple[int, Path]]:
 
 
 def _is_ours(path: Path, name: str) -> bool:
-    if path.is_symlink() or not release.VERSION.match(path.name):
+    if path.is_symlink() or not release.VERSION_PATTERN.match(path.name):
         return False
     try:
-        found = release.read_content(manifests.read(path, "release"), str(path))
+        found = release.parse_release_content(manifests.read_manifest(path, "release"), str(path))
     except (DataError, OSError):
         return False
     return (found.name, found.version) == (name, int(path.name))
@@ -189,7 +191,7 @@ def _directory(into: Path) -> Iterator[None]:
     """The directory, made if need be and ours alone: of two pullers one would remove what the other puts together."""
     try:
         into.mkdir(parents=True, exist_ok=True)
-        lock = os.open(into / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        lock = os.open(into / LOCK_FILENAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UsageError(f"--to {into}: {error.strerror}") from None
     try:
@@ -200,7 +202,7 @@ def _directory(into: Path) -> Iterator[None]:
                 f"--to {into}: another pull is at work there; end it first, or use another directory"
             ) from None
         for leftover in into.iterdir():
-            if UNFINISHED.match(leftover.name):
+            if UNFINISHED_PATTERN.match(leftover.name):
                 shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
@@ -247,16 +249,16 @@ def main() -> int:
     parser.add_argument(
         "--keep",
         type=int,
-        default=KEPT,
+        default=DEFAULT_KEPT_VERSIONS,
         metavar="N",
         help="--watch: versions below the served one that stay in DIR",
     )
     given = parser.parse_args()
     try:
         if given.watch is None:
-            once(given.reference, given.to, _say)
+            pull_once(given.reference, given.to, _say)
         else:
-            follow(given.reference, given.to, given.watch, given.keep, _say)
+            sync_until_stopped(given.reference, given.to, given.watch, given.keep, _say)
     except KubertError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -38,7 +38,7 @@ class PredictRequest:
     form: Literal["row", "columnar"]
 
 
-def read_predict(body: bytes, signature: str, name: str) -> PredictRequest:
+def parse_predict_request(body: bytes, signature: str, name: str) -> PredictRequest:
     """The texts in a request's body, for the input `name` of the one `signature`; BadRequestError for anything else."""
     document = _document(body)
     asked = document.get("signature_name", signature)
@@ -57,7 +57,7 @@ def read_predict(body: bytes, signature: str, name: str) -> PredictRequest:
     raise BadRequestError("Missing 'inputs' or 'instances' key")
 
 
-def write_predict(
+def build_predict_response(
     outputs: Mapping[str, Sequence[Any]], form: Literal["row", "columnar"]
 ) -> dict[str, Any]:
     """The reply: `outputs` maps each output's name to its values, one per text."""

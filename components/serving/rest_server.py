@@ -23,13 +23,17 @@ from aiohttp import web
 
 from components.errors import KubertError, UsageError
 from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
-from components.serving.rest_protocol import BadRequestError, read_predict, write_predict
-from components.serving.version_manager import Loaded, Versions
+from components.serving.rest_protocol import (
+    BadRequestError,
+    build_predict_response,
+    parse_predict_request,
+)
+from components.serving.version_manager import LoadedModel, VersionManager
 
-LARGEST_BODY = 16 * 2**20
-MOST_WAITING = 128
-LOOK_SECONDS = 1.0
-END_SECONDS = 30.0
+MAX_BODY_BYTES = 16 * 2**20
+MAX_WAITING_REQUESTS = 128
+POLL_SECONDS = 1.0
+SHUTDOWN_SECONDS = 30.0
 _ASKED = re.compile(
     r"/v1/models/(?P<model>[^/:]+)(?:/(?P<by>versions|labels)/(?P<which>[^/:]+))?(?P<what>:predict|:classify|:regress|/metadata)?"
 )
@@ -53,17 +57,19 @@ def serve(
 
     Raises DataError if no version can be loaded to begin with, UsageError if the address cannot be had.
     """
-    versions = Versions(directory, name, say)
+    versions = VersionManager(directory, name, say)
     versions.start()
     asyncio.run(_serve(versions, host, port, say))
 
 
-async def _serve(versions: Versions, host: str, port: int, say: Callable[[str], None]) -> None:
+async def _serve(
+    versions: VersionManager, host: str, port: int, say: Callable[[str], None]
+) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    server = Server(versions)
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=END_SECONDS)
+    server = RestServer(versions)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         try:
@@ -85,17 +91,17 @@ async def _serve(versions: Versions, host: str, port: int, say: Callable[[str], 
         server.close()
 
 
-async def _watch(versions: Versions) -> None:
+async def _watch(versions: VersionManager) -> None:
     with ThreadPoolExecutor(1, "load") as loader:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             await asyncio.get_running_loop().run_in_executor(loader, versions.refresh)
 
 
-class Server:
+class RestServer:
     """The calls. Inference runs on one thread per core; `MOST_WAITING` requests wait for one, further ones are refused."""
 
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: VersionManager) -> None:
         self._versions = versions
         self._cores = len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._cores, "predict")
@@ -103,7 +109,7 @@ class Server:
 
     def application(self) -> web.Application:
         """The HTTP application; bodies over `LARGEST_BODY` bytes are refused with 413."""
-        application = web.Application(client_max_size=LARGEST_BODY, middlewares=[_told])
+        application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_told])
         application.router.add_get("/healthz", self._health)
         application.router.add_route("*", "/v1/{_:.*}", self._v1)
         return application
@@ -140,13 +146,13 @@ class Server:
                     f"Expected {kind} signature method_name to be tensorflow/serving/{method[1:]}. Was: tensorflow/serving/predict; call :predict"
                 )
 
-    def _loaded(self) -> Loaded:
+    def _loaded(self) -> LoadedModel:
         loaded = self._versions.current
         if loaded is None:
             raise BusyError("no version is loaded yet")
         return loaded
 
-    def _find(self, model: str, by: str | None, which: str | None, status: bool) -> Loaded:
+    def _find(self, model: str, by: str | None, which: str | None, status: bool) -> LoadedModel:
         loaded = self._loaded()
         if by == "versions" and not str(which).isdecimal():
             raise BadRequestError(f"Failed to convert version: {str(which)[:100]} to numeric.")
@@ -179,8 +185,8 @@ class Server:
             ]
         }
 
-    async def _answer(self, loaded: Loaded, body: bytes) -> str:
-        if self._waiting >= self._cores + MOST_WAITING:
+    async def _answer(self, loaded: LoadedModel, body: bytes) -> str:
+        if self._waiting >= self._cores + MAX_WAITING_REQUESTS:
             raise BusyError(f"{self._waiting} requests are waiting; try again later")
         self._waiting += 1
         try:
@@ -191,9 +197,9 @@ class Server:
             self._waiting -= 1
 
 
-def _predict(loaded: Loaded, body: bytes) -> str:
-    request = read_predict(body, SIGNATURE_NAME, INPUT_NAME)
-    return json.dumps(write_predict(loaded.answer(request.texts), request.form))
+def _predict(loaded: LoadedModel, body: bytes) -> str:
+    request = parse_predict_request(body, SIGNATURE_NAME, INPUT_NAME)
+    return json.dumps(build_predict_response(loaded.answer(request.texts), request.form))
 
 
 def _json(value: dict[str, Any], status: int = 200) -> web.Response:

@@ -21,7 +21,7 @@ HERE = "training"
 """The run's name where the place is one training's own."""
 
 
-def mirror(store: Store, directory: Path) -> int:
+def sync_event_files(store: Store, directory: Path) -> int:
     """Bring the event files below the store to `directory/<run>/`, and remove those that are gone there; bytes that were new."""
     found = {
         directory / (match["run"] or HERE) / match["file"]: key
@@ -48,13 +48,13 @@ def _catch_up(store: Store, key: str, path: Path) -> int:
             return target.write(source.read())
 
 
-def follow(place: str, directory: Path, seconds: float) -> None:
+def sync_forever(place: str, directory: Path, seconds: float) -> None:
     """Mirror every `seconds`, for ever. A store that fails is asked again; access refused from the start is not."""
     store = open_store(place)
     told = tried = False
     while True:
         try:
-            mirror(store, directory)
+            sync_event_files(store, directory)
             told = False
         except (KubertError, OSError) as error:
             if not tried and isinstance(error, ConfigError | UsageError):
@@ -86,9 +86,9 @@ def main() -> int:
         if given.watch is not None and given.watch <= 0:
             raise UsageError(f"--watch {given.watch:g}: the seconds must be more than 0")
         if given.watch is None:
-            print(f"{mirror(open_store(given.place), given.to)} new bytes")
+            print(f"{sync_event_files(open_store(given.place), given.to)} new bytes")
         else:
-            follow(given.place, given.to, given.watch)
+            sync_forever(given.place, given.to, given.watch)
     except KubertError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -20,7 +20,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from components.artifacts import manifest as manifests
 from components.artifacts import release
-from components.artifacts.manifest import NAME
+from components.artifacts.manifest import MANIFEST_FILENAME
 from components.errors import DataError, KubertError
 from components.model.serving_model import (
     DEFAULT_BATCH_SIZE,
@@ -37,7 +37,7 @@ LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 
 
 @dataclass(frozen=True)
-class Candidate:
+class VersionDirectory:
     """A version in the directory; another `stamp` under the same number is another release."""
 
     number: int
@@ -46,10 +46,10 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A version that answers."""
 
-    candidate: Candidate
+    candidate: VersionDirectory
     name: str
     accuracy: float
     scorer: Scorer
@@ -75,18 +75,18 @@ class Loaded:
         return rows
 
 
-class Versions:
+class VersionManager:
     """The versions of one directory: `current` answers. Call `refresh` from one thread, the rest from any."""
 
     def __init__(self, directory: Path, name: str | None, say: Callable[[str], None]) -> None:
         self._directory, self._name, self._say = directory, name, say
-        self._current: Loaded | None = None
+        self._current: LoadedModel | None = None
         self._states: dict[int, str] = {}
-        self._refused: Candidate | None = None
+        self._refused: VersionDirectory | None = None
         self._told = ""
 
     @property
-    def current(self) -> Loaded | None:
+    def current(self) -> LoadedModel | None:
         """The version that answers new requests."""
         return self._current
 
@@ -94,9 +94,9 @@ class Versions:
         """State by version, newest first: LOADING, AVAILABLE or END."""
         return dict(sorted(self._states.items(), reverse=True))
 
-    def start(self) -> Loaded:
+    def start(self) -> LoadedModel:
         """Load the version that is in force; DataError if there is none, or it is not to be loaded."""
-        candidate = find(self._directory)
+        candidate = find_served_version(self._directory)
         if candidate is None:
             raise DataError(
                 f"{self._directory}: holds no version (directories 1, 2, ...); `kubert pull STORE/NAME --to {self._directory}` brings one"
@@ -106,7 +106,7 @@ class Versions:
     def refresh(self) -> None:
         """Load what has come into force meanwhile; a refusal or failure is told once, and the current one goes on."""
         try:
-            candidate = find(self._directory)
+            candidate = find_served_version(self._directory)
             if (
                 candidate is None
                 or candidate == self._refused
@@ -124,12 +124,12 @@ class Versions:
                 self._say(message)
             self._told = message
 
-    def _take(self, candidate: Candidate) -> Loaded:
+    def _take(self, candidate: VersionDirectory) -> LoadedModel:
         started = time.monotonic()
         before = self._current
         self._states[candidate.number] = LOADING
         try:
-            loaded = load(candidate, self._name)
+            loaded = load_version(candidate, self._name)
             loaded.answer([b"", b"ready?"])
         except BaseException:
             self._states[candidate.number] = END
@@ -147,13 +147,15 @@ class Versions:
         return loaded
 
 
-def find(directory: Path) -> Candidate | None:
+def find_served_version(directory: Path) -> VersionDirectory | None:
     """The version to serve from a directory: a release itself, the champion of a store's directory, or the highest number."""
-    if (directory / NAME).is_file():
-        number = release.read_content(manifests.read(directory, "release"), str(directory)).version
+    if (directory / MANIFEST_FILENAME).is_file():
+        number = release.parse_release_content(
+            manifests.read_manifest(directory, "release"), str(directory)
+        ).version
         return _candidate(max(1, number), directory)
-    if (directory / release.PRIVATE).is_dir():
-        champion = release.champion(
+    if (directory / release.PRIVATE_DIRECTORY).is_dir():
+        champion = release.find_champion(
             open_store(str(directory.absolute().parent)), directory.absolute().name
         )
         return None if champion is None else _candidate(champion, directory / str(champion))
@@ -169,11 +171,11 @@ def find(directory: Path) -> Candidate | None:
     return None if highest is None else _candidate(int(highest.name), highest)
 
 
-def load(candidate: Candidate, name: str | None = None) -> Loaded:
+def load_version(candidate: VersionDirectory, name: str | None = None) -> LoadedModel:
     """The version, ready to answer; DataError if any file or operation of it is not what it should be."""
-    sealed = release.verify(candidate.path)
-    content = release.read_content(sealed, str(candidate.path))
-    return Loaded(
+    sealed = release.verify_release(candidate.path)
+    content = release.parse_release_content(sealed, str(candidate.path))
+    return LoadedModel(
         candidate,
         name or content.name or "model",
         content.accuracy,
@@ -182,17 +184,17 @@ def load(candidate: Candidate, name: str | None = None) -> Loaded:
     )
 
 
-def _candidate(number: int, path: Path) -> Candidate:
+def _candidate(number: int, path: Path) -> VersionDirectory:
     try:
-        stamp = (path / NAME).stat().st_mtime_ns
+        stamp = (path / MANIFEST_FILENAME).stat().st_mtime_ns
     except OSError:
         stamp = 0
-    return Candidate(number, path, stamp)
+    return VersionDirectory(number, path, stamp)
 
 
 def _signatures(path: Path) -> dict[str, Any]:
     """The signatures, as TensorFlow Serving's metadata call shows them."""
-    model = saved_model_pb2.SavedModel.FromString((path / release.MODEL).read_bytes())
+    model = saved_model_pb2.SavedModel.FromString((path / release.MODEL_FILENAME).read_bytes())
     told = get_model_metadata_pb2.SignatureDefMap()
     told.signature_def[SIGNATURE_NAME].CopyFrom(model.meta_graphs[0].signature_def[SIGNATURE_NAME])
     shown: dict[str, Any] = json_format.MessageToDict(

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from components.artifacts.manifest import building
+from components.artifacts.manifest import staged_artifact
 from components.artifacts.token_shards import (
     ShardsContent,
     ShardWriter,
@@ -62,7 +62,7 @@ def run(
             report(StepName.TOKENIZE, note)
         vocabulary = _vocabulary(corpus, model)
         refusals, overlap = RejectedRows(data.max_bad_rows), Counter[str]()
-        with building(output) as directory:
+        with staged_artifact(output) as directory:
             writers = {
                 split: ShardWriter(
                     directory, split, len(vocabulary), corpus.labels.classes, tokenize.shard_rows

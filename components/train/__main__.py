@@ -3,14 +3,14 @@
 import sys
 from collections.abc import Mapping
 
-from components.artifacts.staging import writing
+from components.artifacts.staging import staged_output
 from components.config.schema import Config
 from components.step_command import main
 from components.train.step import run
 
 
 def _run(options: Config, places: Mapping[str, str]) -> None:
-    with writing(places["output"], "checkpoint") as output:
+    with staged_output(places["output"], "checkpoint") as output:
         run(
             options.model,
             options.train,

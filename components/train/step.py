@@ -75,7 +75,7 @@ def _run_gang(job: Job, cluster: ClusterConfig) -> None:
     else:
         home = Path(tempfile.mkdtemp(prefix="kubert-train-"))
         if has_scheme(job.shards):
-            transfer.fetch(job.shards, home / "shards", "token_shards")
+            transfer.download_artifact(job.shards, home / "shards", "token_shards")
             job = job.model_copy(update={"shards": str(home / "shards")})
         try:
             run_local(job, home if has_scheme(job.state) else Path(job.state))
@@ -105,11 +105,11 @@ def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
 
 def _manifest_of(shards: str) -> Manifest:
     if not has_scheme(shards):
-        return manifest.verify(Path(shards), "token_shards")
-    found = transfer.remote_manifest(shards, "token_shards")
+        return manifest.verify_artifact(Path(shards), "token_shards")
+    found = transfer.find_remote_manifest(shards, "token_shards")
     if found is None:
         raise DataError(
-            f"{shards}: no {manifest.NAME}, so these are no finished token shards; run the step that makes them again"
+            f"{shards}: no {manifest.MANIFEST_FILENAME}, so these are no finished token shards; run the step that makes them again"
         )
     return found
 

@@ -119,11 +119,11 @@ def _shards_of(job: Job, topology: WorkerTopology, work: Path) -> Path:
     """The directory of the verified shards."""
     if not has_scheme(job.shards):
         if topology.is_chief:
-            manifest.verify(Path(job.shards), "token_shards")
+            manifest.verify_artifact(Path(job.shards), "token_shards")
         return Path(job.shards)
     if topology.is_chief:
         progress.report(StepName.TRAIN, f"fetching the shards from {job.shards}")
-    transfer.fetch(job.shards, work / "shards", "token_shards")
+    transfer.download_artifact(job.shards, work / "shards", "token_shards")
     return work / "shards"
 
 

@@ -119,8 +119,8 @@ class RunSummary:
 
 def summarize_run(run: LocalRun, run_state: RunState) -> RunSummary:
     """Read the figures from the run's artifacts; DataError if one does not verify."""
-    shards = manifest.read(run_state.output_path("tokenize", "shards"), "token_shards")
-    checkpoint = manifest.read(run_state.output_path("train", "checkpoint"), "checkpoint")
+    shards = manifest.read_manifest(run_state.output_path("tokenize", "shards"), "token_shards")
+    checkpoint = manifest.read_manifest(run_state.output_path("train", "checkpoint"), "checkpoint")
     return RunSummary(
         run=run,
         run_state=run_state,

@@ -23,7 +23,7 @@ from components.errors import DataError
 from components.progress import ProgressEvent, StepName, write_progress_event
 from pipeline import definition
 
-ARTIFACT_KINDS: dict[str, manifest.Kind] = {
+ARTIFACT_KINDS: dict[str, manifest.ArtifactKind] = {
     "shards": "token_shards",
     "checkpoint": "checkpoint",
     "report": "report",
@@ -53,7 +53,7 @@ def are_outputs_intact(outputs: dict[str, Any]) -> bool:
     """Whether every sealed artifact among a step's outputs verifies; the first fault is told on standard output."""
     try:
         for name in ARTIFACT_KINDS.keys() & outputs.keys():
-            manifest.verify(Path(outputs[name].path), ARTIFACT_KINDS[name])
+            manifest.verify_artifact(Path(outputs[name].path), ARTIFACT_KINDS[name])
     except DataError as error:
         print(f"made again: {error}", flush=True)
         return False

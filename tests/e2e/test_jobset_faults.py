@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     made = training_shards.make(
         tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
     )
-    transfer.push(made, f"{uri}/shards")
+    transfer.upload_artifact(made, f"{uri}/shards")
     return uri
 
 
@@ -99,7 +99,7 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     )
     print(f"training again {back - harmed:.1f} s after the harm, from step {resumed}")
     found, wanted = (
-        checkpoint.read_content(home / "checkpoint") for home in (tmp_path, undisturbed)
+        checkpoint.read_checkpoint(home / "checkpoint") for home in (tmp_path, undisturbed)
     )
     assert len(found.step_losses) == STEPS
     print(
@@ -138,7 +138,7 @@ def test_d1_shards_damaged_in_the_store_are_the_user_s_error_and_never_retried(
     place: str, tmp_path: Path
 ) -> None:
     made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
-    transfer.push(made, f"{place}/damaged")
+    transfer.upload_artifact(made, f"{place}/damaged")
     name = next(path.name for path in made.glob("train-*.arrow"))
     data = bytearray((made / name).read_bytes())
     data[len(data) // 2] ^= 1

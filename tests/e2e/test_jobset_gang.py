@@ -26,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
     made = training_shards.make(
         tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
     )
-    transfer.push(made, f"{uri}/shards")
+    transfer.upload_artifact(made, f"{uri}/shards")
     return uri
 
 
@@ -46,7 +46,7 @@ def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_as_local(home: Path, local: Path) -> None:
-    found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, local))
+    found, wanted = (checkpoint.read_checkpoint(place / "checkpoint") for place in (home, local))
     assert len(found.step_losses) == STEPS
     print(
         "largest difference of a step's loss:",

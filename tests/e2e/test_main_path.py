@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from components.artifacts import checkpoint as checkpoints
-from components.artifacts.staging import reading
+from components.artifacts.staging import staged_input
 from tests.support.stores.object_stores import free_port
 from tests.support.training import local_training
 from tests.support.training.cluster_training import NAMESPACE, kubectl, place_in_store
@@ -200,9 +200,12 @@ def release(steps: Steps, images: tuple[str, str], shards: str, checkpoint: str)
 def test_two_pods_learn_what_two_processes_learn(
     shards: str, checkpoint: str, tmp_path: Path
 ) -> None:
-    with reading(shards, "token_shards") as local, reading(checkpoint, "checkpoint") as made:
+    with (
+        staged_input(shards, "token_shards") as local,
+        staged_input(checkpoint, "checkpoint") as made,
+    ):
         here = local_training.train(tmp_path, local, local_training.options(**MODEL | TRAIN))
-        there = checkpoints.read_content(made)
+        there = checkpoints.read_checkpoint(made)
         assert there.workers == here.workers == 2
         assert len(there.step_losses) == len(here.step_losses) == there.steps
         difference = max(

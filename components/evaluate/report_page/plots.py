@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from markupsafe import Markup
 
-from components.artifacts.checkpoint import Epoch
+from components.artifacts.checkpoint import EpochMetrics
 from components.artifacts.report import CalibrationBin, RocCurve
 from components.evaluate.report_page import number_format
 from components.evaluate.report_page.svg import (
@@ -36,7 +36,7 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def loss_curve(
-    history: Sequence[Epoch], step_losses: Sequence[tuple[int, float]], best_step: int
+    history: Sequence[EpochMetrics], step_losses: Sequence[tuple[int, float]], best_step: int
 ) -> Markup:
     """Loss by step: the batches', the mean of each epoch's training rows, and the validation rows' after each epoch."""
     ends = epoch_ends(history)
@@ -67,7 +67,7 @@ def loss_curve(
     return picture("loss", WIDTH, 292, "Loss by training step", description, parts)
 
 
-def accuracy_curve(history: Sequence[Epoch], best_step: int) -> Markup:
+def accuracy_curve(history: Sequence[EpochMetrics], best_step: int) -> Markup:
     """Accuracy by step: the training rows' of each epoch, and the validation rows' after it."""
     ends = epoch_ends(history)
     values = [e.train_accuracy for e in history] + [e.validation_accuracy for e in history]
@@ -247,12 +247,12 @@ def length_quantile(histogram: Mapping[int, int], share: float) -> int:
     return 0
 
 
-def epoch_ends(history: Sequence[Epoch]) -> list[int]:
+def epoch_ends(history: Sequence[EpochMetrics]) -> list[int]:
     """The step at which each epoch ended."""
     return [epoch.steps for epoch in history]
 
 
-def _pairs(history: Sequence[Epoch], figure: str) -> list[tuple[list[float], str, str]]:
+def _pairs(history: Sequence[EpochMetrics], figure: str) -> list[tuple[list[float], str, str]]:
     return [
         ([getattr(epoch, f"{split}_{figure}") for epoch in history], split, split)
         for split in ("train", "validation")

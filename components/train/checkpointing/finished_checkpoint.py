@@ -18,7 +18,7 @@ def is_finished(state: str) -> bool:
     """Whether the training whose state lies there (a path or a URI) has a finished checkpoint."""
     if has_scheme(state):
         return RemoteCheckpoints(state).finished() is not None
-    return (StateLayout(Path(state)).finished / manifest.NAME).exists()
+    return (StateLayout(Path(state)).finished / manifest.MANIFEST_FILENAME).exists()
 
 
 def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
@@ -32,19 +32,19 @@ def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".finished-", dir=output.parent) as work:
         files = StateLayout(Path(work))
-        transfer.fetch(uri, files.finished, "checkpoint")
+        transfer.download_artifact(uri, files.finished, "checkpoint")
         remote.fetch_tensorboard(files.tensorboard)
         return _seal(files.finished, files.tensorboard, output)
 
 
 def _seal(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointContent:
-    content = checkpoints.read_content(checkpoint)
-    found = manifest.read(checkpoint, "checkpoint")
-    with manifest.building(output) as directory:
+    content = checkpoints.read_checkpoint(checkpoint)
+    found = manifest.read_manifest(checkpoint, "checkpoint")
+    with manifest.staged_artifact(output) as directory:
         shutil.copytree(checkpoint, directory, dirs_exist_ok=True)
-        (directory / manifest.NAME).unlink()
+        (directory / manifest.MANIFEST_FILENAME).unlink()
         shutil.copytree(tensorboard, directory / "tensorboard", dirs_exist_ok=True)
-        manifest.seal(
+        manifest.commit(
             directory, "checkpoint", content=found.content, inputs=found.inputs, config=found.config
         )
     return content

@@ -36,7 +36,7 @@ class ObjectStateStore:
         return self._remote.fetch_newest(self.files.checkpoints)
 
     def bring(self, choice: CheckpointId) -> None:
-        if not checkpoint.step_directory(self.files.checkpoints, choice.step).exists():
+        if not checkpoint.checkpoint_directory(self.files.checkpoints, choice.step).exists():
             self._remote.fetch_checkpoint(choice, self.files.checkpoints)
 
     def bring_best(self, step: int) -> None:
@@ -58,7 +58,7 @@ class ObjectStateStore:
             if best is not None:
                 self._remote.push_best(self.files.best, CheckpointId(generation, best))
             self._remote.push_checkpoint(
-                checkpoint.step_directory(self.files.checkpoints, step),
+                checkpoint.checkpoint_directory(self.files.checkpoints, step),
                 CheckpointId(generation, step),
             )
             self._remote.push_tensorboard(self.files.tensorboard)

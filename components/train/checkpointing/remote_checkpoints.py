@@ -54,7 +54,7 @@ class RemoteCheckpoints:
                 self.fetch_checkpoint(newest, directory)
                 return newest, complaints
             except DataError as error:
-                if not self.store.exists(f"{folder}/{manifest.NAME}"):
+                if not self.store.exists(f"{folder}/{manifest.MANIFEST_FILENAME}"):
                     gone.add(
                         newest
                     )  # an older chief's retention was quicker; what it kept instead is newer
@@ -79,35 +79,45 @@ class RemoteCheckpoints:
 
     def fetch_checkpoint(self, choice: CheckpointId, directory: Path) -> None:
         """Bring a checkpoint to its place below `directory`; DataError if it is gone or does not verify."""
-        transfer.fetch(
+        transfer.download_artifact(
             f"{self.uri}/{_folder('checkpoints', choice)}",
-            checkpoints.step_directory(directory, choice.step),
+            checkpoints.checkpoint_directory(directory, choice.step),
             "checkpoint",
         )
 
     def push_checkpoint(self, directory: Path, choice: CheckpointId) -> None:
         """Upload a sealed checkpoint."""
-        transfer.push(directory, f"{self.uri}/{_folder('checkpoints', choice)}")
+        transfer.upload_artifact(directory, f"{self.uri}/{_folder('checkpoints', choice)}")
 
     def fetch_best(self, step: int, directory: Path) -> None:
         """Make `directory` the weights that were the best at `step`, if some chief saved them."""
         for choice in self._sealed("best"):
             if choice.step == step:
-                transfer.fetch(f"{self.uri}/{_folder('best', choice)}", directory, "checkpoint")
+                transfer.download_artifact(
+                    f"{self.uri}/{_folder('best', choice)}", directory, "checkpoint"
+                )
                 return
 
     def push_best(self, directory: Path, choice: CheckpointId) -> None:
         """Upload the weights that are the best so far."""
-        transfer.push(directory, f"{self.uri}/{_folder('best', choice)}")
+        transfer.upload_artifact(directory, f"{self.uri}/{_folder('best', choice)}")
 
     def push_finished(self, directory: Path, generation: int) -> None:
         """Upload the finished checkpoint: from here on the training is over."""
-        transfer.push(directory, f"{self.uri}/finished/{generation:06d}")
+        transfer.upload_artifact(directory, f"{self.uri}/finished/{generation:06d}")
 
     def finished(self) -> str | None:
         """The URI of the finished checkpoint, if there is one."""
-        found = [key for key in self.store.list("finished") if key.endswith(f"/{manifest.NAME}")]
-        return f"{self.uri}/{found[-1].removesuffix(f'/{manifest.NAME}')}" if found else None
+        found = [
+            key
+            for key in self.store.list("finished")
+            if key.endswith(f"/{manifest.MANIFEST_FILENAME}")
+        ]
+        return (
+            f"{self.uri}/{found[-1].removesuffix(f'/{manifest.MANIFEST_FILENAME}')}"
+            if found
+            else None
+        )
 
     def push_tensorboard(self, directory: Path) -> None:
         """Upload the event files as they are now."""
@@ -131,11 +141,15 @@ class RemoteCheckpoints:
                 self._remove(_folder("best", choice))
 
     def _best_step_of(self, choice: CheckpointId) -> int:
-        found: Manifest = transfer.read(self.store, _folder("checkpoints", choice), "checkpoint")
+        found: Manifest = transfer.read_remote_manifest(
+            self.store, _folder("checkpoints", choice), "checkpoint"
+        )
         return int(found.content["position"]["best_step"])
 
     def _remove(self, folder: str) -> None:
-        self.store.delete(f"{folder}/{manifest.NAME}")  # first, so that nobody begins to read
+        self.store.delete(
+            f"{folder}/{manifest.MANIFEST_FILENAME}"
+        )  # first, so that nobody begins to read
         self.store.clear(folder)
 
     def _sealed(self, kind: str) -> list[CheckpointId]:

@@ -90,7 +90,7 @@ class SharedDirectoryStore:
             self._lock = None
 
     def choose(self) -> tuple[CheckpointId | None, list[str]]:
-        found = checkpoint.newest_valid(self.files.checkpoints)
+        found = checkpoint.find_newest_valid_checkpoint(self.files.checkpoints)
         return (None, []) if found is None else (CheckpointId(0, found[0]), found[3])
 
     def bring(self, choice: CheckpointId) -> None:
@@ -100,7 +100,7 @@ class SharedDirectoryStore:
         pass
 
     def is_finished(self) -> bool:
-        return (self.files.finished / manifest.NAME).exists()
+        return (self.files.finished / manifest.MANIFEST_FILENAME).exists()
 
     def best_saved(self, step: int) -> None:
         pass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from components import progress
-from components.artifacts.checkpoint import Epoch
+from components.artifacts.checkpoint import EpochMetrics
 from components.config.schema import TrainConfig
 from components.errors import DataError
 from components.progress import StepName
@@ -146,7 +146,7 @@ def _finish_epoch(loop: EpochLoop, position: TrainState) -> TrainState:
     rows = sum(outcome.rows for outcome in totals)
     validation_loss = sum(outcome.loss_sum for outcome in totals) / rows
     _refuse_non_finite(loop.config, position.step, {"validation loss": validation_loss})
-    epoch = Epoch(
+    epoch = EpochMetrics(
         epoch=len(position.history) + 1,
         steps=position.step,
         train_loss=position.epoch_loss / len(loop.train_rows),
@@ -186,10 +186,10 @@ def _finish_epoch(loop: EpochLoop, position: TrainState) -> TrainState:
     return position
 
 
-def best_epoch(config: TrainConfig, history: Sequence[Epoch]) -> Epoch:
+def best_epoch(config: TrainConfig, history: Sequence[EpochMetrics]) -> EpochMetrics:
     """The epoch whose weights are kept; of equal ones the first."""
 
-    def merit(epoch: Epoch) -> tuple[float, float]:
+    def merit(epoch: EpochMetrics) -> tuple[float, float]:
         return (
             (-epoch.validation_loss, 0.0)
             if config.best_by == "loss"

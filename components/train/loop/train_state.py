@@ -9,7 +9,7 @@ import tensorflow as tf
 from pydantic import BaseModel, ConfigDict
 
 from components.artifacts import checkpoint, manifest
-from components.artifacts.checkpoint import Epoch
+from components.artifacts.checkpoint import EpochMetrics
 
 TENSORS = "tensors"
 LOSSES = "losses.npy"
@@ -24,7 +24,7 @@ class TrainState(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     step: int = 0
-    history: tuple[Epoch, ...] = ()
+    history: tuple[EpochMetrics, ...] = ()
     best_step: int = 0
     epoch_loss: float = 0.0
     epoch_correct: float = 0.0
@@ -42,22 +42,24 @@ def save(
     keep: int,
 ) -> None:
     """Seal the checkpoint of `position.step`, then remove old ones beyond `keep`."""
-    with manifest.building(checkpoint.step_directory(root, position.step)) as directory:
+    with manifest.staged_artifact(
+        checkpoint.checkpoint_directory(root, position.step)
+    ) as directory:
         tensors.write(str(directory / TENSORS))
         np.save(directory / LOSSES, np.asarray(losses, np.float64))
-        manifest.seal(
+        manifest.commit(
             directory,
             "checkpoint",
             content={"identity": identity, "position": position.model_dump(mode="json")},
         )
-    checkpoint.retain(root, keep)
+    checkpoint.delete_old_checkpoints(root, keep)
 
 
 def load(
     directory: Path, tensors: tf.train.Checkpoint, identity: dict[str, object]
 ) -> tuple[TrainState, list[float]]:
     """Restore every variable from a sealed periodic checkpoint; ConfigError if it was made for something else."""
-    content = manifest.read(directory, "checkpoint").content
-    checkpoint.refuse_other(content["identity"], identity, directory)
+    content = manifest.read_manifest(directory, "checkpoint").content
+    checkpoint.check_same_training(content["identity"], identity, directory)
     tensors.read(str(directory / TENSORS)).assert_consumed()
     return TrainState.model_validate(content["position"]), np.load(directory / LOSSES).tolist()

@@ -222,7 +222,7 @@ class Training:
         self.place.bring(chosen)
         with self.strategy.scope():
             position, losses = train_state.load(
-                checkpoint.step_directory(self.place.files.checkpoints, chosen.step),
+                checkpoint.checkpoint_directory(self.place.files.checkpoints, chosen.step),
                 self._tensors,
                 self._identity,
             )
@@ -231,10 +231,10 @@ class Training:
         return position, losses
 
     def _finish(self, loop: EpochLoop, position: TrainState, losses: list[float]) -> None:
-        manifest.verify(self.place.files.best, "checkpoint")
+        manifest.verify_artifact(self.place.files.best, "checkpoint")
         with self.strategy.scope():
             tf.train.Checkpoint(model=self.model).read(
-                str(self.place.files.best / checkpoint.WEIGHTS)
+                str(self.place.files.best / checkpoint.WEIGHTS_PREFIX)
             ).assert_consumed()
         content = CheckpointContent(
             classes=self.shards.content.classes,
@@ -252,11 +252,11 @@ class Training:
             padding_efficiency=self._efficiency(loop),
             workers=len(self.topology.workers),
         )
-        with manifest.building(self.place.files.finished) as directory:
+        with manifest.staged_artifact(self.place.files.finished) as directory:
             (directory / "weights").mkdir()
-            tf.train.Checkpoint(model=self.model).write(str(directory / checkpoint.WEIGHTS))
-            self.shards.vocabulary.write(directory / checkpoint.VOCABULARY)
-            manifest.seal(
+            tf.train.Checkpoint(model=self.model).write(str(directory / checkpoint.WEIGHTS_PREFIX))
+            self.shards.vocabulary.write(directory / checkpoint.VOCABULARY_FILENAME)
+            manifest.commit(
                 directory,
                 "checkpoint",
                 content=content.model_dump(mode="json"),
@@ -303,10 +303,10 @@ class _Chief:
     def save_best(self, position: TrainState) -> None:
         it = self._training
         it.place.settle(it.beat)
-        with manifest.building(it.place.files.best) as directory:
+        with manifest.staged_artifact(it.place.files.best) as directory:
             (directory / "weights").mkdir()
-            tf.train.Checkpoint(model=it.model).write(str(directory / checkpoint.WEIGHTS))
-            manifest.seal(
+            tf.train.Checkpoint(model=it.model).write(str(directory / checkpoint.WEIGHTS_PREFIX))
+            manifest.commit(
                 directory, "checkpoint", content={"identity": it._identity, "step": position.step}
             )
         it.place.best_saved(position.step)

@@ -9,8 +9,8 @@ import typer
 from pipeline.cli.options import JsonOutput
 
 if TYPE_CHECKING:
-    from components.registry.reference import Place
-    from components.registry.version_info import Version
+    from components.registry.reference import ModelReference
+    from components.registry.version_info import VersionInfo
     from components.storage.store import Store
 
 app = typer.Typer(help="List, show and roll back released models.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def list_models(
     from pipeline.cli.tables import print_json, print_table
 
     if (model := _find_model(location)) is not None:
-        versions = version_info.versions(model.store, model.name)
+        versions = version_info.list_version_info(model.store, model.name)
         rows = [_version_row(version) for version in reversed(versions)]
     else:
         rows = _model_rows(location)
@@ -61,13 +61,13 @@ def show_version(
     from components.artifacts import release
     from components.errors import DataError
     from components.registry import version_info
-    from components.registry.reference import locate, wanted_version
+    from components.registry.reference import parse_model_reference, resolve_version
     from pipeline.cli.tables import print_fields, print_json
 
-    model = locate(reference)
-    number = wanted_version(model)
-    is_champion = number == release.champion(model.store, model.name)
-    version = version_info.version(model.store, model.name, number, is_champion)
+    model = parse_model_reference(reference)
+    number = resolve_version(model)
+    is_champion = number == release.find_champion(model.store, model.name)
+    version = version_info.read_version_info(model.store, model.name, number, is_champion)
     if version.manifest is None:
         raise DataError(version.problem)
     details = {
@@ -101,24 +101,24 @@ def roll_back(
     """
     from components.artifacts import release
     from components.errors import DataError, UsageError
-    from components.registry.reference import locate
+    from components.registry.reference import parse_model_reference
     from pipeline.cli.tables import print_json
 
-    model = locate(reference)
+    model = parse_model_reference(reference)
     if model.version is not None:
         raise UsageError(
             f"{reference}: give the model alone, and the version as --to {model.version}"
         )
     uri = model.store.uri(model.name)
-    before = release.champion(model.store, model.name)
+    before = release.find_champion(model.store, model.name)
     if before is None:
         raise DataError(f"{uri}: nothing is released under this name")
-    older = [number for number in release.versions(model.store, model.name) if number < before]
+    older = [number for number in release.list_versions(model.store, model.name) if number < before]
     if to is None and not older:
         raise DataError(f"{uri}: version {before} is the oldest; there is none to roll back to")
     after = older[-1] if to is None else to
     if after != before:
-        release.put_back(model.store, model.name, after)
+        release.set_champion(model.store, model.name, after)
     undo = f"kubert models rollback {uri} --to {before}"
     if as_json:
         print_json({"name": model.name, "champion": after, "before": before, "undo": undo})
@@ -131,19 +131,19 @@ def roll_back(
         )
 
 
-def _find_model(location: str) -> Place | None:
+def _find_model(location: str) -> ModelReference | None:
     """The model at `location`; None if it is not a model's name or has no version."""
     from components.artifacts import release
     from components.errors import UsageError
-    from components.registry.reference import locate
+    from components.registry.reference import parse_model_reference
 
     try:
-        model = locate(location)
+        model = parse_model_reference(location)
     except UsageError:
         return None
     if model.version is not None:
         raise UsageError(f"{location}: this is one version; show it: kubert models show {location}")
-    return model if release.versions(model.store, model.name) else None
+    return model if release.list_versions(model.store, model.name) else None
 
 
 def _model_rows(location: str) -> list[dict[str, Any]]:
@@ -154,7 +154,7 @@ def _model_rows(location: str) -> list[dict[str, Any]]:
     from components.storage.store import open_store
 
     store: Store = open_store(location.rstrip("/") or "/")
-    names = release.names(store)
+    names = release.list_models(store)
     if not names:
         raise DataError(
             f"{store.uri()}: nothing is released here; "
@@ -162,7 +162,7 @@ def _model_rows(location: str) -> list[dict[str, Any]]:
         )
     rows = []
     for name in names:
-        versions = version_info.versions(store, name)
+        versions = version_info.list_version_info(store, name)
         champion = next(version for version in versions if version.champion)
         rows.append(
             {
@@ -175,7 +175,7 @@ def _model_rows(location: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _version_row(version: Version) -> dict[str, Any]:
+def _version_row(version: VersionInfo) -> dict[str, Any]:
     return {
         "version": version.number,
         "champion": version.champion,
@@ -183,7 +183,7 @@ def _version_row(version: Version) -> dict[str, Any]:
     }
 
 
-def _metadata_columns(version: Version) -> dict[str, Any]:
+def _metadata_columns(version: VersionInfo) -> dict[str, Any]:
     content = version.content
     columns = {
         "released": version.released or None,

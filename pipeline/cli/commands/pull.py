@@ -54,9 +54,9 @@ def pull_model(
     if watch is not None:
         if as_json:
             raise UsageError("--json prints a result, which --watch never has; use only one")
-        puller.follow(reference, to, watch, keep, report)
+        puller.sync_until_stopped(reference, to, watch, keep, report)
         return
-    version, directory, manifest = puller.once(reference, to, report)
+    version, directory, manifest = puller.pull_once(reference, to, report)
     if as_json:
         print_json(
             {

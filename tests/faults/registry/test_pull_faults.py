@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import release
-from components.artifacts.manifest import NAME
+from components.artifacts.manifest import MANIFEST_FILENAME
 from components.errors import DataError
 from components.storage.store import Store, open_store
 from tests.support.releases.release_directories import markers, release_directory
@@ -121,7 +121,7 @@ class Server:
             if highest and (not self.seen or self.seen[-1] != highest):
                 self.seen.append(highest)
                 try:
-                    release.verify(self.directory / str(highest))
+                    release.verify_release(self.directory / str(highest))
                 except DataError as error:
                     if (
                         self.directory / str(highest)
@@ -142,7 +142,7 @@ def test_e3_e5_a_server_sees_the_old_release_or_the_new_one_and_follows_a_rollba
         for number, marker in enumerate("bcd", 2):
             publish(tmp_path, marker, 2**20)
             following.wait_for(f"serving version {number}")
-        release.put_back(store_of(tmp_path), "news", 2)
+        release.set_champion(store_of(tmp_path), "news", 2)
         following.wait_for("serving version 2 (accuracy 0.5000), rolled back from 4")
         assert there(tmp_path / "served") == ["1", "2"]
         publish(tmp_path, "e")
@@ -241,7 +241,7 @@ def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")
         publish(tmp_path, "b")
-        path = tmp_path / "models/news/2" / NAME
+        path = tmp_path / "models/news/2" / MANIFEST_FILENAME
         genuine = path.read_text()
         value = json.loads(genuine)
         value["files"][fault] = {"size": 4, "sha256": "0" * 64}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.artifacts import release
-from components.artifacts.manifest import NAME, Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import ConfigError, DataError
 from components.storage.store import Store, open_store
 from tests.support.releases.release_directories import release_directory
@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def change_manifest(tmp_path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    path = tmp_path / "store" / "news" / "1" / NAME
+    path = tmp_path / "store" / "news" / "1" / MANIFEST_FILENAME
     value = json.loads(path.read_text())
     change(value)
     path.write_text(json.dumps(value))
@@ -51,7 +51,7 @@ def test_a1_names_that_leave_the_directory_or_clash(
     )
     before = snapshot(tmp_path)
     with pytest.raises(DataError, match="its manifest names"):
-        release.pull(store, "news", 1, tmp_path / "served" / "1")
+        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert snapshot(tmp_path) == before
 
 
@@ -59,7 +59,7 @@ def test_a1_names_that_leave_the_directory_or_clash(
 def test_a1_absurd_sizes(size: int, store: Store, tmp_path: Path) -> None:
     change_manifest(tmp_path, lambda value: value["files"]["fingerprint.pb"].update(size=size))
     with pytest.raises(DataError, match="this is not a release"):
-        release.pull(store, "news", 1, tmp_path / "served" / "1")
+        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served").exists()
 
 
@@ -71,7 +71,7 @@ def test_a1_absurd_numbers_of_files(store: Store, tmp_path: Path) -> None:
         ),
     )
     with pytest.raises(DataError, match="more than 10000 files"):
-        release.pull(store, "news", 1, tmp_path / "served" / "1")
+        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
 
 
 def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) ->
     file.rename(copy)
     file.symlink_to(copy)
     with pytest.raises(Exception, match="symbolic link"):
-        release.pull(store, "news", 1, tmp_path / "served" / "1")
+        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served" / "1").exists()
 
 
@@ -93,7 +93,7 @@ def test_a1_a_target_that_is_a_link_or_something_else_is_left_alone(
     (tmp_path / "plain").write_text("x")
     for target in ("precious", "link", "plain"):
         with pytest.raises(DataError, match="holds something else"):
-            release.pull(store, "news", 1, tmp_path / target)
+            release.pull_version(store, "news", 1, tmp_path / target)
     assert snapshot(tmp_path / "precious") == ["file"]
 
 
@@ -121,11 +121,11 @@ def exchange(directory: Path) -> None:
 
 
 def unseal(directory: Path) -> None:
-    (directory / NAME).unlink()
+    (directory / MANIFEST_FILENAME).unlink()
 
 
 def damage_manifest(directory: Path) -> None:
-    (directory / NAME).write_text((directory / NAME).read_text()[:-20])
+    (directory / MANIFEST_FILENAME).write_text((directory / MANIFEST_FILENAME).read_text()[:-20])
 
 
 TAMPERING = pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a2_changed_in_the_store_is_not_pulled(
 ) -> None:
     tamper(tmp_path / "store" / "news" / "1")
     with pytest.raises(DataError):
-        release.pull(store, "news", 1, tmp_path / "served" / "1")
+        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served" / "1").exists()
     assert not any((tmp_path / "served").glob("*") if (tmp_path / "served").exists() else ())
 
@@ -150,22 +150,22 @@ def test_a2_changed_in_the_store_is_not_pulled(
 def test_a2_changed_after_the_pull_is_refused(
     tamper: Callable[[Path], None], store: Store, tmp_path: Path
 ) -> None:
-    release.pull(store, "news", 1, tmp_path / "served" / "1")
-    assert isinstance(release.verify(tmp_path / "served" / "1"), Manifest)
+    release.pull_version(store, "news", 1, tmp_path / "served" / "1")
+    assert isinstance(release.verify_release(tmp_path / "served" / "1"), Manifest)
     tamper(tmp_path / "served" / "1")
     with pytest.raises(DataError):
-        release.verify(tmp_path / "served" / "1")
+        release.verify_release(tmp_path / "served" / "1")
 
 
 def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(
     store: Store, tmp_path: Path
 ) -> None:
     target = tmp_path / "served" / "1"
-    release.pull(store, "news", 1, target)
+    release.pull_version(store, "news", 1, target)
     (target / "fingerprint.pb").rename(tmp_path / "outside")
     (target / "fingerprint.pb").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match="no links"):
-        release.verify(target)
+        release.verify_release(target)
 
 
 def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
@@ -173,7 +173,7 @@ def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
 ) -> None:
     (tmp_path / "store" / "news" / "1").rename(tmp_path / "store" / "news" / "2")
     with pytest.raises(DataError, match="that of news version 1"):
-        release.pull(store, "news", 2, tmp_path / "served" / "2")
+        release.pull_version(store, "news", 2, tmp_path / "served" / "2")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
 )
 def test_a5_model_names_that_are_refused(name: str, store: Store, tmp_path: Path) -> None:
     for call in (
-        lambda: release.versions(store, name),
-        lambda: release.champion(store, name),
+        lambda: release.list_versions(store, name),
+        lambda: release.find_champion(store, name),
         lambda: release.publish(tmp_path / "source", store, name, "key"),
-        lambda: release.pull(store, name, 1, tmp_path / "x"),
+        lambda: release.pull_version(store, name, 1, tmp_path / "x"),
     ):
         with pytest.raises(ConfigError, match="not a model's name"):
             call()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import release
-from components.artifacts.release import MODEL, PRIVATE
+from components.artifacts.release import MODEL_FILENAME, PRIVATE_DIRECTORY
 from components.storage.backend import TemporaryError
 from components.storage.local import Local
 from components.storage.store import Store
@@ -50,13 +50,13 @@ def assert_readers_see_whole_versions(
 ) -> list[int]:
     """What `versions` names can be pulled and is not mixed; a server never sees a model's graph without all other files."""
     store = plain(root, renames)
-    found = release.versions(store, "news")
+    found = release.list_versions(store, "news")
     for version in found:
         target = next(scratch)
-        release.pull(store, "news", version, target)
+        release.pull_version(store, "news", version, target)
         assert len(markers(target)) == 1
     for child in (root / "news").iterdir() if (root / "news").is_dir() else ():
-        if child.name.isdigit() and (child / MODEL).exists():
+        if child.name.isdigit() and (child / MODEL_FILENAME).exists():
             assert (
                 len(
                     [
@@ -100,7 +100,7 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
         assert len(assert_readers_see_whole_versions(root, renames, scratch)) in (0, 1)
         published = release.publish(second, plain(root, renames), "news", "key")
         assert assert_readers_see_whole_versions(root, renames, scratch) == [published.version]
-        assert not release.publish(second, plain(root, renames), "news", "key").new
+        assert not release.publish(second, plain(root, renames), "news", "key").created
         numbered = {
             child.name
             for child in (root / "news").iterdir()
@@ -109,7 +109,7 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
         assert numbered == {str(published.version)}, (
             "what the crashed attempt left behind is cleared away"
         )
-        assert not list((root / "news" / PRIVATE).glob("staged-*"))
+        assert not list((root / "news" / PRIVATE_DIRECTORY).glob("staged-*"))
         if not crashed:
             assert number > 6, "the crash points were not reached"
             return
@@ -127,9 +127,9 @@ def test_e1_two_publishers_meet_at_every_write(
     scratch = places(tmp_path)
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
-        other: list[release.Published] = []
+        other: list[release.PublishedVersion] = []
 
-        def meet(root: Path = root, other: list[release.Published] = other) -> None:
+        def meet(root: Path = root, other: list[release.PublishedVersion] = other) -> None:
             other.append(
                 release.publish(
                     second, plain(root, renames), "news", "key" if same_key else "other"
@@ -144,13 +144,13 @@ def test_e1_two_publishers_meet_at_every_write(
             return
         if same_key:
             assert ours.version == other[0].version
-            assert ours.new + other[0].new == 1
+            assert ours.created + other[0].created == 1
         else:
             assert {ours.version, other[0].version} == {1, 2}
         assert assert_readers_see_whole_versions(root, renames, scratch) == sorted(
             {ours.version, other[0].version}
         )
-        assert not list((root / "news" / PRIVATE).glob("staged-*"))
+        assert not list((root / "news" / PRIVATE_DIRECTORY).glob("staged-*"))
 
 
 @RENAMES
@@ -180,7 +180,7 @@ def test_e1_many_publishers_at_once(renames: bool, same_key: bool, tmp_path: Pat
     versions = [published.version for published in found]
     assert len(found) == 6
     assert len(set(versions)) == (1 if same_key else 6)
-    assert sum(published.new for published in found) == (1 if same_key else 6)
+    assert sum(published.created for published in found) == (1 if same_key else 6)
     assert assert_readers_see_whole_versions(
         tmp_path / "store", renames, places(tmp_path)
     ) == sorted(set(versions))
@@ -199,10 +199,10 @@ def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(
 
         def pull(root: Path = root, done: list[int] = done) -> None:
             store = plain(root, renames)
-            version = release.champion(store, "news")
+            version = release.find_champion(store, "news")
             assert version is not None
             target = next(scratch)
-            release.pull(store, "news", version, target)
+            release.pull_version(store, "news", version, target)
             assert markers(target) == {"old" if version == 1 else "new"}
             seen.add(version)
             done.append(version)
@@ -232,7 +232,7 @@ def test_s1_a_release_through_a_store_that_fails_half_the_calls(
     store = store_over(Faulty(tmp_path / "store", unreliable, unreliable, renames=renames))
     for expected in (1, 2, 3):
         assert release.publish(source, store, "news", f"key-{expected}").version == expected
-    release.pull(store, "news", 3, tmp_path / "pulled")
+    release.pull_version(store, "news", 3, tmp_path / "pulled")
     assert markers(tmp_path / "pulled") == {"first"}
 
 
@@ -253,5 +253,5 @@ def test_s4_every_reply_of_a_publish_lost_once(renames: bool, tmp_path: Path) ->
     )
     assert len(lost) > 6
     assert published.version == 1
-    assert release.versions(plain(tmp_path / "store", renames), "news") == [1]
+    assert release.list_versions(plain(tmp_path / "store", renames), "news") == [1]
     assert len([key for key in Local(tmp_path / "store").names("") if "/claim-" in key]) == 1

@@ -77,7 +77,7 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
 ) -> None:
     store = open_store(str(tmp_path / "models"))
     shutil.copytree(genuine.parent, tmp_path / "models")
-    release.put_back(store, "news", 1)
+    release.set_champion(store, "news", 1)
     pull = [
         sys.executable,
         "-m",
@@ -91,9 +91,9 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
         served = Served(tmp_path / "served")
         try:
             with Client(served) as client:
-                release.put_back(store, "news", 3)
+                release.set_champion(store, "news", 3)
                 served.wait_for("version 3 (accuracy 0.0300) loaded")
-                release.put_back(store, "news", 2)
+                release.set_champion(store, "news", 2)
                 served.wait_for("version 2 (accuracy 0.0200) loaded")
                 states = [
                     (item["version"], item["state"])
@@ -142,8 +142,8 @@ def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(
         timeout=120,
         capture_output=True,
     )
-    content = manifest.read(genuine / "2").content
-    manifest.seal(tmp_path / "evil", "release", content=content)
+    content = manifest.read_manifest(genuine / "2").content
+    manifest.commit(tmp_path / "evil", "release", content=content)
     put(tmp_path / "evil", tmp_path / "served" / "2")
     served.wait_for("operation ReadFile")
     assert served.predict("w1")[0] == 200

@@ -64,7 +64,7 @@ def test_a10_texts_are_in_no_log_and_no_manifest(
 ) -> None:
     step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", tmp_path / "report")
     assert CANARY in (tmp_path / "report" / "report.html").read_text()
-    assert CANARY not in (tmp_path / "report" / manifest.NAME).read_text()
+    assert CANARY not in (tmp_path / "report" / manifest.MANIFEST_FILENAME).read_text()
     assert CANARY not in "".join(capfd.readouterr())
 
 
@@ -149,7 +149,7 @@ def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
     found = step.run(
         EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
     )
-    assert found.one_class and found.macro_f1 is None and "macro_f1" not in found.scalars()
+    assert found.one_class and found.macro_f1 is None and "macro_f1" not in found.scalar_metrics()
     assert set(found.roc.values()) == {None} and found.majority_accuracy == 1
     assert "All test texts are of one class" in (tmp_path / "report" / "report.html").read_text()
     assert read_report(tmp_path / "report") == found

@@ -21,7 +21,7 @@ from components.data.split_names import SPLITS
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import step as evaluation
 from components.export import parity, step
-from components.export.warmup import FILE
+from components.export.warmup import WARMUP_FILENAME
 from components.gate import step as gate
 from components.model.length_chunking import CHUNK_COUNT
 from components.model.tokenizer import WordPiece
@@ -38,7 +38,7 @@ LABELS = [number % 3 for number in range(len(TEXTS))]
 def make_tokenized(directory: Path) -> None:
     """Shards whose ids are those of their texts."""
     ids = WordPiece(VOCABULARY)(tf.constant(TEXTS), MODEL.max_length)
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         splits = {}
         for name in SPLITS:
             writer = ShardWriter(work, name, len(VOCABULARY), CLASSES, shard_rows=10)
@@ -68,13 +68,13 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def released(evaluated: Path) -> step.Release:
+def released(evaluated: Path) -> step.ExportResult:
     return export(evaluated, evaluated / "models")
 
 
 def export(
     root: Path, store: Path, precision: Precision = "float32", **changes: Path
-) -> step.Release:
+) -> step.ExportResult:
     inputs = (
         {name: root / name for name in ("shards", "checkpoint", "report")}
         | {"decision": root / "decision.json"}
@@ -83,14 +83,14 @@ def export(
     return step.run(ExportConfig(model_store=str(store), precision=precision), **inputs)
 
 
-def test_the_release_says_where_it_comes_from(released: step.Release, evaluated: Path) -> None:
-    sealed = release.verify(Path(released.path))
-    content = release.read_content(sealed, "here")
+def test_the_release_says_where_it_comes_from(released: step.ExportResult, evaluated: Path) -> None:
+    sealed = release.verify_release(Path(released.path))
+    content = release.parse_release_content(sealed, "here")
     assert sealed.inputs == {
         "data": "5" * 64,
-        "shards": manifest.read(evaluated / "shards").digest,
-        "checkpoint": manifest.read(evaluated / "checkpoint").digest,
-        "report": manifest.read(evaluated / "report").digest,
+        "shards": manifest.read_manifest(evaluated / "shards").digest,
+        "checkpoint": manifest.read_manifest(evaluated / "checkpoint").digest,
+        "report": manifest.read_manifest(evaluated / "report").digest,
     }
     assert (content.name, content.version, content.classes, content.test_rows) == (
         "news",
@@ -108,7 +108,7 @@ def test_the_release_says_where_it_comes_from(released: step.Release, evaluated:
 
 
 def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(
-    released: step.Release, evaluated: Path
+    released: step.ExportResult, evaluated: Path
 ) -> None:
     for path in Path(released.path).rglob("*"):
         if path.is_file():
@@ -116,12 +116,12 @@ def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(
             assert str(evaluated).encode() not in path.read_bytes(), path.name
 
 
-def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Release) -> None:
+def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.ExportResult) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        for record in tf.data.TFRecordDataset(str(Path(released.path) / FILE))
+        for record in tf.data.TFRecordDataset(str(Path(released.path) / WARMUP_FILENAME))
     ]
     signature = tf.saved_model.load(released.path).signatures["serving_default"]
     assert len(logs) == 4
@@ -140,14 +140,14 @@ def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Rel
 
 
 def test_e2_the_same_checkpoint_again_is_the_same_version(
-    released: step.Release, evaluated: Path
+    released: step.ExportResult, evaluated: Path
 ) -> None:
     again = export(evaluated, evaluated / "models")
-    assert (again.version, again.path, again.new) == (released.version, released.path, False)
+    assert (again.version, again.path, again.created) == (released.version, released.path, False)
 
 
 def test_e4_a_released_model_gives_the_evaluators_scores(
-    released: step.Release, evaluated: Path
+    released: step.ExportResult, evaluated: Path
 ) -> None:
     expected = read_predictions(evaluated / "report").scores
     found = list(predict(released.path, TEXTS))
@@ -157,19 +157,20 @@ def test_e4_a_released_model_gives_the_evaluators_scores(
     assert list(found[0].scores) == list(CLASSES)
 
 
-def test_e4_extreme_texts_get_a_prediction(released: step.Release) -> None:
+def test_e4_extreme_texts_get_a_prediction(released: step.ExportResult) -> None:
     assert all(
-        abs(sum(one.scores.values()) - 1) < 1e-5 for one in predict(released.path, parity.PROBES)
+        abs(sum(one.scores.values()) - 1) < 1e-5
+        for one in predict(released.path, parity.PROBE_TEXTS)
     )
 
 
-def test_predict_reads_an_endless_input(released: step.Release) -> None:
+def test_predict_reads_an_endless_input(released: step.ExportResult) -> None:
     answers = predict(released.path, iter(lambda: "w1 w2", None))
     assert [next(answers).text for _ in range(300)] == ["w1 w2"] * 300
 
 
 def test_predict_finds_the_newest_version(
-    released: step.Release, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+    released: step.ExportResult, evaluated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(evaluated)
     for reference in (
@@ -194,7 +195,7 @@ def test_predict_says_what_it_did_not_find(
     reference: str,
     kind: type[Exception],
     message: str,
-    released: step.Release,
+    released: step.ExportResult,
     evaluated: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -204,7 +205,7 @@ def test_predict_says_what_it_did_not_find(
 
 
 def test_a2_predict_refuses_a_changed_release_before_loading_it(
-    released: step.Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: step.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(released.path, tmp_path / "1")
     with open(tmp_path / "1" / "variables" / "variables.data-00000-of-00001", "r+b") as stream:
@@ -217,16 +218,16 @@ def test_a2_predict_refuses_a_changed_release_before_loading_it(
 
 
 def test_pull_makes_the_layout_of_a_server(
-    released: step.Release, evaluated: Path, tmp_path: Path
+    released: step.ExportResult, evaluated: Path, tmp_path: Path
 ) -> None:
     version, directory, _ = pull(str(evaluated / "models" / "news"), tmp_path / "served")
     assert (version, directory) == (1, tmp_path / "served" / "1")
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["1"]
-    release.verify(directory)
+    release.verify_release(directory)
 
 
 def nothing_is_released(store: Path) -> bool:
-    return release.versions(open_store(str(store)), "news") == []
+    return release.list_versions(open_store(str(store)), "news") == []
 
 
 def test_t3_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:
@@ -268,8 +269,8 @@ def test_c5_another_checkpoint_than_the_evaluated_one(evaluated: Path, tmp_path:
 def test_c5_other_shards_than_the_evaluated_ones(evaluated: Path, tmp_path: Path) -> None:
     shutil.copytree(evaluated / "shards", tmp_path / "shards")
     (tmp_path / "shards" / "manifest.json").unlink()
-    content = manifest.read(evaluated / "shards").content | {"source_sha256": "6" * 64}
-    manifest.seal(tmp_path / "shards", "token_shards", content=content)
+    content = manifest.read_manifest(evaluated / "shards").content | {"source_sha256": "6" * 64}
+    manifest.commit(tmp_path / "shards", "token_shards", content=content)
     with pytest.raises(DataError, match="is about other data"):
         export(evaluated, tmp_path / "models", shards=tmp_path / "shards")
     assert nothing_is_released(tmp_path / "models")
@@ -280,7 +281,7 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
     shutil.copytree(root / "report", home / "report")
     (home / "report" / "manifest.json").unlink()
     write_predictions(home / "report", read_predictions(root / "report").labels, scores, None)
-    sealed = manifest.seal(home / "report", "report", content={})
+    sealed = manifest.commit(home / "report", "report", content={})
     write_decision(
         home / "decision.json",
         read_decision(root / "decision.json").model_copy(update={"report_digest": sealed.digest}),
@@ -289,21 +290,21 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
 
 
 def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
-    released: step.Release, evaluated: Path, tmp_path: Path
+    released: step.ExportResult, evaluated: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(evaluated / "models", tmp_path / "models")
     narrow = export(evaluated, tmp_path / "models", "bfloat16")
-    assert (narrow.version, narrow.new) == (released.version + 1, True)
-    content = release.read_content(release.verify(Path(narrow.path)), "here")
+    assert (narrow.version, narrow.created) == (released.version + 1, True)
+    content = release.parse_release_content(release.verify_release(Path(narrow.path)), "here")
     assert (content.precision, content.parity_rows) == ("bfloat16", len(TEXTS))
-    assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.LOST_ACCURACY)
+    assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.MAX_ACCURACY_LOSS)
     assert 1e-5 < content.parity_difference < 0.1
     weights = [
         (Path(path) / "variables" / "variables.data-00000-of-00001").stat().st_size
         for path in (narrow.path, released.path)
     ]
     assert weights[0] < weights[1]
-    assert not export(evaluated, tmp_path / "models", "bfloat16").new
+    assert not export(evaluated, tmp_path / "models", "bfloat16").created
 
 
 @pytest.mark.parametrize(("lost", "refused"), [(0, False), (1, True)])
@@ -319,9 +320,11 @@ def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
             KubertError,
             match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; set export\.precision to float32",
         ):
-            parity.check_rows(lambda texts: served, split, wanted, "bfloat16")
+            parity.check_test_rows(lambda texts: served, split, wanted, "bfloat16")
     else:
-        assert parity.check_rows(lambda texts: served, split, wanted, "bfloat16").accuracy == 1.0
+        assert (
+            parity.check_test_rows(lambda texts: served, split, wanted, "bfloat16").accuracy == 1.0
+        )
 
 
 @pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
@@ -343,7 +346,7 @@ def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(
 
 def test_parity_is_checked_on_the_shortest_and_the_longest_rows() -> None:
     lengths = np.random.default_rng(0).permutation(np.arange(1, 1001)).astype(np.int32)
-    chosen = lengths[parity.spread(lengths, 64)]
+    chosen = lengths[parity.select_rows_by_length(lengths, 64)]
     assert len(set(chosen)) == 64
     assert (chosen.min(), chosen.max()) == (1, 1000)
-    assert sorted(parity.spread(np.array([5, 5, 2], np.int32), 64)) == [0, 1, 2]
+    assert sorted(parity.select_rows_by_length(np.array([5, 5, 2], np.int32), 64)) == [0, 1, 2]

@@ -13,7 +13,7 @@ import pytest
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import write_predictions
-from components.artifacts.report import CONTENT
+from components.artifacts.report import CONTENT_FILENAME
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import ConfigError, DataError
@@ -62,12 +62,12 @@ def make_report(
     content = report_content().model_copy(
         update={**dict(measures), "mistakes": (), "shards_digest": open_shards(shards).digest}
     )
-    with manifest.building(directory) as work:
-        (work / CONTENT).write_text(
+    with manifest.staged_artifact(directory) as work:
+        (work / CONTENT_FILENAME).write_text(
             json.dumps({**json.loads(content.model_dump_json()), **changes})
         )
         write_predictions(work, truth, scores, None)
-        manifest.seal(work, "report", content={})
+        manifest.commit(work, "report", content={})
     return directory
 
 
@@ -132,9 +132,9 @@ def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(
     shards: Path, tmp_path: Path
 ) -> None:
     rule_release(tmp_path / "source", answers(wrong=3))
-    content = manifest.read(tmp_path / "source").content
+    content = manifest.read_manifest(tmp_path / "source").content
     (tmp_path / "source" / "manifest.json").unlink()
-    manifest.seal(
+    manifest.commit(
         tmp_path / "source",
         "release",
         content=content,
@@ -153,7 +153,7 @@ def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path
     store: Store = open_store(str(tmp_path / "store"))
     publish_rule(store, tmp_path / "a", "a", answers(wrong=3))
     publish_rule(store, tmp_path / "b", "b", answers(wrong=0))
-    release.put_back(store, "news", 1)
+    release.set_champion(store, "news", 1)
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
     assert (found.passed, found.champion_version) == (True, 1)
 
@@ -164,14 +164,14 @@ def test_t3_a_figure_that_is_missing_or_no_number(
     field: str, value: str, shards: Path, tmp_path: Path
 ) -> None:
     report = make_report(tmp_path / "report", shards, wrong=0)
-    figures = json.loads((report / CONTENT).read_text())
+    figures = json.loads((report / CONTENT_FILENAME).read_text())
     del figures[field]
     text = json.dumps(figures)
     if value != "missing":
         text = text[:-1] + f', "{field}": {value}}}'
     (report / "manifest.json").unlink()
-    (report / CONTENT).write_text(text)
-    manifest.seal(report, "report", content={})
+    (report / CONTENT_FILENAME).write_text(text)
+    manifest.commit(report, "report", content={})
     found = decide(tmp_path, shards, report)
     assert not found.passed
     assert field in found.reason
@@ -184,7 +184,7 @@ def test_t3_scores_that_are_no_numbers(shards: Path, tmp_path: Path) -> None:
     write_predictions(
         report, np.asarray(LABELS, np.int32), np.full((10, 3), np.nan, np.float32), None
     )
-    manifest.seal(report, "report", content={})
+    manifest.commit(report, "report", content={})
     assert "not finite" in decide(tmp_path, shards, report).reason
 
 
@@ -204,7 +204,7 @@ def test_t4_a_report_that_is_not_whole(harm: str, shards: Path, tmp_path: Path) 
     if harm == "unsealed":
         (report / "manifest.json").unlink()
     if harm == "cut":
-        (report / CONTENT).write_text((report / CONTENT).read_text()[:-50])
+        (report / CONTENT_FILENAME).write_text((report / CONTENT_FILENAME).read_text()[:-50])
     found = decide(tmp_path, shards, report)
     assert not found.passed
     assert (found.report_digest, found.accuracy) == ("", None)

@@ -169,7 +169,7 @@ def test_s3_parts_that_are_up_are_not_sent_again(remote: Place, big: Path) -> No
     assert open_store(remote.uri).size("k") == BIG
 
 
-PUSH = "import sys; from pathlib import Path; from components.artifacts import transfer; transfer.push(Path(sys.argv[1]), sys.argv[2])"
+PUSH = "import sys; from pathlib import Path; from components.artifacts import transfer; transfer.upload_artifact(Path(sys.argv[1]), sys.argv[2])"
 
 
 def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_it(
@@ -197,9 +197,11 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
             process.send_signal(signal.SIGKILL)
         go.set()
     assert "vocab.txt" in open_store(remote.uri).list()
-    assert transfer.remote_manifest(remote.uri, "checkpoint") is None
-    transfer.push(source, remote.uri)
-    assert transfer.fetch(remote.uri, tmp_path / "target", "checkpoint") == manifest.verify(source)
+    assert transfer.find_remote_manifest(remote.uri, "checkpoint") is None
+    transfer.upload_artifact(source, remote.uri)
+    assert transfer.download_artifact(
+        remote.uri, tmp_path / "target", "checkpoint"
+    ) == manifest.verify_artifact(source)
 
 
 def test_s4_every_reply_of_a_write_is_lost_once(remote: Place, big: Path, tmp_path: Path) -> None:
@@ -262,16 +264,16 @@ def test_s5_what_always_arrives_damaged_is_never_used(
 def test_s5_damage_on_the_way_up_is_never_used(remote: Place, tmp_path: Path) -> None:
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     with remote.through(once(Fault(flip_up=True), lambda call: b"a: vocab.txt" in call.body)):
-        transfer.push(source, remote.uri)
+        transfer.upload_artifact(source, remote.uri)
     try:
-        transfer.fetch(remote.uri, tmp_path / "target", "checkpoint")
+        transfer.download_artifact(remote.uri, tmp_path / "target", "checkpoint")
     except CorruptError:
         assert remote.name == "s3", (
             "moto alone does not look at the checksum that comes with an upload"
         )
         assert not (tmp_path / "target").exists()
     else:
-        assert manifest.verify(tmp_path / "target") == manifest.verify(source)
+        assert manifest.verify_artifact(tmp_path / "target") == manifest.verify_artifact(source)
 
 
 def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
@@ -296,9 +298,9 @@ def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
         tmp_path / "source", "a", files=tuple(f"k{number}" for number in range(12)), size=5000
     )
     with remote.through(unreliable):
-        transfer.push(source, remote.uri)
-        transfer.fetch(remote.uri, tmp_path / "target", "checkpoint")
-    assert manifest.verify(tmp_path / "target") == manifest.verify(source)
+        transfer.upload_artifact(source, remote.uri)
+        transfer.download_artifact(remote.uri, tmp_path / "target", "checkpoint")
+    assert manifest.verify_artifact(tmp_path / "target") == manifest.verify_artifact(source)
 
 
 def together(script: str, arguments: list[list[str]]) -> list[str]:
@@ -371,14 +373,16 @@ def test_e1_six_publishing_processes_at_once(same_key: bool, place: Place, tmp_p
         [place.uri, str(source), "key" if same_key else f"key-{number}"]
         for number, source in enumerate(sources)
     ]
-    published = [release.Published.model_validate_json(line) for line in together(PUBLISH, own)]
+    published = [
+        release.PublishedVersion.model_validate_json(line) for line in together(PUBLISH, own)
+    ]
     versions = sorted({found.version for found in published})
-    assert len(versions) == sum(found.new for found in published) == (1 if same_key else 6)
+    assert len(versions) == sum(found.created for found in published) == (1 if same_key else 6)
     store = open_store(place.uri)
-    assert release.versions(store, "news") == versions
+    assert release.list_versions(store, "news") == versions
     seen = set()
     for version in versions:
-        release.pull(store, "news", version, tmp_path / "pulled" / str(version))
+        release.pull_version(store, "news", version, tmp_path / "pulled" / str(version))
         found = markers(tmp_path / "pulled" / str(version))
         assert len(found) == 1
         seen |= found

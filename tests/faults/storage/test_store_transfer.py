@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components.artifacts import manifest, transfer
-from components.artifacts.manifest import NAME, Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import DataError
 from components.storage.store import open_store
 from tests.support.releases.plain_artifact import plain_artifact
@@ -40,15 +40,15 @@ def at_write(number: int) -> Hook:
 def push_over(backend: Faulty, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(transfer, "open_store", lambda uri: store_over(backend))
-        transfer.push(directory, "gs://double/models")
+        transfer.upload_artifact(directory, "gs://double/models")
 
 
 def readable(root: Path, target: Path) -> Manifest | None:
     """What a reader gets: a whole artifact, or none; anything else fails the test."""
-    found = transfer.remote_manifest(str(root), "checkpoint")
+    found = transfer.find_remote_manifest(str(root), "checkpoint")
     if found is not None:
-        transfer.fetch(str(root), target, "checkpoint")
-        assert manifest.verify(target) == found
+        transfer.download_artifact(str(root), target, "checkpoint")
+        assert manifest.verify_artifact(target) == found
     return found
 
 
@@ -62,7 +62,7 @@ def test_s3_e2_a_push_that_dies_at_any_write_shows_no_part_and_a_rerun_heals_it(
     for number in range(20):
         root = tmp_path / f"store-{number}"
         if old:
-            transfer.push(first, str(root))
+            transfer.upload_artifact(first, str(root))
         before = at_write(number)
         backend = Faulty(root, before=before) if when == "before" else Faulty(root, after=before)
         try:
@@ -71,9 +71,9 @@ def test_s3_e2_a_push_that_dies_at_any_write_shows_no_part_and_a_rerun_heals_it(
         except Crash:
             crashed = True
         seen = readable(root, tmp_path / f"pulled-{number}")
-        assert seen in (None, manifest.read(first), manifest.read(second))
-        transfer.push(second, str(root))
-        assert readable(root, tmp_path / f"healed-{number}") == manifest.read(second)
+        assert seen in (None, manifest.read_manifest(first), manifest.read_manifest(second))
+        transfer.upload_artifact(second, str(root))
+        assert readable(root, tmp_path / f"healed-{number}") == manifest.read_manifest(second)
         if not crashed:
             assert number >= 5, "the crash points were not reached"
             return
@@ -81,9 +81,9 @@ def test_s3_e2_a_push_that_dies_at_any_write_shows_no_part_and_a_rerun_heals_it(
 
 
 def change(root: Path, act: Callable[[dict[str, Any]], None]) -> None:
-    value = json.loads((root / NAME).read_text())
+    value = json.loads((root / MANIFEST_FILENAME).read_text())
     act(value)
-    (root / NAME).write_text(json.dumps(value))
+    (root / MANIFEST_FILENAME).write_text(json.dumps(value))
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def change(root: Path, act: Callable[[dict[str, Any]], None]) -> None:
 )  # fmt: skip
 def test_a1_names_that_leave_the_directory_or_clash(name: str, tmp_path: Path) -> None:
     root = tmp_path / "store"
-    transfer.push(plain_artifact(tmp_path / "a", "a"), str(root))
+    transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), str(root))
     change(root, lambda value: value["files"].update({name: {"size": 0, "sha256": EMPTY}}))
     before = sorted(tmp_path.rglob("*"))
     for call in (
-        lambda: transfer.fetch(str(root), tmp_path / "far" / "b", "checkpoint"),
-        lambda: transfer.remote_manifest(str(root), "checkpoint"),
+        lambda: transfer.download_artifact(str(root), tmp_path / "far" / "b", "checkpoint"),
+        lambda: transfer.find_remote_manifest(str(root), "checkpoint"),
     ):
         with pytest.raises(DataError, match="its manifest names"):
             call()
@@ -110,10 +110,10 @@ def test_a1_names_that_leave_the_directory_or_clash(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("size", [2**40, 10**30], ids=["a-terabyte", "beyond-64-bit"])
 def test_a1_absurd_sizes(size: int, tmp_path: Path) -> None:
     root = tmp_path / "store"
-    transfer.push(plain_artifact(tmp_path / "a", "a"), str(root))
+    transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), str(root))
     change(root, lambda value: value["files"]["vocab.txt"].update(size=size))
     with pytest.raises(DataError, match="this is not a checkpoint"):
-        transfer.fetch(str(root), tmp_path / "far" / "b", "checkpoint")
+        transfer.download_artifact(str(root), tmp_path / "far" / "b", "checkpoint")
     assert not (tmp_path / "far").exists()
 
 
@@ -130,7 +130,7 @@ def remove(root: Path) -> None:
 
 
 def damage(root: Path) -> None:
-    (root / NAME).write_text((root / NAME).read_text()[:-20])
+    (root / MANIFEST_FILENAME).write_text((root / MANIFEST_FILENAME).read_text()[:-20])
 
 
 @pytest.mark.parametrize("tamper", [swap, cut, remove, damage], ids=lambda act: act.__name__)
@@ -139,14 +139,14 @@ def test_s5_a2_changed_in_the_store_is_not_fetched_and_a_push_heals_it(
 ) -> None:
     root = tmp_path / "store"
     source = plain_artifact(tmp_path / "a", "a")
-    transfer.push(source, str(root))
+    transfer.upload_artifact(source, str(root))
     tamper(root)
     with pytest.raises(DataError, match=str(root)):
-        transfer.fetch(str(root), tmp_path / "far" / "b", "checkpoint")
+        transfer.download_artifact(str(root), tmp_path / "far" / "b", "checkpoint")
     assert list((tmp_path / "far").glob("*") if (tmp_path / "far").exists() else ()) == []
     if tamper is not swap:
-        transfer.push(source, str(root))
-        transfer.fetch(str(root), tmp_path / "far" / "b", "checkpoint")
+        transfer.upload_artifact(source, str(root))
+        transfer.download_artifact(str(root), tmp_path / "far" / "b", "checkpoint")
 
 
 def test_a2_a_link_is_not_pushed(tmp_path: Path) -> None:
@@ -154,5 +154,5 @@ def test_a2_a_link_is_not_pushed(tmp_path: Path) -> None:
     (source / "vocab.txt").rename(tmp_path / "outside")
     (source / "vocab.txt").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match="no links"):
-        transfer.push(source, str(tmp_path / "store"))
+        transfer.upload_artifact(source, str(tmp_path / "store"))
     assert open_store(str(tmp_path / "store")).list() == []

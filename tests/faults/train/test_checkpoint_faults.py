@@ -95,7 +95,7 @@ def test_what_was_saved_comes_back(tmp_path: Path, tensors: tf.train.Checkpoint)
     train_state.save(tmp_path, tensors, position, [0.1, 0.2, 1 / 3], IDENTITY, 1)
     for variable in tensors.model.variables + tensors.optimizer.variables():
         variable.assign(tf.zeros_like(variable))
-    assert train_state.load(checkpoint.step_directory(tmp_path, 3), tensors, IDENTITY) == (
+    assert train_state.load(checkpoint.checkpoint_directory(tmp_path, 3), tensors, IDENTITY) == (
         position,
         [0.1, 0.2, 1 / 3],
     )
@@ -114,12 +114,12 @@ def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(
     with pytest.raises((OSError, tf.errors.OpError), match="No space left"):
         save(root, tensors, 2)
     assert [path.name for path in root.iterdir()] == ["step-000000001"]
-    found = checkpoint.newest_valid(root)
+    found = checkpoint.find_newest_valid_checkpoint(root)
     assert found is not None
     assert found[0] == 1
     ballast.unlink()
     save(root, tensors, 2)
-    assert [step for step, _ in checkpoint.periodic(root)] == [2, 1]
+    assert [step for step, _ in checkpoint.list_periodic_checkpoints(root)] == [2, 1]
 
 
 @pytest.mark.slow
@@ -141,8 +141,9 @@ def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
     assert not (home / "checkpoint").exists()
     saved = local_training.last_step(home)
     assert saved >= 6
-    manifest.verify(
-        checkpoint.step_directory(local_training.work(home) / "checkpoints", saved), "checkpoint"
+    manifest.verify_artifact(
+        checkpoint.checkpoint_directory(local_training.work(home) / "checkpoints", saved),
+        "checkpoint",
     )
     assert list((local_training.work(home) / "checkpoints").glob(".step-*")) == []
     ballast.unlink()
@@ -178,8 +179,8 @@ def test_c3_the_newest_is_damaged_so_the_one_before_is_used(
     harm: str, tmp_path: Path, tensors: tf.train.Checkpoint
 ) -> None:
     save(tmp_path, tensors, 1, 2)
-    HARM[harm](checkpoint.step_directory(tmp_path, 2))
-    found = checkpoint.newest_valid(tmp_path)
+    HARM[harm](checkpoint.checkpoint_directory(tmp_path, 2))
+    found = checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert found is not None
     step, path, _, complaints = found
     assert (step, len(complaints)) == (1, 1)
@@ -197,7 +198,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         it.wait_for_step(9)
         it.process.send_signal(signal.SIGINT)
         assert it.wait().code == exit_codes.PREEMPTED
-    assert len(checkpoint.periodic(local_training.work(home) / "checkpoints")) == 2
+    assert len(checkpoint.list_periodic_checkpoints(local_training.work(home) / "checkpoints")) == 2
     return home
 
 
@@ -208,7 +209,9 @@ def test_c3_a_run_falls_back_says_so_and_ends_as_it_would_have(
     whole = local_training.train(tmp_path / "whole", stopped / "shards", RUN)
     home = tmp_path / "home"
     shutil.copytree(stopped, home)
-    (newest, damaged), (older, _) = checkpoint.periodic(local_training.work(home) / "checkpoints")
+    (newest, damaged), (older, _) = checkpoint.list_periodic_checkpoints(
+        local_training.work(home) / "checkpoints"
+    )
     _flip(damaged / "tensors.data-00000-of-00001")
     content = local_training.train(home, stopped / "shards", RUN)
     np.testing.assert_allclose(content.step_losses, whole.step_losses, rtol=1e-6, atol=1e-6)
@@ -228,7 +231,7 @@ def test_c4_without_a_valid_checkpoint_a_run_stops_and_never_starts_afresh(
 ) -> None:
     home = tmp_path / "home"
     shutil.copytree(stopped, home)
-    for _, path in checkpoint.periodic(local_training.work(home) / "checkpoints"):
+    for _, path in checkpoint.list_periodic_checkpoints(local_training.work(home) / "checkpoints"):
         (path / "tensors.index").unlink()
     for said in ("none of its 2 checkpoints is valid", "holds only checkpoints found bad"):
         with local_training.launch(home, stopped / "shards", RUN) as it:
@@ -248,7 +251,7 @@ def test_c5_a_checkpoint_of_something_else_is_refused_by_field(
     before = [variable.numpy().copy() for variable in tensors.model.variables]
     with pytest.raises(ConfigError, match=f"step-000000001: made for another {field} "):
         train_state.load(
-            checkpoint.step_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"}
+            checkpoint.checkpoint_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"}
         )
     assert all(
         np.array_equal(value, variable.numpy())
@@ -267,7 +270,7 @@ def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(
 
     with pytest.raises(OSError, match="gone"):
         save(tmp_path, Fails(model=tensors.model), 2, keep=1)
-    assert [step for step, _ in checkpoint.periodic(tmp_path)] == [1]
+    assert [step for step, _ in checkpoint.list_periodic_checkpoints(tmp_path)] == [1]
     save(tmp_path, tensors, 2, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
 
@@ -276,7 +279,9 @@ def test_c6_saving_one_step_again_replaces_it(tmp_path: Path, tensors: tf.train.
     save(tmp_path, tensors, 4, keep=1)
     train_state.save(tmp_path, tensors, TrainState(step=4, best_step=4), [0.1], IDENTITY, 1)
     assert (
-        train_state.load(checkpoint.step_directory(tmp_path, 4), tensors, IDENTITY)[0].best_step
+        train_state.load(checkpoint.checkpoint_directory(tmp_path, 4), tensors, IDENTITY)[
+            0
+        ].best_step
         == 4
     )
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"]

@@ -106,7 +106,9 @@ def resumed(home: Path) -> list[int]:
 
 
 def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
-    found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, undisturbed))
+    found, wanted = (
+        checkpoint.read_checkpoint(place / "checkpoint") for place in (home, undisturbed)
+    )
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
     expected = local_training.weights(undisturbed / "checkpoint")
@@ -211,7 +213,7 @@ def test_what_was_finished_is_not_trained_again(shards: Path, tmp_path: Path) ->
         ) as it:
             ended = it.wait()
         assert ended.code == 0, ended.output
-    once, twice = (manifest.read(tmp_path / name) for name in ("checkpoint", "again"))
+    once, twice = (manifest.read_manifest(tmp_path / name) for name in ("checkpoint", "again"))
     assert once.digest == twice.digest
     events = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
     assert [event["unchanged"] for event in events if "unchanged" in event] == [True]
@@ -329,9 +331,9 @@ def sealed(tmp_path: Path) -> Any:
 
     def push(generation: int, step: int, best: int = 0) -> RemoteCheckpoints:
         directory = tmp_path / f"{generation}-{step}"
-        with manifest.building(directory) as work:
+        with manifest.staged_artifact(directory) as work:
             (work / "tensors").write_text(f"{generation} {step}")
-            manifest.seal(work, "checkpoint", content={"position": {"best_step": best}})
+            manifest.commit(work, "checkpoint", content={"position": {"best_step": best}})
         remote.push_checkpoint(directory, CheckpointId(generation, step))
         return remote
 
@@ -346,7 +348,9 @@ def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s
     assert remote.checkpoints() == [CheckpointId(2, 12), CheckpointId(1, 20), CheckpointId(1, 10)]
     chosen, complaints = remote.fetch_newest(tmp_path / "here")
     assert (chosen, complaints) == (CheckpointId(2, 12), [])
-    assert (checkpoint.step_directory(tmp_path / "here", 12) / "tensors").read_text() == "2 12"
+    assert (
+        checkpoint.checkpoint_directory(tmp_path / "here", 12) / "tensors"
+    ).read_text() == "2 12"
 
 
 def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path) -> None:

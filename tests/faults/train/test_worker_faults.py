@@ -74,7 +74,9 @@ def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
-    found, wanted = (checkpoint.read_content(place / "checkpoint") for place in (home, undisturbed))
+    found, wanted = (
+        checkpoint.read_checkpoint(place / "checkpoint") for place in (home, undisturbed)
+    )
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
     assert [epoch.validation_loss for epoch in found.history] == pytest.approx(

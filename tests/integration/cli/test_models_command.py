@@ -28,7 +28,7 @@ def models(tmp_path: Path) -> Path:
                 "released": f"2026-01-0{number}T00:00:00+00:00",
                 "run": f"run-{number}-0123456789",
             }
-            manifest.seal(
+            manifest.commit(
                 source,
                 "release",
                 content=content,
@@ -120,11 +120,11 @@ def test_all_that_a_version_says_of_itself(models: Path) -> None:
 
 def test_one_command_goes_back_and_tells_the_one_that_undoes_it(models: Path) -> None:
     back = kubert("rollback", models / "news")
-    assert (back.returncode, release.champion(open_store(str(models)), "news")) == (0, 2)
+    assert (back.returncode, release.find_champion(open_store(str(models)), "news")) == (0, 2)
     assert back.stdout.startswith("news: version 2 is the champion now (before: 3)")
     undo = back.stdout.splitlines()[-1].removeprefix("To undo: kubert models ")
     assert kubert(*undo.split()).returncode == 0
-    assert release.champion(open_store(str(models)), "news") == 3
+    assert release.find_champion(open_store(str(models)), "news") == 3
     told = json.loads(kubert("rollback", models / "news", "--to", 1, "--json").stdout)
     assert (told["champion"], told["before"]) == (1, 3)
     assert "is the champion already" in kubert("rollback", models / "news", "--to", 1).stdout

@@ -82,7 +82,7 @@ def test_the_first_run_releases_version_1(first: dict[str, Any], workdir: Path) 
     assert sum(first["rows"].values()) == 800
     assert first["train_examples_per_second"] > 0
     assert (first["version"], first["release"]) == (1, str(workdir / "models" / "news" / "1"))
-    assert release.verify(Path(first["release"])).kind == "release"
+    assert release.verify_release(Path(first["release"])).kind == "release"
     assert (
         Path(first["report"])
         .read_text(encoding="utf-8")
@@ -138,7 +138,7 @@ def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(
     assert "0.999" in closed["gate"]["reason"]
     assert (closed["release"], closed["version"]) == (None, None)
     assert "export" not in closed["step_seconds"]
-    assert release.versions(open_store(str(workdir / "models")), "news") == [1]
+    assert release.list_versions(open_store(str(workdir / "models")), "news") == [1]
 
 
 def test_a_mistake_in_the_data_is_one_message_and_exit_code_2(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.artifacts.checkpoint import Epoch
-from components.artifacts.report import DataFacts, ReportContent, TrainingFacts
+from components.artifacts.checkpoint import EpochMetrics
+from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.evaluate import metrics
 
 CLASSES = ("calm", "loud", "odd")
@@ -38,7 +38,7 @@ def report_content(
     labels = usual if labels is None else labels
     rows = metrics.most_confident_mistakes(labels, scores, mistakes)
     history = tuple(
-        Epoch(
+        EpochMetrics(
             epoch=number,
             steps=10 * number,
             train_loss=1.0 / number,
@@ -54,7 +54,7 @@ def report_content(
         **dict(metrics.compute_metrics(labels, scores, classes)),
         min_accuracy=min_accuracy,
         mistakes=metrics.describe_mistakes(rows, [text] * len(rows), labels, scores, classes),
-        data=DataFacts(
+        data=DataSummary(
             rows={"train": 900, "validation": 100, "test": 240},
             tokens={"train": 9000, "validation": 1000, "test": 2400},
             refused={"no text": 2},
@@ -63,7 +63,7 @@ def report_content(
             vocabulary_tokens=1234,
             notes=tuple(notes),
         ),
-        training=TrainingFacts(
+        training=TrainingSummary(
             encoder="scratch",
             frozen=False,
             pooling="mean",

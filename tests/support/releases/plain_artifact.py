@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from components.artifacts import manifest
-from components.artifacts.manifest import Kind
+from components.artifacts.manifest import ArtifactKind
 
 FILES = ("vocab.txt", "weights/model.data-00000-of-00001", "weights/model.index")
 
@@ -14,7 +14,7 @@ FILES = ("vocab.txt", "weights/model.data-00000-of-00001", "weights/model.index"
 def plain_artifact(
     path: Path,
     marker: str,
-    kind: Kind = "checkpoint",
+    kind: ArtifactKind = "checkpoint",
     files: tuple[str, ...] = FILES,
     size: int = 0,
 ) -> Path:
@@ -22,5 +22,5 @@ def plain_artifact(
     for name in files:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(f"{marker}: {name}".encode() + os.urandom(size))
-    manifest.seal(path, kind, content={"marker": marker})
+    manifest.commit(path, kind, content={"marker": marker})
     return path

@@ -32,7 +32,7 @@ def release_directory(path: Path, marker: str) -> Path:
     ):
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_text(f"{marker}: {name}")
-    manifest.seal(path, "release", content=CONTENT.model_dump(mode="json"))
+    manifest.commit(path, "release", content=CONTENT.model_dump(mode="json"))
     return path
 
 
@@ -41,5 +41,5 @@ def markers(path: Path) -> set[str]:
     return {
         file.read_text().partition(":")[0]
         for file in path.rglob("*")
-        if file.is_file() and file.name != manifest.NAME
+        if file.is_file() and file.name != manifest.MANIFEST_FILENAME
     }

@@ -20,14 +20,14 @@ def publish_release(root: Path, seed: int, name: str = "news") -> int:
     classifier = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=seed)
     kernel, bias = classifier.logits.get_weights()
     classifier.logits.set_weights([kernel * np.float32(60.0), bias])
-    with manifest.building(root / f"source-{seed}") as directory:
+    with manifest.staged_artifact(root / f"source-{seed}") as directory:
         save_serving_model(
             ServingModel(classifier, VOCABULARY, CLASSES, MODEL.max_length), directory
         )
         content = CONTENT.model_copy(
             update={"classes": CLASSES, "max_length": MODEL.max_length, "accuracy": seed / 100}
         )
-        manifest.seal(directory, "release", content=content.model_dump(mode="json"))
+        manifest.commit(directory, "release", content=content.model_dump(mode="json"))
     return release.publish(
         root / f"source-{seed}", open_store(str(root / "models")), name, str(seed)
     ).version

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.artifacts import manifest, release
-from components.artifacts.release import Published, ReleaseContent
+from components.artifacts.release import PublishedVersion, ReleaseContent
 from components.model.serving_model import ServingModel, save_serving_model
 from components.storage.store import Store
 from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
@@ -35,7 +35,7 @@ def rule_release(
     directory: Path, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES
 ) -> Path:
     """A sealed release directory of a WordRule."""
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         save_serving_model(
             ServingModel(WordRule(answers, len(classes)), VOCABULARY, classes, 20), work
         )
@@ -43,7 +43,7 @@ def rule_release(
             classes=classes, encoder="rule", max_length=20, accuracy=0.5, accuracy_low=0.4, accuracy_high=0.6, macro_f1=None,
             test_rows=10, gate={}, parity_rows=1, parity_difference=0.0,
         )  # fmt: skip
-        manifest.seal(work, "release", content=content.model_dump(mode="json"))
+        manifest.commit(work, "release", content=content.model_dump(mode="json"))
     return directory
 
 
@@ -53,6 +53,6 @@ def publish_rule(
     key: str,
     answers: Mapping[str, int],
     classes: tuple[str, ...] = CLASSES,
-) -> Published:
+) -> PublishedVersion:
     """Release a WordRule as the model `news`."""
     return release.publish(rule_release(directory, answers, classes), store, "news", key)

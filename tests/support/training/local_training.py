@@ -138,7 +138,7 @@ def train(
     with launch(home, shards, arguments, output=output) as gang:
         ended = gang.wait()
     assert ended.code == 0, ended.output
-    return checkpoints.read_content(home / output)
+    return checkpoints.read_checkpoint(home / output)
 
 
 def work(home: Path) -> Path:
@@ -152,7 +152,7 @@ def last_step(home: Path) -> int:
     found = [
         step
         for root in (home / "scratch").glob("*/checkpoints")
-        for step, _ in checkpoints.periodic(root)
+        for step, _ in checkpoints.list_periodic_checkpoints(root)
     ]
     return max(found, default=0)
 
@@ -161,6 +161,6 @@ def weights(checkpoint: Path) -> dict[str, npt.NDArray[Any]]:
     """Every variable of a finished checkpoint by name."""
     import tensorflow as tf
 
-    reader = tf.train.load_checkpoint(str(checkpoint / checkpoints.WEIGHTS))
+    reader = tf.train.load_checkpoint(str(checkpoint / checkpoints.WEIGHTS_PREFIX))
     names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
     return {name: np.asarray(reader.get_tensor(name)) for name in names}

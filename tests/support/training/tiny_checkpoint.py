@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from components.artifacts import checkpoint, manifest
-from components.artifacts.checkpoint import CheckpointContent, Epoch
+from components.artifacts.checkpoint import CheckpointContent, EpochMetrics
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, TrainConfig
@@ -23,7 +23,7 @@ MODEL = ModelConfig(
     encoder="scratch", max_length=20, vocabulary_size=100, hidden_size=16, inner_size=16, heads=2
 )
 EPOCHS = (
-    Epoch(
+    EpochMetrics(
         epoch=1,
         steps=2,
         train_loss=1.1,
@@ -33,7 +33,7 @@ EPOCHS = (
         learning_rate=1e-3,
         seconds=1.5,
     ),
-    Epoch(
+    EpochMetrics(
         epoch=2,
         steps=4,
         train_loss=0.8,
@@ -68,7 +68,7 @@ def make_shards(
         if texts is not None
         else [f"text {number} of {classes[label]}" for number, label in enumerate(labels)]
     )
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         splits = {}
         for name in SPLITS:
             writer = ShardWriter(work, name, len(VOCABULARY), classes, shard_rows=5)
@@ -113,11 +113,11 @@ def make_checkpoint(
         padding_efficiency=0.9,
         workers=1,
     ).model_copy(update=changes or {})
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         (work / "weights").mkdir()
-        tf.train.Checkpoint(model=model).write(str(work / checkpoint.WEIGHTS))
-        VOCABULARY.write(work / checkpoint.VOCABULARY)
-        manifest.seal(
+        tf.train.Checkpoint(model=model).write(str(work / checkpoint.WEIGHTS_PREFIX))
+        VOCABULARY.write(work / checkpoint.VOCABULARY_FILENAME)
+        manifest.commit(
             work,
             "checkpoint",
             content=content.model_dump(mode="json"),

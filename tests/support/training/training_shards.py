@@ -36,7 +36,7 @@ def make(
     """The sealed directory. `rare_in_train` (row, token) puts the token into that one row; no other row has it."""
     counts = ROWS | (rows or {})
     random = np.random.default_rng(sum(counts.values()))
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         splits = {}
         for name in SPLITS:
             labels = random.integers(0, len(CLASSES), counts[name])

@@ -11,23 +11,23 @@ from components.errors import ConfigError, DataError
 
 def save(root: Path, *steps: int) -> None:
     for step in steps:
-        with manifest.building(checkpoint.step_directory(root, step)) as directory:
+        with manifest.staged_artifact(checkpoint.checkpoint_directory(root, step)) as directory:
             (directory / "tensors").write_text(f"weights of step {step}")
-            manifest.seal(directory, "checkpoint", content={"step": step})
+            manifest.commit(directory, "checkpoint", content={"step": step})
 
 
 def steps(root: Path) -> list[int]:
-    return [step for step, _ in checkpoint.periodic(root)]
+    return [step for step, _ in checkpoint.list_periodic_checkpoints(root)]
 
 
 def test_without_checkpoints_there_is_none(tmp_path: Path) -> None:
-    assert checkpoint.newest_valid(tmp_path / "never") is None
-    assert checkpoint.newest_valid(tmp_path) is None
+    assert checkpoint.find_newest_valid_checkpoint(tmp_path / "never") is None
+    assert checkpoint.find_newest_valid_checkpoint(tmp_path) is None
 
 
 def test_the_newest_is_used_whatever_the_order_they_were_written_in(tmp_path: Path) -> None:
     save(tmp_path, 1000, 30, 200)
-    found = checkpoint.newest_valid(tmp_path)
+    found = checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert found is not None
     assert (found[0], found[1].name, found[2].content, found[3]) == (
         1000,
@@ -46,7 +46,7 @@ def test_the_newest_is_used_whatever_the_order_they_were_written_in(tmp_path: Pa
 def test_c2_a_pointer_file_plays_no_part(text: str, tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     (tmp_path / "checkpoint").write_text(text)
-    found = checkpoint.newest_valid(tmp_path)
+    found = checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert found is not None
     assert found[0] == 2
 
@@ -54,8 +54,8 @@ def test_c2_a_pointer_file_plays_no_part(text: str, tmp_path: Path) -> None:
 def test_c3_damaged_ones_are_set_aside_and_named(tmp_path: Path) -> None:
     save(tmp_path, 1, 2, 3)
     os.truncate(tmp_path / "step-000000003" / "tensors", 2)
-    (tmp_path / "step-000000002" / manifest.NAME).unlink()
-    found = checkpoint.newest_valid(tmp_path)
+    (tmp_path / "step-000000002" / manifest.MANIFEST_FILENAME).unlink()
+    found = checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert found is not None
     step, _, _, complaints = found
     assert step == 1
@@ -66,7 +66,7 @@ def test_c3_damaged_ones_are_set_aside_and_named(tmp_path: Path) -> None:
         "bad-step-000000003",
         "step-000000001",
     ]
-    again = checkpoint.newest_valid(tmp_path)
+    again = checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert again is not None
     assert again[3] == []
 
@@ -75,7 +75,7 @@ def test_c3_a_step_found_bad_twice_keeps_the_later_one_aside(tmp_path: Path) -> 
     for content in ("first", "second"):
         save(tmp_path, 1, 2)
         (tmp_path / "step-000000002" / "tensors").write_text(content)
-        checkpoint.newest_valid(tmp_path)
+        checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert (tmp_path / "bad-step-000000002" / "tensors").read_text() == "second"
 
 
@@ -87,11 +87,11 @@ def test_c4_if_none_is_valid_a_person_decides(tmp_path: Path) -> None:
         DataError,
         match=r"none of its 2 checkpoints is valid .* Remove the directory to train from the start",
     ):
-        checkpoint.newest_valid(tmp_path)
+        checkpoint.find_newest_valid_checkpoint(tmp_path)
     with pytest.raises(
         DataError, match="holds only checkpoints found bad"
     ):  # and no later run forgets it
-        checkpoint.newest_valid(tmp_path)
+        checkpoint.find_newest_valid_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("field", ["vocabulary_sha256", "classes", "encoder_fingerprint", "run"])
@@ -102,18 +102,18 @@ def test_c5_the_field_that_differs_is_named(field: str, tmp_path: Path) -> None:
         "encoder_fingerprint": "c",
         "run": "d",
     }
-    checkpoint.refuse_other(dict(mine), mine, tmp_path)
+    checkpoint.check_same_training(dict(mine), mine, tmp_path)
     with pytest.raises(ConfigError, match=f"made for another {field} \\(other, this run has"):
-        checkpoint.refuse_other(mine | {field: "other"}, mine, tmp_path)
+        checkpoint.check_same_training(mine | {field: "other"}, mine, tmp_path)
     with pytest.raises(ConfigError, match=field):
-        checkpoint.refuse_other(
+        checkpoint.check_same_training(
             {name: value for name, value in mine.items() if name != field}, mine, tmp_path
         )
 
 
 def test_c5_long_values_are_cut_in_the_message(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        checkpoint.refuse_other({"classes": ["x" * 500]}, {"classes": ["y" * 500]}, tmp_path)
+        checkpoint.check_same_training({"classes": ["x" * 500]}, {"classes": ["y" * 500]}, tmp_path)
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
 
 
@@ -121,7 +121,7 @@ def test_c5_long_values_are_cut_in_the_message(tmp_path: Path) -> None:
 def test_c6_the_newest_are_kept(keep: int, left: list[int], tmp_path: Path) -> None:
     save(tmp_path, 3, 4, 5)
     (tmp_path / "bad-step-000000009").mkdir()
-    checkpoint.retain(tmp_path, keep)
+    checkpoint.delete_old_checkpoints(tmp_path, keep)
     assert steps(tmp_path) == left
     assert (tmp_path / "bad-step-000000009").is_dir()
 
@@ -129,7 +129,7 @@ def test_c6_the_newest_are_kept(keep: int, left: list[int], tmp_path: Path) -> N
 def test_c6_what_killed_saves_left_goes_too(tmp_path: Path) -> None:
     save(tmp_path, 3)
     (tmp_path / ".step-000000002.x1y2").mkdir()
-    checkpoint.retain(tmp_path, 1)
+    checkpoint.delete_old_checkpoints(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000003"]
 
 
@@ -138,11 +138,11 @@ def test_names_that_are_no_checkpoints_are_left_alone(tmp_path: Path) -> None:
     for name in ("step-3", "step-000000004.tmp", ".step-000000005.abc", "xstep-000000006"):
         (tmp_path / name).mkdir()
     assert steps(tmp_path) == [3]
-    found = checkpoint.newest_valid(tmp_path)
+    found = checkpoint.find_newest_valid_checkpoint(tmp_path)
     assert found is not None
     assert found[0] == 3
 
 
 def test_a_finished_checkpoint_is_verified_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a finished artifact"):
-        checkpoint.read_content(tmp_path)
+        checkpoint.read_checkpoint(tmp_path)

@@ -14,18 +14,18 @@ from components.storage.atomic_files import write_text_atomically
 
 
 def make(directory: Path, **files: str) -> manifest.Manifest:
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         (work / "sub").mkdir()
         for name, text in ({"one": "first", "sub/two": "second"} | files).items():
             (work / name).write_text(text)
-        return manifest.seal(
+        return manifest.commit(
             work, "report", content={"answer": 42}, inputs={"shards": "ab"}, config={"x": 1}
         )
 
 
 def test_what_is_sealed_verifies_and_reads_back(tmp_path: Path) -> None:
     made = make(tmp_path / "a")
-    assert manifest.verify(tmp_path / "a", "report") == made
+    assert manifest.verify_artifact(tmp_path / "a", "report") == made
     assert set(made.files) == {"one", "sub/two"}
     assert made.files["one"].size == 5
     assert (made.content, made.inputs, made.config) == ({"answer": 42}, {"shards": "ab"}, {"x": 1})
@@ -47,9 +47,15 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "bit flipped": (lambda d: (d / "one").write_text("fIrst"), "one: its SHA-256"),
     "missing": (lambda d: (d / "sub/two").unlink(), "two: missing"),
     "added": (lambda d: (d / "sub/three").write_text(""), "three: not in the manifest"),
-    "no manifest": (lambda d: (d / manifest.NAME).unlink(), "not a finished artifact"),
-    "manifest cut": (lambda d: os.truncate(d / manifest.NAME, 60), "not a valid manifest"),
-    "manifest empty": (lambda d: os.truncate(d / manifest.NAME, 0), "not a valid manifest"),
+    "no manifest": (lambda d: (d / manifest.MANIFEST_FILENAME).unlink(), "not a finished artifact"),
+    "manifest cut": (
+        lambda d: os.truncate(d / manifest.MANIFEST_FILENAME, 60),
+        "not a valid manifest",
+    ),
+    "manifest empty": (
+        lambda d: os.truncate(d / manifest.MANIFEST_FILENAME, 0),
+        "not a valid manifest",
+    ),
     "no directory": (lambda d: d.rename(d.with_name("gone")), "not a finished artifact"),
 }
 
@@ -60,32 +66,32 @@ def test_damage_is_found_and_named(harm: str, tmp_path: Path) -> None:
     inflict, message = HARM[harm]
     inflict(tmp_path / "a")
     with pytest.raises(DataError, match=message):
-        manifest.verify(tmp_path / "a")
+        manifest.verify_artifact(tmp_path / "a")
 
 
 def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "a")
     with pytest.raises(DataError, match="holds a report, but a checkpoint is needed"):
-        manifest.read(tmp_path / "a", "checkpoint")
-    path = tmp_path / "a" / manifest.NAME
+        manifest.read_manifest(tmp_path / "a", "checkpoint")
+    path = tmp_path / "a" / manifest.MANIFEST_FILENAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     with pytest.raises(DataError, match="format 99"):
-        manifest.read(tmp_path / "a")
+        manifest.read_manifest(tmp_path / "a")
 
 
 def test_a_failed_build_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -> None:
     old = make(tmp_path / "a")
-    with pytest.raises(OSError, match="No space"), manifest.building(tmp_path / "a") as work:
+    with pytest.raises(OSError, match="No space"), manifest.staged_artifact(tmp_path / "a") as work:
         (work / "one").write_text("new")
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert manifest.verify(tmp_path / "a") == old
+    assert manifest.verify_artifact(tmp_path / "a") == old
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_build_replaces_the_old_artifact_whole(tmp_path: Path) -> None:
     make(tmp_path / "a", extra="old")
     make(tmp_path / "a")
-    assert set(manifest.verify(tmp_path / "a").files) == {"one", "sub/two"}
+    assert set(manifest.verify_artifact(tmp_path / "a").files) == {"one", "sub/two"}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -93,17 +99,17 @@ def test_a_build_replaces_the_old_artifact_whole(tmp_path: Path) -> None:
 def test_a_build_takes_the_place_of(before: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir() if before == "empty directory" else (tmp_path / "a").write_text("x")
     make(tmp_path / "a")
-    manifest.verify(tmp_path / "a")
+    manifest.verify_artifact(tmp_path / "a")
 
 
 def test_the_old_artifact_stands_until_the_new_one_is_complete(tmp_path: Path) -> None:
     old = make(tmp_path / "a")
-    with manifest.building(tmp_path / "a") as work:
+    with manifest.staged_artifact(tmp_path / "a") as work:
         (work / "one").write_text("new")
-        assert manifest.verify(tmp_path / "a") == old
-        manifest.seal(work, "report", content={})
-        assert manifest.verify(tmp_path / "a") == old
-    assert manifest.verify(tmp_path / "a") != old
+        assert manifest.verify_artifact(tmp_path / "a") == old
+        manifest.commit(work, "report", content={})
+        assert manifest.verify_artifact(tmp_path / "a") == old
+    assert manifest.verify_artifact(tmp_path / "a") != old
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None:
@@ -117,7 +123,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None
 def test_a_build_that_forgets_to_seal_is_a_defect(tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError, match="did not call seal"),
-        manifest.building(tmp_path / "a"),
+        manifest.staged_artifact(tmp_path / "a"),
     ):
         pass
     assert list(tmp_path.iterdir()) == []

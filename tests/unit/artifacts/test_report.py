@@ -9,16 +9,21 @@ import pytest
 from pydantic import ValidationError
 
 from components.artifacts import manifest
-from components.artifacts.predictions import NAME, Predictions, read_predictions, write_predictions
-from components.artifacts.report import CONTENT, KIND, ClassFigures, read_report
+from components.artifacts.predictions import (
+    PREDICTIONS_FILENAME,
+    Predictions,
+    read_predictions,
+    write_predictions,
+)
+from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, read_report
 from components.errors import DataError
 from tests.support.releases.made_report import report_content
 
 
 def sealed(directory: Path, text: str) -> None:
-    with manifest.building(directory) as work:
-        (work / CONTENT).write_text(text, encoding="utf-8")
-        manifest.seal(work, KIND, content={})
+    with manifest.staged_artifact(directory) as work:
+        (work / CONTENT_FILENAME).write_text(text, encoding="utf-8")
+        manifest.commit(work, REPORT_KIND, content={})
 
 
 def write_and_read(
@@ -39,14 +44,14 @@ def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_report_that_was_changed_is_refused(tmp_path: Path) -> None:
     sealed(tmp_path / "report", report_content().model_dump_json())
-    path = tmp_path / "report" / CONTENT
+    path = tmp_path / "report" / CONTENT_FILENAME
     path.write_text(path.read_text().replace('"test_rows":240', '"test_rows":241'))
     with pytest.raises(DataError, match=r"report\.json: its SHA-256 is not the manifest's"):
         read_report(tmp_path / "report")
 
 
 def test_an_unfinished_report_does_not_exist(tmp_path: Path) -> None:
-    (tmp_path / CONTENT).write_text(report_content().model_dump_json())
+    (tmp_path / CONTENT_FILENAME).write_text(report_content().model_dump_json())
     with pytest.raises(DataError, match="not a finished artifact"):
         read_report(tmp_path)
 
@@ -61,23 +66,23 @@ def test_an_accuracy_that_is_no_share_is_refused_with_its_field(tmp_path: Path, 
 
 
 def test_a_report_without_content_is_refused(tmp_path: Path) -> None:
-    with manifest.building(tmp_path / "report") as work:
+    with manifest.staged_artifact(tmp_path / "report") as work:
         (work / "other.txt").write_text("x")
-        manifest.seal(work, KIND, content={})
+        manifest.commit(work, REPORT_KIND, content={})
     with pytest.raises(DataError, match=r"report\.json: missing"):
         read_report(tmp_path / "report")
 
 
 def test_no_figure_can_be_nan() -> None:
     with pytest.raises(ValidationError):
-        ClassFigures(precision=float("nan"), recall=None, f1=None, support=3)
+        ClassMetrics(precision=float("nan"), recall=None, f1=None, support=3)
 
 
 def test_scalars_hold_only_what_is_defined() -> None:
     content = report_content()
-    assert content.scalars()["accuracy"] == content.accuracy
-    assert set(content.scalars()) - set(
-        content.model_copy(update={"macro_f1": None}).scalars()
+    assert content.scalar_metrics()["accuracy"] == content.accuracy
+    assert set(content.scalar_metrics()) - set(
+        content.model_copy(update={"macro_f1": None}).scalar_metrics()
     ) == {"macro_f1"}
 
 
@@ -99,8 +104,8 @@ def test_predictions_without_texts_hold_none(tmp_path: Path) -> None:
 
 def test_predictions_that_were_cut_are_refused(tmp_path: Path) -> None:
     write_and_read(tmp_path, 50)
-    whole = (tmp_path / NAME).read_bytes()
-    (tmp_path / NAME).write_bytes(whole[: len(whole) // 2])
+    whole = (tmp_path / PREDICTIONS_FILENAME).read_bytes()
+    (tmp_path / PREDICTIONS_FILENAME).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"predictions\.arrow: cannot be read"):
         read_predictions(tmp_path)
 
@@ -112,7 +117,7 @@ def test_missing_predictions_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
     table = pa.table({"row": [0, 1]})
-    with pa.ipc.new_file(tmp_path / NAME, table.schema) as writer:
+    with pa.ipc.new_file(tmp_path / PREDICTIONS_FILENAME, table.schema) as writer:
         writer.write_table(table)
     with pytest.raises(DataError, match="columns are not those"):
         read_predictions(tmp_path)
@@ -120,9 +125,9 @@ def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
 
 def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
     write_and_read(tmp_path, 6)
-    with pa.ipc.open_file(tmp_path / NAME) as reader:
+    with pa.ipc.open_file(tmp_path / PREDICTIONS_FILENAME) as reader:
         table = reader.read_all()
-    with pa.ipc.new_file(tmp_path / NAME, table.schema) as writer:
+    with pa.ipc.new_file(tmp_path / PREDICTIONS_FILENAME, table.schema) as writer:
         writer.write_table(table.take(pa.array([1, 0, 2, 3, 4, 5])))
     with pytest.raises(DataError, match="out of order"):
         read_predictions(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import manifest
-from components.artifacts.staging import reading, writing
+from components.artifacts.staging import staged_input, staged_output
 from components.errors import DataError, UsageError
 from components.storage.store import open_store
 from tests.support.releases.plain_artifact import plain_artifact
@@ -14,31 +14,31 @@ from tests.support.stores.object_stores import Place
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     with (
-        reading(str(tmp_path / "in"), "checkpoint") as source,
-        writing(str(tmp_path / "out"), None) as target,
+        staged_input(str(tmp_path / "in"), "checkpoint") as source,
+        staged_output(str(tmp_path / "out"), None) as target,
     ):
         assert (source, target) == (tmp_path / "in", tmp_path / "out")
 
 
 def test_what_was_written_at_an_address_is_read_there(remote: Place) -> None:
-    with writing(f"{remote.uri}/checkpoint", "checkpoint") as output:
-        made = manifest.read(plain_artifact(output, "ours"), "checkpoint")
-    with reading(f"{remote.uri}/checkpoint", "checkpoint") as source:
-        assert manifest.verify(source, "checkpoint") == made
+    with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
+        made = manifest.read_manifest(plain_artifact(output, "ours"), "checkpoint")
+    with staged_input(f"{remote.uri}/checkpoint", "checkpoint") as source:
+        assert manifest.verify_artifact(source, "checkpoint") == made
     assert not source.exists()
     assert not output.exists()
 
 
 def test_a_single_file_goes_and_comes(remote: Place) -> None:
-    with writing(f"{remote.uri}/gate/decision.json", None) as output:
+    with staged_output(f"{remote.uri}/gate/decision.json", None) as output:
         output.write_text("{}")
-    with reading(f"{remote.uri}/gate/decision.json", None) as source:
+    with staged_input(f"{remote.uri}/gate/decision.json", None) as source:
         assert source.read_text() == "{}"
 
 
 def test_s3_nothing_goes_up_from_a_block_that_failed(remote: Place) -> None:
     def fail() -> None:
-        with writing(f"{remote.uri}/checkpoint", "checkpoint") as output:
+        with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
             plain_artifact(output, "ours")
             raise DataError("no")
 
@@ -48,11 +48,11 @@ def test_s3_nothing_goes_up_from_a_block_that_failed(remote: Place) -> None:
 
 
 def test_an_artifact_of_another_kind_is_refused_before_the_block_starts(remote: Place) -> None:
-    with writing(f"{remote.uri}/checkpoint", "checkpoint") as output:
+    with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
         plain_artifact(output, "ours")
     with (
         pytest.raises(DataError, match="a checkpoint of format 1, not a report"),
-        reading(f"{remote.uri}/checkpoint", "report"),
+        staged_input(f"{remote.uri}/checkpoint", "report"),
     ):
         raise AssertionError("entered")
 
@@ -60,6 +60,6 @@ def test_an_artifact_of_another_kind_is_refused_before_the_block_starts(remote: 
 def test_a_bucket_alone_is_no_file() -> None:
     with (
         pytest.raises(UsageError, match="gs://bucket: write <bucket>/<name of a file>"),
-        reading("gs://bucket", None),
+        staged_input("gs://bucket", None),
     ):
         raise AssertionError("entered")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from components.artifacts.manifest import building
+from components.artifacts.manifest import staged_artifact
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards, open_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.data.split_names import SPLITS
@@ -23,7 +23,7 @@ def rows_of(count, seed=0):
 
 
 def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7):
-    with building(output) as directory:
+    with staged_artifact(output) as directory:
         splits = {}
         for split in SPLITS:
             writer = ShardWriter(directory, split, vocabulary_size, CLASSES, shard_rows)

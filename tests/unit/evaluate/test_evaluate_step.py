@@ -69,8 +69,10 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
 
 def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:
     content = evaluate(inputs, tmp_path / "report")
-    digests = {name: manifest.read(inputs / name).digest for name in ("shards", "checkpoint")}
-    sealed = manifest.read(tmp_path / "report", "report")
+    digests = {
+        name: manifest.read_manifest(inputs / name).digest for name in ("shards", "checkpoint")
+    }
+    sealed = manifest.read_manifest(tmp_path / "report", "report")
     assert (
         sealed.inputs
         == digests
@@ -83,7 +85,10 @@ def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:
 def test_equal_inputs_give_an_equal_report(inputs: Path, tmp_path: Path) -> None:
     evaluate(inputs, tmp_path / "one")
     evaluate(inputs, tmp_path / "two")
-    assert manifest.read(tmp_path / "one").digest == manifest.read(tmp_path / "two").digest
+    assert (
+        manifest.read_manifest(tmp_path / "one").digest
+        == manifest.read_manifest(tmp_path / "two").digest
+    )
 
 
 def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
@@ -100,7 +105,10 @@ def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
         str(tmp_path / "there"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert manifest.read(tmp_path / "here").digest == manifest.read(tmp_path / "there").digest
+    assert (
+        manifest.read_manifest(tmp_path / "here").digest
+        == manifest.read_manifest(tmp_path / "there").digest
+    )
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert {event["step"] for event in events} == {"evaluate"}
     assert events[-1]["done"] == events[-1]["total"] == len(LABELS) and "accuracy" in events[-1]
@@ -115,7 +123,7 @@ def test_an_empty_test_split_is_refused(inputs: Path, tmp_path: Path) -> None:
 
 def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -> None:
     broken = EPOCHS[0].model_copy(update={"validation_loss": 1e999})
-    trained = checkpoint.read_content(inputs / "checkpoint").model_copy(
+    trained = checkpoint.read_checkpoint(inputs / "checkpoint").model_copy(
         update={"history": (broken,)}
     )
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):

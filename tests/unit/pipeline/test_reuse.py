@@ -16,10 +16,10 @@ from pipeline.local import kfp_process
 
 
 def sealed(directory: Path) -> Path:
-    with manifest.building(directory) as work:
+    with manifest.staged_artifact(directory) as work:
         (work / "weights").mkdir()
         (work / "weights" / "model").write_bytes(b"0123456789")
-        manifest.seal(work, "checkpoint", content={})
+        manifest.commit(work, "checkpoint", content={})
     return directory
 
 
@@ -39,7 +39,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "flipped": flip,
     "truncated": lambda path: (path / "weights" / "model").write_bytes(b"01234"),
     "file-deleted": lambda path: (path / "weights" / "model").unlink(),
-    "manifest-deleted": lambda path: (path / manifest.NAME).unlink(),
+    "manifest-deleted": lambda path: (path / manifest.MANIFEST_FILENAME).unlink(),
     "file-added": lambda path: (path / "more").touch(),
 }
 

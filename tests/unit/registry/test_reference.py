@@ -8,7 +8,7 @@ import pytest
 
 from components.artifacts import release
 from components.errors import DataError, UsageError
-from components.registry.reference import locate, pull
+from components.registry.reference import parse_model_reference, pull
 from components.storage.store import open_store
 from tests.support.releases.release_directories import markers, release_directory
 
@@ -35,7 +35,7 @@ def models(tmp_path: Path) -> Path:
 def test_a_reference_names_store_model_and_version(
     reference: str, root: str, name: str, version: int | None
 ) -> None:
-    place = locate(reference)
+    place = parse_model_reference(reference)
     assert (place.store.uri(), place.name, place.version) == (root, name, version)
 
 
@@ -55,12 +55,12 @@ def test_a_reference_names_store_model_and_version(
 )
 def test_a_reference_without_a_model_is_refused(reference: str) -> None:
     with pytest.raises(UsageError, match="write <store>/<model name>"):
-        locate(reference)
+        parse_model_reference(reference)
 
 
 def test_the_newest_version_or_the_one_put_back_is_pulled(models: Path, tmp_path: Path) -> None:
     assert pull(str(models / "news"), tmp_path / "served")[:2] == (2, tmp_path / "served" / "2")
-    release.put_back(open_store(str(models)), "news", 1)
+    release.set_champion(open_store(str(models)), "news", 1)
     version, directory, _ = pull(str(models / "news"), tmp_path / "served")
     assert (version, markers(directory)) == (1, {"a"})
 

@@ -7,7 +7,7 @@ import pytest
 
 from components.artifacts import release
 from components.errors import DataError, UsageError
-from components.registry.reference import Place
+from components.registry.reference import ModelReference
 from components.serving import puller
 from components.storage.store import Store, open_store
 from tests.support.releases.release_directories import markers, release_directory
@@ -28,9 +28,11 @@ def publish(store: Store, tmp_path: Path, *markers: str) -> None:
 def update(store: Store, into: Path, served: int | None, keep: int = 1) -> list[str]:
     into.mkdir(exist_ok=True)
     said: list[str] = []
-    champion = release.champion(store, "news")
+    champion = release.find_champion(store, "news")
     assert champion is not None
-    puller.update(Place(store, "news", None), champion, served, into, keep, said.append)
+    puller.update_directory(
+        ModelReference(store, "news", None), champion, served, into, keep, said.append
+    )
     return said
 
 
@@ -75,12 +77,12 @@ def test_a_rollback_leaves_the_older_version_the_highest(store: Store, tmp_path:
     for served, marker in enumerate("abc"):
         publish(store, tmp_path, marker)
         update(store, tmp_path / "served", served or None, keep=9)
-    release.put_back(store, "news", 1)
+    release.set_champion(store, "news", 1)
     assert update(store, tmp_path / "served", 3) == [
         "news: serving version 1 (accuracy 0.5000), rolled back from 3"
     ]
     assert there(tmp_path / "served") == ["1"]
-    release.put_back(store, "news", 3)
+    release.set_champion(store, "news", 3)
     update(store, tmp_path / "served", 1)
     assert there(tmp_path / "served") == ["1", "3"]
 
@@ -121,7 +123,7 @@ def test_what_is_not_ours_below_the_champion_stays(store: Store, tmp_path: Path)
 def test_a_pull_without_watching_tells_where_the_release_is(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
     said: list[str] = []
-    version, directory, _ = puller.once(
+    version, directory, _ = puller.pull_once(
         f"{tmp_path / 'models'}/news@1", tmp_path / "served", said.append
     )
     assert (version, directory) == (1, tmp_path / "served" / "1")
@@ -131,11 +133,11 @@ def test_a_pull_without_watching_tells_where_the_release_is(store: Store, tmp_pa
 def test_two_pullers_of_one_directory_are_refused(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
     (tmp_path / "served").mkdir()
-    with open(tmp_path / "served" / puller.LOCK, "w") as other:
+    with open(tmp_path / "served" / puller.LOCK_FILENAME, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another pull is at work there"):
-            puller.once(str(tmp_path / "models/news"), tmp_path / "served", print)
-    puller.once(str(tmp_path / "models/news"), tmp_path / "served", print)
+            puller.pull_once(str(tmp_path / "models/news"), tmp_path / "served", print)
+    puller.pull_once(str(tmp_path / "models/news"), tmp_path / "served", print)
 
 
 @pytest.mark.parametrize(
@@ -150,4 +152,6 @@ def test_impossible_options_of_watching(
     reference: str, seconds: float, keep: int, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        puller.follow(f"{tmp_path}/{reference}", tmp_path / "served", seconds, keep, print)
+        puller.sync_until_stopped(
+            f"{tmp_path}/{reference}", tmp_path / "served", seconds, keep, print
+        )

@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
-from components.serving.rest_protocol import BadRequestError, read_predict, write_predict
+from components.serving.rest_protocol import (
+    BadRequestError,
+    build_predict_response,
+    parse_predict_request,
+)
 
 
 def read(value: Any) -> tuple[list[bytes], str]:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    found = read_predict(body, "serving_default", "text")
+    found = parse_predict_request(body, "serving_default", "text")
     return found.texts, found.form
 
 
@@ -125,9 +129,9 @@ def test_a10_no_message_repeats_a_text() -> None:
 
 def test_replies_in_both_formats() -> None:
     outputs: dict[str, list[Any]] = {"label": ["a", "b"], "scores": [[0.1], [0.2]]}
-    assert write_predict(outputs, "row") == {
+    assert build_predict_response(outputs, "row") == {
         "predictions": [{"label": "a", "scores": [0.1]}, {"label": "b", "scores": [0.2]}]
     }
-    assert write_predict(outputs, "columnar") == {"outputs": outputs}
-    assert write_predict({"label": ["a", "b"]}, "row") == {"predictions": ["a", "b"]}
-    assert write_predict({"label": ["a", "b"]}, "columnar") == {"outputs": ["a", "b"]}
+    assert build_predict_response(outputs, "columnar") == {"outputs": outputs}
+    assert build_predict_response({"label": ["a", "b"]}, "row") == {"predictions": ["a", "b"]}
+    assert build_predict_response({"label": ["a", "b"]}, "columnar") == {"outputs": ["a", "b"]}

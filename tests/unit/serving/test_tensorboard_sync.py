@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.serving.tensorboard_sync import mirror
+from components.serving.tensorboard_sync import sync_event_files
 from components.storage.store import Store, open_store
 
 
@@ -30,34 +30,34 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def test_event_files_of_all_trainings_come_and_nothing_else(state: Store, tmp_path: Path) -> None:
-    assert mirror(state, tmp_path / "logs") == 6
+    assert sync_event_files(state, tmp_path / "logs") == 6
     assert files(tmp_path / "logs") == {
         "0123abcd/events.out.1": b"one",
         "4567/events.out.2": b"two",
     }
-    assert mirror(state, tmp_path / "logs") == 0
+    assert sync_event_files(state, tmp_path / "logs") == 0
 
 
 def test_a_reader_that_has_the_file_open_sees_what_was_added(state: Store, tmp_path: Path) -> None:
-    mirror(state, tmp_path / "logs")
+    sync_event_files(state, tmp_path / "logs")
     with open(tmp_path / "logs/4567/events.out.2", "rb") as reader:
         assert reader.read() == b"two"
         state.write("4567/tensorboard/events.out.2", b"two and more")
-        assert mirror(state, tmp_path / "logs") == len(b" and more")
+        assert sync_event_files(state, tmp_path / "logs") == len(b" and more")
         assert reader.read() == b" and more"
 
 
 def test_files_that_are_gone_go(state: Store, tmp_path: Path) -> None:
-    mirror(state, tmp_path / "logs")
+    sync_event_files(state, tmp_path / "logs")
     state.clear("4567")
-    mirror(state, tmp_path / "logs")
+    sync_event_files(state, tmp_path / "logs")
     assert list(files(tmp_path / "logs")) == ["0123abcd/events.out.1"]
 
 
 def test_the_state_of_one_training_will_do(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "state"))
     store.write("tensorboard/events.out.1", b"one")
-    mirror(store, tmp_path / "logs")
+    sync_event_files(store, tmp_path / "logs")
     assert files(tmp_path / "logs") == {"training/events.out.1": b"one"}
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from components.artifacts.manifest import verify
+from components.artifacts.manifest import verify_artifact
 from components.artifacts.token_shards import open_shards
 from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import open_dataset
@@ -151,7 +151,7 @@ def test_what_was_refused_and_noticed_is_written_down(tmp_path):
     )
     assert content.notes[-1] == "the test split has no rows of: world"
     assert content.splits["test"].class_counts == {"sport": 5, "world": 0}
-    assert set(verify(tmp_path / "shards").inputs) == {"source", "test_source"}
+    assert set(verify_artifact(tmp_path / "shards").inputs) == {"source", "test_source"}
 
 
 @pytest.mark.parametrize(

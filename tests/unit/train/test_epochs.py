@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.artifacts.checkpoint import Epoch
+from components.artifacts.checkpoint import EpochMetrics
 from components.config.schema import TrainConfig
 from components.errors import DataError
 from components.train.loop.batch_plan import EpochPlan
@@ -178,7 +178,7 @@ def test_the_best_epoch(best_by: str, best: int) -> None:
     }
     measured = [(0.3, 0.80), (0.5, 0.90), (0.4, 0.90), (0.4, 0.90)]
     history = [
-        Epoch(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
+        EpochMetrics(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
         for number, (loss, accuracy) in enumerate(measured, start=1)
     ]
     assert best_epoch(TrainConfig.model_validate({"best_by": best_by}), history).epoch == best

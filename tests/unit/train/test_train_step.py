@@ -49,8 +49,8 @@ def shards(tmp_path: Path) -> Path:
 def test_a_finished_training_is_handed_out_where_no_worker_could_run(
     shards: Path, tmp_path: Path
 ) -> None:
-    transfer.push(shards, f"file://{tmp_path}/bucket/shards")
-    state = f"file://{tmp_path}/bucket/state/{training_id(training_shards.MODEL, TRAIN, manifest.read(shards).digest)}"
+    transfer.upload_artifact(shards, f"file://{tmp_path}/bucket/shards")
+    state = f"file://{tmp_path}/bucket/state/{training_id(training_shards.MODEL, TRAIN, manifest.read_manifest(shards).digest)}"
     remote = RemoteCheckpoints(state)
     tiny_checkpoint.make_checkpoint(tmp_path / "finished")
     remote.push_finished(tmp_path / "finished", 3)
@@ -69,7 +69,7 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    sealed = manifest.verify(tmp_path / "output", "checkpoint")
+    sealed = manifest.verify_artifact(tmp_path / "output", "checkpoint")
     assert done.stdout.split() == [str(sealed.content["steps"])]
     assert "tensorboard/events.out.1" in sealed.files
     (event,) = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]

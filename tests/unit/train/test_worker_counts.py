@@ -91,9 +91,9 @@ def test_a_run_learns_and_its_artifact_says_how(trained: Trained) -> None:
     assert content.train_examples_per_second > 0
     assert content.classes == training_shards.CLASSES
     assert content.vocabulary_sha256 == training_shards.VOCABULARY.sha256
-    sealed = manifest.verify(home / "checkpoint", "checkpoint")
+    sealed = manifest.verify_artifact(home / "checkpoint", "checkpoint")
     assert any(name.startswith("tensorboard/events") for name in sealed.files)
-    assert sealed.inputs == {"shards": manifest.read(home.parent / "shards").digest}
+    assert sealed.inputs == {"shards": manifest.read_manifest(home.parent / "shards").digest}
     assert sealed.config["batch_size"] == 16
     loss_of_epoch = np.mean([content.step_losses[i] for i in range(13)])
     assert content.history[0].train_loss == pytest.approx(loss_of_epoch, rel=0.02)
@@ -263,4 +263,4 @@ def _validation_loss(home: Path) -> float:
 def test_c2_there_is_no_pointer_file_to_damage(trained: Trained) -> None:
     home, _ = trained(train__workers=1)
     assert [path for path in home.rglob("checkpoint") if path.is_file()] == []
-    assert checkpoint.periodic(local_training.work(home) / "checkpoints")
+    assert checkpoint.list_periodic_checkpoints(local_training.work(home) / "checkpoints")
