@@ -154,7 +154,11 @@ def apply_schedule(
             failed.append(error)
             if len(failed) > MAX_CREATE_FAILURES:
                 raise
-            sleep(min(error.seconds or 1.0, 15.0) if isinstance(error, RateLimitedError) else 2.0)
+            sleep(
+                min(error.retry_after_seconds or 1.0, 15.0)
+                if isinstance(error, RateLimitedError)
+                else 2.0
+            )
     raise ScheduleConflictError(
         f"schedule {wanted.name}: it kept changing, as if someone else were working on it; see `kubert schedule list` and apply again"
     )

@@ -208,7 +208,7 @@ def create_deduplicated(
                     break
                 # A request without a reply may still be under way; what asked for patience gets it.
                 sleep(
-                    min(error.seconds or 0.0, 15.0)
+                    min(error.retry_after_seconds or 0.0, 15.0)
                     if isinstance(error, RateLimitedError)
                     else VISIBILITY_DELAY_SECONDS
                 )

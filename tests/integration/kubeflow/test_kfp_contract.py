@@ -119,7 +119,7 @@ def test_a_run_keeps_what_it_was_created_with(api: KubeflowClient, tmp_path: Pat
 def test_runs_are_listed_newest_first_over_many_pages_and_found_by_their_exact_name(
     api: KubeflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.client.PAGE_SIZE", 2)
+    monkeypatch.setattr("pipeline.kubeflow.transport.PAGE_SIZE", 2)
     body = run_body(api, tmp_path, "x")
     for name in ("a", "b", "B", "b", "c"):
         api.create_run({**body, "display_name": name})

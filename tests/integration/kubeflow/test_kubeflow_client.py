@@ -13,7 +13,7 @@ import pytest
 
 from components.errors import USER_ERROR_CODES
 from pipeline.kubeflow import submit
-from pipeline.kubeflow.client import MAX_ATTEMPTS, KubeflowClient
+from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -22,6 +22,7 @@ from pipeline.kubeflow.errors import (
     ServerUnavailableError,
 )
 from pipeline.kubeflow.records import parse_run
+from pipeline.kubeflow.transport import MAX_ATTEMPTS
 from tests.support.fake_kfp.clients import build_submission, new_client
 from tests.support.fake_kfp.server import FakeServer, run_server
 
@@ -79,13 +80,13 @@ def test_a_creation_that_is_refused_for_now_says_how_long(
     server.fault("POST", "refuse", status=429, retry_after="3")
     with pytest.raises(RateLimitedError, match="nothing was created") as caught:
         api.create_run({"display_name": "x"})
-    assert caught.value.seconds == 3.0
+    assert caught.value.retry_after_seconds == 3.0
 
 
 def test_a_slow_reply_is_given_up(
     server: FakeServer, api: KubeflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.client.REQUEST_TIMEOUT_SECONDS", (1.0, 0.3))
+    monkeypatch.setattr("pipeline.kubeflow.transport.REQUEST_TIMEOUT_SECONDS", (1.0, 0.3))
     server.fault(HEALTH, "slow", seconds=1.0, times=1)
     assert api.get_health().version
     server.fault(HEALTH, "slow", seconds=1.0)
@@ -111,8 +112,10 @@ def test_a_name_that_does_not_resolve() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        pytest.param("refuse", {"status": 401}, "does not know who asks", id="401"),
-        pytest.param("redirect", {}, "does not know who asks", id="redirect-to-sign-in"),
+        pytest.param("refuse", {"status": 401}, "could not authenticate the request", id="401"),
+        pytest.param(
+            "redirect", {}, "could not authenticate the request", id="redirect-to-sign-in"
+        ),
         pytest.param(
             "sign-in",
             {},

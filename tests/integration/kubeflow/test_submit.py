@@ -156,7 +156,7 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
 def test_the_server_may_be_away_while_a_run_is_followed(
     server: FakeServer, kubert: Invoke, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.client.MAX_ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.kubeflow.transport.MAX_ATTEMPTS", 2)
     server.fault(r"GET /apis/v2beta1/runs/.", "refuse", status=503, times=5)
     play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
     assert kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")[0] == 0
@@ -304,7 +304,10 @@ def test_a_mistake_is_told_before_anything_is_asked(
     ("prepare", "code", "message"),
     [
         pytest.param(
-            lambda server: setattr(server, "token", "t"), 2, "does not know who asks", id="401"
+            lambda server: setattr(server, "token", "t"),
+            2,
+            "could not authenticate the request",
+            id="401",
         ),
         pytest.param(
             lambda server: setattr(server, "forbidden", "POST .*/runs"),
@@ -327,7 +330,7 @@ def test_a_mistake_is_told_before_anything_is_asked(
         pytest.param(
             lambda server: server.fault("GET", "redirect"),
             2,
-            "does not know who asks (302: Found)",
+            "could not authenticate the request (302: Found)",
             id="redirect",
         ),
     ],
