@@ -20,7 +20,7 @@ import numpy.typing as npt
 from components.config.schema import DataConfig
 from components.data.labels import LabelMap, LabelStatistics, build_label_map
 from components.data.row_cache import CachedRows
-from components.data.rows import MalformedRow, Row, RowBatch, Source
+from components.data.rows import MalformedRow, RowBatch, Source
 from components.data.sources import open_source
 from components.data.split_names import SPLITS, SplitName
 from components.data.splits import assign_splits, hash_texts
@@ -28,6 +28,7 @@ from components.data.text_columns import (
     BLANK,
     NOT_TEXT,
     NOT_UNICODE,
+    ColumnLayout,
     join_columns,
     join_valid_texts,
     text_error,
@@ -79,14 +80,13 @@ class RejectedRows:
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
-    def add(self, source: str, row: Row | MalformedRow, reason: str, field_name: str = "") -> None:
+    def add(self, source: str, number: int, line: int, reason: str, columns: str = "") -> None:
         """Count one refused row."""
         self.counts[reason] += 1
         if len(self.examples) < SHOWN:
-            line = f" (line {row.line})" if row.line else ""
-            self.examples.append(
-                f"{source}, row {row.number}{line}: {f'{field_name}: ' if field_name else ''}{reason}"
-            )
+            location = f"row {number} (line {line})" if line else f"row {number}"
+            columns = f"{columns}: " if columns else ""
+            self.examples.append(f"{source}, {location}: {columns}{reason}")
 
     @property
     def exceeded(self) -> bool:
@@ -116,6 +116,7 @@ class LabelledDataset:
     """
 
     data: DataConfig
+    layout: ColumnLayout
     source: Source
     test_source: Source | None
     labels: LabelMap
@@ -158,9 +159,9 @@ class LabelledDataset:
     def _usable(
         self, source: Source, refusals: RejectedRows
     ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
-        for block in source.reader.read([*self.data.text, self.data.label]):
+        for block in source.reader.read(self.layout.names):
             if isinstance(block, MalformedRow):
-                refusals.add(source.name, block, block.reason)
+                refusals.add(source.name, block.number, block.line, block.reason)
             elif (usable := self._whole(block)) is None:
                 texts, labels = self._row_by_row(block, source.name, refusals)
                 if texts:
@@ -170,24 +171,26 @@ class LabelledDataset:
 
     def _whole(self, block: RowBatch) -> tuple[list[str], list[int]] | None:
         """Texts and labels of a block that has no row to refuse; None for any other."""
-        *columns, values = block.columns
-        texts = join_valid_texts(columns)
-        labels = self.labels.indices(values)
+        texts = join_valid_texts(self.layout.text_columns(block))
+        labels = self.labels.indices(self.layout.labels(block))
         return None if texts is None or labels is None else (texts, labels)
 
     def _row_by_row(
         self, block: RowBatch, name: str, refusals: RejectedRows
     ) -> tuple[list[str], list[int]]:
-        columns = "+".join(self.data.text)
+        columns = "+".join(self.layout.text)
         texts, labels = [], []
-        for row in block.iter_rows():
-            text = join_columns(row.values[:-1])
+        parts_of_texts = zip(*self.layout.text_columns(block), strict=True)
+        for number, line, parts, label_value in zip(
+            block.numbers, block.lines, parts_of_texts, self.layout.labels(block), strict=True
+        ):
+            text = join_columns(parts)
             if text is None:
-                refusals.add(name, row, NOT_TEXT, columns)
+                refusals.add(name, number, line, NOT_TEXT, columns)
             elif reason := text_error(text):
-                refusals.add(name, row, reason, columns)
-            elif isinstance(label := self.labels.look_up(row.values[-1]), str):
-                refusals.add(name, row, label, self.data.label)
+                refusals.add(name, number, line, reason, columns)
+            elif isinstance(label := self.labels.look_up(label_value), str):
+                refusals.add(name, number, line, label, self.data.label)
             elif not refusals.exceeded:
                 texts.append(text)
                 labels.append(label)
@@ -217,23 +220,24 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
             source = replace(source, reader=WindowedRows(source.reader, window, left_out))
         if test_source is not None:
             test_source = replace(test_source, reader=CachedRows(test_source.reader))
-        survey = _survey(source, data, left_out)
-        rows = survey.rows + (_survey(test_source, data).rows if test_source else 0)
+        layout = ColumnLayout.from_config(data)
+        survey = _survey(source, layout, left_out)
+        rows = survey.rows + (_survey(test_source, layout).rows if test_source else 0)
         labels = build_label_map(
             survey, data.classes, source.class_names, f"{source.name}, column {data.label!r}"
         )
-        yield LabelledDataset(data, source, test_source, labels, rows, window, left_out)
+        yield LabelledDataset(data, layout, source, test_source, labels, rows, window, left_out)
 
 
 def _survey(
-    source: Source, data: DataConfig, left_out: Counter[str] | None = None
+    source: Source, layout: ColumnLayout, left_out: Counter[str] | None = None
 ) -> LabelStatistics:
     survey = LabelStatistics()
-    for block in source.reader.read([*data.text, data.label]):
+    for block in source.reader.read(layout.names):
         if isinstance(block, MalformedRow):
             survey.rows += 1
         else:
-            survey.add_rows(block.columns[-1])
+            survey.add_rows(layout.labels(block))
     if not survey.rows and left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise DataError(

@@ -53,7 +53,7 @@ def _estimate_bytes(batch: RowBatch | MalformedRow) -> float:
     """Estimate what a batch takes in memory; infinite if the size of a value is not known."""
     if isinstance(batch, MalformedRow):
         return BYTES_PER_VALUE
-    return sum(map(_estimate_column_bytes, batch.columns))
+    return sum(map(_estimate_column_bytes, batch.columns.values()))
 
 
 def _estimate_column_bytes(column: Sequence[Any]) -> float:

@@ -17,7 +17,7 @@ MAX_LISTED_COLUMNS = 30
 
 
 class Row(NamedTuple):
-    """One row: number from 1 (header not counted), first line (0: no lines) and values."""
+    """One row: number from 1 (header not counted), first line (0: no lines), values by column."""
 
     number: int
     line: int
@@ -33,16 +33,11 @@ class MalformedRow(NamedTuple):
 
 
 class RowBatch(NamedTuple):
-    """Consecutive rows: number and first line of each, and one sequence of values per column."""
+    """Consecutive rows: number and first line of each, and the values of each column by its name."""
 
     numbers: Sequence[int]
     lines: Sequence[int]
-    columns: Sequence[Sequence[Any]]
-
-    def iter_rows(self) -> Iterator[Row]:
-        """Yield the rows one by one."""
-        for number, line, *values in zip(self.numbers, self.lines, *self.columns, strict=True):
-            yield Row(number, line, values)
+    columns: Mapping[str, Sequence[Any]]
 
 
 RowStream = Iterator[RowBatch | MalformedRow]
@@ -87,8 +82,11 @@ class Source:
         return replace(self, split=split, reader=self.splits[split])
 
 
-def batch_rows(rows: Iterable[Row | MalformedRow]) -> RowStream:
-    """Group rows, in order, into batches of up to MAX_BATCH_ROWS and about MAX_BATCH_CHARACTERS."""
+def batch_rows(rows: Iterable[Row | MalformedRow], columns: Sequence[str]) -> RowStream:
+    """Group rows, in order, into batches of up to MAX_BATCH_ROWS and about MAX_BATCH_CHARACTERS.
+
+    The values of each row are those of `columns`, in this order.
+    """
     gathered: list[Row] = []
     characters = 0
     for row in rows:
@@ -98,17 +96,18 @@ def batch_rows(rows: Iterable[Row | MalformedRow]) -> RowStream:
             if len(gathered) < MAX_BATCH_ROWS and characters < MAX_BATCH_CHARACTERS:
                 continue
         if gathered:
-            yield _build_batch(gathered)
+            yield _build_batch(gathered, columns)
             gathered, characters = [], 0
         if isinstance(row, MalformedRow):
             yield row
     if gathered:
-        yield _build_batch(gathered)
+        yield _build_batch(gathered, columns)
 
 
-def _build_batch(rows: Sequence[Row]) -> RowBatch:
+def _build_batch(rows: Sequence[Row], columns: Sequence[str]) -> RowBatch:
     numbers, lines, values = zip(*rows, strict=True)
-    return RowBatch(numbers, lines, list(zip(*values, strict=True)))
+    values_by_column = zip(*values, strict=True)
+    return RowBatch(numbers, lines, dict(zip(columns, values_by_column, strict=True)))
 
 
 def column_index(column: str, names: Sequence[str], source: str, hint: str = "") -> int:

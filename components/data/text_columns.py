@@ -1,38 +1,70 @@
-"""The text that a row's columns make, or the reason why they make none; a text that is one is kept to the letter."""
+"""Joins the text columns of a row into its text, or finds the reason why they make none.
+
+Valid texts are not modified: empty columns aside, a text is its columns with one space in between.
+"""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from components.config.schema import DataConfig
+from components.data.rows import RowBatch
 
 NOT_UNICODE = "text that is not UTF-8 or holds a lone surrogate"
 NOT_TEXT = "text that is not a string"
 BLANK = "blank text"
-INVISIBLE = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True)
+class ColumnLayout:
+    """The columns that hold the text, in the order in which they are joined, and the label."""
+
+    text: tuple[str, ...]
+    label: str
+
+    @classmethod
+    def from_config(cls, data: DataConfig) -> ColumnLayout:
+        """Return the configured columns."""
+        return cls(data.text, data.label)
+
+    @property
+    def names(self) -> list[str]:
+        """All columns to read."""
+        return [*self.text, self.label]
+
+    def text_columns(self, batch: RowBatch) -> list[Sequence[Any]]:
+        """Return the batch's text columns."""
+        return [batch.columns[column] for column in self.text]
+
+    def labels(self, batch: RowBatch) -> Sequence[Any]:
+        """Return the batch's labels as they were read."""
+        return batch.columns[self.label]
 
 
 def join_columns(values: Sequence[Any]) -> str | None:
-    """The values with one space between them; empty and missing ones leave no space. None if one is not a string."""
+    """Join the values of one row with one space, skipping empty ones; None if one is no string."""
     parts = [value for value in values if value is not None and value != ""]
     return " ".join(parts) if all(isinstance(part, str) for part in parts) else None
 
 
 def text_error(text: str) -> str | None:
-    """Why a text cannot be used; None if it can."""
+    """Return the reason why a text cannot be used; None if it can."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return NOT_UNICODE
-    return (
-        None
-        if any(unicodedata.category(character) not in INVISIBLE for character in text)
-        else BLANK
+    is_visible = any(
+        unicodedata.category(character) not in INVISIBLE_CATEGORIES for character in text
     )
+    return None if is_visible else BLANK
 
 
 def join_valid_texts(columns: Sequence[Sequence[Any]]) -> list[str] | None:
-    """Every row's `joined` text where all of them can be used, else None; many times faster than row by row."""
+    """Join the text columns of a batch at once; None if the text of any row cannot be used."""
     if any({*map(type, column)} != {str} for column in columns):
         return None
     texts = list(columns[0])
@@ -41,8 +73,9 @@ def join_valid_texts(columns: Sequence[Sequence[Any]]) -> list[str] | None:
             f"{left} {right}" if left and right else left or right
             for left, right in zip(texts, column, strict=True)
         ]
-    # What begins with a letter or digit is not blank, and what is ASCII is Unicode: most texts need no closer look.
-    doubtful = [text for text in texts if not text[:1].isalnum()]
+    # A text that begins with a letter or digit is not blank, and ASCII is valid Unicode, so that
+    # most texts need no closer look.
+    unclear = [text for text in texts if not text[:1].isalnum()]
     if not all(map(str.isascii, texts)):
-        doubtful += [text for text in texts if not text.isascii()]
-    return None if any(map(text_error, doubtful)) else texts
+        unclear += [text for text in texts if not text.isascii()]
+    return None if any(map(text_error, unclear)) else texts

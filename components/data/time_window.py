@@ -52,7 +52,7 @@ class WindowedRows:
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns of the rows within the window."""
-        return batch_rows(self._read_rows(columns))
+        return batch_rows(self._read_rows(columns), columns)
 
     def _read_rows(self, columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
         window, counted = self.window, Counter[str]()
@@ -60,9 +60,9 @@ class WindowedRows:
             if isinstance(batch, MalformedRow):
                 yield batch
                 continue
-            for row in batch.iter_rows():
-                *values, time = row.values
-                when = parse_timestamp(time)
+            values = zip(*(batch.columns[column] for column in columns), strict=True)
+            times = map(parse_timestamp, batch.columns[window.column])
+            for row, when in zip(map(Row, batch.numbers, batch.lines, values), times, strict=True):
                 if when is None:
                     yield MalformedRow(row.number, row.line, f"{window.column}: {NOT_A_TIME}")
                 elif when >= window.until:
@@ -70,7 +70,7 @@ class WindowedRows:
                 elif window.start is not None and when < window.start:
                     counted[OLDER] += 1
                 else:
-                    yield row._replace(values=values)
+                    yield row
         self.outside_window.clear()
         self.outside_window.update(counted)
 

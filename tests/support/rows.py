@@ -9,5 +9,9 @@ def list_rows(stream: RowStream) -> list[Row | MalformedRow]:
     """Collect the rows of a stream one by one."""
     rows: list[Row | MalformedRow] = []
     for batch in stream:
-        rows += [batch] if isinstance(batch, MalformedRow) else batch.iter_rows()
+        if isinstance(batch, MalformedRow):
+            rows.append(batch)
+        else:
+            values = map(list, zip(*batch.columns.values(), strict=True))
+            rows += map(Row, batch.numbers, batch.lines, values)
     return rows

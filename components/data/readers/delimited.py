@@ -8,7 +8,7 @@ module, together with as many of the next chunks as its last row needs.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
@@ -57,10 +57,14 @@ class DelimitedReader:
             parser = _Parser(chunks, self.delimiter)
             line, first = parser.first_row(self.name)
             names = first if self.header else [str(index) for index in range(len(first))]
-            indices = [column_index(column, names, self.name, self._hint) for column in columns]
+            indices = {
+                column: column_index(column, names, self.name, self._hint) for column in columns
+            }
             number = 1
             if not self.header:
-                yield RowBatch((1,), (line,), [(first[index],) for index in indices])
+                yield RowBatch(
+                    (1,), (line,), {column: (first[index],) for column, index in indices.items()}
+                )
                 number = 2
             yield from _read_batches(parser, number, indices, len(names))
 
@@ -73,8 +77,13 @@ class DelimitedReader:
         )
 
 
-def _read_batches(parser: _Parser, number: int, indices: Sequence[int], width: int) -> RowStream:
-    """Yield the columns at `indices` of all further rows; the first has `number`, all `width` fields."""
+def _read_batches(
+    parser: _Parser, number: int, indices: Mapping[str, int], width: int
+) -> RowStream:
+    """Yield the columns at `indices` of all further rows, which have `width` fields.
+
+    `number` is that of the first of them.
+    """
     while True:
         line = parser.line
         fields = parser.next_quoted_columns(width)
@@ -82,7 +91,9 @@ def _read_batches(parser: _Parser, number: int, indices: Sequence[int], width: i
             count = len(fields[0])
             lines = _line_numbers(zip(*fields, strict=True), count, line, parser.line)
             yield RowBatch(
-                range(number, number + count), lines[:-1], [fields[index] for index in indices]
+                range(number, number + count),
+                lines[:-1],
+                {column: fields[index] for column, index in indices.items()},
             )
             number += count
             continue
@@ -94,10 +105,12 @@ def _read_batches(parser: _Parser, number: int, indices: Sequence[int], width: i
             yield RowBatch(
                 range(number, number + len(rows)),
                 lines[:-1],
-                [[*map(itemgetter(index), rows)] for index in indices],
+                {column: [*map(itemgetter(index), rows)] for column, index in indices.items()},
             )
         else:
-            yield from batch_rows(_rows_from_fields(rows, lines, number, indices, width))
+            yield from batch_rows(
+                _rows_from_fields(rows, lines, number, [*indices.values()], width), [*indices]
+            )
         number += sum(map(bool, rows))
         if malformed:
             yield MalformedRow(number, lines[-1], UNBALANCED_QUOTES)

@@ -28,7 +28,7 @@ class JsonLinesReader:
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns; DataError at the end if no row has one of them."""
-        return batch_rows(self._read_records(columns))
+        return batch_rows(self._read_records(columns), columns)
 
     def _read_records(self, columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
         known_fields: dict[str, None] = {}

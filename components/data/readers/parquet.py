@@ -39,7 +39,7 @@ class ParquetReader:
                 yield RowBatch(
                     range(number, number + len(batch)),
                     [0] * len(batch),
-                    [_to_python(batch.column(column)) for column in columns],
+                    {column: _to_python(batch.column(column)) for column in columns},
                 )
                 number += len(batch)
         except (pa.ArrowException, OSError, OverflowError) as error:

@@ -49,7 +49,7 @@ class TfdsReader:
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns; DataError for a column of lists or records."""
-        return batch_rows(self._read_examples(columns))
+        return batch_rows(self._read_examples(columns), columns)
 
     def _read_examples(self, columns: Sequence[str]) -> Iterator[Row]:
         features = self.builder.info.features

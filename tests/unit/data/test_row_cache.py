@@ -7,9 +7,9 @@ from components.data.rows import MalformedRow, RowBatch
 from tests.support.rows import list_rows
 
 BATCHES: list[RowBatch | MalformedRow] = [
-    RowBatch(range(1, 3), range(1, 3), [["Café", "tea"], [1, None]]),
+    RowBatch(range(1, 3), range(1, 3), {"text": ["Café", "tea"], "label": [1, None]}),
     MalformedRow(3, 3, "torn"),
-    RowBatch((4,), (5,), [["milk"], [2.5]]),
+    RowBatch((4,), (5,), {"text": ["milk"], "label": [2.5]}),
 ]
 
 
@@ -61,7 +61,9 @@ def test_a_source_over_the_bound_is_read_again(most):
 
 @pytest.mark.parametrize(("most", "readings"), [(20_000, 2), (21_000, 1)])
 def test_the_bound_counts_characters_and_what_each_value_takes(most, readings):
-    source = Counted([RowBatch((1, 2), (1, 2), [["a" * 10_000, "b" * 10_000], [1, None]])])
+    source = Counted(
+        [RowBatch((1, 2), (1, 2), {"text": ["a" * 10_000, "b" * 10_000], "label": [1, None]})]
+    )
     rows = CachedRows(source, most)
     assert [*rows.read(["text", "label"])] == [*rows.read(["text", "label"])]
     assert source.readings == readings
@@ -82,7 +84,7 @@ def test_batches_come_as_they_are_read():
 
 
 def test_values_with_parts_of_their_own_are_not_kept():
-    source = Counted([RowBatch((1,), (1,), [[["a list"] * 1000]])])
+    source = Counted([RowBatch((1,), (1,), {"text": [["a list"] * 1000]})])
     rows = CachedRows(source)
     assert [*rows.read(["text"])] == [*rows.read(["text"])]
     assert source.readings == 2
