@@ -14,11 +14,11 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-HEAVY = frozenset({"tensorflow", "tensorflow_text", "official.nlp.modeling", "sklearn"})
+SLOW_IMPORTS = frozenset({"tensorflow", "tensorflow_text", "official.nlp.modeling", "sklearn"})
 
 
 @contextmanager
-def collector_at_rest() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """No collection in the block; what it made is never looked at by a later one. A collector that was off stays off."""
     if not gc.isenabled():
         yield
@@ -37,13 +37,13 @@ class _HeavyFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        found = PathFinder.find_spec(fullname, path, target) if fullname in HEAVY else None
+        found = PathFinder.find_spec(fullname, path, target) if fullname in SLOW_IMPORTS else None
         if found is None or found.loader is None:
             return None
         run = found.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            with collector_at_rest():
+            with gc_disabled():
                 run(module)
 
         # On this one loader: a loader of our own would have to pass on all that packages ask of theirs.
@@ -51,7 +51,7 @@ class _HeavyFinder(MetaPathFinder):
         return found
 
 
-def install() -> None:
+def install_import_hook() -> None:
     """From now on; a second call changes nothing."""
     if not any(isinstance(finder, _HeavyFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _HeavyFinder())

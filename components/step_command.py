@@ -13,7 +13,7 @@ from components.errors import KubertError
 from components.logging_config import configure_logging
 
 
-def main(
+def run_step_command(
     verb: str,
     purpose: str,
     sections: str,

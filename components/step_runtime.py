@@ -26,11 +26,11 @@ from components.logging_config import configure_logging
 from components.progress import ProgressEvent, StepName, write_progress_event
 
 S = TypeVar("S", bound=Section)
-PIPELINE = "kubert"
+PIPELINE_NAME = "kubert"
 logger = logging.getLogger(__name__)
 
 
-def options(kind: type[S], text: str, **values: Any) -> S:
+def parse_section(kind: type[S], text: str, **values: Any) -> S:
     """The section in a JSON object, with the options that have a parameter of their own laid over it.
 
     Raises ConfigError for what is not a JSON object, an option given both ways, or an invalid option.
@@ -54,7 +54,7 @@ def options(kind: type[S], text: str, **values: Any) -> S:
 
 
 @contextmanager
-def entered(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
+def step_run(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
     """Run a step's body: report its start, its end with the figures put into the yielded dict, or its failure.
 
     `outputs` are the paths of what it makes. A KubertError ends the process with its exit code and no traceback; any
@@ -86,12 +86,12 @@ def entered(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
     )
 
 
-def slot(until: str) -> str | None:
+def end_time_or_none(until: str) -> str | None:
     """The time at which the data end; None without one, also where the server left its placeholder for the schedule's slot as it was."""
     return until if until and "{{" not in until else None
 
 
-def state_place(cluster: ClusterConfig, output: Path, uri: str) -> str:
+def default_state_uri(cluster: ClusterConfig, output: Path, uri: str) -> str:
     """Where training keeps its state when nobody says: one place for all runs of the pipeline, so that equal trainings meet.
 
     `output` and `uri` are the local path and the address of the checkpoint that the step makes. KFP's addresses are
@@ -101,7 +101,7 @@ def state_place(cluster: ClusterConfig, output: Path, uri: str) -> str:
         return cluster.state
     if cluster.state_claim:
         return STATE_MOUNT
-    root, pipeline, _ = uri.partition(f"/{PIPELINE}/")
+    root, pipeline, _ = uri.partition(f"/{PIPELINE_NAME}/")
     return f"{root}{pipeline}state" if "://" in uri and pipeline else f"{output}-state"
 
 

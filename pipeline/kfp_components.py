@@ -20,21 +20,25 @@ def tokenize(
     shards: dsl.Output[dsl.Dataset],
 ) -> str:  # fmt: skip
     """Raw text to token shards: read, check, split and tokenize. Returns where they are, for a launcher that must not copy them."""
-    from components.step_runtime import entered, options, slot
+    from components.step_runtime import end_time_or_none, parse_section, step_run
 
-    with entered("tokenize", shards=shards.path) as figures:
+    with step_run("tokenize", shards=shards.path) as figures:
         from pathlib import Path
 
         from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
         from components.tokenize_text import step
 
-        where = options(
-            DataConfig, data, source=source, test_source=test_source or None, until=slot(until)
+        where = parse_section(
+            DataConfig,
+            data,
+            source=source,
+            test_source=test_source or None,
+            until=end_time_or_none(until),
         )
         content = step.run(
             where,
-            options(ModelConfig, model, encoder=encoder),
-            options(TokenizeConfig, tokenize),
+            parse_section(ModelConfig, model, encoder=encoder),
+            parse_section(TokenizeConfig, tokenize),
             Path(shards.path),
         )
         figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
@@ -48,9 +52,9 @@ def train(
     cluster: str, fingerprint: str, scratch: str, shards: str, checkpoint: dsl.Output[dsl.Model], logs: dsl.Output[dsl.Artifact],
 ) -> None:  # fmt: skip
     """Token shards to a checkpoint: fine-tune on all workers; `logs` are TensorBoard's."""
-    from components.step_runtime import entered, options, state_place
+    from components.step_runtime import default_state_uri, parse_section, step_run
 
-    with entered("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
+    with step_run("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
         import shutil
         from pathlib import Path
 
@@ -65,11 +69,11 @@ def train(
             "workers": workers,
             "seed": seed,
         }
-        classifier = options(ModelConfig, model, encoder=encoder, freeze=freeze)
-        gang, output = options(ClusterConfig, cluster), Path(checkpoint.path)
-        state = scratch or state_place(gang, output, checkpoint.uri)
+        classifier = parse_section(ModelConfig, model, encoder=encoder, freeze=freeze)
+        gang, output = parse_section(ClusterConfig, cluster), Path(checkpoint.path)
+        state = scratch or default_state_uri(gang, output, checkpoint.uri)
         made = step.run(
-            classifier, options(TrainConfig, train, **plan), shards, output, state, gang
+            classifier, parse_section(TrainConfig, train, **plan), shards, output, state, gang
         )
         figures.update(steps=made.steps, examples_per_second=made.train_examples_per_second)
         shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
@@ -82,16 +86,16 @@ def evaluate(
     page: dsl.Output[dsl.HTML],
 ) -> None:  # fmt: skip
     """A checkpoint to a report on the test rows, with the figures that KFP shows."""
-    from components.step_runtime import entered, options
+    from components.step_runtime import parse_section, step_run
 
-    with entered("evaluate", report=report.path, page=page.path) as figures:
+    with step_run("evaluate", report=report.path, page=page.path) as figures:
         import shutil
         from pathlib import Path
 
         from components.config.schema import EvaluateConfig
         from components.evaluate import step
 
-        needed = options(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
+        needed = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
         found = step.run(needed, Path(shards.path), Path(checkpoint.path), Path(report.path))
         figures.update(accuracy=found.accuracy, test_rows=found.test_rows)
         for name, value in found.scalar_metrics().items():
@@ -115,16 +119,16 @@ def gate(
     report: dsl.Input[dsl.Artifact], decision: dsl.Output[dsl.Artifact],
 ) -> bool:  # fmt: skip
     """Whether the candidate may be released: good enough, and not worse than the champion on the same rows."""
-    from components.step_runtime import entered, options
+    from components.step_runtime import parse_section, step_run
 
-    with entered("gate", decision=decision.path) as figures:
+    with step_run("gate", decision=decision.path) as figures:
         from pathlib import Path
 
         from components.config.schema import EvaluateConfig, ExportConfig
         from components.gate import step as gate
 
-        needed = options(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
-        target = options(ExportConfig, export, model_store=model_store, model_name=model_name)
+        needed = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
+        target = parse_section(ExportConfig, export, model_store=model_store, model_name=model_name)
         found = gate.run(needed, target, Path(shards.path), Path(report.path), Path(decision.path))
         figures.update(passed=found.passed, reason=found.reason)
     return bool(found.passed)
@@ -136,15 +140,15 @@ def export(
     report: dsl.Input[dsl.Artifact], decision: dsl.Input[dsl.Artifact],
 ) -> str:  # fmt: skip
     """A checkpoint to a release in the model store; the same checkpoint twice is one version. Returns the release's path."""
-    from components.step_runtime import entered, options
+    from components.step_runtime import parse_section, step_run
 
-    with entered("export") as figures:
+    with step_run("export") as figures:
         from pathlib import Path
 
         from components.config.schema import ExportConfig
         from components.export import step
 
-        target = options(ExportConfig, export, model_store=model_store, model_name=model_name)
+        target = parse_section(ExportConfig, export, model_store=model_store, model_name=model_name)
         release = step.run(
             target, Path(shards.path), Path(checkpoint.path), Path(report.path), Path(decision.path)
         )

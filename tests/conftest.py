@@ -7,7 +7,7 @@ import pytest
 
 import components  # noqa: F401
 from components.logging_config import LOGGER_NAMES
-from tests.support.stores.object_stores import place, remote, server_address  # noqa: F401
+from tests.support.stores.object_stores import remote, server_address, storage_location  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.errors import DataError
-from components.storage.atomic_files import write_text_atomically
+from components.storage.atomic_files import atomic_write
 
 
 class GateDecision(BaseModel):
@@ -32,7 +32,7 @@ class GateDecision(BaseModel):
 def write_decision(path: Path, decision: GateDecision) -> None:
     """Write the file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(path, decision.model_dump_json(indent=2) + "\n")
+    atomic_write(path, decision.model_dump_json(indent=2) + "\n")
 
 
 def read_decision(path: Path) -> GateDecision:

@@ -24,9 +24,9 @@ from components.config.environment import ENV_IMAGE
 from components.errors import DataError
 from components.storage.atomic_files import (
     FileEntry,
+    atomic_write,
     file_sha256,
     replace_directory,
-    write_text_atomically,
 )
 
 MANIFEST_FILENAME = "manifest.json"
@@ -88,7 +88,7 @@ def commit(
         provenance=dict(provenance or {}),
         image=os.environ.get(ENV_IMAGE, ""),
     )
-    write_text_atomically(directory / MANIFEST_FILENAME, manifest.model_dump_json(indent=2) + "\n")
+    atomic_write(directory / MANIFEST_FILENAME, manifest.model_dump_json(indent=2) + "\n")
     return manifest
 
 

@@ -237,7 +237,7 @@ def _claim(store: Store, name: str, key: str) -> tuple[int, VersionClaim]:
         attempt = uuid.uuid4().hex
         staged = (
             f"{name}/{PRIVATE_DIRECTORY}/staged-{version}-{attempt}"
-            if store.renames
+            if store.supports_atomic_rename
             else f"{name}/{version}"
         )
         claim = VersionClaim(key=key, attempt=attempt, staged=staged)
@@ -258,7 +258,7 @@ def _upload(
         update={"content": {**manifest.content, "name": name, "version": version}}
     )
     record = ReleaseRecord(version=version, staged=claim.staged, manifest=stamped)
-    if store.renames:
+    if store.supports_atomic_rename:
         # Before the record: once others can read it, one of them may rename the directory, and nothing may be written in it.
         store.write(f"{claim.staged}/{MANIFEST_FILENAME}", _bytes(stamped))
     if store.create(_record_key(name, claim.key), record.model_dump_json().encode()):
@@ -272,7 +272,10 @@ def _recorded(store: Store, name: str, key: str) -> ReleaseRecord | None:
         record = ReleaseRecord.model_validate_json(store.read_bytes(_record_key(name, key)))
     except MissingError:
         return None
-    needed = {*record.manifest.files, *((MANIFEST_FILENAME,) if store.renames else ())}
+    needed = {
+        *record.manifest.files,
+        *((MANIFEST_FILENAME,) if store.supports_atomic_rename else ()),
+    }
     whole = {f"{record.staged}/{file}" for file in needed} <= set(store.list(record.staged))
     if whole or store.exists(f"{name}/{record.version}/{MANIFEST_FILENAME}"):
         return record
@@ -286,7 +289,7 @@ def _finish(
     """Make the recorded version visible, or find that another publisher has; then clear up after other attempts."""
     final = f"{name}/{record.version}"
     if not store.exists(f"{final}/{MANIFEST_FILENAME}"):
-        if store.renames:
+        if store.supports_atomic_rename:
             try:
                 store.rename(record.staged, final)
             except (MissingError, StoreError):

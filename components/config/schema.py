@@ -17,15 +17,15 @@ from pydantic import Field, field_validator, model_validator
 from components.config.cluster import ClusterConfig, ScheduleConfig
 from components.config.section import Section
 
-SAMPLE = "sample"
-BUCKETS = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
+SAMPLE_SOURCE = "sample"
+DEFAULT_LENGTH_BUCKETS = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
 
 
 class DataConfig(Section):
     """Where the labelled text comes from and how its rows are read."""
 
     source: str = Field(
-        SAMPLE,
+        SAMPLE_SOURCE,
         min_length=1,
         description="CSV, TSV, JSON lines or Parquet file (.gz too), local or gs:// or s3://; tfds:NAME; or `sample`, the built-in news items",
     )
@@ -197,7 +197,7 @@ class ModelConfig(Section):
         return self
 
     @property
-    def pooled_by(self) -> Literal["mean", "cls", "pooled"]:
+    def resolved_pooling(self) -> Literal["mean", "cls", "pooled"]:
         """`pooling` with auto resolved."""
         if self.pooling == "auto":
             return "mean" if self.encoder in ("scratch", "minilm") else "pooled"
@@ -254,7 +254,7 @@ class TrainConfig(Section):
     )
     seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order and dropout")
     buckets: tuple[int, ...] = Field(
-        BUCKETS,
+        DEFAULT_LENGTH_BUCKETS,
         min_length=1,
         description="lengths in tokens that batches are padded to; the largest is max_length in any case",
     )

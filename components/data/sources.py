@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.config.schema import SAMPLE, DataConfig
+from components.config.schema import SAMPLE_SOURCE, DataConfig
 from components.data.readers import open_file_reader
 from components.data.readers.tfds import TFDS_PREFIX, open_tfds_source
 from components.data.rows import Source
@@ -35,8 +35,8 @@ def open_source(uri: str, data: DataConfig, splits: Sequence[str] = ("train",)) 
         yield source.select_split(available[0] if available else splits[-1])
         return
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
-        path = NEWS if uri == SAMPLE else _ensure_local(uri, Path(temporary))
-        file_format = "csv" if uri == SAMPLE else data.format
+        path = NEWS if uri == SAMPLE_SOURCE else _ensure_local(uri, Path(temporary))
+        file_format = "csv" if uri == SAMPLE_SOURCE else data.format
         yield Source(uri, open_file_reader(path, uri, file_format, data.header), file_sha256(path))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from components.artifacts.staging import staged_input, staged_output
 from components.config.schema import Config
 from components.evaluate.step import run
-from components.step_command import main
+from components.step_command import run_step_command
 
 
 def _run(options: Config, places: Mapping[str, str]) -> None:
@@ -20,7 +20,7 @@ def _run(options: Config, places: Mapping[str, str]) -> None:
 
 if __name__ == "__main__":
     sys.exit(
-        main(
+        run_step_command(
             "evaluate",
             "Token shards and a checkpoint in, report out.",
             "a section evaluate",

@@ -168,7 +168,7 @@ def _training_facts(
     return TrainingSummary(
         encoder=trained.model.encoder,
         frozen=trained.model.freeze,
-        pooling=trained.model.pooled_by,
+        pooling=trained.model.resolved_pooling,
         options={"Workers": str(trained.workers)}
         | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
         history=trained.history,

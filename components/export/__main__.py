@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from components.artifacts.staging import staged_input
 from components.config.schema import Config
 from components.export.step import run
-from components.step_command import main
+from components.step_command import run_step_command
 
 
 def _run(options: Config, places: Mapping[str, str]) -> str:
@@ -21,7 +21,7 @@ def _run(options: Config, places: Mapping[str, str]) -> str:
 
 if __name__ == "__main__":
     sys.exit(
-        main(
+        run_step_command(
             "export",
             "A checkpoint that passed the gate in; prints the release's path.",
             "a section export",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from components.artifacts.staging import staged_input, staged_output
 from components.config.schema import Config
 from components.gate.step import run
-from components.step_command import main
+from components.step_command import run_step_command
 
 
 def _run(options: Config, places: Mapping[str, str]) -> str:
@@ -21,7 +21,7 @@ def _run(options: Config, places: Mapping[str, str]) -> str:
 if __name__ == "__main__":
     sections, needed = "sections evaluate and export", ["shards", "report", "output"]
     sys.exit(
-        main(
+        run_step_command(
             "gate",
             "A report in, the decision about its checkpoint out; prints the reason.",
             sections,

@@ -85,7 +85,13 @@ def build_classifier(
     state = DropoutSeed(seed)
     encoder = encoders.build_encoder(config, vocabulary, seed, state)
     classifier = Classifier(
-        encoder, config.pooled_by, config.dropout, num_classes, vocabulary.pad_id, seed, state
+        encoder,
+        config.resolved_pooling,
+        config.dropout,
+        num_classes,
+        vocabulary.pad_id,
+        seed,
+        state,
     )
     classifier.logits.build([None, encoder.hidden_size])
     return classifier

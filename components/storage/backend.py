@@ -1,4 +1,4 @@
-"""What a place that holds objects must be able to do, in one attempt, and how it says that it could not."""
+"""The interface of a storage service: one attempt per operation, and the errors it raises."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from components.errors import ConfigError, DataError, KubertError
+from components.retrying import RetryPolicy
 
-DEADLINE = 600.0
-"""Seconds for which one call to a store is repeated."""
-FIRST_WAIT, LONGEST_WAIT = 0.25, 20.0
-"""Bounds in seconds of the random waits between attempts; they grow twofold."""
 T = TypeVar("T")
+STORAGE_RETRIES = RetryPolicy(
+    first_wait_seconds=0.25, max_wait_seconds=20.0, deadline_seconds=600.0, max_attempts=12
+)
+"""How long one call to a store is repeated while it fails temporarily."""
 
 
 class StoreError(KubertError):
-    """The store failed, or kept failing; the same call may work later."""
+    """The store failed, or kept failing; the same call may succeed later."""
 
 
 class MissingError(DataError):
@@ -26,27 +27,27 @@ class MissingError(DataError):
 
 
 class DeniedError(ConfigError):
-    """The credentials at hand do not allow this."""
+    """The credentials do not allow this operation."""
 
 
 class CorruptError(DataError):
-    """What arrived is not what the store, or the manifest, says it should be."""
+    """The bytes that arrived do not match the checksum of the store or the manifest."""
 
 
 class TemporaryError(OSError):
-    """One attempt failed in a way (429, 5xx, a cut connection) that another may not."""
+    """One attempt failed in a way (429, 5xx, a closed connection) that a retry may solve."""
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a store says about an object: its size in bytes, and `sha256:` (hex) or `crc32c:` (base64) if it knows one."""
+class ObjectChecksum:
+    """What the store knows about an object: size in bytes; `sha256:<hex>` or `crc32c:<base64>`."""
 
     size: int | None = None
     checksum: str = ""
 
 
-class Again(Protocol):
-    """Makes one call, and makes it again a bounded number of times where that may help."""
+class RetryCall(Protocol):
+    """Makes one call, and repeats it a bounded number of times after temporary errors."""
 
     def __call__(self, call: Callable[[], T], /) -> T: ...
 
@@ -54,52 +55,56 @@ class Again(Protocol):
 class Backend(Protocol):
     """One attempt at each operation; keys are checked, `/`-separated and relative to the store.
 
-    Only `put`, which may take many calls, repeats each of them itself, by `again`: what is up already is not sent twice.
+    Only `put`, which may take many calls, repeats each of them itself through `retry`, so that parts that were uploaded
+    are not sent again.
 
-    Raises FileNotFoundError (404), PermissionError (401, 403), Temporary, TimeoutError or ConnectionError where another
-    attempt makes sense, and any other OSError where it does not.
+    Raises FileNotFoundError (404); PermissionError (401, 403); TemporaryError, TimeoutError or ConnectionError where
+    another attempt makes sense; any other OSError where it does not.
     """
 
-    renames: bool
+    supports_atomic_rename: bool
 
     def size(self, key: str) -> int | None: ...
-    def names(self, prefix: str) -> Iterable[str]: ...
-    def get(self, key: str, local: Path) -> Claim: ...
-    def put(self, key: str, local: Path, again: Again) -> None: ...
+    def list_keys(self, prefix: str) -> Iterable[str]: ...
+    def get(self, key: str, local: Path) -> ObjectChecksum: ...
+    def put(self, key: str, local: Path, retry: RetryCall) -> None: ...
     def create(self, key: str, data: bytes) -> bool: ...
     def delete(self, key: str) -> None: ...
     def clear(self, prefix: str) -> None: ...
     def rename(self, source: str, target: str) -> None: ...
 
 
-class Remote:
-    """What gs:// and s3:// share: keys below a prefix, and directories that are only prefixes."""
+class ObjectStorageBackend:
+    """What GCS and S3 share: keys below a prefix, and directories that are only prefixes."""
 
-    renames = False
+    supports_atomic_rename = False
 
     def __init__(self, prefix: str) -> None:
         self._prefix = f"{prefix}/" if prefix else ""
 
-    def names(self, prefix: str) -> Iterator[str]:
-        for name in self._all(self._prefix + prefix):
-            yield name.removeprefix(self._prefix)
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        for key in self._list_full_keys(self._prefix + prefix):
+            yield key.removeprefix(self._prefix)
 
     def clear(self, prefix: str) -> None:
-        for key in list(self.names(f"{prefix}/")):
+        for key in list(self.list_keys(f"{prefix}/")):
             self.delete(key)
 
     def rename(self, source: str, target: str) -> None:
         raise OSError(errno.ENOTSUP, "object storage cannot rename a directory")
 
-    def _all(self, prefix: str) -> Iterator[str]:
+    def _list_full_keys(self, prefix: str) -> Iterator[str]:
         raise NotImplementedError
 
     def delete(self, key: str) -> None:
         raise NotImplementedError
 
 
-def by_status(status: int, message: str) -> OSError:
-    """The error that a `Backend` raises for an HTTP status. 409 is S3's word for two conditional writes at one moment."""
+def error_for_status(status: int, message: str) -> OSError:
+    """The error that a `Backend` raises for an HTTP status.
+
+    409 is temporary: S3 answers it when two conditional writes meet.
+    """
     if status in (408, 409, 429) or status >= 500:
         return TemporaryError(errno.EIO, f"{status} {message}")
     if status in (401, 403):

@@ -1,4 +1,4 @@
-"""Google Cloud Storage as a store."""
+"""Google Cloud Storage as a storage backend."""
 
 from __future__ import annotations
 
@@ -10,103 +10,112 @@ from pathlib import Path
 from typing import Any
 
 from components.storage.backend import (
-    DEADLINE,
-    FIRST_WAIT,
-    LONGEST_WAIT,
-    Again,
-    Claim,
+    STORAGE_RETRIES,
     CorruptError,
-    Remote,
+    ObjectChecksum,
+    ObjectStorageBackend,
+    RetryCall,
     TemporaryError,
-    by_status,
+    error_for_status,
 )
 
-TIMEOUT = 60.0
-PART = 32 * 2**20
-DAMAGED = "match calculated CRC32C"
+REQUEST_TIMEOUT_SECONDS = 60.0
+UPLOAD_CHUNK_BYTES = 32 * 2**20
+MAX_SINGLE_REQUEST_BYTES = 8 * 2**20
+"""Larger files are uploaded in parts; the client decides so (google.cloud.storage.blob._MAX_MULTIPART_SIZE)."""
+_DAMAGED_UPLOAD = "match calculated CRC32C"
 """Part of the server's answer to an upload that arrived with other bytes than were sent."""
-SESSION = "upload_id="
-"""Part of the address of an upload in parts. Where it is not found, the upload has to begin anew."""
-NO_CREDENTIALS = "no Google credentials; run `gcloud auth application-default login`, or give the pod's account a Google identity"
-WHOLE = 8 * 2**20
-"""Larger files go up in parts; the client decides so (google.cloud.storage.blob._MAX_MULTIPART_SIZE)."""
+_UPLOAD_SESSION = "upload_id="
+"""Part of the URL of an upload in parts. If the server no longer knows it, the upload starts again."""
+_NO_CREDENTIALS = (
+    "no Google credentials; run `gcloud auth application-default login`, "
+    "or bind the pod's service account to a Google identity"
+)
 
 
-class Google(Remote):
-    """A Google Cloud Storage bucket; its client checks CRC32C on the way up and down."""
+class GcsBackend(ObjectStorageBackend):
+    """A Google Cloud Storage bucket; the client verifies CRC32C of uploads and downloads."""
 
     def __init__(self, bucket: str, prefix: str) -> None:
         super().__init__(prefix)
         from google.cloud import storage
 
         try:
-            with _google_errors():
+            with _translated_errors():
                 self._client = storage.Client(project=None)
         except ValueError as error:
             raise PermissionError(errno.EACCES, str(error)) from None
-        # It would ask for the bucket's metadata behind every call's back, for traces that are off: one more right, and refusals in the audit log.
+        # The client would fetch the bucket's metadata with every call, for traces that are off. That needs one more
+        # permission, and each refusal appears in the audit log.
         self._client._bucket_metadata_cache = None
         self._bucket = self._client.bucket(bucket)
-        self._once: dict[str, Any] = {"retry": None, "timeout": TIMEOUT}
+        self._one_attempt: dict[str, Any] = {"retry": None, "timeout": REQUEST_TIMEOUT_SECONDS}
 
     def size(self, key: str) -> int | None:
-        with _google_errors():
-            blob = self._bucket.get_blob(self._prefix + key, **self._once)
+        with _translated_errors():
+            blob = self._bucket.get_blob(self._prefix + key, **self._one_attempt)
             return None if blob is None else int(blob.size)
 
-    def _all(self, prefix: str) -> Iterator[str]:
-        with _google_errors():
-            for blob in self._client.list_blobs(
-                self._bucket, prefix=prefix, fields="items(name),nextPageToken", **self._once
-            ):
-                yield str(blob.name)
-
-    def get(self, key: str, local: Path) -> Claim:
-        with _google_errors():
+    def get(self, key: str, local: Path) -> ObjectChecksum:
+        with _translated_errors():
             blob = self._bucket.blob(self._prefix + key)
             blob.download_to_filename(
-                str(local), raw_download=True, checksum="crc32c", **self._once
+                str(local), raw_download=True, checksum="crc32c", **self._one_attempt
             )
-            return Claim(None, f"crc32c:{blob.crc32c}" if blob.crc32c else "")
+            return ObjectChecksum(None, f"crc32c:{blob.crc32c}" if blob.crc32c else "")
 
-    def put(self, key: str, local: Path, again: Again) -> None:
-        from google.cloud.storage.retry import DEFAULT_RETRY
-
-        # What the server has of a file in parts, only the client can ask it; so the client itself repeats these calls.
-        large = local.stat().st_size > WHOLE
-        how = (
-            {
-                "retry": DEFAULT_RETRY.with_delay(FIRST_WAIT, LONGEST_WAIT).with_timeout(DEADLINE),
-                "timeout": TIMEOUT,
-            }
-            if large
-            else self._once
-        )
+    def put(self, key: str, local: Path, retry: RetryCall) -> None:
+        options = self._one_attempt
+        if local.stat().st_size > MAX_SINGLE_REQUEST_BYTES:
+            options = self._client_retries()
 
         def attempt() -> None:
-            with _google_errors():
-                blob = self._bucket.blob(self._prefix + key, chunk_size=PART)
-                blob.upload_from_filename(str(local), checksum="crc32c", **how)
+            with _translated_errors():
+                blob = self._bucket.blob(self._prefix + key, chunk_size=UPLOAD_CHUNK_BYTES)
+                blob.upload_from_filename(str(local), checksum="crc32c", **options)
 
-        again(attempt)
+        retry(attempt)
 
     def create(self, key: str, data: bytes) -> bool:
         try:
-            with _google_errors():
+            with _translated_errors():
                 self._bucket.blob(self._prefix + key).upload_from_string(
-                    data, if_generation_match=0, checksum="crc32c", **self._once
+                    data, if_generation_match=0, checksum="crc32c", **self._one_attempt
                 )
         except FileExistsError:
             return False
         return True
 
     def delete(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError), _google_errors():
-            self._bucket.blob(self._prefix + key).delete(**self._once)
+        with contextlib.suppress(FileNotFoundError), _translated_errors():
+            self._bucket.blob(self._prefix + key).delete(**self._one_attempt)
+
+    def _list_full_keys(self, prefix: str) -> Iterator[str]:
+        with _translated_errors():
+            for blob in self._client.list_blobs(
+                self._bucket,
+                prefix=prefix,
+                fields="items(name),nextPageToken",
+                **self._one_attempt,
+            ):
+                yield str(blob.name)
+
+    def _client_retries(self) -> dict[str, Any]:
+        """Options with which the client repeats requests itself.
+
+        Only the client can ask the server which bytes of an upload in parts have arrived.
+        """
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        retry = DEFAULT_RETRY.with_delay(
+            STORAGE_RETRIES.first_wait_seconds, STORAGE_RETRIES.max_wait_seconds
+        ).with_timeout(STORAGE_RETRIES.deadline_seconds)
+        return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
 
 
 @contextmanager
-def _google_errors() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
+    """Raise the client's errors as those that `Backend` documents."""
     from google.api_core.exceptions import GoogleAPICallError, RetryError
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -120,7 +129,7 @@ def _google_errors() -> Iterator[None]:
     except (TransportError, RequestException, HTTPError) as error:
         raise TemporaryError(errno.EIO, str(error)) from None
     except DefaultCredentialsError:
-        raise PermissionError(errno.EACCES, NO_CREDENTIALS) from None
+        raise PermissionError(errno.EACCES, _NO_CREDENTIALS) from None
     except GoogleAuthError as error:
         raise (
             TemporaryError(errno.EIO, str(error))
@@ -130,12 +139,14 @@ def _google_errors() -> Iterator[None]:
     except RetryError as error:
         raise TemporaryError(errno.EIO, str(error.cause or error)) from None
     except GoogleAPICallError as error:
-        raise _by_status(int(error.code or 0), str(error.message)) from None
+        raise _error_for_response(int(error.code or 0), str(error.message)) from None
     except InvalidResponse as error:
-        raise _by_status(int(error.response.status_code), str(error)) from None
+        raise _error_for_response(int(error.response.status_code), str(error)) from None
 
 
-def _by_status(status: int, message: str) -> OSError:
-    if (status == 400 and DAMAGED in message) or (status in (404, 410) and SESSION in message):
+def _error_for_response(status: int, message: str) -> OSError:
+    damaged = status == 400 and _DAMAGED_UPLOAD in message
+    session_lost = status in (404, 410) and _UPLOAD_SESSION in message
+    if damaged or session_lost:
         return TemporaryError(errno.EIO, message)
-    return by_status(status, message)
+    return error_for_status(status, message)

@@ -1,4 +1,4 @@
-"""S3, or any service that speaks it, as a store."""
+"""S3, or any service with the same API, as a storage backend."""
 
 from __future__ import annotations
 
@@ -13,15 +13,26 @@ from pathlib import Path
 from typing import Any
 
 from components.storage.atomic_files import file_sha256
-from components.storage.backend import Again, Claim, CorruptError, Remote, TemporaryError, by_status
+from components.storage.backend import (
+    CorruptError,
+    ObjectChecksum,
+    ObjectStorageBackend,
+    RetryCall,
+    TemporaryError,
+    error_for_status,
+)
 
-TIMEOUT = 60.0
-PART = 16 * 2**20
-KUBEFLOW = "http://seaweedfs.kubeflow:9000"
-"""Where the launcher of Kubeflow Pipelines looks for minio:// (backend/src/v2/objectstore/config.go, 2.16 and newer)."""
+CONNECT_TIMEOUT_SECONDS = 10.0
+REQUEST_TIMEOUT_SECONDS = 60.0
+MAX_CONNECTIONS = 32
+UPLOAD_PART_BYTES = 16 * 2**20
+"""Larger files are uploaded in parts of this size."""
+KUBEFLOW_ENDPOINT = "http://seaweedfs.kubeflow:9000"
+"""The default endpoint of minio:// in Kubeflow Pipelines 2.16 and newer (backend/src/v2/objectstore/config.go)."""
 KUBEFLOW_REGION = "minio"
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-DAMAGED = frozenset(
+_BLOCK_BYTES = 2**20
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+_DAMAGED_UPLOAD_CODES = frozenset(
     {
         "BadDigest",
         "InvalidDigest",
@@ -31,69 +42,31 @@ DAMAGED = frozenset(
         "RequestTimeout",
     }
 )
-NO_KEYS = (
+_NO_CREDENTIALS = (
     "no keys; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for pods by cluster.storage_secret"
 )
 
 
-class Amazon(Remote):
-    """An S3 bucket, or any service that speaks S3. What kubert uploads carries its SHA-256 as metadata and is checked by it.
+class ExpiredTokenError(TemporaryError):
+    """The session token has expired; a new client reads new credentials."""
 
-    `kubeflow` means a bucket of the service that Kubeflow Pipelines brings along, unless AWS_ENDPOINT_URL names another.
+
+class S3Backend(ObjectStorageBackend):
+    """A bucket of S3 or of a service with the same API.
+
+    Objects that kubert uploads carry their SHA-256 as metadata, which downloads are verified against.
+    `kubeflow` means a bucket of the object store that is part of Kubeflow Pipelines, unless AWS_ENDPOINT_URL is set.
     """
 
     def __init__(self, bucket: str, prefix: str, *, kubeflow: bool = False) -> None:
         super().__init__(prefix)
         self._bucket = bucket
         self._kubeflow = kubeflow
-        self._token = ""
-        self._client = self._connect()
-        self._trusted = not self._elsewhere
-
-    def _connect(self) -> Any:
-        """A client with credentials that were looked up anew."""
-        from botocore.config import Config
-        from botocore.session import Session
-
-        endpoint = (
-            os.environ.get("AWS_ENDPOINT_URL_S3")
-            or os.environ.get("AWS_ENDPOINT_URL")
-            or (KUBEFLOW if self._kubeflow else None)
-        )
-        region = (
-            os.environ.get("AWS_REGION")
-            or os.environ.get("AWS_DEFAULT_REGION")
-            or (KUBEFLOW_REGION if self._kubeflow else None)
-        )
-        self._elsewhere = endpoint is not None
-        # Services other than AWS know no names of buckets in the host, and not all of them the newer checksums.
-        other = (
-            {"s3": {"addressing_style": "path"}, "request_checksum_calculation": "when_required"}
-            if endpoint
-            else {}
-        )
-        config = Config(
-            retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=TIMEOUT, max_pool_connections=32,
-            response_checksum_validation="when_required", **other,
-        )  # fmt: skip
-        with _amazon_errors():
-            session = Session()
-            credentials = session.get_credentials()
-            self._token = credentials.get_frozen_credentials().token or "" if credentials else ""
-            return session.create_client(
-                "s3", endpoint_url=endpoint, region_name=region, config=config
-            )
-
-    def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
-            with _amazon_errors():
-                return getattr(self._client, operation)(Bucket=self._bucket, **arguments)
-        except ExpiredError as error:
-            before = self._token
-            self._client = self._connect()
-            if self._token == before:
-                raise PermissionError(errno.EACCES, error.strerror) from None
-            raise
+        self._session_token = ""
+        self._custom_endpoint = False
+        self._client = self._new_client()
+        # AWS is known to honour If-None-Match; any other service is tested at the first write.
+        self._conditional_writes_verified = not self._custom_endpoint
 
     def size(self, key: str) -> int | None:
         try:
@@ -101,7 +74,43 @@ class Amazon(Remote):
         except FileNotFoundError:
             return None
 
-    def _all(self, prefix: str) -> Iterator[str]:
+    def get(self, key: str, local: Path) -> ObjectChecksum:
+        answer = self._call("get_object", Key=self._prefix + key)
+        with (
+            _translated_errors(),
+            contextlib.closing(answer["Body"]) as body,
+            open(local, "wb") as stream,
+        ):
+            for block in body.iter_chunks(_BLOCK_BYTES):
+                stream.write(block)
+        digest = answer.get("Metadata", {}).get("sha256", "")
+        return ObjectChecksum(int(answer["ContentLength"]), f"sha256:{digest}" if digest else "")
+
+    def put(self, key: str, local: Path, retry: RetryCall) -> None:
+        digest = file_sha256(local)
+        if local.stat().st_size <= UPLOAD_PART_BYTES:
+            data = local.read_bytes()
+            retry(lambda: self._send("put_object", key, data, Metadata={"sha256": digest}))
+        else:
+            self._upload_in_parts(key, local, digest, retry)
+
+    def create(self, key: str, data: bytes) -> bool:
+        created = self._create_if_absent(key, data)
+        if created and not self._conditional_writes_verified:
+            if self._create_if_absent(key, data):
+                raise OSError(
+                    errno.ENOTSUP,
+                    "this service ignores If-None-Match, so that two publishers could overwrite "
+                    "each other; update it",
+                )
+            self._conditional_writes_verified = True
+        return created
+
+    def delete(self, key: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._call("delete_object", Key=self._prefix + key)
+
+    def _list_full_keys(self, prefix: str) -> Iterator[str]:
         token: dict[str, str] = {}
         while True:
             page = self._call("list_objects_v2", Prefix=prefix, **token)
@@ -110,122 +119,119 @@ class Amazon(Remote):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def get(self, key: str, local: Path) -> Claim:
-        answer = self._call("get_object", Key=self._prefix + key)
-        with (
-            _amazon_errors(),
-            contextlib.closing(answer["Body"]) as body,
-            open(local, "wb") as stream,
-        ):
-            for block in body.iter_chunks(2**20):
-                stream.write(block)
-        digest = answer.get("Metadata", {}).get("sha256", "")
-        return Claim(int(answer["ContentLength"]), f"sha256:{digest}" if digest else "")
-
-    def put(self, key: str, local: Path, again: Again) -> None:
-        digest = file_sha256(local)
-        metadata = {"Metadata": {"sha256": digest}}
-        if local.stat().st_size <= PART:
-            data = local.read_bytes()
-            again(lambda: self._send("put_object", key, data, **metadata))
-            return
-        upload = {
-            "UploadId": again(
-                lambda: self._call("create_multipart_upload", Key=self._prefix + key, **metadata)
-            )["UploadId"]
-        }
+    def _upload_in_parts(self, key: str, local: Path, digest: str, retry: RetryCall) -> None:
+        created = retry(
+            lambda: self._call(
+                "create_multipart_upload", Key=self._prefix + key, Metadata={"sha256": digest}
+            )
+        )
+        upload = {"UploadId": created["UploadId"]}
         try:
             parts: list[dict[str, Any]] = []
             with open(local, "rb") as stream:
-                while block := stream.read(PART):
+                while block := stream.read(UPLOAD_PART_BYTES):
                     number = len(parts) + 1
-                    answer = again(
-                        self._sending("upload_part", key, block, PartNumber=number, **upload)
-                    )
+                    answer = retry(self._part_sender(key, block, PartNumber=number, **upload))
                     parts.append({"PartNumber": number, "ETag": answer["ETag"]})
-            again(lambda: self._finish(key, digest, MultipartUpload={"Parts": parts}, **upload))
+            retry(
+                lambda: self._complete_upload(
+                    key, digest, MultipartUpload={"Parts": parts}, **upload
+                )
+            )
         except BaseException:
             with contextlib.suppress(OSError):
                 self._call("abort_multipart_upload", Key=self._prefix + key, **upload)
             raise
 
-    def _send(self, operation: str, key: str, data: bytes, **arguments: Any) -> Any:
-        if self._elsewhere:
-            arguments["ContentMD5"] = base64.b64encode(
-                hashlib.md5(data, usedforsecurity=False).digest()
-            ).decode()
-        return self._call(operation, Key=self._prefix + key, Body=data, **arguments)
+    def _part_sender(self, key: str, block: bytes, **arguments: Any) -> Callable[[], Any]:
+        return lambda: self._send("upload_part", key, block, **arguments)
 
-    def _sending(
-        self, operation: str, key: str, data: bytes, **arguments: Any
-    ) -> Callable[[], Any]:
-        return lambda: self._send(operation, key, data, **arguments)
-
-    def _finish(self, key: str, digest: str, **arguments: Any) -> None:
+    def _complete_upload(self, key: str, digest: str, **arguments: Any) -> None:
         try:
             self._call("complete_multipart_upload", Key=self._prefix + key, **arguments)
         except FileNotFoundError:
             # The upload is gone: an earlier attempt, whose reply was lost, may have completed it.
-            if (
-                self._call("head_object", Key=self._prefix + key).get("Metadata", {}).get("sha256")
-                != digest
-            ):
+            found = self._call("head_object", Key=self._prefix + key)
+            if found.get("Metadata", {}).get("sha256") != digest:
                 raise
 
-    def create(self, key: str, data: bytes) -> bool:
-        created = self._create(key, data)
-        if created and not self._trusted:
-            if self._create(key, data):
-                raise OSError(
-                    errno.ENOTSUP,
-                    "this service ignores If-None-Match, so that two publishers could overwrite each other; update it",
-                )
-            self._trusted = True
-        return created
-
-    def _create(self, key: str, data: bytes) -> bool:
+    def _create_if_absent(self, key: str, data: bytes) -> bool:
+        metadata = {"sha256": hashlib.sha256(data).hexdigest()}
         try:
-            self._send(
-                "put_object",
-                key,
-                data,
-                Metadata={"sha256": hashlib.sha256(data).hexdigest()},
-                IfNoneMatch="*",
-            )
+            self._send("put_object", key, data, Metadata=metadata, IfNoneMatch="*")
         except FileExistsError:
             return False
         return True
 
-    def delete(self, key: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._call("delete_object", Key=self._prefix + key)
+    def _send(self, operation: str, key: str, data: bytes, **arguments: Any) -> Any:
+        if self._custom_endpoint:
+            digest = hashlib.md5(data, usedforsecurity=False).digest()
+            arguments["ContentMD5"] = base64.b64encode(digest).decode()
+        return self._call(operation, Key=self._prefix + key, Body=data, **arguments)
 
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        try:
+            with _translated_errors():
+                return getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+        except ExpiredTokenError as error:
+            expired = self._session_token
+            self._client = self._new_client()
+            if self._session_token == expired:
+                raise PermissionError(errno.EACCES, error.strerror) from None
+            raise
 
-class ExpiredError(TemporaryError):
-    """The session token has expired before its time."""
+    def _new_client(self) -> Any:
+        """A client with the credentials that are available now; sets _session_token."""
+        from botocore.config import Config
+        from botocore.session import Session
+
+        endpoint = (
+            os.environ.get("AWS_ENDPOINT_URL_S3")
+            or os.environ.get("AWS_ENDPOINT_URL")
+            or (KUBEFLOW_ENDPOINT if self._kubeflow else None)
+        )
+        region = (
+            os.environ.get("AWS_REGION")
+            or os.environ.get("AWS_DEFAULT_REGION")
+            or (KUBEFLOW_REGION if self._kubeflow else None)
+        )
+        self._custom_endpoint = endpoint is not None
+        # Services other than AWS have no host name per bucket, and not all of them know the newer checksums.
+        options: dict[str, Any] = {}
+        if self._custom_endpoint:
+            options = {
+                "s3": {"addressing_style": "path"},
+                "request_checksum_calculation": "when_required",
+            }
+        config = Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=REQUEST_TIMEOUT_SECONDS,
+            max_pool_connections=MAX_CONNECTIONS,
+            response_checksum_validation="when_required",
+            **options,
+        )
+        with _translated_errors():
+            session = Session()
+            credentials = session.get_credentials()
+            frozen = credentials.get_frozen_credentials() if credentials else None
+            self._session_token = (frozen.token or "") if frozen else ""
+            return session.create_client(
+                "s3", endpoint_url=endpoint, region_name=region, config=config
+            )
 
 
 @contextmanager
-def _amazon_errors() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
+    """Raise botocore's errors as those that `Backend` documents."""
     from botocore import exceptions
 
     try:
         yield
     except exceptions.ClientError as error:
-        code, message = (
-            str(error.response.get("Error", {}).get(part, "")) for part in ("Code", "Message")
-        )
-        status, text = (
-            int(error.response["ResponseMetadata"]["HTTPStatusCode"]),
-            f"{code}: {message}",
-        )
-        if code in EXPIRED:
-            raise ExpiredError(errno.EACCES, text) from None
-        if code in DAMAGED:
-            raise TemporaryError(errno.EIO, text) from None
-        raise by_status(status, text) from None
+        raise _error_for_response(error.response) from None
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
-        raise PermissionError(errno.EACCES, NO_KEYS) from None
+        raise PermissionError(errno.EACCES, _NO_CREDENTIALS) from None
     except exceptions.CredentialRetrievalError as error:
         raise PermissionError(errno.EACCES, str(error)) from None
     except exceptions.FlexibleChecksumError as error:
@@ -239,3 +245,14 @@ def _amazon_errors() -> Iterator[None]:
         raise TemporaryError(errno.EIO, str(error)) from None
     except (exceptions.BotoCoreError, ValueError) as error:
         raise OSError(errno.EINVAL, str(error)) from None
+
+
+def _error_for_response(response: dict[str, Any]) -> OSError:
+    error = response.get("Error", {})
+    code, message = str(error.get("Code", "")), str(error.get("Message", ""))
+    text = f"{code}: {message}"
+    if code in _EXPIRED_CODES:
+        return ExpiredTokenError(errno.EACCES, text)
+    if code in _DAMAGED_UPLOAD_CODES:
+        return TemporaryError(errno.EIO, text)
+    return error_for_status(int(response["ResponseMetadata"]["HTTPStatusCode"]), text)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from components.artifacts.staging import staged_output
 from components.config.schema import Config
-from components.step_command import main
+from components.step_command import run_step_command
 from components.tokenize_text.step import run
 
 
@@ -16,7 +16,7 @@ def _run(options: Config, places: Mapping[str, str]) -> None:
 
 if __name__ == "__main__":
     sys.exit(
-        main(
+        run_step_command(
             "tokenize_text",
             "Raw text in, token shards out.",
             "sections data, model and tokenize",

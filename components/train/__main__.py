@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from components.artifacts.staging import staged_output
 from components.config.schema import Config
-from components.step_command import main
+from components.step_command import run_step_command
 from components.train.step import run
 
 
@@ -23,7 +23,7 @@ def _run(options: Config, places: Mapping[str, str]) -> None:
 
 if __name__ == "__main__":
     sys.exit(
-        main(
+        run_step_command(
             "train",
             "Token shards in, checkpoint out.",
             "sections model, train and cluster",

@@ -29,7 +29,7 @@ from components.config.environment import (
     ENV_WORK_DIR,
 )
 from components.progress import StepName
-from components.storage.atomic_files import write_text_atomically
+from components.storage.atomic_files import atomic_write
 from components.train.checkpointing.finished_checkpoint import is_finished
 from components.train.job import Job
 from components.workers import exit_codes
@@ -57,7 +57,7 @@ def run_local(job: Job, home: Path) -> None:
     """
     home.mkdir(parents=True, exist_ok=True)
     path = home / "job.json"
-    write_text_atomically(path, job.model_dump_json(indent=2) + "\n")
+    atomic_write(path, job.model_dump_json(indent=2) + "\n")
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     restarts = attempt = 0
     with (

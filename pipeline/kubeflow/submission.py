@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.config.schema import SAMPLE, Config, DataConfig
+from components.config.schema import SAMPLE_SOURCE, Config, DataConfig
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.uri import is_remote_uri, parse_uri
@@ -97,7 +97,7 @@ def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
         "data.source": fill_date_placeholder(data),
         "data.test_source": data.test_source,
     }.items():
-        if place is not None and place != SAMPLE and not place.startswith("tfds:"):
+        if place is not None and place != SAMPLE_SOURCE and not place.startswith("tfds:"):
             _check_remote_uri(option, place)
     if data.tfds_data_dir is not None:
         _check_remote_uri("data.tfds_data_dir", data.tfds_data_dir)

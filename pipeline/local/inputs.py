@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import components
-from components.config.schema import SAMPLE, Config
+from components.config.schema import SAMPLE_SOURCE, Config
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.atomic_files import file_sha256
@@ -61,7 +61,7 @@ def compute_fingerprint(config: Config) -> str:
 
 
 def _resolve_source(option: str, source: str | None) -> str | None:
-    if source is None or source == SAMPLE or "://" in source or source.startswith("tfds:"):
+    if source is None or source == SAMPLE_SOURCE or "://" in source or source.startswith("tfds:"):
         return source
     path = Path(source).expanduser().absolute()
     if not path.exists():

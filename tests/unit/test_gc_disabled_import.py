@@ -19,7 +19,7 @@ def collector() -> Iterator[None]:
 
 def test_nothing_is_collected_in_the_block_and_what_it_made_is_frozen() -> None:
     frozen = gc.get_freeze_count()
-    with gc_disabled_import.collector_at_rest():
+    with gc_disabled_import.gc_disabled():
         assert not gc.isenabled()
         made = [[number] for number in range(1000)]
     assert gc.isenabled()
@@ -28,20 +28,20 @@ def test_nothing_is_collected_in_the_block_and_what_it_made_is_frozen() -> None:
 
 def test_a_collector_that_was_off_stays_off() -> None:
     gc.disable()
-    with gc_disabled_import.collector_at_rest():
+    with gc_disabled_import.gc_disabled():
         pass
     assert not gc.isenabled()
 
 
 def test_the_collector_works_again_after_an_import_that_failed() -> None:
-    with pytest.raises(ImportError), gc_disabled_import.collector_at_rest():
+    with pytest.raises(ImportError), gc_disabled_import.gc_disabled():
         raise ImportError("broken")
     assert gc.isenabled()
 
 
 def test_a_second_installation_changes_nothing() -> None:
     before = list(sys.meta_path)
-    gc_disabled_import.install()
+    gc_disabled_import.install_import_hook()
     assert sys.meta_path == before
 
 

@@ -13,7 +13,7 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.environment import ENV_PROGRESS
 from components.config.schema import EvaluateConfig, ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
-from components.step_runtime import entered, options, slot, state_place
+from components.step_runtime import default_state_uri, end_time_or_none, parse_section, step_run
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_options_lays_typed_values_over_the_json() -> None:
-    section = options(TrainConfig, '{"precision": "bfloat16"}', epochs=7)
+def test_parse_section_lays_typed_values_over_the_json() -> None:
+    section = parse_section(TrainConfig, '{"precision": "bfloat16"}', epochs=7)
     assert (section.precision, section.epochs, section.batch_size) == ("bfloat16", 7, 32)
 
 
@@ -57,13 +57,13 @@ def test_options_lays_typed_values_over_the_json() -> None:
         ),
     ],
 )
-def test_options_refuses(kind: type, text: str, values: dict, message: str) -> None:
+def test_parse_section_refuses(kind: type, text: str, values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        options(kind, text, **values)
+        parse_section(kind, text, **values)
 
 
-def test_entered_reports_start_and_end_with_outputs_and_figures(events: Path) -> None:
-    with entered("gate", decision="/x/decision") as figures:
+def test_step_run_reports_start_and_end_with_outputs_and_figures(events: Path) -> None:
+    with step_run("gate", decision="/x/decision") as figures:
         figures["passed"] = False
     started, finished = read(events)
     assert (started["step"], started["kind"]) == ("gate", "started")
@@ -76,10 +76,10 @@ def test_entered_reports_start_and_end_with_outputs_and_figures(events: Path) ->
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
+def test_step_run_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
     events: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    with pytest.raises(SystemExit) as ended, entered("tokenize"):
+    with pytest.raises(SystemExit) as ended, step_run("tokenize"):
         raise DataError("news.csv: row 3: no such label")
     assert ended.value.code == 65
     (line,) = capsys.readouterr().err.splitlines()
@@ -89,8 +89,8 @@ def test_entered_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
     }  # fmt: skip
 
 
-def test_entered_keeps_the_traceback_of_a_defect(events: Path) -> None:
-    with pytest.raises(ZeroDivisionError), entered("train"):
+def test_step_run_keeps_the_traceback_of_a_defect(events: Path) -> None:
+    with pytest.raises(ZeroDivisionError), step_run("train"):
         _ = 1 // 0
     assert read(events)[-1]["exit_code"] == 1
     assert read(events)[-1]["message"].startswith("ZeroDivisionError: ")
@@ -100,8 +100,8 @@ def test_sigterm_unwinds_the_body(events: Path, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     script = f"""
 import time, pathlib
-from components.step_runtime import entered
-with entered("train"):
+from components.step_runtime import step_run
+with step_run("train"):
     try:
         time.sleep(60)
     finally:
@@ -139,7 +139,7 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
 def test_training_keeps_its_state_in_one_place_for_all_runs(
     options: dict, uri: str, place: str
 ) -> None:
-    assert state_place(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
+    assert default_state_uri(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_training_keeps_its_state_in_one_place_for_all_runs(
         ),
     ],
 )
-def test_r1_the_slot_of_a_schedule_is_the_end_of_its_data(given: str, found: str | None) -> None:
-    assert slot(given) == found
+def test_the_scheduled_time_is_the_end_of_its_data(given: str, found: str | None) -> None:
+    assert end_time_or_none(given) == found

@@ -53,7 +53,7 @@ def compute_fingerprint(config: ModelConfig) -> str:
 
     The same weights under another path or name have the same fingerprint.
     """
-    described: dict[str, Any] = {"pooling": config.pooled_by}
+    described: dict[str, Any] = {"pooling": config.resolved_pooling}
     if config.encoder == "scratch":
         sizes = ("max_length", "vocabulary_size", "layers", "heads", "hidden_size", "inner_size")
         described |= {"kind": "scratch", **{name: getattr(config, name) for name in sizes}}
@@ -110,7 +110,7 @@ def build_encoder(
         encoder: Any = tf_hub.build(config, vocabulary)
     else:
         encoder = _build_bert(config, vocabulary, seed, state)
-    if config.pooled_by != "pooled":
+    if config.resolved_pooling != "pooled":
         encoder.freeze_pooler()
     if config.freeze:
         encoder.trainable = False
@@ -133,11 +133,11 @@ def _build_bert(config: ModelConfig, vocabulary: Vocabulary, seed: int, state: D
             f"model.max_length {config.max_length}: {config.encoder} has only {sizes.positions} positions"
         )
     network = bert.build_network(
-        sizes, config.dropout, state, None if config.pooled_by == "mean" else 1
+        sizes, config.dropout, state, None if config.resolved_pooling == "mean" else 1
     )
     tensors = hugging_face.SafetensorsFile(directory)
     has_pooler = bert.load_weights(network, tensors.names(), tensors.read, source)
-    if config.pooled_by == "pooled" and not has_pooler:
+    if config.resolved_pooling == "pooled" and not has_pooler:
         raise ConfigError(
             f"model.pooling: {config.encoder} has no pooler in its weights; use mean or cls"
         )

@@ -199,7 +199,7 @@ class Training:
 
     def _features_key(self) -> str:
         """Features depend on the data, the encoder, the pooling and the precision, and on nothing else."""
-        return f"{self.shards.manifest.digest[:16]}-{compute_fingerprint(self.job.model)[:16]}-{self.job.model.pooled_by}-{self.job.train.precision}"
+        return f"{self.shards.manifest.digest[:16]}-{compute_fingerprint(self.job.model)[:16]}-{self.job.model.resolved_pooling}-{self.job.train.precision}"
 
     @cached_property
     def _tensors(self) -> Any:

@@ -16,7 +16,7 @@ from components import progress
 from components.config.cluster import ClusterConfig
 from components.errors import ConfigError, KubertError
 from components.progress import StepName
-from components.storage.atomic_files import write_text_atomically
+from components.storage.atomic_files import atomic_write
 from components.storage.store import open_store
 from components.storage.uri import has_scheme
 from components.train.job import Job
@@ -91,7 +91,7 @@ def _tell(job: Job, name: str) -> None:
     else:
         path = Path(job.state) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path, text)
+        atomic_write(path, text)
 
 
 def create_or_attach(

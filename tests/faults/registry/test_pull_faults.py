@@ -21,7 +21,7 @@ from components.errors import DataError
 from components.storage.store import Store, open_store
 from tests.support.releases.release_directories import markers, release_directory
 from tests.support.stores.fault_proxy import Fault
-from tests.support.stores.object_stores import Place
+from tests.support.stores.object_stores import StorageLocation
 
 
 def publish(tmp_path: Path, marker: str, size: int = 0) -> None:
@@ -282,7 +282,7 @@ def test_what_no_wait_can_mend_ends_it_at_once(tmp_path: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_e5_object_storage_is_away_for_a_while(remote: Place, tmp_path: Path) -> None:
+def test_e5_object_storage_is_away_for_a_while(remote: StorageLocation, tmp_path: Path) -> None:
     store = open_store(f"{remote.uri}/models")
     release.publish(release_directory(tmp_path / "a", "a"), store, "news", "a")
     with remote.through() as proxy:

@@ -13,10 +13,10 @@ import pytest
 from components.artifacts import release
 from components.artifacts.release import MODEL_FILENAME, PRIVATE_DIRECTORY
 from components.storage.backend import TemporaryError
-from components.storage.local import Local
+from components.storage.local import LocalBackend
 from components.storage.store import Store
 from tests.support.releases.release_directories import markers, release_directory
-from tests.support.stores.faulty_backend import Faulty, Hook, store_over
+from tests.support.stores.faulty_backend import FaultyBackend, Hook, build_store
 
 WRITES = {"put", "create", "delete", "clear", "rename"}
 RENAMES = pytest.mark.parametrize("renames", [True, False], ids=["directory", "bucket"])
@@ -42,7 +42,7 @@ def crash() -> None:
 
 
 def plain(root: Path, renames: bool) -> Store:
-    return store_over(Faulty(root, renames=renames))
+    return build_store(FaultyBackend(root, supports_atomic_rename=renames))
 
 
 def assert_readers_see_whole_versions(
@@ -88,12 +88,12 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
         root = tmp_path / f"store-{number}"
         hook = at_write(number, crash)
         backend = (
-            Faulty(root, renames=renames, before=hook)
+            FaultyBackend(root, supports_atomic_rename=renames, before=hook)
             if when == "before"
-            else Faulty(root, renames=renames, after=hook)
+            else FaultyBackend(root, supports_atomic_rename=renames, after=hook)
         )
         try:
-            release.publish(first, store_over(backend), "news", "key")
+            release.publish(first, build_store(backend), "news", "key")
             crashed = False
         except Crash:
             crashed = True
@@ -137,7 +137,12 @@ def test_e1_two_publishers_meet_at_every_write(
             )
 
         ours = release.publish(
-            first, store_over(Faulty(root, at_write(number, meet), renames=renames)), "news", "key"
+            first,
+            build_store(
+                FaultyBackend(root, at_write(number, meet), supports_atomic_rename=renames)
+            ),
+            "news",
+            "key",
         )
         if not other:
             assert number > 6
@@ -209,7 +214,9 @@ def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(
 
         release.publish(
             new,
-            store_over(Faulty(root, after=at_write(number, pull), renames=renames)),
+            build_store(
+                FaultyBackend(root, after=at_write(number, pull), supports_atomic_rename=renames)
+            ),
             "news",
             "new",
         )
@@ -229,7 +236,9 @@ def test_s1_a_release_through_a_store_that_fails_half_the_calls(
             raise TemporaryError(5, "503")
 
     source = release_directory(tmp_path / "a", "first")
-    store = store_over(Faulty(tmp_path / "store", unreliable, unreliable, renames=renames))
+    store = build_store(
+        FaultyBackend(tmp_path / "store", unreliable, unreliable, supports_atomic_rename=renames)
+    )
     for expected in (1, 2, 3):
         assert release.publish(source, store, "news", f"key-{expected}").version == expected
     release.pull_version(store, "news", 3, tmp_path / "pulled")
@@ -247,11 +256,14 @@ def test_s4_every_reply_of_a_publish_lost_once(renames: bool, tmp_path: Path) ->
 
     published = release.publish(
         release_directory(tmp_path / "a", "first"),
-        store_over(Faulty(tmp_path / "store", after=lose, renames=renames)),
+        build_store(FaultyBackend(tmp_path / "store", after=lose, supports_atomic_rename=renames)),
         "news",
         "key",
     )
     assert len(lost) > 6
     assert published.version == 1
     assert release.list_versions(plain(tmp_path / "store", renames), "news") == [1]
-    assert len([key for key in Local(tmp_path / "store").names("") if "/claim-" in key]) == 1
+    assert (
+        len([key for key in LocalBackend(tmp_path / "store").list_keys("") if "/claim-" in key])
+        == 1
+    )

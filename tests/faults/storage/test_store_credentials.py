@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from components.errors import KubertError
 from components.storage.store import DeniedError, Store, open_store
 from tests.support.stores.fault_proxy import Call, Fault
-from tests.support.stores.object_stores import Place
+from tests.support.stores.object_stores import StorageLocation, change_retries
 
 ROOT = Path(__file__).parents[3]
 CANARY = "canary-7c1e5b"
@@ -96,7 +96,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    monkeypatch.setattr("components.storage.store.LONGEST_WAIT", 0.02)
+    change_retries(monkeypatch, max_wait_seconds=0.02)
 
 
 def service_account(path: Path, tokens_at: str) -> Path:
@@ -144,7 +144,7 @@ def transfers(store: Store, tmp_path: Path, revoke: Callable[[], None]) -> None:
 
 @pytest.mark.parametrize("remote", ["gs"], indirect=True)
 def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(
-    remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    remote: StorageLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, parts = Tokens(google_token), 0
 
@@ -188,7 +188,7 @@ print(len(store.list()))
 
 @pytest.mark.parametrize("remote", ["gs"], indirect=True)
 def test_s6_a_pods_identity_on_google_is_renewed(
-    remote: Place, monkeypatch: pytest.MonkeyPatch
+    remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = Tokens(google_token)
 
@@ -220,7 +220,7 @@ def test_s6_a_pods_identity_on_google_is_renewed(
 @pytest.mark.parametrize("minutes", [120, 5], ids=["before-its-time", "at-its-time"])
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
 def test_s6_a_token_of_amazon_is_renewed_in_a_run(
-    minutes: float, remote: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    minutes: float, remote: StorageLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, parts = Tokens(lambda token: amazon_token(token, minutes)), 0
 
@@ -256,7 +256,7 @@ def test_s6_a_token_of_amazon_is_renewed_in_a_run(
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
 def test_s6_an_expired_token_that_nobody_renews_fails_at_once(
-    remote: Place, monkeypatch: pytest.MonkeyPatch
+    remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in OWN[:3]:
         monkeypatch.setenv(name, f"{CANARY}-{name}")
@@ -284,7 +284,7 @@ def test_no_credentials_at_all_are_said_at_once_with_the_remedy(uri: str) -> Non
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
 def test_a6_no_secret_is_in_an_error_or_a_log(
     status: int,
-    remote: Place,
+    remote: StorageLocation,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -325,7 +325,7 @@ def test_a6_no_secret_is_in_an_error_or_a_log(
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
 def test_a6_a_password_in_the_endpoint_is_not_in_the_error(
-    remote: Place, monkeypatch: pytest.MonkeyPatch
+    remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in OWN[:2]:
         monkeypatch.setenv(name, "some-key")

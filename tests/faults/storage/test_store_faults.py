@@ -10,9 +10,9 @@ from typing import IO
 import pytest
 
 from components.errors import ConfigError
-from components.storage.backend import TemporaryError, by_status
+from components.storage.backend import TemporaryError, error_for_status
 from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
-from tests.support.stores.faulty_backend import Faulty, store_over
+from tests.support.stores.faulty_backend import FaultyBackend, build_store
 
 
 def failing(
@@ -25,7 +25,7 @@ def failing(
         if draw.random() < rate:
             raise draw.choice(
                 [
-                    *(by_status(status, "busy") for status in statuses),
+                    *(error_for_status(status, "busy") for status in statuses),
                     TimeoutError("timed out"),
                     ConnectionResetError("reset"),
                 ]
@@ -37,7 +37,7 @@ def failing(
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5], ids=lambda rate: f"{rate:.0%}")
 def test_s1_same_bytes_in_the_end(rate: float, tmp_path: Path) -> None:
     waits: list[float] = []
-    store = store_over(Faulty(tmp_path / "store", failing(rate, seed=7)), waits)
+    store = build_store(FaultyBackend(tmp_path / "store", failing(rate, seed=7)), waits)
     for number in range(30):
         store.write(f"k/{number}", bytes([number]) * 1000)
         assert store.create(f"c/{number}", b"%d" % number)
@@ -50,7 +50,7 @@ def test_s1_same_bytes_in_the_end(rate: float, tmp_path: Path) -> None:
 
 def test_s1_tries_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> None:
     waits: list[float] = []
-    store = store_over(Faulty(tmp_path, failing(1.0, seed=1, statuses=(503,))), waits)
+    store = build_store(FaultyBackend(tmp_path, failing(1.0, seed=1, statuses=(503,))), waits)
     with pytest.raises(StoreError, match=r"gs://double/models/news/1/x: .*attempts: 12"):
         store.read_bytes("news/1/x")
     assert len(waits) == 11
@@ -60,7 +60,7 @@ def test_s1_tries_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("status", "kind"), [(401, DeniedError), (403, DeniedError), (404, MissingError)]
 )
-@pytest.mark.parametrize("operation", ["size", "get", "put", "create", "delete", "names"])
+@pytest.mark.parametrize("operation", ["size", "get", "put", "create", "delete", "list_keys"])
 def test_s2_refused_or_absent_fails_at_once(
     status: int, kind: type[Exception], operation: str, tmp_path: Path
 ) -> None:
@@ -71,17 +71,17 @@ def test_s2_refused_or_absent_fails_at_once(
     def hook(called: str, key: str) -> None:
         if called == operation:
             calls.append(key)
-            raise by_status(status, "no")
+            raise error_for_status(status, "no")
 
     waits: list[float] = []
-    store = store_over(Faulty(tmp_path / "store", hook), waits)
+    store = build_store(FaultyBackend(tmp_path / "store", hook), waits)
     acts: dict[str, Callable[[], object]] = {
         "size": lambda: store.size("k"),
         "get": lambda: store.download("k", tmp_path / "down"),
         "put": lambda: store.write("k", b"2"),
         "create": lambda: store.create("n", b"2"),
         "delete": lambda: store.delete("k"),
-        "names": lambda: store.list(),
+        "list_keys": lambda: store.list(),
     }
     with pytest.raises(kind, match="gs://double/models"):
         acts[operation]()
@@ -125,8 +125,8 @@ def losing(first: int) -> Callable[[str, str], None]:
 
 @pytest.mark.parametrize("lost", [1, 3])
 def test_s4_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
-    backend = Faulty(tmp_path, after=losing(lost))
-    store = store_over(backend)
+    backend = FaultyBackend(tmp_path, after=losing(lost))
+    store = build_store(backend)
     assert store.create("claim", b"mine, 5d1f"), (
         "the object is ours, although only a repeated attempt could say so"
     )
@@ -139,7 +139,7 @@ def test_s4_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
 
 def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(tmp_path: Path) -> None:
     assert open_store(str(tmp_path)).create("claim", b"theirs")
-    assert not store_over(Faulty(tmp_path, after=losing(1))).create("claim", b"ours")
+    assert not build_store(FaultyBackend(tmp_path, after=losing(1))).create("claim", b"ours")
 
 
 def cut(path: Path) -> None:
@@ -158,7 +158,9 @@ def test_s5_short_or_wrong_bytes_are_never_used(
 ) -> None:
     open_store(str(tmp_path / "store")).write("k", b"0123456789")
     with pytest.raises(CorruptError, match=r"gs://double/models/k: .*(arrived)"):
-        store_over(Faulty(tmp_path / "store", damage=damage)).download("k", tmp_path / "down")
+        build_store(FaultyBackend(tmp_path / "store", damage=damage)).download(
+            "k", tmp_path / "down"
+        )
     assert not (tmp_path / "down").exists()
 
 
@@ -171,7 +173,9 @@ def test_s5_damage_on_the_way_is_fetched_again(tmp_path: Path) -> None:
         if len(hits) == 1:
             cut(path)
 
-    assert store_over(Faulty(tmp_path / "store", damage=once)).read_bytes("k") == b"0123456789"
+    assert (
+        build_store(FaultyBackend(tmp_path / "store", damage=once)).read_bytes("k") == b"0123456789"
+    )
     assert len(hits) == 2
 
 

@@ -19,7 +19,7 @@ from components.storage.store import CorruptError, DeniedError, MissingError, St
 from tests.support.releases.plain_artifact import plain_artifact
 from tests.support.releases.release_directories import markers, release_directory
 from tests.support.stores.fault_proxy import Call, Fault, Rule
-from tests.support.stores.object_stores import Place
+from tests.support.stores.object_stores import StorageLocation, change_retries
 from tests.support.training import local_training
 
 ROOT = Path(__file__).parents[3]
@@ -29,8 +29,7 @@ BIG = 33 * 2**20 + 1
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits between attempts of at most 20 ms."""
-    monkeypatch.setattr("components.storage.store.LONGEST_WAIT", 0.02)
-    monkeypatch.setattr("components.storage.gcs.LONGEST_WAIT", 0.02)
+    change_retries(monkeypatch, max_wait_seconds=0.02)
 
 
 @pytest.fixture
@@ -56,7 +55,9 @@ def reads_content(call: Call) -> bool:
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.4], ids=lambda rate: f"{rate:.0%}")
-def test_s1_same_bytes_in_the_end(rate: float, remote: Place, big: Path, tmp_path: Path) -> None:
+def test_s1_same_bytes_in_the_end(
+    rate: float, remote: StorageLocation, big: Path, tmp_path: Path
+) -> None:
     draw = random.Random(11)
     faults = [
         Fault(status=429),
@@ -82,14 +83,16 @@ def test_s1_same_bytes_in_the_end(rate: float, remote: Place, big: Path, tmp_pat
     assert len(open_store(remote.uri).list()) == 21
 
 
-def test_s1_attempts_are_bounded_and_the_error_names_the_uri(remote: Place) -> None:
+def test_s1_attempts_are_bounded_and_the_error_names_the_uri(remote: StorageLocation) -> None:
     with remote.through(lambda call: Fault(status=503)) as proxy:
         with pytest.raises(StoreError, match=rf"^{remote.uri}/k: .*attempts: 12"):
             open_store(remote.uri).size("k")
         assert len(proxy.calls) == 12
 
 
-def test_s1_a_server_that_is_away_is_named(remote: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s1_a_server_that_is_away_is_named(
+    remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with remote.through() as proxy:
         pass
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
@@ -99,11 +102,11 @@ def test_s1_a_server_that_is_away_is_named(remote: Place, monkeypatch: pytest.Mo
 
 
 def test_s1_a_reply_that_does_not_come_is_not_waited_for(
-    remote: Place, monkeypatch: pytest.MonkeyPatch
+    remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(remote.uri).write("k", b"1")
-    monkeypatch.setattr("components.storage.gcs.TIMEOUT", 0.5)
-    monkeypatch.setattr("components.storage.s3.TIMEOUT", 0.5)
+    monkeypatch.setattr("components.storage.gcs.REQUEST_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr("components.storage.s3.REQUEST_TIMEOUT_SECONDS", 0.5)
     with remote.through(once(Fault(delay=2.0))) as proxy:
         assert open_store(remote.uri).read_bytes("k") == b"1"
         assert len(proxy.calls) > 2
@@ -112,7 +115,12 @@ def test_s1_a_reply_that_does_not_come_is_not_waited_for(
 @pytest.mark.parametrize(("status", "kind"), [(403, DeniedError), (404, MissingError)])
 @pytest.mark.parametrize("operation", ["download", "write", "create", "list", "big"])
 def test_s2_refused_or_absent_fails_at_once(
-    status: int, kind: type[Exception], operation: str, remote: Place, big: Path, tmp_path: Path
+    status: int,
+    kind: type[Exception],
+    operation: str,
+    remote: StorageLocation,
+    big: Path,
+    tmp_path: Path,
 ) -> None:
     with remote.through(lambda call: Fault(status=status)) as proxy:
         store = open_store(remote.uri)
@@ -128,16 +136,15 @@ def test_s2_refused_or_absent_fails_at_once(
         assert len(proxy.calls) == 1
 
 
-def test_s2_a_bucket_that_is_not_there(remote: Place) -> None:
+def test_s2_a_bucket_that_is_not_there(remote: StorageLocation) -> None:
     with pytest.raises(MissingError, match="nobucket"):
         open_store(remote.uri.replace("kubert-test", "nobucket")).list()
 
 
 def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
-    remote: Place, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    remote: StorageLocation, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("store", "store.gs"):
-        monkeypatch.setattr(f"components.artifacts.{module}.DEADLINE", 3.0)
+    change_retries(monkeypatch, deadline_seconds=3.0)
     store = open_store(remote.uri)
     store.write("k", b"old")
     sent = 0
@@ -156,7 +163,7 @@ def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
     assert (tmp_path / "down").read_bytes() == big.read_bytes()
 
 
-def test_s3_parts_that_are_up_are_not_sent_again(remote: Place, big: Path) -> None:
+def test_s3_parts_that_are_up_are_not_sent_again(remote: StorageLocation, big: Path) -> None:
     large = lambda call: len(call.body) > 2**20  # noqa: E731
     with remote.through(
         once(
@@ -173,7 +180,7 @@ PUSH = "import sys; from pathlib import Path; from components.artifacts import t
 
 
 def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_it(
-    remote: Place, tmp_path: Path
+    remote: StorageLocation, tmp_path: Path
 ) -> None:
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     reached, go = threading.Event(), threading.Event()
@@ -204,7 +211,9 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
     ) == manifest.verify_artifact(source)
 
 
-def test_s4_every_reply_of_a_write_is_lost_once(remote: Place, big: Path, tmp_path: Path) -> None:
+def test_s4_every_reply_of_a_write_is_lost_once(
+    remote: StorageLocation, big: Path, tmp_path: Path
+) -> None:
     lost: set[tuple[str, str, int]] = set()
 
     def lose(call: Call) -> Fault | None:
@@ -229,7 +238,7 @@ def test_s4_every_reply_of_a_write_is_lost_once(remote: Place, big: Path, tmp_pa
     assert (tmp_path / "down").read_bytes() == big.read_bytes()
 
 
-def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(remote: Place) -> None:
+def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(remote: StorageLocation) -> None:
     assert open_store(remote.uri).create("claim", b"theirs")
     with remote.through(once(Fault(lose=True))):
         assert not open_store(remote.uri).create("claim", b"ours")
@@ -237,7 +246,7 @@ def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(remote: Place
 
 @pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
 def test_s5_damage_on_the_way_down_is_fetched_again(
-    fault: Fault, remote: Place, tmp_path: Path
+    fault: Fault, remote: StorageLocation, tmp_path: Path
 ) -> None:
     data = os.urandom(1000)
     open_store(remote.uri).write("k", data)
@@ -248,7 +257,7 @@ def test_s5_damage_on_the_way_down_is_fetched_again(
 
 @pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
 def test_s5_what_always_arrives_damaged_is_never_used(
-    fault: Fault, remote: Place, tmp_path: Path
+    fault: Fault, remote: StorageLocation, tmp_path: Path
 ) -> None:
     open_store(remote.uri).write("k", os.urandom(1000))
     (tmp_path / "down").write_bytes(b"before")
@@ -261,7 +270,7 @@ def test_s5_what_always_arrives_damaged_is_never_used(
     assert [path.name for path in tmp_path.iterdir()] == ["down"]
 
 
-def test_s5_damage_on_the_way_up_is_never_used(remote: Place, tmp_path: Path) -> None:
+def test_s5_damage_on_the_way_up_is_never_used(remote: StorageLocation, tmp_path: Path) -> None:
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     with remote.through(once(Fault(flip_up=True), lambda call: b"a: vocab.txt" in call.body)):
         transfer.upload_artifact(source, remote.uri)
@@ -277,7 +286,7 @@ def test_s5_damage_on_the_way_up_is_never_used(remote: Place, tmp_path: Path) ->
 
 
 def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
-    remote: Place, tmp_path: Path
+    remote: StorageLocation, tmp_path: Path
 ) -> None:
     draw = random.Random(5)
     faults = [
@@ -340,12 +349,14 @@ print(json.dumps(won))
 """
 
 
-def test_e1_create_is_told_to_exactly_one_of_eight_processes(place: Place) -> None:
+def test_e1_create_is_told_to_exactly_one_of_eight_processes(
+    storage_location: StorageLocation,
+) -> None:
     won = [
         json.loads(line)
-        for line in together(CREATE, [[place.uri, str(number)] for number in range(8)])
+        for line in together(CREATE, [[storage_location.uri, str(number)] for number in range(8)])
     ]
-    store = open_store(place.uri)
+    store = open_store(storage_location.uri)
     for turn in range(20):
         winners = [number for number in range(8) if won[number][turn]]
         assert len(winners) == 1
@@ -365,12 +376,14 @@ print(release.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump_
 
 
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
-def test_e1_six_publishing_processes_at_once(same_key: bool, place: Place, tmp_path: Path) -> None:
+def test_e1_six_publishing_processes_at_once(
+    same_key: bool, storage_location: StorageLocation, tmp_path: Path
+) -> None:
     sources = [
         release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)
     ]
     own = [
-        [place.uri, str(source), "key" if same_key else f"key-{number}"]
+        [storage_location.uri, str(source), "key" if same_key else f"key-{number}"]
         for number, source in enumerate(sources)
     ]
     published = [
@@ -378,7 +391,7 @@ def test_e1_six_publishing_processes_at_once(same_key: bool, place: Place, tmp_p
     ]
     versions = sorted({found.version for found in published})
     assert len(versions) == sum(found.created for found in published) == (1 if same_key else 6)
-    store = open_store(place.uri)
+    store = open_store(storage_location.uri)
     assert release.list_versions(store, "news") == versions
     seen = set()
     for version in versions:
@@ -390,7 +403,7 @@ def test_e1_six_publishing_processes_at_once(same_key: bool, place: Place, tmp_p
 
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_a_service_that_ignores_conditional_writes_is_refused(remote: Place) -> None:
+def test_a_service_that_ignores_conditional_writes_is_refused(remote: StorageLocation) -> None:
     def unconditional(call: Call) -> Fault | None:
         call.headers.pop("If-None-Match", None)
         return None

@@ -14,7 +14,7 @@ from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import DataError
 from components.storage.store import open_store
 from tests.support.releases.plain_artifact import plain_artifact
-from tests.support.stores.faulty_backend import Faulty, Hook, store_over
+from tests.support.stores.faulty_backend import FaultyBackend, Hook, build_store
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
@@ -37,9 +37,9 @@ def at_write(number: int) -> Hook:
     return hook
 
 
-def push_over(backend: Faulty, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+def push_over(backend: FaultyBackend, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(transfer, "open_store", lambda uri: store_over(backend))
+        patched.setattr(transfer, "open_store", lambda uri: build_store(backend))
         transfer.upload_artifact(directory, "gs://double/models")
 
 
@@ -64,7 +64,11 @@ def test_s3_e2_a_push_that_dies_at_any_write_shows_no_part_and_a_rerun_heals_it(
         if old:
             transfer.upload_artifact(first, str(root))
         before = at_write(number)
-        backend = Faulty(root, before=before) if when == "before" else Faulty(root, after=before)
+        backend = (
+            FaultyBackend(root, before=before)
+            if when == "before"
+            else FaultyBackend(root, after=before)
+        )
         try:
             push_over(backend, monkeypatch, second)
             crashed = False

@@ -23,7 +23,7 @@ PRELUDE = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
 from components.progress import report
-from components.step_runtime import entered
+from components.step_runtime import step_run
 here = Path(sys.argv[1])
 """
 GRANDCHILD = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN if sys.argv[1] == 'deaf' else signal.SIG_DFL); time.sleep(120)"
@@ -73,7 +73,7 @@ def interrupt_when(path: Path, *signals: int) -> threading.Thread:
 
 
 FINISHED = "".join(f"""
-with entered("{step}", out="/x") as figures:
+with step_run("{step}", out="/x") as figures:
     figures.update(passed=True)
 """ for step in ("tokenize", "train", "evaluate", "gate"))  # fmt: skip
 
@@ -85,7 +85,7 @@ def test_events_become_the_outcome_and_output_goes_to_the_log(
     body = (
         "print('from the step', flush=True)"
         + FINISHED
-        + "\nwith entered('export') as figures: figures.update(version=3)\n"
+        + "\nwith step_run('export') as figures: figures.update(version=3)\n"
     )
     outcome = runner.execute_pipeline(run, {"a": 1}, seen.append, command(tmp_path, body))
     assert outcome.failure is None
@@ -118,7 +118,7 @@ def test_events_become_the_outcome_and_output_goes_to_the_log(
             FINISHED, ("export", "skipped the export", 1), id="export-skipped-without-a-word"
         ),
         pytest.param(
-            "from components.errors import DataError\nwith entered('tokenize'): raise DataError('row 3')",
+            "from components.errors import DataError\nwith step_run('tokenize'): raise DataError('row 3')",
             ("tokenize", "row 3", 65),
             id="data",
         ),

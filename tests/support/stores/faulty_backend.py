@@ -5,59 +5,59 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from components.storage.backend import Again, Claim
-from components.storage.local import Local
+from components.storage.backend import ObjectChecksum, RetryCall
+from components.storage.local import LocalBackend
 from components.storage.store import Store
 
 Hook = Callable[[str, str], None]
 
 
-def nothing(operation: str, key: str) -> None:
+def no_fault(operation: str, key: str) -> None:
     """A hook that lets the call through."""
 
 
-class Faulty:
+class FaultyBackend:
     """Calls `before(operation, key)`, the real operation, then `after(operation, key)`; either may raise.
 
-    `renames=False` makes a local directory behave like object storage. `damage` changes what `get` has written.
+    `supports_atomic_rename=False` makes a local directory behave like object storage. `damage` changes what `get` has written.
     """
 
     def __init__(
         self,
         root: Path,
-        before: Hook = nothing,
-        after: Hook = nothing,
+        before: Hook = no_fault,
+        after: Hook = no_fault,
         *,
-        renames: bool = True,
+        supports_atomic_rename: bool = True,
         damage: Callable[[Path], None] | None = None,
     ) -> None:
-        self.renames = renames
+        self.supports_atomic_rename = supports_atomic_rename
         self.before, self.after = before, after
-        self._inner = Local(root)
+        self._inner = LocalBackend(root)
         self._damage = damage
 
     def size(self, key: str) -> int | None:
         self.before("size", key)
         return self._inner.size(key)
 
-    def names(self, prefix: str) -> Iterable[str]:
-        self.before("names", prefix)
-        return list(self._inner.names(prefix))
+    def list_keys(self, prefix: str) -> Iterable[str]:
+        self.before("list_keys", prefix)
+        return list(self._inner.list_keys(prefix))
 
-    def get(self, key: str, local: Path) -> Claim:
+    def get(self, key: str, local: Path) -> ObjectChecksum:
         self.before("get", key)
         claim = self._inner.get(key, local)
         if self._damage is not None:
             self._damage(local)
         return claim
 
-    def put(self, key: str, local: Path, again: Again) -> None:
+    def put(self, key: str, local: Path, retry: RetryCall) -> None:
         def attempt() -> None:
             self.before("put", key)
             self._inner.put(key, local, lambda call: call())
             self.after("put", key)
 
-        again(attempt)
+        retry(attempt)
 
     def create(self, key: str, data: bytes) -> bool:
         self.before("create", key)
@@ -76,12 +76,12 @@ class Faulty:
         self.after("clear", prefix)
 
     def rename(self, source: str, target: str) -> None:
-        assert self.renames, "object storage cannot rename"
+        assert self.supports_atomic_rename, "object storage cannot rename"
         self.before("rename", target)
         self._inner.rename(source, target)
         self.after("rename", target)
 
 
-def store_over(backend: Faulty, waits: list[float] | None = None) -> Store:
+def build_store(backend: FaultyBackend, waits: list[float] | None = None) -> Store:
     """A store that records how long it would wait instead of waiting."""
     return Store(backend, "gs://double/models", sleep=(waits if waits is not None else []).append)

@@ -6,6 +6,7 @@ KUBERT_TEST_GCS_SERVER and KUBERT_TEST_SEAWEEDFS, or on PATH. `s3` is moto, whic
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from components.storage import gcs, store
 from tests.support.stores.fault_proxy import Proxy, Rule, proxy_before
 
 BUCKET = "kubert-test"
@@ -35,7 +37,7 @@ BOOT = 60.0
 
 
 @dataclass(frozen=True)
-class Place:
+class StorageLocation:
     """An empty prefix of one store. `through` puts a proxy with a rule between it and this process (and its children)."""
 
     name: str
@@ -71,17 +73,17 @@ def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
 
 @pytest.fixture(params=["local", *REMOTE])
-def place(
+def storage_location(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     server_address: Callable[[str], str],
-) -> Place:
+) -> StorageLocation:
     """Each of the stores in turn."""
     name = request.param
     if name == "local":
-        return Place(name, str(tmp_path / "store"), "", monkeypatch)
-    return remote_place(name, server_address(name), monkeypatch)
+        return StorageLocation(name, str(tmp_path / "store"), "", monkeypatch)
+    return new_remote_location(name, server_address(name), monkeypatch)
 
 
 @pytest.fixture(params=REMOTE)
@@ -89,12 +91,14 @@ def remote(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     server_address: Callable[[str], str],
-) -> Place:
+) -> StorageLocation:
     """Each of the servers in turn."""
-    return remote_place(request.param, server_address(request.param), monkeypatch)
+    return new_remote_location(request.param, server_address(request.param), monkeypatch)
 
 
-def remote_place(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+def new_remote_location(
+    name: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> StorageLocation:
     """A new prefix on the server at an address."""
     for variable in (
         "AWS_PROFILE",
@@ -112,7 +116,7 @@ def remote_place(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> Pl
         monkeypatch.setenv(variable, value)
     point_at(name, address, monkeypatch)
     scheme = {"gs": "gs", "s3": "s3", "seaweedfs": "minio"}[name]
-    return Place(name, f"{scheme}://{BUCKET}/{uuid.uuid4().hex}", address, monkeypatch)
+    return StorageLocation(name, f"{scheme}://{BUCKET}/{uuid.uuid4().hex}", address, monkeypatch)
 
 
 @contextmanager
@@ -227,3 +231,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def change_retries(monkeypatch: pytest.MonkeyPatch, **changes: float) -> None:
+    """Change fields of the retry policy that stores use until the test ends."""
+    for module in (store, gcs):
+        policy = dataclasses.replace(module.STORAGE_RETRIES, **changes)
+        monkeypatch.setattr(module, "STORAGE_RETRIES", policy)

@@ -10,7 +10,7 @@ import pytest
 
 from components.artifacts import manifest
 from components.errors import DataError
-from components.storage.atomic_files import write_text_atomically
+from components.storage.atomic_files import atomic_write
 
 
 def make(directory: Path, **files: str) -> manifest.Manifest:
@@ -131,8 +131,8 @@ def test_a_build_that_forgets_to_seal_is_a_defect(tmp_path: Path) -> None:
 
 def test_a_text_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
-    write_text_atomically(path, "old")
+    atomic_write(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_text_atomically(path, "new \ud800")
+        atomic_write(path, "new \ud800")
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.iterdir()] == ["file.txt"]

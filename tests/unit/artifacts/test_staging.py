@@ -9,7 +9,7 @@ from components.artifacts.staging import staged_input, staged_output
 from components.errors import DataError, UsageError
 from components.storage.store import open_store
 from tests.support.releases.plain_artifact import plain_artifact
-from tests.support.stores.object_stores import Place
+from tests.support.stores.object_stores import StorageLocation
 
 
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
         assert (source, target) == (tmp_path / "in", tmp_path / "out")
 
 
-def test_what_was_written_at_an_address_is_read_there(remote: Place) -> None:
+def test_what_was_written_at_an_address_is_read_there(remote: StorageLocation) -> None:
     with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
         made = manifest.read_manifest(plain_artifact(output, "ours"), "checkpoint")
     with staged_input(f"{remote.uri}/checkpoint", "checkpoint") as source:
@@ -29,14 +29,14 @@ def test_what_was_written_at_an_address_is_read_there(remote: Place) -> None:
     assert not output.exists()
 
 
-def test_a_single_file_goes_and_comes(remote: Place) -> None:
+def test_a_single_file_goes_and_comes(remote: StorageLocation) -> None:
     with staged_output(f"{remote.uri}/gate/decision.json", None) as output:
         output.write_text("{}")
     with staged_input(f"{remote.uri}/gate/decision.json", None) as source:
         assert source.read_text() == "{}"
 
 
-def test_s3_nothing_goes_up_from_a_block_that_failed(remote: Place) -> None:
+def test_s3_nothing_goes_up_from_a_block_that_failed(remote: StorageLocation) -> None:
     def fail() -> None:
         with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
             plain_artifact(output, "ours")
@@ -47,7 +47,9 @@ def test_s3_nothing_goes_up_from_a_block_that_failed(remote: Place) -> None:
     assert open_store(remote.uri).list() == []
 
 
-def test_an_artifact_of_another_kind_is_refused_before_the_block_starts(remote: Place) -> None:
+def test_an_artifact_of_another_kind_is_refused_before_the_block_starts(
+    remote: StorageLocation,
+) -> None:
     with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
         plain_artifact(output, "ours")
     with (

@@ -7,7 +7,7 @@ import pytest
 from components.config.loading import load_config
 from components.config.schema import Config
 from components.errors import ConfigError
-from components.step_runtime import options
+from components.step_runtime import parse_section
 from pipeline import definition, parameters
 
 CHANGED = [
@@ -26,7 +26,7 @@ def rebuilt(values: dict) -> Config:
             for parameter, (section, option) in parameters.TYPED_PARAMETERS.items()
             if section == name
         }
-        sections[name] = options(
+        sections[name] = parse_section(
             type(getattr(Config(), name)),
             values[name],
             **{key: None if value == "" else value for key, value in typed.items()},

@@ -12,15 +12,15 @@ import pytest
 
 from components.errors import ConfigError
 from components.storage.atomic_files import FileEntry, file_sha256
-from components.storage.s3 import Amazon
+from components.storage.s3 import S3Backend
 from components.storage.store import CorruptError, MissingError, Store, StoreError, open_store
 from components.storage.uri import is_remote_uri, parse_uri
-from tests.support.stores.object_stores import KEY, SECRET, Place
+from tests.support.stores.object_stores import KEY, SECRET, StorageLocation
 
 
 @pytest.fixture
-def store(place: Place) -> Store:
-    return open_store(place.uri)
+def store(storage_location: StorageLocation) -> Store:
+    return open_store(storage_location.uri)
 
 
 def test_an_empty_store_has_nothing(store: Store) -> None:
@@ -134,7 +134,7 @@ def test_names_that_need_quoting(store: Store) -> None:
 
 def test_read_bytes_has_a_limit(store: Store) -> None:
     store.write("k", b"x" * 11)
-    with pytest.raises(CorruptError, match="11 bytes where at most 10"):
+    with pytest.raises(CorruptError, match="11 bytes, expected at most 10"):
         store.read_bytes("k", limit=10)
 
 
@@ -238,7 +238,7 @@ def kubeflow_call(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[
         seen.append((request.url, request.headers["Authorization"].decode()))
         raise Seen
 
-    client = Amazon("mlpipeline", "v2", kubeflow=True)._client
+    client = S3Backend("mlpipeline", "v2", kubeflow=True)._client
     client.meta.events.register("before-send.s3", stop)
     with pytest.raises(Seen):
         client.head_object(Bucket="mlpipeline", Key="v2/k")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from components.artifacts.manifest import verify_artifact
 from components.artifacts.token_shards import open_shards
-from components.config.schema import SAMPLE, DataConfig, ModelConfig, TokenizeConfig
+from components.config.schema import SAMPLE_SOURCE, DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import open_dataset
 from components.data.split_names import SPLITS
 from components.data.splits import assign_split, hash_text
@@ -127,7 +127,7 @@ def test_a_pretrained_encoders_vocabulary_is_taken_as_it_is(tmp_path):
 
 
 def test_the_sample_goes_through(tmp_path):
-    content = run(DataConfig(source=SAMPLE), SCRATCH, TokenizeConfig(), tmp_path / "shards")
+    content = run(DataConfig(source=SAMPLE_SOURCE), SCRATCH, TokenizeConfig(), tmp_path / "shards")
     assert content.classes == ("Business", "Sci/Tech", "Sports", "World")
     assert sum(info.rows for info in content.splits.values()) == 800
     assert not content.refused

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.config.schema import BUCKETS, TrainConfig
+from components.config.schema import DEFAULT_LENGTH_BUCKETS, TrainConfig
 from components.train.loop.batch_plan import (
     EpochPlan,
     _random,
@@ -169,7 +169,7 @@ def test_in_order_of_length_is_every_row_from_the_shortest_to_the_longest() -> N
         ((16, 32, 64), 64, (16, 32, 64)),
         ((16, 32, 64), 40, (16, 32, 40)),
         ((64,), 20, (20,)),
-        (BUCKETS[:3], 512, (8, 16, 24, 512)),
+        (DEFAULT_LENGTH_BUCKETS[:3], 512, (8, 16, 24, 512)),
     ],
     ids=["equal", "between", "all wider", "none as wide"],
 )
