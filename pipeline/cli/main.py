@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from components import __version__
-from components.config.environment import ENV_DEBUG
+from components.config.environment import ENV_DEBUG, ENV_LOG_LEVEL
 from components.errors import USER_ERROR_CODES, ExitCode, KubertError
 from pipeline.cli.commands import models, runs, schedule
 from pipeline.cli.commands.compile import compile_pipeline
@@ -26,6 +26,9 @@ from pipeline.cli.commands.pull import pull_model
 from pipeline.cli.commands.run import run_pipeline
 from pipeline.cli.commands.serve import serve_model
 from pipeline.cli.commands.submit import submit_run
+
+DEFAULT_LOG_LEVEL = "WARNING"
+"""A person at a terminal sees progress and results; what happened on the way is in the steps' log."""
 
 app = typer.Typer(
     name="kubert",
@@ -66,6 +69,14 @@ def set_global_options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Log debug messages, here and in the log file of the steps (KUBERT_LOG_LEVEL=DEBUG).",
+        ),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks of unexpected errors.")
     ] = False,
@@ -75,6 +86,12 @@ def set_global_options(
         raise typer.Exit
     if debug:
         os.environ[ENV_DEBUG] = "1"
+    if verbose:
+        # The steps and workers that this process starts inherit the level.
+        os.environ[ENV_LOG_LEVEL] = "DEBUG"
+    from components.logging_config import configure_logging
+
+    configure_logging(None if os.environ.get(ENV_LOG_LEVEL) else DEFAULT_LOG_LEVEL)
 
 
 def main(arguments: list[str] | None = None) -> None:

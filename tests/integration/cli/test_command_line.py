@@ -133,3 +133,36 @@ def test_compile_writes_a_pipeline(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "wrote mine.yaml\n")
     spec = next(yaml.safe_load_all((tmp_path / "mine.yaml").read_text()))
     assert spec["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "level"),
+    [
+        ([], {}, "WARNING None"),
+        (["--verbose"], {}, "DEBUG DEBUG"),
+        (["-v"], {"KUBERT_LOG_LEVEL": "error"}, "DEBUG DEBUG"),
+        ([], {"KUBERT_LOG_LEVEL": "info"}, "INFO info"),
+    ],
+    ids=["default", "verbose", "flag-before-variable", "variable"],
+)
+def test_the_log_level_applies_to_this_process_and_to_the_processes_that_it_starts(
+    arguments: list[str], environment: dict[str, str], level: str
+) -> None:
+    code = (
+        "import atexit, logging, os, sys; from pipeline.cli.main import main\n"
+        "name = lambda: logging.getLevelName(logging.getLogger('pipeline').level)\n"
+        "show = lambda: print(name(), os.environ.get('KUBERT_LOG_LEVEL'), file=sys.stderr)\n"
+        "atexit.register(show); main(sys.argv[1:])"
+    )
+    inherited = {name: value for name, value in os.environ.items() if name != "KUBERT_LOG_LEVEL"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "config"],
+        capture_output=True, text=True, check=True, env={**inherited, **environment},
+    )  # fmt: skip
+    assert ended.stderr == f"{level}\n"
+
+
+def test_an_unknown_log_level_is_a_mistake() -> None:
+    ended = kubert("config", KUBERT_LOG_LEVEL="loud")
+    assert ended.returncode == 2
+    assert "KUBERT_LOG_LEVEL='loud': unknown level; use one of DEBUG, INFO" in ended.stderr
