@@ -32,7 +32,7 @@ from benchmarks.suites.tokenizer_differences import (
     group_by_reason,
     probe_characters,
 )
-from components.artifacts import manifest
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.model.encoders import load_vocabulary
@@ -243,7 +243,7 @@ def _run_step(source: Path, test_source: Path | None, workdir: Path, threads: in
         classes=("World", "Sports", "Business", "Sci/Tech"),
     )
     run(options, MODEL, TokenizeConfig(threads=threads), workdir / "shards")
-    manifest.verify_artifact(workdir / "shards", "token_shards")
+    verify_artifact(workdir / "shards", "token_shards")
 
 
 def _write_many_rows(data: Path, workdir: Path) -> Path:

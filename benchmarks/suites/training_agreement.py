@@ -22,6 +22,7 @@ from benchmarks.harness.report import BenchmarkReport, Table
 from benchmarks.harness.single import run_single
 from benchmarks.models import small_bert
 from benchmarks.suites.training import NAMES
+from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.token_shards import open_shards
 from components.config import schema
 from components.config.schema import Config, Precision
@@ -103,7 +104,7 @@ def _pretrain(data: Path, home: Path) -> Path:
         *PLAIN,
     )
     step.run(config.model, config.train, home / "shards", home / "checkpoint", home / "scratch")
-    model, _, _ = load_classifier(home / "checkpoint")
+    model, _, _ = load_classifier(open_checkpoint(home / "checkpoint"))
     return small_bert.write_trained(model.encoder.network, home / "weights")
 
 
@@ -134,7 +135,7 @@ def _override(config: Config, *settings: str) -> Config:
 
 def _measure_accuracy(checkpoint: Path, shards: Path, precision: Precision) -> float:
     """Test accuracy of the checkpoint in percent, served in this precision."""
-    model, content, vocabulary = load_classifier(checkpoint)
+    model, content, vocabulary = load_classifier(open_checkpoint(checkpoint))
     ServingModel(model, vocabulary, content.classes, content.model.max_length, precision)
     split = open_shards(shards, verify=False).open_split("test")
     return 100 * float((score_split(model, split, 64).argmax(axis=1) == split.read_labels()).mean())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from components.artifacts import manifest
+from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
@@ -58,11 +58,10 @@ class CheckpointContent(BaseModel):
     workers: int
 
 
-def read_checkpoint(directory: Path) -> CheckpointContent:
-    """The content of a finished checkpoint whose files all verify; DataError otherwise."""
-    return CheckpointContent.model_validate(
-        manifest.verify_artifact(directory, "checkpoint").content
-    )
+def open_checkpoint(directory: Path) -> Artifact[CheckpointContent]:
+    """Verify a finished checkpoint; DataError if a file or its content is not what it should be."""
+    manifest = verify_artifact(directory, "checkpoint")
+    return Artifact(directory, manifest, parse_content(CheckpointContent, manifest, directory))
 
 
 def check_same_training(
@@ -102,7 +101,7 @@ def find_newest_valid_checkpoint(root: Path) -> tuple[int, Path, Manifest, list[
     complaints: list[str] = []
     for step, path in candidates:
         try:
-            return step, path, manifest.verify_artifact(path, "checkpoint"), complaints
+            return step, path, verify_artifact(path, "checkpoint"), complaints
         except DataError as error:
             complaints.append(str(error))
             aside = root / f"bad-{path.name}"

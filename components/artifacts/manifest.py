@@ -114,34 +114,6 @@ def read_manifest(directory: Path, kind: ArtifactKind | None = None) -> Manifest
     return manifest
 
 
-def verify_artifact(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
-    """The manifest, after every file's size and SHA-256 were found to match and no file is there that it does not name.
-
-    Raises DataError that names the first file at fault.
-    """
-    manifest = read_manifest(directory, kind)
-    found = {p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file()} - {
-        MANIFEST_FILENAME
-    }
-    if extra := sorted(found - manifest.files.keys()):
-        raise DataError(
-            f"{directory / extra[0]}: not in the manifest; remove it or make the artifact again"
-        )
-    for name, entry in manifest.files.items():
-        path = directory / name
-        if name not in found:
-            raise DataError(
-                f"{path}: missing, although the manifest names it; make the artifact again"
-            )
-        if path.stat().st_size != entry.size:
-            raise DataError(
-                f"{path}: {path.stat().st_size} bytes, the manifest says {entry.size}; make the artifact again"
-            )
-        if file_sha256(path) != entry.sha256:
-            raise DataError(f"{path}: its SHA-256 is not the manifest's; make the artifact again")
-    return manifest
-
-
 @contextmanager
 def staged_artifact(output: Path) -> Iterator[Path]:
     """A fresh directory beside `output` that takes its place when the block ends well, and is removed when it does not.

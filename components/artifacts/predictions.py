@@ -78,7 +78,7 @@ def write_predictions(
 def read_predictions(directory: Path) -> Predictions:
     """The predictions of a report; DataError for a file that is missing, damaged or of another shape.
 
-    Does not check the digest: `read_report` on the same directory does.
+    Does not check the digest: `open_report` on the same directory does.
     """
     path = directory / PREDICTIONS_FILENAME
     try:

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts import transfer
+from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import ConfigError, DataError
 from components.storage.store import CorruptError, MissingError, Store, StoreError
@@ -97,7 +98,7 @@ def publish(directory: Path, store: Store, name: str, key: str) -> PublishedVers
     """
     if (found := find_published(store, name, key)) is not None:
         return found
-    manifest = verify_release(directory)
+    manifest = open_release(directory).manifest
     version, claim = _claim(store, name, key)
     record = _upload(directory, manifest, store, name, version, claim)
     return _finish(store, name, key, record, created=record.version == version)
@@ -167,7 +168,7 @@ def read_version_manifest(store: Store, name: str, version: int) -> Manifest:
     _check_name(name)
     prefix = f"{name}/{version}"
     manifest = transfer.read_remote_manifest(store, prefix, "release")
-    _check_model(manifest, store.uri(prefix))
+    check_model(manifest, store.uri(prefix))
     content = parse_release_content(manifest, store.uri(prefix))
     if (content.name, content.version) != (name, version):
         raise DataError(
@@ -176,21 +177,16 @@ def read_version_manifest(store: Store, name: str, version: int) -> Manifest:
     return manifest
 
 
-def verify_release(directory: Path) -> Manifest:
-    """The manifest of a local release whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
-    manifest = transfer.verify(directory, "release")
-    _check_model(manifest, str(directory))
-    return manifest
+def open_release(directory: Path) -> Artifact[ReleaseContent]:
+    """Verify a release; DataError if a file, its model or its content is not what it should be."""
+    manifest = verify_artifact(directory, "release")
+    check_model(manifest, str(directory))
+    return Artifact(directory, manifest, parse_release_content(manifest, directory))
 
 
-def parse_release_content(manifest: Manifest, where: str) -> ReleaseContent:
-    """The release's description; DataError if it is not one."""
-    try:
-        return ReleaseContent.model_validate(manifest.content)
-    except ValidationError as error:
-        raise DataError(
-            f"{where}: the manifest does not describe a release ({error.error_count()} errors)"
-        ) from None
+def parse_release_content(manifest: Manifest, source: Path | str) -> ReleaseContent:
+    """The release's description; DataError, naming `source`, if the manifest has none."""
+    return parse_content(ReleaseContent, manifest, source)
 
 
 def _check_name(name: str) -> None:
@@ -200,7 +196,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def _check_model(manifest: Manifest, where: str) -> None:
+def check_model(manifest: Manifest, where: str) -> None:
     if MODEL_FILENAME not in manifest.files:
         raise DataError(f"{where}: its manifest names no {MODEL_FILENAME}")
 

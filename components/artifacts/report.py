@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.artifacts import manifest
+from components.artifacts.artifact import Artifact, verify_artifact
 from components.artifacts.checkpoint import EpochMetrics
 from components.errors import DataError
 
@@ -164,10 +165,13 @@ class ReportContent(EvaluationMetrics):
     encoder_fingerprint: str
 
 
-def read_report(directory: Path) -> ReportContent:
-    """The report's figures, after every file of the artifact was verified; DataError names the file at fault."""
-    manifest.verify_artifact(directory, REPORT_KIND)
-    path = directory / CONTENT_FILENAME
+def open_report(directory: Path) -> Artifact[ReportContent]:
+    """Verify a report and read its figures; DataError names the file that is wrong."""
+    manifest = verify_artifact(directory, REPORT_KIND)
+    return Artifact(directory, manifest, _read_content(directory / CONTENT_FILENAME))
+
+
+def _read_content(path: Path) -> ReportContent:
     try:
         return ReportContent.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from components.artifacts import manifest
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.shard_metadata import (
     PROVENANCE,
     ShardsContent,
@@ -232,7 +233,7 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
     a directory that is unfinished, damaged, of another kind, or whose vocabulary is not the one its rows were made with.
     """
     sealed = (
-        manifest.verify_artifact(directory, "token_shards")
+        verify_artifact(directory, "token_shards")
         if verify
         else manifest.read_manifest(directory, "token_shards")
     )

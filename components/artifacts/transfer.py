@@ -7,12 +7,8 @@ against the manifest, and the directory appears by one rename.
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import stat
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,15 +16,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.artifacts import manifest as manifests
+from components.artifacts.artifact import validate_file_names, verify_artifact, verify_files
 from components.artifacts.manifest import MANIFEST_FILENAME, ArtifactKind, Manifest
 from components.errors import DataError, KubertError
-from components.storage.atomic_files import FileEntry
+from components.storage.atomic_files import FileEntry, replace_directory
 from components.storage.store import MissingError, Store, open_store
 
 MAX_PARALLEL_TRANSFERS = 4
 """Files on their way at once. A part of 16 or 32 MiB of each is in memory."""
-MAX_FILES = 10_000
-MAX_BYTES = 64 * 2**30
 MAX_MANIFEST_BYTES = 16 * 2**20
 
 
@@ -52,7 +47,7 @@ def upload_artifact(directory: Path, uri: str) -> Manifest:
     before the first of its files is touched. A place has one pusher at a time: of two that meet with different artifacts,
     what is left may be refused by readers, and is never used. Raises DataError if `directory` does not match its manifest.
     """
-    manifest = verify(directory)
+    manifest = verify_artifact(directory)
     store = open_store(uri)
     try:
         before = find_remote_manifest(uri, manifest.kind)
@@ -125,7 +120,7 @@ def download_files(store: Store, prefix: str, manifest: Manifest, target: Path) 
             manifest.model_dump_json(indent=2) + "\n", encoding="utf-8"
         )
         work.chmod(0o755)
-        _put_in_place(work, target, manifest)
+        _move_into_place(work, target, manifest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -144,54 +139,13 @@ def is_up_to_date(target: Path, manifest: Manifest) -> bool:
         raise DataError(
             f"{target}: holds something else than a {manifest.kind}; remove it or name another directory"
         )
+    if found != manifest:
+        return False
     try:
-        return found == manifest and verify(target) == manifest
+        verify_files(target, manifest)
     except DataError:
         return False
-
-
-def verify(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
-    """The manifest of a local artifact whose files are all there, unchanged, ordinary and no more; DataError otherwise."""
-    manifest = manifests.read_manifest(directory, kind)
-    validate_file_names(manifest, str(directory))
-    for folder, folders, files in os.walk(directory):
-        for entry in (*folders, *files):
-            path = Path(folder) / entry
-            mode = path.lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise DataError(
-                    f"{path}: a {manifest.kind} holds only ordinary files and directories, no links; get it again"
-                )
-    return manifests.verify_artifact(directory, kind)
-
-
-def validate_file_names(manifest: Manifest, where: str) -> None:
-    """Refuse names that could be written elsewhere than below the artifact's directory, or over each other, and absurd sizes."""
-    if (
-        len(manifest.files) > MAX_FILES
-        or sum(entry.size for entry in manifest.files.values()) > MAX_BYTES
-    ):
-        raise DataError(
-            f"{where}: more than {MAX_FILES} files or {MAX_BYTES} bytes; this is not a {manifest.kind}"
-        )
-    seen: set[str] = {_folded(MANIFEST_FILENAME)}
-    folders: set[str] = set()
-    for file in manifest.files:
-        parts = file.split("/")
-        if (
-            any(part in ("", ".", "..") for part in parts)
-            or re.search(r"[\\:@?#\x00-\x1f\x7f]", file)
-            or len(file.encode(errors="replace")) > 500
-        ):
-            raise DataError(
-                f"{where}: its manifest names {file[:100]!r}, which is not a plain name below the {manifest.kind}'s directory"
-            )
-        if _folded(file) in seen:
-            raise DataError(f"{where}: its manifest names {file!r} twice, or with another case")
-        seen.add(_folded(file))
-        folders.update(_folded("/".join(parts[:count])) for count in range(1, len(parts)))
-    if clash := seen & folders:
-        raise DataError(f"{where}: its manifest names {min(clash)!r} as a file and as a directory")
+    return True
 
 
 def _download(store: Store, key: str, local: Path, entry: FileEntry) -> None:
@@ -208,23 +162,13 @@ def _in_parallel(act: Callable[[str], None], files: Iterable[str]) -> None:
             pass
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
 def _key(prefix: str, file: str) -> str:
     return f"{prefix}/{file}" if prefix else file
 
 
-def _put_in_place(work: Path, target: Path, manifest: Manifest) -> None:
+def _move_into_place(work: Path, target: Path, manifest: Manifest) -> None:
     try:
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-            os.replace(target, old)
-            os.replace(work, target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(work, target)
+        replace_directory(work, target)
     except OSError as error:
         # Another process may have put the same artifact there meanwhile.
         if not is_up_to_date(target, manifest):

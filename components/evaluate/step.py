@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from components import progress
-from components.artifacts import checkpoint as checkpoints
 from components.artifacts import manifest
 from components.artifacts import report as reports
-from components.artifacts.checkpoint import CheckpointContent
+from components.artifacts.artifact import Artifact
+from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.predictions import write_predictions
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
@@ -46,11 +46,11 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     """
     progress.report(StepName.EVALUATE, "reading the data and the checkpoint")
     opened = open_shards(shards)
-    trained = checkpoints.read_checkpoint(checkpoint)
-    check_compatible(opened.content, trained, checkpoint)
-    model, _, _ = load_classifier(checkpoint)
+    trained = open_checkpoint(checkpoint)
+    check_compatible(opened.content, trained.content, checkpoint)
+    model, _, _ = load_classifier(trained)
     with manifest.staged_artifact(output) as directory:
-        content = _measure_into(directory, config, opened, trained, checkpoint, model)
+        content = _measure_into(directory, config, opened, trained, model)
     progress.report(
         StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",
@@ -82,8 +82,7 @@ def _measure_into(
     directory: Path,
     config: EvaluateConfig,
     shards: TokenShards,
-    trained: CheckpointContent,
-    checkpoint: Path,
+    checkpoint: Artifact[CheckpointContent],
     model: Callable[..., Any],
 ) -> ReportContent:
     split = shards.open_split("test")
@@ -108,13 +107,13 @@ def _measure_into(
         mistakes=metrics.describe_mistakes(wrong, split.read_texts(wrong), labels, scores, classes),
         data=_data_facts(shards),
         training=_training_facts(
-            trained, manifest.read_manifest(checkpoint, "checkpoint").config, checkpoint
+            checkpoint.content, checkpoint.manifest.config, checkpoint.directory
         ),
         shards_digest=shards.digest,
-        checkpoint_digest=manifest.read_manifest(checkpoint, "checkpoint").digest,
+        checkpoint_digest=checkpoint.digest,
         vocabulary_sha256=shards.content.vocabulary_sha256,
         source_sha256=shards.content.source_sha256,
-        encoder_fingerprint=trained.encoder_fingerprint,
+        encoder_fingerprint=checkpoint.content.encoder_fingerprint,
     )
     progress.report(StepName.EVALUATE, "writing the report", done=len(split), total=len(split))
     (directory / reports.CONTENT_FILENAME).write_text(

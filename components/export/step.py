@@ -13,10 +13,12 @@ from typing import Any
 
 from components import progress
 from components.artifacts import manifest, release
+from components.artifacts.artifact import Artifact
+from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import read_predictions
 from components.artifacts.release import PublishedVersion, ReleaseContent
-from components.artifacts.report import REPORT_KIND, ReportContent, read_report
+from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import open_shards
 from components.config.environment import ENV_RUN
 from components.config.schema import ExportConfig
@@ -47,15 +49,15 @@ def run(
     for a precision that the encoder cannot be served in.
     """
     progress.report(StepName.EXPORT, "reading the checkpoint and the report")
-    sealed = manifest.verify_artifact(checkpoint, "checkpoint")
-    evaluated, passed = _evidence(report, decision, sealed.digest)
+    trained = open_checkpoint(checkpoint)
+    evaluated, passed = _evidence(report, decision, trained.digest)
     store = open_store(config.model_store)
-    key = compute_release_key(config, sealed.digest)
+    key = compute_release_key(config, trained.digest)
     published = release.find_published(store, config.model_name, key)
     if published is None:
         with tempfile.TemporaryDirectory(prefix="kubert-export-") as temporary:
             directory = Path(temporary) / "release"
-            _build(config, shards, checkpoint, report, evaluated, passed, directory)
+            _build(config, shards, trained, evaluated, passed, directory)
             progress.report(StepName.EXPORT, f"publishing to {store.uri(config.model_name)}")
             published = release.publish(directory, store, config.model_name, key)
     progress.report(
@@ -78,17 +80,17 @@ def compute_release_key(config: ExportConfig, checkpoint_digest: str) -> str:
 
 def _evidence(
     report: Path, decision: Path, checkpoint_digest: str
-) -> tuple[ReportContent, GateDecision]:
+) -> tuple[Artifact[ReportContent], GateDecision]:
     """The report and the gate's decision, if they are about this checkpoint and the gate is open."""
     passed = read_decision(decision)
     if not passed.passed:
         raise DataError(f"{decision}: the gate is closed, nothing is released. {passed.reason}")
-    evaluated = read_report(report)
-    if passed.report_digest != manifest.read_manifest(report, REPORT_KIND).digest:
+    evaluated = open_report(report)
+    if passed.report_digest != evaluated.digest:
         raise DataError(
             f"{decision}: decides about another report than {report}; run the gate again"
         )
-    if {evaluated.checkpoint_digest, passed.checkpoint_digest} != {checkpoint_digest}:
+    if {evaluated.content.checkpoint_digest, passed.checkpoint_digest} != {checkpoint_digest}:
         raise DataError(f"{report}: is about another checkpoint; evaluate this one first")
     return evaluated, passed
 
@@ -96,9 +98,8 @@ def _evidence(
 def _build(
     config: ExportConfig,
     shards: Path,
-    checkpoint: Path,
-    report: Path,
-    evaluated: ReportContent,
+    checkpoint: Artifact[CheckpointContent],
+    report: Artifact[ReportContent],
     passed: GateDecision,
     output: Path,
 ) -> None:
@@ -108,10 +109,11 @@ def _build(
     from components.model.restore import load_classifier
     from components.model.serving_model import ServingModel, load_scorer, save_serving_model
 
+    evaluated = report.content
     opened = open_shards(shards)
     if opened.digest != evaluated.shards_digest:
         raise DataError(
-            f"{report}: is about other data than {shards}; evaluate on these shards first"
+            f"{report.directory}: is about other data than {shards}; evaluate on these shards first"
         )
     classifier, content, vocabulary = load_classifier(checkpoint)
     length = content.model.max_length
@@ -125,7 +127,10 @@ def _build(
         progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
         scorer = load_scorer(directory)
         parity = check_test_rows(
-            scorer, opened.open_split("test"), read_predictions(report).scores, config.precision
+            scorer,
+            opened.open_split("test"),
+            read_predictions(report.directory).scores,
+            config.precision,
         )
         check_probe_texts(scorer, classifier, vocabulary, length, config.precision)
         described = ReleaseContent(

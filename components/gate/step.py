@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from components import progress
-from components.artifacts import manifest, release
+from components.artifacts import release
+from components.artifacts.artifact import Artifact
 from components.artifacts.gate_decision import GateDecision, write_decision
 from components.artifacts.predictions import read_predictions
-from components.artifacts.report import REPORT_KIND, ReportContent, read_report
+from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError
@@ -49,10 +50,11 @@ def _decide(
 ) -> GateDecision:
     closed = GateDecision(passed=False, reason="", min_accuracy=config.min_accuracy)
     try:
-        content = read_report(report)
-        correct = _correct_rows(report, content)
+        opened = open_report(report)
+        correct = _correct_rows(opened)
     except DataError as error:
         return closed.model_copy(update={"reason": f"Closed: the report cannot be used. {error}"})
+    content = opened.content
     if content.shards_digest != shards.digest:
         raise DataError(
             f"{report}: is about other data than {shards.directory}; evaluate on these shards first"
@@ -60,7 +62,7 @@ def _decide(
     known = {
         "accuracy": content.accuracy,
         "test_rows": content.test_rows,
-        "report_digest": manifest.read_manifest(report, REPORT_KIND).digest,
+        "report_digest": opened.digest,
         "checkpoint_digest": content.checkpoint_digest,
     }
     closed = closed.model_copy(update=known)
@@ -107,18 +109,19 @@ def _decide(
     )
 
 
-def _correct_rows(report: Path, content: ReportContent) -> int:
+def _correct_rows(report: Artifact[ReportContent]) -> int:
     """Correct test rows, counted from the predictions; DataError if they do not bear the report's accuracy out."""
-    predictions = read_predictions(report)
+    content = report.content
+    predictions = read_predictions(report.directory)
     if not np.isfinite(predictions.scores).all():
-        raise DataError(f"{report}: holds scores that are not finite numbers")
+        raise DataError(f"{report.directory}: holds scores that are not finite numbers")
     correct = int((predictions.predicted == predictions.labels).sum())
     if (
         len(predictions) != content.test_rows
         or abs(correct / content.test_rows - content.accuracy) > 1e-9
     ):
         raise DataError(
-            f"{report}: its accuracy {content.accuracy} is not that of its predictions ({correct} of {len(predictions)})"
+            f"{report.directory}: its accuracy {content.accuracy} is not that of its predictions ({correct} of {len(predictions)})"
         )
     return correct
 

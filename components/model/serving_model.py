@@ -126,7 +126,7 @@ def load_scorer(directory: Path) -> Scorer:
     """The model in a release's directory, after its operations were checked.
 
     Raises DataError if it is not a saved model, holds an operation that is not allowed, or has another signature than
-    kubert's. The files' digests are the caller's to verify first (`components.artifacts.release.verify_release`).
+    kubert's. The files' digests are the caller's to verify first (`components.artifacts.release.open_release`).
     """
     check_operations(directory)
     try:

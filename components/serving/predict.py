@@ -35,9 +35,7 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
     that a classifier has no use for.
     """
     with _verified(reference) as directory:
-        classes = release.parse_release_content(
-            release.verify_release(directory), str(directory)
-        ).classes
+        classes = release.open_release(directory).content.classes
         scorer = load_scorer(directory)
         stream = iter(texts)
         while batch := list(itertools.islice(stream, BATCH_TEXTS)):

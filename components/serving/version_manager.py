@@ -173,8 +173,7 @@ def find_served_version(directory: Path) -> VersionDirectory | None:
 
 def load_version(candidate: VersionDirectory, name: str | None = None) -> LoadedModel:
     """The version, ready to answer; DataError if any file or operation of it is not what it should be."""
-    sealed = release.verify_release(candidate.path)
-    content = release.parse_release_content(sealed, str(candidate.path))
+    content = release.open_release(candidate.path).content
     return LoadedModel(
         candidate,
         name or content.name or "model",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components import progress
 from components.artifacts import manifest, transfer
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.manifest import Manifest
 from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
@@ -105,7 +106,7 @@ def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
 
 def _manifest_of(shards: str) -> Manifest:
     if not has_scheme(shards):
-        return manifest.verify_artifact(Path(shards), "token_shards")
+        return verify_artifact(Path(shards), "token_shards")
     found = transfer.find_remote_manifest(shards, "token_shards")
     if found is None:
         raise DataError(

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from components import progress
-from components.artifacts import manifest, transfer
+from components.artifacts import transfer
+from components.artifacts.artifact import verify_artifact
 from components.config.environment import (
     ENV_FAILURE_FILE,
     ENV_LAUNCHER_PID,
@@ -119,7 +120,7 @@ def _shards_of(job: Job, topology: WorkerTopology, work: Path) -> Path:
     """The directory of the verified shards."""
     if not has_scheme(job.shards):
         if topology.is_chief:
-            manifest.verify_artifact(Path(job.shards), "token_shards")
+            verify_artifact(Path(job.shards), "token_shards")
         return Path(job.shards)
     if topology.is_chief:
         progress.report(StepName.TRAIN, f"fetching the shards from {job.shards}")

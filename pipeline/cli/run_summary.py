@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from components.artifacts import manifest
-from components.artifacts.report import ReportContent, read_report
+from components.artifacts.report import ReportContent, open_report
 from pipeline.cli.tables import print_line
 from pipeline.local.runner import LocalRun
 from pipeline.run_state import RunState, StepState
@@ -124,7 +124,7 @@ def summarize_run(run: LocalRun, run_state: RunState) -> RunSummary:
     return RunSummary(
         run=run,
         run_state=run_state,
-        report=read_report(run_state.output_path("evaluate", "report")),
+        report=open_report(run_state.output_path("evaluate", "report")).content,
         rows={name: split["rows"] for name, split in shards.content["splits"].items()},
         train_examples_per_second=checkpoint.content["train_examples_per_second"],
     )

@@ -19,6 +19,7 @@ from kfp import components, dsl, local
 from kfp.local.cache import LocalCache
 
 from components.artifacts import manifest
+from components.artifacts.artifact import verify_artifact
 from components.errors import DataError
 from components.progress import ProgressEvent, StepName, write_progress_event
 from pipeline import definition
@@ -53,7 +54,7 @@ def are_outputs_intact(outputs: dict[str, Any]) -> bool:
     """Whether every sealed artifact among a step's outputs verifies; the first fault is told on standard output."""
     try:
         for name in ARTIFACT_KINDS.keys() & outputs.keys():
-            manifest.verify_artifact(Path(outputs[name].path), ARTIFACT_KINDS[name])
+            verify_artifact(Path(outputs[name].path), ARTIFACT_KINDS[name])
     except DataError as error:
         print(f"made again: {error}", flush=True)
         return False

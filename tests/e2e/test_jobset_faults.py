@@ -99,7 +99,7 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     )
     print(f"training again {back - harmed:.1f} s after the harm, from step {resumed}")
     found, wanted = (
-        checkpoint.read_checkpoint(home / "checkpoint") for home in (tmp_path, undisturbed)
+        checkpoint.open_checkpoint(home / "checkpoint").content for home in (tmp_path, undisturbed)
     )
     assert len(found.step_losses) == STEPS
     print(

@@ -46,7 +46,9 @@ def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_as_local(home: Path, local: Path) -> None:
-    found, wanted = (checkpoint.read_checkpoint(place / "checkpoint") for place in (home, local))
+    found, wanted = (
+        checkpoint.open_checkpoint(place / "checkpoint").content for place in (home, local)
+    )
     assert len(found.step_losses) == STEPS
     print(
         "largest difference of a step's loss:",

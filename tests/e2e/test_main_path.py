@@ -205,7 +205,7 @@ def test_two_pods_learn_what_two_processes_learn(
         staged_input(checkpoint, "checkpoint") as made,
     ):
         here = local_training.train(tmp_path, local, local_training.options(**MODEL | TRAIN))
-        there = checkpoints.read_checkpoint(made)
+        there = checkpoints.open_checkpoint(made).content
         assert there.workers == here.workers == 2
         assert len(there.step_losses) == len(here.step_losses) == there.steps
         difference = max(

@@ -6,9 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from components.artifacts import checkpoint as checkpoints
 from components.artifacts import manifest, transfer
-from components.artifacts.checkpoint import CheckpointContent
+from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.storage.uri import has_scheme
 from components.train.checkpointing.remote_checkpoints import RemoteCheckpoints
 from components.train.job import StateLayout
@@ -38,8 +37,8 @@ def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
 
 
 def _seal(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointContent:
-    content = checkpoints.read_checkpoint(checkpoint)
-    found = manifest.read_manifest(checkpoint, "checkpoint")
+    opened = open_checkpoint(checkpoint)
+    found = opened.manifest
     with manifest.staged_artifact(output) as directory:
         shutil.copytree(checkpoint, directory, dirs_exist_ok=True)
         (directory / manifest.MANIFEST_FILENAME).unlink()
@@ -47,4 +46,4 @@ def _seal(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointConten
         manifest.commit(
             directory, "checkpoint", content=found.content, inputs=found.inputs, config=found.config
         )
-    return content
+    return opened.content

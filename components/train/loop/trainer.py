@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from components import progress
 from components.artifacts import checkpoint, manifest
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import SplitReader, TokenShards
 from components.model.classifier import build_classifier
@@ -231,7 +232,7 @@ class Training:
         return position, losses
 
     def _finish(self, loop: EpochLoop, position: TrainState, losses: list[float]) -> None:
-        manifest.verify_artifact(self.place.files.best, "checkpoint")
+        verify_artifact(self.place.files.best, "checkpoint")
         with self.strategy.scope():
             tf.train.Checkpoint(model=self.model).read(
                 str(self.place.files.best / checkpoint.WEIGHTS_PREFIX)

@@ -121,7 +121,7 @@ class Server:
             if highest and (not self.seen or self.seen[-1] != highest):
                 self.seen.append(highest)
                 try:
-                    release.verify_release(self.directory / str(highest))
+                    release.open_release(self.directory / str(highest))
                 except DataError as error:
                     if (
                         self.directory / str(highest)

@@ -15,7 +15,7 @@ import pytest
 
 from components.artifacts import manifest
 from components.artifacts.predictions import read_predictions
-from components.artifacts.report import read_report
+from components.artifacts.report import open_report
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, step
@@ -55,7 +55,7 @@ def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(
         if CANARY.encode() in path.read_bytes()
     ] == []
     assert read_predictions(tmp_path / "report").texts is None
-    assert read_report(tmp_path / "report").mistakes == ()
+    assert open_report(tmp_path / "report").content.mistakes == ()
     assert CANARY not in "".join(capfd.readouterr())
 
 
@@ -141,7 +141,7 @@ def test_d5_class_missing_in_test(inputs: Path, tmp_path: Path) -> None:
         np.mean([found.per_class[name].f1 for name in ("calm", "loud")])
     )
     assert "No test texts for <bdi>odd</bdi>" in (tmp_path / "report" / "report.html").read_text()
-    assert read_report(tmp_path / "report") == found
+    assert open_report(tmp_path / "report").content == found
 
 
 def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
     assert found.one_class and found.macro_f1 is None and "macro_f1" not in found.scalar_metrics()
     assert set(found.roc.values()) == {None} and found.majority_accuracy == 1
     assert "All test texts are of one class" in (tmp_path / "report" / "report.html").read_text()
-    assert read_report(tmp_path / "report") == found
+    assert open_report(tmp_path / "report").content == found
 
 
 def test_d5_content_with_nan_is_refused_when_it_is_made() -> None:
@@ -174,7 +174,7 @@ def test_t4_report_with_any_file_damaged_does_not_exist(
     if damage != "missing":
         path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else whole + b"x")
     with pytest.raises(DataError, match=r"report(/.*)?: "):
-        read_report(tmp_path / "report")
+        open_report(tmp_path / "report")
 
 
 @pytest.mark.slow
@@ -213,9 +213,9 @@ def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
     assert len(leftovers) == 1
     for directory in (output, *leftovers):
         with pytest.raises(DataError, match="not a finished artifact"):
-            read_report(directory)
+            open_report(directory)
     step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", output)
-    assert read_report(output).test_rows == len(LABELS)
+    assert open_report(output).content.test_rows == len(LABELS)
     assert list(tmp_path.glob(".report.*")) == []
 
 

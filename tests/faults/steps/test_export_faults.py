@@ -84,8 +84,8 @@ def export(
 
 
 def test_the_release_says_where_it_comes_from(released: step.ExportResult, evaluated: Path) -> None:
-    sealed = release.verify_release(Path(released.path))
-    content = release.parse_release_content(sealed, "here")
+    opened = release.open_release(Path(released.path))
+    sealed, content = opened.manifest, opened.content
     assert sealed.inputs == {
         "data": "5" * 64,
         "shards": manifest.read_manifest(evaluated / "shards").digest,
@@ -223,7 +223,7 @@ def test_pull_makes_the_layout_of_a_server(
     version, directory, _ = pull(str(evaluated / "models" / "news"), tmp_path / "served")
     assert (version, directory) == (1, tmp_path / "served" / "1")
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["1"]
-    release.verify_release(directory)
+    release.open_release(directory)
 
 
 def nothing_is_released(store: Path) -> bool:
@@ -295,7 +295,7 @@ def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
     shutil.copytree(evaluated / "models", tmp_path / "models")
     narrow = export(evaluated, tmp_path / "models", "bfloat16")
     assert (narrow.version, narrow.created) == (released.version + 1, True)
-    content = release.parse_release_content(release.verify_release(Path(narrow.path)), "here")
+    content = release.open_release(Path(narrow.path)).content
     assert (content.precision, content.parity_rows) == ("bfloat16", len(TEXTS))
     assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.MAX_ACCURACY_LOSS)
     assert 1e-5 < content.parity_difference < 0.1

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import manifest, release, transfer
+from components.artifacts import release, transfer
+from components.artifacts.artifact import verify_artifact
 from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
 from tests.support.releases.plain_artifact import plain_artifact
 from tests.support.releases.release_directories import markers, release_directory
@@ -208,7 +209,7 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
     transfer.upload_artifact(source, remote.uri)
     assert transfer.download_artifact(
         remote.uri, tmp_path / "target", "checkpoint"
-    ) == manifest.verify_artifact(source)
+    ) == verify_artifact(source)
 
 
 def test_s4_every_reply_of_a_write_is_lost_once(
@@ -282,7 +283,7 @@ def test_s5_damage_on_the_way_up_is_never_used(remote: StorageLocation, tmp_path
         )
         assert not (tmp_path / "target").exists()
     else:
-        assert manifest.verify_artifact(tmp_path / "target") == manifest.verify_artifact(source)
+        assert verify_artifact(tmp_path / "target") == verify_artifact(source)
 
 
 def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
@@ -309,7 +310,7 @@ def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
     with remote.through(unreliable):
         transfer.upload_artifact(source, remote.uri)
         transfer.download_artifact(remote.uri, tmp_path / "target", "checkpoint")
-    assert manifest.verify_artifact(tmp_path / "target") == manifest.verify_artifact(source)
+    assert verify_artifact(tmp_path / "target") == verify_artifact(source)
 
 
 def together(script: str, arguments: list[list[str]]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from components.artifacts import manifest, transfer
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.errors import DataError
 from components.storage.store import open_store
@@ -48,7 +49,7 @@ def readable(root: Path, target: Path) -> Manifest | None:
     found = transfer.find_remote_manifest(str(root), "checkpoint")
     if found is not None:
         transfer.download_artifact(str(root), target, "checkpoint")
-        assert manifest.verify_artifact(target) == found
+        assert verify_artifact(target) == found
     return found
 
 

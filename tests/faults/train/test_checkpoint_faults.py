@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.artifacts import checkpoint, manifest
+from components.artifacts import checkpoint
+from components.artifacts.artifact import verify_artifact
 from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
@@ -141,7 +142,7 @@ def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
     assert not (home / "checkpoint").exists()
     saved = local_training.last_step(home)
     assert saved >= 6
-    manifest.verify_artifact(
+    verify_artifact(
         checkpoint.checkpoint_directory(local_training.work(home) / "checkpoints", saved),
         "checkpoint",
     )

@@ -107,7 +107,7 @@ def resumed(home: Path) -> list[int]:
 
 def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
     found, wanted = (
-        checkpoint.read_checkpoint(place / "checkpoint") for place in (home, undisturbed)
+        checkpoint.open_checkpoint(place / "checkpoint").content for place in (home, undisturbed)
     )
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)

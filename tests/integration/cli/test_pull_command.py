@@ -53,7 +53,7 @@ def test_the_outcome_for_a_program(model: str, tmp_path: Path) -> None:
         2,
         str(tmp_path / "x" / "2"),
     )
-    assert told["sha256"] == release.verify_release(tmp_path / "x" / "2").digest
+    assert told["sha256"] == release.open_release(tmp_path / "x" / "2").manifest.digest
 
 
 def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_the_first_run_releases_version_1(first: dict[str, Any], workdir: Path) 
     assert sum(first["rows"].values()) == 800
     assert first["train_examples_per_second"] > 0
     assert (first["version"], first["release"]) == (1, str(workdir / "models" / "news" / "1"))
-    assert release.verify_release(Path(first["release"])).kind == "release"
+    assert release.open_release(Path(first["release"])).manifest.kind == "release"
     assert (
         Path(first["report"])
         .read_text(encoding="utf-8")

@@ -138,7 +138,7 @@ def train(
     with launch(home, shards, arguments, output=output) as gang:
         ended = gang.wait()
     assert ended.code == 0, ended.output
-    return checkpoints.read_checkpoint(home / output)
+    return checkpoints.open_checkpoint(home / output).content
 
 
 def work(home: Path) -> Path:

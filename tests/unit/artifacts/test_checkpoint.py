@@ -145,4 +145,4 @@ def test_names_that_are_no_checkpoints_are_left_alone(tmp_path: Path) -> None:
 
 def test_a_finished_checkpoint_is_verified_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a finished artifact"):
-        checkpoint.read_checkpoint(tmp_path)
+        checkpoint.open_checkpoint(tmp_path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import manifest
+from components.artifacts.artifact import verify_artifact
 from components.errors import DataError
 from components.storage.atomic_files import atomic_write
 
@@ -25,7 +26,7 @@ def make(directory: Path, **files: str) -> manifest.Manifest:
 
 def test_what_is_sealed_verifies_and_reads_back(tmp_path: Path) -> None:
     made = make(tmp_path / "a")
-    assert manifest.verify_artifact(tmp_path / "a", "report") == made
+    assert verify_artifact(tmp_path / "a", "report") == made
     assert set(made.files) == {"one", "sub/two"}
     assert made.files["one"].size == 5
     assert (made.content, made.inputs, made.config) == ({"answer": 42}, {"shards": "ab"}, {"x": 1})
@@ -66,7 +67,7 @@ def test_damage_is_found_and_named(harm: str, tmp_path: Path) -> None:
     inflict, message = HARM[harm]
     inflict(tmp_path / "a")
     with pytest.raises(DataError, match=message):
-        manifest.verify_artifact(tmp_path / "a")
+        verify_artifact(tmp_path / "a")
 
 
 def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
@@ -84,14 +85,14 @@ def test_a_failed_build_leaves_the_old_artifact_and_nothing_else(tmp_path: Path)
     with pytest.raises(OSError, match="No space"), manifest.staged_artifact(tmp_path / "a") as work:
         (work / "one").write_text("new")
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert manifest.verify_artifact(tmp_path / "a") == old
+    assert verify_artifact(tmp_path / "a") == old
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_build_replaces_the_old_artifact_whole(tmp_path: Path) -> None:
     make(tmp_path / "a", extra="old")
     make(tmp_path / "a")
-    assert set(manifest.verify_artifact(tmp_path / "a").files) == {"one", "sub/two"}
+    assert set(verify_artifact(tmp_path / "a").files) == {"one", "sub/two"}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
@@ -99,17 +100,17 @@ def test_a_build_replaces_the_old_artifact_whole(tmp_path: Path) -> None:
 def test_a_build_takes_the_place_of(before: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir() if before == "empty directory" else (tmp_path / "a").write_text("x")
     make(tmp_path / "a")
-    manifest.verify_artifact(tmp_path / "a")
+    verify_artifact(tmp_path / "a")
 
 
 def test_the_old_artifact_stands_until_the_new_one_is_complete(tmp_path: Path) -> None:
     old = make(tmp_path / "a")
     with manifest.staged_artifact(tmp_path / "a") as work:
         (work / "one").write_text("new")
-        assert manifest.verify_artifact(tmp_path / "a") == old
+        assert verify_artifact(tmp_path / "a") == old
         manifest.commit(work, "report", content={})
-        assert manifest.verify_artifact(tmp_path / "a") == old
-    assert manifest.verify_artifact(tmp_path / "a") != old
+        assert verify_artifact(tmp_path / "a") == old
+    assert verify_artifact(tmp_path / "a") != old
 
 
 def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from components.artifacts.predictions import (
     read_predictions,
     write_predictions,
 )
-from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, read_report
+from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, open_report
 from components.errors import DataError
 from tests.support.releases.made_report import report_content
 
@@ -39,7 +39,7 @@ def write_and_read(
 def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
     content = report_content()
     sealed(tmp_path / "report", content.model_dump_json())
-    assert read_report(tmp_path / "report") == content
+    assert open_report(tmp_path / "report").content == content
 
 
 def test_a_report_that_was_changed_is_refused(tmp_path: Path) -> None:
@@ -47,13 +47,13 @@ def test_a_report_that_was_changed_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "report" / CONTENT_FILENAME
     path.write_text(path.read_text().replace('"test_rows":240', '"test_rows":241'))
     with pytest.raises(DataError, match=r"report\.json: its SHA-256 is not the manifest's"):
-        read_report(tmp_path / "report")
+        open_report(tmp_path / "report")
 
 
 def test_an_unfinished_report_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / CONTENT_FILENAME).write_text(report_content().model_dump_json())
     with pytest.raises(DataError, match="not a finished artifact"):
-        read_report(tmp_path)
+        open_report(tmp_path)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "1.5", '"high"', "-0.1"])
@@ -62,7 +62,7 @@ def test_an_accuracy_that_is_no_share_is_refused_with_its_field(tmp_path: Path, 
     written["accuracy"] = "HERE"
     sealed(tmp_path / "report", json.dumps(written).replace('"HERE"', value))
     with pytest.raises(DataError, match=r"report\.json: accuracy: "):
-        read_report(tmp_path / "report")
+        open_report(tmp_path / "report")
 
 
 def test_a_report_without_content_is_refused(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_report_without_content_is_refused(tmp_path: Path) -> None:
         (work / "other.txt").write_text("x")
         manifest.commit(work, REPORT_KIND, content={})
     with pytest.raises(DataError, match=r"report\.json: missing"):
-        read_report(tmp_path / "report")
+        open_report(tmp_path / "report")
 
 
 def test_no_figure_can_be_nan() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import manifest
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.staging import staged_input, staged_output
 from components.errors import DataError, UsageError
 from components.storage.store import open_store
@@ -24,7 +25,7 @@ def test_what_was_written_at_an_address_is_read_there(remote: StorageLocation) -
     with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
         made = manifest.read_manifest(plain_artifact(output, "ours"), "checkpoint")
     with staged_input(f"{remote.uri}/checkpoint", "checkpoint") as source:
-        assert manifest.verify_artifact(source, "checkpoint") == made
+        assert verify_artifact(source, "checkpoint") == made
     assert not source.exists()
     assert not output.exists()
 

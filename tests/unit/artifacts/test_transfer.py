@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from components.artifacts import manifest, transfer
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.manifest import MANIFEST_FILENAME
 from components.errors import DataError, KubertError
 from components.storage.store import open_store
@@ -22,7 +23,7 @@ def test_what_is_pushed_can_be_fetched(uri: str, tmp_path: Path) -> None:
     assert transfer.find_remote_manifest(uri, "checkpoint") == sealed
     assert transfer.download_artifact(uri, tmp_path / "far" / "b", "checkpoint") == sealed
     assert (
-        manifest.verify_artifact(tmp_path / "far" / "b", "checkpoint")
+        verify_artifact(tmp_path / "far" / "b", "checkpoint")
         == sealed
         == manifest.read_manifest(tmp_path / "a")
     )
@@ -77,9 +78,7 @@ def test_fetch_leaves_this_artifact_alone_and_replaces_another_or_a_damaged_one(
     assert target.stat().st_ino == inode
     (target / "vocab.txt").write_text("damaged")
     assert (
-        transfer.download_artifact(uri, target, "checkpoint")
-        == manifest.verify_artifact(target)
-        == sealed
+        transfer.download_artifact(uri, target, "checkpoint") == verify_artifact(target) == sealed
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "store"]
 
@@ -88,7 +87,7 @@ def test_an_empty_directory_is_filled(uri: str, tmp_path: Path) -> None:
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), uri)
     (tmp_path / "b").mkdir()
     transfer.download_artifact(uri, tmp_path / "b", "checkpoint")
-    manifest.verify_artifact(tmp_path / "b", "checkpoint")
+    verify_artifact(tmp_path / "b", "checkpoint")
 
 
 def test_fetch_refuses_to_replace_anything_else(uri: str, tmp_path: Path) -> None:

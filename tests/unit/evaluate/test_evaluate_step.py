@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.artifacts import checkpoint, manifest
+from components.artifacts import manifest
+from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.predictions import read_predictions
-from components.artifacts.report import ReportContent, read_report
+from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
@@ -39,10 +40,10 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
     inputs: Path, tmp_path: Path
 ) -> None:
     content = evaluate(inputs, tmp_path / "report")
-    assert read_report(tmp_path / "report") == content
+    assert open_report(tmp_path / "report").content == content
     predictions = read_predictions(tmp_path / "report")
     split = open_shards(inputs / "shards").open_split("test")
-    model, trained, _ = load_classifier(inputs / "checkpoint")
+    model, trained, _ = load_classifier(open_checkpoint(inputs / "checkpoint"))
     for row, ids in enumerate(split.read_rows(range(len(split)))):
         logits = model({"input_word_ids": ids[None]}).numpy()[0].astype(float)
         powers = np.exp(logits - logits.max())
@@ -123,7 +124,7 @@ def test_an_empty_test_split_is_refused(inputs: Path, tmp_path: Path) -> None:
 
 def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -> None:
     broken = EPOCHS[0].model_copy(update={"validation_loss": 1e999})
-    trained = checkpoint.read_checkpoint(inputs / "checkpoint").model_copy(
+    trained = open_checkpoint(inputs / "checkpoint").content.model_copy(
         update={"history": (broken,)}
     )
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):

@@ -29,9 +29,7 @@ def test_a_release_is_a_directory_that_a_server_understands(store: Store, tmp_pa
         str(tmp_path / "store" / "news" / "1"),
     )
     assert sorted(path.name for path in (tmp_path / "store" / "news").iterdir()) == [".kubert", "1"]
-    content = release.parse_release_content(
-        release.verify_release(tmp_path / "store" / "news" / "1"), "here"
-    )
+    content = release.open_release(tmp_path / "store" / "news" / "1").content
     assert (content.name, content.version, content.classes) == ("news", 1, ("no", "yes"))
 
 
@@ -101,7 +99,7 @@ def test_a_version_that_was_put_back_and_then_removed_is_not_the_champion(
 def test_pull_brings_the_release_and_leaves_nothing_else(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
     sealed = release.pull_version(store, "news", 1, tmp_path / "served" / "1")
-    assert release.verify_release(tmp_path / "served" / "1") == sealed
+    assert release.open_release(tmp_path / "served" / "1").manifest == sealed
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["1"]
     assert (tmp_path / "served" / "1").stat().st_mode & 0o555 == 0o555
 
@@ -115,7 +113,7 @@ def test_pull_again_changes_nothing_and_heals_a_damaged_copy(store: Store, tmp_p
     assert target.stat().st_ino == inode
     (target / "fingerprint.pb").write_text("damaged")
     release.pull_version(store, "news", 1, target)
-    release.verify_release(target)
+    release.open_release(target)
     assert markers(target) == {"a"}
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["1"]
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import tensorflow as tf
 
-from components.artifacts.manifest import verify_artifact
+from components.artifacts.artifact import verify_artifact
 from components.artifacts.token_shards import open_shards
 from components.config.schema import SAMPLE_SOURCE, DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import open_dataset

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from components.artifacts import manifest, transfer
+from components.artifacts.artifact import verify_artifact
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
@@ -69,7 +70,7 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    sealed = manifest.verify_artifact(tmp_path / "output", "checkpoint")
+    sealed = verify_artifact(tmp_path / "output", "checkpoint")
     assert done.stdout.split() == [str(sealed.content["steps"])]
     assert "tensorboard/events.out.1" in sealed.files
     (event,) = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]

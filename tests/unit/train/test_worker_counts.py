@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from components.artifacts import checkpoint, manifest
-from components.artifacts.checkpoint import CheckpointContent
+from components.artifacts.artifact import verify_artifact
+from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.config.schema import ModelConfig
 from components.model.encoders import load_vocabulary
 from tests.support.training import local_training, tiny_bert, training_shards
@@ -91,7 +92,7 @@ def test_a_run_learns_and_its_artifact_says_how(trained: Trained) -> None:
     assert content.train_examples_per_second > 0
     assert content.classes == training_shards.CLASSES
     assert content.vocabulary_sha256 == training_shards.VOCABULARY.sha256
-    sealed = manifest.verify_artifact(home / "checkpoint", "checkpoint")
+    sealed = verify_artifact(home / "checkpoint", "checkpoint")
     assert any(name.startswith("tensorboard/events") for name in sealed.files)
     assert sealed.inputs == {"shards": manifest.read_manifest(home.parent / "shards").digest}
     assert sealed.config["batch_size"] == 16
@@ -245,7 +246,7 @@ def _validation_loss(home: Path) -> float:
     from components.artifacts.token_shards import open_shards
     from components.model.restore import load_classifier
 
-    model, _, _ = load_classifier(home / "checkpoint")
+    model, _, _ = load_classifier(open_checkpoint(home / "checkpoint"))
     split = open_shards(home.parent / "shards").open_split("validation")
     logits = model(
         {"input_word_ids": tf.constant(split.read_padded(range(len(split)), 20))}, training=False
