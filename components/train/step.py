@@ -23,6 +23,7 @@ from components.train.checkpointing.finished_checkpoint import (
 )
 from components.train.hardware import resolve_precision
 from components.train.job import Job, training_id
+from components.workers.group import WorkerGroup
 from components.workers.local import run_local
 
 
@@ -62,27 +63,40 @@ def run(
     else:
         workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
         progress.report(StepName.TRAIN, f"starting {workers}, products in {train.precision}")
-        _run_gang(job, cluster)
+        _run_workers(job, cluster)
     return export_finished_checkpoint(job.state, output)
 
 
-def _run_gang(job: Job, cluster: ClusterConfig) -> None:
+def _run_workers(job: Job, cluster: ClusterConfig) -> None:
     if cluster.backend == "jobset":
         from components.workers.kubernetes.launcher import run_jobset
 
-        run_jobset(job, cluster)
+        run_jobset(build_worker_group(job), cluster)
     elif not has_scheme(job.state) and not has_scheme(job.shards):
-        run_local(job, Path(job.state))
+        run_local(build_worker_group(job), Path(job.state))
     else:
         home = Path(tempfile.mkdtemp(prefix="kubert-train-"))
         if has_scheme(job.shards):
             transfer.download_artifact(job.shards, home / "shards", "token_shards")
             job = job.model_copy(update={"shards": str(home / "shards")})
         try:
-            run_local(job, home if has_scheme(job.state) else Path(job.state))
+            run_local(build_worker_group(job), home if has_scheme(job.state) else Path(job.state))
         finally:
             shutil.rmtree(home / "shards", ignore_errors=True)
         shutil.rmtree(home)  # after a failure its logs stay
+
+
+def build_worker_group(job: Job) -> WorkerGroup:
+    return WorkerGroup(
+        step=StepName.TRAIN,
+        workers=job.train.workers,
+        module="components.train.worker",
+        job_document=job.model_dump_json(),
+        directory=job.state,
+        max_restarts=job.train.max_restarts,
+        is_finished=lambda: is_finished(job.state),
+        memory_remedy="lower train.batch_size or model.max_length, or raise train.accumulate",
+    )
 
 
 def _absolute(place: Path | str) -> str:

@@ -43,9 +43,6 @@ _PHRASES = {
 }
 
 
-OUT_OF_MEMORY_REMEDY = "lower train.batch_size or model.max_length, or raise train.accumulate"
-
-
 class WorkerGroupInterruptedError(KubertError):
     """The launcher was asked to stop; the workers saved a checkpoint if they had one to save."""
 

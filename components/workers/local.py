@@ -1,7 +1,7 @@
-"""Starts a gang of workers, restarts it as a whole when one fails, and leaves no process behind.
+"""Runs a worker group as processes of this machine, and restarts all of them when one fails.
 
-The local back end: N processes on loopback. A gang that lost a member cannot go on, and a member alone cannot come
-back, so all of them end and all of them start again, from the newest checkpoint.
+A group that lost a worker cannot continue, and a worker cannot rejoin it alone. So all workers end
+and all start again, from the newest checkpoint. No process outlives the launcher.
 """
 
 from __future__ import annotations
@@ -28,107 +28,104 @@ from components.config.environment import (
     ENV_THREADS,
     ENV_WORK_DIR,
 )
-from components.progress import StepName
 from components.storage.atomic_files import atomic_write
-from components.train.checkpointing.finished_checkpoint import is_finished
-from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.exit_codes import (
-    OUT_OF_MEMORY_REMEDY,
     WorkerGroupFailedError,
     WorkerGroupInterruptedError,
+    describe_exit_code,
     error_from_exit_code,
 )
+from components.workers.group import WorkerGroup
 from components.workers.process_control import count_usable_cores, graceful_stop_event
 from components.workers.topology import WorkerTopology
 
-POLL = 0.1
-STOP_GRACE = 30.0
-REFUSAL_GRACE = 5.0
-LOSS_GRACE = 1.0
-LAST_LINES = 15
-_OOM_EVENTS = Path("/sys/fs/cgroup/memory.events")
+POLL_INTERVAL_SECONDS = 0.1
+STOP_GRACE_SECONDS = 30.0
+USER_ERROR_GRACE_SECONDS = 5.0
+PEER_LOSS_GRACE_SECONDS = 1.0
+MAX_LOG_LINES = 15
+MAX_LOG_LINE_LENGTH = 200
+_CGROUP_MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
-def run_local(job: Job, home: Path) -> None:
-    """Return when `job` has a finished checkpoint; raises what its workers reported, Interrupted, or GangFailed.
+def run_local(group: WorkerGroup, home: Path) -> None:
+    """Return when the group is finished; the job document, logs and scratch files go to `home`.
 
-    `home` gets the job's file, the workers' logs and what they work on.
+    Raises the error that a worker reported for the user, WorkerGroupInterruptedError, or
+    WorkerGroupFailedError with the workers' last lines.
     """
     home.mkdir(parents=True, exist_ok=True)
-    path = home / "job.json"
-    atomic_write(path, job.model_dump_json(indent=2) + "\n")
+    atomic_write(home / "job.json", group.format_job_document())
     owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     restarts = attempt = 0
     with (
         graceful_stop_event() as stop,
         tempfile.TemporaryDirectory(prefix="work-", dir=home) as work,
     ):
-        while not is_finished(job.state):
+        while not group.is_finished():
             attempt += 1
-            codes = _one_attempt(job, home, {ENV_OWNER: owner, ENV_WORK_DIR: work}, attempt, stop)
+            codes = _run_attempt(group, home, {ENV_OWNER: owner, ENV_WORK_DIR: work}, attempt, stop)
             if stop.is_set():
                 raise WorkerGroupInterruptedError
             if all(code == exit_codes.SUCCESS for code in codes):
                 continue
             if all(code in (exit_codes.SUCCESS, exit_codes.PREEMPTED) for code in codes):
                 progress.report(
-                    StepName.TRAIN,
-                    "a worker was asked to stop and saved its checkpoint; starting again",
+                    group.step,
+                    "a worker was asked to stop and saved its checkpoint; restarting all workers",
                 )
                 continue
-            _refuse_permanent(home, codes)
+            _raise_user_error(home, codes)
             restarts += 1
-            if restarts > job.train.max_restarts:
-                raise WorkerGroupFailedError(_last_words(job, home, attempt, codes))
+            if restarts > group.max_restarts:
+                raise WorkerGroupFailedError(_format_failure(group, home, attempt, codes))
             progress.report(
-                StepName.TRAIN, f"restart {restarts} of {job.train.max_restarts}: {_summary(codes)}"
+                group.step, f"restart {restarts} of {group.max_restarts}: {_summarize(codes)}"
             )
 
 
-def _one_attempt(
-    job: Job, home: Path, variables: dict[str, str], attempt: int, stop: threading.Event
+def worker_log_path(home: Path, attempt: int, rank: int) -> Path:
+    """Return the file that a worker's output goes to."""
+    return home / "logs" / f"attempt-{attempt:02d}-worker-{rank}.log"
+
+
+def _run_attempt(
+    group: WorkerGroup, home: Path, variables: dict[str, str], attempt: int, stop: threading.Event
 ) -> list[int]:
-    """Start every worker, wait until all have ended; exit codes by rank, as in `subprocess`."""
-    failures = home / "failures"
-    shutil.rmtree(failures, ignore_errors=True)
-    failures.mkdir()
-    members = _members(job.train.workers)
-    variables = {**variables, ENV_THREADS: str(max(1, count_usable_cores() // len(members)))}
-    oom_before = _oom_kills()
+    """Start all workers and wait until all have ended; exit codes by rank, as in `subprocess`."""
+    shutil.rmtree(home / "failures", ignore_errors=True)
+    (home / "failures").mkdir()
+    cores_per_worker = max(1, count_usable_cores() // group.workers)
+    oom_kills_before = _count_oom_kills()
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
-                _worker(
+                _worker_process(
+                    group.module,
                     home / "job.json",
                     {
                         **variables,
-                        "TF_CONFIG": member.to_tf_config(),
-                        ENV_FAILURE_FILE: str(_failure_path(home, member.rank)),
+                        ENV_THREADS: str(cores_per_worker),
+                        ENV_FAILURE_FILE: str(_failure_path(home, topology.rank)),
+                        "TF_CONFIG": topology.to_tf_config(),
                     },
-                    log_path(home, attempt, member.rank),
+                    worker_log_path(home, attempt, topology.rank),
                 )
             )
-            for member in members
+            for topology in _local_topologies(group.workers)
         ]
-        codes = _watch(processes, stop)
-    if _oom_kills() > oom_before and -signal.SIGKILL in codes:
+        codes = _wait_for_processes(processes, stop)
+    if _count_oom_kills() > oom_kills_before and -signal.SIGKILL in codes:
         raise WorkerGroupFailedError(
-            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; {OUT_OF_MEMORY_REMEDY}, or use fewer train.workers"
+            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; "
+            f"{group.memory_remedy}, or use fewer {group.step}.workers"
         )
     return codes
 
 
-def log_path(home: Path, attempt: int, rank: int) -> Path:
-    """The file that a worker's output goes to."""
-    return home / "logs" / f"attempt-{attempt:02d}-worker-{rank}.log"
-
-
-def _failure_path(home: Path, rank: int) -> Path:
-    return home / "failures" / f"worker-{rank}.txt"
-
-
-def _members(count: int) -> list[WorkerTopology]:
+def _local_topologies(count: int) -> list[WorkerTopology]:
+    """Return the topology of each worker, on ports of the loopback interface that were free."""
     with ExitStack() as stack:
         listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
         for listener in listeners:
@@ -138,14 +135,15 @@ def _members(count: int) -> list[WorkerTopology]:
 
 
 @contextmanager
-def _worker(path: Path, variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """One worker process in a session of its own; it is dead when the block ends."""
+def _worker_process(
+    module: str, document: Path, variables: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One worker in a session of its own; it is dead when the block ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **variables, ENV_LAUNCHER_PID: str(os.getpid())}
     with open(log, "wb") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "components.train.worker", str(path)],
-            env=environment,
+            [sys.executable, "-m", module, str(document)],
+            env={**os.environ, **variables, ENV_LAUNCHER_PID: str(os.getpid())},
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
@@ -159,66 +157,70 @@ def _worker(path: Path, variables: dict[str, str], log: Path) -> Iterator[subpro
         process.wait()
 
 
-def _watch(processes: list[subprocess.Popen[bytes]], stop: threading.Event) -> list[int]:
-    """Wait for all to end; once one fails, or a stop is asked for, the rest have a bounded time to end by themselves."""
+def _wait_for_processes(
+    processes: list[subprocess.Popen[bytes]], stop: threading.Event
+) -> list[int]:
+    """Wait for all; after a failure or a stop the others have a bounded time to end themselves."""
     deadline: float | None = None
     while any(process.poll() is None for process in processes):
         ended = [process.returncode for process in processes if process.returncode is not None]
         if stop.is_set() and deadline is None:
             for process in processes:
                 process.terminate()
-            deadline = time.monotonic() + STOP_GRACE
+            deadline = time.monotonic() + STOP_GRACE_SECONDS
         elif any(code != exit_codes.SUCCESS for code in ended) and deadline is None:
-            deadline = time.monotonic() + _grace(ended)
+            deadline = time.monotonic() + _grace_seconds(ended)
         if deadline is not None and time.monotonic() > deadline:
             for process in processes:
                 process.kill()
-        time.sleep(POLL)
+        time.sleep(POLL_INTERVAL_SECONDS)
     return [process.returncode for process in processes]
 
 
-def _grace(codes: list[int]) -> float:
-    """Seconds that the peers of workers which ended with these codes have left."""
+def _grace_seconds(codes: list[int]) -> float:
+    """Return how long the peers of workers that ended with these codes may still run."""
     if all(code in (exit_codes.SUCCESS, exit_codes.PREEMPTED) for code in codes):
-        return STOP_GRACE  # they save at the same step
+        return STOP_GRACE_SECONDS  # they save at the same step
     if all(code in (exit_codes.SUCCESS, *exit_codes.PERMANENT) for code in codes):
-        return REFUSAL_GRACE  # most refusals come to all of them, and each should be in its log
-    return LOSS_GRACE  # peers of a dead worker can only be ended
+        return USER_ERROR_GRACE_SECONDS  # most such errors hit all, and each log should have it
+    return PEER_LOSS_GRACE_SECONDS  # peers of a dead worker can only be ended
 
 
-def _refuse_permanent(home: Path, codes: list[int]) -> None:
-    """Raise the error that a worker reported as the user's to solve."""
+def _raise_user_error(home: Path, codes: list[int]) -> None:
+    """Raise the error of the first worker that ended with a code only the user can act on."""
     for rank, code in enumerate(codes):
         if code in exit_codes.PERMANENT:
-            raise error_from_exit_code(rank, code, _message(home, rank))
+            path = _failure_path(home, rank)
+            message = path.read_text(encoding="utf-8") if path.exists() else ""
+            raise error_from_exit_code(rank, code, message)
 
 
-def _message(home: Path, rank: int) -> str:
-    path = _failure_path(home, rank)
-    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+def _failure_path(home: Path, rank: int) -> Path:
+    return home / "failures" / f"worker-{rank}.txt"
 
 
-def _summary(codes: list[int]) -> str:
-    return ", ".join(
-        f"worker {rank} {exit_codes.describe_exit_code(code)}" for rank, code in enumerate(codes)
-    )
+def _summarize(codes: list[int]) -> str:
+    return ", ".join(f"worker {rank} {describe_exit_code(code)}" for rank, code in enumerate(codes))
 
 
-def _last_words(job: Job, home: Path, attempt: int, codes: list[int]) -> str:
+def _format_failure(group: WorkerGroup, home: Path, attempt: int, codes: list[int]) -> str:
+    """Return the last message of a group that is not restarted: exit codes and last log lines."""
     parts = [
-        f"training failed {attempt} times and is given up (train.max_restarts={job.train.max_restarts}): {_summary(codes)}"
+        f"the {group.step} step failed {attempt} times and is not restarted again "
+        f"({group.step}.max_restarts={group.max_restarts}): {_summarize(codes)}"
     ]
     for rank in range(len(codes)):
-        path = log_path(home, attempt, rank)
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-        parts.append("\n".join([f"worker {rank}, {path}:", *(f"  {line[:200]}" for line in lines)]))
+        path = worker_log_path(home, attempt, rank)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-MAX_LOG_LINES:]
+        shown = (f"  {line[:MAX_LOG_LINE_LENGTH]}" for line in lines)
+        parts.append("\n".join([f"worker {rank}, {path}:", *shown]))
     return "\n".join(parts)
 
 
-def _oom_kills() -> int:
-    """How often the kernel has killed a process of this control group for lack of memory."""
+def _count_oom_kills() -> int:
+    """Return how often the kernel killed a process of this control group for lack of memory."""
     try:
-        fields = dict(line.split() for line in _OOM_EVENTS.read_text().splitlines())
+        fields = dict(line.split() for line in _CGROUP_MEMORY_EVENTS.read_text().splitlines())
     except (OSError, ValueError):
         return 0
     return int(fields.get("oom_kill", 0))

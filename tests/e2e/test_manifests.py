@@ -20,6 +20,7 @@ import yaml
 
 from components.config.schema import Config
 from components.train.job import Job
+from components.train.step import build_worker_group
 from components.workers.kubernetes import jobset_manifest
 from components.workers.kubernetes.jobset_manifest import LauncherPod
 from tests.support import manifests
@@ -268,7 +269,10 @@ def gang(namespace: str, gpus: int = 0) -> dict[str, Any]:
         state="gs://bucket/state",
     )
     return jobset_manifest.render_jobset(
-        job, "gs://bucket/job.json", config.cluster, LauncherPod(namespace=namespace, run="run")
+        build_worker_group(job),
+        "gs://bucket/job.json",
+        config.cluster,
+        LauncherPod(namespace=namespace, run="run"),
     )
 
 

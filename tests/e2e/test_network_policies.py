@@ -15,21 +15,22 @@ from typing import Any
 
 import pytest
 
-from components.workers.kubernetes.jobset_manifest import WORKER_LABELS
+from components.progress import StepName
+from components.workers.kubernetes.jobset_manifest import worker_labels
 from tests.support import manifests
 from tests.support.network_rules import Pod, connects
 
 CLIENT = {"kubert.dev/serving-client": "true"}
 SOURCES = {
-    "worker": Pod(dict(WORKER_LABELS)),
+    "worker": Pod(worker_labels(StepName.TRAIN)),
     "step": Pod({"pipeline/runid": "8a6b0c9e"}),
     "plain": Pod(),
     "stranger": Pod(namespace="elsewhere"),
-    "pretender": Pod(dict(WORKER_LABELS), namespace="elsewhere"),
+    "pretender": Pod(worker_labels(StepName.TRAIN), namespace="elsewhere"),
     "unlabelled-namespace-client": Pod(CLIENT, namespace="elsewhere"),
 }
 TARGETS = {
-    "worker-target": (Pod(dict(WORKER_LABELS)), 2222),
+    "worker-target": (Pod(worker_labels(StepName.TRAIN)), 2222),
     "server-target": (Pod({"app.kubernetes.io/component": "serving"}), 8501),
     "board-target": (Pod({"app.kubernetes.io/component": "tensorboard"}), 6006),
     "open-target": (Pod(namespace="elsewhere"), 8080),

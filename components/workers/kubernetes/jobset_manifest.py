@@ -1,8 +1,12 @@
-"""A gang as a JobSet: equal jobs on an equal cluster give equal JobSets, under a name that says which run they belong to.
+"""Renders a worker group as a JobSet (jobset.sigs.k8s.io): one pod per worker, restarted together.
 
-One pod per worker; all of them restart together. Which failures are retried is decided in the cluster, not by the
-launcher, so that a gang goes on while nobody watches it. The rules rely on the text of the Job controller's messages,
-which a test pins: "Container train for pod <pod> failed with exit code 65 matching FailJob rule at index 0".
+Equal groups on equal clusters give equal JobSets, under a name that is derived from the pipeline
+run and the spec, so that a restarted launcher finds its JobSet again.
+
+Which failures are retried is decided by the JobSet's failure policy and not by the launcher, so
+the group keeps running while no launcher watches. The policy's rules depend on the text of the Job
+controller's messages, which a test pins:
+"Container train for pod <pod> failed with exit code 65 matching FailJob rule at index 0".
 """
 
 from __future__ import annotations
@@ -30,16 +34,19 @@ from components.config.environment import (
     ENV_WORKERS,
 )
 from components.errors import ConfigError
-from components.train.job import Job
+from components.progress import StepName
 from components.workers import exit_codes
+from components.workers.group import WorkerGroup
+from components.workers.topology import WORKER_PORT
 
 JOBSET_GROUP, JOBSET_VERSION, JOBSET_PLURAL = "jobset.x-k8s.io", "v1alpha2", "jobsets"
 SPEC_DIGEST_ANNOTATION = "kubert.dev/spec-sha256"
-WORKER_LABELS = {"app.kubernetes.io/name": "kubert", "app.kubernetes.io/component": "train-worker"}
+RUN_ANNOTATION = "kubert.dev/run"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-REPLICATED_JOB, CONTAINER = "worker", "train"
+REPLICATED_JOB = "worker"
 USER_ID = 10001
-_MARGIN = 10
+WORK_DIR = "/tmp"  # noqa: S108 - the only directory that is always writable
+KUBELET_MARGIN_SECONDS = 10
 """Seconds between the worker's own deadline after SIGTERM and the kubelet's SIGKILL."""
 _PERMANENT = sorted(exit_codes.PERMANENT)
 FAILURE_MESSAGE_PATTERNS = {
@@ -49,57 +56,100 @@ FAILURE_MESSAGE_PATTERNS = {
         f"exit code {exit_codes.PREEMPTED} matching",
     ],
 }
-"""Regular expressions over the message of a failed Job, by the failure policy's rule."""
+"""Regular expressions over the message of a failed Job, by the name of the failure policy's rule."""
+
+
+class LauncherPod(BaseModel):
+    """The pod that the launcher runs in; name, UID and run are empty outside a cluster."""
+
+    model_config = ConfigDict(frozen=True)
+    namespace: str
+    name: str = ""
+    uid: str = ""
+    run: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], namespace: str) -> LauncherPod:
+        """Read the downward API's variables; `namespace` is used if KUBERT_NAMESPACE is unset."""
+        return cls(
+            namespace=environment.get(ENV_NAMESPACE) or namespace,
+            name=environment.get(ENV_POD_NAME, ""),
+            uid=environment.get(ENV_POD_UID, ""),
+            run=environment.get(ENV_RUN, ""),
+        )
+
+    def owner_references(self) -> list[dict[str, object]]:
+        """Return the references by which Kubernetes deletes the JobSet together with this pod."""
+        if not (self.name and self.uid):
+            return []
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "name": self.name,
+                "uid": self.uid,
+                "controller": True,
+            }
+        ]
+
+
+def worker_labels(step: StepName) -> dict[str, str]:
+    """Return the labels of a step's JobSet and pods, which network policies select by."""
+    return {"app.kubernetes.io/name": "kubert", "app.kubernetes.io/component": f"{step}-worker"}
+
+
+def jobset_name(step: StepName, run: str, digest: str) -> str:
+    """Return a DNS label of at most 46 characters, so that the pods' names fit in 63."""
+    run_part = f"{hashlib.sha256(run.encode()).hexdigest()[:8]}-" if run else ""
+    return f"kubert-{step}-{run_part}{digest[:12]}"
+
+
+def job_document_name(group: WorkerGroup, launcher: LauncherPod) -> str:
+    """Return the file, below the group's directory, that this run's workers read the document from."""
+    digest = hashlib.sha256((group.job_document + launcher.run).encode()).hexdigest()
+    return f"jobs/{digest[:16]}.json"
 
 
 def render_jobset(
-    job: Job, job_place: str, cluster: ClusterConfig, launcher: LauncherPod
+    group: WorkerGroup, document_uri: str, cluster: ClusterConfig, launcher: LauncherPod
 ) -> dict[str, Any]:
-    """The JobSet; `job_place` is where its workers read the job. ConfigError if the image is not known."""
+    """Return the JobSet; its workers read the job document from `document_uri`.
+
+    Raises ConfigError if the workers' image is unknown.
+    """
     if not cluster.train_image:
         raise ConfigError(
-            "cluster.train_image is not set, nor is KUBERT_TRAIN_IMAGE; name the workers' image by digest (name@sha256:...)"
+            "neither cluster.train_image nor KUBERT_TRAIN_IMAGE is set; "
+            "name the workers' image by digest (name@sha256:...)"
         )
-    spec = _jobset_spec(job, job_place, cluster)
+    spec = _jobset_spec(group, document_uri, cluster)
     digest = hashlib.sha256(
-        json.dumps([spec, job.model_dump(mode="json")], sort_keys=True).encode()
+        json.dumps([spec, json.loads(group.job_document)], sort_keys=True).encode()
     ).hexdigest()
-    labels = WORKER_LABELS | ({QUEUE_LABEL: cluster.queue} if cluster.queue else {})
     return {
         "apiVersion": f"{JOBSET_GROUP}/{JOBSET_VERSION}",
         "kind": "JobSet",
         "metadata": {
-            "name": jobset_name(launcher.run, digest),
+            "name": jobset_name(group.step, launcher.run, digest),
             "namespace": launcher.namespace,
-            "labels": labels,
+            "labels": worker_labels(group.step)
+            | ({QUEUE_LABEL: cluster.queue} if cluster.queue else {}),
             "annotations": {SPEC_DIGEST_ANNOTATION: digest}
-            | ({"kubert.dev/run": launcher.run} if launcher.run else {}),
+            | ({RUN_ANNOTATION: launcher.run} if launcher.run else {}),
             "ownerReferences": launcher.owner_references(),
         },
         "spec": spec,
     }
 
 
-def jobset_name(run: str, digest: str) -> str:
-    """A DNS label of at most 46 characters, so that its pods' names fit in 63; equal for the same run and spec."""
-    of_run = f"{hashlib.sha256(run.encode()).hexdigest()[:8]}-" if run else ""
-    return f"kubert-train-{of_run}{digest[:12]}"
-
-
-def job_file_name(job: Job, launcher: LauncherPod) -> str:
-    """The name, below the state, of the file that tells this run's gang what to do."""
-    told = hashlib.sha256((job.model_dump_json() + launcher.run).encode()).hexdigest()
-    return f"jobs/{told[:16]}.json"
-
-
-def _jobset_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _jobset_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
     return {
-        # Kueue lifts it when all workers fit; without Kueue in the cluster the gang would otherwise run past the queue.
+        # Kueue resumes it when all workers fit. Without Kueue in the cluster it stays suspended.
         **({"suspend": True} if cluster.queue else {}),
         "ttlSecondsAfterFinished": cluster.keep_finished,
         "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
         "failurePolicy": {
-            "maxRestarts": job.train.max_restarts,
+            "maxRestarts": group.max_restarts,
             "restartStrategy": "BlockingRecreate",
             "rules": [
                 {
@@ -107,8 +157,8 @@ def _jobset_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, 
                     "action": "FailJobSet",
                     "onJobFailureReasons": ["DeadlineExceeded"],
                 },
-                _rule("permanent", "FailJobSet"),
-                _rule("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
+                _failure_policy_rule("permanent", "FailJobSet"),
+                _failure_policy_rule("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
                 {"name": "other", "action": "RestartJobSet"},
             ],
         },
@@ -116,13 +166,13 @@ def _jobset_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, 
             {
                 "name": REPLICATED_JOB,
                 "replicas": 1,
-                "template": {"spec": _job_spec(job, job_place, cluster)},
+                "template": {"spec": _job_spec(group, document_uri, cluster)},
             }
         ],
     }
 
 
-def _rule(name: str, action: str) -> dict[str, Any]:
+def _failure_policy_rule(name: str, action: str) -> dict[str, Any]:
     return {
         "name": name,
         "action": action,
@@ -131,37 +181,41 @@ def _rule(name: str, action: str) -> dict[str, Any]:
     }
 
 
-def _job_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any]:
-    def ended_with(*codes: int) -> dict[str, Any]:
+def _job_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
+    def fail_on_exit_codes(*codes: int) -> dict[str, Any]:
         return {
             "action": "FailJob",
-            "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": list(codes)},
+            "onExitCodes": {
+                "containerName": group.step.value,
+                "operator": "In",
+                "values": list(codes),
+            },
         }
 
     return {
-        "parallelism": job.train.workers,
-        "completions": job.train.workers,
+        "parallelism": group.workers,
+        "completions": group.workers,
         "completionMode": "Indexed",
         "backoffLimit": 0,
         "activeDeadlineSeconds": cluster.time_limit,
         "podFailurePolicy": {
             "rules": [
-                ended_with(*_PERMANENT),
+                fail_on_exit_codes(*_PERMANENT),
                 {
                     "action": "FailJob",
                     "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
                 },
-                ended_with(exit_codes.PREEMPTED),
+                fail_on_exit_codes(exit_codes.PREEMPTED),
             ]
         },
         "template": {
-            "metadata": {"labels": dict(WORKER_LABELS)},
-            "spec": _pod_spec(job, job_place, cluster),
+            "metadata": {"labels": worker_labels(group.step)},
+            "spec": _pod_spec(group, document_uri, cluster),
         },
     }
 
 
-def _pod_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _pod_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
     optional = {
         "imagePullSecrets": [{"name": secret} for secret in cluster.image_pull_secrets],
         "nodeSelector": dict(cluster.node_selector),
@@ -173,7 +227,7 @@ def _pod_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
         "serviceAccountName": cluster.worker_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": cluster.stop_grace + _MARGIN,
+        "terminationGracePeriodSeconds": cluster.stop_grace + KUBELET_MARGIN_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER_ID,
@@ -182,7 +236,7 @@ def _pod_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **{field: value for field, value in optional.items() if value},
-        "containers": [_container(job, job_place, cluster)],
+        "containers": [_container(group, document_uri, cluster)],
         "volumes": [
             {"name": "work", "emptyDir": {"sizeLimit": cluster.ephemeral_storage}},
             {
@@ -198,18 +252,19 @@ def _pod_spec(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any
     }
 
 
-def _container(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _container(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
     gpus = {cluster.gpu_resource: str(cluster.gpus)} if cluster.gpus else {}
     fixed = {"memory": cluster.memory, "ephemeral-storage": cluster.ephemeral_storage, **gpus}
     return {
-        "name": CONTAINER,
+        "name": group.step.value,
         "image": cluster.train_image,
         "imagePullPolicy": cluster.image_pull_policy,
-        "command": ["python", "-m", "components.train.worker", job_place],
-        "env": _environment(job, cluster),
-        "ports": [{"name": "tensorflow", "containerPort": 2222}],
+        "command": ["python", "-m", group.module, document_uri],
+        "env": _environment(group, cluster),
+        "ports": [{"name": "tensorflow", "containerPort": WORKER_PORT}],
         "resources": {"requests": {"cpu": cluster.cpu, **fixed}, "limits": fixed},
-        # The worker writes its last message there; where it could not (killed), the end of its log stands for it.
+        # The worker writes its last message there. If it was killed first, the kubelet takes the
+        # last lines of its log instead.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -217,21 +272,21 @@ def _container(job: Job, job_place: str, cluster: ClusterConfig) -> dict[str, An
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "work", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "work", "mountPath": WORK_DIR},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
             *([{"name": "state", "mountPath": STATE_MOUNT}] if cluster.state_claim else []),
         ],
     }
 
 
-def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
+def _environment(group: WorkerGroup, cluster: ClusterConfig) -> list[dict[str, Any]]:
     plain = {
-        "HOME": "/tmp",  # noqa: S108 - the only place that is writable for sure
+        "HOME": WORK_DIR,
         "PYTHONUNBUFFERED": "1",
         ENV_IMAGE: str(cluster.train_image),
-        ENV_WORKERS: str(job.train.workers),
+        ENV_WORKERS: str(group.workers),
         ENV_THREADS: str(max(1, math.ceil(parse_cpu_quantity(cluster.cpu)))),
-        ENV_WORK_DIR: "/tmp",  # noqa: S108
+        ENV_WORK_DIR: WORK_DIR,
         ENV_STOP_GRACE: str(cluster.stop_grace),
         ENV_FAILURE_FILE: "/dev/termination-log",
         **({"AWS_ENDPOINT_URL": cluster.storage_endpoint} if cluster.storage_endpoint else {}),
@@ -268,39 +323,5 @@ def _environment(job: Job, cluster: ClusterConfig) -> list[dict[str, Any]]:
 
 
 def parse_cpu_quantity(quantity: str) -> float:
-    """A number of CPU cores as Kubernetes writes it: 2, 0.5, 250m."""
+    """Return the number of CPU cores that a Kubernetes quantity means: 2, 0.5, 250m."""
     return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
-
-
-class LauncherPod(BaseModel):
-    """Name, uid and run are empty where the launcher is no pod (on a developer's machine)."""
-
-    model_config = ConfigDict(frozen=True)
-    namespace: str
-    name: str = ""
-    uid: str = ""
-    run: str = ""
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str], namespace: str) -> LauncherPod:
-        """The pod that KUBERT_POD_NAME, KUBERT_POD_UID, KUBERT_NAMESPACE and KUBERT_RUN describe; `namespace` counts without the third."""
-        return cls(
-            namespace=environment.get(ENV_NAMESPACE) or namespace,
-            name=environment.get(ENV_POD_NAME, ""),
-            uid=environment.get(ENV_POD_UID, ""),
-            run=environment.get(ENV_RUN, ""),
-        )
-
-    def owner_references(self) -> list[dict[str, object]]:
-        """What makes Kubernetes delete the gang when this pod is deleted."""
-        if not (self.name and self.uid):
-            return []
-        return [
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "name": self.name,
-                "uid": self.uid,
-                "controller": True,
-            }
-        ]

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from components.workers.exit_codes import OUT_OF_MEMORY_REMEDY
 from components.workers.kubernetes.status import WorkerPod
 
 
@@ -51,12 +50,12 @@ def of_starting(pods: Iterable[WorkerPod], creation_events: Iterable[str]) -> Tr
     return min(found, key=lambda trouble: not trouble.hopeless, default=None)
 
 
-def of_ending(pods: Iterable[WorkerPod]) -> Trouble | None:
+def of_ending(pods: Iterable[WorkerPod], memory_remedy: str) -> Trouble | None:
     """What the gang would only run into again: it needs more memory or disk than a worker may have."""
     for pod in pods:
         who = f"worker {pod.rank} {pod.ending()}"
         if pod.reason == "OOMKilled":
-            return Trouble(who, f"raise cluster.memory, {OUT_OF_MEMORY_REMEDY}", True)
+            return Trouble(who, f"raise cluster.memory, {memory_remedy}", True)
         if pod.reason == "Evicted" and _OVER_DISK.search(pod.message) and "exceed" in pod.message:
             return Trouble(f"{who}: {pod.message}", "raise cluster.ephemeral_storage", True)
     return None

@@ -19,13 +19,13 @@ from components.progress import StepName
 from components.storage.atomic_files import atomic_write
 from components.storage.store import open_store
 from components.storage.uri import has_scheme
-from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.exit_codes import (
     WorkerGroupFailedError,
     WorkerGroupInterruptedError,
     error_from_exit_code,
 )
+from components.workers.group import WorkerGroup
 from components.workers.kubernetes import known_failures
 from components.workers.kubernetes.client import JobSetClient, KubernetesObject
 from components.workers.kubernetes.diagnosis import first_failed, refused, screen
@@ -33,7 +33,7 @@ from components.workers.kubernetes.jobset_manifest import (
     REPLICATED_JOB,
     SPEC_DIGEST_ANNOTATION,
     LauncherPod,
-    job_file_name,
+    job_document_name,
     render_jobset,
 )
 from components.workers.kubernetes.log_follower import LogFollower
@@ -51,14 +51,16 @@ EVENTS_EVERY = 5.0
 CREATION_FAILED = frozenset({"FailedCreate", "JobCreationFailed", "HeadlessServiceCreationFailed"})
 
 
-def run_jobset(job: Job, cluster: ClusterConfig) -> None:
+def run_jobset(group: WorkerGroup, cluster: ClusterConfig) -> None:
     """Return when the gang has ended well; raises what its workers reported, Interrupted, or GangFailed."""
     launcher = LauncherPod.from_environment(os.environ, cluster.namespace)
-    body = render_jobset(job, f"{job.state}/{job_file_name(job, launcher)}", cluster, launcher)
-    _tell(job, job_file_name(job, launcher))
+    body = render_jobset(
+        group, f"{group.directory}/{job_document_name(group, launcher)}", cluster, launcher
+    )
+    _write_job_document(group, job_document_name(group, launcher))
     with graceful_stop_event() as stop:
         try:
-            _from_start_to_end(JobSetClient(launcher.namespace, stop), body, job, cluster, stop)
+            _from_start_to_end(JobSetClient(launcher.namespace, stop), body, group, cluster, stop)
         except KubertError:
             if stop.is_set():  # whatever failed, it was cut short
                 raise WorkerGroupInterruptedError from None
@@ -68,12 +70,12 @@ def run_jobset(job: Job, cluster: ClusterConfig) -> None:
 def _from_start_to_end(
     api: JobSetClient,
     body: KubernetesObject,
-    job: Job,
+    group: WorkerGroup,
     cluster: ClusterConfig,
     stop: threading.Event,
 ) -> None:
     create_or_attach(api, body, cluster.pod_deadline, stop)
-    watch = JobSetMonitor(api, body, job, cluster, stop)
+    watch = JobSetMonitor(api, body, group, cluster, stop)
     try:
         watch.until_it_ends()
     finally:
@@ -84,12 +86,12 @@ def _from_start_to_end(
                 api.delete_jobset(body["metadata"]["name"])
 
 
-def _tell(job: Job, name: str) -> None:
-    text = job.model_dump_json(indent=2) + "\n"
-    if has_scheme(job.state):
-        open_store(job.state).write(name, text.encode())
+def _write_job_document(group: WorkerGroup, name: str) -> None:
+    text = group.format_job_document()
+    if has_scheme(group.directory):
+        open_store(group.directory).write(name, text.encode())
     else:
-        path = Path(job.state) / name
+        path = Path(group.directory) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, text)
 
@@ -131,11 +133,11 @@ class JobSetMonitor:
         self,
         api: JobSetClient,
         body: KubernetesObject,
-        job: Job,
+        group: WorkerGroup,
         cluster: ClusterConfig,
         stop: threading.Event,
     ) -> None:
-        self._api, self._job, self._cluster, self._stop = api, job, cluster, stop
+        self._api, self._group, self._cluster, self._stop = api, group, cluster, stop
         self._name, self._namespace = body["metadata"]["name"], body["metadata"]["namespace"]
         self._log = LogFollower(api)
         self._pods: dict[str, WorkerPod] = {}
@@ -171,7 +173,7 @@ class JobSetMonitor:
 
     def _look_at_pods(self) -> list[WorkerPod]:
         """The pods of the newest attempt by rank."""
-        pods = [parse_pod(found) for found in self._api.pods(self._name)]
+        pods = [parse_pod(found, self._group.step) for found in self._api.pods(self._name)]
         self._log.follow(pods)
         for pod in pods:
             if (
@@ -192,7 +194,7 @@ class JobSetMonitor:
         )
 
     def _refuse_hopeless_ending(self) -> None:
-        if found := known_failures.of_ending(self._pods.values()):
+        if found := known_failures.of_ending(self._pods.values(), self._group.memory_remedy):
             raise WorkerGroupFailedError(screen(found.what, advice=found.advice, more=self._more()))
 
     def _tell_restarts(self, gang: JobSetStatus) -> None:
@@ -203,7 +205,7 @@ class JobSetMonitor:
         counts = gang.counted > self._seen.counted
         progress.report(
             StepName.TRAIN,
-            f"restart {gang.counted} of {self._job.train.max_restarts}: {why}"
+            f"restart {gang.counted} of {self._group.max_restarts}: {why}"
             if counts
             else f"{why}; starting again",
         )
@@ -215,7 +217,7 @@ class JobSetMonitor:
         if gang.phase == "queued":
             self._starting_since = self._running_since = None
             self._say(
-                f"queued: {self._cluster.queue or 'the JobSet is suspended'} has no room for {self._job.train.workers} workers yet"
+                f"queued: {self._cluster.queue or 'the JobSet is suspended'} has no room for {self._group.workers} workers yet"
             )
             return
         self._running_since = self._running_since or now
@@ -223,12 +225,12 @@ class JobSetMonitor:
             raise WorkerGroupFailedError(screen(f"the gang still ran after cluster.time_limit ({self._cluster.time_limit} s) and was ended",
                                     advice="raise cluster.time_limit; the next run continues from the last checkpoint", more=self._more()))  # fmt: skip
         started = sum(pod.started for pod in pods)
-        if started == self._job.train.workers:
+        if started == self._group.workers:
             self._starting_since = None
             self._say(f"all {started} workers run" if started > 1 else "the worker runs")
             return
         self._starting_since = self._starting_since or now
-        self._say(f"{started} of {self._job.train.workers} workers run")
+        self._say(f"{started} of {self._group.workers} workers run")
         late = now - self._starting_since > self._cluster.pod_deadline
         if not late and now - self._events_at < EVENTS_EVERY:
             return
@@ -243,7 +245,7 @@ class JobSetMonitor:
     def _not_started(
         self, pods: list[WorkerPod], found: known_failures.Trouble | None, started: int
     ) -> WorkerGroupFailedError:
-        headline = f"only {started} of {self._job.train.workers} workers started"
+        headline = f"only {started} of {self._group.workers} workers started"
         if not (found and found.hopeless):
             headline += f" within cluster.pod_deadline ({self._cluster.pod_deadline} s)"
         names = [self._name, self._job_name, *(pod.name for pod in pods if not pod.started)][:4]
@@ -267,7 +269,7 @@ class JobSetMonitor:
         events = self._events(self._name, self._job_name)
         if (known := refused(events)) and known[1] in exit_codes.PERMANENT:
             return error_from_exit_code(*known, "")
-        if found := known_failures.of_ending(pods):
+        if found := known_failures.of_ending(pods, self._group.memory_remedy):
             return WorkerGroupFailedError(
                 screen(found.what, advice=found.advice, events=events, more=self._more())
             )
@@ -281,7 +283,7 @@ class JobSetMonitor:
                 )
             )
         tried = (
-            f" after {gang.restarts} restarts (train.max_restarts={self._job.train.max_restarts})"
+            f" after {gang.restarts} restarts (train.max_restarts={self._group.max_restarts})"
             if gang.restarts
             else ""
         )

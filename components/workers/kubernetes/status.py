@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.workers import exit_codes
-from components.workers.kubernetes.jobset_manifest import CONTAINER, SPEC_DIGEST_ANNOTATION
+from components.workers.kubernetes.jobset_manifest import SPEC_DIGEST_ANNOTATION
 
 Object = Mapping[str, Any]
 Phase = Literal["queued", "running", "completed", "failed"]
@@ -95,12 +95,13 @@ def parse_jobset(found: Object) -> JobSetStatus:
     )
 
 
-def parse_pod(found: Object) -> WorkerPod:
+def parse_pod(found: Object, container_name: str) -> WorkerPod:
     """The worker that a pod of the JobSet describes."""
     metadata, status = found["metadata"], found.get("status", {})
     labels = metadata.get("labels", {})
     container: Object = next(
-        (entry for entry in status.get("containerStatuses", ()) if entry["name"] == CONTAINER), {}
+        (entry for entry in status.get("containerStatuses", ()) if entry["name"] == container_name),
+        {},
     )
     state = container.get("state", {})
     ended, waits = state.get("terminated") or {}, state.get("waiting") or {}

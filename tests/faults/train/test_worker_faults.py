@@ -135,7 +135,7 @@ def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(
     assert ended.code == 0, ended.output
     assert_as_undisturbed(tmp_path, undisturbed)
     said = messages(tmp_path)
-    assert "a worker was asked to stop and saved its checkpoint; starting again" in said
+    assert "a worker was asked to stop and saved its checkpoint; restarting all workers" in said
     first = local_training.work(tmp_path) / "logs"
     stopped = [(first / f"attempt-01-worker-{rank}.log").read_text() for rank in (0, 1)]
     assert stopped[0] == stopped[1]  # both stopped at the same step
@@ -215,7 +215,7 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_p
         ended = it.wait()
     assert ended.code == 1
     assert (
-        "training failed 2 times and is given up (train.max_restarts=1): worker 0 failed with exit code 1"
+        "the train step failed 2 times and is not restarted again (train.max_restarts=1): worker 0 failed with exit code 1"
         in ended.output
     )
     assert "attempt-02-worker-0.log" in ended.output
@@ -289,7 +289,7 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(
 ) -> None:
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom_kill 3\n")
-    monkeypatch.setattr(local, "_OOM_EVENTS", events)
+    monkeypatch.setattr(local, "_CGROUP_MEMORY_EVENTS", events)
     job = Job(
         model=training_shards.MODEL,
         train=TrainConfig(batch_size=8),
@@ -301,7 +301,7 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(
     with pytest.raises(
         WorkerGroupFailedError, match=r"killed for lack of memory; lower train\.batch_size"
     ):
-        local.run_local(job, tmp_path / "home")
+        local.run_local(step.build_worker_group(job), tmp_path / "home")
     kernel.join()
     assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
 

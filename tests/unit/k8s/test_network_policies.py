@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from components.workers.kubernetes.jobset_manifest import WORKER_LABELS
+from components.progress import StepName
+from components.workers.kubernetes.jobset_manifest import worker_labels
 from pipeline import pod_settings
 from tests.support import manifests
 from tests.support.network_rules import Pod, connects
@@ -15,14 +16,14 @@ NAMED = {
     if m["kind"] == "NetworkPolicy"
 }
 BASE = [policy for file, policy in NAMED.values() if file.startswith("base/")]
-WORKER = Pod(dict(WORKER_LABELS))
+WORKER = Pod(worker_labels(StepName.TRAIN))
 STEP = Pod({"pipeline/runid": "8a6b0c9e"})
 SERVER = Pod({"app.kubernetes.io/component": "serving"})
 BOARD = Pod({"app.kubernetes.io/component": "tensorboard"})
 PLAIN = Pod()
 CLIENT = Pod({"kubert.dev/serving-client": "true"})
 STRANGER = Pod(namespace="elsewhere")
-PRETENDER = Pod(dict(WORKER_LABELS), namespace="elsewhere")
+PRETENDER = Pod(worker_labels(StepName.TRAIN), namespace="elsewhere")
 SELF_MADE_CLIENT = Pod(CLIENT.labels, namespace="elsewhere")
 TRUSTED_CLIENT = Pod(
     CLIENT.labels, namespace="shop", namespace_labels={"kubert.dev/serving-client": "true"}

@@ -13,6 +13,7 @@ from components.config.cluster import ClusterConfig
 from components.config.loading import load_config
 from components.config.schema import Config
 from components.train.job import Job
+from components.train.step import build_worker_group
 from components.workers.kubernetes import jobset_manifest
 from components.workers.kubernetes.jobset_manifest import LauncherPod
 from pipeline import images
@@ -207,7 +208,7 @@ def test_everything_a_worker_asks_for_is_covered_by_the_queue() -> None:
     job = Job(model=given.model, train=given.train, shards="gs://b/shards", state="gs://b/state")
     cluster = given.cluster.model_copy(update={"train_image": "x@sha256:0", "queue": "kubert"})
     gang = jobset_manifest.render_jobset(
-        job, "gs://b/job.json", cluster, LauncherPod(namespace="kubert")
+        build_worker_group(job), "gs://b/job.json", cluster, LauncherPod(namespace="kubert")
     )
     asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][
         0

@@ -18,7 +18,7 @@ RECORDED: dict[str, dict[str, Any]] = json.loads(
 
 
 def pod(name: str, **changes: Any) -> WorkerPod:
-    return WorkerPod(**{**vars(parse_pod(RECORDED["pods"][name])), **changes})
+    return WorkerPod(**{**vars(parse_pod(RECORDED["pods"][name], "train")), **changes})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,9 @@ def test_nothing_is_wrong_with_what_only_takes_its_time(name: str) -> None:
 
 
 def test_w10_what_would_only_happen_again() -> None:
-    found = known_failures.of_ending([pod("killed"), pod("out of memory")])
+    found = known_failures.of_ending(
+        [pod("killed"), pod("out of memory")], "lower train.batch_size"
+    )
     assert found is not None
     assert "cluster.memory" in found.advice
     full = pod(
@@ -143,10 +145,15 @@ def test_w10_what_would_only_happen_again() -> None:
         reason="Evicted",
         message='Usage of EmptyDir volume "work" exceeds the limit "1Gi".',
     )
-    found = known_failures.of_ending([full])
+    found = known_failures.of_ending([full], "lower train.batch_size")
     assert found is not None
     assert found.advice == "raise cluster.ephemeral_storage"
-    assert known_failures.of_ending([pod("killed"), pod("lost its peer"), pod("evicted")]) is None
+    assert (
+        known_failures.of_ending(
+            [pod("killed"), pod("lost its peer"), pod("evicted")], "lower train.batch_size"
+        )
+        is None
+    )
 
 
 def test_the_failure_s_origin_is_the_worker_that_ended_first_not_its_peers() -> None:

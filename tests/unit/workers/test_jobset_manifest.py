@@ -11,12 +11,15 @@ import yaml
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError
+from components.progress import StepName
 from components.train.job import Job
+from components.train.step import build_worker_group
 from components.workers import exit_codes
+from components.workers.group import WorkerGroup
 from components.workers.kubernetes.jobset_manifest import (
     FAILURE_MESSAGE_PATTERNS,
     LauncherPod,
-    job_file_name,
+    job_document_name,
     jobset_name,
     parse_cpu_quantity,
     render_jobset,
@@ -28,13 +31,15 @@ IMAGE = "registry.example/kubert-train@sha256:" + "0" * 64
 LAUNCHER = LauncherPod(
     namespace="kubert", name="train-x", uid="b1946ac9-2f4e-4d2a-8b6c-5c1a5a5a0001", run="run-7"
 )
-JOB = Job(
+TRAINING = Job(
     model=ModelConfig(encoder="scratch"),
     train=TrainConfig(workers=4),
     shards="gs://data/shards",
     state="gs://data/state/0123456789abcdef",
 )
-PLACE = f"{JOB.state}/jobs/x.json"
+DOCUMENT = f"{TRAINING.state}/jobs/x.json"
+
+GROUP = build_worker_group(TRAINING)
 EVERYTHING = ClusterConfig(
     train_image=IMAGE,
     image_pull_policy="Always",
@@ -61,9 +66,16 @@ EVERYTHING = ClusterConfig(
 
 
 def rendered(
-    cluster: ClusterConfig | None = None, job: Job = JOB, launcher: LauncherPod = LAUNCHER
+    cluster: ClusterConfig | None = None,
+    group: WorkerGroup = GROUP,
+    launcher: LauncherPod = LAUNCHER,
 ) -> dict[str, Any]:
-    return render_jobset(job, PLACE, cluster or ClusterConfig(train_image=IMAGE), launcher)
+    return render_jobset(group, DOCUMENT, cluster or ClusterConfig(train_image=IMAGE), launcher)
+
+
+def with_workers(count: int) -> WorkerGroup:
+    changed = TRAINING.model_copy(update={"train": TrainConfig(workers=count)})
+    return build_worker_group(changed)
 
 
 def pod(jobset: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +108,7 @@ def test_equal_jobs_are_equal_jobsets_and_each_run_has_its_own() -> None:
     names = {
         rendered()["metadata"]["name"],
         rendered(launcher=LAUNCHER.model_copy(update={"run": "run-8"}))["metadata"]["name"],
-        rendered(job=JOB.model_copy(update={"train": TrainConfig(workers=3)}))["metadata"]["name"],
+        rendered(group=with_workers(3))["metadata"]["name"],
         rendered(ClusterConfig(train_image=IMAGE, memory="5Gi"))["metadata"]["name"],
     }
     assert len(names) == 4
@@ -108,7 +120,7 @@ def test_equal_jobs_are_equal_jobsets_and_each_run_has_its_own() -> None:
 
 @pytest.mark.parametrize("run", ["", "run-7", "../A run, with ünusual letters " * 20])
 def test_the_name_leaves_room_for_the_pods_names(run: str) -> None:
-    made = jobset_name(run, "0123456789abcdef" * 4)
+    made = jobset_name(StepName.TRAIN, run, "0123456789abcdef" * 4)
     assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made)
     assert len(made) <= 46
     assert len(f"{made}-worker-0-255-abcde") <= 63
@@ -116,13 +128,12 @@ def test_the_name_leaves_room_for_the_pods_names(run: str) -> None:
 
 def test_gangs_of_one_training_do_not_write_each_other_s_jobs() -> None:
     other = LAUNCHER.model_copy(update={"run": "run-8"})
-    wider = JOB.model_copy(update={"train": TrainConfig(workers=8)})
     assert (
         len(
             {
-                job_file_name(JOB, LAUNCHER),
-                job_file_name(JOB, other),
-                job_file_name(wider, LAUNCHER),
+                job_document_name(GROUP, LAUNCHER),
+                job_document_name(GROUP, other),
+                job_document_name(with_workers(8), LAUNCHER),
             }
         )
         == 3
@@ -152,7 +163,7 @@ def test_the_rules_match_the_job_controller_s_words(message: str, rule: str | No
 
 def test_failures_are_treated_by_their_reason() -> None:
     policy = rendered()["spec"]["failurePolicy"]
-    assert policy["maxRestarts"] == JOB.train.max_restarts
+    assert policy["maxRestarts"] == GROUP.max_restarts
     assert [(rule["name"], rule["action"]) for rule in policy["rules"]] == [
         ("overtime", "FailJobSet"),
         ("permanent", "FailJobSet"),
@@ -268,7 +279,7 @@ def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
 
 
 def test_without_an_image_nothing_is_rendered() -> None:
-    with pytest.raises(ConfigError, match=r"cluster\.train_image is not set"):
+    with pytest.raises(ConfigError, match=r"neither cluster\.train_image nor KUBERT_TRAIN_IMAGE is set"):
         rendered(ClusterConfig())
 
 

@@ -1,0 +1,39 @@
+"""What a launcher knows of a group of equal worker processes; what they compute, it does not know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from components.progress import StepName
+
+
+@dataclass(frozen=True)
+class WorkerGroup:
+    """Equal worker processes that start, restart and end together, on this machine or as a JobSet.
+
+    step: the pipeline step that the workers do. Progress events, Kubernetes objects and the
+        options in messages (`<step>.workers`, `<step>.max_restarts`) are named after it.
+    module: Python module that each worker runs, with the path or URI of the job document as its
+        only argument.
+    job_document: JSON text that tells all workers what to do. Two groups with equal documents on
+        equal clusters are the same group.
+    directory: directory or URI that all workers reach. In a cluster the document is written there.
+    max_restarts: restarts of the whole group after a worker failed; preemptions are not counted.
+    is_finished: whether the result of the group exists, so that no worker has to start.
+    memory_remedy: the options to change when a worker runs out of memory, as a clause.
+    """
+
+    step: StepName
+    workers: int
+    module: str
+    job_document: str
+    directory: str
+    max_restarts: int
+    is_finished: Callable[[], bool]
+    memory_remedy: str
+
+    def format_job_document(self) -> str:
+        """Return the job document as it is written to a file: indented, for people who debug."""
+        return json.dumps(json.loads(self.job_document), indent=2, ensure_ascii=False) + "\n"
