@@ -279,7 +279,9 @@ def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
 
 
 def test_without_an_image_nothing_is_rendered() -> None:
-    with pytest.raises(ConfigError, match=r"neither cluster\.train_image nor KUBERT_TRAIN_IMAGE is set"):
+    with pytest.raises(
+        ConfigError, match=r"neither cluster\.train_image nor KUBERT_TRAIN_IMAGE is set"
+    ):
         rendered(ClusterConfig())
 
 
