@@ -118,9 +118,8 @@ def main() -> None:
 
 def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None) -> None:
     from components.artifacts.token_shards import open_shards
-    from components.train.loop import batch_plan as batches
+    from components.train.loop import batch_plan, trainer
     from components.train.loop import input_pipeline as feed
-    from components.train.loop import trainer
 
     validation_rows = len(open_shards(shards, verify=False).open_split("validation"))
     features = Features(vars(trainer)["cached_features"])
@@ -128,7 +127,7 @@ def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None
     vars(trainer)["read_batches"] = Gate(feed.read_batches, rounds, validation_rows, features)
     if share is not None:
         rank, of = share
-        vars(feed)["replica_slice"] = lambda rows, replica, replicas: batches.replica_slice(
+        vars(feed)["replica_slice"] = lambda rows, replica, replicas: batch_plan.replica_slice(
             rows, rank, of
         )
 

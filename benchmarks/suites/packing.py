@@ -24,8 +24,9 @@ from benchmarks.harness.report import Table, format_table
 from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import build_classifier
 from components.model.encoders import load_vocabulary
-from components.train.loop.optimizer import build_optimizer
-from components.train.loop.train_step import make_train_step
+from components.train.loop.input_pipeline import SplitInputs, build_batch_spec, slice_batch
+from components.train.loop.optimizer import StepOptimizer, build_optimizer
+from components.train.loop.train_step import TrainStep, build_forward
 
 SHAPES = ((32, 56), (13, 128))
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -42,36 +43,28 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
     train = TrainConfig.model_validate({"precision": precision})
     table = model.encoder.word_embeddings
     others = [variable for variable in model.trainable_variables if variable is not table]
-    optimizer = build_optimizer(train, 10_000, table)
-    optimizer._create_all_weights([*others, table])
-    ids = np.random.default_rng(1).integers(1_000, 1_400, (rows, length))
-    unique_ids, positions = np.unique(ids, return_inverse=True)
-    many = tf.TensorSpec((None,), tf.int32)
-    spec = (tf.TensorSpec((None, None), tf.int32), many, many, tf.TensorSpec((), tf.int64))
-
-    def forward(inputs: tf.Tensor, words: tf.Tensor | None, training: bool) -> tf.Tensor:
-        return model(
-            {"input_word_ids": inputs} | ({} if words is None else {"token_embeddings": words}),
-            training,
-        )
-
-    step = make_train_step(
-        tf.distribute.get_strategy(),
-        forward,
+    optimizer = StepOptimizer(build_optimizer(train, 10_000, table), table)
+    optimizer.create_slots([*others, table])
+    ids = np.random.default_rng(1).integers(1_000, 1_400, (rows, length)).astype(np.int32)
+    inputs = SplitInputs(
+        np.full(rows, length, np.int32),
+        np.arange(rows, dtype=np.int32) % 4,
+        lambda indices, _: ids[indices],
+        tf.TensorSpec((None, None), tf.int32),
+        has_token_ids=True,
+        has_unique_token_ids=True,
+    )
+    strategy = tf.distribute.get_strategy()
+    step = TrainStep(
+        strategy,
+        build_forward(model, has_features=False),
         others,
         optimizer,
         model.dropout_seed,
         train,
-        spec,
-        table,
+        build_batch_spec(strategy, inputs),
     )
-    labels = tf.constant(np.arange(rows) % 4, tf.int32)
-    batch = (
-        tf.constant(positions.reshape(ids.shape), tf.int32),
-        tf.constant(unique_ids, tf.int32),
-        labels,
-        tf.constant(0, tf.int64),
-    )
+    batch = slice_batch(inputs.read_batch(np.arange(rows), length), slice(0, rows))
     return lambda: step(batch, 1, False)
 
 

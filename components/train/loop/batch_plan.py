@@ -87,10 +87,9 @@ def plan_by_length(
     )
 
 
-def replica_slice(rows: RowIndices, replica: int, replicas: int) -> tuple[int, RowIndices]:
-    """What one replica takes of a batch: its first position and its rows; sizes differ by one at most, and may be 0."""
-    start, stop = (len(rows) * replica) // replicas, (len(rows) * (replica + 1)) // replicas
-    return start, rows[start:stop]
+def replica_slice(rows: int, replica: int, replicas: int) -> slice:
+    """The rows of a batch that one replica computes; sizes differ by one at most, and may be 0."""
+    return slice(rows * replica // replicas, rows * (replica + 1) // replicas)
 
 
 def padding_efficiency(plan: EpochPlan, lengths: npt.NDArray[np.int32]) -> float:

@@ -45,7 +45,7 @@ class DeferredAdamW(optimization.AdamWeightDecay):
     """Model Garden's `AdamWeightDecay` for all variables but `table`, whose rows are updated late.
 
     The table's gradient comes as `tf.IndexedSlices` with different indices. Its value is up to date where `read` gives it, and
-    everywhere after `settle`. The slot `made_up_to` holds, per row, the steps that are in it (exact up to 2^24).
+    everywhere after `flush`. The slot `made_up_to` holds, per row, the steps that are in it (exact up to 2^24).
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         """The table's rows as they would be had every step updated them: int32 [n] -> float32 [n, width]. Changes nothing."""
         return self._made_up(self._table, rows)[0]
 
-    def settle(self, strategy: tf.distribute.Strategy) -> None:
+    def flush(self, strategy: tf.distribute.Strategy) -> None:
         """Bring every row of the table up to date; call it outside of a step."""
 
-        def settle_rows(table: tf.Variable) -> Any:
+        def flush_rows(table: tf.Variable) -> Any:
             size = table.shape[0]
             chunks = [
                 tf.range(start, min(start + _ROWS_AT_ONCE, size))
@@ -99,10 +99,10 @@ class DeferredAdamW(optimization.AdamWeightDecay):
             )
 
         @tf.function
-        def settle_all() -> None:
-            strategy.extended.update(self._table, settle_rows)
+        def flush_all() -> None:
+            strategy.extended.update(self._table, flush_rows)
 
-        settle_all()
+        flush_all()
 
     def _decay_weights_op(self, var: tf.Variable, learning_rate: Tensor, apply_state: Any) -> Any:
         """The decay as in the class above, whose order of factors makes two copies of the weights instead of one."""

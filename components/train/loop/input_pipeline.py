@@ -1,11 +1,12 @@
-"""Feeds each replica its share of every batch of a plan, read ahead of the step that needs it."""
+"""Reads the batches of an epoch plan ahead of the step that needs them, one slice per replica."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,121 +16,148 @@ from components.artifacts.token_shards import SplitReader
 from components.train.loop.batch_plan import EpochPlan, RowIndices, replica_slice
 
 PREFETCH_BATCHES = 4
+SliceRows = Callable[[int, int, int], slice]
+"""(rows of the batch, replica, number of replicas) -> the rows of that replica."""
 
 
+class Batch(NamedTuple):
+    """One replica's slice of a batch: NumPy arrays on the host, tensors in a step."""
+
+    inputs: Any
+    """One of: token positions, int32 [rows, width], the index of each token in `unique_token_ids`;
+    token ids, int32 [rows, width]; a frozen encoder's features, float32 [rows, hidden]."""
+    unique_token_ids: Any
+    """int32 [unique]: the different token ids of the entire batch, ascending, equal on all replicas;
+    empty unless `inputs` are token positions."""
+    mask: Any
+    """int32 [rows, width]: 1 for a token, 0 for padding; [rows, 0] for features."""
+    labels: Any
+    """int32 [rows]."""
+    first_row: Any
+    """int64 scalar: the position of the slice's first row in the batch."""
+
+
+@dataclass(frozen=True)
 class SplitInputs:
-    """What the model reads of a split: padded token ids, or cached features of a frozen encoder, with the labels."""
+    """What the model reads of a split: padded token ids, or features of a frozen encoder; and labels.
 
-    def __init__(
-        self,
-        lengths: npt.NDArray[np.int32],
-        labels: npt.NDArray[np.int32],
-        read: Callable[[RowIndices, int], Any],
-        spec: tf.TensorSpec,
-        *,
-        is_ids: bool = False,
-    ):
-        self.lengths, self.labels, self.read, self.spec, self.is_ids = (
-            lengths,
-            labels,
-            read,
-            spec,
-            is_ids,
-        )
+    `read` maps row numbers and a width to the rows' values, whose type is `spec`. With
+    `has_unique_token_ids` a batch names its tokens by their positions among the different ones, so
+    that replicas can add up the gradients of these embeddings alone.
+    """
+
+    lengths: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.int32]
+    read: Callable[[RowIndices, int], npt.NDArray[Any]]
+    spec: tf.TensorSpec
+    has_token_ids: bool = False
+    has_unique_token_ids: bool = False
+    pad_id: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @classmethod
-    def of_tokens(cls, split: SplitReader) -> SplitInputs:
+    def from_tokens(
+        cls, split: SplitReader, pad_id: int, *, has_unique_token_ids: bool
+    ) -> SplitInputs:
         """Rows of token ids, int32 [rows, width], padded with 0."""
         return cls(
             split.read_lengths(),
             split.read_labels(),
             split.read_padded,
             tf.TensorSpec((None, None), tf.int32),
-            is_ids=True,
+            has_token_ids=True,
+            has_unique_token_ids=has_unique_token_ids,
+            pad_id=pad_id,
         )
 
     @classmethod
-    def of_features(cls, split: SplitReader, features: npt.NDArray[np.float32]) -> SplitInputs:
-        """Rows of features, float32 [rows, hidden]; they have no length, so all count as one token."""
+    def from_features(cls, split: SplitReader, features: npt.NDArray[np.float32]) -> SplitInputs:
+        """Rows of features, float32 [rows, hidden]; all rows have the length of one token."""
 
-        def read(rows: RowIndices, _: int) -> npt.NDArray[np.float32]:
+        def read_features(rows: RowIndices, _: int) -> npt.NDArray[np.float32]:
             return features[rows]
 
         return cls(
             np.ones(len(features), np.int32),
             split.read_labels(),
-            read,
+            read_features,
             tf.TensorSpec((None, features.shape[1]), tf.float32),
         )
 
-    def used(self, rows: RowIndices, width: int) -> npt.NDArray[np.int32]:
-        """The different token ids among the rows, rising; none where the model reads features."""
-        return np.unique(self.read(rows, width)) if self.is_ids else np.zeros(0, np.int32)
-
-    def inputs(self, rows: RowIndices, width: int, used: npt.NDArray[np.int32]) -> Any:
-        """What the model reads of the rows; token ids as their places in `used`."""
+    def read_batch(self, rows: RowIndices, width: int) -> Batch:
+        """The entire batch of these rows, padded to `width`: the only time that they are read."""
         values = self.read(rows, width)
-        return np.searchsorted(used, values).astype(np.int32) if self.is_ids else values
+        unique_token_ids = np.zeros(0, np.int32)
+        mask = np.zeros((len(rows), 0), np.int32)
+        if self.has_token_ids:
+            mask = (values != self.pad_id).astype(np.int32)
+        if self.has_unique_token_ids:
+            unique_token_ids = np.unique(values)
+            values = np.searchsorted(unique_token_ids, values).astype(np.int32)
+        return Batch(values, unique_token_ids, mask, self.labels[rows], 0)
 
 
-def batch_spec(strategy: tf.distribute.Strategy, rows: SplitInputs) -> Any:
-    """The type of what `feed` yields, of any number of rows and any width: a compiled step needs it, to be traced once.
-
-    Workers whose shares differ in size would otherwise trace at different steps, and their collectives would no longer match.
-    """
-    many = tf.TensorSpec((None,), tf.int32)
-    share_spec = (rows.spec, many, many, tf.TensorSpec((), tf.int64))
-    if len(strategy.extended.worker_devices) == 1:
-        return share_spec
-    none: tf.data.Dataset = tf.data.Dataset.from_generator(
-        lambda: iter(()), output_signature=share_spec
+def slice_batch(batch: Batch, rows: slice) -> Batch:
+    """The slice's rows of an entire batch, as tensors."""
+    return Batch(
+        tf.constant(batch.inputs[rows]),
+        tf.constant(batch.unique_token_ids),
+        tf.constant(batch.mask[rows]),
+        tf.constant(batch.labels[rows]),
+        tf.constant(rows.start, tf.int64),
     )
-    return strategy.distribute_datasets_from_function(lambda _: none).element_spec
+
+
+def build_batch_spec(strategy: tf.distribute.Strategy, inputs: SplitInputs) -> Any:
+    """The type of what `read_batches` yields, for any number of rows and any width.
+
+    A compiled step needs it, to be traced once: workers whose slices differ in size would otherwise
+    trace at different steps, and their collectives would no longer match.
+    """
+    vector = tf.TensorSpec((None,), tf.int32)
+    mask = tf.TensorSpec((None, None), tf.int32)
+    spec = Batch(inputs.spec, vector, mask, vector, tf.TensorSpec((), tf.int64))
+    if len(strategy.extended.worker_devices) == 1:
+        return spec
+    empty: tf.data.Dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=spec)
+    return strategy.distribute_datasets_from_function(lambda _: empty).element_spec
 
 
 def read_batches(
-    strategy: tf.distribute.Strategy, rows: SplitInputs, plan: EpochPlan, first: int = 0
-) -> Iterator[Any]:
-    """Batches (inputs, used, labels, position of the share's first row in the batch) for `strategy.run`, from batch `first` to the plan's end.
+    strategy: tf.distribute.Strategy,
+    inputs: SplitInputs,
+    plan: EpochPlan,
+    first: int = 0,
+    slice_rows: SliceRows = replica_slice,
+) -> Iterator[Batch]:
+    """The batches for `strategy.run`, from batch `first` to the plan's end; each is read once.
 
-    `used` holds the different token ids of the whole batch, the same on all replicas, and the inputs are places in it: so replicas
-    can add up gradients of the used embeddings alone.
-
-    Not a distributed tf.data iterator: all workers know the plan, so none has to ask the others at every step whether they have
-    rows left, and dropping such an iterator at an epoch's end was seen to take up to 30 s.
+    Not a distributed tf.data iterator: all workers know the plan, so none has to ask the others at
+    every step whether they have rows left, and dropping such an iterator at an epoch's end took up
+    to 30 s.
     """
 
-    def read(index: int) -> Any:
-        batch, width = plan.batch(index), int(plan.widths[index])
-        used = rows.used(batch, width)
+    def read(index: int) -> Batch:
+        batch = inputs.read_batch(plan.batch(index), int(plan.widths[index]))
 
-        def share_of(context: tf.distribute.experimental.ValueContext) -> Any:
-            start, mine = replica_slice(
-                batch, context.replica_id_in_sync_group, context.num_replicas_in_sync
-            )
-            inputs = rows.inputs(mine, width, used)
-            return (
-                tf.constant(inputs),
-                tf.constant(used),
-                tf.constant(rows.labels[mine]),
-                tf.constant(start, tf.int64),
-            )
+        def read_slice(context: tf.distribute.experimental.ValueContext) -> Batch:
+            replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
+            return slice_batch(batch, slice_rows(len(batch.labels), replica, replicas))
 
-        values = strategy.experimental_distribute_values_from_function(share_of)
+        values = strategy.experimental_distribute_values_from_function(read_slice)
         if len(strategy.extended.worker_devices) > 1:
-            return values
-        return tuple(strategy.experimental_local_results(value)[0] for value in values)
+            return Batch(*values)
+        return Batch(*(strategy.experimental_local_results(value)[0] for value in values))
 
-    with ThreadPoolExecutor(1) as ahead:
-        waiting = deque(
-            ahead.submit(read, index)
+    with ThreadPoolExecutor(1) as reader:
+        pending = deque(
+            reader.submit(read, index)
             for index in range(first, min(first + PREFETCH_BATCHES, len(plan)))
         )
         for index in range(first, len(plan)):
-            batch = waiting.popleft().result()
+            batch = pending.popleft().result()
             if index + PREFETCH_BATCHES < len(plan):
-                waiting.append(ahead.submit(read, index + PREFETCH_BATCHES))
+                pending.append(reader.submit(read, index + PREFETCH_BATCHES))
             yield batch

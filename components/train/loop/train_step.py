@@ -1,8 +1,9 @@
 """One optimizer step on all replicas, and one validation batch: the mathematics, compiled.
 
-The loss of a step is the sum over the batch's rows divided by the configured batch size, whoever computes which row.
-Gradients are summed over all replicas before they are measured and clipped. So a step's result does not depend on the
-number of workers, up to the order in which floating-point numbers are added.
+The loss of a step is the sum over the batch's rows divided by the configured batch size, whichever
+replica computes a row. Gradients are summed over all replicas before their norm is computed and they
+are clipped. So a step's result does not depend on the number of workers, up to the order in which
+floating-point numbers are added.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import numpy as np
 import tensorflow as tf
 
 from components.config.schema import TrainConfig
+from components.model.classifier import Classifier
 from components.model.dropout import DropoutSeed
+from components.train.loop.input_pipeline import Batch
+from components.train.loop.optimizer import StepOptimizer
 
 Tensor = Any
-Forward = Callable[[Tensor, Tensor | None, bool], Tensor]
-"""(token ids or features, the tokens' vectors or None for the table's own, training) -> float32 logits [rows, classes]."""
+Forward = Callable[[Batch, Tensor | None, bool], Tensor]
+"""(batch, the tokens' embeddings or None for the model's own, training) -> logits [rows, classes]."""
 
 
 class StepMetrics(NamedTuple):
-    """Totals over all replicas: cross-entropy sum in nats, correct rows, rows, stop flags raised, norm of the gradient."""
+    """Totals over all replicas: cross-entropy sum in nats, correct rows, rows, stop flags, gradient norm."""
 
     loss_sum: float
     correct: float
@@ -31,129 +35,162 @@ class StepMetrics(NamedTuple):
     gradient_norm: float
 
 
-def make_train_step(
-    strategy: tf.distribute.Strategy,
-    forward: Forward,
-    variables: list[tf.Variable],
-    optimizer: tf.keras.optimizers.legacy.Optimizer,
-    dropout: DropoutSeed,
-    config: TrainConfig,
-    spec: Any,
-    table: tf.Variable | None = None,
-) -> Callable[[Any, int, bool], StepMetrics]:
-    """A function (batch, step, stop) -> Outcome that updates `variables`, and the rows of `table` that the batch names, once.
+def build_forward(model: Classifier, *, has_features: bool) -> Forward:
+    """The classifier's forward pass; `has_features`: batches hold a frozen encoder's features."""
 
-    `batch` comes from `feed`, and `spec` is its type. With a `table`, which must not be among the variables, the optimizer is
-    built for it (`build_optimizer`), and `forward` is given the tokens' vectors. XLA compiles anew for every number of different
-    tokens then: it goes without.
-    """
-    scaled = config.precision == "float16"
-    late = getattr(optimizer, "inner_optimizer", optimizer)
-
-    @tf.function(jit_compile=config.xla)
-    def differentiate(
-        rows: Tensor, places: Tensor, inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor
-    ) -> tuple[Tensor, list[Tensor]]:
-        with tf.GradientTape() as tape, dropout.for_rows(step, position):
-            tape.watch(rows)
-            words = tf.gather(rows, places) if table is not None else None
-            loss_sum, correct = _score(forward(inputs, words, True), labels)
-            objective = loss_sum / tf.constant(config.batch_size, tf.float32)
-            if scaled:
-                objective = optimizer.get_scaled_loss(objective)
-        gradients = tape.gradient(
-            objective, [rows, *variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
+    def forward(batch: Batch, token_embeddings: Tensor | None, training: bool) -> Tensor:
+        if has_features:
+            return model.head(batch.inputs, training)
+        tokens = (
+            {"input_word_ids": batch.inputs}
+            if token_embeddings is None
+            else {"token_embeddings": token_embeddings}
         )
-        return tf.stack([loss_sum, correct]), [
-            tf.convert_to_tensor(gradient) for gradient in gradients
-        ]
+        return model({**tokens, "input_mask": batch.mask}, training)
 
-    def in_parts(
-        rows: Tensor, places: Tensor, inputs: Tensor, labels: Tensor, position: Tensor, step: Tensor
+    return forward
+
+
+class TrainStep:
+    """One compiled optimizer step: (batch, step, stop) -> StepMetrics.
+
+    It updates `variables`, and the rows of the optimizer's deferred embedding table that the batch
+    names. That table must not be among `variables`; `forward` is then given the tokens' embeddings.
+    XLA would compile anew for every number of different tokens, so it is not used with such a table.
+    `batch_spec` is the type of the batches (`build_batch_spec`).
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        forward: Forward,
+        variables: list[tf.Variable],
+        optimizer: StepOptimizer,
+        dropout: DropoutSeed,
+        config: TrainConfig,
+        batch_spec: Any,
+    ) -> None:
+        self._strategy, self._forward, self._variables = strategy, forward, variables
+        self._optimizer, self._dropout, self._config = optimizer, dropout, config
+        self._forward_backward = tf.function(self.forward_backward, jit_compile=config.xla)
+        number, flag = tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)
+        self._run_on_replicas = tf.function(
+            self._distribute, input_signature=[batch_spec, number, flag]
+        )
+
+    def __call__(self, batch: Batch, step: int, stop: bool) -> StepMetrics:
+        """Do optimizer step number `step`; `stop`: this worker was asked to stop."""
+        metrics = self._run_on_replicas(
+            batch, tf.constant(step, tf.int64), tf.constant(float(stop))
+        )
+        return _local_metrics(self._strategy, metrics)
+
+    def _distribute(self, batch: Batch, step: Tensor, stop: Tensor) -> Tensor:
+        return self._strategy.run(self.run_on_replica, args=(batch, step, stop))
+
+    def run_on_replica(self, batch: Batch, step: Tensor, stop: Tensor) -> Tensor:
+        """One replica's part of the step; the StepMetrics as a tensor [5], equal on all replicas."""
+        unique_embeddings = self._optimizer.read_rows(batch.unique_token_ids)
+        totals, gradients = self.accumulate_gradients(unique_embeddings, batch, step)
+        counts = tf.stack([tf.cast(tf.size(batch.labels), tf.float32), stop])
+        *gradients, totals, counts = all_reduce([*gradients, totals, counts])
+        gradients, norm = self.clip(gradients)
+        self.apply(gradients, batch.unique_token_ids)
+        return tf.concat([totals, counts, [norm]], axis=0)
+
+    def forward_backward(
+        self, unique_embeddings: Tensor, batch: Batch, step: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        if config.accumulate == 1:
-            whole: tuple[Tensor, list[Tensor]] = differentiate(
-                rows, places, inputs, labels, position, step
+        """(loss sum and correct rows [2], gradients of `unique_embeddings` and of the variables)."""
+        with (
+            tf.GradientTape() as tape,
+            self._dropout.for_rows(step, batch.first_row),
+        ):
+            tape.watch(unique_embeddings)
+            token_embeddings = (
+                tf.gather(unique_embeddings, batch.inputs)
+                if self._optimizer.has_deferred_table
+                else None
             )
-            return whole
-        count = tf.shape(labels, tf.int64)[0]
+            loss_sum, correct = _score(self._forward(batch, token_embeddings, True), batch.labels)
+            loss = loss_sum / tf.constant(self._config.batch_size, tf.float32)
+            loss = self._optimizer.scale_loss(loss)
+        gradients = tape.gradient(
+            loss,
+            [unique_embeddings, *self._variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return tf.stack([loss_sum, correct]), [tf.convert_to_tensor(value) for value in gradients]
 
-        def one_part(
+    def accumulate_gradients(
+        self, unique_embeddings: Tensor, batch: Batch, step: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`forward_backward` of the batch, summed over consecutive parts where so configured."""
+        parts = self._config.accumulate
+        if parts == 1:
+            totals, gradients = self._forward_backward(unique_embeddings, batch, step)
+            return totals, gradients
+        rows = tf.shape(batch.labels, tf.int64)[0]
+
+        def add_part(
             part: Tensor, totals: Tensor, sums: list[Tensor]
         ) -> tuple[Tensor, Tensor, list[Tensor]]:
-            start, stop = part * count // config.accumulate, (part + 1) * count // config.accumulate
-            part_of = (places[start:stop], inputs[start:stop], labels[start:stop])
-            more, gradients = differentiate(rows, *part_of, position + start, step)
-            return part + 1, totals + more, [a + b for a, b in zip(sums, gradients, strict=True)]
+            start, stop = part * rows // parts, (part + 1) * rows // parts
+            part_batch = Batch(
+                batch.inputs[start:stop],
+                batch.unique_token_ids,
+                batch.mask[start:stop],
+                batch.labels[start:stop],
+                batch.first_row + start,
+            )
+            more, gradients = self._forward_backward(unique_embeddings, part_batch, step)
+            sums = [total + value for total, value in zip(sums, gradients, strict=True)]
+            return part + 1, totals + more, sums
 
-        zeros = [
-            tf.zeros_like(rows),
-            *(tf.zeros(variable.shape, variable.dtype) for variable in variables),
-        ]
-        start = (tf.constant(0, tf.int64), tf.zeros(2), zeros)
+        zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self._variables]
+        initial = (
+            tf.constant(0, tf.int64),
+            tf.zeros(2),
+            [tf.zeros_like(unique_embeddings), *zeros],
+        )
         _, totals, sums = tf.while_loop(
-            lambda part, *_: part < config.accumulate,
-            one_part,
-            start,
-            maximum_iterations=config.accumulate,
+            lambda part, *_: part < parts, add_part, initial, maximum_iterations=parts
         )
         return totals, sums
 
-    def on_replica(
-        inputs: Tensor, used: Tensor, labels: Tensor, position: Tensor, step: Tensor, stop: Tensor
-    ) -> Tensor:
-        rows = late.read(used) if table is not None else tf.zeros([0, 1])
-        totals, gradients = in_parts(rows, inputs, _ids(inputs, used), labels, position, step)
-        counts = tf.stack([tf.cast(tf.size(labels), tf.float32), stop])
-        *gradients, totals, counts = _summed([*gradients, totals, counts])
-        if scaled:
-            gradients = optimizer.get_unscaled_gradients(gradients)
+    def clip(self, gradients: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """(the unscaled gradients, clipped to `train.clip_norm` if that is set, and their norm before)."""
+        gradients = self._optimizer.unscale_gradients(gradients)
         norm = tf.linalg.global_norm(gradients)
-        if config.clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, config.clip_norm, use_norm=norm)
-        of_rows, *others = gradients
-        updates = list(zip(others, variables, strict=True))
-        if table is not None:
-            updates.append((tf.IndexedSlices(of_rows, used, tf.shape(table)), table))
-        optimizer.apply_gradients(updates, experimental_aggregate_gradients=False)
-        return tf.concat([totals, counts, [norm]], axis=0)
+        if self._config.clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm, use_norm=norm)
+        return gradients, norm
 
-    @tf.function(input_signature=[spec, tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)])
-    def step_on_all(batch: Any, step: Tensor, stop: Tensor) -> Tensor:
-        return strategy.run(on_replica, args=(*batch, step, stop))
-
-    def train_step(batch: Any, step: int, stop: bool) -> StepMetrics:
-        return _outcome(
-            strategy, step_on_all(batch, tf.constant(step, tf.int64), tf.constant(float(stop)))
-        )
-
-    return train_step
+    def apply(self, gradients: list[Tensor], unique_token_ids: Tensor) -> None:
+        """Update the variables and the named rows of the deferred table."""
+        row_gradients, *others = gradients
+        updates = list(zip(others, self._variables, strict=True))
+        self._optimizer.apply_gradients(updates, row_gradients, unique_token_ids)
 
 
-def make_validation_step(
-    strategy: tf.distribute.Strategy, forward: Forward, spec: Any
-) -> Callable[[Any], StepMetrics]:
-    """A function batch -> Outcome over all replicas, without dropout; the optimizer must be settled."""
+def build_validation_step(
+    strategy: tf.distribute.Strategy, forward: Forward, batch_spec: Any
+) -> Callable[[Batch], StepMetrics]:
+    """A function batch -> StepMetrics over all replicas, without dropout; flush the optimizer before."""
 
-    def on_replica(inputs: Tensor, used: Tensor, labels: Tensor, _: Tensor) -> Tensor:
-        loss_sum, correct = _score(forward(_ids(inputs, used), None, False), labels)
-        return _summed(
-            [tf.stack([loss_sum, correct, tf.cast(tf.size(labels), tf.float32), 0.0, 0.0])]
-        )[0]
+    def run_on_replica(batch: Batch) -> Tensor:
+        loss_sum, correct = _score(forward(batch, None, False), batch.labels)
+        rows = tf.cast(tf.size(batch.labels), tf.float32)
+        return all_reduce([tf.stack([loss_sum, correct, rows, 0.0, 0.0])])[0]
 
-    @tf.function(input_signature=[spec])
-    def on_all(batch: Any) -> Tensor:
-        return strategy.run(on_replica, args=batch)
+    @tf.function(input_signature=[batch_spec])
+    def run_on_replicas(batch: Batch) -> Tensor:
+        return strategy.run(run_on_replica, args=(batch,))
 
-    return lambda batch: _outcome(strategy, on_all(batch))
-
-
-def _ids(inputs: Tensor, used: Tensor) -> Tensor:
-    """Token ids for places in `used`; features are what they are."""
-    return tf.gather(used, inputs) if inputs.dtype.is_integer else inputs
+    return lambda batch: _local_metrics(strategy, run_on_replicas(batch))
 
 
-def _summed(values: list[Tensor]) -> list[Tensor]:
+def all_reduce(values: list[Tensor]) -> list[Tensor]:
     """Each tensor's sum over all replicas, by one reduction."""
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
@@ -168,5 +205,5 @@ def _score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
 
 
-def _outcome(strategy: tf.distribute.Strategy, value: Tensor) -> StepMetrics:
-    return StepMetrics(*np.asarray(strategy.experimental_local_results(value)[0]).tolist())
+def _local_metrics(strategy: tf.distribute.Strategy, metrics: Tensor) -> StepMetrics:
+    return StepMetrics(*np.asarray(strategy.experimental_local_results(metrics)[0]).tolist())

@@ -30,10 +30,14 @@ from components.train.loop.batch_plan import (
 from components.train.loop.deferred_adamw import MAX_RATE_TIMES_DECAY
 from components.train.loop.epochs import EpochLoop, run_epochs
 from components.train.loop.feature_cache import cached_features
-from components.train.loop.input_pipeline import SplitInputs, batch_spec, read_batches
-from components.train.loop.optimizer import build_learning_rate_schedule, build_optimizer
+from components.train.loop.input_pipeline import SplitInputs, build_batch_spec, read_batches
+from components.train.loop.optimizer import (
+    StepOptimizer,
+    build_learning_rate_schedule,
+    build_optimizer,
+)
 from components.train.loop.train_state import TrainState
-from components.train.loop.train_step import make_train_step, make_validation_step
+from components.train.loop.train_step import TrainStep, build_forward, build_validation_step
 from components.workers.topology import WorkerTopology
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -125,34 +129,34 @@ class Training:
         config = self.job.train
         steps = -(-len(train_rows) // config.batch_size) * config.epochs
         with self.strategy.scope():
-            self.optimizer = build_optimizer(config, steps, self._table)
-            inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-            inner._create_all_weights(self.model.trainable_variables)
+            optimizer = StepOptimizer(build_optimizer(config, steps, self._table), self._table)
+            optimizer.create_slots(self.model.trainable_variables)
+            self.optimizer = optimizer.keras_optimizer
         schedule = build_learning_rate_schedule(config, steps)
         validation = plan_by_length(
             validation_rows.lengths,
             batch_size=max(config.batch_size, 64),
             buckets=self._buckets_of(validation_rows),
         )
+        forward = build_forward(self.model, has_features=self.job.model.freeze)
         return EpochLoop(
             config=config,
             buckets=self._buckets_of(train_rows),
             train_rows=train_rows,
             validation_batches=lambda: read_batches(self.strategy, validation_rows, validation),
             batches=lambda plan, first: read_batches(self.strategy, train_rows, plan, first),
-            train_step=make_train_step(
+            train_step=TrainStep(
                 self.strategy,
-                self._forward,
+                forward,
                 self._variables,
-                self.optimizer,
+                optimizer,
                 self.model.dropout_seed,
                 config,
-                batch_spec(self.strategy, train_rows),
-                self._table,
+                build_batch_spec(self.strategy, train_rows),
             ),
-            settle=(lambda: None) if self._table is None else (lambda: inner.settle(self.strategy)),
-            validation_step=make_validation_step(
-                self.strategy, self._forward, batch_spec(self.strategy, validation_rows)
+            settle=lambda: optimizer.flush(self.strategy),
+            validation_step=build_validation_step(
+                self.strategy, forward, build_batch_spec(self.strategy, validation_rows)
             ),
             rate=lambda step: float(schedule(step)),
             stop_asked=self.stop_asked,
@@ -161,21 +165,16 @@ class Training:
             is_chief=self.topology.is_chief,
         )
 
-    def _forward(self, inputs: Any, words: Any, training: bool) -> Any:
-        """Logits from what the feed brings: a frozen encoder's features, or token ids."""
-        if self.job.model.freeze:
-            return self.model.head(inputs, training)
-        return self.model(
-            {"input_word_ids": inputs} | ({} if words is None else {"token_embeddings": words}),
-            training,
-        )
-
     def _buckets_of(self, rows: SplitInputs) -> tuple[int, ...]:
         return (1,) if self.job.model.freeze else self.buckets
 
     def _rows(self, split: SplitReader) -> SplitInputs:
         if not self.job.model.freeze:
-            return SplitInputs.of_tokens(split)
+            return SplitInputs.from_tokens(
+                split,
+                self.model.pad_id,
+                has_unique_token_ids=split.name == "train" and self._table is not None,
+            )
         compute = tf.function(
             lambda ids: self.model.features({"input_word_ids": ids}),
             input_signature=[tf.TensorSpec((None, None), tf.int32)],
@@ -196,7 +195,7 @@ class Training:
             workers=len(self.topology.workers),
             total=self._sum,
         )
-        return SplitInputs.of_features(split, features)
+        return SplitInputs.from_features(split, features)
 
     def _features_key(self) -> str:
         """Features depend on the data, the encoder, the pooling and the precision, and on nothing else."""

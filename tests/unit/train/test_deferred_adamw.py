@@ -72,15 +72,15 @@ def dense(options: TrainConfig, steps: int) -> np.ndarray:
     return final
 
 
-def late(options: TrainConfig, steps: int, settle_every: int = STEPS) -> tuple[Any, tf.Variable]:
+def late(options: TrainConfig, steps: int, flush_every: int = STEPS) -> tuple[Any, tf.Variable]:
     table = start()
     optimizer = build_optimizer(options, STEPS, table)
     optimizer._create_all_weights([table])
     apply = applied(optimizer, table)
     for number, (rows, gradient) in enumerate(batches(2)[:steps], start=1):
         apply(rows, gradient)
-        if number % settle_every == 0:
-            optimizer.settle(ALONE())
+        if number % flush_every == 0:
+            optimizer.flush(ALONE())
     return optimizer, table
 
 
@@ -95,9 +95,9 @@ CASES = [
 
 @pytest.mark.parametrize("options", CASES)
 @pytest.mark.parametrize("steps", [1, 2, 37, STEPS])
-def test_settled_it_is_what_adamw_makes_of_it(options: dict[str, Any], steps: int) -> None:
+def test_after_a_flush_it_equals_adamw(options: dict[str, Any], steps: int) -> None:
     optimizer, table = late(config(**options), steps)
-    optimizer.settle(ALONE())
+    optimizer.flush(ALONE())
     np.testing.assert_allclose(table.numpy(), dense(config(**options), steps), atol=1e-5)
 
 
@@ -116,34 +116,34 @@ def test_rows_are_read_as_they_would_be_without_being_changed() -> None:
     np.testing.assert_array_equal(table.numpy(), before)
 
 
-@pytest.mark.parametrize("settle_every", [1, 7, 100])
-def test_settling_in_between_changes_nothing_that_follows(settle_every: int) -> None:
+@pytest.mark.parametrize("flush_every", [1, 7, 100])
+def test_a_flush_in_between_changes_nothing_that_follows(flush_every: int) -> None:
     tables = []
-    for every in (settle_every, STEPS):
+    for every in (flush_every, STEPS):
         optimizer, table = late(config(), STEPS, every)
-        optimizer.settle(ALONE())
+        optimizer.flush(ALONE())
         tables.append(table.numpy())
     np.testing.assert_allclose(tables[0], tables[1], atol=1e-5)
 
 
-def test_settling_twice_changes_nothing() -> None:
+def test_a_second_flush_changes_nothing() -> None:
     optimizer, table = late(config(), 50)
-    optimizer.settle(ALONE())
+    optimizer.flush(ALONE())
     once = table.numpy()
-    optimizer.settle(ALONE())
+    optimizer.flush(ALONE())
     np.testing.assert_array_equal(table.numpy(), once)
 
 
-def test_a_table_larger_than_a_chunk_is_settled_to_its_last_row(
+def test_a_table_larger_than_a_chunk_is_flushed_to_its_last_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("components.train.loop.deferred_adamw._ROWS_AT_ONCE", 7)
     optimizer, table = late(config(), 120)
-    optimizer.settle(ALONE())
+    optimizer.flush(ALONE())
     np.testing.assert_allclose(table.numpy(), dense(config(), 120), atol=1e-5)
 
 
-def test_what_is_saved_between_two_settlings_goes_on_exactly(tmp_path: Any) -> None:
+def test_a_state_saved_between_two_flushes_resumes_exactly(tmp_path: Any) -> None:
     options = config()
     optimizer, table = late(options, 150)
     path = tf.train.Checkpoint(table=table, optimizer=optimizer).write(str(tmp_path / "state"))
@@ -155,7 +155,7 @@ def test_what_is_saved_between_two_settlings_goes_on_exactly(tmp_path: Any) -> N
         for each, variable in ((optimizer, table), (resumed, other)):
             each.apply_gradients([(tf.IndexedSlices(gradient, rows, [ROWS, WIDTH]), variable)])
     for each in (optimizer, resumed):
-        each.settle(ALONE())
+        each.flush(ALONE())
     np.testing.assert_array_equal(table.numpy(), other.numpy())
 
 
