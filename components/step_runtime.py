@@ -97,9 +97,9 @@ def default_state_uri(cluster: ClusterConfig, output: Path, uri: str) -> str:
     `output` and `uri` are the local path and the address of the checkpoint that the step makes. KFP's addresses are
     <root>/<pipeline>/<run>/<task>/.../<name>; the state lies beside the runs. On one machine it lies beside the output.
     """
-    if cluster.state:
-        return cluster.state
-    if cluster.state_claim:
+    if cluster.checkpoint_uri:
+        return cluster.checkpoint_uri
+    if cluster.checkpoint_pvc:
         return STATE_MOUNT
     root, pipeline, _ = uri.partition(f"/{PIPELINE_NAME}/")
     return f"{root}{pipeline}state" if "://" in uri and pipeline else f"{output}-state"

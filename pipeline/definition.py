@@ -22,7 +22,7 @@ def build_pipeline(place: ClusterConfig | None = None, *, scheduled: bool = Fals
     def flow(
         source: str = _default["source"],
         test_source: str = _default["test_source"],
-        until: str = _default["until"],
+        end_time: str = _default["end_time"],
         encoder: str = _default["encoder"],
         freeze: bool = _default["freeze"],
         epochs: int = _default["epochs"],
@@ -46,7 +46,7 @@ def build_pipeline(place: ClusterConfig | None = None, *, scheduled: bool = Fals
         tokenized = kfp_components.tokenize(
             source=source,
             test_source=test_source,
-            until=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER if scheduled else until,
+            end_time=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER if scheduled else end_time,
             encoder=encoder,
             data=data,
             model=model,

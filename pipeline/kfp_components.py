@@ -16,7 +16,7 @@ _component = dsl.component(base_image=DEFAULT_IMAGES[ENV_TRAIN_IMAGE], install_k
 
 @_component
 def tokenize(
-    source: str, test_source: str, until: str, encoder: str, data: str, model: str, tokenize: str, fingerprint: str,
+    source: str, test_source: str, end_time: str, encoder: str, data: str, model: str, tokenize: str, fingerprint: str,
     shards: dsl.Output[dsl.Dataset],
 ) -> str:  # fmt: skip
     """Raw text to token shards: read, check, split and tokenize. Returns where they are, for a launcher that must not copy them."""
@@ -33,7 +33,7 @@ def tokenize(
             data,
             source=source,
             test_source=test_source or None,
-            until=end_time_or_none(until),
+            end_time=end_time_or_none(end_time),
         )
         content = step.run(
             where,

@@ -15,7 +15,7 @@ from components.errors import ConfigError
 TYPED_PARAMETERS = {
     "source": ("data", "source"),
     "test_source": ("data", "test_source"),
-    "until": ("data", "until"),
+    "end_time": ("data", "end_time"),
     "encoder": ("model", "encoder"),
     "freeze": ("model", "freeze"),
     "epochs": ("train", "epochs"),
@@ -34,7 +34,7 @@ SUBMISSION_OPTIONS = {
 """Options that say how a run is submitted; they change no step, so no step is done again because of them."""
 RUN_PARAMETERS = {
     "fingerprint": "stands for the data's content and the code in the cache's key; `kubert run` fills it in",
-    "scratch": "place (directory, gs://, s3:// or minio://) in which training keeps its state, so that a killed run goes on; empty: `cluster.state`",
+    "scratch": "place (directory, gs://, s3:// or minio://) in which training keeps its state, so that a killed run goes on; empty: `cluster.checkpoint_uri`",
 }
 
 

@@ -39,8 +39,8 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
     """
     launches = cluster.backend == "jobset"
     _configure_common(task, cluster, str(cluster.tools_image if launches else cluster.train_image))
-    if cluster.state_claim:
-        kubernetes.mount_pvc(task, pvc_name=cluster.state_claim, mount_path=STATE_MOUNT)
+    if cluster.checkpoint_pvc:
+        kubernetes.mount_pvc(task, pvc_name=cluster.checkpoint_pvc, mount_path=STATE_MOUNT)
     task.set_retry(num_retries=MAX_RETRIES, backoff_duration="30s")
     if launches:
         _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
@@ -48,7 +48,7 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
             kubernetes.use_field_path_as_env(task, name, path)
         return
     _set_resources(task, cluster.cpu, cluster.memory)
-    kubernetes.set_timeout(task, cluster.time_limit)
+    kubernetes.set_timeout(task, cluster.active_deadline)
     kubernetes.empty_dir_mount(
         task,
         "shared-memory",

@@ -97,9 +97,9 @@ def write_job(config: Config, shards: Path, home: Path, **train: Any) -> Path:
     """The file of a job that trains without end and never saves in the middle of an epoch."""
     endless = {
         "epochs": 10_000,
-        "checkpoint_steps": MANY_STEPS,
-        "stall_deadline": MANY_STEPS,
-        "start_deadline": MANY_STEPS,
+        "checkpoint_every_steps": MANY_STEPS,
+        "stall_timeout": MANY_STEPS,
+        "rendezvous_timeout": MANY_STEPS,
     }
     options = resolve_precision(
         schema.TrainConfig.model_validate(config.train.model_dump() | endless | train), "local"

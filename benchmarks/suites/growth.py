@@ -27,11 +27,11 @@ ROOT = Path(__file__).parents[2]
 ROWS = (10_000, 100_000, 1_000_000)
 COLUMNS = ("data.header=false", "data.text=[1, 2]", "data.label=0")
 SMALL = (
-    *("model.encoder=scratch", "model.vocabulary_size=1000", "model.max_length=16"),
+    *("model.encoder=scratch", "model.vocab_size=1000", "model.max_length=16"),
     *(
         "model.hidden_size=16",
-        "model.inner_size=16",
-        "model.heads=1",
+        "model.intermediate_size=16",
+        "model.num_heads=1",
         "train.epochs=1",
         "train.batch_size=256",
     ),

@@ -197,7 +197,7 @@ def _measure_padding_efficiency(data: Path, home: Path) -> float:
         lengths,
         batch_size=train.batch_size,
         buckets=buckets,
-        window=train.window,
+        window=train.length_grouping_batches,
         seed=train.seed,
         epoch=0,
     )

@@ -35,7 +35,7 @@ CONFIG = "ag_news_minilm"
 ROWS = {"minilm": slice(0, None, 5), "L4": slice(1, None, 2)}
 PRETRAINING_ROWS = slice(0, None, 2)
 SEEDS = (1, 2, 3)
-PLAIN = ("train.precision=float32", "train.window=1")
+PLAIN = ("train.precision=float32", "train.length_grouping_batches=1")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "plainly: float32, any lengths in a batch": PLAIN,
     "float32, grouped by length": ("train.precision=float32",),

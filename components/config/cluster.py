@@ -1,4 +1,4 @@
-"""The options that only a run on a cluster has; a part of `components.config.schema`, where all sections meet."""
+"""The `cluster` and `schedule` sections: options that only a run on a cluster has."""
 
 from __future__ import annotations
 
@@ -11,23 +11,28 @@ from components.config.section import Section
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
-
-
+HTTP_URL = r"^https?://[^\s@]+$"
+REMOTE_SCHEMES = ("gs://", "s3://", "minio://")
 STATE_MOUNT = "/mnt/kubert-state"
-"""Where `state_claim` is mounted, in the launcher's pod and in the workers'."""
+"""Where `checkpoint_pvc` is mounted, in the launcher's pod and in the workers'."""
+_RESERVED_PREFIXES = ("KUBERT_", "JOBSET_")
+_RESERVED_VARIABLES = ("TF_CONFIG", "JOB_COMPLETION_INDEX")
+_TOLERATION_FIELDS = ("key", "operator", "value", "effect", "tolerationSeconds")
 
 
 class ClusterConfig(Section):
-    """Where a run is submitted to, and the pods that its workers get."""
+    """Where runs are submitted, and the pods of the steps and workers."""
 
     endpoint: str | None = Field(
         None,
-        pattern=r"^https?://[^\s@]+$",
-        description="address of the Kubeflow Pipelines API, such as https://kfp.example.com; without it, --endpoint or KUBERT_ENDPOINT",
+        pattern=HTTP_URL,
+        description="address of the Kubeflow Pipelines API, such as https://kfp.example.com; "
+        "default: --endpoint or KUBERT_ENDPOINT",
     )
     auth: Literal["auto", "none", "in-cluster", "token", "cookie", "port-forward"] = Field(
         "auto",
-        description="how the API is reached: with the pod's own token, KUBERT_TOKEN, KUBERT_COOKIE, or by port-forward; auto: the first at hand",
+        description="how to reach the API: with the pod's own token (in-cluster), KUBERT_TOKEN, "
+        "KUBERT_COOKIE, or through a port-forward; auto: the first that is available",
     )
     namespace: str = Field(
         "kubert", pattern=DNS_LABEL, description="namespace of the runs and of the workers' pods"
@@ -35,71 +40,78 @@ class ClusterConfig(Section):
     kubeflow_namespace: str = Field(
         "kubeflow",
         pattern=DNS_LABEL,
-        description="namespace of Kubeflow Pipelines itself, for the address inside the cluster and the port-forward",
+        description="namespace of Kubeflow Pipelines, for its address inside the cluster and for "
+        "the port-forward",
     )
     experiment: str = Field(
-        "kubert", min_length=1, max_length=128, description="experiment that runs are listed under"
+        "kubert", min_length=1, max_length=128, description="experiment that lists the runs"
     )
     pipeline_root: str | None = Field(
         None,
-        description="gs://, s3:// or minio:// place of the runs' artifacts; without it, the server's own",
+        description="gs://, s3:// or minio:// URI of the runs' artifacts; default: the server's",
     )
     service_account: str = Field(
         "kubert-pipeline",
         pattern=DNS_LABEL,
-        description="account of the steps; it may create JobSets",
+        description="service account of the steps; it may create JobSets",
     )
     worker_service_account: str = Field(
         "kubert-worker",
         pattern=DNS_LABEL,
-        description="account of the workers; it needs no rights in Kubernetes",
+        description="service account of the workers; it needs no rights in Kubernetes",
     )
     train_image: str | None = Field(
         None,
-        description="image of the steps and workers, by digest (name@sha256:...); without it, KUBERT_TRAIN_IMAGE",
+        description="image of the steps and workers, by digest (name@sha256:...); "
+        "default: KUBERT_TRAIN_IMAGE",
     )
     tools_image: str | None = Field(
         None,
-        description="image of the launcher and the puller, by digest; without it, KUBERT_TOOLS_IMAGE",
+        description="image of the launcher and the puller, by digest; default: KUBERT_TOOLS_IMAGE",
     )
     image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
         "IfNotPresent", description="when nodes pull the images"
     )
     image_pull_secrets: tuple[str, ...] = Field(
-        (), description="secrets with the registry's credentials"
+        (), description="secrets with the credentials of the image registry"
     )
     backend: Literal["local", "jobset"] = Field(
         "local",
-        description="where training's workers run: local: processes of the step itself; jobset: a pod each, as one JobSet",
+        description="where the training workers run: local: as processes of the training step; "
+        "jobset: in one pod each, as one JobSet",
     )
-    state: str | None = Field(
+    checkpoint_uri: str | None = Field(
         None,
-        description="gs://, s3:// or minio:// place of checkpoints under way, shared by all workers; without it, beside the run's artifacts",
+        description="gs://, s3:// or minio:// URI of the checkpoints of running trainings, "
+        "shared by all workers; default: beside the run's artifacts",
     )
-    state_claim: str | None = Field(
+    checkpoint_pvc: str | None = Field(
         None,
         pattern=DNS_LABEL,
-        description="a ReadWriteMany volume claim for checkpoints under way, in place of `state`",
+        description="ReadWriteMany PersistentVolumeClaim for the checkpoints of running "
+        "trainings, instead of `checkpoint_uri`",
     )
     storage_endpoint: str | None = Field(
         None,
-        pattern=r"^https?://[^\s@]+$",
-        description="address of an S3 service other than AWS, as the pods see it; for minio:// it is Kubeflow's own without it",
+        pattern=HTTP_URL,
+        description="address of an S3 service other than AWS, as seen from the pods; "
+        "default for minio://: the object store of Kubeflow Pipelines",
     )
     storage_secret: str | None = Field(
         None,
         pattern=DNS_LABEL,
-        description="secret with S3 keys for steps and workers; Kubeflow's own is mlpipeline-minio-artifact",
+        description="secret with the S3 keys of steps and workers; that of Kubeflow Pipelines is "
+        "mlpipeline-minio-artifact",
     )
     storage_secret_keys: tuple[str, str] = Field(
         ("accesskey", "secretkey"),
-        description="names of the access key and of the secret key in `storage_secret`",
+        description="names of the access key and the secret key in `storage_secret`",
     )
-    cpu: str = Field(
-        "2", pattern=QUANTITY, description="CPU cores per worker, as Kubernetes writes them"
-    )
+    cpu: str = Field("2", pattern=QUANTITY, description="CPU request per worker")
     memory: str = Field(
-        "4Gi", pattern=QUANTITY, description="memory per worker; one that needs more is killed"
+        "4Gi",
+        pattern=QUANTITY,
+        description="memory request and limit per worker; a worker that exceeds it is killed",
     )
     ephemeral_storage: str = Field(
         "10Gi", pattern=QUANTITY, description="disk per worker, for shards and checkpoints"
@@ -117,116 +129,121 @@ class ClusterConfig(Section):
     )
     environment: dict[str, str] = Field(
         {},
-        description="variables of the steps and workers, such as NCCL_DEBUG or NCCL_SOCKET_IFNAME; no secrets",
+        description="environment variables of the steps and workers, such as NCCL_DEBUG or "
+        "NCCL_SOCKET_IFNAME; no secrets",
     )
-    step_cpu: str = Field("1", pattern=QUANTITY, description="CPU cores of each step's own pod")
+    step_cpu: str = Field("1", pattern=QUANTITY, description="CPU request of each step's pod")
     step_memory: str = Field(
         "4Gi",
         pattern=QUANTITY,
-        description="memory of each step's own pod; its disk is that of a worker",
+        description="memory request and limit of each step's pod",
     )
     node_selector: dict[str, str] = Field(
         {}, description="labels of the nodes that workers may run on"
     )
     tolerations: tuple[dict[str, Any], ...] = Field(
-        (), description="taints that workers put up with, as Kubernetes writes them"
+        (), description="tolerations of the workers, in Kubernetes' format"
     )
     queue: str | None = Field(
         None,
         pattern=DNS_LABEL,
-        description="Kueue's local queue; the gang waits there until all its workers fit",
+        description="Kueue LocalQueue, in which the JobSet waits until all its workers fit",
     )
     priority_class: str | None = Field(
-        None, pattern=DNS_LABEL, description="priority class of the workers"
+        None, pattern=DNS_LABEL, description="PriorityClass of the workers"
     )
-    pod_deadline: int = Field(
+    pod_start_timeout: int = Field(
         900,
         ge=1,
-        description="seconds until all workers must run (nodes found, images pulled); waiting in a queue does not count",
+        description="seconds until all workers must run (nodes found, images pulled); "
+        "waiting in a queue does not count",
     )
-    time_limit: int = Field(
-        86_400, ge=60, description="seconds after which a gang that is still running is ended"
+    active_deadline: int = Field(
+        86_400, ge=60, description="seconds after which a training that still runs is stopped"
     )
-    stop_grace: int = Field(
+    termination_grace_period: int = Field(
         60,
         ge=10,
         le=3600,
-        description="seconds that workers get to save and upload a checkpoint when they are stopped",
+        description="seconds in which workers that are stopped save and upload a checkpoint",
     )
-    keep_finished: int = Field(
-        3600, ge=0, description="seconds that a finished gang's pods are kept"
+    ttl_after_finished: int = Field(
+        3600, ge=0, description="seconds for which the pods of a finished training are kept"
     )
 
     @field_validator("environment")
     @classmethod
-    def _variables(cls, value: dict[str, str]) -> dict[str, str]:
+    def _check_variable_names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise ValueError(f"{name!r} is not the name of a variable")
-            if name.startswith(("KUBERT_", "JOBSET_")) or name in (
-                "TF_CONFIG",
-                "JOB_COMPLETION_INDEX",
-            ):
+                raise ValueError(f"{name!r} is not the name of an environment variable")
+            if name.startswith(_RESERVED_PREFIXES) or name in _RESERVED_VARIABLES:
                 raise ValueError(f"{name} is set by kubert itself")
         return value
 
     @field_validator("tolerations")
     @classmethod
-    def _known_fields(cls, value: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        known = ("key", "operator", "value", "effect", "tolerationSeconds")
+    def _check_toleration_fields(
+        cls, value: tuple[dict[str, Any], ...]
+    ) -> tuple[dict[str, Any], ...]:
         for name in (name for toleration in value for name in toleration):
-            if name not in known:
+            if name not in _TOLERATION_FIELDS:
                 raise ValueError(
-                    f"{name!r} is no field of a toleration; those are {', '.join(known)}"
+                    f"{name!r} is not a field of a toleration; "
+                    f"those are {', '.join(_TOLERATION_FIELDS)}"
                 )
         return value
 
-    @field_validator("pipeline_root", "state")
+    @field_validator("pipeline_root", "checkpoint_uri")
     @classmethod
-    def _remote(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("gs://", "s3://", "minio://")):
+    def _check_remote(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(REMOTE_SCHEMES):
             raise ValueError(
                 "must start with gs://, s3:// or minio://, so that every pod can reach it"
             )
         return value
 
     @model_validator(mode="after")
-    def _one_place(self) -> ClusterConfig:
-        if self.state and self.state_claim:
+    def _check_one_checkpoint_location(self) -> ClusterConfig:
+        if self.checkpoint_uri and self.checkpoint_pvc:
             raise ValueError(
-                "state and state_claim are two places for the same files; give one of them"
+                "checkpoint_uri and checkpoint_pvc exclude each other; set only one of them"
             )
         return self
 
 
 class ScheduleConfig(Section):
-    """When the pipeline runs again by itself."""
+    """When the pipeline runs periodically."""
 
     cron: str | None = Field(
         None,
-        description="minute, hour, day of month, month, day of week, as in `30 2 * * 1`; without it, there is no schedule",
+        description="minute, hour, day of month, month, day of week, such as `30 2 * * 1`; "
+        "default: no schedule",
     )
     time_zone: str = Field(
-        "UTC", min_length=1, description="time zone that `cron` is meant in, such as Europe/Berlin"
+        "UTC", min_length=1, description="time zone of `cron`, such as Europe/Berlin"
     )
     server_time_zone: str = Field(
         "UTC",
         min_length=1,
-        description="time zone that the server runs all its schedules in (its CRON_SCHEDULE_TIMEZONE); its API does not tell it",
+        description="time zone in which the server evaluates all schedules (its "
+        "CRON_SCHEDULE_TIMEZONE); the API does not report it",
     )
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}$",
-        description="name of the schedule; without it, that of the model",
+        description="name of the schedule; default: the model's name",
     )
-    concurrency: int = Field(
+    max_concurrent_runs: int = Field(
         1,
         ge=1,
         le=10,
-        description="runs of the schedule under way at once; further slots wait for one to end",
+        description="runs of the schedule that may run at the same time; "
+        "further runs wait for one to end",
     )
     catch_up: bool = Field(
         False,
-        description="slots missed in a pause or behind a long run: true: each is run afterwards; false: only the latest one is",
+        description="scheduled times missed during a pause or a long run: "
+        "true: run each of them afterwards; false: run only the latest",
     )
     enabled: bool = Field(True, description="false: the schedule exists, but is paused")

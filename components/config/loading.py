@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import Config
 from components.errors import ConfigError
 
@@ -72,6 +73,8 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
 
 def _explain(error: Any) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "config"
+    if name in RENAMED_OPTIONS:
+        return f"  {name}: this option is now called {RENAMED_OPTIONS[name]}"
     if error["type"] == "extra_forbidden":
         return f"  {name}: no such option; `kubert config` lists them all"
     given = (

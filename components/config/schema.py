@@ -1,7 +1,7 @@
-"""Every option there is, one validated and frozen section per step.
+"""All options: one validated, frozen section per step.
 
-This is the only list of options: `kubert config` prints it, the pipeline's parameters are taken from it, and every step
-reads its own section. Units stand in the descriptions. An unknown or impossible value is refused here, before anything
+This is the only list of options: `kubert config` prints it, the pipeline's parameters are derived from it, and each step
+reads its own section. Descriptions state the units. Unknown options and impossible values are refused before anything
 runs.
 """
 
@@ -18,27 +18,32 @@ from components.config.cluster import ClusterConfig, ScheduleConfig
 from components.config.section import Section
 
 SAMPLE_SOURCE = "sample"
+"""The value of `data.source` that means the built-in news items."""
 DEFAULT_LENGTH_BUCKETS = (*range(8, 128, 8), *range(128, 256, 16), *range(256, 513, 32))
+MAX_SEED = 2**31 - 1
 
 
 class DataConfig(Section):
-    """Where the labelled text comes from and how its rows are read."""
+    """Where the labelled texts come from and how their rows are read."""
 
     source: str = Field(
         SAMPLE_SOURCE,
         min_length=1,
-        description="CSV, TSV, JSON lines or Parquet file (.gz too), local or gs:// or s3://; tfds:NAME; or `sample`, the built-in news items",
+        description="CSV, TSV, JSON Lines or Parquet file (.gz too), local, gs:// or s3://; "
+        "tfds:NAME for a TensorFlow dataset; or `sample`, the built-in news items",
     )
     test_source: str | None = Field(
         None,
-        description="a source of its own for the test split; without it, test rows are split off from `source`",
+        description="separate source of the test split; "
+        "default: test rows are split off from `source`",
     )
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
-        "auto", description="format of the files; auto: by the name's ending"
+        "auto", description="format of the files; auto: by the file name's extension"
     )
     header: bool = Field(
         True,
-        description="CSV and TSV: the first row names the columns; false: columns are numbered from 0",
+        description="CSV and TSV: true: the first row names the columns; "
+        "false: columns are numbered from 0",
     )
     text: tuple[str, ...] = Field(
         ("title", "description"),
@@ -48,151 +53,167 @@ class DataConfig(Section):
     label: str = Field(
         "label",
         min_length=1,
-        description="the label's column: names or integers (from 0, or from 1 where `classes` is given and no 0 occurs)",
+        description="label column: class names, or integers (from 0; from 1 if `classes` is given "
+        "and 0 does not occur)",
     )
     classes: tuple[str, ...] | None = Field(
         None,
-        description="class names in label order; without it, the classes found in training, sorted",
+        description="class names in label order; default: the classes of the training rows, sorted",
     )
     max_bad_rows: int = Field(
         0,
         ge=0,
-        description="rows that may be refused (counted, the first ones shown) before the run stops",
+        description="rows that may be rejected before the run stops; "
+        "they are counted, and the first ones are shown",
     )
     validation_fraction: float = Field(
         0.1,
         gt=0,
         lt=0.5,
-        description="share of the training rows kept for validation, chosen by a hash of the text",
+        description="fraction of the training rows used for validation, chosen by a hash of the "
+        "text",
     )
     test_fraction: float = Field(
         0.2,
         gt=0,
         lt=0.5,
-        description="share of the rows kept for testing when there is no test_source, chosen by a hash of the text",
+        description="fraction of the rows used for testing without `test_source`, chosen by a "
+        "hash of the text",
     )
-    time: str | None = Field(
+    time_column: str | None = Field(
         None,
         min_length=1,
-        description="column with each row's time (ISO 8601, UTC where it names no zone)",
+        description="column with each row's time (ISO 8601; UTC if it has no offset)",
     )
     window: str | None = Field(
         None,
         pattern=r"^[1-9][0-9]*[hdw]$",
-        description="age of the oldest rows of `source` that are read, in hours, days or weeks, such as 30d; needs `time` and `until`",
+        description="only rows of `source` of this age are read, in hours, days or weeks before "
+        "`end_time`, such as 30d; needs `time_column` and `end_time`",
     )
-    until: str | None = Field(
+    end_time: str | None = Field(
         None,
-        description="time (ISO 8601) from which on rows of `source` are left out, by `time`; in `source`, {date} stands for its day; a schedule sets it",
+        description="only rows of `source` before this time (ISO 8601) are read, by "
+        "`time_column`; {date} in `source` is replaced by its day; a schedule sets it",
     )
     tfds_data_dir: str | None = Field(
         None,
-        description="tfds sources: directory with prepared data; without it the data set is downloaded and prepared",
+        description="tfds: sources only: directory with prepared data; "
+        "default: the dataset is downloaded and prepared",
     )
 
     @field_validator("text", mode="before")
     @classmethod
-    def _columns(cls, value: Any) -> Any:
+    def _parse_columns(cls, value: Any) -> Any:
         names = [value] if isinstance(value, str | int) else value
         return tuple(str(name) for name in names) if isinstance(names, Iterable) else names
 
-    @field_validator("until", mode="before")
+    @field_validator("end_time", mode="before")
     @classmethod
-    def _instant(cls, value: Any) -> Any:
-        if isinstance(value, datetime.date):  # YAML reads times as such
+    def _parse_end_time(cls, value: Any) -> Any:
+        if isinstance(value, datetime.date):  # what YAML makes of an unquoted time
             return value.isoformat()
         if isinstance(value, str):
             datetime.datetime.fromisoformat(value)
         return value
 
     @model_validator(mode="after")
-    def _bounded(self) -> DataConfig:
-        if self.window and not self.time:
-            raise ValueError("window needs `time`, the column with each row's time")
+    def _check_window(self) -> DataConfig:
+        if self.window and not self.time_column:
+            raise ValueError("window needs `time_column`, the column with each row's time")
         return self
 
     @field_validator("label", mode="before")
     @classmethod
-    def _column(cls, value: Any) -> Any:
+    def _parse_label_column(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @field_validator("classes")
     @classmethod
-    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and (len(set(value)) != len(value) or len(value) < 2):
             raise ValueError("needs at least two names, all different")
         return value
 
 
 class ModelConfig(Section):
-    """The encoder, what is taken from it, and the sizes of a `scratch` one."""
+    """The encoder, its pooling, and the sizes of a `scratch` encoder."""
 
     encoder: str = Field(
         "minilm",
-        description="scratch | hub:HANDLE, URL or directory | hf:REPO or directory | minilm (weights that come with kubert)",
+        description="scratch | hub:HANDLE, URL or directory | hf:REPO or directory | "
+        "minilm (weights that are part of kubert)",
     )
     preprocessor: str | None = Field(
         None,
-        description="hub: only: handle of the preprocessor that holds the vocabulary; without it, the encoder's own vocabulary file",
+        description="hub: only: handle of the preprocessor with the vocabulary; "
+        "default: the encoder's own vocabulary file",
     )
     freeze: bool = Field(
         False,
-        description="true: the encoder is only read, its features are computed once and cached, and the head alone is trained",
+        description="true: the encoder is not trained; its features are computed once and cached, "
+        "and only the classification head is trained",
     )
     max_length: int = Field(
         128,
         ge=8,
         le=512,
-        description="tokens per text, [CLS] and [SEP] included; longer texts are cut",
+        description="tokens per text, including [CLS] and [SEP]; longer texts are truncated",
     )
     pooling: Literal["auto", "mean", "cls", "pooled"] = Field(
         "auto",
-        description="the text's vector: mean of its tokens, the first token, or the encoder's pooled output; auto: mean for scratch and minilm, else pooled",
+        description="vector of a text: mean of its tokens, the [CLS] token, or the encoder's "
+        "pooled output; auto: mean for scratch and minilm, else pooled",
     )
     dropout: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="share of units dropped before the logits, and inside a trained encoder",
+        description="dropout rate before the logits and inside a trained encoder",
     )
     lower_case: bool = Field(
         True,
-        description="scratch only: texts are lower-cased and stripped of accents before the vocabulary is learned",
+        description="scratch only: texts are lower-cased and stripped of accents before the "
+        "vocabulary is learned",
     )
-    vocabulary_size: int = Field(
-        20_000, ge=100, le=200_000, description="scratch only: word pieces to learn at most"
+    vocab_size: int = Field(
+        20_000,
+        ge=100,
+        le=200_000,
+        description="scratch only: maximum number of WordPiece tokens to learn",
     )
-    layers: int = Field(1, ge=1, le=24, description="scratch only: transformer blocks")
-    heads: int = Field(2, ge=1, le=32, description="scratch only: attention heads per block")
+    num_layers: int = Field(1, ge=1, le=24, description="scratch only: transformer layers")
+    num_heads: int = Field(2, ge=1, le=32, description="scratch only: attention heads per layer")
     hidden_size: int = Field(
         128,
         ge=8,
         le=2048,
-        description="scratch only: width of the embeddings, a multiple of `heads`",
+        description="scratch only: size of the embeddings, a multiple of `num_heads`",
     )
-    inner_size: int = Field(
-        128, ge=8, le=8192, description="scratch only: width of the blocks' inner layer"
+    intermediate_size: int = Field(
+        128, ge=8, le=8192, description="scratch only: size of the feed-forward layers"
     )
 
     @field_validator("encoder")
     @classmethod
-    def _known(cls, value: str) -> str:
+    def _check_encoder(cls, value: str) -> str:
         scheme, colon, rest = value.partition(":")
         if value in ("scratch", "minilm") or (scheme in ("hub", "hf") and colon and rest.strip()):
             return value
         raise ValueError(
-            f"unknown encoder {value!r}; use scratch, minilm, hub:<handle, URL or directory> or hf:<repo or directory>"
+            f"unknown encoder {value!r}; use scratch, minilm, hub:<handle, URL or directory> or "
+            "hf:<repo or directory>"
         )
 
     @model_validator(mode="after")
-    def _consistent(self) -> ModelConfig:
-        if self.encoder == "scratch" and self.hidden_size % self.heads:
+    def _check_scratch(self) -> ModelConfig:
+        if self.encoder == "scratch" and self.hidden_size % self.num_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+                f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
             )
         if self.encoder == "scratch" and self.freeze:
             raise ValueError(
-                "freeze: a scratch encoder starts from random weights, so freezing it leaves nothing to learn from"
+                "freeze: a scratch encoder starts from random weights, which have to be trained"
             )
         return self
 
@@ -207,136 +228,153 @@ class ModelConfig(Section):
 class TokenizeConfig(Section):
     """How token shards are written."""
 
-    shard_rows: int = Field(100_000, ge=1, description="rows per shard file")
+    rows_per_shard: int = Field(100_000, ge=1, description="rows per shard file")
     threads: int = Field(
         0,
         ge=0,
-        description="threads that tokenize while the next rows are read (1: one after the other); 0: one per core",
+        description="threads that tokenize while the next rows are read "
+        "(1: tokenize between reads); 0: one per CPU core",
     )
 
 
 class TrainConfig(Section):
-    """The optimizer, the batches and the gang of workers."""
+    """The workers, the batches, the optimizer and the checkpoints."""
 
-    workers: int = Field(1, ge=1, le=256, description="worker processes (one per pod on a cluster)")
-    epochs: int = Field(3, ge=1, le=10_000, description="passes over the training rows, at most")
+    workers: int = Field(1, ge=1, le=256, description="worker processes; on a cluster one per pod")
+    epochs: int = Field(
+        3, ge=1, le=10_000, description="maximum number of passes over the training rows"
+    )
     batch_size: int = Field(32, ge=1, description="rows per step, over all workers together")
-    accumulate: int = Field(
+    gradient_accumulation_steps: int = Field(
         1,
         ge=1,
-        description="parts that a worker's share of a batch is computed in, one after another, to save memory",
+        description="parts into which a worker's share of a batch is divided to save memory; "
+        "their gradients are accumulated",
     )
     learning_rate: float = Field(
-        5e-5, gt=0, le=1, description="peak rate, reached at the end of warm-up"
+        5e-5, gt=0, le=1, description="peak learning rate, reached at the end of the warm-up"
     )
     warmup_fraction: float = Field(
-        0.1, ge=0, lt=1, description="share of all steps in which the rate rises from 0"
+        0.1, ge=0, lt=1, description="fraction of all steps in which the learning rate rises from 0"
     )
-    decay: Literal["linear", "constant"] = Field(
-        "linear", description="linear: down to 0 at the last step; constant: stays at the peak"
+    lr_schedule: Literal["linear", "constant"] = Field(
+        "linear",
+        description="learning rate after the warm-up: linear: decays to 0 at the last step; "
+        "constant: stays at the peak",
     )
     weight_decay: float = Field(
         0.01,
         ge=0,
         lt=1,
-        description="AdamW's decay per step, times the rate; biases and layer norms are left out",
+        description="AdamW's weight decay per step, times the learning rate; biases and layer "
+        "norms are excluded",
     )
     clip_norm: float = Field(
-        1.0, ge=0, description="largest norm of the whole gradient; 0: no clipping"
+        1.0, ge=0, description="maximum global norm of the gradient; 0: no clipping"
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "float32",
-        description="of the matrix products, all else is float32 (float16 scales the loss); "
-        "auto: bfloat16 on a processor of this machine that multiplies it natively, else float32",
+        description="data type of the matrix products, all else is float32 (float16 scales the "
+        "loss); auto: bfloat16 if this machine's CPU multiplies it natively, else float32",
     )
     xla: bool = Field(
-        False, description="compile the step with XLA (slower on CPU, faster on most GPUs)"
+        False,
+        description="compile the training step with XLA (slower on CPUs, faster on most GPUs)",
     )
-    seed: int = Field(1, ge=0, lt=2**31, description="of initial weights, order and dropout")
-    buckets: tuple[int, ...] = Field(
+    seed: int = Field(
+        1, ge=0, le=MAX_SEED, description="seed of the initial weights, the row order and dropout"
+    )
+    length_buckets: tuple[int, ...] = Field(
         DEFAULT_LENGTH_BUCKETS,
         min_length=1,
-        description="lengths in tokens that batches are padded to; the largest is max_length in any case",
+        description="lengths in tokens to which batches are padded; `model.max_length` is always "
+        "the largest",
     )
-    window: int = Field(
+    length_grouping_batches: int = Field(
         50,
         ge=1,
-        description="batches per window within which rows are grouped by length; 1: no grouping",
+        description="batches within which rows are grouped by length; 1: no grouping",
     )
-    best_by: Literal["accuracy", "loss"] = Field(
+    best_metric: Literal["accuracy", "loss"] = Field(
         "accuracy",
-        description="which epoch's weights are kept: the highest validation accuracy (of equal ones the lowest loss), or the lowest validation loss",
+        description="validation metric that selects the best epoch: highest accuracy (of equal "
+        "ones the lowest loss), or lowest loss",
     )
-    patience: int = Field(
+    early_stopping_patience: int = Field(
         0,
         ge=0,
-        description="epochs that are no better by `best_by` before training stops; 0: never",
+        description="epochs without improvement of `best_metric` after which training stops; "
+        "0: no early stopping",
     )
-    checkpoint_steps: int = Field(200, ge=1, description="steps between two checkpoints")
+    checkpoint_every_steps: int = Field(200, ge=1, description="steps between two checkpoints")
     keep_checkpoints: int = Field(
-        2, ge=1, description="checkpoints kept while training, besides the best one"
+        2, ge=1, description="newest checkpoints that are kept during training, besides the best"
     )
     max_restarts: int = Field(
-        3, ge=0, description="restarts of the whole gang after a worker failed"
+        3, ge=0, description="restarts of all workers after a worker has failed"
     )
-    start_deadline: int = Field(
-        300, ge=1, description="seconds a worker waits for its peers to appear"
+    rendezvous_timeout: int = Field(
+        300, ge=1, description="seconds for which a worker waits for all other workers to appear"
     )
-    stall_deadline: int = Field(
-        600, ge=1, description="seconds without a step before the gang is given up as hung"
+    stall_timeout: int = Field(
+        600, ge=1, description="seconds without a completed step after which workers are restarted"
     )
 
-    @field_validator("buckets")
+    @field_validator("length_buckets")
     @classmethod
-    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+    def _check_increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if value[0] < 1 or any(a >= b for a, b in itertools.pairwise(value)):
-            raise ValueError("lengths must be positive and rise")
+            raise ValueError("lengths must be positive and increasing")
         return value
 
     @model_validator(mode="after")
-    def _enough_rows(self) -> TrainConfig:
+    def _check_batch_size(self) -> TrainConfig:
         if self.batch_size < self.workers:
             raise ValueError(
-                f"batch_size {self.batch_size} is smaller than workers {self.workers}: a worker would have no rows"
+                f"batch_size {self.batch_size} is smaller than workers {self.workers}: "
+                "a worker would have no rows"
             )
         return self
 
 
 class EvaluateConfig(Section):
-    """What is measured and what a candidate must reach."""
+    """What is measured, and what a model must reach to be released."""
 
     min_accuracy: float = Field(
-        0.0, ge=0, le=1, description="test accuracy below which the gate closes"
+        0.0, ge=0, le=1, description="test accuracy below which the gate refuses the model"
     )
-    batch_size: int = Field(128, ge=1, description="rows per step of evaluation")
-    mistakes: int = Field(
+    batch_size: int = Field(128, ge=1, description="rows per evaluation step")
+    max_reported_errors: int = Field(
         20,
         ge=0,
-        description="most confident mistakes shown in the report, with their texts; 0: no user's text in it",
+        description="most confident misclassifications in the report, with their texts; "
+        "0: the report contains no texts",
     )
 
 
 Precision = Literal["float32", "bfloat16"]
-"""What a served model's matrix products may be computed in."""
+"""Data types of a served model's matrix products."""
 
 
 class ExportConfig(Section):
-    """Where the released model goes."""
+    """Where models are released, and how they are served."""
 
     model_store: str = Field(
         "models",
         min_length=1,
-        description="directory, gs:// or s3:// that holds models; a relative path is below the work directory",
+        description="model registry: a directory, gs:// or s3:// URI; a relative path is below "
+        "the work directory",
     )
     model_name: str = Field(
         "news",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
-        description="name of the model in the store",
+        description="name of the model in the registry",
     )
     precision: Precision = Field(
         "float32",
-        description="of the served model's matrix products; bfloat16 answers faster on processors that multiply it natively and much more "
-        "slowly on others, is released only if its accuracy is at most 0.3 points below the evaluated one, and cannot be had for hub:",
+        description="data type of the served model's matrix products; bfloat16 is faster on CPUs "
+        "that multiply it natively and much slower on others, is released only if its accuracy is "
+        "at most 0.3 points below the evaluated one, and is not available for hub: encoders",
     )
     warmup_requests: int = Field(
         4, ge=0, le=1000, description="requests that a server replays before it takes traffic"
@@ -356,9 +394,10 @@ class Config(Section):
     schedule: ScheduleConfig = ScheduleConfig()
 
     @model_validator(mode="after")
-    def _servable(self) -> Config:
+    def _check_servable(self) -> Config:
         if self.export.precision != "float32" and self.model.encoder.startswith("hub:"):
             raise ValueError(
-                f"export.precision {self.export.precision}: a hub: encoder computes as it was saved; use float32"
+                f"export.precision {self.export.precision}: a hub: encoder computes in the "
+                "precision it was saved with; use float32"
             )
         return self

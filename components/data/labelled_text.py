@@ -241,7 +241,7 @@ def _survey(
     if not survey.rows and left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
         raise DataError(
-            f"{source.name}: no row is in the window (rows {counts}); check data.until, data.window and data.time"
+            f"{source.name}: no row is in the window (rows {counts}); check data.end_time, data.window and data.time_column"
         )
     if not survey.rows:
         raise DataError(f"{source.name}: holds no rows")

@@ -128,5 +128,5 @@ def column_index(column: str, names: Sequence[str], source: str, hint: str = "")
     more = ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
     raise DataError(
         f"{source}: {problem}; columns: {listed}{more}{hint} "
-        "(options data.text, data.label and data.time)"
+        "(options data.text, data.label and data.time_column)"
     )

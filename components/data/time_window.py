@@ -1,6 +1,6 @@
 """Which rows of a source a run reads, by their time: the same rows for the same configuration, whenever it runs.
 
-The window ends where `data.until` says and never at the clock's time, so a run that is repeated
+The window ends where `data.end_time` says and never at the clock's time, so a run that is repeated
 reads the same rows. A row outside is left out, which is no fault of it; a row whose time cannot
 be read is.
 """
@@ -20,7 +20,7 @@ from components.errors import ConfigError
 DATE = "{date}"
 NOT_A_TIME = "time that is not ISO 8601"
 OLDER = "older than the window"
-NEWER = "not before data.until"
+NEWER = "not before data.end_time"
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -80,39 +80,39 @@ def parse_window(data: DataConfig) -> Window | None:
 
     Raises ConfigError for `window` without `until`, and for one that begins before the calendar.
     """
-    if data.until is None:
+    if data.end_time is None:
         if data.window is not None:
             raise ConfigError(
-                f"data.window: {data.window} before when? Set data.until to the time that the window ends at (a schedule does); "
+                f"data.window: {data.window} before when? Set data.end_time to the time that the window ends at (a schedule does); "
                 "the clock's time would be another one in each run"
             )
         return None
-    if data.time is None:
+    if data.time_column is None:
         return None
-    until = _until(data.until)
+    until = _until(data.end_time)
     if data.window is None:
-        return Window(data.time, None, until)
+        return Window(data.time_column, None, until)
     try:
         return Window(
-            data.time,
+            data.time_column,
             until - datetime.timedelta(**{_UNITS[data.window[-1]]: int(data.window[:-1])}),
             until,
         )
     except OverflowError:
         raise ConfigError(
-            f"data.window: {data.window} before {data.until} lies before the year 1"
+            f"data.window: {data.window} before {data.end_time} lies before the year 1"
         ) from None
 
 
 def fill_date_placeholder(data: DataConfig) -> str:
-    """`data.source`, with the day (UTC) of `data.until` for {date}; ConfigError if that is not given."""
+    """`data.source`, with the day (UTC) of `data.end_time` for {date}; ConfigError if that is not given."""
     if DATE not in data.source:
         return data.source
-    if data.until is None:
+    if data.end_time is None:
         raise ConfigError(
-            f"data.source: {data.source} has {DATE}, the day of data.until; set data.until (a schedule does)"
+            f"data.source: {data.source} has {DATE}, the day of data.end_time; set data.end_time (a schedule does)"
         )
-    return data.source.replace(DATE, _until(data.until).date().isoformat())
+    return data.source.replace(DATE, _until(data.end_time).date().isoformat())
 
 
 def parse_timestamp(value: Any) -> datetime.datetime | None:
@@ -138,6 +138,6 @@ def _until(text: str) -> datetime.datetime:
     found = parse_timestamp(text)
     if found is None:
         raise ConfigError(
-            f"data.until: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z"
+            f"data.end_time: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z"
         )
     return found

@@ -30,7 +30,7 @@ SHOWN_OPTIONS = {
     "batch_size": "Batch size",
     "learning_rate": "Peak learning rate",
     "warmup_fraction": "Warm-up",
-    "decay": "Decay",
+    "lr_schedule": "Learning rate schedule",
     "weight_decay": "Weight decay",
     "precision": "Precision",
     "seed": "Seed",
@@ -100,7 +100,7 @@ def _measure_into(
         ),
     )
     measures = metrics.compute_metrics(labels, scores, classes)
-    wrong = metrics.most_confident_mistakes(labels, scores, config.mistakes)
+    wrong = metrics.most_confident_mistakes(labels, scores, config.max_reported_errors)
     content = ReportContent(
         **dict(measures),
         min_accuracy=config.min_accuracy,
@@ -126,7 +126,7 @@ def _measure_into(
         directory,
         labels,
         scores,
-        split.read_texts(np.arange(len(split))) if config.mistakes else None,
+        split.read_texts(np.arange(len(split))) if config.max_reported_errors else None,
     )
     manifest.commit(
         directory,

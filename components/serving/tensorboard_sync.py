@@ -75,7 +75,7 @@ def main() -> int:
     parser.add_argument(
         "place",
         metavar="STATE",
-        help="gs://, s3:// or minio:// place of trainings' state (cluster.state)",
+        help="gs://, s3:// or minio:// place of trainings' state (cluster.checkpoint_uri)",
     )
     parser.add_argument(
         "--to", required=True, type=Path, metavar="DIR", help="the directory that TensorBoard reads"

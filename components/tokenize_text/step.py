@@ -65,7 +65,11 @@ def run(
         with staged_artifact(output) as directory:
             writers = {
                 split: ShardWriter(
-                    directory, split, len(vocabulary), corpus.labels.classes, tokenize.shard_rows
+                    directory,
+                    split,
+                    len(vocabulary),
+                    corpus.labels.classes,
+                    tokenize.rows_per_shard,
                 )
                 for split in SPLITS
             }
@@ -151,7 +155,7 @@ def _vocabulary(corpus: LabelledDataset, model: ModelConfig) -> Vocabulary:
     from components.model.tokenizer import train_vocabulary
 
     return load_vocabulary(model) or train_vocabulary(
-        TrainingTexts(corpus), model.vocabulary_size, model.lower_case
+        TrainingTexts(corpus), model.vocab_size, model.lower_case
     )
 
 
@@ -301,13 +305,13 @@ def _source_sha256(corpus: LabelledDataset) -> str:
 def _options(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig) -> dict[str, Any]:
     """The options that the shards depend on: not the threads, not where the same bytes lie, and not the window, whose rows are in them."""
     own = {"encoder", "preprocessor", "max_length"} | (
-        {"vocabulary_size", "lower_case"} if model.encoder == "scratch" else set()
+        {"vocab_size", "lower_case"} if model.encoder == "scratch" else set()
     )
     return {
         "data": data.model_dump(
             mode="json",
-            exclude={"source", "test_source", "tfds_data_dir", "time", "window", "until"},
+            exclude={"source", "test_source", "tfds_data_dir", "time_column", "window", "end_time"},
         ),
         "model": model.model_dump(mode="json", include=own),
-        "tokenize": tokenize.model_dump(mode="json", include={"shard_rows"}),
+        "tokenize": tokenize.model_dump(mode="json", include={"rows_per_shard"}),
     }

@@ -18,11 +18,11 @@ STATE_FORMAT = 2
 _IRRELEVANT = frozenset(
     {
         "workers",
-        "checkpoint_steps",
+        "checkpoint_every_steps",
         "keep_checkpoints",
         "max_restarts",
-        "start_deadline",
-        "stall_deadline",
+        "rendezvous_timeout",
+        "stall_timeout",
     }
 )
 

@@ -95,7 +95,7 @@ def build_worker_group(job: Job) -> WorkerGroup:
         directory=job.state,
         max_restarts=job.train.max_restarts,
         is_finished=lambda: is_finished(job.state),
-        memory_remedy="lower train.batch_size or model.max_length, or raise train.accumulate",
+        memory_remedy="lower train.batch_size or model.max_length, or raise train.gradient_accumulation_steps",
     )
 
 
@@ -110,11 +110,11 @@ def _absolute(place: Path | str) -> str:
 def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
     for place in places:
         if (not has_scheme(place) or place.startswith("file:")) and not (
-            cluster.state_claim and place.startswith(f"{STATE_MOUNT}/")
+            cluster.checkpoint_pvc and place.startswith(f"{STATE_MOUNT}/")
         ):
             raise ConfigError(
                 f"{place}: the workers' pods cannot reach it; with cluster.backend=jobset, shards and state are gs://, s3:// or minio:// URIs, "
-                f"or lie on the volume of cluster.state_claim, below {STATE_MOUNT}"
+                f"or lie on the volume of cluster.checkpoint_pvc, below {STATE_MOUNT}"
             )
 
 

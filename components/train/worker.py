@@ -139,7 +139,7 @@ def _train(
     shards = _shards_of(job, topology, work)
     os.environ.pop("TF_CONFIG", None)
     if not alone:
-        wait_for_dns(topology, job.train.start_deadline)
+        wait_for_dns(topology, job.train.rendezvous_timeout)
         os.environ["TF_CONFIG"] = topology.to_tf_config()
     import tensorflow as tf
 
@@ -155,15 +155,15 @@ def _train(
     tf.config.threading.set_intra_op_parallelism_threads(threads.intra_op)
     tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
     if not alone:
-        wait_for_peers(topology, job.train.start_deadline)
+        wait_for_peers(topology, job.train.rendezvous_timeout)
     # While TensorFlow waits here for a peer that was lost since, it lets no Python thread run: only the kernel can end this process.
-    signal.alarm(job.train.start_deadline)
+    signal.alarm(job.train.rendezvous_timeout)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     signal.alarm(0)
     watchdog = StallWatchdog(
-        job.train.stall_deadline,
-        first_timeout=job.train.start_deadline,
-        option="train.stall_deadline",
+        job.train.stall_timeout,
+        first_timeout=job.train.rendezvous_timeout,
+        option="train.stall_timeout",
     )
     training = Training(
         job,

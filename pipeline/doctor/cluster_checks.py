@@ -75,7 +75,7 @@ def build_checks(config: Config) -> list[Check]:
             needs="kubernetes",
         )
     )
-    places = {"pipeline root": place.pipeline_root, "checkpoints": place.state}
+    places = {"pipeline root": place.pipeline_root, "checkpoints": place.checkpoint_uri}
     return found + [
         Check(name, partial(remote_store, uri), 60) for name, uri in places.items() if uri
     ]

@@ -70,7 +70,12 @@ def desired_schedule(submission: Submission) -> DesiredSchedule:
     """The schedule of a configuration; ConfigError for one without, or with times that the server cannot keep."""
     settings, place = submission.config.schedule, submission.config.cluster
     cron = parse_cron(settings)
-    parts = [submission.digest, cron.server_expression, settings.concurrency, settings.catch_up]
+    parts = [
+        submission.digest,
+        cron.server_expression,
+        settings.max_concurrent_runs,
+        settings.catch_up,
+    ]
     content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     name = settings.name or submission.config.export.model_name
     return DesiredSchedule(
@@ -84,7 +89,7 @@ def desired_schedule(submission: Submission) -> DesiredSchedule:
             "description": f"kubert {__version__}: {submission.config.export.model_name}, '{cron.expression}' in {cron.zone.key}",
             "runtime_config": submission.runtime_config,
             "service_account": place.service_account,
-            "max_concurrency": str(settings.concurrency),
+            "max_concurrency": str(settings.max_concurrent_runs),
             "no_catchup": not settings.catch_up,
         },
     )

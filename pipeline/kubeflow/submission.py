@@ -84,11 +84,11 @@ def _check_image_digests(config: Config, *found: str | None) -> None:
 
 def _with_scheduled_end(data: DataConfig) -> DataConfig:
     """The section as some slot will have it."""
-    if data.until is not None:
+    if data.end_time is not None:
         raise ConfigError(
-            f"data.until: {data.until} is given, but a schedule sets it to each run's slot; leave it out"
+            f"data.end_time: {data.end_time} is given, but a schedule sets it to each run's slot; leave it out"
         )
-    return data.model_copy(update={"until": EXAMPLE_SCHEDULED_TIME})
+    return data.model_copy(update={"end_time": EXAMPLE_SCHEDULED_TIME})
 
 
 def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:

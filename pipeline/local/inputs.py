@@ -18,7 +18,7 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
     """The configuration with every local path absolute: inputs from the current directory, the model store from `workdir`.
 
     The source has its day, where {date} stands for one. Raises ConfigError for a data file that does not exist, and for a
-    window or a {date} without `data.until`.
+    window or a {date} without `data.end_time`.
     """
     parse_window(config.data)
     data = {

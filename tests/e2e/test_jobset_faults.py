@@ -90,7 +90,7 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     assert [text for text in said if told in text], said
     (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
     assert resumed >= (
-        reached - cluster_training.SMALL["train__checkpoint_steps"] if lost else reached
+        reached - cluster_training.SMALL["train__checkpoint_every_steps"] if lost else reached
     )
     back = next(
         event["time"]
@@ -161,11 +161,11 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(place: str, tmp_path: Pat
     ("options", "within", "named"),
     [
         pytest.param(
-            {"cluster__cpu": "7", "train__workers": 1, "cluster__pod_deadline": 15}, 45, ["Insufficient cpu", "lower cluster.cpu", "cluster.pod_deadline"],
+            {"cluster__cpu": "7", "train__workers": 1, "cluster__pod_start_timeout": 15}, 45, ["Insufficient cpu", "lower cluster.cpu", "cluster.pod_start_timeout"],
             id="no node is large enough",
         ),
         pytest.param(
-            {"cluster__node_selector": {"none": "such"}, "cluster__pod_deadline": 15}, 45, ["affinity/selector", "cluster.node_selector"],
+            {"cluster__node_selector": {"none": "such"}, "cluster__pod_start_timeout": 15}, 45, ["affinity/selector", "cluster.node_selector"],
             id="no node has the label",
         ),
         pytest.param({"cluster__train_image": "No Image!"}, 30, ["InvalidImageName", "cluster.train_image is not"], id="not an image's name"),
@@ -174,7 +174,7 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(place: str, tmp_path: Pat
             id="image not on the node",
         ),
         pytest.param(
-            {"cluster__train_image": "localhost:1/none-such:1", "cluster__pod_deadline": 20}, 60, ["Pull", "cluster.image_pull_secrets"],
+            {"cluster__train_image": "localhost:1/none-such:1", "cluster__pod_start_timeout": 20}, 60, ["Pull", "cluster.image_pull_secrets"],
             id="image cannot be pulled",
         ),
         pytest.param({"cluster__priority_class": "none-such"}, 30, ["no PriorityClass", "cluster.priority_class"], id="no such priority class"),
@@ -182,7 +182,7 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(place: str, tmp_path: Pat
             {"cluster__worker_service_account": "none-such"}, 30, ["none-such", "cluster.worker_service_account"], id="no such account"
         ),
         pytest.param(
-            {"cluster__storage_secret": "none-such", "cluster__pod_deadline": 20}, 60, ["none-such", "cluster.storage_secret"], id="no such secret"
+            {"cluster__storage_secret": "none-such", "cluster__pod_start_timeout": 20}, 60, ["none-such", "cluster.storage_secret"], id="no such secret"
         ),
     ],
 )  # fmt: skip
@@ -217,9 +217,9 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(
 
 def test_the_time_limit_ends_a_gang(place: str, tmp_path: Path) -> None:
     ended, _, seconds = failed(
-        place, tmp_path, {"train__epochs": 10_000, "cluster__time_limit": 60}
+        place, tmp_path, {"train__epochs": 10_000, "cluster__active_deadline": 60}
     )
-    assert "the gang still ran after cluster.time_limit (60 s)" in ended.output
+    assert "the gang still ran after cluster.active_deadline (60 s)" in ended.output
     assert seconds < 100
 
 

@@ -84,7 +84,7 @@ def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(
     place: str, local: Path, tmp_path: Path
 ) -> None:
     # Without Kueue nobody lifts the suspension: the test does, as Kueue would.
-    options = {"cluster__queue": "gpus", "cluster__pod_deadline": 60, "train__seed": 1}
+    options = {"cluster__queue": "gpus", "cluster__pod_start_timeout": 60, "train__seed": 1}
     with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/queued", options) as it:
         name = it.jobset()["metadata"]["name"]
         local_training.wait_for(
@@ -255,7 +255,7 @@ def test_a_launcher_finds_the_gang_that_an_earlier_one_left(
     place: str, local: Path, tmp_path: Path
 ) -> None:
     run = f"e2e-{uuid.uuid4().hex[:8]}"
-    options: dict[str, Any] = {"cluster__keep_finished": 600}
+    options: dict[str, Any] = {"cluster__ttl_after_finished": 600}
     with cluster_training.launch(
         tmp_path / "first", f"{place}/shards", f"{place}/found", options, run=run
     ) as it:

@@ -29,16 +29,16 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 MODEL: dict[str, Any] = {
     "model__encoder": "scratch",
     "model__max_length": 64,
-    "model__vocabulary_size": 3000,
+    "model__vocab_size": 3000,
     "model__hidden_size": 32,
-    "model__inner_size": 32,
+    "model__intermediate_size": 32,
 }
 TRAIN: dict[str, Any] = {
     "train__workers": 2,
     "train__epochs": 4,
     "train__learning_rate": 0.002,
     "train__batch_size": 32,
-    "train__checkpoint_steps": 20,
+    "train__checkpoint_every_steps": 20,
 }
 SMALL: dict[str, Any] = {
     "cluster__backend": "jobset",
@@ -47,7 +47,7 @@ SMALL: dict[str, Any] = {
     "cluster__memory": "1500Mi",
     "cluster__ephemeral_storage": "1Gi",
     "cluster__shared_memory": "64Mi",
-    "cluster__pod_deadline": 240,
+    "cluster__pod_start_timeout": 240,
 }
 
 

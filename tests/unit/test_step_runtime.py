@@ -123,8 +123,8 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
 @pytest.mark.parametrize(
     ("options", "uri", "place"),
     [
-        pytest.param({"state": "gs://b/state"}, REMOTE, "gs://b/state", id="told"),
-        pytest.param({"state_claim": "shared"}, REMOTE, STATE_MOUNT, id="volume"),
+        pytest.param({"checkpoint_uri": "gs://b/state"}, REMOTE, "gs://b/state", id="told"),
+        pytest.param({"checkpoint_pvc": "shared"}, REMOTE, STATE_MOUNT, id="volume"),
         pytest.param(
             {}, REMOTE, "minio://mlpipeline/v2/artifacts/kubert/state", id="beside-the-runs"
         ),

@@ -57,7 +57,7 @@ class TfdsReader:
             if column not in features:
                 raise DataError(
                     f"{self.uri}: no column {column!r}; columns: {', '.join(sorted(features))} "
-                    "(options data.text, data.label and data.time)"
+                    "(options data.text, data.label and data.time_column)"
                 )
             if features[column].shape != ():
                 raise DataError(

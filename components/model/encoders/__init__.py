@@ -55,8 +55,16 @@ def compute_fingerprint(config: ModelConfig) -> str:
     """
     described: dict[str, Any] = {"pooling": config.resolved_pooling}
     if config.encoder == "scratch":
-        sizes = ("max_length", "vocabulary_size", "layers", "heads", "hidden_size", "inner_size")
-        described |= {"kind": "scratch", **{name: getattr(config, name) for name in sizes}}
+        # These keys are part of stored fingerprints, so they do not follow the options' names.
+        described |= {
+            "kind": "scratch",
+            "max_length": config.max_length,
+            "vocabulary_size": config.vocab_size,
+            "layers": config.num_layers,
+            "heads": config.num_heads,
+            "hidden_size": config.hidden_size,
+            "inner_size": config.intermediate_size,
+        }
     elif config.encoder.startswith("hub:"):
         from components.model.encoders import tf_hub
 

@@ -33,15 +33,15 @@ class ScratchEncoder(tf.keras.layers.Layer):
         self.dropout = PerExampleDropout(config.dropout, state, name="dropout", dtype=tf.float32)
         self.blocks = [
             layers.TransformerEncoderBlock(
-                num_attention_heads=config.heads,
-                inner_dim=config.inner_size,
+                num_attention_heads=config.num_heads,
+                inner_dim=config.intermediate_size,
                 inner_activation="relu",
                 norm_epsilon=1e-6,
                 output_dropout=config.dropout,
                 attention_dropout=config.dropout,
                 name=f"block_{i}",
             )
-            for i in range(config.layers)
+            for i in range(config.num_layers)
         ]
         self.matmul_dtype = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
 

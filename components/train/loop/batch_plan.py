@@ -46,7 +46,7 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 
 def select_length_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
     """The configured widths below max_length, and max_length itself."""
-    return (*(width for width in config.buckets if width < max_length), max_length)
+    return (*(width for width in config.length_buckets if width < max_length), max_length)
 
 
 def plan_epoch(

@@ -97,7 +97,7 @@ def _run_epoch(loop: EpochLoop, position: TrainState, losses: list[float]) -> Tr
         loop.train_rows.lengths,
         batch_size=config.batch_size,
         buckets=loop.buckets,
-        window=config.window,
+        window=config.length_grouping_batches,
         seed=config.seed,
         epoch=epoch,
     )
@@ -117,7 +117,7 @@ def _run_epoch(loop: EpochLoop, position: TrainState, losses: list[float]) -> Tr
         if outcome.stops:
             loop.keeper.save(position, losses)
             raise PreemptionError(f"stopped at step {position.step}")
-        if position.step % config.checkpoint_steps == 0 and number + 1 < len(plan):
+        if position.step % config.checkpoint_every_steps == 0 and number + 1 < len(plan):
             loop.keeper.save(position, losses)
     return position
 
@@ -192,7 +192,7 @@ def best_epoch(config: TrainConfig, history: Sequence[EpochMetrics]) -> EpochMet
     def merit(epoch: EpochMetrics) -> tuple[float, float]:
         return (
             (-epoch.validation_loss, 0.0)
-            if config.best_by == "loss"
+            if config.best_metric == "loss"
             else (epoch.validation_accuracy, -epoch.validation_loss)
         )
 
@@ -200,9 +200,12 @@ def best_epoch(config: TrainConfig, history: Sequence[EpochMetrics]) -> EpochMet
 
 
 def _lost_patience(config: TrainConfig, position: TrainState) -> bool:
-    if not (config.patience and position.history):
+    if not (config.early_stopping_patience and position.history):
         return False
-    return len(position.history) - best_epoch(config, position.history).epoch >= config.patience
+    return (
+        len(position.history) - best_epoch(config, position.history).epoch
+        >= config.early_stopping_patience
+    )
 
 
 def _watched(config: TrainConfig, outcome: StepMetrics) -> dict[str, float]:

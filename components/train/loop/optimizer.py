@@ -83,7 +83,7 @@ def build_learning_rate_schedule(
 ) -> tf.keras.optimizers.schedules.LearningRateSchedule:
     """Rate by step: from 0 linearly up to the peak, then down to 0 at `total_steps`, or constant."""
     warmup = round(config.warmup_fraction * total_steps)
-    end = 0.0 if config.decay == "linear" else config.learning_rate
+    end = 0.0 if config.lr_schedule == "linear" else config.learning_rate
     after = tf.keras.optimizers.schedules.PolynomialDecay(
         config.learning_rate, decay_steps=max(total_steps, 1), end_learning_rate=end
     )

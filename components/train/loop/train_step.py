@@ -126,7 +126,7 @@ class TrainStep:
         self, unique_embeddings: Tensor, batch: Batch, step: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
         """`forward_backward` of the batch, summed over consecutive parts where so configured."""
-        parts = self._config.accumulate
+        parts = self._config.gradient_accumulation_steps
         if parts == 1:
             totals, gradients = self._forward_backward(unique_embeddings, batch, step)
             return totals, gradients

@@ -271,7 +271,7 @@ class Training:
             lengths,
             batch_size=config.batch_size,
             buckets=loop.buckets,
-            window=config.window,
+            window=config.length_grouping_batches,
             seed=config.seed,
             epoch=0,
         )

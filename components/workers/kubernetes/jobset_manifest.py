@@ -146,7 +146,7 @@ def _jobset_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) 
     return {
         # Kueue resumes it when all workers fit. Without Kueue in the cluster it stays suspended.
         **({"suspend": True} if cluster.queue else {}),
-        "ttlSecondsAfterFinished": cluster.keep_finished,
+        "ttlSecondsAfterFinished": cluster.ttl_after_finished,
         "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
         "failurePolicy": {
             "maxRestarts": group.max_restarts,
@@ -197,7 +197,7 @@ def _job_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> 
         "completions": group.workers,
         "completionMode": "Indexed",
         "backoffLimit": 0,
-        "activeDeadlineSeconds": cluster.time_limit,
+        "activeDeadlineSeconds": cluster.active_deadline,
         "podFailurePolicy": {
             "rules": [
                 fail_on_exit_codes(*_PERMANENT),
@@ -227,7 +227,7 @@ def _pod_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> 
         "serviceAccountName": cluster.worker_service_account,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": cluster.stop_grace + KUBELET_MARGIN_SECONDS,
+        "terminationGracePeriodSeconds": cluster.termination_grace_period + KUBELET_MARGIN_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER_ID,
@@ -244,8 +244,8 @@ def _pod_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> 
                 "emptyDir": {"medium": "Memory", "sizeLimit": cluster.shared_memory},
             },
             *(
-                [{"name": "state", "persistentVolumeClaim": {"claimName": cluster.state_claim}}]
-                if cluster.state_claim
+                [{"name": "state", "persistentVolumeClaim": {"claimName": cluster.checkpoint_pvc}}]
+                if cluster.checkpoint_pvc
                 else []
             ),
         ],
@@ -274,7 +274,7 @@ def _container(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) ->
         "volumeMounts": [
             {"name": "work", "mountPath": WORK_DIR},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
-            *([{"name": "state", "mountPath": STATE_MOUNT}] if cluster.state_claim else []),
+            *([{"name": "state", "mountPath": STATE_MOUNT}] if cluster.checkpoint_pvc else []),
         ],
     }
 
@@ -287,7 +287,7 @@ def _environment(group: WorkerGroup, cluster: ClusterConfig) -> list[dict[str, A
         ENV_WORKERS: str(group.workers),
         ENV_THREADS: str(max(1, math.ceil(parse_cpu_quantity(cluster.cpu)))),
         ENV_WORK_DIR: WORK_DIR,
-        ENV_STOP_GRACE: str(cluster.stop_grace),
+        ENV_STOP_GRACE: str(cluster.termination_grace_period),
         ENV_FAILURE_FILE: "/dev/termination-log",
         **({"AWS_ENDPOINT_URL": cluster.storage_endpoint} if cluster.storage_endpoint else {}),
         **cluster.environment,

@@ -35,7 +35,7 @@ _STARTING = (
     _Rule(r"error looking up service account|serviceaccount .* not found", "create the account (kubectl apply -k k8s/overlays/...), or set cluster.worker_service_account", True),
     _Rule(r"no PriorityClass with name", "create the priority class, or set cluster.priority_class", True),
     _Rule(r"exceeded quota|must specify", "raise the namespace's quota, or lower cluster.cpu, cluster.memory, cluster.gpus or train.workers"),
-    _Rule(r"persistentvolumeclaim .* not found|FailedMount|unbound", "check the volume claim that cluster.state_claim names"),
+    _Rule(r"persistentvolumeclaim .* not found|FailedMount|unbound", "check the volume claim that cluster.checkpoint_pvc names"),
     _Rule(r"Insufficient|untolerated taint|node affinity|node selector|Unschedulable|nodes are available", "no node fits: lower cluster.cpu, cluster.memory or cluster.gpus, check cluster.node_selector and cluster.tolerations, or add nodes"),
 )  # fmt: skip
 _OVER_DISK = re.compile(r"ephemeral.storage|EmptyDir", re.IGNORECASE)

@@ -74,7 +74,7 @@ def _from_start_to_end(
     cluster: ClusterConfig,
     stop: threading.Event,
 ) -> None:
-    create_or_attach(api, body, cluster.pod_deadline, stop)
+    create_or_attach(api, body, cluster.pod_start_timeout, stop)
     watch = JobSetMonitor(api, body, group, cluster, stop)
     try:
         watch.until_it_ends()
@@ -221,9 +221,9 @@ class JobSetMonitor:
             )
             return
         self._running_since = self._running_since or now
-        if now - self._running_since > self._cluster.time_limit:
-            raise WorkerGroupFailedError(screen(f"the gang still ran after cluster.time_limit ({self._cluster.time_limit} s) and was ended",
-                                    advice="raise cluster.time_limit; the next run continues from the last checkpoint", more=self._more()))  # fmt: skip
+        if now - self._running_since > self._cluster.active_deadline:
+            raise WorkerGroupFailedError(screen(f"the gang still ran after cluster.active_deadline ({self._cluster.active_deadline} s) and was ended",
+                                    advice="raise cluster.active_deadline; the next run continues from the last checkpoint", more=self._more()))  # fmt: skip
         started = sum(pod.started for pod in pods)
         if started == self._group.workers:
             self._starting_since = None
@@ -231,7 +231,7 @@ class JobSetMonitor:
             return
         self._starting_since = self._starting_since or now
         self._say(f"{started} of {self._group.workers} workers run")
-        late = now - self._starting_since > self._cluster.pod_deadline
+        late = now - self._starting_since > self._cluster.pod_start_timeout
         if not late and now - self._events_at < EVENTS_EVERY:
             return
         self._events_at = now
@@ -247,14 +247,14 @@ class JobSetMonitor:
     ) -> WorkerGroupFailedError:
         headline = f"only {started} of {self._group.workers} workers started"
         if not (found and found.hopeless):
-            headline += f" within cluster.pod_deadline ({self._cluster.pod_deadline} s)"
+            headline += f" within cluster.pod_start_timeout ({self._cluster.pod_start_timeout} s)"
         names = [self._name, self._job_name, *(pod.name for pod in pods if not pod.started)][:4]
         return WorkerGroupFailedError(
             screen(
                 f"{headline}: {found.what}" if found else headline,
                 advice=found.advice
                 if found
-                else "look at the events; if all is well and only slow, raise cluster.pod_deadline",
+                else "look at the events; if all is well and only slow, raise cluster.pod_start_timeout",
                 events=self._events(*names),
                 more=self._more(),
             )

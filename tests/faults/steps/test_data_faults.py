@@ -16,7 +16,7 @@ from components.errors import DataError
 from components.model.tokenizer import WordPiece
 from components.tokenize_text.step import run
 
-SCRATCH = ModelConfig(encoder="scratch", vocabulary_size=400, max_length=64)
+SCRATCH = ModelConfig(encoder="scratch", vocab_size=400, max_length=64)
 GOOD = [(f"plain text number {i} with a few words", "ab"[i % 2]) for i in range(200)]
 
 
@@ -26,7 +26,7 @@ def tokenize(tmp_path: Path, content: bytes | str, name="rows.csv", **options):
     run(
         DataConfig(source=str(path), text=("text",), **options),
         SCRATCH,
-        TokenizeConfig(shard_rows=40),
+        TokenizeConfig(rows_per_shard=40),
         tmp_path / "shards",
     )
     return open_shards(tmp_path / "shards")
@@ -379,7 +379,7 @@ def test_d9_the_same_rows_are_the_same_shards_whenever_they_are_read(tmp_path):
         "until": "2026-02-02T00:00:00+00:00",
     }
     assert grown.content.notes == [
-        "1 rows were left out: not before data.until",
+        "1 rows were left out: not before data.end_time",
         "1 rows were left out: older than the window",
     ]
     assert grown.content.source_sha256 != first.content.source_sha256

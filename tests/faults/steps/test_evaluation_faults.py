@@ -47,7 +47,10 @@ def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(
     inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     step.run(
-        EvaluateConfig(mistakes=0), inputs / "shards", inputs / "checkpoint", tmp_path / "report"
+        EvaluateConfig(max_reported_errors=0),
+        inputs / "shards",
+        inputs / "checkpoint",
+        tmp_path / "report",
     )
     assert [
         path.name

@@ -36,14 +36,14 @@ IDENTITY: dict[str, object] = {
 RUN = local_training.options(
     model__encoder="scratch",
     model__max_length=20,
-    model__vocabulary_size=100,
+    model__vocab_size=100,
     model__hidden_size=16,
-    model__inner_size=16,
+    model__intermediate_size=16,
     train__batch_size=8,
     train__epochs=4,
     train__learning_rate=0.003,
-    train__buckets=[20],
-    train__checkpoint_steps=3,
+    train__length_buckets=[20],
+    train__checkpoint_every_steps=3,
 )
 
 

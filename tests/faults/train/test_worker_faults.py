@@ -38,15 +38,15 @@ pytestmark = pytest.mark.timeout(900)
 TRAIN: dict[str, Any] = {
     "model__encoder": "scratch",
     "model__max_length": 20,
-    "model__vocabulary_size": 100,
+    "model__vocab_size": 100,
     "model__hidden_size": 16,
-    "model__inner_size": 16,
+    "model__intermediate_size": 16,
     "model__dropout": 0.2,
     "train__batch_size": 8,
     "train__epochs": 4,
     "train__learning_rate": 0.003,
-    "train__buckets": [20],
-    "train__checkpoint_steps": 3,
+    "train__length_buckets": [20],
+    "train__checkpoint_every_steps": 3,
     "train__workers": 2,
 }
 STEPS = 4 * 24
@@ -149,7 +149,7 @@ def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(
     shards: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     deadline = 30
-    with local_training.launch(tmp_path, shards, options(train__stall_deadline=deadline)) as it:
+    with local_training.launch(tmp_path, shards, options(train__stall_timeout=deadline)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
         workers[1].send_signal(signal.SIGSTOP)
@@ -176,7 +176,7 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(
 ) -> None:
     job = Job(
         model=training_shards.MODEL,
-        train=TrainConfig(batch_size=8, workers=2, start_deadline=3),
+        train=TrainConfig(batch_size=8, workers=2, rendezvous_timeout=3),
         shards=str(shards),
         state=str(tmp_path / "scratch"),
     )
@@ -375,7 +375,10 @@ def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Pa
     row = _row_of_step(bad_step, make(tmp_path / "without it"))
     shards = make(tmp_path / "shards", rare_in_train=(row, token))
     arguments = options(
-        model__encoder=encoder, model__max_length=16, train__buckets=[16], train__checkpoint_steps=1
+        model__encoder=encoder,
+        model__max_length=16,
+        train__length_buckets=[16],
+        train__checkpoint_every_steps=1,
     )
     with local_training.launch(tmp_path, shards, arguments) as it:
         ended = it.wait()
@@ -399,7 +402,7 @@ def _row_of_step(step: int, shards: Path) -> int:
         lengths,
         batch_size=8,
         buckets=(16,),
-        window=TrainConfig().window,
+        window=TrainConfig().length_grouping_batches,
         seed=TrainConfig().seed,
         epoch=0,
     )

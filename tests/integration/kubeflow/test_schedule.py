@@ -60,7 +60,7 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: FakeServer, a
 @pytest.mark.parametrize(
     ("options", "field", "value"),
     [
-        pytest.param(["schedule.concurrency=3"], "max_concurrency", "3", id="concurrency"),
+        pytest.param(["schedule.max_concurrent_runs=3"], "max_concurrency", "3", id="concurrency"),
         pytest.param(["schedule.catch_up=true"], "no_catchup", None, id="catch-up"),
         pytest.param(["schedule.enabled=false"], "status", "DISABLED", id="paused"),
         pytest.param(["schedule.name=My own"], "display_name", "My own", id="name"),
@@ -128,10 +128,14 @@ def test_a_dry_run_says_what_would_be_done(server: FakeServer, apply) -> None:
             id="summer-time",
         ),
         pytest.param(
-            [NIGHTLY, "data.until=2030-01-01"], "a schedule sets it to each run's slot", id="until"
+            [NIGHTLY, "data.end_time=2030-01-01"],
+            "a schedule sets it to each run's slot",
+            id="until",
         ),
         pytest.param(
-            [NIGHTLY, "schedule.concurrency=11"], "schedule.concurrency", id="concurrency"
+            [NIGHTLY, "schedule.max_concurrent_runs=11"],
+            "schedule.max_concurrent_runs",
+            id="concurrency",
         ),
         pytest.param([NIGHTLY, "schedule.name='{{x}}'"], "schedule.name", id="a4-name"),
     ],
@@ -209,13 +213,13 @@ def test_list_show_pause_resume_run_now_and_delete(
 def test_the_slot_is_the_end_of_the_data(tmp_path: Path) -> None:
     with prepare_submission(
         build_config(
-            data={"source": "gs://bucket/{date}.csv", "time": "when", "window": "7d"},
+            data={"source": "gs://bucket/{date}.csv", "time_column": "when", "window": "7d"},
             schedule={"cron": "0 3 * * *"},
         ),
         scheduled=True,
     ) as made:
         spec = next(yaml.safe_load_all(made.package.read_text()))
-        until = spec["root"]["dag"]["tasks"]["tokenize"]["inputs"]["parameters"]["until"]
+        until = spec["root"]["dag"]["tasks"]["tokenize"]["inputs"]["parameters"]["end_time"]
         assert until == {"runtimeValue": {"constant": "{{$.pipeline_job_schedule_time_utc}}"}}
         assert made.arguments["source"] == "gs://bucket/{date}.csv"
     assert (

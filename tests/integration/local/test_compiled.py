@@ -179,7 +179,7 @@ def test_a_scheduled_pipeline_takes_its_slot_as_the_end_of_its_data(tmp_path: Pa
     definition.compile_pipeline(path, scheduled=True)
     until = yaml.safe_load(path.read_text(encoding="utf-8"))["root"]["dag"]["tasks"]["tokenize"][
         "inputs"
-    ]["parameters"]["until"]
+    ]["parameters"]["end_time"]
     assert until == {"runtimeValue": {"constant": "{{$.pipeline_job_schedule_time_utc}}"}}
 
 

@@ -21,7 +21,7 @@ from components.storage.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TINY = [
-    "model.encoder=scratch", "model.max_length=32", "model.hidden_size=16", "model.inner_size=16", "model.vocabulary_size=1000",
+    "model.encoder=scratch", "model.max_length=32", "model.hidden_size=16", "model.intermediate_size=16", "model.vocab_size=1000",
     "train.epochs=1", "train.learning_rate=0.001", "evaluate.min_accuracy=0",
 ]  # fmt: skip
 

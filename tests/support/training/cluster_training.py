@@ -20,15 +20,15 @@ NAMESPACE = os.environ.get("KUBERT_TEST_NAMESPACE", "kubert")
 SMALL: dict[str, Any] = {
     "model__encoder": "scratch",
     "model__max_length": 20,
-    "model__vocabulary_size": 100,
+    "model__vocab_size": 100,
     "model__hidden_size": 16,
-    "model__inner_size": 16,
+    "model__intermediate_size": 16,
     "model__dropout": 0.2,
     "train__batch_size": 8,
     "train__epochs": 4,
     "train__learning_rate": 0.003,
-    "train__buckets": [20],
-    "train__checkpoint_steps": 10,
+    "train__length_buckets": [20],
+    "train__checkpoint_every_steps": 10,
     "train__workers": 2,
 }
 CLUSTER: dict[str, Any] = {
@@ -39,8 +39,8 @@ CLUSTER: dict[str, Any] = {
     "cluster__memory": "1500Mi",
     "cluster__ephemeral_storage": "1Gi",
     "cluster__shared_memory": "64Mi",
-    "cluster__stop_grace": 20,
-    "cluster__pod_deadline": 120,
+    "cluster__termination_grace_period": 20,
+    "cluster__pod_start_timeout": 120,
     "cluster__environment": {"STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")},
 }
 

@@ -19,7 +19,12 @@ VOCABULARY = Vocabulary(
     lower_case=True,
 )
 MODEL = ModelConfig(
-    encoder="scratch", max_length=20, vocabulary_size=100, hidden_size=16, inner_size=16, heads=2
+    encoder="scratch",
+    max_length=20,
+    vocab_size=100,
+    hidden_size=16,
+    intermediate_size=16,
+    num_heads=2,
 )
 ROWS: dict[SplitName, int] = {"train": 203, "validation": 61, "test": 20}
 

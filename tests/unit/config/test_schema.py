@@ -1,13 +1,18 @@
+"""The options' names and values: what is accepted, and what is refused with which message."""
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from components.config.loading import load_config
+from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import Config
 from components.errors import ConfigError
 from pipeline import presets
 
-REFUSED = [
+IMPOSSIBLE_VALUES = [
     pytest.param(
         "cluster.endpoint=kfp.example.com", "cluster.endpoint", id="endpoint-without-scheme"
     ),
@@ -18,7 +23,9 @@ REFUSED = [
     ),
     pytest.param("cluster.namespace=Kubert_1", "cluster.namespace", id="namespace"),
     pytest.param(
-        "cluster.state=/mnt/state", "must start with gs://, s3:// or minio://", id="local-state"
+        "cluster.checkpoint_uri=/mnt/state",
+        "must start with gs://, s3:// or minio://",
+        id="local-state",
     ),
     pytest.param(
         "cluster.pipeline_root=http://bucket",
@@ -32,36 +39,44 @@ REFUSED = [
     ),
     pytest.param(
         "cluster.environment={a-b: x}",
-        "'a-b' is not the name of a variable",
+        "'a-b' is not the name of an environment variable",
         id="impossible-variable",
     ),
     pytest.param(
-        "cluster.tolerations=[{taint: gpu}]", "'taint' is no field of a toleration", id="toleration"
+        "cluster.tolerations=[{taint: gpu}]",
+        "'taint' is not a field of a toleration",
+        id="toleration",
     ),
     pytest.param("cluster.backend=ray", "cluster.backend", id="backend"),
-    pytest.param("data.window=30d", "window needs `time`", id="window-without-time"),
+    pytest.param("data.window=30d", "window needs `time_column`", id="window-without-time"),
     pytest.param("data.window=30", "data.window", id="window-without-unit"),
-    pytest.param("data.until=yesterday", "data.until", id="until"),
-    pytest.param("schedule.concurrency=0", "schedule.concurrency", id="concurrency"),
+    pytest.param("data.end_time=yesterday", "data.end_time", id="end-time"),
+    pytest.param(
+        "schedule.max_concurrent_runs=0", "schedule.max_concurrent_runs", id="concurrency"
+    ),
 ]
 
 
-@pytest.mark.parametrize(("assignment", "said"), REFUSED)
-def test_t2_what_cannot_work_is_refused_and_named(assignment: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+@pytest.mark.parametrize(("assignment", "message"), IMPOSSIBLE_VALUES)
+def test_an_impossible_value_is_refused_and_named(assignment: str, message: str) -> None:
+    """Fault T2."""
+    with pytest.raises(ConfigError, match=message):
         load_config(None, [assignment])
 
 
-def test_a6_credentials_in_an_address_are_not_repeated() -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_credentials_in_an_address_are_not_repeated() -> None:
+    """Abuse A6."""
+    with pytest.raises(ConfigError) as caught:
         load_config(None, ["cluster.endpoint=https://me:canary-5f1d@kfp.example.com"])
-    assert "canary" not in str(refused.value)
-    assert "https://***@kfp.example.com" in str(refused.value)
+    assert "canary" not in str(caught.value)
+    assert "https://***@kfp.example.com" in str(caught.value)
 
 
-def test_checkpoints_under_way_have_one_place() -> None:
-    with pytest.raises(ConfigError, match="state and state_claim are two places"):
-        load_config(None, ["cluster.state=gs://bucket/state", "cluster.state_claim=shared"])
+def test_running_trainings_keep_checkpoints_in_one_location() -> None:
+    with pytest.raises(ConfigError, match="checkpoint_uri and checkpoint_pvc exclude each other"):
+        load_config(
+            None, ["cluster.checkpoint_uri=gs://bucket/state", "cluster.checkpoint_pvc=shared"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -74,21 +89,51 @@ def test_checkpoints_under_way_have_one_place() -> None:
         "'2026-03-01'",
     ],
 )
-def test_times_are_taken_as_yaml_reads_them(text: str) -> None:
-    until = load_config(None, [f"data.until={text}"]).data.until
-    assert until is not None
-    assert until.startswith("2026-03-01")
+def test_times_are_accepted_as_yaml_reads_them(text: str) -> None:
+    end_time = load_config(None, [f"data.end_time={text}"]).data.end_time
+    assert end_time is not None
+    assert end_time.startswith("2026-03-01")
 
 
-def test_a_printed_configuration_loads_back(tmp_path) -> None:
+def test_a_printed_configuration_loads_back(tmp_path: Path) -> None:
     assignments = [
         "cluster.gpus=2",
         "cluster.tolerations=[{key: gpu, operator: Exists}]",
         "schedule.cron=30 2 * * 1",
-        "data.time=at",
+        "data.time_column=at",
         "data.window=4w",
     ]
     config = load_config(None, assignments)
     path = tmp_path / "config.yaml"
     path.write_text(presets.render_config(config, "mine"), encoding="utf-8")
     assert load_config(path) == config != Config()
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_OPTIONS.items(), ids=list(RENAMED_OPTIONS))
+def test_the_old_name_of_an_option_is_refused_with_the_new_one(
+    old: str, new: str, tmp_path: Path
+) -> None:
+    section, _, option = old.partition(".")
+    message = rf"^config\.yaml:\n  {old}: this option is now called {new}$"
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{section}:\n  {option}: 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+    with pytest.raises(ConfigError, match=message.replace(r"config\.yaml", "--set")):
+        load_config(None, [f"{old}=1"])
+
+
+def test_new_names_are_options_and_old_names_are_not() -> None:
+    options = {
+        f"{section}.{option}"
+        for section in Config.model_fields
+        for option in type(getattr(Config(), section)).model_fields
+    }
+    assert set(RENAMED_OPTIONS.values()) <= options
+    assert not options & RENAMED_OPTIONS.keys()
+
+
+def test_every_option_is_described() -> None:
+    for section in Config.model_fields:
+        for option, field in type(getattr(Config(), section)).model_fields.items():
+            assert field.description, f"{section}.{option}"

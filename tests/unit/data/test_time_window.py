@@ -47,31 +47,31 @@ def test_a_time_is_read_as_utc_or_not_at_all(
     ],
 )
 def test_the_window_ends_at_until(window: str | None, start: datetime.datetime | None) -> None:
-    found = parse_window(DataConfig(time="created", window=window, until="2026-01-31"))
+    found = parse_window(DataConfig(time_column="created", window=window, end_time="2026-01-31"))
     assert found is not None
     assert (found.column, found.start, found.until) == ("created", start, JANUARY)
 
 
 def test_without_a_time_column_rows_are_not_chosen_by_time() -> None:
-    assert parse_window(DataConfig(until="2026-01-31")) is None
-    assert parse_window(DataConfig(time="created")) is None
+    assert parse_window(DataConfig(end_time="2026-01-31")) is None
+    assert parse_window(DataConfig(time_column="created")) is None
 
 
 def test_a_window_without_an_end_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data\.window: 30d before when\? Set data\.until"):
-        parse_window(DataConfig(time="created", window="30d"))
+        parse_window(DataConfig(time_column="created", window="30d"))
 
 
 def test_a_window_that_begins_before_the_calendar_is_refused() -> None:
     for window in ("999999d", "9999999999999w"):
         with pytest.raises(ConfigError, match=r"data\.window: .* before the year 1"):
-            parse_window(DataConfig(time="created", window=window, until="2026-01-31"))
+            parse_window(DataConfig(time_column="created", window=window, end_time="2026-01-31"))
 
 
 def test_the_date_in_a_source_is_the_day_of_until_in_utc() -> None:
     assert (
         fill_date_placeholder(
-            DataConfig(source="gs://b/{date}/rows-{date}.csv", until="2026-02-01T01:00:00+02:00")
+            DataConfig(source="gs://b/{date}/rows-{date}.csv", end_time="2026-02-01T01:00:00+02:00")
         )
         == "gs://b/2026-01-31/rows-2026-01-31.csv"
     )
@@ -110,7 +110,7 @@ def test_rows_outside_are_left_out_and_counted(tmp_path: Path) -> None:
     )
     texts, left_out, refused = rows_in(path, window="30d", until="2026-01-31")
     assert texts == ["text 0", "text 1", "text 2"]
-    assert left_out == {"not before data.until": 1, "older than the window": 1}
+    assert left_out == {"not before data.end_time": 1, "older than the window": 1}
     assert refused == {"created: time that is not ISO 8601": 1}
 
 
@@ -121,7 +121,7 @@ def test_classes_are_those_within_the_window(tmp_path: Path) -> None:
         + "".join(f"2026-01-{n + 1:02},text {n},{'abc'[n // 10]}\n" for n in range(30))
     )
     with open_dataset(
-        DataConfig(source=str(path), text=("text",), time="created", until="2026-01-21")
+        DataConfig(source=str(path), text=("text",), time_column="created", end_time="2026-01-21")
     ) as corpus:
         assert (corpus.labels.classes, corpus.rows) == (("a", "b"), 20)
 
@@ -147,7 +147,7 @@ def test_parquet_timestamps_of_every_unit(unit: str, tmp_path: Path) -> None:
     )
     assert rows_in(tmp_path / "a.parquet", until="2026-01-31")[:2] == (
         ["x", "y"],
-        {"not before data.until": 1},
+        {"not before data.end_time": 1},
     )
 
 
@@ -165,4 +165,4 @@ def test_the_test_source_is_read_whole(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", ["2026-01-01", "2026-01-02", "2026-02-02"])
     (tmp_path / "test.csv").write_text("text,label\nold,a\n")
     texts, left_out, _ = rows_in(path, test_source=str(tmp_path / "test.csv"), until="2026-02-01")
-    assert (texts, left_out) == (["old", "text 0", "text 1"], {"not before data.until": 1})
+    assert (texts, left_out) == (["old", "text 0", "text 1"], {"not before data.end_time": 1})

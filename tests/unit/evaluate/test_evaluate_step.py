@@ -93,7 +93,7 @@ def test_equal_inputs_give_an_equal_report(inputs: Path, tmp_path: Path) -> None
 
 
 def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
-    evaluate(inputs, tmp_path / "here", EvaluateConfig(mistakes=1))
+    evaluate(inputs, tmp_path / "here", EvaluateConfig(max_reported_errors=1))
     places = [f"--{name}={inputs / name}" for name in ("shards", "checkpoint")]
     command = [
         sys.executable,
@@ -101,7 +101,7 @@ def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
         "components.evaluate",
         *places,
         "--set",
-        "evaluate.mistakes=1",
+        "evaluate.max_reported_errors=1",
         "--output",
         str(tmp_path / "there"),
     ]

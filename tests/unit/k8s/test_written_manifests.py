@@ -197,7 +197,7 @@ def configuration(overlay: str) -> Config:
 @pytest.mark.parametrize("overlay", CLOUDS)
 def test_a_cloud_s_configuration_fits_its_manifests(overlay: str) -> None:
     given, settings = configuration(overlay), manifests.settings(overlay)
-    assert given.cluster.state == settings["KUBERT_STATE"]
+    assert given.cluster.checkpoint_uri == settings["KUBERT_STATE"]
     assert f"{given.export.model_store}/{given.export.model_name}" == settings["KUBERT_MODEL"]
     assert manifests.one("PriorityClass", str(given.cluster.priority_class))
     assert given.cluster.gpus and given.cluster.node_selector and given.cluster.tolerations

@@ -13,7 +13,13 @@ from tests.support.training import tiny_bert
 IDS = np.array(
     [[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0, 0, 0, 0, 0, 0]], np.int32
 )
-SCRATCH = {"encoder": "scratch", "hidden_size": 16, "inner_size": 24, "heads": 2, "max_length": 16}
+SCRATCH = {
+    "encoder": "scratch",
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_heads": 2,
+    "max_length": 16,
+}
 
 
 @pytest.fixture(scope="module")

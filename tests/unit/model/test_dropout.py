@@ -172,10 +172,10 @@ def _encoder(tmp_path, kind, state):
             encoder="scratch",
             max_length=16,
             dropout=0.2,
-            layers=3,
-            heads=2,
+            num_layers=3,
+            num_heads=2,
             hidden_size=24,
-            inner_size=16,
+            intermediate_size=16,
         )
         layers = 3
     assert vocabulary is not None

@@ -73,7 +73,8 @@ def test_a_fingerprint_depends_on_what_the_features_depend_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", ["layers", "heads", "hidden_size", "inner_size", "vocabulary_size", "max_length"]
+    "option",
+    ["num_layers", "num_heads", "hidden_size", "intermediate_size", "vocab_size", "max_length"],
 )
 def test_the_fingerprint_of_scratch_holds_every_size(option):
     base = ModelConfig(encoder="scratch")
@@ -85,7 +86,12 @@ def test_scratch_has_the_sizes_that_were_asked_for(tmp_path):
     vocabulary = encoders.load_vocabulary(_tiny(tiny_bert.write(tmp_path / "a")))
     assert vocabulary is not None
     config = ModelConfig(
-        encoder="scratch", hidden_size=12, heads=3, inner_size=20, layers=2, max_length=10
+        encoder="scratch",
+        hidden_size=12,
+        num_heads=3,
+        intermediate_size=20,
+        num_layers=2,
+        max_length=10,
     )
     encoder = encoders.build_encoder(config, vocabulary, 1)
     embeddings = (40 + 10) * 12

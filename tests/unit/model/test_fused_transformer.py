@@ -132,7 +132,9 @@ def test_without_types_all_are_of_the_first() -> None:
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
 def test_given_words_stand_for_the_table(kind: str) -> None:
     state = DropoutSeed(5)
-    config = ModelConfig(encoder="scratch", hidden_size=16, heads=2, inner_size=24, max_length=12)
+    config = ModelConfig(
+        encoder="scratch", hidden_size=16, num_heads=2, intermediate_size=24, max_length=12
+    )
     ours: Any = encoder(state) if kind == "bert" else scratch.build(config, 60, 1, state)
     plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_embeddings, IDS)
     np.testing.assert_array_equal(

@@ -111,7 +111,7 @@ def test_looking_makes_no_directories(tmp_path: Path) -> None:
         (["data.source=nope.csv"], "nope.csv does not exist"),
         (["data.test_source=nope.csv"], "nope.csv does not exist"),
         (["model.encoder=hf:/nowhere/bert"], "model.encoder: /nowhere/bert does not exist"),
-        (["data.time=t", "data.window=7d"], "data.window: 7d before when?"),
+        (["data.time_column=t", "data.window=7d"], "data.window: 7d before when?"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -63,16 +63,19 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> Non
 def test_the_day_in_a_source_is_filled_in_and_looked_for(here: Path) -> None:
     (here / "2026-01-31.csv").write_text("title,description,label\na,b,c\n")
     found = inputs.resolve_paths(
-        load_config(None, ["data.source=./{date}.csv", "data.until=2026-01-31T05:00:00Z"]), here
+        load_config(None, ["data.source=./{date}.csv", "data.end_time=2026-01-31T05:00:00Z"]), here
     )
     assert found.data.source == str(here / "2026-01-31.csv")
     with pytest.raises(ConfigError, match=r"data\.source: .*2026-02-01\.csv does not exist"):
         inputs.resolve_paths(
-            load_config(None, ["data.source=./{date}.csv", "data.until=2026-02-01"]), here
+            load_config(None, ["data.source=./{date}.csv", "data.end_time=2026-02-01"]), here
         )
     with pytest.raises(ConfigError, match=r"data\.window: 7d before when"):
         inputs.resolve_paths(
-            load_config(None, ["data.source=news.csv", "data.time=created", "data.window=7d"]), here
+            load_config(
+                None, ["data.source=news.csv", "data.time_column=created", "data.window=7d"]
+            ),
+            here,
         )
 
 

@@ -12,8 +12,8 @@ from pipeline import definition, parameters
 
 CHANGED = [
     "data.source=news.csv", "data.test_source=test.csv", "data.classes=[a, b]", "data.text=[1, 2]", "model.encoder=scratch",
-    "model.dropout=0.25", "train.epochs=7", "train.buckets=[8, 16]", "train.learning_rate=0.001", "evaluate.mistakes=0",
-    "export.model_store=gs://bucket/models", "data.time=published", "data.window=30d", "data.until=2026-03-01T02:00:00+00:00",
+    "model.dropout=0.25", "train.epochs=7", "train.length_buckets=[8, 16]", "train.learning_rate=0.001", "evaluate.max_reported_errors=0",
+    "export.model_store=gs://bucket/models", "data.time_column=published", "data.window=30d", "data.end_time=2026-03-01T02:00:00+00:00",
     "cluster.backend=jobset", "cluster.gpus=2", "cluster.node_selector={pool: gpu}", "cluster.environment={NCCL_DEBUG: INFO}",
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from components.model.tokenizer import WordPiece, train_vocabulary
 from components.tokenize_text import step
 from components.tokenize_text.step import run
 
-SCRATCH = ModelConfig(encoder="scratch", vocabulary_size=300, max_length=16)
+SCRATCH = ModelConfig(encoder="scratch", vocab_size=300, max_length=16)
 CLASSES = ("sport", "world")
 
 
@@ -39,7 +39,7 @@ def source(path, rows):
 def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
     rows = rows_of(2500)
     data = DataConfig(source=source(tmp_path / "a.csv", rows))
-    content = run(data, SCRATCH, TokenizeConfig(shard_rows=600), tmp_path / "shards")
+    content = run(data, SCRATCH, TokenizeConfig(rows_per_shard=600), tmp_path / "shards")
     shards = open_shards(tmp_path / "shards")
     assert shards.content == content
     assert content.classes == CLASSES
@@ -221,7 +221,7 @@ def test_the_command_does_the_same_as_the_function(tmp_path):
     options = [
         f"data.source={path}",
         "model.encoder=scratch",
-        "model.vocabulary_size=300",
+        "model.vocab_size=300",
         "model.max_length=16",
     ]
     command = [

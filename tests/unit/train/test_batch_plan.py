@@ -172,7 +172,7 @@ def test_in_order_of_length_is_every_row_from_the_shortest_to_the_longest() -> N
 def test_the_last_bucket_is_always_max_length(
     buckets: tuple[int, ...], max_length: int, usable: tuple[int, ...]
 ) -> None:
-    assert select_length_buckets(TrainConfig(buckets=buckets), max_length) == usable
+    assert select_length_buckets(TrainConfig(length_buckets=buckets), max_length) == usable
 
 
 def test_padding_efficiency_counts_real_tokens_among_positions() -> None:

@@ -86,7 +86,7 @@ def late(options: TrainConfig, steps: int, flush_every: int = STEPS) -> tuple[An
 
 CASES = [
     pytest.param({}, id="decaying rate"),
-    pytest.param({"decay": "constant"}, id="constant rate"),
+    pytest.param({"lr_schedule": "constant"}, id="constant rate"),
     pytest.param({"weight_decay": 0.0}, id="no weight decay"),
     pytest.param({"warmup_fraction": 0.0}, id="no warm-up"),
     pytest.param({"learning_rate": 0.05, "weight_decay": 0.9}, id="strong decay"),

@@ -76,7 +76,7 @@ def make_loop(
 
     return EpochLoop(
         config=TrainConfig(
-            **{"batch_size": BATCH, "epochs": EPOCHS, "checkpoint_steps": 2} | options
+            **{"batch_size": BATCH, "epochs": EPOCHS, "checkpoint_every_steps": 2} | options
         ),
         buckets=(8,),
         train_rows=SplitInputs(
@@ -181,7 +181,7 @@ def test_the_best_epoch(best_by: str, best: int) -> None:
         EpochMetrics(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
         for number, (loss, accuracy) in enumerate(measured, start=1)
     ]
-    assert best_epoch(TrainConfig.model_validate({"best_by": best_by}), history).epoch == best
+    assert best_epoch(TrainConfig.model_validate({"best_metric": best_by}), history).epoch == best
 
 
 @pytest.mark.parametrize(

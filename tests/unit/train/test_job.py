@@ -11,28 +11,28 @@ from components.train.job import Job, StateLayout, training_id
 # An option is either irrelevant to what is learned, or two runs that differ in it must not share their state.
 IRRELEVANT: dict[str, Any] = {
     "workers": 2,
-    "checkpoint_steps": 7,
+    "checkpoint_every_steps": 7,
     "keep_checkpoints": 9,
     "max_restarts": 0,
-    "start_deadline": 5,
-    "stall_deadline": 5,
+    "rendezvous_timeout": 5,
+    "stall_timeout": 5,
 }
 RELEVANT: dict[str, Any] = {
     "epochs": 4,
     "batch_size": 33,
-    "accumulate": 2,
+    "gradient_accumulation_steps": 2,
     "learning_rate": 1e-4,
     "warmup_fraction": 0.2,
-    "decay": "constant",
+    "lr_schedule": "constant",
     "weight_decay": 0.02,
     "clip_norm": 0.0,
     "precision": "bfloat16",
     "xla": True,
     "seed": 2,
-    "buckets": (8, 16),
-    "window": 1,
-    "best_by": "loss",
-    "patience": 1,
+    "length_buckets": (8, 16),
+    "length_grouping_batches": 1,
+    "best_metric": "loss",
+    "early_stopping_patience": 1,
 }
 PLAIN = training_id(ModelConfig(), TrainConfig(), "shards")
 

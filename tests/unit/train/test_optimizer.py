@@ -24,9 +24,9 @@ PEAK = 8e-4
         ({"warmup_fraction": 0.1}, 10, PEAK * 0.9),
         ({"warmup_fraction": 0.1}, 55, PEAK * 0.45),
         ({"warmup_fraction": 0.1}, 100, 0.0),
-        ({"warmup_fraction": 0.1, "decay": "constant"}, 5, PEAK / 2),
-        ({"warmup_fraction": 0.1, "decay": "constant"}, 10, PEAK),
-        ({"warmup_fraction": 0.1, "decay": "constant"}, 100, PEAK),
+        ({"warmup_fraction": 0.1, "lr_schedule": "constant"}, 5, PEAK / 2),
+        ({"warmup_fraction": 0.1, "lr_schedule": "constant"}, 10, PEAK),
+        ({"warmup_fraction": 0.1, "lr_schedule": "constant"}, 100, PEAK),
         ({"warmup_fraction": 0.0}, 0, PEAK),
         ({"warmup_fraction": 0.0}, 25, PEAK * 0.75),
         ({"warmup_fraction": 0.0}, 100, 0.0),
@@ -43,7 +43,9 @@ def test_rate_at_a_step(options: dict[str, Any], step: int, rate: float) -> None
 @pytest.mark.parametrize("total", [1, 2, 7], ids=lambda total: f"{total} steps")
 @pytest.mark.parametrize("decay", ["linear", "constant"])
 def test_rates_of_very_short_runs_are_usable(total: int, decay: Any) -> None:
-    schedule = build_learning_rate_schedule(TrainConfig(learning_rate=PEAK, decay=decay), total)
+    schedule = build_learning_rate_schedule(
+        TrainConfig(learning_rate=PEAK, lr_schedule=decay), total
+    )
     rates = [float(schedule(step)) for step in range(total)]
     assert all(0 <= rate <= PEAK * 1.00001 for rate in rates)
     assert max(rates) > 0
@@ -95,7 +97,7 @@ def test_it_does_not_clip() -> None:
     # The step clips the sum over all workers; an optimizer that clipped each part would depend on their number.
     variable = tf.Variable(np.zeros(4, np.float32), name="kernel")
     optimizer = build_optimizer(
-        TrainConfig(learning_rate=0.1, warmup_fraction=0, decay="constant"), 100
+        TrainConfig(learning_rate=0.1, warmup_fraction=0, lr_schedule="constant"), 100
     )
     optimizer.apply_gradients([(tf.constant([1e6, 0.0, 0.0, 0.0]), variable)])
     moment = next(slot for slot in optimizer.variables() if slot.name.endswith("/m:0"))

@@ -97,8 +97,8 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
         (
             "gs://bucket/shards",
             "/here/state",
-            {"state_claim": "claim"},
-            f"cluster.state_claim, below {STATE_MOUNT}",
+            {"checkpoint_pvc": "claim"},
+            f"cluster.checkpoint_pvc, below {STATE_MOUNT}",
         ),
     ],
     ids=["shards", "state", "file", "beside the volume"],

@@ -23,14 +23,14 @@ MODEL = {
         include={"encoder", "max_length", "hidden_size"}
     ).items()
 }
-MODEL |= {"model__vocabulary_size": 100, "model__inner_size": 16, "model__dropout": 0.2}
+MODEL |= {"model__vocab_size": 100, "model__intermediate_size": 16, "model__dropout": 0.2}
 # Batches of 16 do not divide by 3; 202 rows leave one of 10, or, with batches of 67, one of a single row.
 TRAIN = {
     "train__batch_size": 16,
     "train__epochs": 3,
     "train__learning_rate": 0.003,
-    "train__buckets": [12, 20],
-    "train__window": 4,
+    "train__length_buckets": [12, 20],
+    "train__length_grouping_batches": 4,
 }
 Trained = Callable[..., tuple[Path, CheckpointContent]]
 
@@ -134,7 +134,7 @@ def test_w11_a_last_batch_smaller_than_the_gang_ends(trained: Trained) -> None:
 def test_accumulating_changes_memory_and_not_the_result(trained: Trained) -> None:
     (_, whole), (_, parts) = (
         trained(train__workers=1),
-        trained(train__workers=2, train__accumulate=3),
+        trained(train__workers=2, train__gradient_accumulation_steps=3),
     )
     assert_same(whole, parts)
 
@@ -163,10 +163,10 @@ def test_training_stops_when_validation_stops_improving_and_keeps_the_best(
     home, content = trained(
         train__workers=1,
         train__epochs=40,
-        train__patience=2,
-        train__best_by="loss",
+        train__early_stopping_patience=2,
+        train__best_metric="loss",
         train__learning_rate=0.02,
-        train__decay="constant",
+        train__lr_schedule="constant",
     )
     losses = [epoch.validation_loss for epoch in content.history]
     best = int(np.argmin(losses))
@@ -213,7 +213,7 @@ def test_a_frozen_encoder_s_head_learns_the_same_from_cached_features(tmp_path: 
     arguments = (
         TRAIN
         | model
-        | {"train__buckets": [16], "train__batch_size": 32, "train__learning_rate": 0.05}
+        | {"train__length_buckets": [16], "train__batch_size": 32, "train__learning_rate": 0.05}
     )
     alone, together = (
         local_training.train(

@@ -111,7 +111,7 @@ def test_why_a_worker_does_not_start(name: str, said: str, advice: str, hopeless
             "quota",
             False,
         ),
-        ('FailedMount: persistentvolumeclaim "x" not found', "cluster.state_claim", False),
+        ('FailedMount: persistentvolumeclaim "x" not found', "cluster.checkpoint_pvc", False),
     ],
 )
 def test_why_pods_are_not_created(text: str, advice: str, hopeless: bool) -> None:

@@ -45,7 +45,7 @@ EVERYTHING = ClusterConfig(
     image_pull_policy="Always",
     image_pull_secrets=("registry",),
     worker_service_account="worker",
-    state_claim="checkpoints",
+    checkpoint_pvc="checkpoints",
     storage_endpoint="http://store.example:9000",
     storage_secret="store-keys",
     storage_secret_keys=("access", "secret"),
@@ -59,9 +59,9 @@ EVERYTHING = ClusterConfig(
     tolerations=({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
     queue="gpus",
     priority_class="batch",
-    time_limit=3600,
-    stop_grace=120,
-    keep_finished=600,
+    active_deadline=3600,
+    termination_grace_period=120,
+    ttl_after_finished=600,
 )  # fmt: skip
 
 

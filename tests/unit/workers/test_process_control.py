@@ -42,14 +42,14 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
 
 
 def test_w5_without_beats_the_watchdog_ends_the_process_and_says_why() -> None:
-    body = "import time\nfrom components.workers.process_control import StallWatchdog\ndog = StallWatchdog(1.0, first_timeout=3.0, option='train.stall_deadline')\nprint('ready', flush=True)\n"
+    body = "import time\nfrom components.workers.process_control import StallWatchdog\ndog = StallWatchdog(1.0, first_timeout=3.0, option='train.stall_timeout')\nprint('ready', flush=True)\n"
     process = start(
         body
         + "time.sleep(2)\nfor _ in range(20):\n    dog.heartbeat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
     )
     output, _ = process.communicate(timeout=30)
     assert output.startswith(
-        "alive\nno step finished within 1 s: a peer is stuck, or train.stall_deadline is too short"
+        "alive\nno step finished within 1 s: a peer is stuck, or train.stall_timeout is too short"
     )
     assert process.returncode == exit_codes.PEER_LOST
 
