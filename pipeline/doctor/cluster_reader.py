@@ -1,0 +1,121 @@
+"""Read access to a Kubernetes API server for the checks, with a timeout on each request.
+
+Only this module imports the kubernetes client, on first use: a missing package is then a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Protocol
+
+from components.errors import KubertError, UsageError
+from pipeline.doctor import MAX_REASON_CHARACTERS, Finding
+
+CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 4.0, 8.0
+MIN_VERSION = (1, 29)
+
+
+class ApiRequestError(KubertError):
+    """The API server refused a request with an HTTP status other than 404."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"the API server refuses the request with {status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+class Reader(Protocol):
+    """What the checks need of an API server."""
+
+    def get(self, path: str) -> Any:
+        """The JSON value at a path; None for 404. Raises ApiRequestError for other errors."""
+
+    def post(self, path: str, body: dict[str, Any], *, dry_run: bool = False) -> Any:
+        """The answer to a POST request, like `get`; with `dry_run` nothing is created."""
+
+
+class ClusterReader:
+    """The API server of the current context, or of the cluster whose pod this process runs in."""
+
+    @cached_property
+    def _client(self) -> Any:
+        from kubernetes import client, config
+
+        try:
+            try:
+                config.load_incluster_config()
+            except config.ConfigException:
+                config.load_kube_config()
+        except (config.ConfigException, OSError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"no cluster: {error}; set KUBECONFIG, or choose a context with "
+                "kubectl config use-context"
+            ) from None
+        settings = client.Configuration.get_default_copy()
+        settings.retries = False
+        return client.ApiClient(settings)
+
+    def get(self, path: str) -> Any:
+        """See `Reader`."""
+        return self._request("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any], *, dry_run: bool = False) -> Any:
+        """See `Reader`."""
+        return self._request("POST", path, body, [("dryRun", "All")] if dry_run else [])
+
+    def check_api_server(self) -> Finding:
+        """The API server answers and is new enough."""
+        from urllib3.exceptions import HTTPError
+
+        host = self._client.configuration.host
+        try:
+            version = self.get("/version")
+        except HTTPError as error:
+            return Finding.missing(
+                f"{host}: {type(error).__name__}",
+                "check that the cluster runs and that the context is the right one",
+            )
+        except ApiRequestError as error:
+            return Finding.missing(f"{host}: {error}", "check the credentials of the context")
+        message = f"{version['gitVersion']} at {host}"
+        minor = int("".join(filter(str.isdigit, version["minor"])) or 0)
+        if (int(version["major"]), minor) < MIN_VERSION:
+            return Finding.missing(message, "use Kubernetes 1.29 or newer")
+        return Finding.ok(message)
+
+    def _request(
+        self, method: str, path: str, body: Any, query: list[tuple[str, str]] | None = None
+    ) -> Any:
+        from kubernetes.client import ApiException
+
+        try:
+            return self._client.call_api(
+                path,
+                method,
+                body=body,
+                query_params=query or [],
+                response_type="object",
+                auth_settings=["BearerToken"],
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                _return_http_data_only=True,
+                _request_timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+            )
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            reason = " ".join(str(error.body or error.reason).split())
+            raise ApiRequestError(error.status, reason[:MAX_REASON_CHARACTERS]) from None
+
+
+def run_api_check(check: Callable[..., Finding], *arguments: Any) -> Finding:
+    """Run a check; a refused request is a warning if this account lacks the right to ask."""
+    try:
+        return check(*arguments)
+    except ApiRequestError as error:
+        if error.status in (401, 403):
+            return Finding.warning(
+                "this account has no right to check it",
+                "ask someone who has the right, or ask for the right",
+            )
+        return Finding.missing(str(error), "")

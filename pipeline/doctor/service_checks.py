@@ -1,0 +1,71 @@
+"""Checks of what a run uses: Kubeflow Pipelines, images, object storage and its credentials."""
+
+from __future__ import annotations
+
+from components.config.cluster import ClusterConfig
+from pipeline import images
+from pipeline.doctor import Finding, machine_checks
+from pipeline.doctor.cluster_reader import Reader
+from pipeline.kubeflow import endpoint
+
+KFP_RETRY_TIMEOUT_SECONDS = 10
+
+
+def check_kubeflow_pipelines(cluster: ClusterConfig) -> Finding:
+    """Kubeflow Pipelines answers a request like those of `kubert submit`."""
+    from pipeline.kubeflow.client import KubeflowClient
+
+    with endpoint.open_endpoint(cluster) as opened:
+        client = KubeflowClient(opened, retry_timeout_seconds=KFP_RETRY_TIMEOUT_SECONDS)
+        health = client.get_health()
+        mode = f"{opened.method}, multi-user" if health.multi_user else opened.method
+        return Finding.ok(f"{health.version or 'version unknown'} at {opened.url} ({mode})")
+
+
+def check_images(cluster: ClusterConfig) -> Finding:
+    """Both images are named by digest, so that their content cannot change."""
+    resolved = images.resolve_images(cluster)
+    without_digest = [
+        image
+        for image in (str(resolved.train_image), str(resolved.tools_image))
+        if not images.has_digest(image)
+    ]
+    if without_digest:
+        return Finding.warning(
+            f"without a digest: {', '.join(without_digest)}",
+            "set KUBERT_TRAIN_IMAGE and KUBERT_TOOLS_IMAGE to what `make images` prints, "
+            "name@sha256:...",
+        )
+    return Finding.ok("both by digest")
+
+
+def check_storage_secret(reader: Reader, cluster: ClusterConfig) -> Finding:
+    """The secret with the keys of the object storage exists; its values are not read."""
+    name, namespace = cluster.storage_secret, cluster.namespace
+    secret = reader.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+    if secret is None:
+        return Finding.missing(f"there is no secret {namespace}/{name}", _CREATE_SECRET)
+    data = secret.get("data") or {}
+    missing_keys = [key for key in cluster.storage_secret_keys if key not in data]
+    if missing_keys:
+        return Finding.missing(
+            f"{namespace}/{name} has no {', '.join(missing_keys)}", _CREATE_SECRET
+        )
+    return Finding.ok(f"{name} has {' and '.join(cluster.storage_secret_keys)}")
+
+
+def check_remote_store(uri: str) -> Finding:
+    """Object storage, like `machine_checks.check_store`.
+
+    An address inside the cluster does not have to be reachable from this machine.
+    """
+    finding = machine_checks.check_store(uri)
+    if finding.state == "missing" and uri.startswith("minio://"):
+        return Finding.warning(
+            f"not reachable from this machine: {finding.message}",
+            "it is the cluster's own storage; pods can probably reach it",
+        )
+    return finding
+
+
+_CREATE_SECRET = "create it with the keys of the object storage"  # noqa: S105 - a remedy
