@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from components.config.cluster import ClusterConfig
     from pipeline.kubeflow.client import KubeflowClient
+    from pipeline.kubeflow.deduplication import SubmittedRun
     from pipeline.kubeflow.follow_run import RunResult
     from pipeline.kubeflow.run_logs import RunPods
-    from pipeline.kubeflow.submit import SubmittedRun
 
 
 def resolve_cluster(server: ServerOptions, cluster: ClusterConfig) -> ClusterConfig:

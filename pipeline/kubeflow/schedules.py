@@ -1,12 +1,15 @@
-"""Makes the schedule on the server the one in the configuration: nothing changed, nothing done; changed, no slot is lost and none is run twice.
+"""Makes the schedule on the server the one in the configuration, without losing or repeating a run.
 
-A recurring run cannot be changed. `apply` looks, takes one step and looks again, until nothing is left to do, so whatever an earlier
-call left half done, or another call does meanwhile, is only another state to go on from:
+A recurring run cannot be changed. `apply_schedule` looks, takes one action and looks again until
+nothing is left to do. Whatever an earlier call left half done, or another call does meanwhile, is
+only another state to go on from:
 
-1. what has other content is paused, at a moment that is clear of its slots;
-2. the new one is created, paused, its first slot being the first that the old one did not run;
-3. everything but it is deleted (runs under way go on);
-4. it is enabled. Until then at most one of all was enabled.
+1. a schedule with other content is paused, at a moment that is clear of its scheduled times;
+2. the new one is created, paused; its first time is the first that the old one did not run;
+3. every other one is deleted (runs in progress continue);
+4. the new one is enabled. Until then at most one of all was enabled.
+
+If nothing changed, nothing is done.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from components.errors import ConfigError, KubertError, UsageError
 from pipeline.kubeflow import submit
 from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.cron import Cron, parse_cron, parse_server_cron
+from pipeline.kubeflow.deduplication import RunMarker, SubmittedRun, create_deduplicated
 from pipeline.kubeflow.errors import AmbiguousOutcomeError, NotFoundError, RateLimitedError
 from pipeline.kubeflow.records import Run, Schedule, ServerHealth
 from pipeline.kubeflow.submission import Submission
@@ -33,62 +37,74 @@ from pipeline.kubeflow.submission import Submission
 MAX_ACTIONS = 40
 MAX_CREATE_FAILURES = 3
 MIN_LEAD_TIME = datetime.timedelta(seconds=10)
+"""A schedule is not changed this shortly before a scheduled time."""
 MAX_START_DELAY = datetime.timedelta(seconds=45)
 """The controller looks every 30 seconds, and the run it starts is reported some seconds later."""
 MAX_WAIT = datetime.timedelta(seconds=120)
+"""How long a change waits altogether for a moment that is clear of scheduled times."""
+WAIT_SECONDS = 5.0
+MAX_RETRY_AFTER_SECONDS = 15.0
+RECENT_RUNS = 20
+"""Runs among which the latest scheduled one is looked for."""
 MIN_SERVER_VERSION = (2, 17)
-"""The first version whose runs are told the slot they were scheduled for."""
+"""The first version that passes a run the time it was scheduled for."""
 _MARKER_PATTERN = re.compile(r"\[kubert schedule content=([0-9a-f]+) zone=(\S+) server=(\S+)\]$")
 ReportAction = Callable[[str], None]
 
 
 class ScheduleConflictError(KubertError):
-    """The schedule kept changing while it was worked on."""
+    """The schedule kept changing while it was applied."""
 
 
 @dataclass(frozen=True)
 class DesiredSchedule:
-    """The schedule as configured: `body` is the recurring run without its start, state and mark."""
+    """The schedule as configured; `body` is the recurring run without start, mode and marker."""
 
     name: str
     cron: Cron
     enabled: bool
     content: str
-    mark: str
+    marker: str
     body: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class AppliedSchedule:
-    """The schedule as it now is, and what was done to make it so (nothing: it was so before)."""
+    """The schedule as it is now, and the actions that made it so (none: it was so before)."""
 
     schedule: Schedule
     actions: tuple[str, ...]
 
 
 def desired_schedule(submission: Submission) -> DesiredSchedule:
-    """The schedule of a configuration; ConfigError for one without, or with times that the server cannot keep."""
-    settings, place = submission.config.schedule, submission.config.cluster
+    """The schedule of a configuration.
+
+    Raises ConfigError if the configuration has none, or has times that the server cannot keep.
+    """
+    settings, export = submission.config.schedule, submission.config.export
     cron = parse_cron(settings)
     parts = [
-        submission.digest,
+        submission.content_digest,
         cron.server_expression,
         settings.max_concurrent_runs,
         settings.catch_up,
     ]
     content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-    name = settings.name or submission.config.export.model_name
+    name = settings.name or export.model_name
+    zone, server_zone = cron.zone.key, cron.server_zone.key
     return DesiredSchedule(
         name=name,
         cron=cron,
         enabled=settings.enabled,
         content=content,
-        mark=f"[kubert schedule content={content} zone={cron.zone.key} server={cron.server_zone.key}]",
+        marker=f"[kubert schedule content={content} zone={zone} server={server_zone}]",
         body={
             "display_name": name,
-            "description": f"kubert {__version__}: {submission.config.export.model_name}, '{cron.expression}' in {cron.zone.key}",
+            "description": (
+                f"kubert {__version__}: {export.model_name}, '{cron.expression}' in {zone}"
+            ),
             "runtime_config": submission.runtime_config,
-            "service_account": place.service_account,
+            "service_account": submission.config.cluster.service_account,
             "max_concurrency": str(settings.max_concurrent_runs),
             "no_catchup": not settings.catch_up,
         },
@@ -96,132 +112,138 @@ def desired_schedule(submission: Submission) -> DesiredSchedule:
 
 
 def check_server_version(health: ServerHealth, url: str) -> None:
-    """ConfigError for a server that does not tell runs their slot."""
+    """Raise ConfigError for a server that does not pass runs their scheduled time."""
     found = re.match(r"v?(\d+)\.(\d+)", health.version)
     if found and (int(found[1]), int(found[2])) < MIN_SERVER_VERSION:
         raise ConfigError(
-            f"{url} is Kubeflow Pipelines {health.version}, which does not tell a run the slot it was scheduled for; "
-            f"schedules need {MIN_SERVER_VERSION[0]}.{MIN_SERVER_VERSION[1]} or newer"
+            f"{url} is Kubeflow Pipelines {health.version}, which does not pass a run the time it "
+            "was scheduled for; schedules need "
+            f"{MIN_SERVER_VERSION[0]}.{MIN_SERVER_VERSION[1]} or newer"
         )
 
 
 def apply_schedule(
-    api: KubeflowClient,
+    client: KubeflowClient,
     submission: Submission,
-    say: ReportAction,
+    report: ReportAction,
     sleep: Callable[[float], None] = time.sleep,
 ) -> AppliedSchedule:
-    """Reconcile; `say` is told each step. Raises ConfigError where a schedule of this name is not kubert's."""
-    wanted = desired_schedule(submission)
-    experiment = api.ensure_experiment(api.endpoint.experiment)
-    done: list[str] = []
-    failed: list[KubertError] = []
-    deadline = api.server_time() + MAX_WAIT
+    """Reconcile the schedule with the configuration; `report` receives each action beforehand.
 
-    def did(text: str) -> None:
-        done.append(text)
-        say(text)
+    Raises ConfigError where a schedule of this name is not kubert's, ScheduleConflictError if it
+    kept changing.
+    """
+    desired = desired_schedule(submission)
+    experiment_id = client.ensure_experiment(client.endpoint.experiment)
+    actions: list[str] = []
+    failures: list[KubertError] = []
+    deadline = client.server_time() + MAX_WAIT
+
+    def record(action: str) -> None:
+        actions.append(action)
+        report(action)
 
     for _ in range(MAX_ACTIONS):
-        found = managed_schedules(api, experiment, wanted.name)
-        same = [schedule for schedule in found if parse_content_digest(schedule) == wanted.content]
-        others = [
-            schedule for schedule in found if parse_content_digest(schedule) != wanted.content
-        ]
+        schedules = managed_schedules(client, experiment_id, desired.name)
+        same = [one for one in schedules if parse_content_digest(one) == desired.content]
+        others = [one for one in schedules if one not in same]
         if (
             (not same or any(old.enabled for old in others))
-            and api.server_time() < deadline
-            and _is_near_scheduled_time(api, experiment, wanted, others)
+            and client.server_time() < deadline
+            and _is_near_scheduled_time(client, experiment_id, desired, others)
         ):
-            if not done or not done[-1].startswith("waiting"):
-                did("waiting until the slot that is due now has been run")
-            sleep(5.0)
+            if not actions or not actions[-1].startswith("waiting"):
+                record("waiting until the run that is due now has started")
+            sleep(WAIT_SECONDS)
             continue
         try:
-            if active := [old for old in others if old.enabled]:
-                did(f"pausing {active[0].id}, which has other content")
-                api.set_schedule_enabled(active[0].id, False)
+            if enabled := [old for old in others if old.enabled]:
+                record(f"pausing {enabled[0].id}, which has other content")
+                client.set_schedule_enabled(enabled[0].id, False)
             elif not same:
-                start = _choose_start_time(api, experiment, wanted, others)
-                did(f"creating {wanted.name}")
-                _create_paused(api, experiment, submission, wanted, start)
-            elif extra := [schedule for schedule in found if schedule != select_preferred(same)]:
-                did(f"deleting {extra[0].id}, which is replaced; its runs go on")
-                api.delete_schedule(extra[0].id)
-            elif select_preferred(same).enabled != wanted.enabled:
-                did(f"{'enabling' if wanted.enabled else 'pausing'} {wanted.name}")
-                api.set_schedule_enabled(select_preferred(same).id, wanted.enabled)
+                start = _choose_start_time(client, experiment_id, desired, others)
+                record(f"creating {desired.name}")
+                _create_paused(client, experiment_id, submission, desired, start)
+            elif extra := [one for one in schedules if one != select_preferred(same)]:
+                record(f"deleting {extra[0].id}, which is replaced; its runs continue")
+                client.delete_schedule(extra[0].id)
+            elif select_preferred(same).enabled != desired.enabled:
+                record(f"{'enabling' if desired.enabled else 'pausing'} {desired.name}")
+                client.set_schedule_enabled(select_preferred(same).id, desired.enabled)
             else:
-                return AppliedSchedule(select_preferred(same), tuple(done))
+                return AppliedSchedule(select_preferred(same), tuple(actions))
         except NotFoundError:
-            continue  # another apply was quicker
+            continue  # another call was quicker
         except (RateLimitedError, AmbiguousOutcomeError) as error:
-            failed.append(error)
-            if len(failed) > MAX_CREATE_FAILURES:
+            failures.append(error)
+            if len(failures) > MAX_CREATE_FAILURES:
                 raise
-            sleep(
-                min(error.retry_after_seconds or 1.0, 15.0)
-                if isinstance(error, RateLimitedError)
-                else 2.0
-            )
+            sleep(_choose_failure_wait(error))
     raise ScheduleConflictError(
-        f"schedule {wanted.name}: it kept changing, as if someone else were working on it; see `kubert schedule list` and apply again"
+        f"schedule {desired.name}: it kept changing, as if someone else were changing it too; "
+        "see `kubert schedule list` and apply again"
     )
 
 
-def managed_schedules(api: KubeflowClient, experiment: str, name: str) -> list[Schedule]:
-    """Schedules of this name, oldest first; ConfigError where one is not kubert's."""
+def managed_schedules(client: KubeflowClient, experiment_id: str, name: str) -> list[Schedule]:
+    """The schedules of this name, oldest first. Raises ConfigError where one is not kubert's."""
     found = sorted(
-        api.list_schedules(experiment, display_name=name),
+        client.list_schedules(experiment_id, display_name=name),
         key=lambda schedule: (schedule.created_at, schedule.id),
     )
-    if strange := [schedule for schedule in found if parse_content_digest(schedule) is None]:
+    if foreign := [schedule for schedule in found if parse_content_digest(schedule) is None]:
         raise ConfigError(
-            f"schedule.name: a schedule called {name} is there already ({strange[0].id}) and not kubert's; choose another name, or delete it"
+            f"schedule.name: there is a schedule called {name} already ({foreign[0].id}) that is "
+            "not kubert's; choose another name, or delete it"
         )
     return found
 
 
-def get_schedule(api: KubeflowClient, name: str) -> Schedule:
-    """The schedule of this name; UsageError if there is none."""
-    experiment = api.find_experiment(api.endpoint.experiment)
-    found = managed_schedules(api, experiment, name) if experiment else []
+def get_schedule(client: KubeflowClient, name: str) -> Schedule:
+    """The schedule of this name. Raises UsageError if there is none."""
+    experiment_id = client.find_experiment(client.endpoint.experiment)
+    found = managed_schedules(client, experiment_id, name) if experiment_id else []
     if not found:
         raise UsageError(
-            f"no schedule is called {name} in experiment {api.endpoint.experiment}; `kubert schedule list` shows those there are"
+            f"no schedule is called {name} in experiment {client.endpoint.experiment}; "
+            "`kubert schedule list` shows all"
         )
     return select_preferred(found)
 
 
-def select_preferred(found: list[Schedule]) -> Schedule:
-    """Of several with one content the one that stays: whoever looks comes to the same answer."""
-    return min(found, key=lambda schedule: (not schedule.enabled, schedule.created_at, schedule.id))
+def select_preferred(schedules: list[Schedule]) -> Schedule:
+    """Of several with one content the one to keep; every client selects the same one."""
+    return min(
+        schedules, key=lambda schedule: (not schedule.enabled, schedule.created_at, schedule.id)
+    )
 
 
 def parse_content_digest(schedule: Schedule) -> str | None:
-    """Digest of the content of a schedule that kubert made."""
+    """Digest of the content of a schedule that kubert created; None for any other."""
     found = _MARKER_PATTERN.search(schedule.description)
     return found[1] if found else None
 
 
 def parse_schedule_cron(schedule: Schedule) -> Cron | None:
-    """The slots of a schedule that kubert made, in the zone it was written in."""
+    """The scheduled times of a schedule that kubert created, in the zone it was configured in."""
     found = _MARKER_PATTERN.search(schedule.description)
     return parse_server_cron(schedule.cron, found[2], found[3]) if found else None
 
 
 def run_schedule_now(
-    api: KubeflowClient,
+    client: KubeflowClient,
     schedule: Schedule,
     key: str | None,
     sleep: Callable[[float], None] = time.sleep,
-) -> submit.SubmittedRun:
-    """A run of the schedule's pipeline outside its slots, with data up to now; the same key twice is one run."""
-    experiment = api.ensure_experiment(api.endpoint.experiment)
-    name = key or f"{schedule.name}-now-{api.server_time():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+) -> SubmittedRun:
+    """A run of the schedule's pipeline now, with data up to now; one key is one run."""
+    experiment_id = client.ensure_experiment(client.endpoint.experiment)
+    now = f"{client.server_time():%Y%m%d-%H%M%S}"
+    name = key or f"{schedule.name}-now-{now}-{secrets.token_hex(3)}"
+    root = schedule.pipeline_root
     body = {
         "display_name": name,
-        "experiment_id": experiment,
+        "experiment_id": experiment_id,
         "description": f"kubert {__version__}: schedule {schedule.name}, run by hand",
         "pipeline_version_reference": {
             "pipeline_id": schedule.pipeline_id,
@@ -229,88 +251,90 @@ def run_schedule_now(
         },
         "runtime_config": {
             "parameters": dict(schedule.parameters),
-            **({"pipeline_root": schedule.pipeline_root} if schedule.pipeline_root else {}),
+            **({"pipeline_root": root} if root else {}),
         },
         "service_account": schedule.service_account,
     }
-    mark = submit.RunMarker(name, parse_content_digest(schedule) or "0", secrets.token_hex(4))
-    return submit.create_deduplicated(api, body, mark, shared=key is not None, sleep=sleep)
+    marker = RunMarker(name, parse_content_digest(schedule) or "0", secrets.token_hex(4))
+    return create_deduplicated(client, body, marker, shared=key is not None, sleep=sleep)
 
 
 def list_schedule_runs(
-    api: KubeflowClient, experiment: str, schedule: Schedule, limit: int | None = None
+    client: KubeflowClient, experiment_id: str, schedule: Schedule, limit: int | None = None
 ) -> list[Run]:
     """The runs that the schedule has started, newest first."""
-    return api.list_runs(experiment, limit=limit, recurring_run_id=schedule.id)
+    return client.list_runs(experiment_id, limit=limit, recurring_run_id=schedule.id)
 
 
 def _create_paused(
-    api: KubeflowClient,
-    experiment: str,
+    client: KubeflowClient,
+    experiment_id: str,
     submission: Submission,
-    wanted: DesiredSchedule,
+    desired: DesiredSchedule,
     start: datetime.datetime | None,
 ) -> None:
-    pipeline, version = submit.upload_pipeline(api, submission)
-    trigger: dict[str, Any] = {"cron": wanted.cron.server_expression}
+    pipeline_id, version_id = submit.upload_pipeline(client, submission)
+    trigger: dict[str, Any] = {"cron": desired.cron.server_expression}
     if start is not None:
         trigger["start_time"] = start.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    api.create_schedule(
+    client.create_schedule(
         {
-            **wanted.body,
-            "description": f"{wanted.body['description']} {wanted.mark}",
-            "experiment_id": experiment,
-            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+            **desired.body,
+            "description": f"{desired.body['description']} {desired.marker}",
+            "experiment_id": experiment_id,
+            "pipeline_version_reference": {
+                "pipeline_id": pipeline_id,
+                "pipeline_version_id": version_id,
+            },
             "mode": "DISABLE",
             "trigger": {"cron_schedule": trigger},
         }
     )
 
 
+def _choose_failure_wait(error: RateLimitedError | AmbiguousOutcomeError) -> float:
+    if isinstance(error, RateLimitedError):
+        return min(error.retry_after_seconds or 1.0, MAX_RETRY_AFTER_SECONDS)
+    return 2.0
+
+
 def _is_near_scheduled_time(
-    api: KubeflowClient, experiment: str, wanted: DesiredSchedule, others: list[Schedule]
+    client: KubeflowClient, experiment_id: str, desired: DesiredSchedule, others: list[Schedule]
 ) -> bool:
-    """Whether a slot comes at any moment, or one of the old schedule has just come and its run is not to be seen yet."""
-    now = api.server_time()
-    crons = [
-        wanted.cron,
-        *(cron for old in others if old.enabled and (cron := parse_schedule_cron(old))),
-    ]
+    """Whether a scheduled time is imminent, or has just passed and its run is not visible yet."""
+    now = client.server_time()
+    enabled = [(old, cron) for old in others if old.enabled and (cron := parse_schedule_cron(old))]
+    crons = [desired.cron, *(cron for _, cron in enabled)]
     if any(next(cron.times_after(now)) - now < MIN_LEAD_TIME for cron in crons):
         return True
-    for old in others:
-        cron = parse_schedule_cron(old)
-        if (
-            old.enabled
-            and cron
-            and now - (due := cron.last_time_until(now)) < MAX_START_DELAY
-            and _last_scheduled_time(api, experiment, old) < due
-        ):
+    for old, cron in enabled:
+        due = cron.last_time_until(now)
+        if now - due < MAX_START_DELAY and _last_scheduled_time(client, experiment_id, old) < due:
             return True
     return False
 
 
 def _choose_start_time(
-    api: KubeflowClient, experiment: str, wanted: DesiredSchedule, others: list[Schedule]
+    client: KubeflowClient, experiment_id: str, desired: DesiredSchedule, others: list[Schedule]
 ) -> datetime.datetime | None:
-    """The time after which the new schedule's slots are its own; None: from its creation on."""
+    """The time after which the new schedule's times count; None: from its creation on."""
     if not others:
         return None
-    old, now = others[-1], api.server_time()
-    reached, cron = _last_scheduled_time(api, experiment, old), parse_schedule_cron(old)
-    if cron is not None and cron.server_expression == wanted.cron.server_expression:
-        return reached
-    if cron is not None and cron.last_time_until(now) > reached:
-        # A slot was due and not run: the new one runs its latest slot at once in its place.
-        return wanted.cron.last_time_until(now) - datetime.timedelta(seconds=1)
+    old, now = others[-1], client.server_time()
+    last_run, cron = _last_scheduled_time(client, experiment_id, old), parse_schedule_cron(old)
+    if cron is not None and cron.server_expression == desired.cron.server_expression:
+        return last_run
+    if cron is not None and cron.last_time_until(now) > last_run:
+        # A run was due and did not start: the new schedule runs its own latest time instead, at
+        # once.
+        return desired.cron.last_time_until(now) - datetime.timedelta(seconds=1)
     return now
 
 
-def _last_scheduled_time(api: KubeflowClient, experiment: str, old: Schedule) -> datetime.datetime:
-    """The latest slot that the schedule has run; before its first, the time from which its slots count."""
-    slots = [
-        run.scheduled_time
-        for run in list_schedule_runs(api, experiment, old, limit=20)
-        if run.scheduled_time is not None
-    ]
-    return max([old.start_time or old.created_at, *slots])
+def _last_scheduled_time(
+    client: KubeflowClient, experiment_id: str, old: Schedule
+) -> datetime.datetime:
+    """The latest time that the schedule has run; before its first run, the time it counts from."""
+    runs = list_schedule_runs(client, experiment_id, old, limit=RECENT_RUNS)
+    times = [run.scheduled_time for run in runs if run.scheduled_time is not None]
+    return max([old.start_time or old.created_at, *times])

@@ -1,4 +1,4 @@
-"""What a run on a cluster is made from, checked as far as it can be before anything is sent: configuration, places, images, pipeline."""
+"""What a run on a cluster is made from, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from components.storage.uri import is_remote_uri, parse_uri
 from pipeline import definition, images, parameters
 
 TEMPLATE_MARKERS = ("[[", "{{$.")
-"""What begins a text that the server, or a step's driver, would put something else in place of."""
+"""Starts of text that the server, or a step's driver, would replace."""
 DIGEST_LENGTH = 32
 EXAMPLE_SCHEDULED_TIME = "2000-01-01"
+"""Stands for the scheduled time of a run while a schedule is checked."""
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A checked configuration, the compiled pipeline it runs in, and the values of its parameters."""
+    """A checked configuration, its compiled pipeline, and the values of its parameters."""
 
     config: Config
     package: Path
-    arguments: dict[str, str | int | float | bool]
+    arguments: dict[str, parameters.ParameterValue]
 
     @property
     def version_name(self) -> str:
@@ -37,17 +38,19 @@ class Submission:
         return f"sha256-{hashlib.sha256(self.package.read_bytes()).hexdigest()[:DIGEST_LENGTH]}"
 
     @property
-    def digest(self) -> str:
-        """SHA-256 (hex, shortened) over all that makes two runs the same: pipeline, arguments, account, root."""
+    def content_digest(self) -> str:
+        """SHA-256 (hex, shortened) of what makes two runs the same.
+
+        That is the pipeline, its arguments, the service account and the pipeline root.
+        """
         cluster = self.config.cluster
         parts = [self.version_name, self.arguments, cluster.service_account, cluster.pipeline_root]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[
-            :DIGEST_LENGTH
-        ]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return digest[:DIGEST_LENGTH]
 
     @property
     def runtime_config(self) -> dict[str, Any]:
-        """`runtime_config` of the run: typed values, and the place of its artifacts where the configuration names one."""
+        """KFP's `runtime_config`: typed values, and the root of the artifacts if configured."""
         root = self.config.cluster.pipeline_root
         return {"parameters": dict(self.arguments), **({"pipeline_root": root} if root else {})}
 
@@ -56,13 +59,15 @@ class Submission:
 def prepare_submission(
     config: Config, *, allow_tags: bool = False, scheduled: bool = False
 ) -> Iterator[Submission]:
-    """The submission, whose package lies in a temporary file while the block runs.
+    """The submission; its package is a temporary file that exists while the block runs.
 
-    Raises ConfigError, naming the option, for what pods cannot see, images that may move, and text that is a placeholder.
+    Raises ConfigError, naming the option, for data that pods cannot read, images whose reference
+    may come to mean another image (unless `allow_tags`), and text that KFP would take for a
+    placeholder.
     """
     cluster = images.resolve_images(config.cluster)
     if not allow_tags:
-        _check_image_digests(config, cluster.train_image, cluster.tools_image)
+        _check_image_digests(cluster.train_image, cluster.tools_image)
     config = config.model_copy(update={"cluster": cluster})
     _check_inputs_are_remote(config, _with_scheduled_end(config.data) if scheduled else config.data)
     arguments = parameters.build_arguments(config)
@@ -73,64 +78,67 @@ def prepare_submission(
         yield Submission(config, package, arguments)
 
 
-def _check_image_digests(config: Config, *found: str | None) -> None:
-    for option, image in zip(("train_image", "tools_image"), found, strict=True):
+def _check_image_digests(train_image: str | None, tools_image: str | None) -> None:
+    for option, image in {"train_image": train_image, "tools_image": tools_image}.items():
         if not images.has_digest(str(image)):
             raise ConfigError(
-                f"cluster.{option}={image}: has no digest, so it may come to mean another image; give name@sha256:... "
-                "(`make images` prints it), or use --allow-tags where only you can move the tag"
+                f"cluster.{option}={image}: has no digest, so it may come to mean another image; "
+                "give name@sha256:... (`make images` prints it), or use --allow-tags where only "
+                "you can move the tag"
             )
 
 
 def _with_scheduled_end(data: DataConfig) -> DataConfig:
-    """The section as some slot will have it."""
+    """The section as a scheduled run will have it."""
     if data.end_time is not None:
         raise ConfigError(
-            f"data.end_time: {data.end_time} is given, but a schedule sets it to each run's slot; leave it out"
+            f"data.end_time: {data.end_time} is given, but a schedule sets it to each run's scheduled "
+            "time; leave it out"
         )
     return data.model_copy(update={"end_time": EXAMPLE_SCHEDULED_TIME})
 
 
 def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
     parse_window(data)
-    for option, place in {
-        "data.source": fill_date_placeholder(data),
-        "data.test_source": data.test_source,
-    }.items():
-        if place is not None and place != SAMPLE_SOURCE and not place.startswith("tfds:"):
-            _check_remote_uri(option, place)
+    sources = {"data.source": fill_date_placeholder(data), "data.test_source": data.test_source}
+    for option, uri in sources.items():
+        if uri is not None and uri != SAMPLE and not uri.startswith("tfds:"):
+            _check_remote_uri(option, uri)
     if data.tfds_data_dir is not None:
         _check_remote_uri("data.tfds_data_dir", data.tfds_data_dir)
     for option, name in {
         "model.encoder": config.model.encoder.partition(":")[2],
         "model.preprocessor": config.model.preprocessor or "",
     }.items():
-        if name.startswith((".", "/", "~", "file:")) or (Path(name).exists() and name):
+        if name.startswith((".", "/", "~", "file:")) or (name and Path(name).exists()):
             raise ConfigError(
-                f"{option}: {name} lies on this machine, where pods cannot see it; put it into object storage or name a hub's model"
+                f"{option}: {name} is on this machine, where pods cannot read it; "
+                "put it into object storage or name a model of a hub"
             )
     _check_remote_uri("export.model_store", config.export.model_store)
     for option in ("pipeline_root", "state"):
-        if place := getattr(config.cluster, option):
-            _check_remote_uri(f"cluster.{option}", place)
+        if uri := getattr(config.cluster, option):
+            _check_remote_uri(f"cluster.{option}", uri)
 
 
-def _check_remote_uri(option: str, place: str) -> None:
-    if not is_remote_uri(place):
+def _check_remote_uri(option: str, uri: str) -> None:
+    if not is_remote_uri(uri):
         raise ConfigError(
-            f"{option}: {place} lies on this machine, where pods cannot see it; put it into object storage (gs://, s3://, minio://)"
+            f"{option}: {uri} is on this machine, where pods cannot read it; "
+            "put it into object storage (gs://, s3://, minio://)"
         )
     try:
-        parse_uri(place)
+        parse_uri(uri)
     except ConfigError as error:
         raise ConfigError(f"{option}: {error}") from None
 
 
-def _check_template_markers(arguments: dict[str, str | int | float | bool]) -> None:
+def _check_template_markers(arguments: dict[str, parameters.ParameterValue]) -> None:
     for name, value in arguments.items():
-        if isinstance(value, str) and (
-            found := next((macro for macro in TEMPLATE_MARKERS if macro in value), None)
-        ):
+        if not isinstance(value, str):
+            continue
+        if found := next((marker for marker in TEMPLATE_MARKERS if marker in value), None):
             raise ConfigError(
-                f"parameter {name}: {value!r} holds {found!r}, which the server reads as a placeholder; choose another name"
+                f"parameter {name}: {value!r} contains {found!r}, which the server reads as a "
+                "placeholder; choose another name"
             )

@@ -281,7 +281,7 @@ def test_r4_a_change_at_a_slot_waits_for_its_run(
     applied = schedules.apply_schedule(
         api, build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
     )
-    assert applied.actions[0] == "waiting until the slot that is due now has been run"
+    assert applied.actions[0] == "waiting until the run that is due now has started"
     assert slots(server, 1) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1})
     assert [run["runtime_config"]["parameters"]["epochs"] for run in runs(server)] == [3, 9]
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from components.errors import ConfigError
-from pipeline.kubeflow import submit
+from pipeline.kubeflow import deduplication, submit
 from pipeline.kubeflow.client import KubeflowClient
+from pipeline.kubeflow.deduplication import RunMarker
 from pipeline.kubeflow.errors import AmbiguousOutcomeError
-from pipeline.kubeflow.submit import RunMarker
 from tests.support.fake_kfp.clients import (
     build_submission,
     new_checked_client,
@@ -106,7 +106,7 @@ def test_r3_a_create_that_always_fails_is_no_run_and_says_so(
     with pytest.raises(AmbiguousOutcomeError, match="failed to create the run: 500"):
         submit.submit_run(api, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
     assert runs(server) == []
-    assert server.count(POST_RUN) == submit.MAX_CREATE_FAILURES + 1
+    assert server.count(POST_RUN) == deduplication.MAX_CREATE_FAILURES + 1
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_r3_one_whose_create_takes_long_yields(
             submit.submit_run(new_checked_client(server), made, "nightly")
         )
     )
-    outcomes: list[submit.SubmittedRun] = []
+    outcomes: list[deduplication.SubmittedRun] = []
     first.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
@@ -157,7 +157,7 @@ def test_r3_a_later_one_takes_itself_back(
     pipeline, version = submit.upload_pipeline(api, made := build_submission(tmp_path))
     experiment = api.ensure_experiment("kubert")
     server.fault(POST_RUN, "late", seconds=1.5, times=1)
-    outcomes: list[submit.SubmittedRun] = []
+    outcomes: list[deduplication.SubmittedRun] = []
     later = threading.Thread(
         target=lambda: outcomes.append(
             submit.submit_run(new_checked_client(server), made, "nightly", sleep=sleep_briefly)
@@ -167,7 +167,7 @@ def test_r3_a_later_one_takes_itself_back(
     while not server.count(POST_RUN):
         time.sleep(0.05)
     first = api.create_run({
-        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.digest, 'dead')}",
+        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
     })  # fmt: skip
     later.join()
@@ -195,7 +195,7 @@ def test_r3_what_a_crashed_submit_left_is_taken_over(
     experiment = api.ensure_experiment("kubert")
     pipeline, version = submit.upload_pipeline(api, made)
     left = api.create_run({
-        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.digest, 'dead')}",
+        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}, "runtime_config": made.runtime_config,
     })  # fmt: skip
     taken = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)

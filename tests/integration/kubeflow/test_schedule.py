@@ -129,7 +129,7 @@ def test_a_dry_run_says_what_would_be_done(server: FakeServer, apply) -> None:
         ),
         pytest.param(
             [NIGHTLY, "data.end_time=2030-01-01"],
-            "a schedule sets it to each run's slot",
+            "a schedule sets it to each run's scheduled time",
             id="until",
         ),
         pytest.param(

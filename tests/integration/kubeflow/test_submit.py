@@ -269,12 +269,12 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     [
         pytest.param(
             ["--set", "export.model_store=models"],
-            "export.model_store: models lies on this machine",
+            "export.model_store: models is on this machine",
             id="local-store",
         ),
         pytest.param(
             ["--set", "data.source=train.csv"],
-            "data.source: train.csv lies on this machine",
+            "data.source: train.csv is on this machine",
             id="local-data",
         ),
         pytest.param(["--set", "cluster.train_image=x/train:1"], "--allow-tags", id="a8-tag"),
