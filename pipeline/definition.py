@@ -1,5 +1,6 @@
-"""The flow, top to bottom: raw text, token shards, checkpoint, report, gate, release."""
+"""The Kubeflow pipeline, top to bottom: tokenize, train, evaluate, gate, export."""
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,106 +11,92 @@ from components.config.cluster import ClusterConfig
 from pipeline import kfp_components, parameters, pod_settings
 
 PIPELINE_NAME = "kubert"
-_default = parameters.default_arguments()
+DESCRIPTION = "Labelled text to a verified, servable BERT classifier."
 
 
-def build_pipeline(place: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
-    """The pipeline; for a cluster, with what each pod needs there. `place` names both images (`images.resolved`).
+def build_pipeline(cluster: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
+    """The pipeline; for a cluster, with the settings of each step's pod.
 
-    `scheduled`: the data end at the slot of the run's schedule. KFP tells it only to a step's own input that is exactly its placeholder.
+    `cluster` names both images (`images.resolve_images`). If `scheduled`, the data end at the time
+    that the run was scheduled for. KFP passes it only to a step's input that is exactly its
+    placeholder.
     """
 
-    def flow(
-        source: str = _default["source"],
-        test_source: str = _default["test_source"],
-        end_time: str = _default["end_time"],
-        encoder: str = _default["encoder"],
-        freeze: bool = _default["freeze"],
-        epochs: int = _default["epochs"],
-        batch_size: int = _default["batch_size"],
-        learning_rate: float = _default["learning_rate"],
-        workers: int = _default["workers"],
-        seed: int = _default["seed"],
-        min_accuracy: float = _default["min_accuracy"],
-        model_store: str = _default["model_store"],
-        model_name: str = _default["model_name"],
-        data: str = _default["data"],
-        model: str = _default["model"],
-        tokenize: str = _default["tokenize"],
-        train: str = _default["train"],
-        evaluate: str = _default["evaluate"],
-        export: str = _default["export"],
-        cluster: str = _default["cluster"],
-        fingerprint: str = "",
-        scratch: str = "",
-    ) -> None:
-        tokenized = kfp_components.tokenize(
-            source=source,
-            test_source=test_source,
-            end_time=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER if scheduled else end_time,
-            encoder=encoder,
-            data=data,
-            model=model,
-            tokenize=tokenize,
-            fingerprint=fingerprint,
-        )
-        shards = tokenized.outputs["shards"]
-        trained = kfp_components.train(
-            encoder=encoder, freeze=freeze, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, workers=workers, seed=seed,
-            model=model, train=train, cluster=cluster, fingerprint=fingerprint, scratch=scratch, shards=tokenized.outputs["Output"],
-        )  # fmt: skip
-        checkpoint = trained.outputs["checkpoint"]
-        evaluated = kfp_components.evaluate(
-            min_accuracy=min_accuracy,
-            evaluate=evaluate,
-            fingerprint=fingerprint,
-            shards=shards,
-            checkpoint=checkpoint,
-        )
-        report = evaluated.outputs["report"]
+    def run_steps(*values: Any) -> None:
+        arguments = dict(zip(parameters.default_arguments(), values, strict=True))
+        if scheduled:
+            arguments["end_time"] = dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
 
-        target = {"model_store": model_store, "model_name": model_name, "export": export}
-        decided = kfp_components.gate(
-            min_accuracy=min_accuracy, evaluate=evaluate, shards=shards, report=report, **target
-        )
-        decided.set_caching_options(enable_caching=False)
-        # The gate's single return value: kfp.local skips a condition on a named output without a word.
-        with dsl.If(decided.outputs["Output"] == True, name="released"):  # noqa: E712
-            released = kfp_components.export(
+        def create_task(component: Any, **artifacts: Any) -> Any:
+            """The step's task; its other inputs are the pipeline parameters of their names."""
+            inputs = component.component_spec.inputs.keys() - artifacts.keys()
+            return component(**{name: arguments[name] for name in inputs}, **artifacts)
+
+        tokenize = create_task(kfp_components.tokenize)
+        shards = tokenize.outputs["shards"]
+        train = create_task(kfp_components.train, shards=tokenize.outputs["Output"])
+        checkpoint = train.outputs["checkpoint"]
+        evaluate = create_task(kfp_components.evaluate, shards=shards, checkpoint=checkpoint)
+        report = evaluate.outputs["report"]
+        gate = create_task(kfp_components.gate, shards=shards, report=report)
+        gate.set_caching_options(enable_caching=False)
+        # The gate's single return value: kfp.local silently skips a condition on a named output.
+        with dsl.If(gate.outputs["Output"] == True, name="released"):  # noqa: E712
+            export = create_task(
+                kfp_components.export,
                 shards=shards,
                 checkpoint=checkpoint,
                 report=report,
-                decision=decided.outputs["decision"],
-                **target,
+                decision=gate.outputs["decision"],
             )
-            released.set_caching_options(enable_caching=False)
+            export.set_caching_options(enable_caching=False)
 
-        if place is not None:
-            for task in (tokenized, evaluated, decided, released):
-                pod_settings.configure_step(task, place)
-            pod_settings.configure_training(trained, place)
+        if cluster is not None:
+            for task in (tokenize, evaluate, gate, export):
+                pod_settings.configure_step(task, cluster)
+            pod_settings.configure_training(train, cluster)
 
-    flow.__doc__ = "Labelled text to a served classifier.\n\nArgs:\n" + "\n".join(
-        f"    {name}: {text}" for name, text in parameters.describe_parameters().items()
-    )
-    return dsl.pipeline(
-        name=PIPELINE_NAME, description="Labelled text to a verified, servable BERT classifier."
-    )(flow)
+    run_steps.__signature__ = _build_signature()  # type: ignore[attr-defined]
+    run_steps.__doc__ = _build_docstring()
+    return dsl.pipeline(name=PIPELINE_NAME, description=DESCRIPTION)(run_steps)
 
 
 def compile_pipeline(
     path: Path,
     values: Mapping[str, Any] | None = None,
-    place: ClusterConfig | None = None,
+    cluster: ClusterConfig | None = None,
     *,
     scheduled: bool = False,
 ) -> None:
-    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults; see `pipeline` for `place` and `scheduled`.
+    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults.
 
-    The same sources and values give the same bytes, and nothing of this machine or its environment is in them.
+    `cluster` and `scheduled` are those of `build_pipeline`. The same sources and values give the
+    same bytes, and nothing of this machine or its environment is in them.
     """
     compiler.Compiler().compile(
-        build_pipeline(place, scheduled=scheduled),
+        build_pipeline(cluster, scheduled=scheduled),
         str(path),
         pipeline_parameters=dict(values or {}),
     )
+
+
+def _build_signature() -> inspect.Signature:
+    """What KFP reads the pipeline's parameters from: names, types and defaults of `parameters`."""
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=default,
+                annotation=type(default),
+            )
+            for name, default in parameters.default_arguments().items()
+        ],
+        return_annotation=None,
+    )
+
+
+def _build_docstring() -> str:
+    """What KFP reads the parameters' descriptions from."""
+    lines = (f"    {name}: {text}" for name, text in parameters.describe_parameters().items())
+    return "\n".join(["Labelled text to a served classifier.", "", "Args:", *lines])

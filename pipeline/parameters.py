@@ -1,17 +1,18 @@
-"""The pipeline's parameters: which options have one of their own, and the values a configuration gives them.
+"""The pipeline's parameters: which options have their own, and the values of a configuration.
 
-What people change between runs is a typed parameter; the rest of each section travels as a JSON object in one string,
-because KFP turns integers inside structured parameters into floats or strings.
+Options that users change between runs are typed parameters. The rest of each section travels as a
+JSON object in one string, because KFP turns integers inside structured parameters into floats or
+strings.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from components.config.schema import Config
 from components.errors import ConfigError
 
+ParameterValue = str | int | float | bool
 TYPED_PARAMETERS = {
     "source": ("data", "source"),
     "test_source": ("data", "test_source"),
@@ -27,35 +28,42 @@ TYPED_PARAMETERS = {
     "model_store": ("export", "model_store"),
     "model_name": ("export", "model_name"),
 }
+"""Parameters with a name and a type of their own, and the option that each stands for."""
 SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
 SUBMISSION_OPTIONS = {
     "cluster": {"endpoint", "auth", "kubeflow_namespace", "experiment", "pipeline_root"}
 }
-"""Options that say how a run is submitted; they change no step, so no step is done again because of them."""
+"""Options about how a run is submitted: steps do not see them, so changing one reruns no step."""
 RUN_PARAMETERS = {
-    "fingerprint": "stands for the data's content and the code in the cache's key; `kubert run` fills it in",
-    "scratch": "place (directory, gs://, s3:// or minio://) in which training keeps its state, so that a killed run goes on; empty: `cluster.checkpoint_uri`",
+    "fingerprint": "stands for the data's content and the code in the key of KFP's cache; "
+    "`kubert run` fills it in",
+    "scratch": "directory or URI (gs://, s3:// or minio://) in which training keeps its state, so "
+    "that a killed run continues; empty: `cluster.checkpoint_uri`",
 }
+"""Parameters of one run that no option stands for."""
 
 
-def build_arguments(config: Config) -> dict[str, str | int | float | bool]:
-    """The value of each parameter; what is at its default is left out of the JSON objects.
+def build_arguments(config: Config) -> dict[str, ParameterValue]:
+    """The value of each parameter; options at their default are left out of the JSON objects.
 
     Raises ConfigError for text that the pipeline would take for one of its placeholders.
     """
-    values: dict[str, str | int | float | bool] = {}
+    values: dict[str, ParameterValue] = {}
     for parameter, (section, option) in TYPED_PARAMETERS.items():
         value = getattr(getattr(config, section), option)
         if isinstance(value, str) and "{{" in value:
             raise ConfigError(
-                f"{section}.{option}: {value!r} holds '{{{{', which pipelines read as a placeholder; choose another name"
+                f"{section}.{option}: {value!r} contains '{{{{', which pipelines read as a "
+                "placeholder; choose another name"
             )
         values[parameter] = "" if value is None else value
     for section in SECTIONS:
-        own = {
-            option for owner, option in TYPED_PARAMETERS.values() if owner == section
-        } | SUBMISSION_OPTIONS.get(section, set())
-        rest = getattr(config, section).model_dump(mode="json", exclude=own, exclude_defaults=True)
+        typed = {option for owner, option in TYPED_PARAMETERS.values() if owner == section}
+        rest = getattr(config, section).model_dump(
+            mode="json",
+            exclude=typed | SUBMISSION_OPTIONS.get(section, set()),
+            exclude_defaults=True,
+        )
         values[section] = _escape_placeholders(json.dumps(rest, sort_keys=True))
     return values
 
@@ -74,11 +82,14 @@ def describe_parameters() -> dict[str, str]:
     return {**typed, **sections, **RUN_PARAMETERS}
 
 
-def default_arguments() -> dict[str, Any]:
+def default_arguments() -> dict[str, ParameterValue]:
     """The parameters' default values: those of the options."""
     return {**build_arguments(Config()), **dict.fromkeys(RUN_PARAMETERS, "")}
 
 
 def _escape_placeholders(text: str) -> str:
-    """The same JSON without `{{`, which can only stand inside a string and would be replaced by KFP's or Argo's templates."""
+    """The same JSON without `{{`, which KFP's and Argo's templates would replace.
+
+    In JSON it can only be part of a string, where an escape means the same.
+    """
     return text.replace("{{", "\\u007b\\u007b")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.config.schema import SAMPLE_SOURCE, Config, DataConfig
+from components.config.schema import Config, DataConfig
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.uri import is_remote_uri, parse_uri
@@ -102,7 +102,7 @@ def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
     parse_window(data)
     sources = {"data.source": fill_date_placeholder(data), "data.test_source": data.test_source}
     for option, uri in sources.items():
-        if uri is not None and uri != SAMPLE and not uri.startswith("tfds:"):
+        if uri is not None and uri != SAMPLE_SOURCE and not uri.startswith("tfds:"):
             _check_remote_uri(option, uri)
     if data.tfds_data_dir is not None:
         _check_remote_uri("data.tfds_data_dir", data.tfds_data_dir)
@@ -116,7 +116,7 @@ def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
                 "put it into object storage or name a model of a hub"
             )
     _check_remote_uri("export.model_store", config.export.model_store)
-    for option in ("pipeline_root", "state"):
+    for option in ("pipeline_root", "checkpoint_uri"):
         if uri := getattr(config.cluster, option):
             _check_remote_uri(f"cluster.{option}", uri)
 

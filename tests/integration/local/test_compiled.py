@@ -1,4 +1,4 @@
-"""The compiled pipeline as it is: the same bytes each time, and nothing in it that is a secret or this machine's."""
+"""The compiled pipeline: the same bytes each time, without secrets or paths of this machine."""
 
 from __future__ import annotations
 
@@ -38,17 +38,19 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_pipeline_is_the_golden_one(compiled: Path) -> None:
     assert compiled.read_text(encoding="utf-8") == GOLDEN.read_text(encoding="utf-8"), (
-        "the compiled pipeline has changed; if it should, refresh it: kubert compile quickstart -o tests/integration/golden.yaml"
+        "the compiled pipeline has changed; if it should, refresh it: "
+        "kubert compile quickstart -o tests/integration/local/golden.yaml"
     )
 
 
-def test_a6_it_holds_no_secret_and_no_path_of_this_machine(compiled: Path) -> None:
+def test_it_contains_no_secret_and_no_path_of_this_machine(compiled: Path) -> None:
+    """Fault A6."""
     text = compiled.read_text(encoding="utf-8")
     for hidden in (CANARY, str(Path.home()), str(Path(__file__).parents[3]), sys.prefix, "/tmp/"):
         assert hidden not in text
 
 
-def test_five_tasks_the_last_one_behind_the_gate(compiled: Path) -> None:
+def test_there_are_five_tasks_and_export_depends_on_the_gate(compiled: Path) -> None:
     spec = next(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks) == {"tokenize", "train", "evaluate", "gate", "condition-1"}
@@ -108,23 +110,25 @@ def test_nothing_is_installed_when_a_step_starts_and_the_launcher_needs_no_tenso
     )
 
 
-def platform(path: Path) -> dict:
+def read_platform_spec(path: Path) -> dict:
     executors: dict = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))[1]["platforms"][
         "kubernetes"
     ]["deploymentSpec"]["executors"]
     return executors
 
 
-def test_a9_every_step_runs_as_an_ordinary_user(compiled: Path) -> None:
-    wanted = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+def test_every_step_runs_as_an_unprivileged_user(compiled: Path) -> None:
+    """Fault A9."""
+    expected = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
     assert {
-        name: executor["securityContext"] for name, executor in platform(compiled).items()
+        name: executor["securityContext"] for name, executor in read_platform_spec(compiled).items()
     } == dict.fromkeys(
-        ("exec-tokenize", "exec-train", "exec-evaluate", "exec-gate", "exec-export"), wanted
+        ("exec-tokenize", "exec-train", "exec-evaluate", "exec-gate", "exec-export"), expected
     )
 
 
-def test_a6_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
+def test_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
+    """Fault A6."""
     path = tmp_path / "pipeline.yaml"
     compile_to(
         path,
@@ -133,7 +137,7 @@ def test_a6_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
         "--set",
         "cluster.storage_endpoint=http://store:9000",
     )
-    for executor in platform(path).values():
+    for executor in read_platform_spec(path).values():
         (secret,) = executor["secretAsEnv"]
         assert secret["secretName"] == "mlpipeline-minio-artifact"
         assert {entry["secretKey"]: entry["envVar"] for entry in secret["keyToEnv"]} == {
@@ -142,10 +146,10 @@ def test_a6_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
         }
 
 
-def test_the_launcher_knows_its_pod_and_is_started_again(tmp_path: Path) -> None:
+def test_the_launcher_knows_its_pod_and_is_retried(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     spec = compile_to(path, "--set", "cluster.backend=jobset", "--set", "cluster.gpus=4")
-    fields = {field["name"] for field in platform(path)["exec-train"]["fieldPathAsEnv"]}
+    fields = {field["name"] for field in read_platform_spec(path)["exec-train"]["fieldPathAsEnv"]}
     assert fields == {"KUBERT_RUN", "KUBERT_POD_NAME", "KUBERT_POD_UID", "KUBERT_NAMESPACE"}
     assert spec["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == 2
     assert (
@@ -168,13 +172,13 @@ def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
         ]
         == "4"
     )
-    training = platform(path)["exec-train"]
+    training = read_platform_spec(path)["exec-train"]
     assert training["nodeSelector"]["labels"] == {"pool": "gpu"}
     assert training["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert training["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
 
 
-def test_a_scheduled_pipeline_takes_its_slot_as_the_end_of_its_data(tmp_path: Path) -> None:
+def test_the_data_of_a_scheduled_pipeline_end_at_its_scheduled_time(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     definition.compile_pipeline(path, scheduled=True)
     until = yaml.safe_load(path.read_text(encoding="utf-8"))["root"]["dag"]["tasks"]["tokenize"][

@@ -11,14 +11,28 @@ from components.step_runtime import parse_section
 from pipeline import definition, parameters
 
 CHANGED = [
-    "data.source=news.csv", "data.test_source=test.csv", "data.classes=[a, b]", "data.text=[1, 2]", "model.encoder=scratch",
-    "model.dropout=0.25", "train.epochs=7", "train.length_buckets=[8, 16]", "train.learning_rate=0.001", "evaluate.max_reported_errors=0",
-    "export.model_store=gs://bucket/models", "data.time_column=published", "data.window=30d", "data.end_time=2026-03-01T02:00:00+00:00",
-    "cluster.backend=jobset", "cluster.gpus=2", "cluster.node_selector={pool: gpu}", "cluster.environment={NCCL_DEBUG: INFO}",
-]  # fmt: skip
+    "data.source=news.csv",
+    "data.test_source=test.csv",
+    "data.classes=[a, b]",
+    "data.text=[1, 2]",
+    "model.encoder=scratch",
+    "model.dropout=0.25",
+    "train.epochs=7",
+    "train.length_buckets=[8, 16]",
+    "train.learning_rate=0.001",
+    "evaluate.max_reported_errors=0",
+    "export.model_store=gs://bucket/models",
+    "data.time_column=published",
+    "data.window=30d",
+    "data.end_time=2026-03-01T02:00:00+00:00",
+    "cluster.backend=jobset",
+    "cluster.gpus=2",
+    "cluster.node_selector={pool: gpu}",
+    "cluster.environment={NCCL_DEBUG: INFO}",
+]
 
 
-def rebuilt(values: dict) -> Config:
+def rebuild_config(values: dict) -> Config:
     sections = {}
     for name in parameters.SECTIONS:
         typed = {
@@ -37,12 +51,14 @@ def rebuilt(values: dict) -> Config:
 @pytest.mark.parametrize(
     "assignments", [pytest.param([], id="defaults"), pytest.param(CHANGED, id="changed")]
 )
-def test_a_configuration_survives_the_journey_through_parameters(assignments: list[str]) -> None:
+def test_a_configuration_is_the_same_after_passing_through_parameters(
+    assignments: list[str],
+) -> None:
     config = load_config(None, assignments)
-    assert rebuilt(parameters.build_arguments(config)) == config
+    assert rebuild_config(parameters.build_arguments(config)) == config
 
 
-def test_what_is_at_its_default_is_not_sent() -> None:
+def test_options_at_their_default_are_not_sent() -> None:
     assert {
         name: value
         for name, value in parameters.build_arguments(Config()).items()
@@ -50,14 +66,14 @@ def test_what_is_at_its_default_is_not_sent() -> None:
     } == dict.fromkeys(parameters.SECTIONS, "{}")
 
 
-def test_how_a_run_is_submitted_changes_no_step() -> None:
-    submitted = [
+def test_options_about_submission_are_no_parameters_of_steps() -> None:
+    assignments = [
         "cluster.endpoint=https://kfp.example.com",
         "cluster.experiment=news",
         "cluster.pipeline_root=gs://b/r",
         "schedule.cron=0 2 * * *",
     ]
-    assert parameters.build_arguments(load_config(None, submitted)) == parameters.build_arguments(
+    assert parameters.build_arguments(load_config(None, assignments)) == parameters.build_arguments(
         Config()
     )
 
@@ -68,14 +84,35 @@ def test_every_parameter_has_a_description_and_every_description_a_parameter() -
     assert all(text.strip() for text in parameters.describe_parameters().values())
 
 
+def test_every_parameter_reaches_a_step() -> None:
+    tasks = definition.build_pipeline().pipeline_spec.root.dag.tasks.values()
+    inputs = [value for task in tasks for value in task.inputs.parameters.values()]
+    assert {value.component_input_parameter for value in inputs} - {""} == set(
+        parameters.default_arguments()
+    )
+
+
+def test_parameters_have_the_types_of_their_options() -> None:
+    inputs = definition.build_pipeline().component_spec.inputs or {}
+    typed = {name: inputs[name].type for name in ("source", "freeze", "epochs", "min_accuracy")}
+    assert typed == {
+        "source": "String",
+        "freeze": "Boolean",
+        "epochs": "Integer",
+        "min_accuracy": "Float",
+    }
+
+
 @pytest.mark.parametrize("text", ["{{workflow.name}}", "{{$.pipeline_job_uuid}}", "a {{$}} b"])
-def test_a4_placeholders_inside_sections_travel_as_data(text: str) -> None:
+def test_placeholders_inside_sections_are_passed_as_data(text: str) -> None:
+    """Fault A4."""
     config = load_config(None, ["data.classes=" + json.dumps([text, "other"])])
-    sent = parameters.build_arguments(config)
-    assert "{{" not in str(sent["data"])
-    assert rebuilt(sent) == config
+    arguments = parameters.build_arguments(config)
+    assert "{{" not in str(arguments["data"])
+    assert rebuild_config(arguments) == config
 
 
-def test_a4_placeholders_in_plain_parameters_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.source: '\{\{workflow.name\}\}\.csv' holds"):
+def test_placeholders_in_typed_parameters_are_refused() -> None:
+    """Fault A4."""
+    with pytest.raises(ConfigError, match=r"data\.source: '\{\{workflow.name\}\}\.csv' contains"):
         parameters.build_arguments(load_config(None, ["data.source='{{workflow.name}}.csv'"]))
