@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.config.schema import Config, DataConfig
+from components.config.schema import SAMPLE_SOURCE, Config, DataConfig
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.uri import is_remote_uri, parse_uri
