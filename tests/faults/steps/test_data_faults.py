@@ -360,16 +360,16 @@ def test_d8_text_is_kept_as_it_is(tmp_path, text):
 def windowed(tmp_path: Path, rows: list[tuple[str, str, str]], **options):
     tmp_path.mkdir(exist_ok=True)
     lines = "".join(f"{time},{text},{label}\n" for time, text, label in rows)
-    return tokenize(tmp_path, "created,text,label\n" + lines, time="created", **options)
+    return tokenize(tmp_path, "created,text,label\n" + lines, time_column="created", **options)
 
 
 def test_d9_the_same_rows_are_the_same_shards_whenever_they_are_read(tmp_path):
     january = [(f"2026-01-{1 + n % 28:02}", text, label) for n, (text, label) in enumerate(GOOD)]
-    first = windowed(tmp_path / "first", january, until="2026-02-01")
+    first = windowed(tmp_path / "first", january, end_time="2026-02-01")
     grown = windowed(
         tmp_path / "grown",
         [("2025-06-01", "long ago", "a"), *january, ("2026-02-02", "later", "b")],
-        until="2026-02-02",
+        end_time="2026-02-02",
         window="60d",
     )
     assert grown.digest == first.digest
@@ -384,7 +384,7 @@ def test_d9_the_same_rows_are_the_same_shards_whenever_they_are_read(tmp_path):
     ]
     assert grown.content.source_sha256 != first.content.source_sha256
     other = windowed(
-        tmp_path / "other", [*january, ("2026-02-01", "a new one", "b")], until="2026-02-02"
+        tmp_path / "other", [*january, ("2026-02-01", "a new one", "b")], end_time="2026-02-02"
     )
     assert other.digest != first.digest
 
@@ -394,5 +394,5 @@ def test_d9_times_that_cannot_be_read_are_refused_with_their_place(tmp_path):
     with pytest.raises(
         DataError, match=r"1 x created: time that is not ISO 8601\n.*row 201 \(line 202\)"
     ):
-        windowed(tmp_path, [*rows, ("tomorrow", "x", "a")], until="2026-02-01")
+        windowed(tmp_path, [*rows, ("tomorrow", "x", "a")], end_time="2026-02-01")
     assert not (tmp_path / "shards").exists()

@@ -466,7 +466,7 @@ def test_t2_what_does_not_fit_is_refused_before_any_worker(
         "precision=int8",
         "workers=64",
         "warmup_fraction=1",
-        "buckets=[16, 8]",
+        "length_buckets=[16, 8]",
     ],
 )
 def test_t2_an_impossible_option_is_named(option: str, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_without_a_time_column_rows_are_not_chosen_by_time() -> None:
 
 
 def test_a_window_without_an_end_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data\.window: 30d before when\? Set data\.until"):
+    with pytest.raises(ConfigError, match=r"data\.window: 30d before when\? Set data\.end_time"):
         parse_window(DataConfig(time_column="created", window="30d"))
 
 
@@ -76,12 +76,14 @@ def test_the_date_in_a_source_is_the_day_of_until_in_utc() -> None:
         == "gs://b/2026-01-31/rows-2026-01-31.csv"
     )
     assert fill_date_placeholder(DataConfig(source="rows.csv")) == "rows.csv"
-    with pytest.raises(ConfigError, match=r"\{date\}, the day of data\.until; set data\.until"):
+    with pytest.raises(
+        ConfigError, match=r"\{date\}, the day of data\.end_time; set data\.end_time"
+    ):
         fill_date_placeholder(DataConfig(source="{date}.csv"))
 
 
 def rows_in(path: Path, **options: object) -> tuple[list[str], dict[str, int], Counter[str]]:
-    values = {"source": str(path), "text": ("text",), "time": "created", **options}
+    values = {"source": str(path), "text": ("text",), "time_column": "created", **options}
     with open_dataset(DataConfig.model_validate(values)) as corpus:
         refusals = RejectedRows(10)
         texts = [example.text for example in corpus.examples(refusals, Counter())]
@@ -108,7 +110,7 @@ def test_rows_outside_are_left_out_and_counted(tmp_path: Path) -> None:
             "2025-12-31",
         ],
     )
-    texts, left_out, refused = rows_in(path, window="30d", until="2026-01-31")
+    texts, left_out, refused = rows_in(path, window="30d", end_time="2026-01-31")
     assert texts == ["text 0", "text 1", "text 2"]
     assert left_out == {"not before data.end_time": 1, "older than the window": 1}
     assert refused == {"created: time that is not ISO 8601": 1}
@@ -128,7 +130,10 @@ def test_classes_are_those_within_the_window(tmp_path: Path) -> None:
 
 def test_the_time_may_also_be_a_text_column(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", ["2026-01-01", "2026-01-02", "2026-03-01"])
-    assert rows_in(path, text=("created",), until="2026-02-01")[0] == ["2026-01-01", "2026-01-02"]
+    assert rows_in(path, text=("created",), end_time="2026-02-01")[0] == [
+        "2026-01-01",
+        "2026-01-02",
+    ]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
@@ -145,7 +150,7 @@ def test_parquet_timestamps_of_every_unit(unit: str, tmp_path: Path) -> None:
         pa.table({"created": times, "text": ["x", "y", "z"], "label": ["a", "b", "a"]}),
         tmp_path / "a.parquet",
     )
-    assert rows_in(tmp_path / "a.parquet", until="2026-01-31")[:2] == (
+    assert rows_in(tmp_path / "a.parquet", end_time="2026-01-31")[:2] == (
         ["x", "y"],
         {"not before data.end_time": 1},
     )
@@ -154,15 +159,17 @@ def test_parquet_timestamps_of_every_unit(unit: str, tmp_path: Path) -> None:
 def test_a_window_without_rows_and_a_missing_column_say_what_is_wrong(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", ["2026-01-01", "2026-01-02"])
     with pytest.raises(
-        DataError, match=r"no row is in the window \(rows 2 not before data\.until\)"
+        DataError, match=r"no row is in the window \(rows 2 not before data\.end_time\)"
     ):
-        rows_in(path, until="2025-01-01")
+        rows_in(path, end_time="2025-01-01")
     with pytest.raises(DataError, match=r"no column 'when'.*data\.time"):
-        rows_in(path, time="when", until="2026-01-03")
+        rows_in(path, time_column="when", end_time="2026-01-03")
 
 
 def test_the_test_source_is_read_whole(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", ["2026-01-01", "2026-01-02", "2026-02-02"])
     (tmp_path / "test.csv").write_text("text,label\nold,a\n")
-    texts, left_out, _ = rows_in(path, test_source=str(tmp_path / "test.csv"), until="2026-02-01")
+    texts, left_out, _ = rows_in(
+        path, test_source=str(tmp_path / "test.csv"), end_time="2026-02-01"
+    )
     assert (texts, left_out) == (["old", "text 0", "text 1"], {"not before data.end_time": 1})

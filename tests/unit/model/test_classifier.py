@@ -140,7 +140,7 @@ def test_initial_weights_depend_on_the_seed_alone(build, kind):
 
 
 def test_no_two_matrices_of_a_scratch_encoder_start_alike(build):
-    encoder = build("scratch", hidden_size=24, inner_size=24, layers=2).encoder
+    encoder = build("scratch", hidden_size=24, intermediate_size=24, num_layers=2).encoder
     kernels = [
         v.numpy()
         for v in encoder.trainable_variables

@@ -31,7 +31,7 @@ def test_every_option_is_rendered_with_its_description() -> None:
 
 def test_a_changed_option_shows_its_default() -> None:
     text = presets.render_config(load_config(None, ["train.epochs=9"]), "heading")
-    assert "  # passes over the training rows, at most (default: 3)\n  epochs: 9\n" in text
+    assert "  # maximum number of passes over the training rows (default: 3)\n  epochs: 9\n" in text
 
 
 @pytest.mark.parametrize("value", ["5.0e-05", "1", "yes", "null", "a: b", "#x", "über", "'", "[x]"])

@@ -153,7 +153,13 @@ def test_patience_counts_epochs_without_a_lower_loss_and_the_first_best_is_kept(
     keeper = Recorder()
     by_step = {3: 0.9, 6: 0.5, 9: 0.7, 12: 0.5, 15: 0.1}
     position, _ = run_epochs(
-        make_loop(keeper, validation=by_step.__getitem__, epochs=5, patience=2, best_by="loss"),
+        make_loop(
+            keeper,
+            validation=by_step.__getitem__,
+            epochs=5,
+            early_stopping_patience=2,
+            best_metric="loss",
+        ),
         TrainState(),
         [],
     )
