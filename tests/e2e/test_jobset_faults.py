@@ -63,8 +63,8 @@ def evict(it: ClusterGang, rank: int) -> None:
         pytest.param(
             kill, 0, "restart 1 of 3: worker 0 was killed (SIGKILL)", True, id="w2_kill_the_chief"
         ),
-        pytest.param(evict, 1, "; starting again", False, id="w3_evict_a_worker"),
-        pytest.param(evict, 0, "; starting again", False, id="w3_evict_the_chief"),
+        pytest.param(evict, 1, "; restarting all workers", False, id="w3_evict_a_worker"),
+        pytest.param(evict, 0, "; restarting all workers", False, id="w3_evict_the_chief"),
     ],
 )
 def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
@@ -207,7 +207,7 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(
     }
     ended, said, _ = failed(place, tmp_path, options)
     assert ended.code == 1
-    assert "training failed after 1 restarts (train.max_restarts=1): worker 0" in ended.output
+    assert "the train step failed after 1 restarts (train.max_restarts=1): worker 0" in ended.output
     assert "last lines of worker 0:" in ended.output
     assert "No module named 'encodings'" in ended.output
     assert [
@@ -219,7 +219,7 @@ def test_the_time_limit_ends_a_gang(place: str, tmp_path: Path) -> None:
     ended, _, seconds = failed(
         place, tmp_path, {"train__epochs": 10_000, "cluster__active_deadline": 60}
     )
-    assert "the gang still ran after cluster.active_deadline (60 s)" in ended.output
+    assert "the workers still ran after cluster.active_deadline (60 s)" in ended.output
     assert seconds < 100
 
 

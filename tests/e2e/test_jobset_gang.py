@@ -270,7 +270,7 @@ def test_a_launcher_finds_the_gang_that_an_earlier_one_left(
             assert [
                 text
                 for text in second.messages()
-                if text.endswith("is under way already; following it")
+                if text.startswith("attached to the running JobSet ")
             ]
             assert [found["metadata"]["uid"] for found in cluster_training.jobsets(run)] == [uid]
     assert_as_local(tmp_path, local)

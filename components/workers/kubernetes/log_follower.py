@@ -1,8 +1,9 @@
-"""The chief's log, followed through restarts: its progress becomes the launcher's own, and its last lines are kept."""
+"""Follows the chief's log through restarts: forwards its progress events, keeps its last lines."""
 
 from __future__ import annotations
 
 import datetime
+import json
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,68 +12,79 @@ from components import progress
 from components.workers.kubernetes.client import JobSetClient
 from components.workers.kubernetes.status import WorkerPod
 
-KEPT = 40
-RECONNECT = 1.0
-DRAIN = 10.0
+MAX_LINES = 40
+RECONNECT_SECONDS = 1.0
+DRAIN_SECONDS = 10.0
+CLOCK_SKEW_SECONDS = 10
 
 
 class LogFollower:
-    """Follows each chief's pod once, from its first line to its last."""
+    """Reads the log of each chief's pod once, from its first line to its last, in a thread."""
 
-    def __init__(self, api: JobSetClient) -> None:
-        self._api = api
+    def __init__(self, client: JobSetClient) -> None:
+        self._client = client
         self._threads: dict[str, threading.Thread] = {}
         self._ended: set[str] = set()
-        self.last_lines: deque[str] = deque(maxlen=KEPT)
+        self.last_lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def follow(self, pods: Sequence[WorkerPod]) -> None:
-        """Of all the gang's pods as they are now, begin to follow a chief's that has started and is not followed yet."""
-        alive = {pod.uid for pod in pods if pod.exit_code is None and not pod.deleting}
-        self._ended.update(self._threads.keys() - alive)
+        """Begin to follow the chief's pod among all present pods, if it started since."""
+        running = {pod.uid for pod in pods if pod.exit_code is None and not pod.is_deleting}
+        self._ended.update(self._threads.keys() - running)
         for pod in pods:
-            if pod.rank == 0:
-                self._begin(pod)
-
-    def _begin(self, pod: WorkerPod) -> None:
-        if pod.started and pod.uid not in self._threads:
-            self.last_lines.clear()
-            thread = threading.Thread(
-                target=self._read, args=(pod,), daemon=True, name=f"log-{pod.name}"
-            )
-            self._threads[pod.uid] = thread
-            thread.start()
+            if pod.rank == 0 and pod.has_started and pod.uid not in self._threads:
+                self._start_thread(pod)
 
     def drain(self) -> None:
-        """Return when what the pods that ended have said is handed on, or after DRAIN seconds."""
+        """Return when the logs are read to their ends, after DRAIN_SECONDS each at most."""
         self._ended.update(self._threads)
         for thread in self._threads.values():
-            thread.join(DRAIN)
+            thread.join(DRAIN_SECONDS)
 
-    def _read(self, pod: WorkerPod) -> None:
-        last = ""
+    def _start_thread(self, pod: WorkerPod) -> None:
+        self.last_lines.clear()
+        thread = threading.Thread(
+            target=self._read_log, args=(pod,), daemon=True, name=f"log-{pod.name}"
+        )
+        self._threads[pod.uid] = thread
+        thread.start()
+
+    def _read_log(self, pod: WorkerPod) -> None:
+        last_timestamp = ""
         while True:
-            ended = (
-                pod.uid in self._ended
-            )  # asked before the connection, whose end then is the log's
-            for line in self._api.log_lines(pod.name, _seconds_since(last)):
-                stamp, _, text = line.partition(" ")
-                if stamp > last:
-                    last = stamp
-                    self._take(text)
-            if ended:
+            # Read before connecting: if the pod had ended by then, the log's end is its last line.
+            has_ended = pod.uid in self._ended
+            for line in self._client.stream_log(pod.name, _seconds_since(last_timestamp)):
+                timestamp, _, text = line.partition(" ")
+                if timestamp > last_timestamp:
+                    last_timestamp = timestamp
+                    self._handle_line(text)
+            if has_ended:
                 return
-            threading.Event().wait(RECONNECT)
+            threading.Event().wait(RECONNECT_SECONDS)
 
-    def _take(self, line: str) -> None:
+    def _handle_line(self, line: str) -> None:
         if (event := progress.parse_progress_event(line)) is None:
-            self.last_lines.append(line)
-        else:
-            progress.write_progress_event(event)
+            self.last_lines.append(unwrap_log_line(line))
+            return
+        progress.write_progress_event(event)
 
 
-def _seconds_since(stamp: str) -> int | None:
-    """Seconds from a log line's time until now, rounded up with room for clocks that differ; None for no time."""
-    if not stamp:
+def unwrap_log_line(line: str) -> str:
+    """Return the message of a JSON log message, as pods write them; any other line unchanged."""
+    if not line.startswith("{"):
+        return line
+    try:
+        record = json.loads(line)
+        return f"{record['level']} {record['message']}"
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
+def _seconds_since(timestamp: str) -> int | None:
+    """Return the seconds since a log line was written, with room for clocks that differ."""
+    if not timestamp:
         return None
-    then = datetime.datetime.fromisoformat(stamp[:19] + "+00:00")
-    return max(1, int((datetime.datetime.now(datetime.UTC) - then).total_seconds()) + 10)
+    written_at = datetime.datetime.fromisoformat(timestamp[:19] + "+00:00")
+    elapsed = datetime.datetime.now(datetime.UTC) - written_at
+    return max(1, int(elapsed.total_seconds()) + CLOCK_SKEW_SECONDS)

@@ -1,4 +1,4 @@
-"""What Kubernetes' own objects say about a gang and its workers: pure readings of pods, events and JobSets (as JSON)."""
+"""Parses what Kubernetes reports about a JobSet, its pods and its events: pure functions over JSON."""
 
 from __future__ import annotations
 
@@ -6,17 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.workers import exit_codes
+from components.workers.exit_codes import describe_exit_code
 from components.workers.kubernetes.jobset_manifest import SPEC_DIGEST_ANNOTATION
 
-Object = Mapping[str, Any]
-Phase = Literal["queued", "running", "completed", "failed"]
-_VAGUE = ("", "Error", "Completed", "ContainerStatusUnknown")
+KubernetesObject = Mapping[str, Any]
+JobSetPhase = Literal["queued", "running", "completed", "failed"]
+_GENERIC_REASONS = ("", "Error", "Completed", "ContainerStatusUnknown")
+"""Reasons that say no more than that a container ended."""
+_SIGNAL_OFFSET = 128
+"""A container that a signal killed has the exit code 128 + signal number."""
 
 
 @dataclass(frozen=True)
 class WorkerPod:
-    """One worker's pod. `exit_code` is None while it has not ended; `reason` is Kubernetes' word for how it ended or why it waits."""
+    """The pod of one worker in one attempt of the group.
+
+    has_started: the worker's container runs or ran.
+    waiting_reason: why it does not run yet, in the scheduler's or kubelet's words.
+    exit_code: None until the container has ended.
+    reason, message: why it ended, in Kubernetes' words, and the worker's own last message.
+    """
 
     uid: str
     name: str
@@ -24,97 +33,99 @@ class WorkerPod:
     attempt: int
     phase: str
     node: str = ""
-    deleting: bool = False
-    started: bool = False
-    waiting: str = ""
+    is_deleting: bool = False
+    has_started: bool = False
+    waiting_reason: str = ""
     exit_code: int | None = None
     ended_at: str = ""
     reason: str = ""
     message: str = ""
 
     @property
-    def failed(self) -> bool:
-        """Whether it ended otherwise than well."""
+    def has_failed(self) -> bool:
+        """Whether it ended without success."""
         return self.phase == "Failed" or bool(self.exit_code)
 
     @property
-    def told(self) -> bool:
-        """Whether Kubernetes says more about its end than that it failed."""
-        return self.reason not in _VAGUE
+    def has_specific_reason(self) -> bool:
+        """Whether Kubernetes reports more about its end than that it ended."""
+        return self.reason not in _GENERIC_REASONS
 
-    def ending(self) -> str:
-        """How it ended, in one phrase."""
+    def describe_termination(self) -> str:
+        """Return one phrase about how it ended."""
         if self.reason == "OOMKilled":
             return "was killed for lack of memory (OOMKilled)"
         if self.exit_code is None:
             return f"was ended by Kubernetes ({self.reason or 'no reason given'})"
-        code = 128 - self.exit_code if self.exit_code > 128 else self.exit_code
-        phrase = exit_codes.describe_exit_code(code)
-        return f"{phrase} ({self.reason})" if self.told else phrase
+        is_signal = self.exit_code > _SIGNAL_OFFSET
+        code = _SIGNAL_OFFSET - self.exit_code if is_signal else self.exit_code
+        phrase = describe_exit_code(code)
+        return f"{phrase} ({self.reason})" if self.has_specific_reason else phrase
 
 
 @dataclass(frozen=True)
 class JobSetStatus:
-    """A JobSet. `restarts` counts all of them, `counted` those that come out of train.max_restarts."""
+    """The state of a JobSet. `counted_restarts` are those that count towards `max_restarts`."""
 
     uid: str
-    digest: str
-    phase: Phase
-    deleting: bool = False
+    spec_digest: str
+    phase: JobSetPhase
+    is_deleting: bool = False
     restarts: int = 0
-    counted: int = 0
+    counted_restarts: int = 0
     reason: str = ""
     message: str = ""
 
 
-def parse_jobset(found: Object) -> JobSetStatus:
-    """The gang that a JobSet describes; one that Kueue, or a person, holds suspended is queued."""
+@dataclass(frozen=True)
+class ClusterEvent:
+    """A Kubernetes event about the JobSet, its Job or one of its pods."""
+
+    reason: str
+    message: str
+    is_warning: bool = True
+    count: int = 1
+
+    def __str__(self) -> str:
+        times = f" (x{self.count})" if self.count > 1 else ""
+        return f"{self.reason}{times}: {self.message}"
+
+
+def parse_jobset(found: KubernetesObject) -> JobSetStatus:
+    """Return the status of a JobSet; one that Kueue or a person suspended is queued."""
     metadata, status = found["metadata"], found.get("status", {})
     conditions = {
         condition["type"]: condition
         for condition in status.get("conditions", ())
         if condition["status"] == "True"
     }
-    phase: Phase = "running"
+    phase: JobSetPhase = "running"
     if status.get("terminalState") == "Completed" or "Completed" in conditions:
         phase = "completed"
     elif status.get("terminalState") == "Failed" or "Failed" in conditions:
         phase = "failed"
     elif found.get("spec", {}).get("suspend"):
         phase = "queued"
-    why = conditions.get("Failed", {})
+    failure = conditions.get("Failed", {})
     return JobSetStatus(
         uid=metadata["uid"],
-        digest=metadata.get("annotations", {}).get(SPEC_DIGEST_ANNOTATION, ""),
+        spec_digest=metadata.get("annotations", {}).get(SPEC_DIGEST_ANNOTATION, ""),
         phase=phase,
-        deleting="deletionTimestamp" in metadata,
+        is_deleting="deletionTimestamp" in metadata,
         restarts=int(status.get("restarts", 0)),
-        counted=int(status.get("restartsCountTowardsMax", 0)),
-        reason=why.get("reason", ""),
-        message=why.get("message", ""),
+        counted_restarts=int(status.get("restartsCountTowardsMax", 0)),
+        reason=failure.get("reason", ""),
+        message=failure.get("message", ""),
     )
 
 
-def parse_pod(found: Object, container_name: str) -> WorkerPod:
-    """The worker that a pod of the JobSet describes."""
+def parse_pod(found: KubernetesObject, container_name: str) -> WorkerPod:
+    """Return the worker in the container of this name of one of the JobSet's pods."""
     metadata, status = found["metadata"], found.get("status", {})
     labels = metadata.get("labels", {})
-    container: Object = next(
-        (entry for entry in status.get("containerStatuses", ()) if entry["name"] == container_name),
-        {},
-    )
+    container = _find(status.get("containerStatuses", ()), "name", container_name)
     state = container.get("state", {})
-    ended, waits = state.get("terminated") or {}, state.get("waiting") or {}
-    scheduled: Object = next(
-        (entry for entry in status.get("conditions", ()) if entry["type"] == "PodScheduled"), {}
-    )
-    waiting = (
-        _clause(waits.get("reason", ""), waits.get("message", ""))
-        if status.get("phase") == "Pending"
-        else ""
-    )
-    if scheduled.get("status") == "False":
-        waiting = _clause(scheduled.get("reason", ""), scheduled.get("message", ""))
+    terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
     return WorkerPod(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -122,40 +133,57 @@ def parse_pod(found: Object, container_name: str) -> WorkerPod:
         attempt=int(labels.get("jobset.sigs.k8s.io/restart-attempt", 0)),
         phase=status.get("phase", "Pending"),
         node=found.get("spec", {}).get("nodeName", ""),
-        deleting="deletionTimestamp" in metadata,
-        started=bool(
+        is_deleting="deletionTimestamp" in metadata,
+        has_started=bool(
             state.get("running")
-            or ended
+            or terminated
             or status.get("phase") in ("Running", "Succeeded", "Failed")
         ),
-        waiting=waiting,
-        exit_code=int(ended["exitCode"]) if "exitCode" in ended else None,
-        ended_at=ended.get("finishedAt") or "",
-        reason=_reason(status, ended.get("reason", "")),
-        message=(ended.get("message") or status.get("message") or "").strip(),
+        waiting_reason=_waiting_reason(status, waiting),
+        exit_code=int(terminated["exitCode"]) if "exitCode" in terminated else None,
+        ended_at=terminated.get("finishedAt") or "",
+        reason=_termination_reason(status, terminated.get("reason", "")),
+        message=(terminated.get("message") or status.get("message") or "").strip(),
     )
 
 
-def format_event(found: Object) -> str:
-    """One line for an event."""
-    count = int((found.get("series") or {}).get("count") or found.get("count") or 1)
-    times = f" (x{count})" if count > 1 else ""
-    return f"{found.get('reason', '')}{times}: {' '.join(str(found.get('message', '')).split())}"
-
-
-def _reason(status: Object, of_container: str) -> str:
-    """The most telling: the pod's own (Evicted), the container's unless it only says that it failed (OOMKilled), that of a disruption."""
-    found: Object = next(
-        (entry for entry in status.get("conditions", ()) if entry["type"] == "DisruptionTarget"), {}
+def parse_event(found: KubernetesObject) -> ClusterEvent:
+    """Return an event with its message on one line."""
+    return ClusterEvent(
+        reason=str(found.get("reason", "")),
+        message=" ".join(str(found.get("message", "")).split()),
+        is_warning=found.get("type") != "Normal",
+        count=int((found.get("series") or {}).get("count") or found.get("count") or 1),
     )
-    disruption = str(found.get("reason", "")) if found.get("status") == "True" else ""
+
+
+def _waiting_reason(status: KubernetesObject, waiting: KubernetesObject) -> str:
+    """Return why a pod waits: for the scheduler, else for the kubelet."""
+    scheduled = _find(status.get("conditions", ()), "type", "PodScheduled")
+    if scheduled.get("status") == "False":
+        return _join(scheduled.get("reason", ""), scheduled.get("message", ""))
+    if status.get("phase") == "Pending":
+        return _join(waiting.get("reason", ""), waiting.get("message", ""))
+    return ""
+
+
+def _termination_reason(status: KubernetesObject, container_reason: str) -> str:
+    """Return the most specific reason: the pod's (Evicted), the container's (OOMKilled) unless it
+    is generic, that of a disruption, and at last the generic one.
+    """
+    disruption = _find(status.get("conditions", ()), "type", "DisruptionTarget")
+    is_disrupted = disruption.get("status") == "True"
     return str(
         status.get("reason")
-        or (of_container if of_container not in _VAGUE else "")
-        or disruption
-        or of_container
+        or (container_reason if container_reason not in _GENERIC_REASONS else "")
+        or (disruption.get("reason", "") if is_disrupted else "")
+        or container_reason
     )
 
 
-def _clause(reason: str, message: str) -> str:
+def _find(entries: Any, field: str, value: str) -> KubernetesObject:
+    return next((entry for entry in entries if entry[field] == value), {})
+
+
+def _join(reason: str, message: str) -> str:
     return f"{reason}: {' '.join(message.split())}" if message else reason

@@ -1,4 +1,4 @@
-"""The launcher's calls against an HTTP server that answers as Kubernetes does on its bad days."""
+"""The launcher's API calls against an HTTP server that fails as Kubernetes does."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Answer = tuple[int, object]
 
 
 class Server:
-    """Gives each request the next of `answers`, the last one again and again; `asked` are the requests."""
+    """Gives each request the next of `answers`, the last one again and again; `requests` are those that came."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                server.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+                server.requests.append(f"{self.command} {self.path.partition('?')[0]}")
                 status, body = (
                     server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
                 )
@@ -78,13 +78,13 @@ def api(server: Server) -> JobSetClient:
     return JobSetClient("kubert", threading.Event())
 
 
-def test_a_webhook_that_is_down_is_waited_for(server: Server, api: JobSetClient) -> None:
+def test_calls_are_repeated_while_a_webhook_is_down(server: Server, api: JobSetClient) -> None:
     server.answers = [(500, WEBHOOK_DOWN), (503, "starting"), (429, "too many requests"), (201, {})]
     assert api.create_jobset({"metadata": {"name": "x"}})
-    assert server.asked == ["POST /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets"] * 4
+    assert server.requests == ["POST /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets"] * 4
 
 
-def test_one_that_stays_down_is_named(
+def test_a_webhook_that_stays_down_is_named(
     server: Server, api: JobSetClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "RETRY_TIMEOUT_SECONDS", 0.2)
@@ -96,7 +96,7 @@ def test_one_that_stays_down_is_named(
         api.create_jobset({})
 
 
-def test_a_stop_ends_the_waiting_at_once_but_still_deletes(server: Server) -> None:
+def test_a_stop_ends_the_retries_but_still_deletes(server: Server) -> None:
     stop = threading.Event()
     api = JobSetClient("kubert", stop)
     server.answers = [(500, WEBHOOK_DOWN)]
@@ -107,20 +107,24 @@ def test_a_stop_ends_the_waiting_at_once_but_still_deletes(server: Server) -> No
     assert time.monotonic() - started < 10
     server.answers = [(500, WEBHOOK_DOWN), (200, {})]
     api.delete_jobset("x")
-    assert server.asked[-1] == "DELETE /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets/x"
+    assert (
+        server.requests[-1] == "DELETE /apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets/x"
+    )
 
 
-def test_what_exists_is_not_created(server: Server, api: JobSetClient) -> None:
+def test_an_existing_jobset_is_not_created(server: Server, api: JobSetClient) -> None:
     server.answers = [(409, 'jobsets.jobset.x-k8s.io "x" already exists')]
     assert not api.create_jobset({})
 
 
-def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: JobSetClient) -> None:
+def test_a_missing_jobset_is_none_and_its_deletion_no_error(
+    server: Server, api: JobSetClient
+) -> None:
     server.answers = [(404, 'jobsets.jobset.x-k8s.io "x" not found')]
-    assert api.jobset("x") is None
+    assert api.get_jobset("x") is None
     api.delete_jobset("x")
-    assert api.last_lines("x", 3) == []
-    assert list(api.log_lines("x", None)) == []
+    assert api.read_last_log_lines("x", 3) == []
+    assert list(api.stream_log("x", None)) == []
 
 
 @pytest.mark.parametrize(
@@ -132,28 +136,28 @@ def test_what_is_gone_is_none_and_needs_no_deleting(server: Server, api: JobSetC
         (422, "refuses to create jobsets"),
     ],
 )
-def test_s2_a_refusal_is_the_user_s_to_solve_and_not_repeated(
+def test_a_rejected_request_is_the_user_s_error_and_is_not_repeated(
     status: int, named: str, server: Server, api: JobSetClient
 ) -> None:
     server.answers = [(status, "because of this")]
     with pytest.raises(ConfigError, match=named) as caught:
         api.create_jobset({})
     assert "because of this" in str(caught.value)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_events_come_oldest_first(server: Server, api: JobSetClient) -> None:
+def test_events_are_sorted_by_time(server: Server, api: JobSetClient) -> None:
     events = [
         {"reason": "b", "lastTimestamp": "2026-11-24T15:00:02Z"},
         {"reason": "a", "eventTime": "2026-11-24T15:00:01Z"},
     ]
     server.answers = [(200, {"items": events})]
-    assert [event["reason"] for event in api.events("x")] == ["a", "b"]
+    assert [event["reason"] for event in api.list_events("x")] == ["a", "b"]
 
 
-def test_no_cluster_at_all_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_cluster_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(
-        KubertError, match=r"cluster\.backend=jobset: neither in a pod nor a usable KUBECONFIG"
+        KubertError, match=r"cluster\.backend=jobset needs a cluster: .*no usable KUBECONFIG"
     ):
         JobSetClient("kubert", threading.Event())

@@ -25,7 +25,7 @@ class CutLog:
         self.connections = list(connections)
         self.asked: list[int | None] = []
 
-    def log_lines(self, pod: str, since_seconds: int | None) -> Iterator[str]:
+    def stream_log(self, pod: str, since_seconds: int | None) -> Iterator[str]:
         self.asked.append(since_seconds)
         yield from self.connections.pop(0) if self.connections else []
 
@@ -37,14 +37,14 @@ def chief(*, started: bool = True) -> WorkerPod:
         rank=0,
         attempt=0,
         phase="Running" if started else "Pending",
-        started=started,
+        has_started=started,
     )
 
 
 def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT", 0.01)
+    monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT_SECONDS", 0.01)
     monkeypatch.setenv("KUBERT_PROGRESS", str(tmp_path / "progress.jsonl"))
     first = [
         f"2026-11-24T15:00:0{second}.123456789Z {text}"
@@ -79,7 +79,7 @@ def test_a_pod_that_has_not_started_has_no_log_yet() -> None:
 def test_a_pod_that_vanished_is_asked_once_more_and_never_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT", 0.01)
+    monkeypatch.setattr("components.workers.kubernetes.log_follower.RECONNECT_SECONDS", 0.01)
     server = CutLog()
     log = LogFollower(cast(JobSetClient, server))
     log.follow([chief()])
