@@ -1,1 +1,1 @@
-"""The verb that turns a checkpoint into a released version."""
+"""The export step: publishes a checkpoint that passed the gate as a release."""

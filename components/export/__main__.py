@@ -1,4 +1,4 @@
-"""`python -m components.export`."""
+"""`python -m components.export`: runs the export step as a command."""
 
 import sys
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from components.export.step import run
 from components.step_command import run_step_command
 
 
-def _run(options: Config, places: Mapping[str, str]) -> str:
+def _run(config: Config, uris: Mapping[str, str]) -> str:
     with (
-        staged_input(places["shards"], "token_shards") as shards,
-        staged_input(places["checkpoint"], "checkpoint") as checkpoint,
-        staged_input(places["report"], "report") as report,
-        staged_input(places["decision"], None) as decision,
+        staged_input(uris["shards"], "token_shards") as shards,
+        staged_input(uris["checkpoint"], "checkpoint") as checkpoint,
+        staged_input(uris["report"], "report") as report,
+        staged_input(uris["decision"], None) as decision,
     ):
-        return run(options.export, shards, checkpoint, report, decision).path
+        return run(config.export, shards, checkpoint, report, decision).path
 
 
 if __name__ == "__main__":
     sys.exit(
         run_step_command(
             "export",
-            "A checkpoint that passed the gate in; prints the release's path.",
+            "Publish a checkpoint that passed the gate; prints the release's path or URI.",
             "a section export",
             ["shards", "checkpoint", "report", "decision"],
             _run,

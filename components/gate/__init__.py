@@ -1,1 +1,1 @@
-"""The gate step: whether a candidate may be released."""
+"""The gate step: decides whether a candidate may be released."""

@@ -1,4 +1,4 @@
-"""`python -m components.gate`."""
+"""`python -m components.gate`: runs the gate step as a command."""
 
 import sys
 from collections.abc import Mapping
@@ -9,23 +9,22 @@ from components.gate.step import run
 from components.step_command import run_step_command
 
 
-def _run(options: Config, places: Mapping[str, str]) -> str:
+def _run(config: Config, uris: Mapping[str, str]) -> str:
     with (
-        staged_input(places["shards"], "token_shards") as shards,
-        staged_input(places["report"], "report") as report,
-        staged_output(places["output"], None) as output,
+        staged_input(uris["shards"], "token_shards") as shards,
+        staged_input(uris["report"], "report") as report,
+        staged_output(uris["output"], None) as output,
     ):
-        return run(options.evaluate, options.export, shards, report, output).reason
+        return run(config.evaluate, config.export, shards, report, output).reason
 
 
 if __name__ == "__main__":
-    sections, needed = "sections evaluate and export", ["shards", "report", "output"]
     sys.exit(
         run_step_command(
             "gate",
-            "A report in, the decision about its checkpoint out; prints the reason.",
-            sections,
-            needed,
+            "Decide from a report whether its checkpoint may be released; prints the reason.",
+            "sections evaluate and export",
+            ["shards", "report", "output"],
             _run,
         )
     )

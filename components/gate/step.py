@@ -1,9 +1,13 @@
-"""A candidate passes when it reaches `min_accuracy` and is not worse than the released champion on the same test rows.
+"""The gate step: decides from a report whether its checkpoint may be released.
 
-The champion is pulled and scored again on these very rows, so that a change of the test data favours neither; where it came
-from the candidate's own checkpoint, the report has its score. Equal is allowed. Everything that leaves a doubt closes the gate: a report that is damaged or unfinished, a figure that is missing
-or not finite, test rows of one class only, a champion that cannot be loaded or knows other classes. What is decided
-depends on the model store, so a decision is never reused.
+A candidate passes if its accuracy reaches `min_accuracy` and is not below that of the champion on
+the same test rows; equal passes. The champion is pulled and scored on these very rows, so that a
+change of the test data favours neither; where it was made from the candidate's own checkpoint, the
+report has its score.
+
+Whatever leaves a doubt closes the gate: a report that is damaged or unfinished, a score that is not
+finite, test rows of one class only, a champion that cannot be loaded or has other classes. The
+decision depends on the model registry, so it is never cached.
 """
 
 from __future__ import annotations
@@ -16,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from components import progress
-from components.artifacts import release
 from components.artifacts.artifact import Artifact
 from components.artifacts.gate_decision import GateDecision, write_decision
 from components.artifacts.predictions import read_predictions
@@ -25,7 +28,12 @@ from components.artifacts.token_shards import SplitReader, TokenShards, open_sha
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError
 from components.progress import StepName
-from components.storage.store import Store, open_store
+from components.registry.champion import read_champion
+from components.registry.listing import ModelListing, list_model
+from components.registry.registry import read_release
+from components.storage.store import open_store
+
+MAX_ROUNDING_ERROR = 1e-9
 
 
 def run(
@@ -33,135 +41,138 @@ def run(
 ) -> GateDecision:
     """Decide about the report's checkpoint and write the decision to the JSON file `output`.
 
-    Raises DataError for damaged shards and for a report on other shards, ConfigError or StoreError if the model store
-    cannot be reached: those say nothing about the candidate.
+    Raises what says nothing about the candidate: DataError for damaged shards and for a report on
+    other shards, ConfigError or StoreError if the registry cannot be reached.
     """
     progress.report(StepName.GATE, "reading the report")
-    opened = open_shards(shards)
-    store = open_store(export.model_store)
-    decision = _decide(config, export.model_name, opened, report, store)
+    decision = _decide(config, export, open_shards(shards), report)
     write_decision(output, decision)
     progress.report(StepName.GATE, decision.reason)
     return decision
 
 
 def _decide(
-    config: EvaluateConfig, name: str, shards: TokenShards, report: Path, store: Store
+    config: EvaluateConfig, export: ExportConfig, shards: TokenShards, report: Path
 ) -> GateDecision:
-    closed = GateDecision(passed=False, reason="", min_accuracy=config.min_accuracy)
+    store = open_store(export.model_store)
+    decision = GateDecision(passed=False, reason="", min_accuracy=config.min_accuracy)
     try:
         opened = open_report(report)
-        correct = _correct_rows(opened)
+        correct = _count_correct_rows(opened)
     except DataError as error:
-        return closed.model_copy(update={"reason": f"Closed: the report cannot be used. {error}"})
+        return _close(decision, f"the report cannot be used. {error}")
     content = opened.content
     if content.shards_digest != shards.digest:
         raise DataError(
             f"{report}: is about other data than {shards.directory}; evaluate on these shards first"
         )
-    known = {
-        "accuracy": content.accuracy,
-        "test_rows": content.test_rows,
-        "report_digest": opened.digest,
-        "checkpoint_digest": content.checkpoint_digest,
-    }
-    closed = closed.model_copy(update=known)
-    figure = f"accuracy {content.accuracy:.4f} ({correct} of {content.test_rows} test rows)"
-    if content.one_class:
-        return closed.model_copy(
-            update={
-                "reason": f"Closed: all test rows are of one class, so {figure} proves nothing."
-            }
-        )
-    if content.accuracy < config.min_accuracy:
-        return closed.model_copy(
-            update={"reason": f"Closed: {figure} is below min_accuracy {config.min_accuracy:.4f}."}
-        )
-    version = release.find_champion(store, name)
-    reached = f"{figure} reaches min_accuracy {config.min_accuracy:.4f}"
-    if version is None:
-        return closed.model_copy(
-            update={
-                "passed": True,
-                "reason": f"Passed: {reached}; no version of {name} is released yet.",
-            }
-        )
-    closed = closed.model_copy(update={"champion_version": version})
-    try:
-        champion = _champion_correct(
-            config, name, version, shards, store, {content.checkpoint_digest: correct}
-        )
-    except DataError as error:
-        return closed.model_copy(
-            update={
-                "reason": f"Closed: the released version {version} cannot be compared with. {error}"
-            }
-        )
-    against = f"the {champion / content.test_rows:.4f} ({champion} rows) of the released version {version} on the same rows"
-    verdict = {"champion_accuracy": champion / content.test_rows}
-    if correct < champion:
-        return closed.model_copy(
-            update={**verdict, "reason": f"Closed: {figure} is worse than {against}."}
-        )
-    relation = "equals" if correct == champion else "is better than"
-    return closed.model_copy(
-        update={**verdict, "passed": True, "reason": f"Passed: {reached} and {relation} {against}."}
+    decision = decision.model_copy(
+        update={
+            "accuracy": content.accuracy,
+            "test_rows": content.test_rows,
+            "report_digest": opened.digest,
+            "checkpoint_digest": content.checkpoint_digest,
+        }
     )
+    accuracy = f"accuracy {content.accuracy:.4f} ({correct} of {content.test_rows} test rows)"
+    if content.one_class:
+        return _close(decision, f"all test rows are of one class, so {accuracy} proves nothing.")
+    if content.accuracy < config.min_accuracy:
+        return _close(decision, f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}.")
+    listing = list_model(store, export.model_name)
+    return _compare_with_champion(decision, accuracy, correct, config, shards, listing)
 
 
-def _correct_rows(report: Artifact[ReportContent]) -> int:
-    """Correct test rows, counted from the predictions; DataError if they do not bear the report's accuracy out."""
-    content = report.content
-    predictions = read_predictions(report.directory)
+def _compare_with_champion(
+    decision: GateDecision,
+    accuracy: str,
+    correct: int,
+    config: EvaluateConfig,
+    shards: TokenShards,
+    listing: ModelListing,
+) -> GateDecision:
+    """The decision about a candidate that reaches `min_accuracy` with `correct` test rows."""
+    reached = f"{accuracy} reaches min_accuracy {config.min_accuracy:.4f}"
+    version = read_champion(listing)
+    if version is None:
+        return _pass(decision, f"{reached}; no version of {listing.name} is released yet.")
+    decision = decision.model_copy(update={"champion_version": version})
+    try:
+        scored = {decision.checkpoint_digest: correct}
+        champion = _count_correct_rows_of_champion(config, listing, version, shards, scored)
+    except DataError as error:
+        return _close(decision, f"the released version {version} cannot be compared with. {error}")
+    share = champion / decision.test_rows
+    decision = decision.model_copy(update={"champion_accuracy": share})
+    against = (
+        f"the {share:.4f} ({champion} rows) of the released version {version} on the same rows"
+    )
+    if correct < champion:
+        return _close(decision, f"{accuracy} is worse than {against}.")
+    relation = "equals" if correct == champion else "is better than"
+    return _pass(decision, f"{reached} and {relation} {against}.")
+
+
+def _close(decision: GateDecision, reason: str) -> GateDecision:
+    return decision.model_copy(update={"reason": f"Closed: {reason}"})
+
+
+def _pass(decision: GateDecision, reason: str) -> GateDecision:
+    return decision.model_copy(update={"passed": True, "reason": f"Passed: {reason}"})
+
+
+def _count_correct_rows(report: Artifact[ReportContent]) -> int:
+    """Correct test rows by the predictions; DataError if the report's accuracy is another."""
+    content, directory = report.content, report.directory
+    predictions = read_predictions(directory)
     if not np.isfinite(predictions.scores).all():
-        raise DataError(f"{report.directory}: holds scores that are not finite numbers")
+        raise DataError(f"{directory}: holds scores that are not finite numbers")
     correct = int((predictions.predicted == predictions.labels).sum())
     if (
         len(predictions) != content.test_rows
-        or abs(correct / content.test_rows - content.accuracy) > 1e-9
+        or abs(correct / content.test_rows - content.accuracy) > MAX_ROUNDING_ERROR
     ):
         raise DataError(
-            f"{report.directory}: its accuracy {content.accuracy} is not that of its predictions ({correct} of {len(predictions)})"
+            f"{directory}: its accuracy {content.accuracy} is not that of its predictions "
+            f"({correct} of {len(predictions)})"
         )
     return correct
 
 
-def _champion_correct(
+def _count_correct_rows_of_champion(
     config: EvaluateConfig,
-    name: str,
+    listing: ModelListing,
     version: int,
     shards: TokenShards,
-    store: Store,
-    known: Mapping[str, int],
+    scored: Mapping[str, int],
 ) -> int:
-    """Test rows that the released version classifies correctly. Raises DataError if it is damaged or knows other classes.
+    """Test rows that the champion classifies correctly; DataError if it is damaged.
 
-    `known` has the number for checkpoints (by digest) that were scored on these rows already. Classes are compared by name, so their order may differ. A model for other classes is another model: it needs a name
-    of its own, because those who call the server rely on the classes of this one.
+    `scored` has this number for checkpoints (by digest) that were scored on these rows already.
+    Classes are compared by name, so their order may differ. Other classes are a DataError: who
+    calls the server relies on the classes, so a model with others needs another name.
     """
     with tempfile.TemporaryDirectory(prefix="kubert-champion-") as directory:
-        local = Path(directory) / str(version)
-        sealed = release.pull_version(store, name, version, local)
-        theirs, ours = (
-            release.parse_release_content(sealed, store.uri(name)).classes,
-            shards.content.classes,
-        )
-        if set(theirs) != set(ours):
+        champion = read_release(listing, version).pull(Path(directory) / str(version))
+        champion_classes, classes = champion.content.classes, shards.content.classes
+        if set(champion_classes) != set(classes):
             raise DataError(
-                f"It knows the classes {', '.join(theirs)}, the candidate {', '.join(ours)}; release the candidate under another export.model_name."
+                f"It knows the classes {', '.join(champion_classes)}, the candidate "
+                f"{', '.join(classes)}; release the candidate under another export.model_name."
             )
-        if (checkpoint := sealed.inputs.get("checkpoint", "")) in known:
-            return known[checkpoint]
+        if (checkpoint := champion.manifest.inputs.get("checkpoint", "")) in scored:
+            return scored[checkpoint]
         split = shards.open_split("test")
-        predicted = _predict(local, split, config.batch_size, version)
-    as_ours = np.array([ours.index(label) for label in theirs])
-    return int((as_ours[predicted] == split.read_labels()).sum())
+        predicted = _predict_classes(champion.directory, split, config.batch_size, version)
+    class_indices = np.array([classes.index(label) for label in champion_classes])
+    return int((class_indices[predicted] == split.read_labels()).sum())
 
 
-def _predict(
+def _predict_classes(
     directory: Path, split: SplitReader, batch_size: int, version: int
 ) -> npt.NDArray[np.intp]:
-    # TensorFlow is loaded here because most gates need none: without a champion, or below the minimum.
+    """The champion's class of every row, as an index into its own classes: [rows]."""
+    # Imported here because most gates need no TensorFlow: without a champion, or below the minimum.
     from components.model.serving_model import load_scorer
 
     texts = split.read_texts(np.arange(len(split)))

@@ -1,4 +1,7 @@
-"""Bring a released version from a model store to a directory, whole and verified, or not at all. No TensorFlow."""
+"""Model references: `<store>/<name>[@<version>]`, parsed, resolved to a version, and pulled.
+
+Imports no TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -7,74 +10,95 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.artifacts import release
-from components.artifacts.manifest import Manifest
+from components.artifacts.artifact import Artifact
+from components.artifacts.release import ReleaseContent
 from components.errors import DataError, UsageError
+from components.registry.champion import read_champion
+from components.registry.listing import (
+    MODEL_NAME_PATTERN,
+    VERSION_PATTERN,
+    ModelListing,
+    list_model,
+)
+from components.registry.registry import read_release
 from components.storage.store import Store, open_store
 from components.storage.uri import is_remote_uri
 
 
 @dataclass(frozen=True)
 class ModelReference:
-    """One model in one store, and the version that was asked for (None: the champion)."""
+    """A model in a registry and the version that was asked for; None means the champion."""
 
     store: Store
     name: str
     version: int | None
 
 
-def parse_model_reference(reference: str) -> ModelReference:
-    """The place that `<store>/<name>`, `<store>/<name>@<version>` or `<store>/<name>/<version>` means.
+@dataclass(frozen=True)
+class ResolvedVersion:
+    """The complete version that a reference means, with the listing it was found in."""
 
-    A local path may be relative and hold `..`. Raises UsageError for anything else.
+    listing: ModelListing
+    version: int
+
+    @property
+    def is_champion(self) -> bool:
+        """Whether the version is the champion."""
+        return self.version == read_champion(self.listing)
+
+    @property
+    def uri(self) -> str:
+        """The version's URI, or its directory for a local registry."""
+        return self.listing.store.uri(f"{self.listing.name}/{self.version}")
+
+
+def parse_model_reference(reference: str) -> ModelReference:
+    """Parse `<store>/<name>`, `<store>/<name>@<version>` or `<store>/<name>/<version>`.
+
+    A local path may be relative and contain `..`. Raises UsageError for anything else.
     """
     given = reference
     if not is_remote_uri(reference):
-        reference = os.path.abspath(reference.removeprefix("file://"))  # noqa: PTH100 - links are the caller's choice
+        # Not resolved: a link in the path is the caller's choice.
+        reference = os.path.abspath(reference.removeprefix("file://"))  # noqa: PTH100
     pinned = re.fullmatch(r"(.+)/([^/]+)@([^/@]+)", reference)
     if pinned:
         reference = "/".join(pinned.groups())
     parts = reference.rstrip("/").split("/")
-    version = int(parts.pop()) if release.VERSION_PATTERN.match(parts[-1]) else None
+    version = int(parts.pop()) if VERSION_PATTERN.match(parts[-1]) else None
     name, root = parts[-1], "/".join(parts[:-1])
     if (
-        not release.MODEL_NAME_PATTERN.match(name)
+        not MODEL_NAME_PATTERN.match(name)
         or (pinned and version is None)
         or (is_remote_uri(reference) and root.count("/") < 2)
     ):
         raise UsageError(
-            f"{given}: write <store>/<model name>, or <store>/<model name>@<version> with a whole number"
+            f"{given}: write <store>/<model name>, or <store>/<model name>@<version> "
+            "with a whole number"
         )
     return ModelReference(open_store(root or "/"), name, version)
 
 
-def pull(reference: str, into: Path) -> tuple[int, Path, Manifest]:
-    """Copy the version that `reference` means to `into/<version>`, the layout a model server watches.
-
-    Returns version, directory and manifest. A version that is already there, unchanged, is left as it is. Raises
-    DataError if there is no such complete version or it does not verify; nothing is then changed in `into`.
-    """
-    place = parse_model_reference(reference)
-    version = resolve_version(place)
-    target = into / str(version)
-    return version, target, release.pull_version(place.store, place.name, version, target)
-
-
-def resolve_version(place: ModelReference) -> int:
+def resolve_version(reference: ModelReference) -> ResolvedVersion:
     """The version asked for, or the champion; DataError if it is not complete or there is none."""
-    complete = release.list_versions(place.store, place.name)
-    version = (
-        place.version
-        if place.version is not None
-        else release.find_champion(place.store, place.name)
-    )
-    if version not in complete or version is None:
+    listing = list_model(reference.store, reference.name)
+    version = read_champion(listing) if reference.version is None else reference.version
+    if version is None or version not in listing.versions:
         found = (
-            f"complete versions: {', '.join(map(str, complete))}"
-            if complete
+            f"complete versions: {', '.join(map(str, listing.versions))}"
+            if listing.versions
             else "nothing is released under this name"
         )
-        raise DataError(
-            f"{place.store.uri(place.name)}: no version {version or ''}".rstrip() + f"; {found}"
-        )
-    return version
+        raise DataError(f"{listing.uri}: no version {version or ''}".rstrip() + f"; {found}")
+    return ResolvedVersion(listing, version)
+
+
+def pull(reference: str, into: Path) -> Artifact[ReleaseContent]:
+    """Pull the version that `reference` means to `into/<version>`, the layout of a model server.
+
+    A version that is already there, unchanged, is left as it is. Raises DataError if there is no
+    such complete version or it does not verify; nothing is changed in `into` then.
+    """
+    resolved = resolve_version(parse_model_reference(reference))
+    release = read_release(resolved.listing, resolved.version)
+    return release.pull(into / str(resolved.version))

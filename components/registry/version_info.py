@@ -1,19 +1,24 @@
-"""What a model store holds, as its releases tell it: a version that is damaged is listed as such and hides no other."""
+"""The versions of a model as their manifests describe them, for `kubert models`.
+
+A version whose manifest is damaged is listed with the problem and hides no other version.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.artifacts import release
 from components.artifacts.manifest import Manifest
 from components.artifacts.release import ReleaseContent
 from components.errors import DataError
+from components.registry.champion import read_champion
+from components.registry.listing import ModelListing, list_model
+from components.registry.registry import read_release
 from components.storage.store import Store
 
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """One complete version; `manifest` and `content` are None, and `problem` says why, where its manifest is damaged."""
+    """A complete version; where its manifest is damaged, `problem` says why and the rest is None."""
 
     number: int
     champion: bool
@@ -23,38 +28,33 @@ class VersionInfo:
 
     @property
     def released(self) -> str:
-        """When it was released (ISO 8601, UTC); empty if it does not say so."""
+        """Time of the export (ISO 8601, UTC); empty if unknown."""
         return str(self.manifest.provenance.get("released", "")) if self.manifest else ""
 
     @property
     def run(self) -> str:
-        """The run that released it; empty if it does not say so."""
+        """ID of the run that exported it; empty if unknown."""
         return str(self.manifest.provenance.get("run", "")) if self.manifest else ""
 
     @property
     def data(self) -> str:
-        """SHA-256 of the data it was made from; empty if it does not say so."""
+        """SHA-256 of the data it was trained on; empty if unknown."""
         return self.manifest.inputs.get("data", "") if self.manifest else ""
 
 
 def list_version_info(store: Store, name: str) -> list[VersionInfo]:
     """All complete versions of a model, oldest first."""
-    served = release.find_champion(store, name)
+    listing = list_model(store, name)
+    champion = read_champion(listing)
     return [
-        read_version_info(store, name, number, number == served)
-        for number in release.list_versions(store, name)
+        read_version_info(listing, version, version == champion) for version in listing.versions
     ]
 
 
-def read_version_info(store: Store, name: str, number: int, champion: bool) -> VersionInfo:
-    """One version, as its manifest describes it; its files are not looked at."""
+def read_version_info(listing: ModelListing, version: int, champion: bool) -> VersionInfo:
+    """One version as its manifest describes it; its files are not read."""
     try:
-        manifest = release.read_version_manifest(store, name, number)
-        return VersionInfo(
-            number,
-            champion,
-            manifest,
-            release.parse_release_content(manifest, store.uri(f"{name}/{number}")),
-        )
+        release = read_release(listing, version)
     except DataError as error:
-        return VersionInfo(number, champion, problem=str(error))
+        return VersionInfo(version, champion, problem=str(error))
+    return VersionInfo(version, champion, release.manifest, release.content)

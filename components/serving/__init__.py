@@ -1,1 +1,1 @@
-"""The verb that brings a release to where it is served, and asks it."""
+"""Serving: pulls releases to a model server's directory, serves them over REST, and predicts."""

@@ -1,4 +1,4 @@
-"""Ask a released model, after every file of it was verified."""
+"""Predicts the classes of texts with a released model, after all its files are verified."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.artifacts import release
+from components.artifacts.artifact import Artifact
 from components.artifacts.manifest import MANIFEST_FILENAME
+from components.artifacts.release import MODEL_FILENAME, ReleaseContent, open_release
 from components.model.serving_model import load_scorer
 from components.registry.reference import parse_model_reference, pull, resolve_version
 from components.storage.uri import is_remote_uri
@@ -20,7 +21,7 @@ BATCH_TEXTS = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one text: its label, and a score from 0 to 1 for each class; the scores add up to 1."""
+    """The predicted label of a text, and a score from 0 to 1 for each class; the scores sum to 1."""
 
     text: str
     label: str
@@ -28,15 +29,15 @@ class Prediction:
 
 
 def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
-    """One prediction per text, in order; texts are read and answered in batches, so the input may be endless.
+    """One prediction per text, in order; texts are read in batches, so the input may be endless.
 
-    `reference` is a version's directory, or `<store>/<name>` (the champion), or `<store>/<name>/<version>`, local, gs:// or
-    s3://. Raises DataError, before anything is loaded, if the release is incomplete, was changed, or holds operations
-    that a classifier has no use for.
+    `reference` is a version's directory, `<store>/<name>` (the champion) or
+    `<store>/<name>/<version>`, local, gs:// or s3://. Raises DataError, before anything is loaded,
+    if the release is incomplete, was changed, or has operations outside the allowlist.
     """
-    with _verified(reference) as directory:
-        classes = release.open_release(directory).content.classes
-        scorer = load_scorer(directory)
+    with _open_reference(reference) as release:
+        classes = release.content.classes
+        scorer = load_scorer(release.directory)
         stream = iter(texts)
         while batch := list(itertools.islice(stream, BATCH_TEXTS)):
             for text, scores in zip(batch, scorer(batch), strict=True):
@@ -48,15 +49,13 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
 
 
 @contextmanager
-def _verified(reference: str) -> Iterator[Path]:
-    """The release's local directory; a remote one is pulled for as long as it is needed."""
+def _open_reference(reference: str) -> Iterator[Artifact[ReleaseContent]]:
+    """The verified release; one in object storage is pulled for the duration of the block."""
     if is_remote_uri(reference):
         with tempfile.TemporaryDirectory(prefix="kubert-predict-") as temporary:
-            yield pull(reference, Path(temporary))[1]
+            yield pull(reference, Path(temporary))
         return
     directory = Path(reference.removeprefix("file://"))
-    if (directory / MANIFEST_FILENAME).exists() or (directory / release.MODEL_FILENAME).exists():
-        yield directory
-        return
-    place = parse_model_reference(reference)
-    yield Path(place.store.uri(f"{place.name}/{resolve_version(place)}"))
+    if not ((directory / MANIFEST_FILENAME).exists() or (directory / MODEL_FILENAME).exists()):
+        directory = Path(resolve_version(parse_model_reference(reference)).uri)
+    yield open_release(directory)

@@ -1,17 +1,19 @@
-"""TensorFlow Serving's REST API for one model, in this process: predict, status and metadata, for local use and tests.
+"""TensorFlow Serving's REST API for one model, in this process: predict, status and metadata.
 
-Users' texts reach the model and the reply, and nothing else: no access log, and no message with a part of a request. A request
-that cannot be answered gets a JSON object with `error` and the status that TensorFlow Serving gives; SIGTERM lets those under way end.
+For local use and tests. Users' texts reach the model and the reply, and nothing else: there is no
+access log, and no message contains a part of a request. A request that cannot be answered gets a
+JSON object with `error` and TensorFlow Serving's status code. SIGTERM lets requests in flight
+finish.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
-import sys
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -32,11 +34,17 @@ from components.serving.version_manager import LoadedModel, VersionManager
 
 MAX_BODY_BYTES = 16 * 2**20
 MAX_WAITING_REQUESTS = 128
+MAX_ECHOED_CHARACTERS = 100
+MAX_ECHOED_PATH_CHARACTERS = 200
 POLL_SECONDS = 1.0
 SHUTDOWN_SECONDS = 30.0
-_ASKED = re.compile(
-    r"/v1/models/(?P<model>[^/:]+)(?:/(?P<by>versions|labels)/(?P<which>[^/:]+))?(?P<what>:predict|:classify|:regress|/metadata)?"
+ROUTE = re.compile(
+    r"/v1/models/(?P<model>[^/:]+)"
+    r"(?:/(?P<selector>versions|labels)/(?P<selected>[^/:]+))?"
+    r"(?P<call>:predict|:classify|:regress|/metadata)?"
 )
+
+logger = logging.getLogger(__name__)
 
 
 class NotFoundError(KubertError):
@@ -47,51 +55,49 @@ class BusyError(KubertError):
     """More requests wait than can be answered soon: HTTP 503."""
 
 
-_STATUS = {BadRequestError: 400, NotFoundError: 404, BusyError: 503}
+HTTP_STATUS = {BadRequestError: 400, NotFoundError: 404, BusyError: 503}
 
 
-def serve(
-    directory: Path, name: str | None, host: str, port: int, say: Callable[[str], None]
-) -> None:
-    """Answer until SIGTERM or SIGINT; what comes into force in `directory` meanwhile takes over within seconds.
+def serve(directory: Path, name: str | None, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; a new version in `directory` takes over within seconds.
 
-    Raises DataError if no version can be loaded to begin with, UsageError if the address cannot be had.
+    Raises DataError if no version can be loaded at the start, UsageError if the address is not
+    available.
     """
-    versions = VersionManager(directory, name, say)
-    versions.start()
-    asyncio.run(_serve(versions, host, port, say))
+    versions = VersionManager(directory, name)
+    loaded = versions.start()
+    asyncio.run(_serve(versions, loaded.name, host, port))
 
 
-async def _serve(
-    versions: VersionManager, host: str, port: int, say: Callable[[str], None]
-) -> None:
-    ended = asyncio.Event()
+async def _serve(versions: VersionManager, name: str, host: str, port: int) -> None:
+    stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
     server = RestServer(versions)
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.AppRunner(
+        server.build_application(), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+    )
     await runner.setup()
     try:
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise UsageError(f"--host {host} --port {port}: {error.strerror or error}") from None
-        loaded = versions.current
-        assert loaded is not None
-        shown = f"[{host}]" if ":" in host else host
-        say(f"answering at http://{shown}:{runner.addresses[0][1]}/v1/models/{loaded.name}:predict")
-        watching = asyncio.create_task(_watch(versions))
-        await ended.wait()
-        say("stopping: requests under way are answered first")
-        watching.cancel()
+        url_host = f"[{host}]" if ":" in host else host
+        url = f"http://{url_host}:{runner.addresses[0][1]}/v1/models/{name}:predict"
+        logger.info("answering at %s", url)
+        polling = asyncio.create_task(_poll_versions(versions))
+        await stop_requested.wait()
+        logger.info("stopping: requests under way are answered first")
+        polling.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
+            await polling
     finally:
         await runner.cleanup()
         server.close()
 
 
-async def _watch(versions: VersionManager) -> None:
+async def _poll_versions(versions: VersionManager) -> None:
     with ThreadPoolExecutor(1, "load") as loader:
         while True:
             await asyncio.sleep(POLL_SECONDS)
@@ -99,80 +105,86 @@ async def _watch(versions: VersionManager) -> None:
 
 
 class RestServer:
-    """The calls. Inference runs on one thread per core; `MOST_WAITING` requests wait for one, further ones are refused."""
+    """The HTTP handlers; inference runs on one thread per core.
+
+    At most `MAX_WAITING_REQUESTS` requests wait for a thread; further ones are refused.
+    """
 
     def __init__(self, versions: VersionManager) -> None:
         self._versions = versions
-        self._cores = len(os.sched_getaffinity(0))
-        self._pool = ThreadPoolExecutor(self._cores, "predict")
-        self._waiting = 0
+        self._threads = len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self._threads, "predict")
+        self._accepted_requests = 0
 
-    def application(self) -> web.Application:
-        """The HTTP application; bodies over `LARGEST_BODY` bytes are refused with 413."""
-        application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_told])
-        application.router.add_get("/healthz", self._health)
-        application.router.add_route("*", "/v1/{_:.*}", self._v1)
+    def build_application(self) -> web.Application:
+        """The HTTP application; bodies over `MAX_BODY_BYTES` are refused with 413."""
+        application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[errors_as_json])
+        application.router.add_get("/healthz", self._handle_health)
+        application.router.add_route("*", "/v1/{_:.*}", self._handle_request)
         return application
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._pool.shutdown()
 
-    async def _health(self, _request: web.Request) -> web.Response:
-        loaded = self._loaded()
-        return _json({"status": "ok", "model": loaded.name, "version": loaded.candidate.number})
+    async def _handle_health(self, _request: web.Request) -> web.Response:
+        loaded = self._require_loaded()
+        return _json_response({"status": "ok", "model": loaded.name, "version": loaded.version})
 
-    async def _v1(self, request: web.Request) -> web.Response:
-        asked = _ASKED.fullmatch(request.path)
-        posted = asked is not None and (asked["what"] or "").startswith(":")
-        if asked is None or request.method != ("POST" if posted else "GET"):
-            raise BadRequestError(f"Malformed request: {request.method} {request.path[:200]}")
-        loaded = self._find(asked["model"], asked["by"], asked["which"], status=not asked["what"])
-        match asked["what"]:
+    async def _handle_request(self, request: web.Request) -> web.Response:
+        route = ROUTE.fullmatch(request.path)
+        is_post = route is not None and (route["call"] or "").startswith(":")
+        if route is None or request.method != ("POST" if is_post else "GET"):
+            path = request.path[:MAX_ECHOED_PATH_CHARACTERS]
+            raise BadRequestError(f"Malformed request: {request.method} {path}")
+        loaded = self._find_model(route)
+        match route["call"]:
             case None:
-                return _json(self._status(asked["which"]))
+                return _json_response(self._describe_states(route["selected"]))
             case "/metadata":
-                told = {
-                    "name": loaded.name,
-                    "signature_name": "",
-                    "version": str(loaded.candidate.number),
-                }
-                return _json({"model_spec": told, "metadata": {"signature_def": loaded.signatures}})
+                return _json_response(_describe_model(loaded))
             case ":predict":
-                return web.json_response(text=await self._answer(loaded, await request.read()))
-            case method:
-                kind = {":classify": "classification", ":regress": "regression"}[method]
+                return web.json_response(text=await self._predict(loaded, await request.read()))
+            case call:
+                kind = {":classify": "classification", ":regress": "regression"}[call]
                 raise BadRequestError(
-                    f"Expected {kind} signature method_name to be tensorflow/serving/{method[1:]}. Was: tensorflow/serving/predict; call :predict"
+                    f"Expected {kind} signature method_name to be tensorflow/serving/{call[1:]}. "
+                    "Was: tensorflow/serving/predict; call :predict"
                 )
 
-    def _loaded(self) -> LoadedModel:
+    def _require_loaded(self) -> LoadedModel:
         loaded = self._versions.current
         if loaded is None:
             raise BusyError("no version is loaded yet")
         return loaded
 
-    def _find(self, model: str, by: str | None, which: str | None, status: bool) -> LoadedModel:
-        loaded = self._loaded()
-        if by == "versions" and not str(which).isdecimal():
-            raise BadRequestError(f"Failed to convert version: {str(which)[:100]} to numeric.")
-        if by == "labels" and model == loaded.name:
-            raise BadRequestError(f"Unrecognized servable version label: {str(which)[:100]}")
+    def _find_model(self, route: re.Match[str]) -> LoadedModel:
+        """The model that a route addresses; BadRequestError or NotFoundError for any other."""
+        loaded = self._require_loaded()
+        is_status = not route["call"]
+        model = route["model"]
+        selector, selected = route["selector"], str(route["selected"])
+        echoed = selected[:MAX_ECHOED_CHARACTERS]
+        if selector == "versions" and not selected.isdecimal():
+            raise BadRequestError(f"Failed to convert version: {echoed} to numeric.")
+        if selector == "labels" and model == loaded.name:
+            raise BadRequestError(f"Unrecognized servable version label: {echoed}")
         if model != loaded.name:
+            name = model[:MAX_ECHOED_CHARACTERS]
             raise NotFoundError(
-                f"Could not find any versions of model {model[:100]}"
-                if status
-                else f"Servable not found for request: Latest({model[:100]})"
+                f"Could not find any versions of model {name}"
+                if is_status
+                else f"Servable not found for request: Latest({name})"
             )
-        if by == "versions":
-            number = int(str(which)[:20])
-            if status and number not in self._versions.states():
+        if selector == "versions":
+            number = int(selected[:20])
+            if is_status and number not in self._versions.states():
                 raise NotFoundError(f"Could not find version {number} of model {model}")
-            if not status and number != loaded.candidate.number:
+            if not is_status and number != loaded.version:
                 raise NotFoundError(f"Servable not found for request: Specific({model}, {number})")
         return loaded
 
-    def _status(self, which: str | None) -> dict[str, Any]:
+    def _describe_states(self, selected: str | None) -> dict[str, Any]:
         return {
             "model_version_status": [
                 {
@@ -181,46 +193,54 @@ class RestServer:
                     "status": {"error_code": "OK", "error_message": ""},
                 }
                 for number, state in self._versions.states().items()
-                if which is None or number == int(which)
+                if selected is None or number == int(selected)
             ]
         }
 
-    async def _answer(self, loaded: LoadedModel, body: bytes) -> str:
-        if self._waiting >= self._cores + MAX_WAITING_REQUESTS:
-            raise BusyError(f"{self._waiting} requests are waiting; try again later")
-        self._waiting += 1
+    async def _predict(self, loaded: LoadedModel, body: bytes) -> str:
+        if self._accepted_requests >= self._threads + MAX_WAITING_REQUESTS:
+            raise BusyError(f"{self._accepted_requests} requests are waiting; try again later")
+        self._accepted_requests += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._pool, _predict, loaded, body
             )
         finally:
-            self._waiting -= 1
+            self._accepted_requests -= 1
 
 
 def _predict(loaded: LoadedModel, body: bytes) -> str:
     request = parse_predict_request(body, SIGNATURE_NAME, INPUT_NAME)
-    return json.dumps(build_predict_response(loaded.answer(request.texts), request.form))
+    return json.dumps(build_predict_response(loaded.predict(request.texts), request.form))
 
 
-def _json(value: dict[str, Any], status: int = 200) -> web.Response:
-    return web.json_response(text=json.dumps(value, indent=1), status=status)
+def _describe_model(loaded: LoadedModel) -> dict[str, Any]:
+    model_spec = {"name": loaded.name, "signature_name": "", "version": str(loaded.version)}
+    return {"model_spec": model_spec, "metadata": {"signature_def": loaded.signatures}}
+
+
+def _json_response(payload: dict[str, Any], status: int = 200) -> web.Response:
+    return web.json_response(text=json.dumps(payload, indent=1), status=status)
 
 
 @web.middleware
-async def _told(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    """Every failure as a JSON object with `error`; of one that nobody foresaw the log has the type and place, not the message."""
+async def errors_as_json(
+    request: web.Request, handler: Callable[[web.Request], Any]
+) -> web.StreamResponse:
+    """Turn every failure into a JSON object with `error`.
+
+    Of an unexpected one the type and the code location are logged, not the message, which may
+    contain a part of the request.
+    """
     try:
         response: web.StreamResponse = await handler(request)
     except web.HTTPException as error:
-        return _json({"error": error.reason}, error.status)
+        return _json_response({"error": error.reason}, error.status)
     except KubertError as error:
-        return _json({"error": str(error)}, _STATUS.get(type(error), 500))
+        return _json_response({"error": str(error)}, HTTP_STATUS.get(type(error), 500))
     except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        print(
-            f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}",
-            file=sys.stderr,
-            flush=True,
-        )
-        return _json({"error": f"internal error ({type(error).__name__})"}, 500)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        kind = type(error).__name__
+        logger.error("unexpected %s at %s:%s", kind, Path(frame.filename).name, frame.lineno)
+        return _json_response({"error": f"internal error ({kind})"}, 500)
     return response

@@ -1,98 +1,109 @@
-"""A directory follows TensorBoard's event files of all trainings below a place in object storage. No TensorFlow.
+"""Copies TensorBoard's event files of all trainings from object storage to a directory.
 
-TensorBoard reads that directory: TensorFlow's own gs:// and s3:// know neither the endpoint of another service nor kubert's
-credentials. Event files only ever grow, and a reader keeps them open, so what is new is appended to the file that is there.
+TensorBoard reads that directory, because TensorFlow's own gs:// and s3:// know neither custom
+endpoints nor kubert's credentials. Event files only grow and a reader keeps them open, so new bytes
+are appended to the file that is there. Imports no TensorFlow.
+
+    python -m components.serving.tensorboard_sync STATE --to DIR --watch SECONDS
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import NoReturn
 
-from components.errors import ConfigError, KubertError, UsageError
+from components.errors import ExitCode, KubertError, UsageError
+from components.logging_config import configure_logging
+from components.serving.polling import poll_forever
 from components.storage.store import Store, open_store
 
-EVENTS = re.compile(r"(?:(?P<run>.+)/)?tensorboard/(?P<file>events\.[^/]+)")
-HERE = "training"
-"""The run's name where the place is one training's own."""
+EVENT_FILE_PATTERN = re.compile(r"(?:(?P<run>.+)/)?tensorboard/(?P<file>events\.[^/]+)")
+DEFAULT_RUN_NAME = "training"
+"""Name of the run in TensorBoard where the URI is the state of one training."""
+
+logger = logging.getLogger(__name__)
 
 
 def sync_event_files(store: Store, directory: Path) -> int:
-    """Bring the event files below the store to `directory/<run>/`, and remove those that are gone there; bytes that were new."""
-    found = {
-        directory / (match["run"] or HERE) / match["file"]: key
+    """Copy the event files below the store to `directory/<run>/`; returns the number of new bytes.
+
+    Files that are gone from the store are removed.
+    """
+    keys = {
+        directory / (match["run"] or DEFAULT_RUN_NAME) / match["file"]: key
         for key in store.list()
-        if (match := EVENTS.fullmatch(key))
+        if (match := EVENT_FILE_PATTERN.fullmatch(key))
     }
-    new = sum(_catch_up(store, key, path) for path, key in found.items())
+    new_bytes = sum(_append_new_bytes(store, key, path) for path, key in keys.items())
     for path in directory.rglob("events.*"):
-        if path not in found:
+        if path not in keys:
             path.unlink()
-    return new
+    return new_bytes
 
 
-def _catch_up(store: Store, key: str, path: Path) -> int:
-    there, here = store.size(key) or 0, path.stat().st_size if path.exists() else 0
-    if there <= here:
+def sync_forever(uri: str, directory: Path, interval_seconds: float) -> NoReturn:
+    """Sync at an interval until the process ends.
+
+    A store that fails is asked again; a wrong URI or access refused from the start is raised.
+    """
+    store = open_store(uri)
+
+    def log_failure(error: Exception, failures: int) -> float:
+        if failures == 1:
+            logger.warning("%s; looking again every %g s", error, interval_seconds)
+        return interval_seconds
+
+    poll_forever(lambda: sync_event_files(store, directory), interval_seconds, log_failure)
+
+
+def _append_new_bytes(store: Store, key: str, path: Path) -> int:
+    remote_size = store.size(key) or 0
+    local_size = path.stat().st_size if path.exists() else 0
+    if remote_size <= local_size:
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="kubert-") as temporary:
-        whole = Path(temporary) / "events"
-        store.download(key, whole)
-        with open(whole, "rb") as source, open(path, "ab") as target:
-            source.seek(here)
+        downloaded = Path(temporary) / "events"
+        store.download(key, downloaded)
+        with open(downloaded, "rb") as source, open(path, "ab") as target:
+            source.seek(local_size)
             return target.write(source.read())
 
 
-def sync_forever(place: str, directory: Path, seconds: float) -> None:
-    """Mirror every `seconds`, for ever. A store that fails is asked again; access refused from the start is not."""
-    store = open_store(place)
-    told = tried = False
-    while True:
-        try:
-            sync_event_files(store, directory)
-            told = False
-        except (KubertError, OSError) as error:
-            if not tried and isinstance(error, ConfigError | UsageError):
-                raise
-            if not told:
-                print(f"{error}; looking again every {seconds:g} s", file=sys.stderr, flush=True)
-            told = True
-        tried = True
-        time.sleep(seconds)
-
-
 def main() -> int:
-    """Parse, then mirror once or follow; a KubertError becomes its message and its exit code."""
+    """Sync once or repeatedly; a KubertError becomes its message and its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m components.serving.tensorboard_sync",
-        description="Bring event files to a directory.",
+        description="Copy TensorBoard's event files from object storage to a directory.",
     )
     parser.add_argument(
-        "place",
+        "uri",
         metavar="STATE",
-        help="gs://, s3:// or minio:// place of trainings' state (cluster.checkpoint_uri)",
+        help="gs://, s3:// or minio:// URI of the trainings' state (cluster.checkpoint_uri)",
     )
     parser.add_argument(
         "--to", required=True, type=Path, metavar="DIR", help="the directory that TensorBoard reads"
     )
-    parser.add_argument("--watch", type=float, metavar="SECONDS", help="go on, looking this often")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="repeat at this interval, until SIGTERM"
+    )
+    arguments = parser.parse_args()
     try:
-        if given.watch is not None and given.watch <= 0:
-            raise UsageError(f"--watch {given.watch:g}: the seconds must be more than 0")
-        if given.watch is None:
-            print(f"{sync_event_files(open_store(given.place), given.to)} new bytes")
-        else:
-            sync_forever(given.place, given.to, given.watch)
+        configure_logging()
+        if arguments.watch is None:
+            print(f"{sync_event_files(open_store(arguments.uri), arguments.to)} new bytes")
+            return ExitCode.SUCCESS
+        if arguments.watch <= 0:
+            raise UsageError(f"--watch {arguments.watch:g}: the seconds must be more than 0")
+        sync_forever(arguments.uri, arguments.to, arguments.watch)
     except KubertError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    return 0
 
 
 if __name__ == "__main__":

@@ -58,16 +58,16 @@ def show_version(
     as_json: JsonOutput = False,
 ) -> None:
     """Show all metadata of a version: its metrics, inputs, options and the run that released it."""
-    from components.artifacts import release
     from components.errors import DataError
     from components.registry import version_info
     from components.registry.reference import parse_model_reference, resolve_version
     from pipeline.cli.tables import print_fields, print_json
 
     model = parse_model_reference(reference)
-    number = resolve_version(model)
-    is_champion = number == release.find_champion(model.store, model.name)
-    version = version_info.read_version_info(model.store, model.name, number, is_champion)
+    resolved = resolve_version(model)
+    version = version_info.read_version_info(
+        resolved.listing, resolved.version, resolved.is_champion
+    )
     if version.manifest is None:
         raise DataError(version.problem)
     details = {
@@ -99,7 +99,7 @@ def roll_back(
 
     Servers that follow the store switch to it by themselves.
     """
-    from components.artifacts import release
+    from components import registry
     from components.errors import DataError, UsageError
     from components.registry.reference import parse_model_reference
     from pipeline.cli.tables import print_json
@@ -110,15 +110,17 @@ def roll_back(
             f"{reference}: give the model alone, and the version as --to {model.version}"
         )
     uri = model.store.uri(model.name)
-    before = release.find_champion(model.store, model.name)
+    before = registry.find_champion(model.store, model.name)
     if before is None:
         raise DataError(f"{uri}: nothing is released under this name")
-    older = [number for number in release.list_versions(model.store, model.name) if number < before]
+    older = [
+        number for number in registry.list_versions(model.store, model.name) if number < before
+    ]
     if to is None and not older:
         raise DataError(f"{uri}: version {before} is the oldest; there is none to roll back to")
     after = older[-1] if to is None else to
     if after != before:
-        release.set_champion(model.store, model.name, after)
+        registry.set_champion(model.store, model.name, after)
     undo = f"kubert models rollback {uri} --to {before}"
     if as_json:
         print_json({"name": model.name, "champion": after, "before": before, "undo": undo})
@@ -133,7 +135,7 @@ def roll_back(
 
 def _find_model(location: str) -> ModelReference | None:
     """The model at `location`; None if it is not a model's name or has no version."""
-    from components.artifacts import release
+    from components import registry
     from components.errors import UsageError
     from components.registry.reference import parse_model_reference
 
@@ -143,18 +145,18 @@ def _find_model(location: str) -> ModelReference | None:
         return None
     if model.version is not None:
         raise UsageError(f"{location}: this is one version; show it: kubert models show {location}")
-    return model if release.list_versions(model.store, model.name) else None
+    return model if registry.list_versions(model.store, model.name) else None
 
 
 def _model_rows(location: str) -> list[dict[str, Any]]:
     """One row per model in the store at `location`; DataError if it has none."""
-    from components.artifacts import release
+    from components import registry
     from components.errors import DataError
     from components.registry import version_info
     from components.storage.store import open_store
 
     store: Store = open_store(location.rstrip("/") or "/")
-    names = release.list_models(store)
+    names = registry.list_models(store)
     if not names:
         raise DataError(
             f"{store.uri()}: nothing is released here; "

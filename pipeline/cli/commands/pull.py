@@ -45,6 +45,7 @@ def pull_model(
     TensorFlow Serving does, always finds a complete one. --json cannot be combined with --watch.
     """
     from components.errors import UsageError
+    from components.logging_config import configure_logging
     from components.serving import puller
     from pipeline.cli.tables import print_json
 
@@ -54,16 +55,17 @@ def pull_model(
     if watch is not None:
         if as_json:
             raise UsageError("--json prints a result, which --watch never has; use only one")
-        puller.sync_until_stopped(reference, to, watch, keep, report)
+        configure_logging()
+        puller.sync_until_stopped(reference, to, watch, keep)
         return
-    version, directory, manifest = puller.pull_once(reference, to, report)
+    release = puller.pull_once(reference, to, report)
     if as_json:
         print_json(
             {
-                "name": manifest.content["name"],
-                "version": version,
-                "directory": str(directory),
-                "bytes": sum(entry.size for entry in manifest.files.values()),
-                "sha256": manifest.digest,
+                "name": release.content.name,
+                "version": release.content.version,
+                "directory": str(release.directory),
+                "bytes": sum(entry.size for entry in release.manifest.files.values()),
+                "sha256": release.digest,
             }
         )

@@ -43,6 +43,8 @@ def serve_model(
     if name is not None and (not name or set(name) & set("/:")):
         raise UsageError(f"--name {name!r}: must not be empty or contain / or :")
     typer.echo(f"loading the model in {directory}")
+    from components.logging_config import configure_logging
     from components.serving.rest_server import serve
 
-    serve(directory, name, host, port, typer.echo)
+    configure_logging()
+    serve(directory, name, host, port)

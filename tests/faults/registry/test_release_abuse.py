@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import release
+from components import registry
 from components.artifacts.manifest import MANIFEST_FILENAME
+from components.artifacts.release import open_release
 from components.errors import ConfigError, DataError
 from components.storage.store import Store, open_store
 from tests.support.releases.release_directories import release_directory
@@ -21,7 +22,9 @@ EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     opened = open_store(str(tmp_path / "store"))
-    release.publish(release_directory(tmp_path / "source", "genuine"), opened, "news", "key")
+    registry.publish(
+        open_release(release_directory(tmp_path / "source", "genuine")), opened, "news", "key"
+    )
     return opened
 
 
@@ -51,7 +54,7 @@ def test_a1_names_that_leave_the_directory_or_clash(
     )
     before = snapshot(tmp_path)
     with pytest.raises(DataError, match="its manifest names"):
-        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
+        registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert snapshot(tmp_path) == before
 
 
@@ -59,7 +62,7 @@ def test_a1_names_that_leave_the_directory_or_clash(
 def test_a1_absurd_sizes(size: int, store: Store, tmp_path: Path) -> None:
     change_manifest(tmp_path, lambda value: value["files"]["fingerprint.pb"].update(size=size))
     with pytest.raises(DataError, match="this is not a release"):
-        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
+        registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served").exists()
 
 
@@ -71,7 +74,7 @@ def test_a1_absurd_numbers_of_files(store: Store, tmp_path: Path) -> None:
         ),
     )
     with pytest.raises(DataError, match="more than 10000 files"):
-        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
+        registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
 
 
 def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) -> None:
@@ -80,7 +83,7 @@ def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) ->
     file.rename(copy)
     file.symlink_to(copy)
     with pytest.raises(Exception, match="symbolic link"):
-        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
+        registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served" / "1").exists()
 
 
@@ -93,7 +96,7 @@ def test_a1_a_target_that_is_a_link_or_something_else_is_left_alone(
     (tmp_path / "plain").write_text("x")
     for target in ("precious", "link", "plain"):
         with pytest.raises(DataError, match="holds something else"):
-            release.pull_version(store, "news", 1, tmp_path / target)
+            registry.pull_version(store, "news", 1, tmp_path / target)
     assert snapshot(tmp_path / "precious") == ["file"]
 
 
@@ -141,7 +144,7 @@ def test_a2_changed_in_the_store_is_not_pulled(
 ) -> None:
     tamper(tmp_path / "store" / "news" / "1")
     with pytest.raises(DataError):
-        release.pull_version(store, "news", 1, tmp_path / "served" / "1")
+        registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served" / "1").exists()
     assert not any((tmp_path / "served").glob("*") if (tmp_path / "served").exists() else ())
 
@@ -150,22 +153,22 @@ def test_a2_changed_in_the_store_is_not_pulled(
 def test_a2_changed_after_the_pull_is_refused(
     tamper: Callable[[Path], None], store: Store, tmp_path: Path
 ) -> None:
-    release.pull_version(store, "news", 1, tmp_path / "served" / "1")
-    assert release.open_release(tmp_path / "served" / "1").content.version == 1
+    registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
+    assert open_release(tmp_path / "served" / "1").content.version == 1
     tamper(tmp_path / "served" / "1")
     with pytest.raises(DataError):
-        release.open_release(tmp_path / "served" / "1")
+        open_release(tmp_path / "served" / "1")
 
 
 def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(
     store: Store, tmp_path: Path
 ) -> None:
     target = tmp_path / "served" / "1"
-    release.pull_version(store, "news", 1, target)
+    registry.pull_version(store, "news", 1, target)
     (target / "fingerprint.pb").rename(tmp_path / "outside")
     (target / "fingerprint.pb").symlink_to(tmp_path / "outside")
     with pytest.raises(DataError, match="no links"):
-        release.open_release(target)
+        open_release(target)
 
 
 def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
@@ -173,7 +176,7 @@ def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
 ) -> None:
     (tmp_path / "store" / "news" / "1").rename(tmp_path / "store" / "news" / "2")
     with pytest.raises(DataError, match="that of news version 1"):
-        release.pull_version(store, "news", 2, tmp_path / "served" / "2")
+        registry.pull_version(store, "news", 2, tmp_path / "served" / "2")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +184,10 @@ def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
 )
 def test_a5_model_names_that_are_refused(name: str, store: Store, tmp_path: Path) -> None:
     for call in (
-        lambda: release.list_versions(store, name),
-        lambda: release.find_champion(store, name),
-        lambda: release.publish(tmp_path / "source", store, name, "key"),
-        lambda: release.pull_version(store, name, 1, tmp_path / "x"),
+        lambda: registry.list_versions(store, name),
+        lambda: registry.find_champion(store, name),
+        lambda: registry.publish(open_release(tmp_path / "source"), store, name, "key"),
+        lambda: registry.pull_version(store, name, 1, tmp_path / "x"),
     ):
         with pytest.raises(ConfigError, match="not a model's name"):
             call()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import release
-from components.artifacts.release import MODEL_FILENAME, PRIVATE_DIRECTORY
+from components import registry
+from components.artifacts.release import MODEL_FILENAME, open_release
+from components.registry.listing import PRIVATE_DIRECTORY
 from components.storage.backend import TemporaryError
 from components.storage.local import LocalBackend
 from components.storage.store import Store
@@ -50,10 +51,10 @@ def assert_readers_see_whole_versions(
 ) -> list[int]:
     """What `versions` names can be pulled and is not mixed; a server never sees a model's graph without all other files."""
     store = plain(root, renames)
-    found = release.list_versions(store, "news")
+    found = registry.list_versions(store, "news")
     for version in found:
         target = next(scratch)
-        release.pull_version(store, "news", version, target)
+        registry.pull_version(store, "news", version, target)
         assert len(markers(target)) == 1
     for child in (root / "news").iterdir() if (root / "news").is_dir() else ():
         if child.name.isdigit() and (child / MODEL_FILENAME).exists():
@@ -93,14 +94,16 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
             else FaultyBackend(root, supports_atomic_rename=renames, after=hook)
         )
         try:
-            release.publish(first, build_store(backend), "news", "key")
+            registry.publish(open_release(first), build_store(backend), "news", "key")
             crashed = False
         except Crash:
             crashed = True
         assert len(assert_readers_see_whole_versions(root, renames, scratch)) in (0, 1)
-        published = release.publish(second, plain(root, renames), "news", "key")
+        published = registry.publish(open_release(second), plain(root, renames), "news", "key")
         assert assert_readers_see_whole_versions(root, renames, scratch) == [published.version]
-        assert not release.publish(second, plain(root, renames), "news", "key").created
+        assert not registry.publish(
+            open_release(second), plain(root, renames), "news", "key"
+        ).created
         numbered = {
             child.name
             for child in (root / "news").iterdir()
@@ -127,17 +130,20 @@ def test_e1_two_publishers_meet_at_every_write(
     scratch = places(tmp_path)
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
-        other: list[release.PublishedVersion] = []
+        other: list[registry.PublishedVersion] = []
 
-        def meet(root: Path = root, other: list[release.PublishedVersion] = other) -> None:
+        def meet(root: Path = root, other: list[registry.PublishedVersion] = other) -> None:
             other.append(
-                release.publish(
-                    second, plain(root, renames), "news", "key" if same_key else "other"
+                registry.publish(
+                    open_release(second),
+                    plain(root, renames),
+                    "news",
+                    "key" if same_key else "other",
                 )
             )
 
-        ours = release.publish(
-            first,
+        ours = registry.publish(
+            open_release(first),
             build_store(
                 FaultyBackend(root, at_write(number, meet), supports_atomic_rename=renames)
             ),
@@ -169,8 +175,8 @@ def test_e1_many_publishers_at_once(renames: bool, same_key: bool, tmp_path: Pat
     def publish(number: int) -> None:
         start.wait()
         found.append(
-            release.publish(
-                directories[number],
+            registry.publish(
+                open_release(directories[number]),
                 plain(tmp_path / "store", renames),
                 "news",
                 "key" if same_key else f"key-{number}",
@@ -199,21 +205,21 @@ def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(
     scratch, seen = places(tmp_path), set()
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
-        release.publish(old, plain(root, renames), "news", "old")
+        registry.publish(open_release(old), plain(root, renames), "news", "old")
         done: list[int] = []
 
         def pull(root: Path = root, done: list[int] = done) -> None:
             store = plain(root, renames)
-            version = release.find_champion(store, "news")
+            version = registry.find_champion(store, "news")
             assert version is not None
             target = next(scratch)
-            release.pull_version(store, "news", version, target)
+            registry.pull_version(store, "news", version, target)
             assert markers(target) == {"old" if version == 1 else "new"}
             seen.add(version)
             done.append(version)
 
-        release.publish(
-            new,
+        registry.publish(
+            open_release(new),
             build_store(
                 FaultyBackend(root, after=at_write(number, pull), supports_atomic_rename=renames)
             ),
@@ -240,8 +246,11 @@ def test_s1_a_release_through_a_store_that_fails_half_the_calls(
         FaultyBackend(tmp_path / "store", unreliable, unreliable, supports_atomic_rename=renames)
     )
     for expected in (1, 2, 3):
-        assert release.publish(source, store, "news", f"key-{expected}").version == expected
-    release.pull_version(store, "news", 3, tmp_path / "pulled")
+        assert (
+            registry.publish(open_release(source), store, "news", f"key-{expected}").version
+            == expected
+        )
+    registry.pull_version(store, "news", 3, tmp_path / "pulled")
     assert markers(tmp_path / "pulled") == {"first"}
 
 
@@ -254,15 +263,15 @@ def test_s4_every_reply_of_a_publish_lost_once(renames: bool, tmp_path: Path) ->
             lost.add((operation, key))
             raise TemporaryError(5, "the reply was lost")
 
-    published = release.publish(
-        release_directory(tmp_path / "a", "first"),
+    published = registry.publish(
+        open_release(release_directory(tmp_path / "a", "first")),
         build_store(FaultyBackend(tmp_path / "store", after=lose, supports_atomic_rename=renames)),
         "news",
         "key",
     )
     assert len(lost) > 6
     assert published.version == 1
-    assert release.list_versions(plain(tmp_path / "store", renames), "news") == [1]
+    assert registry.list_versions(plain(tmp_path / "store", renames), "news") == [1]
     assert (
         len([key for key in LocalBackend(tmp_path / "store").list_keys("") if "/claim-" in key])
         == 1

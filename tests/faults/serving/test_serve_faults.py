@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from components.artifacts import manifest, release
+from components import registry
+from components.artifacts import manifest
 from components.storage.store import open_store
 from tests.support.releases.served_process import Served
 from tests.support.releases.served_release import publish_release
@@ -77,7 +78,7 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
 ) -> None:
     store = open_store(str(tmp_path / "models"))
     shutil.copytree(genuine.parent, tmp_path / "models")
-    release.set_champion(store, "news", 1)
+    registry.set_champion(store, "news", 1)
     pull = [
         sys.executable,
         "-m",
@@ -91,9 +92,9 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
         served = Served(tmp_path / "served")
         try:
             with Client(served) as client:
-                release.set_champion(store, "news", 3)
+                registry.set_champion(store, "news", 3)
                 served.wait_for("version 3 (accuracy 0.0300) loaded")
-                release.set_champion(store, "news", 2)
+                registry.set_champion(store, "news", 2)
                 served.wait_for("version 2 (accuracy 0.0200) loaded")
                 states = [
                     (item["version"], item["state"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import registry
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
@@ -220,14 +221,15 @@ def test_a2_predict_refuses_a_changed_release_before_loading_it(
 def test_pull_makes_the_layout_of_a_server(
     released: step.ExportResult, evaluated: Path, tmp_path: Path
 ) -> None:
-    version, directory, _ = pull(str(evaluated / "models" / "news"), tmp_path / "served")
+    pulled = pull(str(evaluated / "models" / "news"), tmp_path / "served")
+    version, directory = pulled.content.version, pulled.directory
     assert (version, directory) == (1, tmp_path / "served" / "1")
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["1"]
     release.open_release(directory)
 
 
 def nothing_is_released(store: Path) -> bool:
-    return release.list_versions(open_store(str(store)), "news") == []
+    return registry.list_versions(open_store(str(store)), "news") == []
 
 
 def test_t3_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.artifacts import manifest, release
+from components import registry
+from components.artifacts import manifest
 from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import write_predictions
+from components.artifacts.release import open_release
 from components.artifacts.report import CONTENT_FILENAME
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
@@ -140,7 +142,9 @@ def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(
         content=content,
         inputs={"checkpoint": report_content().checkpoint_digest},
     )
-    release.publish(tmp_path / "source", open_store(str(tmp_path / "store")), "news", "key")
+    registry.publish(
+        open_release(tmp_path / "source"), open_store(str(tmp_path / "store")), "news", "key"
+    )
     report = make_report(tmp_path / "report", shards, wrong=2)
     found = decide(tmp_path, shards, report)
     assert (found.passed, found.champion_version, found.champion_accuracy) == (True, 1, 0.8)
@@ -153,7 +157,7 @@ def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path
     store: Store = open_store(str(tmp_path / "store"))
     publish_rule(store, tmp_path / "a", "a", answers(wrong=3))
     publish_rule(store, tmp_path / "b", "b", answers(wrong=0))
-    release.set_champion(store, "news", 1)
+    registry.set_champion(store, "news", 1)
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
     assert (found.passed, found.champion_version) == (True, 1)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import release, transfer
+from components import registry
+from components.artifacts import transfer
 from components.artifacts.artifact import verify_artifact
 from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
 from tests.support.releases.plain_artifact import plain_artifact
@@ -367,12 +368,13 @@ def test_e1_create_is_told_to_exactly_one_of_eight_processes(
 PUBLISH = """
 import sys
 from pathlib import Path
+from components import registry
 from components.artifacts import release
 from components.storage.store import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-print(release.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump_json())
+print(registry.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump_json())
 """
 
 
@@ -388,15 +390,15 @@ def test_e1_six_publishing_processes_at_once(
         for number, source in enumerate(sources)
     ]
     published = [
-        release.PublishedVersion.model_validate_json(line) for line in together(PUBLISH, own)
+        registry.PublishedVersion.model_validate_json(line) for line in together(PUBLISH, own)
     ]
     versions = sorted({found.version for found in published})
     assert len(versions) == sum(found.created for found in published) == (1 if same_key else 6)
     store = open_store(storage_location.uri)
-    assert release.list_versions(store, "news") == versions
+    assert registry.list_versions(store, "news") == versions
     seen = set()
     for version in versions:
-        release.pull_version(store, "news", version, tmp_path / "pulled" / str(version))
+        registry.pull_version(store, "news", version, tmp_path / "pulled" / str(version))
         found = markers(tmp_path / "pulled" / str(version))
         assert len(found) == 1
         seen |= found

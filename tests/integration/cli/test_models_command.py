@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import manifest, release
+from components import registry
+from components.artifacts import manifest
+from components.artifacts.release import open_release
 from components.storage.store import open_store
 from tests.support.releases.release_directories import CONTENT, release_directory
 
@@ -35,8 +37,8 @@ def models(tmp_path: Path) -> Path:
                 inputs={"data": str(number) * 64},
                 provenance=told,
             )
-        release.publish(source, store, "news", marker)
-    release.publish(release_directory(tmp_path / "d", "d"), store, "sports", "d")
+        registry.publish(open_release(source), store, "news", marker)
+    registry.publish(open_release(release_directory(tmp_path / "d", "d")), store, "sports", "d")
     return tmp_path / "models"
 
 
@@ -120,11 +122,11 @@ def test_all_that_a_version_says_of_itself(models: Path) -> None:
 
 def test_one_command_goes_back_and_tells_the_one_that_undoes_it(models: Path) -> None:
     back = kubert("rollback", models / "news")
-    assert (back.returncode, release.find_champion(open_store(str(models)), "news")) == (0, 2)
+    assert (back.returncode, registry.find_champion(open_store(str(models)), "news")) == (0, 2)
     assert back.stdout.startswith("news: version 2 is the champion now (before: 3)")
     undo = back.stdout.splitlines()[-1].removeprefix("To undo: kubert models ")
     assert kubert(*undo.split()).returncode == 0
-    assert release.find_champion(open_store(str(models)), "news") == 3
+    assert registry.find_champion(open_store(str(models)), "news") == 3
     told = json.loads(kubert("rollback", models / "news", "--to", 1, "--json").stdout)
     assert (told["champion"], told["before"]) == (1, 3)
     assert "is the champion already" in kubert("rollback", models / "news", "--to", 1).stdout

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import release
+from components import registry
+from components.artifacts.release import open_release
 from components.storage.store import open_store
 from tests.support.releases.release_directories import markers, release_directory
 
@@ -20,8 +21,8 @@ KUBERT = [sys.executable, "-m", "pipeline.cli", "pull"]
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     for marker in ("a", "b"):
-        release.publish(
-            release_directory(tmp_path / marker, marker),
+        registry.publish(
+            open_release(release_directory(tmp_path / marker, marker)),
             open_store(str(tmp_path / "models")),
             "news",
             marker,
@@ -53,20 +54,21 @@ def test_the_outcome_for_a_program(model: str, tmp_path: Path) -> None:
         2,
         str(tmp_path / "x" / "2"),
     )
-    assert told["sha256"] == release.open_release(tmp_path / "x" / "2").manifest.digest
+    assert told["sha256"] == open_release(tmp_path / "x" / "2").manifest.digest
 
 
 def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*KUBERT, model, "--to", str(tmp_path / "x"), "--watch", "0.1"],
-        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert "fetching version 2" in process.stdout.readline()
-        assert process.stdout.readline() == "news: serving version 2 (accuracy 0.5000)\n"
+        assert process.stderr is not None
+        assert "fetching version 2" in process.stderr.readline()
+        line = process.stderr.readline()
+        assert line.endswith(": news: serving version 2 (accuracy 0.5000)\n")
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline().startswith("stopped; version 2 stays")
+        assert ": stopped; version 2 stays" in process.stderr.readline()
         assert process.wait(30) == 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from components import registry
 from components.artifacts import release
 from components.config.environment import ENV_PROGRESS
 from components.storage.store import open_store
@@ -138,7 +139,7 @@ def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(
     assert "0.999" in closed["gate"]["reason"]
     assert (closed["release"], closed["version"]) == (None, None)
     assert "export" not in closed["step_seconds"]
-    assert release.list_versions(open_store(str(workdir / "models")), "news") == [1]
+    assert registry.list_versions(open_store(str(workdir / "models")), "news") == [1]
 
 
 def test_a_mistake_in_the_data_is_one_message_and_exit_code_2(tmp_path: Path) -> None:

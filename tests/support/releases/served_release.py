@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from components.artifacts import manifest, release
+from components import registry
+from components.artifacts import manifest
+from components.artifacts.release import open_release
 from components.storage.store import open_store
 from tests.support.releases.release_directories import CONTENT
 from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
@@ -28,6 +30,6 @@ def publish_release(root: Path, seed: int, name: str = "news") -> int:
             update={"classes": CLASSES, "max_length": MODEL.max_length, "accuracy": seed / 100}
         )
         manifest.commit(directory, "release", content=content.model_dump(mode="json"))
-    return release.publish(
-        root / f"source-{seed}", open_store(str(root / "models")), name, str(seed)
+    return registry.publish(
+        open_release(root / f"source-{seed}"), open_store(str(root / "models")), name, str(seed)
     ).version

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from components.artifacts import manifest, release
-from components.artifacts.release import PublishedVersion, ReleaseContent
+from components import registry
+from components.artifacts import manifest
+from components.artifacts.release import ReleaseContent, open_release
 from components.model.serving_model import ServingModel, save_serving_model
 from components.storage.store import Store
 from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
@@ -53,6 +54,8 @@ def publish_rule(
     key: str,
     answers: Mapping[str, int],
     classes: tuple[str, ...] = CLASSES,
-) -> PublishedVersion:
+) -> registry.PublishedVersion:
     """Release a WordRule as the model `news`."""
-    return release.publish(rule_release(directory, answers, classes), store, "news", key)
+    return registry.publish(
+        open_release(rule_release(directory, answers, classes)), store, "news", key
+    )

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import release
+from components import registry
+from components.artifacts.release import open_release
 from components.errors import DataError, UsageError
 from components.registry.reference import parse_model_reference, pull
 from components.storage.store import open_store
@@ -17,7 +18,7 @@ from tests.support.releases.release_directories import markers, release_director
 def models(tmp_path: Path) -> Path:
     store = open_store(str(tmp_path / "models"))
     for key in ("a", "b"):
-        release.publish(release_directory(tmp_path / key, key), store, "news", key)
+        registry.publish(open_release(release_directory(tmp_path / key, key)), store, "news", key)
     return tmp_path / "models"
 
 
@@ -59,14 +60,16 @@ def test_a_reference_without_a_model_is_refused(reference: str) -> None:
 
 
 def test_the_newest_version_or_the_one_put_back_is_pulled(models: Path, tmp_path: Path) -> None:
-    assert pull(str(models / "news"), tmp_path / "served")[:2] == (2, tmp_path / "served" / "2")
-    release.set_champion(open_store(str(models)), "news", 1)
-    version, directory, _ = pull(str(models / "news"), tmp_path / "served")
+    pulled = pull(str(models / "news"), tmp_path / "served")
+    assert (pulled.content.version, pulled.directory) == (2, tmp_path / "served" / "2")
+    registry.set_champion(open_store(str(models)), "news", 1)
+    pulled = pull(str(models / "news"), tmp_path / "served")
+    version, directory = pulled.content.version, pulled.directory
     assert (version, markers(directory)) == (1, {"a"})
 
 
 def test_a_named_version_is_pulled_if_it_is_complete(models: Path, tmp_path: Path) -> None:
-    assert pull(str(models / "news" / "1"), tmp_path / "served")[0] == 1
+    assert pull(str(models / "news" / "1"), tmp_path / "served").content.version == 1
     with pytest.raises(DataError, match="no version 7; complete versions: 1, 2"):
         pull(str(models / "news" / "7"), tmp_path / "served")
     with pytest.raises(DataError, match="no version; nothing is released under this name"):

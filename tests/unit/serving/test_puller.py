@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import release
+from components import registry
+from components.artifacts.release import open_release
 from components.errors import DataError, UsageError
 from components.registry.reference import ModelReference
 from components.serving import puller
+from components.serving.model_directory import LOCK_FILENAME
 from components.storage.store import Store, open_store
 from tests.support.releases.release_directories import markers, release_directory
 
@@ -20,20 +22,21 @@ def store(tmp_path: Path) -> Store:
 
 def publish(store: Store, tmp_path: Path, *markers: str) -> None:
     for marker in markers:
-        release.publish(
-            release_directory(tmp_path / f"source-{marker}", marker), store, "news", marker
+        registry.publish(
+            open_release(release_directory(tmp_path / f"source-{marker}", marker)),
+            store,
+            "news",
+            marker,
         )
 
 
 def update(store: Store, into: Path, served: int | None, keep: int = 1) -> list[str]:
     into.mkdir(exist_ok=True)
-    said: list[str] = []
-    champion = release.find_champion(store, "news")
-    assert champion is not None
-    puller.update_directory(
-        ModelReference(store, "news", None), champion, served, into, keep, said.append
-    )
-    return said
+    lines: list[str] = []
+    sync = puller.ChampionSync(ModelReference(store, "news", None), into, keep, lines.append)
+    sync.served_version = served
+    sync.update()
+    return lines
 
 
 def there(into: Path) -> list[str]:
@@ -77,12 +80,12 @@ def test_a_rollback_leaves_the_older_version_the_highest(store: Store, tmp_path:
     for served, marker in enumerate("abc"):
         publish(store, tmp_path, marker)
         update(store, tmp_path / "served", served or None, keep=9)
-    release.set_champion(store, "news", 1)
+    registry.set_champion(store, "news", 1)
     assert update(store, tmp_path / "served", 3) == [
         "news: serving version 1 (accuracy 0.5000), rolled back from 3"
     ]
     assert there(tmp_path / "served") == ["1"]
-    release.set_champion(store, "news", 3)
+    registry.set_champion(store, "news", 3)
     update(store, tmp_path / "served", 1)
     assert there(tmp_path / "served") == ["1", "3"]
 
@@ -123,17 +126,15 @@ def test_what_is_not_ours_below_the_champion_stays(store: Store, tmp_path: Path)
 def test_a_pull_without_watching_tells_where_the_release_is(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
     said: list[str] = []
-    version, directory, _ = puller.pull_once(
-        f"{tmp_path / 'models'}/news@1", tmp_path / "served", said.append
-    )
-    assert (version, directory) == (1, tmp_path / "served" / "1")
-    assert said[-1] == f"news version 1 is at {directory}, verified"
+    release = puller.pull_once(f"{tmp_path / 'models'}/news@1", tmp_path / "served", said.append)
+    assert (release.content.version, release.directory) == (1, tmp_path / "served" / "1")
+    assert said[-1] == f"news version 1 is at {release.directory}, verified"
 
 
 def test_two_pullers_of_one_directory_are_refused(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
     (tmp_path / "served").mkdir()
-    with open(tmp_path / "served" / puller.LOCK_FILENAME, "w") as other:
+    with open(tmp_path / "served" / LOCK_FILENAME, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another pull is at work there"):
             puller.pull_once(str(tmp_path / "models/news"), tmp_path / "served", print)
@@ -152,6 +153,4 @@ def test_impossible_options_of_watching(
     reference: str, seconds: float, keep: int, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        puller.sync_until_stopped(
-            f"{tmp_path}/{reference}", tmp_path / "served", seconds, keep, print
-        )
+        puller.sync_until_stopped(f"{tmp_path}/{reference}", tmp_path / "served", seconds, keep)
