@@ -14,7 +14,7 @@ from official.nlp.modeling.networks import BertEncoderV2
 from safetensors.numpy import save_file
 
 from benchmarks.models import bert_layout
-from components.model.encoders import bert, hugging_face
+from components.model.encoders import bert_weights, checkpoint_files, hugging_face
 
 DEVIATION = 0.02
 SIZES: dict[str, int] = {
@@ -45,18 +45,14 @@ def write_untrained(directory: Path, seed: int = 1) -> Path:
 
 def write_trained(network: BertEncoderV2, directory: Path) -> Path:
     """Write the BERT with the current weights of `network`, loaded from such a directory."""
-    tensors = {}
-    for name, slot in bert._slots(network).items():
-        value = slot.variable.numpy()
-        tensors[name] = np.ascontiguousarray(
-            value.reshape(slot.shape[::-1]).T if slot.transposed else value
-        ).reshape(slot.shape)
-    return _write_files(directory, tensors)
+    tensors = bert_weights.map_checkpoint_tensors(network)
+    values = {name: tensor.to_checkpoint() for name, tensor in tensors.items()}
+    return _write_files(directory, values)
 
 
 def _write_files(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    vocabulary = hugging_face.read_vocabulary(hugging_face.locate_checkpoint("minilm"))
+    vocabulary = checkpoint_files.read_vocabulary(hugging_face.locate_checkpoint("minilm"))
     (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
     (directory / "vocab.txt").write_text(
         "".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8"

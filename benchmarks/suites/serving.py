@@ -33,7 +33,8 @@ from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig, Precision, TrainConfig
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import load_vocabulary
-from components.model.encoders.scratch import mean_pool
+from components.model.encoders.bert import BertEncoder
+from components.model.fused_transformer import mean_pool
 from components.model.serving_model import (
     INPUT_NAME,
     SIGNATURE_NAME,
@@ -60,6 +61,7 @@ class PlainClassifier(tf.Module):
         self.weights = list(classifier.variables)
         self.tokenizer = WordPiece(vocabulary)
         self.names = tf.constant(list(classes))
+        assert isinstance(classifier.encoder, BertEncoder)
         network = classifier.encoder.network
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])

@@ -27,6 +27,7 @@ from components.artifacts.token_shards import open_shards
 from components.config import schema
 from components.config.schema import Config, Precision
 from components.model.batch_scoring import score_split
+from components.model.encoders.bert import BertEncoder
 from components.model.restore import load_classifier
 from components.model.serving_model import ServingModel
 from components.train import step
@@ -105,6 +106,7 @@ def _pretrain(data: Path, home: Path) -> Path:
     )
     step.run(config.model, config.train, home / "shards", home / "checkpoint", home / "scratch")
     model, _, _ = load_classifier(open_checkpoint(home / "checkpoint"))
+    assert isinstance(model.encoder, BertEncoder)
     return small_bert.write_trained(model.encoder.network, home / "weights")
 
 

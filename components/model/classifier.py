@@ -1,9 +1,9 @@
-"""Encoder -> one vector per text -> dropout -> logits."""
+"""The classifier: encoder -> one vector per text -> dropout -> logits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
@@ -11,46 +11,51 @@ from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.dropout import DropoutSeed, PerExampleDropout
-from components.model.encoders.scratch import mean_pool
+from components.model.fused_transformer import mean_pool
+
+_INITIAL_DEVIATION = 0.02
 
 
 class Classifier(tf.keras.Model):
-    """Token ids -> logits, float32 [batch, classes] under every precision policy. A label never enters.
+    """Token ids -> logits, float32 [batch, classes] under every precision policy.
 
-    `features` and `head` are its two halves: those of a frozen encoder can be computed once and the head trained on them.
-    Training (training=True) with dropout runs inside `with classifier.dropout_seed.for_rows(step, first_row):`.
+    `features` and `head` are its two halves: the features of a frozen encoder can be computed once
+    and the head trained on them. Labels are no input.
+    Training (training=True) with dropout runs inside
+    `with classifier.dropout_seed.for_rows(step, first_row):`.
     """
 
     def __init__(
         self,
-        encoder: Any,
+        encoder: encoders.EncoderLayer,
         pooling: Literal["mean", "cls", "pooled"],
         dropout: float,
-        classes: int,
+        num_classes: int,
         pad_id: int,
-        seed: int,
-        state: DropoutSeed,
+        dropout_seed: DropoutSeed,
     ) -> None:
         super().__init__(name="classifier")
         self.encoder = encoder
         self.pooling = pooling
         self.pad_id = pad_id
-        self.dropout_seed = state
-        self.dropout = PerExampleDropout(dropout, state, name="dropout", dtype=tf.float32)
-        initial = tf.keras.initializers.TruncatedNormal(stddev=0.02, seed=seed)
-        self.logits = tf.keras.layers.Dense(
-            classes, kernel_initializer=initial, dtype=tf.float32, name="logits"
+        self.dropout_seed = dropout_seed
+        self.dropout = PerExampleDropout(dropout, dropout_seed, name="dropout", dtype=tf.float32)
+        initializer = tf.keras.initializers.TruncatedNormal(
+            stddev=_INITIAL_DEVIATION, seed=dropout_seed.seed
         )
+        self.logits = tf.keras.layers.Dense(
+            num_classes, kernel_initializer=initializer, dtype=tf.float32, name="logits"
+        )
+        self.logits.build([None, encoder.hidden_size])
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         return self.head(self.features(inputs, training=training), training=training)
 
     def features(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """One vector per text, float32 [batch, hidden].
+        """One vector per text: float32 [batch, width].
 
-        `inputs`: input_word_ids (int32 [batch, length]); input_mask (1: a real token) and input_type_ids where they are not
-        simply "not [PAD]" and zeros; `token_embeddings` where the word pieces' vectors come from elsewhere (see the encoders). A frozen
-        encoder never drops units.
+        `inputs` are those of an `EncoderLayer`; without input_mask, every id but [PAD] is a token.
+        A frozen encoder runs without dropout.
         """
         mask = (
             inputs["input_mask"]
@@ -62,36 +67,38 @@ class Classifier(tf.keras.Model):
         )
         if self.pooling == "mean":
             return mean_pool(outputs["sequence_output"], mask)
-        vector = (
-            outputs["pooled_output"]
-            if self.pooling == "pooled"
-            else outputs["sequence_output"][:, 0]
-        )
-        return tf.cast(vector, tf.float32)
+        if self.pooling == "pooled":
+            return tf.cast(outputs["pooled_output"], tf.float32)
+        return tf.cast(outputs["sequence_output"][:, 0], tf.float32)
 
     def head(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Features [batch, hidden] -> logits, float32 [batch, classes]."""
+        """Features [batch, width] -> logits, float32 [batch, classes]."""
         return self.logits(self.dropout(features, training=training))
+
+    def fuse_weights_for_serving(self, dtype: tf.DType) -> None:
+        """Freeze the encoder's weights, with matrix products in `dtype`: training has no effect.
+
+        ConfigError if the encoder cannot compute in that type.
+        """
+        self.encoder.fuse_weights_for_serving(dtype)
 
 
 def build_classifier(
     config: ModelConfig, vocabulary: Vocabulary, num_classes: int, seed: int
 ) -> Classifier:
-    """A built classifier: the encoder's own weights, a head drawn from the seed.
+    """A built classifier: the encoder's own weights, and a head with the weights of this seed.
 
-    Set the precision policy, and enter the distribution strategy's scope, before calling this. Raises ConfigError or
-    DataError when the encoder cannot be had or does not fit `config` or `vocabulary`.
+    Set the precision policy, and enter the distribution strategy's scope, before calling this.
+    Raises ConfigError or DataError if the encoder is unavailable or does not fit `config` or
+    `vocabulary`.
     """
-    state = DropoutSeed(seed)
-    encoder = encoders.build_encoder(config, vocabulary, seed, state)
-    classifier = Classifier(
+    dropout_seed = DropoutSeed(seed)
+    encoder = encoders.build_encoder(config, vocabulary, seed, dropout_seed)
+    return Classifier(
         encoder,
         config.resolved_pooling,
         config.dropout,
         num_classes,
         vocabulary.pad_id,
-        seed,
-        state,
+        dropout_seed,
     )
-    classifier.logits.build([None, encoder.hidden_size])
-    return classifier

@@ -122,22 +122,3 @@ def _units_per_row(inputs: tf.Tensor) -> Any:
     if static.is_fully_defined():
         return math.prod(static.as_list())
     return tf.reduce_prod(tf.shape(inputs)[1:])
-
-
-def replace_dropout(network: Any, state: DropoutSeed) -> None:
-    """Put an `ExampleDropout` in the place of every dropout layer of a built Model Garden `BertEncoderV2`."""
-    _swap(network, "_embedding_dropout", state)
-    for block in network.transformer_layers:
-        replace_block_dropout(block, state)
-
-
-def replace_block_dropout(block: Any, state: DropoutSeed) -> None:
-    """The same for one built Model Garden `TransformerEncoderBlock`."""
-    _swap(block._attention_layer, "_dropout_layer", state)
-    for attribute in ("_attention_dropout", "_inner_dropout_layer", "_output_dropout"):
-        _swap(block, attribute, state)
-
-
-def _swap(owner: Any, attribute: str, state: DropoutSeed) -> None:
-    old = getattr(owner, attribute)
-    setattr(owner, attribute, PerExampleDropout(old.rate, state, name=old.name, dtype=tf.float32))

@@ -1,196 +1,230 @@
-"""BERT's forward pass over Model Garden's weights: the same numbers from fewer and larger operations.
+"""BERT's forward pass over Model Garden's weights, in fewer and larger operations than its layers.
 
-Model Garden's layers run one product each for query, key and value, transpose between every two of them, and leave the
-gradient of GELU and of layer normalization to a dozen small operations. Here tokens are rows of one matrix from the
-embeddings to the end, query, key and value are one product, and those two gradients are written out.
+Model Garden's layers run one matrix product each for query, key and value, transpose between every
+two of them, and leave the gradients of GELU and of layer normalization to a dozen small operations.
+Here tokens are rows of one matrix from the embeddings to the end, query, key and value are one
+product, and those two gradients are written out.
 
-Under a mixed policy the matrix products are computed in its compute type, and everything else in float32.
+Under a mixed precision policy the matrix products are computed in its compute type, and everything
+else in float32.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 from official.nlp.modeling.layers import TransformerEncoderBlock
 
+from components.model.garden_adapter import (
+    BlockWeights,
+    DenseWeights,
+    LayerNormWeights,
+    read_block,
+)
+
 Tensor = Any
-Shape = tuple[Tensor, Tensor]
-"""Texts, and tokens of each."""
+Activation = Callable[[Tensor], Tensor]
 
-_MASKED = -1e9
-_PROJECTIONS = ("query", "key", "value")
-_APART = (("query",), ("key", "value"))
+_MASKED_SCORE = -1e9
 
 
-def run_blocks(
-    blocks: Sequence[Any],
-    x: Tensor,
-    mask: Tensor,
-    activation: Callable[[Tensor], Tensor],
-    compute: tf.DType,
-    training: bool,
-) -> Tensor:
-    """Run built `TransformerEncoderBlock`s: float32 [batch, length, hidden] and a 0/1 mask [batch, length] -> float32 [batch, length, hidden].
+@dataclass(frozen=True)
+class FusedBlock:
+    """A block's weights as the forward pass multiplies by them.
 
-    Padding is never attended to. Blocks normalize after each half, as BERT does. `compute` is the type of the products. Where the last
-    block has an `_output_range`, that many first tokens are given, and of the others no more is computed in it than what these attend to.
+    `projections` is one matrix for query, key and value: kernel [width, 3 width], bias [3 width].
+    Where the block gives the first tokens only, it is two: one for the query, and one for key and
+    value, which all tokens have.
+    `rounds_once`: the activation is computed in the type of the product before it. Where no gradient
+    is needed, product, bias and activation are one operation then.
     """
-    batch, length = tf.unstack(tf.shape(x)[:2])
-    hidden = x.shape[-1]
-    blocked = (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :] * _MASKED
-    flat = tf.reshape(x, [-1, hidden])
-    for block in blocks:
-        flat = _block(block, flat, blocked, (batch, length), activation, compute, training)
-    return tf.reshape(flat, [batch, _asking(blocks[-1], length), hidden])
+
+    weights: BlockWeights
+    projections: tuple[DenseWeights, ...]
+    rounds_once: bool = False
 
 
-def _block(
-    block: Any,
-    x: Tensor,
-    blocked: Tensor,
-    shape: Shape,
-    activation: Callable[[Tensor], Tensor],
-    compute: tf.DType,
-    training: bool,
-) -> Tensor:
-    def drop(layer: Any, values: Tensor) -> Tensor:
-        if not training or not layer.rate:
-            return values
-        return tf.reshape(
-            layer(tf.reshape(values, [shape[0], -1]), training=True), tf.shape(values)
+class TransformerStack:
+    """Runs built Model Garden blocks; holds the weights that were frozen for serving.
+
+    It is no Keras layer and no `tf.Module`: the blocks own the variables, under the names by which
+    checkpoints know them, and the frozen copies belong to no checkpoint.
+    `matmul_dtype`, the type of the matrix products, is that of the precision policy at construction.
+    """
+
+    def __init__(self, blocks: Sequence[TransformerEncoderBlock], activation: Activation) -> None:
+        self._blocks = blocks
+        self._activation = activation
+        self._frozen_blocks: tuple[FusedBlock, ...] | None = None
+        self.matmul_dtype = tf.as_dtype(tf.keras.mixed_precision.global_policy().compute_dtype)
+
+    def forward(self, x: Tensor, mask: Tensor, training: bool) -> Tensor:
+        """Hidden states [batch, tokens, width] and a 0/1 mask [batch, tokens] -> the same, float32.
+
+        Padding is never attended to. Where the last block has a `query_count`, the result has that
+        many first tokens, and no more of the others is computed in it than what these attend to.
+        """
+        blocks = self._frozen_blocks or tuple(fuse_block(read_block(b)) for b in self._blocks)
+        batch, tokens = tf.unstack(tf.shape(x)[:2])
+        width = x.shape[-1]
+        padding_scores = (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, tf.newaxis, :]
+        state = _PassState(
+            batch=batch,
+            tokens=tokens,
+            score_bias=padding_scores * _MASKED_SCORE,
+            activation=self._activation,
+            dtype=self.matmul_dtype,
+            training=training,
         )
+        rows = tf.reshape(x, [-1, width])  # [batch * tokens, width]
+        for block in blocks:
+            rows = _run_block(block, rows, state)
+        return tf.reshape(rows, [batch, _count_queries(blocks[-1], tokens), width])
 
-    count = _asking(block, shape[1])
-    asking = (
-        x
-        if count is shape[1]
-        else tf.reshape(tf.reshape(x, [*shape, x.shape[-1]])[:, :count], [-1, x.shape[-1]])
+    def freeze_weights(self, dtype: tf.DType) -> None:
+        """Keep the weights of the products as they are now, fused and of type `dtype`.
+
+        From now on the products are of that type, and training does not change them. In a request
+        of one short text, fusing the weights costs as much as a seventh of all the rest.
+        """
+        fused_blocks = [fuse_block(read_block(block)) for block in self._blocks]
+        self._frozen_blocks = tuple(_freeze_block(block, dtype) for block in fused_blocks)
+        self.matmul_dtype = dtype
+
+
+@dataclass(frozen=True)
+class _PassState:
+    """What all blocks of one forward pass share; `score_bias`: float32 [batch, 1, 1, tokens]."""
+
+    batch: Tensor
+    tokens: Tensor
+    score_bias: Tensor
+    activation: Activation
+    dtype: tf.DType
+    training: bool
+
+    def drop(self, layer: Any, rows: Tensor) -> Tensor:
+        """Dropout of rows [batch * n, width], whose mask belongs to the text."""
+        if not self.training or not layer.rate:
+            return rows
+        texts = tf.reshape(rows, [self.batch, -1])
+        return tf.reshape(layer(texts, training=True), tf.shape(rows))
+
+
+def fuse_block(weights: BlockWeights) -> FusedBlock:
+    """The block with its projections side by side; in a graph, these operations are part of it."""
+    query, key, value = weights.query, weights.key, weights.value
+    groups = ((query, key, value),) if weights.query_count is None else ((query,), (key, value))
+    return FusedBlock(weights, tuple(_fused_projection(group) for group in groups))
+
+
+def _fused_projection(group: Sequence[DenseWeights]) -> DenseWeights:
+    """Kernels [width, heads, size] and biases [heads, size], side by side."""
+    width, heads, size = group[0].kernel.shape
+    return DenseWeights(
+        kernel=tf.concat(
+            [tf.reshape(part.kernel, [width, heads * size]) for part in group], axis=1
+        ),
+        bias=tf.concat([tf.reshape(part.bias, [heads * size]) for part in group], axis=0),
     )
-    attended = _attention(
-        block._attention_layer, asking, count, x, blocked, shape, compute, training
+
+
+def _freeze_block(block: FusedBlock, dtype: tf.DType) -> FusedBlock:
+    projections = tuple(_freeze(projection, dtype) for projection in block.projections)
+    if dtype == tf.float32:
+        # The other products need no copy: their variables have this type and one matrix each.
+        return replace(block, projections=projections)
+    weights = replace(
+        block.weights,
+        attention_output=_freeze(block.weights.attention_output, dtype),
+        intermediate=_freeze(block.weights.intermediate, dtype),
+        output=_freeze(block.weights.output, dtype),
     )
-    x = layer_norm(block._attention_layer_norm, asking + drop(block._attention_dropout, attended))
-    kernel, bias = _weights(block._intermediate_dense)
-    inner = _affine(x, kernel, bias, compute)
-    # Without a gradient to come, product, bias and activation are one operation, which rounds once.
-    inner = activation(
-        inner if hasattr(block._intermediate_dense, "kept") else tf.cast(inner, tf.float32)
+    return FusedBlock(weights, projections, rounds_once=True)
+
+
+def _freeze(dense: DenseWeights, dtype: tf.DType) -> DenseWeights:
+    kernel, bias = tf.cast(_as_matrix(dense.kernel), dtype), tf.cast(dense.bias, dtype)
+    return DenseWeights(tf.Variable(kernel, trainable=False), tf.Variable(bias, trainable=False))
+
+
+def _run_block(block: FusedBlock, x: Tensor, state: _PassState) -> Tensor:
+    """x: float32 [batch * tokens, width] -> float32 [batch * query_count, width]."""
+    weights, dropout = block.weights, block.weights.dropout
+    query_count = _count_queries(block, state.tokens)
+    queries = x
+    if query_count is not state.tokens:
+        texts = tf.reshape(x, [state.batch, state.tokens, x.shape[-1]])
+        queries = tf.reshape(texts[:, :query_count], [-1, x.shape[-1]])
+    attention = _attend(block, queries, query_count, x, state)
+    x = layer_norm(
+        weights.attention_norm, queries + state.drop(dropout.attention_output, attention)
     )
-    inner = drop(block._inner_dropout_layer, inner)
-    return layer_norm(
-        block._output_layer_norm,
-        x + drop(block._output_dropout, _dense(block._output_dense, inner, compute)),
-    )
+    inner = _multiply(weights.intermediate, x, state.dtype)  # [batch * query_count, inner]
+    inner = state.activation(inner if block.rounds_once else tf.cast(inner, tf.float32))
+    inner = state.drop(dropout.intermediate, inner)
+    output = tf.cast(_multiply(weights.output, inner, state.dtype), tf.float32)
+    return layer_norm(weights.output_norm, x + state.drop(dropout.output, output))
 
 
-def _asking(block: Any, length: Tensor) -> Tensor:
-    """How many tokens of each text the block gives; `length` itself where it gives all of them."""
-    return tf.minimum(block._output_range, length) if block._output_range else length
+def _count_queries(block: FusedBlock, tokens: Tensor) -> Tensor:
+    """How many tokens of each text the block gives; `tokens` itself where it gives all of them."""
+    count = block.weights.query_count
+    return tokens if count is None else tf.minimum(count, tokens)
 
 
-def _attention(
-    layer: Any,
-    asking: Tensor,
-    count: Tensor,
-    x: Tensor,
-    blocked: Tensor,
-    shape: Shape,
-    compute: tf.DType,
-    training: bool,
+def _attend(
+    block: FusedBlock, queries: Tensor, query_count: Tensor, x: Tensor, state: _PassState
 ) -> Tensor:
-    """Multi-head attention (Vaswani et al. 2017, section 3.2.2) of the tokens `asking`, `count` per text, to all the tokens x: float32 [tokens, hidden]."""
-    if asking is x:
-        query, key, value = _projected(layer, _PROJECTIONS, x, shape, compute)
-    else:
-        (query,) = _projected(layer, _APART[0], asking, (shape[0], count), compute)
-        key, value = _projected(layer, _APART[1], x, shape, compute)
-    scores = (
-        tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        * (1.0 / math.sqrt(query.shape[-1]))
-        + blocked
-    )
-    weights = layer._dropout_layer(tf.nn.softmax(scores), training=training)
-    context = tf.transpose(tf.matmul(tf.cast(weights, compute), value), [0, 2, 1, 3])
-    return _dense(layer._output_dense, tf.reshape(context, [-1, x.shape[-1]]), compute)
+    """Multi-head attention of `queries` to x (Vaswani et al. 2017, section 3.2.2).
 
-
-def _projected(
-    layer: Any, parts: tuple[str, ...], x: Tensor, shape: Shape, compute: tf.DType
-) -> list[Tensor]:
-    """Some of query, key and value, by one product: [batch, heads, tokens, size] each."""
-    _, heads, size = layer._query_dense.kernel.shape
-    kernel, bias = getattr(_part(layer, parts[0]), "joined", None) or _joined(layer, parts)
-    together = _affine(x, kernel, bias, compute)
-    separate = tf.transpose(
-        tf.reshape(together, [*shape, len(parts), heads, size]), [2, 0, 3, 1, 4]
-    )
-    found: list[Tensor] = tf.unstack(separate, axis=0)
-    return found
-
-
-def _joined(layer: Any, parts: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """The weights of some of query, key and value side by side: kernel [hidden, parts * hidden], bias [parts * hidden]."""
-    hidden, heads, size = layer._query_dense.kernel.shape
-    dense = [_part(layer, name) for name in parts]
-    kernel = tf.concat([tf.reshape(part.kernel, [hidden, heads * size]) for part in dense], axis=1)
-    return kernel, tf.concat([tf.reshape(part.bias, [heads * size]) for part in dense], axis=0)
-
-
-def _part(layer: Any, name: str) -> Any:
-    """The dense layer that makes query, key or value; the first one of a product keeps the product's joined weights."""
-    return getattr(layer, f"_{name}_dense")
-
-
-def fuse_weights_for_serving(model: tf.Module, compute: tf.DType = tf.float32) -> None:
-    """The weights of the products are kept as they are now, joined and in the type that they are multiplied in: `model` can be trained no longer.
-
-    In a request of one short text, joining them costs as much as a seventh of all the rest. With another type than float32, `model` is
-    an encoder of such blocks, and its products are of that type from now on.
+    queries: [batch * query_count, width], x: [batch * tokens, width]; the result is float32
+    [batch * query_count, width].
     """
-    for block in model.submodules:
-        if not isinstance(block, TransformerEncoderBlock):
-            continue
-        layer = block._attention_layer
-        for parts in _APART if block._output_range else (_PROJECTIONS,):
-            _part(layer, parts[0]).joined = _kept(_joined(layer, parts), compute)
-        if compute != tf.float32:
-            for dense in (layer._output_dense, block._intermediate_dense, block._output_dense):
-                dense.kept = _kept(_weights(dense), compute)
-    if compute != tf.float32:
-        model.matmul_dtype = compute
+    weights, dtype = block.weights, state.dtype
+    _, heads, size = weights.query.kernel.shape
+
+    def project(projection: DenseWeights, rows: Tensor, count: Tensor) -> list[Tensor]:
+        """[batch * count, width] -> n tensors [batch, heads, count, size]."""
+        parts = projection.bias.shape[0] // (heads * size)
+        products = _multiply(projection, rows, dtype)  # [batch * count, n * width]
+        products = tf.reshape(products, [state.batch, count, parts, heads, size])
+        return list(tf.unstack(tf.transpose(products, [2, 0, 3, 1, 4]), axis=0))
+
+    if queries is x:
+        query, key, value = project(block.projections[0], x, state.tokens)
+    else:
+        (query,) = project(block.projections[0], queries, query_count)
+        key, value = project(block.projections[1], x, state.tokens)
+    scores = tf.matmul(query, key, transpose_b=True)  # [batch, heads, query_count, tokens]
+    scores = tf.cast(scores, tf.float32) * (1.0 / math.sqrt(size)) + state.score_bias
+    attention = weights.dropout.attention_weights(tf.nn.softmax(scores), training=state.training)
+    context = tf.matmul(tf.cast(attention, dtype), value)  # [batch, heads, query_count, size]
+    rows = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, x.shape[-1]])
+    return tf.cast(_multiply(weights.attention_output, rows, dtype), tf.float32)
 
 
-def _kept(weights: tuple[Tensor, Tensor], compute: tf.DType) -> tuple[tf.Variable, ...]:
-    return tuple(tf.Variable(tf.cast(part, compute), trainable=False) for part in weights)
+def _multiply(dense: DenseWeights, x: Tensor, dtype: tf.DType) -> Tensor:
+    """x kernel + bias, in `dtype` throughout: TensorFlow makes one operation of it."""
+    kernel, bias = tf.cast(_as_matrix(dense.kernel), dtype), tf.cast(dense.bias, dtype)
+    return tf.nn.bias_add(tf.matmul(tf.cast(x, dtype), kernel), bias)
 
 
-def _weights(dense: Any) -> tuple[Tensor, Tensor]:
-    """Kernel [inputs, outputs] and bias of a built dense layer; what it sums over may be several axes."""
-    kept: tuple[Tensor, Tensor] | None = getattr(dense, "kept", None)
-    return kept or (tf.reshape(dense.kernel, [-1, dense.kernel.shape[-1]]), dense.bias)
+def _as_matrix(kernel: Tensor) -> Tensor:
+    """[inputs..., outputs] -> [inputs, outputs]: what a product sums over may be several axes."""
+    return kernel if kernel.shape.rank == 2 else tf.reshape(kernel, [-1, kernel.shape[-1]])
 
 
-def _dense(layer: Any, x: Tensor, compute: tf.DType) -> Tensor:
-    kernel, bias = _weights(layer)
-    return tf.cast(_affine(x, kernel, bias, compute), tf.float32)
+def layer_norm(weights: LayerNormWeights, x: Tensor) -> Tensor:
+    """Layer normalization (Ba et al. 2016) over the last axis: float32 [..., width]."""
+    return _normalize(x, weights.epsilon) * weights.gamma + weights.beta
 
 
-def _affine(x: Tensor, kernel: Tensor, bias: Tensor, compute: tf.DType) -> Tensor:
-    """x kernel + bias, in the compute type throughout: TensorFlow makes one operation of it."""
-    return tf.nn.bias_add(
-        tf.matmul(tf.cast(x, compute), tf.cast(kernel, compute)), tf.cast(bias, compute)
-    )
-
-
-def layer_norm(layer: Any, x: Tensor) -> Tensor:
-    """Layer normalization (Ba et al. 2016) with a built Keras layer's weights: float32 [..., hidden], over the last axis."""
-    return _normalized(x, layer.epsilon) * layer.gamma + layer.beta
-
-
-def _normalized(x: Tensor, epsilon: float) -> Tensor:
+def _normalize(x: Tensor, epsilon: float) -> Tensor:
     @tf.custom_gradient
     def function(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
@@ -208,9 +242,21 @@ def _normalized(x: Tensor, epsilon: float) -> Tensor:
     return result
 
 
+def mean_pool(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """The mean over the tokens whose mask is 1; zeros for a row without any.
+
+    [batch, tokens, width] and a 0/1 mask [batch, tokens] -> float32 [batch, width].
+    """
+    weights = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(tf.cast(vectors, tf.float32) * weights, axis=1),
+        tf.reduce_sum(weights, axis=1),
+    )
+
+
 @tf.custom_gradient
 def exact_gelu(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """x * Phi(x), with the error function (Hendrycks and Gimpel 2016): the form that Hugging Face calls `gelu`."""
+    """x * Phi(x) by the error function (Hendrycks and Gimpel 2016): Hugging Face's `gelu`."""
     below = 0.5 * (1.0 + tf.math.erf(x * math.sqrt(0.5)))
 
     def gradient(upstream: Tensor) -> Tensor:

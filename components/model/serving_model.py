@@ -1,15 +1,15 @@
-"""What is served is what was evaluated: raw strings in, the tokenizer and the classifier in one graph, scores out.
+"""The exported model: texts in, class probabilities out, with the tokenizer in the graph.
 
-The saved model is self-contained: weights and vocabulary are in it, no file outside is read. None is loaded before its
-operations were checked.
+The SavedModel is self-contained: weights and vocabulary are part of it, and it reads no other
+file. Its operations are checked against an allowlist before it is loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,7 @@ import tensorflow as tf
 
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import Precision
-from components.errors import ConfigError, DataError
-from components.model.fused_transformer import fuse_weights_for_serving
+from components.errors import DataError
 from components.model.graph_allowlist import check_operations
 from components.model.length_chunking import length_chunked
 from components.model.tokenizer import WordPiece
@@ -29,44 +28,46 @@ OUTPUT_NAMES = ("label", "label_index", "scores")
 DEFAULT_BATCH_SIZE = 64
 
 
-class ServingModel(tf.Module):
-    """Texts -> label, label_index and scores. `classifier` takes {"input_word_ids": int32 [n, length]} and gives logits.
+class TokenClassifier(Protocol):
+    """What a served model needs of a classifier; `components.model.classifier` has the real one."""
 
-    Only the weights that answers depend on are tracked, not the Keras objects: their training functions do not belong into a
-    served graph. The classifier can be trained no longer (`components.model.fused_transformer.fuse_weights_for_serving`), and with the precision
-    bfloat16 it computes its products in that type from now on; a `hub:` encoder, whose graph is its own, raises ConfigError then.
+    def __call__(self, inputs: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
+        """{"input_word_ids": int32 [batch, tokens]} -> logits [batch, classes]."""
+
+    def fuse_weights_for_serving(self, dtype: tf.DType) -> None:
+        """Freeze the weights, with matrix products in `dtype`; ConfigError if that cannot be."""
+
+
+class ServingModel(tf.Module):
+    """Texts -> label, label_index and scores.
+
+    Only the weights that answers depend on are tracked, not the Keras objects, whose training
+    functions do not belong into a served graph. The classifier cannot be trained any more, and
+    computes its matrix products in `precision` from now on; ConfigError if it cannot.
     """
 
     def __init__(
         self,
-        classifier: Any,
+        classifier: TokenClassifier,
         vocabulary: Vocabulary,
         classes: Sequence[str],
         max_length: int,
         precision: Precision = "float32",
     ) -> None:
         super().__init__(name="served_classifier")
-        if precision == "float32":
-            fuse_weights_for_serving(classifier)
-        elif hasattr(classifier.encoder, "matmul_dtype"):
-            fuse_weights_for_serving(classifier.encoder, tf.as_dtype(precision))
-        else:
-            raise ConfigError(
-                f"export.precision {precision}: a hub: encoder computes as it was saved; set export.precision to float32"
-            )
+        classifier.fuse_weights_for_serving(tf.as_dtype(precision))
         self._tokenizer = WordPiece(vocabulary)
         self._names = tf.constant(list(classes))
 
-        def scores_of(ids: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softmax(
-                tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)
-            )
+        def compute_scores(ids: tf.Tensor) -> tf.Tensor:
+            logits = classifier({"input_word_ids": ids}, training=False)
+            return tf.nn.softmax(tf.cast(logits, tf.float32))
 
-        scored = length_chunked(scores_of, vocabulary.pad_id)
+        compute_ragged_scores = length_chunked(compute_scores, vocabulary.pad_id)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
-            scores = scored(self._tokenizer(text, max_length))
+            scores = compute_ragged_scores(self._tokenizer(text, max_length))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
 

@@ -31,6 +31,9 @@ class WordRule(tf.Module):
     def __call__(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
         return tf.gather(self.table, inputs["input_word_ids"][:, 1])
 
+    def fuse_weights_for_serving(self, dtype: tf.DType) -> None:
+        """Nothing to do: a table has no products."""
+
 
 def rule_release(
     directory: Path, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES

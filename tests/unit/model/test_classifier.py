@@ -7,7 +7,7 @@ import tensorflow as tf
 from components.config.schema import ModelConfig
 from components.model import encoders
 from components.model.classifier import build_classifier
-from components.model.encoders.scratch import mean_pool
+from components.model.fused_transformer import mean_pool
 from tests.support.training import tiny_bert
 
 IDS = np.array(

@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
-from components.model.encoders import bert, hugging_face
+from components.model.encoders import bert, checkpoint_files, hugging_face
 from tests.support.training import tiny_bert
 
 GOLDEN = Path(__file__).parents[2] / "data"
@@ -270,25 +270,25 @@ def test_lower_case_comes_from_the_tokenizer_options_then_the_tokenizer(
     for name, content in (("tokenizer_config.json", options), ("tokenizer.json", tokenizer)):
         if content is not None:
             (directory / name).write_text(json.dumps(content))
-    assert hugging_face.read_vocabulary(directory).lower_case is expected
+    assert checkpoint_files.read_vocabulary(directory).lower_case is expected
 
 
 def test_the_vocabulary_may_stand_in_tokenizer_json_alone(tmp_path):
     directory = tiny_bert.write(tmp_path / "tiny")
-    expected = hugging_face.read_vocabulary(directory)
+    expected = checkpoint_files.read_vocabulary(directory)
     (directory / "vocab.txt").unlink()
     ids = {piece: i for i, piece in reversed(list(enumerate(expected.tokens)))}
     (directory / "tokenizer.json").write_text(
         json.dumps({"model": {"type": "WordPiece", "vocab": ids}})
     )
-    assert hugging_face.read_vocabulary(directory) == expected
+    assert checkpoint_files.read_vocabulary(directory) == expected
 
 
 def test_a_piece_may_hold_a_separator_that_is_no_newline(tmp_path):
     directory = tiny_bert.write(tmp_path / "tiny")
     with (directory / "vocab.txt").open("a", encoding="utf-8") as stream:
         stream.write("\u2028\n\u0085\n")
-    assert hugging_face.read_vocabulary(directory).tokens[-2:] == ("\u2028", "\u0085")
+    assert checkpoint_files.read_vocabulary(directory).tokens[-2:] == ("\u2028", "\u0085")
 
 
 @pytest.mark.parametrize("name", ["/no/such/place", "./nowhere", "a/b/c"])
@@ -331,4 +331,4 @@ def test_a_vocabulary_that_was_cut_is_refused(tmp_path):
         DataError,
         match=f"{len(pieces) - 5} word pieces, but tokenizer.json beside it has {len(pieces)}",
     ):
-        hugging_face.read_vocabulary(directory)
+        checkpoint_files.read_vocabulary(directory)

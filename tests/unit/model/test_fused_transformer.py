@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from components.config.schema import ModelConfig
 from components.model.dropout import DropoutSeed
-from components.model.encoders import bert, scratch
-from components.model.fused_transformer import exact_gelu, fuse_weights_for_serving, layer_norm
+from components.model.encoders import bert, scratch_layer
+from components.model.fused_transformer import exact_gelu, layer_norm
+from components.model.garden_adapter import read_block, read_layer_norm
 
 LENGTHS = np.array([9, 3, 12, 1])
 IDS = np.where(
@@ -135,7 +136,7 @@ def test_given_words_stand_for_the_table(kind: str) -> None:
     config = ModelConfig(
         encoder="scratch", hidden_size=16, num_heads=2, intermediate_size=24, max_length=12
     )
-    ours: Any = encoder(state) if kind == "bert" else scratch.build(config, 60, 1, state)
+    ours: Any = encoder(state) if kind == "bert" else scratch_layer.build(config, 60, 1, state)
     plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_embeddings, IDS)
     np.testing.assert_array_equal(
         ours({**INPUTS, "token_embeddings": words})["sequence_output"], plain
@@ -176,7 +177,7 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
     layer.beta.assign(np.linspace(-1, 1, 5))
     ours, theirs = {
         "gelu": (exact_gelu, lambda x: tf.nn.gelu(x, approximate=False)),
-        "layer norm": (lambda x: layer_norm(layer, x), layer),
+        "layer norm": (lambda x: layer_norm(read_layer_norm(layer), x), layer),
     }[name]
     results = []
     for function in (ours, theirs):
@@ -195,9 +196,10 @@ def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs(
 ) -> None:
     ours = encoder(DropoutSeed(5), output_range=output_range)
     before = ours(INPUTS)["sequence_output"]
-    fuse_weights_for_serving(ours)
+    ours.fuse_weights_for_serving(tf.float32)
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)
     for block in ours.network.transformer_layers:
-        for part in ("query", "key", "value"):
-            getattr(block._attention_layer, f"_{part}_dense").kernel.assign_add(tf.ones([16, 4, 4]))
+        weights = read_block(block)
+        for part in (weights.query, weights.key, weights.value):
+            part.kernel.assign_add(tf.ones([16, 4, 4]))
     np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)

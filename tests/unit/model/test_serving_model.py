@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from components.config.schema import Precision
 from components.errors import ConfigError, DataError
-from components.model.classifier import build_classifier
+from components.model.classifier import Classifier, build_classifier
+from components.model.dropout import DropoutSeed
+from components.model.encoders.hub_layer import HubEncoder
 from components.model.serving_model import (
     OUTPUT_NAMES,
     SIGNATURE_NAME,
@@ -157,8 +159,7 @@ def test_in_bfloat16_the_scores_are_about_the_same_and_the_weights_half_as_large
 
 
 def test_an_encoder_with_a_graph_of_its_own_cannot_be_served_in_bfloat16() -> None:
-    class Classifier(tf.Module):
-        encoder = object()
-
+    encoder = HubEncoder(tf.keras.layers.Layer(), hidden_size=8, has_dropout=False)
+    model = Classifier(encoder, "mean", 0.1, len(CLASSES), VOCABULARY.pad_id, DropoutSeed(1))
     with pytest.raises(ConfigError, match=r"set export\.precision to float32"):
-        ServingModel(Classifier(), VOCABULARY, CLASSES, 20, "bfloat16")
+        ServingModel(model, VOCABULARY, CLASSES, 20, "bfloat16")

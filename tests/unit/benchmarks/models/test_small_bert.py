@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from benchmarks.models import garden_bert, small_bert
 from components.config.schema import ModelConfig
 from components.model import encoders
+from components.model.encoders.bert import BertEncoder
 
 
 def test_every_side_loads_the_same_weights(tmp_path: Path):
@@ -45,6 +46,7 @@ def test_a_network_is_written_as_it_is_read(tmp_path: Path):
     vocabulary = encoders.load_vocabulary(config)
     assert vocabulary is not None
     encoder = encoders.build_encoder(config, vocabulary, seed=1)
+    assert isinstance(encoder, BertEncoder)
     random = np.random.default_rng(2)
     for variable in encoder.variables:
         variable.assign(random.standard_normal(variable.shape))

@@ -14,7 +14,7 @@ from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
 from components.model.classifier import build_classifier
-from components.model.encoders import bert, hugging_face, tf_hub
+from components.model.encoders import bert, bert_weights, checkpoint_files, tf_hub
 from tests.support.training import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3]], np.int32)
@@ -30,13 +30,13 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vocabulary(checkpoint):
-    return hugging_face.read_vocabulary(checkpoint)
+    return checkpoint_files.read_vocabulary(checkpoint)
 
 
 def _export(checkpoint, vocabulary, directory):
     network = bert.build_network(bert.parse_sizes(tiny_bert.CONFIG, "tiny"), 0.3, None)
-    tensors = hugging_face.SafetensorsFile(checkpoint)
-    bert.load_weights(network, tensors.names(), tensors.read, "tiny")
+    tensors = checkpoint_files.SafetensorsFile(checkpoint)
+    bert_weights.load_weights(network, tensors.names(), tensors.read, "tiny")
     export_encoder(network, vocabulary, directory)
     return directory
 
@@ -302,7 +302,7 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
 
 
 def test_weight_files_are_the_graph_and_the_variables(exported):
-    names = tf_hub.weight_files(Path(exported))
+    names = tf_hub.list_weight_files(Path(exported))
     assert names == [
         "saved_model.pb",
         "variables/variables.data-00000-of-00001",
