@@ -1,6 +1,6 @@
 """Read access to a Kubernetes API server for the checks, with a timeout on each request.
 
-Only this module imports the kubernetes client, on first use: a missing package is then a finding.
+The kubernetes package is imported on first use: a missing package is then a finding.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Protocol
 
-from components.errors import KubertError, UsageError
+from components.errors import KubertError
+from components.kubernetes_client import describe_api_error, new_api_client
 from pipeline.doctor import MAX_REASON_CHARACTERS, Finding
 
 CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 4.0, 8.0
@@ -36,25 +37,11 @@ class Reader(Protocol):
 
 
 class ClusterReader:
-    """The API server of the current context, or of the cluster whose pod this process runs in."""
+    """The API server of the cluster that `components.kubernetes_client` finds."""
 
     @cached_property
     def _client(self) -> Any:
-        from kubernetes import client, config
-
-        try:
-            try:
-                config.load_incluster_config()
-            except config.ConfigException:
-                config.load_kube_config()
-        except (config.ConfigException, OSError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"no cluster: {error}; set KUBECONFIG, or choose a context with "
-                "kubectl config use-context"
-            ) from None
-        settings = client.Configuration.get_default_copy()
-        settings.retries = False
-        return client.ApiClient(settings)
+        return new_api_client(connection_retries=False)
 
     def get(self, path: str) -> Any:
         """See `Reader`."""
@@ -104,8 +91,8 @@ class ClusterReader:
         except ApiException as error:
             if error.status == 404:
                 return None
-            reason = " ".join(str(error.body or error.reason).split())
-            raise ApiRequestError(error.status, reason[:MAX_REASON_CHARACTERS]) from None
+            reason = describe_api_error(error)[:MAX_REASON_CHARACTERS]
+            raise ApiRequestError(error.status, reason) from None
 
 
 def run_api_check(check: Callable[..., Finding], *arguments: Any) -> Finding:

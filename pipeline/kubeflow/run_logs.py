@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from components.errors import KubertError, UsageError
+from components.errors import KubertError
+from components.kubernetes_client import (
+    ClusterNotFoundError,
+    describe_refusal,
+    new_api_client,
+)
 from components.progress import ProgressEvent, parse_progress_event
 
 RUN_LABEL = "pipeline/runid"
@@ -42,20 +45,20 @@ class RunPods:
 
     @classmethod
     def connect(cls, run: str, namespace: str) -> RunPods:
-        """Raises UsageError where neither a usable KUBECONFIG nor a pod's own account is at hand."""
-        from kubernetes import client, config
+        """The run's pods in the cluster of `components.kubernetes_client`.
 
-        named = os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+        Raises ClusterNotFoundError if there is no cluster.
+        """
+        from kubernetes import client
+
         try:
-            if any(Path(part).is_file() for part in named.split(os.pathsep)):
-                config.load_kube_config(named)
-            else:
-                config.load_incluster_config()
-        except (config.ConfigException, OSError, TypeError, ValueError) as error:
-            raise UsageError(
-                f"the logs are with the run's pods in namespace {namespace} (label {RUN_LABEL}={run}), and there is no usable KUBECONFIG here: {error}"
+            api_client = new_api_client()
+        except ClusterNotFoundError as error:
+            raise ClusterNotFoundError(
+                f"the logs are those of the run's pods in namespace {namespace} "
+                f"(label {RUN_LABEL}={run}): {error}"
             ) from None
-        return cls(run, namespace, client.CoreV1Api())
+        return cls(run, namespace, client.CoreV1Api(api_client))
 
     def read_logs(self, step: str | None = None) -> Iterator[PodLog]:
         """Logs of the run's containers that say something about the step (all: of any), oldest pod first."""
@@ -108,7 +111,7 @@ class RunPods:
             if error.status in (400, 404):  # not started yet, or gone
                 return []
             raise PodLogsUnavailableError(
-                _describe_refusal("read pods/log", self.namespace, error)
+                describe_refusal("read pods/log", self.namespace, error)
             ) from None
         text: str = answer.data.decode(errors="replace")
         return text[: text.rfind("\n") + 1].splitlines()
@@ -120,9 +123,7 @@ class RunPods:
         try:
             return call()
         except ApiException as error:
-            raise PodLogsUnavailableError(
-                _describe_refusal(action, self.namespace, error)
-            ) from None
+            raise PodLogsUnavailableError(describe_refusal(action, self.namespace, error)) from None
         except HTTPError as error:
             raise PodLogsUnavailableError(
                 f"Kubernetes does not answer ({type(error).__name__}); is KUBECONFIG right?"
@@ -132,7 +133,3 @@ class RunPods:
 def parse_progress_events(lines: list[str]) -> list[ProgressEvent]:
     """The progress events among a log's lines; what a launcher writes between them is skipped."""
     return [event for line in lines if (event := parse_progress_event(line))]
-
-
-def _describe_refusal(action: str, namespace: str, error: Any) -> str:
-    return f"Kubernetes refuses to {action} in namespace {namespace} ({error.status} {error.reason}); the account in KUBECONFIG needs that right"

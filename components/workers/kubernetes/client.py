@@ -6,15 +6,23 @@ Needs these rights: jobsets create, get, delete; pods list; pods/log get; events
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
-from kubernetes import client, config
+from kubernetes import client
 from urllib3.exceptions import HTTPError
 
-from components.errors import ConfigError, KubertError
+from components.errors import KubertError
+from components.kubernetes_client import (
+    ClusterNotFoundError,
+    KubernetesRefusedError,
+    KubernetesUnavailableError,
+    describe_api_error,
+    describe_refusal,
+    new_api_client,
+)
 from components.retrying import RetryPolicy
 from components.workers.kubernetes.jobset_manifest import (
     JOBSET_GROUP,
@@ -25,16 +33,10 @@ from components.workers.kubernetes.jobset_manifest import (
 REQUEST_TIMEOUT_SECONDS = (10.0, 30.0)
 LOG_TIMEOUT_SECONDS = (10.0, 120.0)
 """To connect, and to wait for the next bytes."""
-RETRY_TIMEOUT_SECONDS = 900.0
-DELETE_RETRY_TIMEOUT_SECONDS = 30.0
-MAX_RETRY_WAIT_SECONDS = 15.0
-MAX_MESSAGE_LENGTH = 600
+REQUEST_RETRIES = RetryPolicy(first_wait_seconds=0.5, max_wait_seconds=15.0, deadline_seconds=900.0)
+CLEANUP_RETRIES = replace(REQUEST_RETRIES, deadline_seconds=30.0)
 _LOG_CHUNK_BYTES = 2**16
 KubernetesObject = dict[str, Any]
-
-
-class KubernetesUnavailableError(KubertError):
-    """The API server kept failing until the retries ended."""
 
 
 class _TransientError(Exception):
@@ -47,16 +49,10 @@ class JobSetClient:
     def __init__(self, namespace: str, stop: threading.Event) -> None:
         self.namespace, self._stop = namespace, stop
         try:
-            if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config()
-            else:
-                config.load_kube_config(os.environ.get("KUBECONFIG"))
-        except (config.ConfigException, OSError) as error:
-            raise ConfigError(
-                "cluster.backend=jobset needs a cluster: this is no pod, "
-                f"and there is no usable KUBECONFIG ({error})"
-            ) from None
-        self._custom, self._core = client.CustomObjectsApi(), client.CoreV1Api()
+            api_client = new_api_client()
+        except ClusterNotFoundError as error:
+            raise ClusterNotFoundError(f"cluster.backend=jobset: {error}") from None
+        self._custom, self._core = client.CustomObjectsApi(api_client), client.CoreV1Api(api_client)
 
     def create_jobset(self, body: KubernetesObject) -> bool:
         """Create a JobSet; False if there is already one of this name."""
@@ -190,21 +186,15 @@ class JobSetClient:
                 return call()
             except client.ApiException as error:
                 if error.status == 429 or int(error.status or 500) >= 500:
-                    raise _TransientError(_error_message(error)) from error
+                    raise _TransientError(describe_api_error(error)) from error
                 raise
             except HTTPError as error:
                 raise _TransientError(str(error)) from error
 
-        policy = RetryPolicy(
-            first_wait_seconds=0.5,
-            max_wait_seconds=MAX_RETRY_WAIT_SECONDS,
-            deadline_seconds=DELETE_RETRY_TIMEOUT_SECONDS
-            if even_when_stopped
-            else RETRY_TIMEOUT_SECONDS,
-        )
-        retrying = policy.build_retrying(
-            _TransientError, stop_event=None if even_when_stopped else self._stop
-        )
+        if even_when_stopped:
+            retrying = CLEANUP_RETRIES.build_retrying(_TransientError)
+        else:
+            retrying = REQUEST_RETRIES.build_retrying(_TransientError, stop_event=self._stop)
         try:
             return retrying(attempt)
         except _TransientError as error:
@@ -214,25 +204,7 @@ class JobSetClient:
 
     def _rejected(self, action: str, error: Any) -> KubertError:
         """Return the error about a request that another attempt would not change."""
-        message = _error_message(error)
-        if error.status in (401, 403):
-            return ConfigError(
-                f"the launcher may not {action} in namespace {self.namespace}: {message}; "
-                "give its account the role in k8s/base"
-            )
+        message = describe_refusal(action, self.namespace, error)
         if error.status == 404:
-            return ConfigError(
-                f"cannot {action} in namespace {self.namespace}: "
-                f"is JobSet installed there? ({message})"
-            )
-        return ConfigError(
-            f"Kubernetes refuses to {action} in namespace {self.namespace}: {message}"
-        )
-
-
-def _error_message(error: Any) -> str:
-    """Return the message of the Status object in the answer, else the HTTP status."""
-    try:
-        return " ".join(str(json.loads(error.body)["message"]).split())[:MAX_MESSAGE_LENGTH]
-    except (ValueError, KeyError, TypeError):
-        return f"{error.status} {error.reason}"
+            message += "; is JobSet installed there?"
+        return KubernetesRefusedError(message)

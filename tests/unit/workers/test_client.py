@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 import time
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from components.errors import ConfigError, KubertError
+from components.kubernetes_client import KubernetesUnavailableError
 from components.workers.kubernetes import client
-from components.workers.kubernetes.client import JobSetClient, KubernetesUnavailableError
+from components.workers.kubernetes.client import JobSetClient
 
 WEBHOOK_DOWN = 'Internal error occurred: failed calling webhook "mjobset.kb.io": connection refused'
 Answer = tuple[int, object]
@@ -52,6 +54,11 @@ class Server:
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
 
 
+def change_retries(monkeypatch: pytest.MonkeyPatch, **changes: float) -> None:
+    for name in ("REQUEST_RETRIES", "CLEANUP_RETRIES"):
+        monkeypatch.setattr(client, name, dataclasses.replace(getattr(client, name), **changes))
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     found = Server()
@@ -67,7 +74,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     }
     (tmp_path / "config").write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    monkeypatch.setattr(client, "MAX_RETRY_WAIT_SECONDS", 0.01)
+    change_retries(monkeypatch, max_wait_seconds=0.01)
     yield found
     found.http.shutdown()
     found.http.server_close()
@@ -87,7 +94,7 @@ def test_calls_are_repeated_while_a_webhook_is_down(server: Server, api: JobSetC
 def test_a_webhook_that_stays_down_is_named(
     server: Server, api: JobSetClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "RETRY_TIMEOUT_SECONDS", 0.2)
+    change_retries(monkeypatch, deadline_seconds=0.2)
     server.answers = [(500, WEBHOOK_DOWN)]
     with pytest.raises(
         KubernetesUnavailableError,
@@ -158,6 +165,7 @@ def test_events_are_sorted_by_time(server: Server, api: JobSetClient) -> None:
 def test_a_missing_cluster_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(
-        KubertError, match=r"cluster\.backend=jobset needs a cluster: .*no usable KUBECONFIG"
+        KubertError,
+        match=r"cluster\.backend=jobset: no Kubernetes cluster: KUBECONFIG=.* is not usable",
     ):
         JobSetClient("kubert", threading.Event())
