@@ -28,7 +28,7 @@ from pipeline.cli.commands.serve import serve_model
 from pipeline.cli.commands.submit import submit_run
 
 DEFAULT_LOG_LEVEL = "WARNING"
-"""A person at a terminal sees progress and results; what happened on the way is in the steps' log."""
+"""The terminal is for progress and results; the messages of the steps are in their log file."""
 
 app = typer.Typer(
     name="kubert",
@@ -52,7 +52,7 @@ app.add_typer(schedule.app, name="schedule")
 
 
 def _unwrap_help(group: typer.Typer) -> None:
-    """Join the lines of each paragraph of the commands' docstrings; --help would keep the breaks."""
+    """Join the lines of each paragraph of the commands' docstrings; --help would break them."""
     for command in group.registered_commands:
         paragraphs = inspect.cleandoc(command.callback.__doc__ or "").split("\n\n")
         command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
@@ -74,7 +74,7 @@ def set_global_options(
         typer.Option(
             "--verbose",
             "-v",
-            help="Log debug messages, here and in the log file of the steps (KUBERT_LOG_LEVEL=DEBUG).",
+            help="Log debug messages, also of the steps, as with KUBERT_LOG_LEVEL=DEBUG.",
         ),
     ] = False,
     debug: Annotated[

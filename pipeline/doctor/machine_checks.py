@@ -194,7 +194,7 @@ def check_data_and_encoder(config: Config, workdir: Path) -> Finding:
 
 
 def check_model_store(config: Config, workdir: Path) -> Finding:
-    """The store that releases are published to works; a local one is created by the first release."""
+    """The store of the releases works; a local one is created by the first release."""
     uri = config.export.model_store
     if not is_remote_uri(uri):
         uri = str(_nearest_existing(workdir / Path(uri).expanduser()))

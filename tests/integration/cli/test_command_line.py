@@ -1,4 +1,4 @@
-"""The `kubert` command as a person meets it: quick help, plain words and exit codes, never a traceback."""
+"""The `kubert` command line: fast help, plain messages and exit codes, never a traceback."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from components import __version__
 from pipeline import presets
 
 
-def kubert(
+def run_kubert(
     *arguments: str, cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *arguments],
-        capture_output=True, text=True, cwd=cwd, env={**os.environ, "PYTHONSAFEPATH": "1", **environment}, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONSAFEPATH": "1", **environment},
+        timeout=120,
+    )
 
 
 def test_help_takes_under_half_a_second_of_processor_time() -> None:
@@ -30,7 +34,8 @@ def test_help_takes_under_half_a_second_of_processor_time() -> None:
         [
             sys.executable,
             "-c",
-            "import os; os.dup2(os.open(os.devnull, 1), 1); from pipeline.cli.main import main; main(['--help'])",
+            "import os; os.dup2(os.open(os.devnull, 1), 1); "
+            "from pipeline.cli.main import main; main(['--help'])",
         ],
     )
     _, status, usage = os.wait4(pid, 0)
@@ -39,7 +44,11 @@ def test_help_takes_under_half_a_second_of_processor_time() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys, pipeline.cli.main; print(sorted({'tensorflow', 'kfp', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)))"
+    code = (
+        "import sys, pipeline.cli.main; "
+        "heavy = {'tensorflow', 'kfp', 'pyarrow', 'numpy', 'pydantic'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -48,8 +57,8 @@ def test_help_imports_nothing_heavy() -> None:
     )
 
 
-def test_version() -> None:
-    assert kubert("--version").stdout == f"kubert {__version__}\n"
+def test_version_prints_the_name_and_version() -> None:
+    assert run_kubert("--version").stdout == f"kubert {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -73,10 +82,12 @@ def test_version() -> None:
         pytest.param(
             ["run", "--set", "train.batch_size=1", "--set", "train.workers=2"],
             "batch_size 1 is smaller than workers 2",
-            id="t2",
+            id="batch-smaller-than-workers",
         ),
         pytest.param(
-            ["run", "--set", "data.source='{{workflow.name}}'"], "does not exist", id="a4"
+            ["run", "--set", "data.source='{{workflow.name}}'"],
+            "does not exist",
+            id="template-in-a-path",
         ),
         pytest.param(
             ["run", "--workdir", "/proc/1/nope"],
@@ -92,28 +103,33 @@ def test_version() -> None:
         pytest.param(["predict", "nope", "text"], "nope", id="no-release"),
     ],
 )
-def test_a_mistake_ends_with_2_and_says_what_to_do(
+def test_a_user_error_exits_with_2_and_a_remedy(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
-    ended = kubert(*arguments, cwd=tmp_path)
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr + ended.stdout
-    assert len(ended.stderr.splitlines()) < 15
+    result = run_kubert(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    assert len(result.stderr.splitlines()) < 15
 
 
-def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> None:
-    code = "import pipeline.cli.main as cli, pipeline.presets as s; s.find_preset = lambda name: 1 / 0; cli.main(['config'])"
-    ended = subprocess.run(
+def test_an_unexpected_error_exits_with_1_and_writes_its_traceback_to_a_file(
+    tmp_path: Path,
+) -> None:
+    code = (
+        "import pipeline.cli.main as cli, pipeline.presets as presets; "
+        "presets.find_preset = lambda name: 1 / 0; cli.main(['config'])"
+    )
+    result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
     (log,) = tmp_path.glob("kubert-error-*.log")
-    assert str(log) in ended.stderr
+    assert str(log) in result.stderr
     assert "ZeroDivisionError" in log.read_text()
 
 
@@ -121,16 +137,16 @@ def test_a_defect_ends_with_1_and_its_traceback_is_in_a_file(tmp_path: Path) -> 
 def test_config_prints_a_file_that_loads_back_equal(name: str | None, tmp_path: Path) -> None:
     from components.config.loading import load_config
 
-    ended = kubert("config", *([name] if name else []))
+    result = run_kubert("config", *([name] if name else []))
     path = tmp_path / "config.yaml"
-    path.write_text(ended.stdout)
+    path.write_text(result.stdout)
     assert load_config(path) == load_config(presets.find_preset(name or "quickstart"))
-    assert all(other in ended.stdout for other in presets.list_presets())
+    assert all(other in result.stdout for other in presets.list_presets())
 
 
 def test_compile_writes_a_pipeline(tmp_path: Path) -> None:
-    ended = kubert("compile", "--set", "train.epochs=7", "-o", "mine.yaml", cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (0, "wrote mine.yaml\n")
+    result = run_kubert("compile", "--set", "train.epochs=7", "-o", "mine.yaml", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "wrote mine.yaml\n")
     spec = next(yaml.safe_load_all((tmp_path / "mine.yaml").read_text()))
     assert spec["root"]["inputDefinitions"]["parameters"]["epochs"]["defaultValue"] == 7
 
@@ -155,14 +171,14 @@ def test_the_log_level_applies_to_this_process_and_to_the_processes_that_it_star
         "atexit.register(show); main(sys.argv[1:])"
     )
     inherited = {name: value for name, value in os.environ.items() if name != "KUBERT_LOG_LEVEL"}
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *arguments, "config"],
         capture_output=True, text=True, check=True, env={**inherited, **environment},
     )  # fmt: skip
-    assert ended.stderr == f"{level}\n"
+    assert result.stderr == f"{level}\n"
 
 
-def test_an_unknown_log_level_is_a_mistake() -> None:
-    ended = kubert("config", KUBERT_LOG_LEVEL="loud")
-    assert ended.returncode == 2
-    assert "KUBERT_LOG_LEVEL='loud': unknown level; use one of DEBUG, INFO" in ended.stderr
+def test_an_unknown_log_level_is_a_user_error() -> None:
+    result = run_kubert("config", KUBERT_LOG_LEVEL="loud")
+    assert result.returncode == 2
+    assert "KUBERT_LOG_LEVEL='loud': unknown level; use one of DEBUG, INFO" in result.stderr

@@ -1,4 +1,4 @@
-"""`kubert doctor` as a person types it; with a real cluster in tests/e2e/test_doctor.py."""
+"""The command `kubert doctor`; with a real cluster in tests/e2e/test_doctor.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from typing import Any
 import pytest
 
 
-def kubert(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_doctor(
+    tmp_path: Path, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-m",
@@ -44,7 +46,7 @@ def kubert(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Co
 
 @pytest.mark.slow
 def test_a_machine_with_nothing_missing(tmp_path: Path) -> None:
-    ended = kubert(tmp_path)
+    ended = run_doctor(tmp_path)
     assert ended.returncode == 0, ended.stdout
     lines = ended.stdout.splitlines()
     assert lines[-1].startswith("nothing missing")
@@ -54,7 +56,7 @@ def test_a_machine_with_nothing_missing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_missing_has_a_remedy_in_the_table_and_in_json(tmp_path: Path) -> None:
-    ended = kubert(tmp_path, "--set", "data.source=nope.csv", "--json")
+    ended = run_doctor(tmp_path, "--set", "data.source=nope.csv", "--json")
     assert ended.returncode == 1
     result = json.loads(ended.stdout)
     assert result["missing"] == 1

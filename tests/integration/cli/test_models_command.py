@@ -1,4 +1,4 @@
-"""`kubert models` as a person types it, on a store with real releases' manifests."""
+"""The command `kubert models`, on a store of real releases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.releases.release_directories import CONTENT, release_director
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """Three versions of `news`, the first without provenance as older releases are, and one of `sports`."""
+    """Three versions of `news`, the first without provenance, and one of `sports`."""
     store = open_store(str(tmp_path / "models"))
     for number, marker in enumerate(("a", "b", "c")):
         source = release_directory(tmp_path / marker, marker)
@@ -26,7 +26,7 @@ def models(tmp_path: Path) -> Path:
             content = CONTENT.model_copy(update={"accuracy": 0.5 + number / 100}).model_dump(
                 mode="json"
             )
-            told = {
+            provenance = {
                 "released": f"2026-01-0{number}T00:00:00+00:00",
                 "run": f"run-{number}-0123456789",
             }
@@ -35,14 +35,14 @@ def models(tmp_path: Path) -> Path:
                 "release",
                 content=content,
                 inputs={"data": str(number) * 64},
-                provenance=told,
+                provenance=provenance,
             )
         registry.publish(open_release(source), store, "news", marker)
     registry.publish(open_release(release_directory(tmp_path / "d", "d")), store, "sports", "d")
     return tmp_path / "models"
 
 
-def kubert(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_models(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pipeline.cli", "models", *map(str, arguments)],
         capture_output=True,
@@ -52,8 +52,8 @@ def kubert(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_versions_of_a_model_newest_first(models: Path) -> None:
-    listed = kubert("list", models / "news")
+def test_versions_are_listed_newest_first(models: Path) -> None:
+    listed = run_models("list", models / "news")
     assert listed.returncode == 0, listed.stderr
     assert [line.split("\t") for line in listed.stdout.splitlines()] == [
         ["version", "champion", "released", "accuracy", "encoder", "run", "data"],
@@ -77,7 +77,7 @@ def test_the_versions_of_a_model_newest_first(models: Path) -> None:
         ],
         ["1", "", "-", "0.5000 (0.4000-0.6000)", "scratch", "-", "-"],
     ]
-    rows = json.loads(kubert("list", models / "news", "--json").stdout)
+    rows = json.loads(run_models("list", models / "news", "--json").stdout)
     assert [(row["version"], row["champion"], row["run"], row["data"]) for row in rows] == [
         (3, True, "run-2-0123456789", "2" * 64),
         (2, False, "run-1-0123456789", "1" * 64),
@@ -85,8 +85,8 @@ def test_the_versions_of_a_model_newest_first(models: Path) -> None:
     ]
 
 
-def test_the_models_of_a_store(models: Path) -> None:
-    rows = json.loads(kubert("list", models, "--json").stdout)
+def test_models_of_a_store_are_listed_with_their_champion(models: Path) -> None:
+    rows = json.loads(run_models("list", models, "--json").stdout)
     assert [(row["name"], row["versions"], row["served"]) for row in rows] == [
         ("news", 3, 3),
         ("sports", 1, 1),
@@ -95,22 +95,27 @@ def test_the_models_of_a_store(models: Path) -> None:
 
 def test_a_damaged_version_hides_no_other(models: Path) -> None:
     (models / "news/2/manifest.json").write_text("{}")
-    rows = json.loads(kubert("list", models / "news", "--json").stdout)
+    rows = json.loads(run_models("list", models / "news", "--json").stdout)
     assert [row["version"] for row in rows] == [3, 2, 1]
     assert "not a valid manifest" in rows[1]["problem"]
-    assert "not a valid manifest" in kubert("show", f"{models}/news@2").stderr
+    assert "not a valid manifest" in run_models("show", f"{models}/news@2").stderr
 
 
-def test_all_that_a_version_says_of_itself(models: Path) -> None:
-    told = json.loads(kubert("show", f"{models}/news@2", "--json").stdout)
-    assert (told["champion"], told["files"], told["content"]["accuracy"], told["inputs"]) == (
+def test_show_prints_all_metadata_of_a_version(models: Path) -> None:
+    result = json.loads(run_models("show", f"{models}/news@2", "--json").stdout)
+    assert (
+        result["champion"],
+        result["files"],
+        result["content"]["accuracy"],
+        result["inputs"],
+    ) == (
         False,
         4,
         0.51,
         {"data": "1" * 64},
     )
     lines = dict(
-        line.split(maxsplit=1) for line in kubert("show", models / "news").stdout.splitlines()
+        line.split(maxsplit=1) for line in run_models("show", models / "news").stdout.splitlines()
     )
     assert (lines["content.version"], lines["champion"], lines["provenance.run"]) == (
         "3",
@@ -120,16 +125,16 @@ def test_all_that_a_version_says_of_itself(models: Path) -> None:
     assert lines["content.classes"] == "no, yes"
 
 
-def test_one_command_goes_back_and_tells_the_one_that_undoes_it(models: Path) -> None:
-    back = kubert("rollback", models / "news")
+def test_rollback_prints_the_command_that_undoes_it(models: Path) -> None:
+    back = run_models("rollback", models / "news")
     assert (back.returncode, registry.find_champion(open_store(str(models)), "news")) == (0, 2)
     assert back.stdout.startswith("news: version 2 is the champion now (before: 3)")
     undo = back.stdout.splitlines()[-1].removeprefix("To undo: kubert models ")
-    assert kubert(*undo.split()).returncode == 0
+    assert run_models(*undo.split()).returncode == 0
     assert registry.find_champion(open_store(str(models)), "news") == 3
-    told = json.loads(kubert("rollback", models / "news", "--to", 1, "--json").stdout)
-    assert (told["champion"], told["before"]) == (1, 3)
-    assert "is the champion already" in kubert("rollback", models / "news", "--to", 1).stdout
+    result = json.loads(run_models("rollback", models / "news", "--to", 1, "--json").stdout)
+    assert (result["champion"], result["before"]) == (1, 3)
+    assert "is the champion already" in run_models("rollback", models / "news", "--to", 1).stdout
 
 
 @pytest.mark.parametrize(
@@ -147,8 +152,8 @@ def test_one_command_goes_back_and_tells_the_one_that_undoes_it(models: Path) ->
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_mistakes_are_told(arguments: list[str], message: str, models: Path) -> None:
-    ended = kubert(*(argument.format(models=models) for argument in arguments))
-    assert ended.returncode == 2, ended.stdout
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
+def test_user_errors_are_reported(arguments: list[str], message: str, models: Path) -> None:
+    result = run_models(*(argument.format(models=models) for argument in arguments))
+    assert result.returncode == 2, result.stdout
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

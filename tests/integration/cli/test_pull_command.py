@@ -1,4 +1,4 @@
-"""`kubert pull` as a person types it; what it does to the directory is in tests/unit/serve and tests/faults."""
+"""The command `kubert pull`; the puller itself is tested in tests/unit/serving and tests/faults."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ def model(tmp_path: Path) -> str:
     return f"{tmp_path}/models/news"
 
 
-def kubert(*arguments: object) -> subprocess.CompletedProcess[str]:
+def run_pull(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*KUBERT, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
     )
 
 
-def test_the_champion_or_a_version_either_way_of_writing_it(model: str, tmp_path: Path) -> None:
-    pulled = kubert(model, "--to", tmp_path / "x")
+def test_the_champion_or_a_version_in_both_notations_is_pulled(model: str, tmp_path: Path) -> None:
+    pulled = run_pull(model, "--to", tmp_path / "x")
     assert (pulled.returncode, pulled.stderr) == (0, "")
     assert (
         pulled.stdout.splitlines()[-1] == f"news version 2 is at {tmp_path / 'x' / '2'}, verified"
     )
     for reference in (f"{model}@1", f"{model}/1"):
-        assert kubert(reference, "--to", tmp_path / "y").returncode == 0
+        assert run_pull(reference, "--to", tmp_path / "y").returncode == 0
     assert markers(tmp_path / "y" / "1") == {"a"}
 
 
-def test_the_outcome_for_a_program(model: str, tmp_path: Path) -> None:
-    told = json.loads(kubert(model, "--to", tmp_path / "x", "--json").stdout)
-    assert (told["name"], told["version"], told["directory"]) == (
+def test_json_prints_the_result(model: str, tmp_path: Path) -> None:
+    result = json.loads(run_pull(model, "--to", tmp_path / "x", "--json").stdout)
+    assert (result["name"], result["version"], result["directory"]) == (
         "news",
         2,
         str(tmp_path / "x" / "2"),
     )
-    assert told["sha256"] == open_release(tmp_path / "x" / "2").manifest.digest
+    assert result["sha256"] == open_release(tmp_path / "x" / "2").manifest.digest
 
 
-def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
+def test_watching_exits_with_0_on_sigterm(model: str, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*KUBERT, model, "--to", str(tmp_path / "x"), "--watch", "0.1"],
         stderr=subprocess.PIPE,
@@ -82,9 +82,11 @@ def test_watching_ends_well_on_sigterm(model: str, tmp_path: Path) -> None:
     ],
     ids=["version", "no-number", "json", "pinned"],
 )
-def test_mistakes_are_told(arguments: list[str], message: str, model: str, tmp_path: Path) -> None:
-    ended = kubert(
+def test_user_errors_are_reported(
+    arguments: list[str], message: str, model: str, tmp_path: Path
+) -> None:
+    result = run_pull(
         *(argument.format(model=model) for argument in arguments), "--to", tmp_path / "x"
     )
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert message in ended.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in result.stderr

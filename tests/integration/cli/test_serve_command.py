@@ -1,4 +1,4 @@
-"""`kubert serve` over HTTP, with a real model: TensorFlow Serving's predict, status and metadata calls."""
+"""The command `kubert serve` with a real model: TensorFlow Serving's REST API over HTTP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(release: Path) -> Iterator[Served]:
+def server(release: Path) -> Iterator[Served]:
     started = Served(release)
     yield started
     started.end()
@@ -65,11 +65,12 @@ def served(release: Path) -> Iterator[Served]:
         ),
     ],
 )
-def test_e4_scores_over_http_are_the_models(
-    body: Any, key: str, served: Served, release: Path
+def test_scores_over_http_are_those_of_the_model(
+    body: Any, key: str, server: Served, release: Path
 ) -> None:
+    """Fault E4."""
     expected = load_scorer(release / "1")(TEXTS)
-    status, reply = served.call("POST", f"{MODEL}:predict", body)
+    status, reply = server.call("POST", f"{MODEL}:predict", body)
     assert (status, list(reply)) == (200, [key])
     rows = (
         reply[key]
@@ -85,38 +86,38 @@ def test_e4_scores_over_http_are_the_models(
 
 
 @pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 1000])
-def test_batches_of_any_size_keep_their_order(count: int, served: Served) -> None:
+def test_batches_of_any_size_preserve_their_order(count: int, server: Served) -> None:
     texts = [f"w{n % 60} " * (1 + n % 7) for n in range(count)]
     one_by_one = {
-        text: served.predict(text)[1]["predictions"][0]["scores"] for text in set(texts[:8])
+        text: server.predict(text)[1]["predictions"][0]["scores"] for text in set(texts[:8])
     }
-    predictions = served.predict(*texts)[1]["predictions"]
+    predictions = server.predict(*texts)[1]["predictions"]
     assert len(predictions) == count
     for text, row in list(zip(texts, predictions, strict=True))[:8]:
         np.testing.assert_allclose(row["scores"], one_by_one[text], atol=1e-5)
 
 
-def test_an_empty_column_has_an_empty_answer(served: Served) -> None:
-    assert served.call("POST", f"{MODEL}:predict", {"inputs": []}) == (
+def test_an_empty_column_has_an_empty_response(server: Served) -> None:
+    assert server.call("POST", f"{MODEL}:predict", {"inputs": []}) == (
         200,
         {"outputs": {"label": [], "label_index": [], "scores": []}},
     )
 
 
-def test_status_metadata_and_health(served: Served) -> None:
+def test_status_metadata_and_health(server: Served) -> None:
     available = {
         "version": "1",
         "state": "AVAILABLE",
         "status": {"error_code": "OK", "error_message": ""},
     }
-    assert served.call("GET", MODEL) == (200, {"model_version_status": [available]})
-    assert served.call("GET", f"{MODEL}/versions/1") == (200, {"model_version_status": [available]})
-    status, told = served.call("GET", f"{MODEL}/metadata")
-    assert (status, told["model_spec"]) == (
+    assert server.call("GET", MODEL) == (200, {"model_version_status": [available]})
+    assert server.call("GET", f"{MODEL}/versions/1") == (200, {"model_version_status": [available]})
+    status, reply = server.call("GET", f"{MODEL}/metadata")
+    assert (status, reply["model_spec"]) == (
         200,
         {"name": "news", "signature_name": "", "version": "1"},
     )
-    signature = told["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    signature = reply["metadata"]["signature_def"]["signature_def"]["serving_default"]
     vector = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
     assert (signature["inputs"]["text"]["dtype"], signature["inputs"]["text"]["tensor_shape"]) == (
         "DT_STRING",
@@ -128,43 +129,46 @@ def test_status_metadata_and_health(served: Served) -> None:
         "scores": "DT_FLOAT",
     }
     assert signature["method_name"] == "tensorflow/serving/predict"
-    assert served.call("GET", "/healthz") == (200, {"status": "ok", "model": "news", "version": 1})
+    assert server.call("GET", "/healthz") == (200, {"status": "ok", "model": "news", "version": 1})
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "message"),
-    [
-        ("POST", f"{MODEL}:predict", b"{", 400, "JSON Parse error"),
-        ("POST", f"{MODEL}:predict", {"instances": [7]}, 400, "is not of expected type: string"),
-        ("POST", f"{MODEL}:predict", {"instances": [{"b64": "/w=="}]}, 200, ""),
-        ("POST", f"{MODEL}/versions/1:predict", {"instances": ["a"]}, 200, ""),
-        ("POST", f"{MODEL}/versions/2:predict", {"instances": ["a"]}, 404, "Servable not found for request: Specific(news, 2)"),
-        ("POST", f"{MODEL}/versions/x:predict", {"instances": ["a"]}, 400, "Failed to convert version"),
-        ("POST", f"{MODEL}/labels/stable:predict", {"instances": ["a"]}, 400, "Unrecognized servable version label: stable"),
-        ("POST", "/v1/models/other:predict", {"instances": ["a"]}, 404, "Servable not found for request: Latest(other)"),
-        ("GET", "/v1/models/other", None, 404, "Could not find any versions of model other"),
-        ("GET", f"{MODEL}/versions/2", None, 404, "Could not find version 2 of model news"),
-        ("POST", f"{MODEL}:classify", {}, 400, "Expected classification signature"),
-        ("POST", f"{MODEL}:regress", {}, 400, "Expected regression signature"),
-        ("GET", f"{MODEL}:predict", None, 400, "Malformed request: GET"),
-        ("DELETE", MODEL, None, 400, "Malformed request: DELETE"),
-        ("POST", f"{MODEL}:explain", {}, 400, "Malformed request: POST"),
-        ("GET", "/v1/models/a/b/c", None, 400, "Malformed request"),
-        ("GET", "/", None, 404, "Not Found"),
-        ("POST", f"{MODEL}:predict", b" " * (17 * 2**20), 413, "Too Large"),
-    ],
-)  # fmt: skip
-def test_each_mistake_has_its_status(
-    method: str, path: str, body: Any, status: int, message: str, served: Served
+NOT_FOUND = "Servable not found for request:"
+INSTANCE = {"instances": ["a"]}
+PREDICT = f"{MODEL}:predict"
+INVALID_REQUESTS = [
+    ("POST", PREDICT, b"{", 400, "JSON Parse error"),
+    ("POST", PREDICT, {"instances": [7]}, 400, "is not of expected type: string"),
+    ("POST", PREDICT, {"instances": [{"b64": "/w=="}]}, 200, ""),
+    ("POST", f"{MODEL}/versions/1:predict", INSTANCE, 200, ""),
+    ("POST", f"{MODEL}/versions/2:predict", INSTANCE, 404, f"{NOT_FOUND} Specific(news, 2)"),
+    ("POST", f"{MODEL}/versions/x:predict", INSTANCE, 400, "Failed to convert version"),
+    ("POST", f"{MODEL}/labels/a:predict", INSTANCE, 400, "Unrecognized servable version label: a"),
+    ("POST", "/v1/models/other:predict", INSTANCE, 404, f"{NOT_FOUND} Latest(other)"),
+    ("GET", "/v1/models/other", None, 404, "Could not find any versions of model other"),
+    ("GET", f"{MODEL}/versions/2", None, 404, "Could not find version 2 of model news"),
+    ("POST", f"{MODEL}:classify", {}, 400, "Expected classification signature"),
+    ("POST", f"{MODEL}:regress", {}, 400, "Expected regression signature"),
+    ("GET", PREDICT, None, 400, "Malformed request: GET"),
+    ("DELETE", MODEL, None, 400, "Malformed request: DELETE"),
+    ("POST", f"{MODEL}:explain", {}, 400, "Malformed request: POST"),
+    ("GET", "/v1/models/a/b/c", None, 400, "Malformed request"),
+    ("GET", "/", None, 404, "Not Found"),
+    ("POST", PREDICT, b" " * (17 * 2**20), 413, "Too Large"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "message"), INVALID_REQUESTS)
+def test_each_invalid_request_has_its_status(
+    method: str, path: str, body: Any, status: int, message: str, server: Served
 ) -> None:
-    found, reply = served.call(method, path, body)
+    found, reply = server.call(method, path, body)
     assert (found, message in reply.get("error", "")) == (status, True), reply
 
 
-def test_many_clients_at_once(served: Served) -> None:
+def test_many_concurrent_clients_get_the_same_scores(server: Served) -> None:
     with concurrent.futures.ThreadPoolExecutor(24) as clients:
         replies = list(
-            clients.map(lambda number: served.predict(f"w{number % 60}", "w1"), range(96))
+            clients.map(lambda number: server.predict(f"w{number % 60}", "w1"), range(96))
         )
     assert {status for status, _ in replies} == {200}
     assert len({str(reply["predictions"][1]) for _, reply in replies}) <= 2, (
@@ -172,16 +176,17 @@ def test_many_clients_at_once(served: Served) -> None:
     )
 
 
-def test_a10_no_text_is_said(served: Served) -> None:
+def test_no_text_is_logged(server: Served) -> None:
+    """Fault A10."""
     canary = "canary-7f3a"
-    served.predict(canary)
-    served.predict(canary, 5)
-    served.call("POST", f"{MODEL}:predict", f'{{"instances": ["{canary}"'.encode())
-    served.call("POST", f"{MODEL}/versions/{canary}:predict", {"instances": [canary]})
-    assert canary not in "\n".join(served.lines)
+    server.predict(canary)
+    server.predict(canary, 5)
+    server.call("POST", f"{MODEL}:predict", f'{{"instances": ["{canary}"'.encode())
+    server.call("POST", f"{MODEL}/versions/{canary}:predict", {"instances": [canary]})
+    assert canary not in "\n".join(server.lines)
 
 
-def test_one_release_under_a_name_of_its_own_and_requests_under_way_end_well(release: Path) -> None:
+def test_a_release_under_another_name_finishes_requests_in_flight_on_stop(release: Path) -> None:
     started = Served(release / "1", "--name", "mine")
     with concurrent.futures.ThreadPoolExecutor(1) as client:
         long = client.submit(
@@ -205,19 +210,19 @@ def test_one_release_under_a_name_of_its_own_and_requests_under_way_end_well(rel
     ],
     ids=["missing", "empty", "name", "port"],
 )
-def test_mistakes_are_told(
+def test_user_errors_are_reported(
     arguments: list[str], message: str, release: Path, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        places = {"here": tmp_path, "release": release, "taken": other.getsockname()[1]}
+        values = {"here": tmp_path, "release": release, "taken": other.getsockname()[1]}
         command = [
             sys.executable,
             "-m",
             "pipeline.cli",
             "serve",
-            *(argument.format(**places) for argument in arguments),
+            *(argument.format(**values) for argument in arguments),
         ]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == 2
-    assert message.format(**places) in ended.stderr
-    assert "Traceback" not in ended.stderr
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 2
+    assert message.format(**values) in result.stderr
+    assert "Traceback" not in result.stderr

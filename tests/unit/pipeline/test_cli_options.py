@@ -33,7 +33,7 @@ def test_a_command_whose_argument_is_the_configuration_has_no_config_option() ->
 
 
 def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
-    """Also the flags as such: scripts depend on them."""
+    """And all flags as such: scripts depend on them."""
     root = typer.main.get_command(kubert)
     flags = {}
     for name, command in root.commands.items():  # type: ignore[attr-defined]
@@ -41,7 +41,7 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
             options = [flag for each in subcommand.params for flag in each.opts]
             flags[f"{name} {subname}".strip()] = [flag for flag in options if flag[0] == "-"]
     server = ["--endpoint", "--namespace", "--experiment"]
-    wait = ["--key", "--wait", "--json"]
+    wait, dry, tags = ["--key", "--wait", "--json"], ["--dry-run"], ["--allow-tags", "--json"]
     assert flags == {
         "run": ["--set", "--workdir", "--json"],
         "predict": ["--json"],
@@ -50,9 +50,7 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
         "doctor": ["--cluster", "--set", "--workdir", "--json"],
         "pull": ["--to", "--watch", "--keep", "--json"],
         "serve": ["--name", "--host", "--port"],
-        "submit": [
-            "--set", *server, "--key", "--wait", "--dry-run", "--no-cache", "--allow-tags", "--json",
-        ],
+        "submit": ["--set", *server, *wait[:2], *dry, "--no-cache", *tags],
         "models list": ["--json"],
         "models show": ["--json"],
         "models rollback": ["--to", "--json"],
@@ -60,11 +58,11 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
         "runs show": ["--config", *server, "--json"],
         "runs logs": ["--config", *server, "--step", "--tail"],
         "runs stop": ["--config", *server],
-        "schedule apply": ["--set", *server, "--dry-run", "--allow-tags", "--json"],
+        "schedule apply": ["--set", *server, *dry, *tags],
         "schedule list": ["--config", *server, "--json"],
         "schedule show": ["--config", *server, "--json"],
         "schedule pause": ["--config", *server],
         "schedule resume": ["--config", *server],
         "schedule run-now": ["--config", *server, *wait],
         "schedule delete": ["--config", *server],
-    }  # fmt: skip
+    }

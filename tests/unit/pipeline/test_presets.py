@@ -31,18 +31,19 @@ def test_every_option_is_rendered_with_its_description() -> None:
 
 def test_a_changed_option_shows_its_default() -> None:
     text = presets.render_config(load_config(None, ["train.epochs=9"]), "heading")
-    assert "  # maximum number of passes over the training rows (default: 3)\n  epochs: 9\n" in text
+    description = type(Config().train).model_fields["epochs"].description
+    assert f"  # {description} (default: 3)\n  epochs: 9\n" in text
 
 
 @pytest.mark.parametrize("value", ["5.0e-05", "1", "yes", "null", "a: b", "#x", "über", "'", "[x]"])
-def test_awkward_names_survive(value: str, tmp_path: Path) -> None:
+def test_values_that_yaml_reads_in_another_way_are_quoted(value: str, tmp_path: Path) -> None:
     config = Config.model_validate({"data": {"label": value, "classes": [value, "other"]}})
     path = tmp_path / "config.yaml"
     path.write_text(presets.render_config(config, "heading"), encoding="utf-8")
     assert load_config(path) == config
 
 
-def test_there_is_one_for_each_encoder_and_quickstart_comes_first() -> None:
+def test_each_encoder_has_a_preset_and_quickstart_is_the_first() -> None:
     assert presets.list_presets()[0] == "quickstart"
     assert {
         load_config(presets.find_preset(name)).model.encoder.partition(":")[0]
@@ -61,7 +62,9 @@ def test_an_unknown_name_lists_the_names() -> None:
         presets.find_preset("nope")
 
 
-def test_a_file_wins_over_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_takes_precedence_over_a_preset_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("quickstart").write_text("train: {epochs: 9}")
     assert load_config(presets.find_preset("quickstart")).train.epochs == 9

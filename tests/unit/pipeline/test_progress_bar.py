@@ -11,17 +11,20 @@ from components.progress import ProgressEvent, StepName
 from pipeline.cli.progress_bar import ProgressView, describe_progress, format_duration
 from tests.support.progress_events import make_event
 
+METRICS = {"loss": 0.5, "accuracy": 0.75, "examples_per_second": 120.0, "seconds_left": 65.0}
+TRAIN_FIGURES = {"steps": 1200, "examples_per_second": 31.25}
+GATE_FIGURES = {"passed": False, "reason": "accuracy 0.5 < 0.9 [bold]"}
 EVENTS: list[dict[str, Any]] = [
     {"step": "tokenize", "kind": "reused", "outputs": {}},
     {"step": "train", "kind": "started"},
-    {"step": "train", "message": "epoch 1 of 2", "done": 5, "total": 10, "loss": 0.5, "accuracy": 0.75, "examples_per_second": 120.0, "seconds_left": 65.0},
-    {"step": "train", "kind": "finished", "seconds": 12.34, "figures": {"steps": 1200, "examples_per_second": 31.25}},
+    {"step": "train", "message": "epoch 1 of 2", "done": 5, "total": 10, **METRICS},
+    {"step": "train", "kind": "finished", "seconds": 12.34, "figures": TRAIN_FIGURES},
     {"step": "gate", "kind": "started"},
-    {"step": "gate", "kind": "finished", "seconds": 0.5, "figures": {"passed": False, "reason": "accuracy 0.5 < 0.9 [bold]"}},
-]  # fmt: skip
+    {"step": "gate", "kind": "finished", "seconds": 0.5, "figures": GATE_FIGURES},
+]
 
 
-def shown(terminal: bool) -> str:
+def render_progress(terminal: bool) -> str:
     stream = io.StringIO()
     with ProgressView(
         Console(file=stream, force_terminal=terminal, width=120, highlight=False)
@@ -33,7 +36,7 @@ def shown(terminal: bool) -> str:
 
 
 def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
-    assert [line.rstrip() for line in shown(terminal=False).splitlines()] == [
+    assert [line.rstrip() for line in render_progress(terminal=False).splitlines()] == [
         "tokenize     reused",
         "train        12.3 s  1,200 steps, 31.2 examples/s",
         "gate          0.5 s  accuracy 0.5 < 0.9 [bold]",
@@ -41,7 +44,7 @@ def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
 
 
 def test_on_a_terminal_a_bar_shows_the_figures() -> None:
-    assert "epoch 1 of 2  loss 0.500  accuracy 0.750  120 examples/s  1:05 left" in shown(
+    assert "epoch 1 of 2  loss 0.500  accuracy 0.750  120 examples/s  1:05 left" in render_progress(
         terminal=True
     )
 
