@@ -12,14 +12,15 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import kfp_server_api as kfp
-import tenacity
 from urllib3.exceptions import HTTPError, SSLError
 
 from components.errors import KubertError
 from components.redaction import redact_to_line
+from components.retrying import RetryPolicy
 from pipeline.kubeflow.endpoint import Endpoint
 from pipeline.kubeflow.errors import (
     TRANSIENT_STATUS_CODES,
@@ -41,9 +42,13 @@ from pipeline.kubeflow.errors import (
 
 REQUEST_TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect, and between two reads."""
-MAX_ATTEMPTS = 6
 RETRY_TIMEOUT_SECONDS = 60.0
-MAX_RETRY_WAIT_SECONDS = 15.0
+REQUEST_RETRIES = RetryPolicy(
+    first_wait_seconds=0.3,
+    max_wait_seconds=15.0,
+    deadline_seconds=RETRY_TIMEOUT_SECONDS,
+    max_attempts=6,
+)
 PAGE_SIZE = 100
 UNAUTHENTICATED_STATUS_CODES = (301, 302, 303, 307, 308, 401)
 """Redirects lead to a sign-in page and are not followed: they would carry the credential away."""
@@ -153,13 +158,9 @@ class Transport:
                 return found[:limit]
 
     def _retry(self, action: str, call: Callable[[], T]) -> T:
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(TransientError),
-            stop=tenacity.stop_after_attempt(MAX_ATTEMPTS)
-            | tenacity.stop_after_delay(self._retry_timeout_seconds),
-            wait=_choose_wait_seconds,
-            sleep=self._sleep,
-            reraise=True,
+        policy = replace(REQUEST_RETRIES, deadline_seconds=self._retry_timeout_seconds)
+        retrying = policy.build_retrying(
+            TransientError, sleep=self._sleep, requested_wait=_requested_wait
         )
         try:
             return retrying(call)
@@ -268,9 +269,5 @@ def _build_token_hook(read_secret: Callable[[], str]) -> Callable[[Any], None]:
     return refresh_token
 
 
-def _choose_wait_seconds(state: tenacity.RetryCallState) -> float:
-    """What the server asks for, or exponential backoff with jitter."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, TransientError) and error.retry_after_seconds is not None:
-        return min(error.retry_after_seconds, MAX_RETRY_WAIT_SECONDS)
-    return tenacity.wait_random_exponential(multiplier=0.3, max=MAX_RETRY_WAIT_SECONDS)(state)
+def _requested_wait(error: BaseException) -> float | None:
+    return error.retry_after_seconds if isinstance(error, TransientError) else None

@@ -22,7 +22,7 @@ from pipeline.kubeflow.errors import (
     ServerUnavailableError,
 )
 from pipeline.kubeflow.records import parse_run
-from pipeline.kubeflow.transport import MAX_ATTEMPTS
+from pipeline.kubeflow.transport import REQUEST_RETRIES
 from tests.support.fake_kfp.clients import build_submission, new_client
 from tests.support.fake_kfp.server import FakeServer, run_server
 
@@ -60,7 +60,8 @@ def test_a_read_is_repeated_until_it_works_but_not_for_ever(
     assert server.count(HEALTH) == 3
     server.fault(HEALTH, kind, **options)
     with pytest.raises(
-        ServerUnavailableError, match=rf"attempts: {MAX_ATTEMPTS}.*healthz should answer"
+        ServerUnavailableError,
+        match=rf"attempts: {REQUEST_RETRIES.max_attempts}.*healthz should answer",
     ) as caught:
         api.get_health()
     assert caught.value.exit_code not in USER_ERROR_CODES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
 import threading
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from pipeline.cli.main import main
+from pipeline.kubeflow import transport
 from tests.support.fake_kfp.clients import IMAGES, run_command, set_arguments, start_command
 from tests.support.fake_kfp.server import FakeServer, run_server
 from tests.support.fake_kfp.state import NEVER, stamp
@@ -156,7 +158,8 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
 def test_the_server_may_be_away_while_a_run_is_followed(
     server: FakeServer, kubert: Invoke, fast: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.transport.MAX_ATTEMPTS", 2)
+    policy = dataclasses.replace(transport.REQUEST_RETRIES, max_attempts=2)
+    monkeypatch.setattr(transport, "REQUEST_RETRIES", policy)
     server.fault(r"GET /apis/v2beta1/runs/.", "refuse", status=503, times=5)
     play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
     assert kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")[0] == 0
