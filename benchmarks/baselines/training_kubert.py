@@ -1,9 +1,10 @@
-"""kubert's side: a real worker on a real job; one round is one epoch over the training rows.
+"""kubert as a contender: a real worker on a real job; one round is one epoch over the training rows.
 
     python -m benchmarks.baselines.training_kubert JOB [--share RANK OF]
 
-All that is put in is a gate between `Training` and its feed, and a clock around the features of a frozen encoder. A round begins before the epoch's first batch is read and ends when
-validation asks for its own batches: reading, padding, the steps and what the optimizer puts off until an epoch's end are all in it.
+The worker runs as it does in production, with a callback that measures it. A round begins before the
+epoch's first batch is read and ends when validation begins: reading, padding, the steps and what the
+optimizer defers to an epoch's end are all part of it.
 """
 
 from __future__ import annotations
@@ -12,87 +13,65 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.harness.contender import MeasurementLoop, cpu_seconds
+from components.data.split_names import SplitName
 from components.train import worker
-from components.train.checkpointing.state_store import SharedDirectoryStore
+from components.train.checkpointing.directory_state_store import open_directory_store
+from components.train.loop.batch_plan import SliceRows
+from components.train.loop.callback import TrainingCallback
 from components.workers.process_control import PreemptionHandler
 from components.workers.topology import topology_from_environment
 
-Feed = Callable[..., Iterator[Any]]
 
+class EpochMeasurement(TrainingCallback):
+    """Starts an epoch when a round is requested, and measures its steps and its waits for batches.
 
-class Features:
-    """Stands for `cached_features`: takes the CPU time of a training row's features, after the first batch, which compiles."""
+    Also measures the CPU time of a training row's features, from the end of the first batch on,
+    whose computation includes compiling.
+    """
 
-    def __init__(self, cached_features: Callable[..., Any]) -> None:
-        self._cached_features = cached_features
-        self.seconds_per_row = 0.0
-
-    def __call__(
-        self,
-        exchange: Any,
-        folder: str,
-        split: Any,
-        buckets: Any,
-        compute: Callable[[Any], Any],
-        **options: Any,
-    ) -> Any:
-        done: list[tuple[int, float]] = []
-
-        def timed(ids: Any) -> Any:
-            values = compute(ids)
-            done.append((len(ids), cpu_seconds()))
-            return values
-
-        features = self._cached_features(exchange, folder, split, buckets, timed, **options)
-        if split.name == "train":
-            self.seconds_per_row = (done[-1][1] - done[0][1]) / sum(rows for rows, _ in done[1:])
-        return features
-
-
-class Gate:
-    """Stands for `feed`: lets an epoch begin when a round is asked for, and takes the time of its steps."""
-
-    def __init__(
-        self, feed: Feed, rounds: MeasurementLoop, validation_rows: int, features: Features
-    ) -> None:
-        self._feed, self._rounds, self._validation_rows, self._features = (
-            feed,
-            rounds,
-            validation_rows,
-            features,
-        )
-        self._examples = 0
+    def __init__(self, rounds: MeasurementLoop) -> None:
+        self._rounds = rounds
+        self._rows = 0
+        self._batches: list[tuple[float, float]] = []
         self._waits: list[float] = []
-        self._steps: list[tuple[float, float]] = []
+        self._features: list[tuple[int, float]] = []
 
-    def __call__(self, strategy: Any, rows: Any, plan: Any, first: int = 0) -> Iterator[Any]:
-        if len(rows) != self._validation_rows:
-            self._rounds.wait_for_start()
-            self._examples, self._waits, self._steps = len(rows), [], []
-            return self._timed(self._feed(strategy, rows, plan, first))
-        wall, cpu = np.median(np.diff(self._steps, axis=0), axis=0).tolist()
-        more = {"step_wall": wall, "step_cpu": cpu, "feature_cpu": self._features.seconds_per_row}
+    def on_features_computed(self, split: SplitName, rows: int) -> None:
+        if split == "train":
+            self._features.append((rows, cpu_seconds()))
+
+    def on_epoch_begin(self, rows: int) -> None:
+        self._rounds.wait_for_start()
+        self._rows, self._batches, self._waits = rows, [], []
+
+    def on_batch_begin(self) -> None:
+        self._batches.append((time.perf_counter(), cpu_seconds()))
+
+    def on_step_begin(self) -> None:
+        self._waits.append(time.perf_counter() - self._batches[-1][0])
+
+    def on_validation_begin(self) -> None:
+        self.on_batch_begin()
+        wall, cpu = np.median(np.diff(self._batches, axis=0), axis=0).tolist()
         self._rounds.report_measurement(
-            self._examples, first_wait=self._waits[0], other_waits=sum(self._waits[1:]), **more
+            self._rows,
+            first_wait=self._waits[0],
+            other_waits=sum(self._waits[1:]),
+            step_wall=wall,
+            step_cpu=cpu,
+            feature_cpu=self._feature_seconds_per_row(),
         )
-        return self._feed(strategy, rows, plan, first)
 
-    def _timed(self, batches: Iterator[Any]) -> Iterator[Any]:
-        while True:
-            asked = time.perf_counter()
-            self._steps.append((asked, cpu_seconds()))
-            batch = next(batches, None)
-            self._waits.append(time.perf_counter() - asked)
-            if batch is None:
-                return
-            yield batch
+    def _feature_seconds_per_row(self) -> float:
+        if not self._features:
+            return 0.0
+        seconds = self._features[-1][1] - self._features[0][1]
+        return seconds / sum(rows for rows, _ in self._features[1:])
 
 
 def main() -> None:
@@ -108,28 +87,22 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     job = worker.read_job(str(arguments.job))
-    stop = PreemptionHandler(worker.DEFAULT_STOP_GRACE_SECONDS)
-    rounds = MeasurementLoop()
-    _put_in(rounds, Path(job.shards), arguments.share)
-    topology = topology_from_environment(os.environ)
+    callback = EpochMeasurement(MeasurementLoop())
     with tempfile.TemporaryDirectory() as work:
-        worker._train(job, SharedDirectoryStore(Path(job.state)), topology, Path(work), stop)
-
-
-def _put_in(rounds: MeasurementLoop, shards: Path, share: tuple[int, int] | None) -> None:
-    from components.artifacts.token_shards import open_shards
-    from components.train.loop import batch_plan, trainer
-    from components.train.loop import input_pipeline as feed
-
-    validation_rows = len(open_shards(shards, verify=False).open_split("validation"))
-    features = Features(vars(trainer)["cached_features"])
-    vars(trainer)["cached_features"] = features
-    vars(trainer)["read_batches"] = Gate(feed.read_batches, rounds, validation_rows, features)
-    if share is not None:
-        rank, of = share
-        vars(feed)["replica_slice"] = lambda rows, replica, replicas: batch_plan.replica_slice(
-            rows, rank, of
+        worker.run_worker(
+            job,
+            open_directory_store(Path(job.state)),
+            topology_from_environment(os.environ),
+            Path(work),
+            PreemptionHandler(worker.DEFAULT_STOP_GRACE_SECONDS),
+            callbacks=[callback],
+            slice_rows=_slice_of_share(*arguments.share) if arguments.share else None,
         )
+
+
+def _slice_of_share(rank: int, workers: int) -> SliceRows:
+    """The rows of one worker of a group, whatever the number of replicas is."""
+    return lambda rows, *_: slice(rows * rank // workers, rows * (rank + 1) // workers)
 
 
 if __name__ == "__main__":

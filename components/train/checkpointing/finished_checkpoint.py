@@ -1,4 +1,4 @@
-"""A training that was finished is not done again: its checkpoint is found by what was to be learned, wherever it ran."""
+"""Finds and exports the finished checkpoint of a training, so that an equal one is not run again."""
 
 from __future__ import annotations
 
@@ -6,44 +6,49 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from components.artifacts import manifest, transfer
+from components.artifacts import transfer
 from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
+from components.artifacts.manifest import MANIFEST_FILENAME, commit, staged_artifact
 from components.storage.uri import has_scheme
 from components.train.checkpointing.remote_checkpoints import RemoteCheckpoints
 from components.train.job import StateLayout
 
 
 def is_finished(state: str) -> bool:
-    """Whether the training whose state lies there (a path or a URI) has a finished checkpoint."""
+    """Whether the training whose state is at this path or URI has a finished checkpoint."""
     if has_scheme(state):
-        return RemoteCheckpoints(state).finished() is not None
-    return (StateLayout(Path(state)).finished / manifest.MANIFEST_FILENAME).exists()
+        return RemoteCheckpoints(state).find_finished_uri() is not None
+    return (StateLayout(Path(state)).finished / MANIFEST_FILENAME).exists()
 
 
 def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
-    """Seal the finished checkpoint, with the event files of TensorBoard, in `output`; DataError if it does not verify."""
+    """Commit the finished checkpoint with its TensorBoard files to `output`; DataError if corrupt."""
     if not has_scheme(state):
-        files = StateLayout(Path(state))
-        return _seal(files.finished, files.tensorboard, output)
+        layout = StateLayout(Path(state))
+        return _copy_checkpoint(layout.finished, layout.tensorboard, output)
     remote = RemoteCheckpoints(state)
-    uri = remote.finished()
+    uri = remote.find_finished_uri()
     assert uri is not None
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".finished-", dir=output.parent) as work:
-        files = StateLayout(Path(work))
-        transfer.download_artifact(uri, files.finished, "checkpoint")
-        remote.fetch_tensorboard(files.tensorboard)
-        return _seal(files.finished, files.tensorboard, output)
+        layout = StateLayout(Path(work))
+        transfer.download_artifact(uri, layout.finished, "checkpoint")
+        remote.download_tensorboard(layout.tensorboard)
+        return _copy_checkpoint(layout.finished, layout.tensorboard, output)
 
 
-def _seal(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointContent:
-    opened = open_checkpoint(checkpoint)
-    found = opened.manifest
-    with manifest.staged_artifact(output) as directory:
+def _copy_checkpoint(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointContent:
+    artifact = open_checkpoint(checkpoint)
+    manifest = artifact.manifest
+    with staged_artifact(output) as directory:
         shutil.copytree(checkpoint, directory, dirs_exist_ok=True)
-        (directory / manifest.MANIFEST_FILENAME).unlink()
+        (directory / MANIFEST_FILENAME).unlink()
         shutil.copytree(tensorboard, directory / "tensorboard", dirs_exist_ok=True)
-        manifest.commit(
-            directory, "checkpoint", content=found.content, inputs=found.inputs, config=found.config
+        commit(
+            directory,
+            "checkpoint",
+            content=manifest.content,
+            inputs=manifest.inputs,
+            config=manifest.config,
         )
-    return opened.content
+    return artifact.content

@@ -1,117 +1,122 @@
-"""A training's state whose place is object storage: the chief works on a local copy and uploads what it seals."""
+"""A training's state in object storage: the chief writes a local copy and uploads it.
+
+Training goes on during the upload of a checkpoint; a failed upload is raised by the next save.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
-from components.artifacts import checkpoint
-from components.storage.store import open_store
+from components.artifacts.checkpoint import checkpoint_directory
+from components.artifacts.manifest import read_manifest
+from components.storage.store import Store, open_store
+from components.train.checkpointing.directory_state_store import DirectoryFeatureCache
 from components.train.checkpointing.lease import Lease
 from components.train.checkpointing.remote_checkpoints import CheckpointId, RemoteCheckpoints
+from components.train.checkpointing.state_store import (
+    LatestCheckpoint,
+    PendingSave,
+    TrainingStateStore,
+)
 from components.train.job import StateLayout
 
 
-class ObjectStateStore:
-    """A `StatePlace`: `files` lie in a directory of this worker's own, what counts lies below `uri`."""
+def open_object_store(uri: str, work: Path, owner: str, keep: int) -> TrainingStateStore:
+    """The state below `uri`, with local copies in `work`.
 
-    def __init__(self, uri: str, work: Path, owner: str, keep: int) -> None:
-        """`owner` names the gang, the same in all its attempts; `keep` is the number of periodic checkpoints."""
-        self.files = StateLayout(work / "state")
-        self._remote = RemoteCheckpoints(uri)
-        self._features = open_store(uri.rstrip("/").rpartition("/")[0])
-        self._lease = Lease(self._remote.store, owner)
-        self._uploads = CheckpointUploader()
-        self._keep = keep
-        self._unsaved_best: int | None = None
+    `owner` names the worker group, the same in all its attempts; `keep` is the number of periodic
+    checkpoints that are kept. Features are shared with the trainings beside this one.
+    """
+    remote = RemoteCheckpoints(uri)
+    lease = Lease(remote.store, owner)
+    shared = open_store(uri.rstrip("/").rpartition("/")[0])
+    return TrainingStateStore(
+        checkpoints=ObjectCheckpointStore(remote, StateLayout(work / "state"), lease, keep),
+        features=ObjectFeatureCache(shared, work / "features"),
+        lock=lease,
+    )
 
-    def hold(self) -> None:
-        self._lease.take()
 
-    def release(self) -> None:
-        self._lease.release()
+class ObjectCheckpointStore:
+    """A `CheckpointStore` in object storage, with `layout` in a directory of this worker's own."""
 
-    def choose(self) -> tuple[CheckpointId | None, list[str]]:
-        return self._remote.fetch_newest(self.files.checkpoints)
+    def __init__(
+        self, remote: RemoteCheckpoints, layout: StateLayout, lease: Lease, keep: int
+    ) -> None:
+        self.layout = layout
+        self._remote, self._lease, self._keep = remote, lease, keep
+        self._uploader = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._unsaved_best_step: int | None = None
 
-    def bring(self, choice: CheckpointId) -> None:
-        if not checkpoint.checkpoint_directory(self.files.checkpoints, choice.step).exists():
-            self._remote.fetch_checkpoint(choice, self.files.checkpoints)
+    def latest(self) -> LatestCheckpoint:
+        return LatestCheckpoint(*self._remote.download_latest(self.layout.checkpoints))
 
-    def bring_best(self, step: int) -> None:
-        self._remote.fetch_best(step, self.files.best)
+    def restore(self, checkpoint: CheckpointId, *, include_best: bool) -> Path:
+        directory = checkpoint_directory(self.layout.checkpoints, checkpoint.step)
+        if not directory.exists():
+            self._remote.download_checkpoint(checkpoint, self.layout.checkpoints)
+        if include_best:
+            content = read_manifest(directory, "checkpoint").content
+            if best_step := int(content["position"]["best_step"]):
+                self._remote.download_best(best_step, self.layout.best)
+        return directory
+
+    def save_best(self, step: int, write: Callable[[Path], None]) -> None:
+        write(self.layout.best)
+        self._unsaved_best_step = step
+
+    def save_async(self, step: int, write: Callable[[Path], None]) -> PendingSave:
+        write(self.layout.checkpoints)
+        best_step, self._unsaved_best_step = self._unsaved_best_step, None
+        return PendingSave(self._uploader.submit(self._upload, step, best_step))
+
+    def _upload(self, step: int, best_step: int | None) -> None:
+        generation = self._lease.generation
+        with self._lease.require_ownership_throughout():
+            if best_step is not None:
+                self._remote.upload_best(self.layout.best, CheckpointId(generation, best_step))
+            self._remote.upload_checkpoint(
+                checkpoint_directory(self.layout.checkpoints, step), CheckpointId(generation, step)
+            )
+            self._remote.upload_tensorboard(self.layout.tensorboard)
+        with self._lease.require_ownership_throughout():
+            self._remote.delete_old_checkpoints(self._keep)
 
     def is_finished(self) -> bool:
-        return self._remote.finished() is not None
+        return self._remote.find_finished_uri() is not None
 
-    def best_saved(self, step: int) -> None:
-        self._unsaved_best = step
+    def finish(self, write: Callable[[Path], None]) -> None:
+        write(self.layout.finished)
+        with self._lease.require_ownership_throughout():
+            self._remote.upload_tensorboard(self.layout.tensorboard)
+            self._remote.upload_finished(self.layout.finished, self._lease.generation)
 
-    def saved(self, step: int) -> None:
-        best, self._unsaved_best = self._unsaved_best, None
-        self._uploads.start(lambda: self._upload(step, best))
 
-    def _upload(self, step: int, best: int | None) -> None:
-        generation = self._lease.generation
-        with self._lease.held():
-            if best is not None:
-                self._remote.push_best(self.files.best, CheckpointId(generation, best))
-            self._remote.push_checkpoint(
-                checkpoint.checkpoint_directory(self.files.checkpoints, step),
-                CheckpointId(generation, step),
-            )
-            self._remote.push_tensorboard(self.files.tensorboard)
-        with self._lease.held():
-            self._remote.retain(self._keep)
+class ObjectFeatureCache:
+    """A `FeatureCache` in object storage, with copies of the used files in a local directory."""
 
-    def finished(self) -> None:
-        with self._lease.held():
-            self._remote.push_tensorboard(self.files.tensorboard)
-            self._remote.push_finished(self.files.finished, self._lease.generation)
+    def __init__(self, store: Store, directory: Path) -> None:
+        self._store, self._local = store, DirectoryFeatureCache(directory)
 
-    def settle(self, beat: Callable[[], None]) -> None:
-        self._uploads.settle(beat)
-
-    def obtain(self, name: str) -> Path | None:
-        path, stored = self.feature_file(name), f"features/{name}"
+    def get(self, name: str) -> Path | None:
+        path = self._local.path(name)
         if not path.exists():
-            if not self._features.exists(stored):
+            if not self._store.exists(_feature_key(name)):
                 return None
-            self._features.download(stored, path)
+            self._store.download(_feature_key(name), path)
         return path
 
-    def share(self, path: Path) -> None:
-        self._features.upload(path, path.relative_to(self.files.root.parent).as_posix())
+    def publish(self, name: str, write: Callable[[BinaryIO], None]) -> None:
+        self._local.publish(name, write)
+        self._store.upload(self._local.path(name), _feature_key(name))
 
-    def forget(self, name: str) -> None:
-        self.feature_file(name).unlink()
-        self._features.delete(f"features/{name}")
-
-    def feature_file(self, name: str) -> Path:
-        return self.files.root.parent / "features" / name
+    def delete(self, name: str) -> None:
+        self._local.delete(name)
+        self._store.delete(_feature_key(name))
 
 
-POLL_SECONDS = 1.0
-
-
-class CheckpointUploader:
-    """One upload at a time: the next one waits for the one before, so at most one checkpoint is not in the store yet."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self._running: Future[None] | None = None
-
-    def start(self, upload: Callable[[], None]) -> None:
-        """Begin an upload; the one before must have been settled."""
-        assert self._running is None
-        self._running = self._pool.submit(upload)
-
-    def settle(self, beat: Callable[[], None]) -> None:
-        """Return when nothing is being uploaded, calling `beat` all the while; raises what the last upload failed with."""
-        if self._running is None:
-            return
-        while not wait([self._running], POLL_SECONDS).done:
-            beat()
-        running, self._running = self._running, None
-        running.result()
+def _feature_key(name: str) -> str:
+    return f"features/{name}"

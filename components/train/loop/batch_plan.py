@@ -10,6 +10,7 @@ would always hold a window's longest rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy.typing as npt
 from components.config.schema import TrainConfig
 
 RowIndices = npt.NDArray[np.int64]
+SliceRows = Callable[[int, int, int], slice]
+"""(rows of a batch, replica, number of replicas) -> the rows of that replica, as `replica_slice`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class EpochPlan:
         return self.order[self.starts[index] : self.starts[index + 1]]
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
+def count_batches(rows: int, batch_size: int) -> int:
     """Batches in an epoch; the last one may be short, so that every row is seen once."""
     return -(-rows // batch_size)
 

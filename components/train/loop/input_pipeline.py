@@ -13,11 +13,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.token_shards import SplitReader
-from components.train.loop.batch_plan import EpochPlan, RowIndices, replica_slice
+from components.train.loop.batch_plan import EpochPlan, RowIndices, SliceRows, replica_slice
 
 PREFETCH_BATCHES = 4
-SliceRows = Callable[[int, int, int], slice]
-"""(rows of the batch, replica, number of replicas) -> the rows of that replica."""
 
 
 class Batch(NamedTuple):

@@ -20,9 +20,12 @@ from components.artifacts.artifact import verify_artifact
 from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
 from components.model.classifier import build_classifier
-from components.train.loop import train_state
+from components.train.checkpointing.train_state import (
+    TrainState,
+    load_train_state,
+    save_train_state,
+)
 from components.train.loop.optimizer import build_optimizer
-from components.train.loop.train_state import TrainState
 from components.workers import exit_codes
 from tests.support.training import local_training, training_shards
 
@@ -84,21 +87,28 @@ def fill(place: Path) -> Path:
 
 def save(root: Path, tensors: tf.train.Checkpoint, *steps: int, keep: int = 5) -> None:
     for step in steps:
-        train_state.save(root, tensors, TrainState(step=step), [0.5] * step, IDENTITY, keep)
+        state = TrainState(step=step).with_losses([0.5] * step)
+        save_train_state(root, tensors, state, IDENTITY, keep)
 
 
 def test_what_was_saved_comes_back(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
-    position = TrainState(step=3, best_step=2, epoch_loss=1.5, seconds=2.0, rows_timed=24)
+    state = TrainState(
+        step=3,
+        best_step=2,
+        epoch_loss=1.5,
+        seconds=2.0,
+        rows_timed=24,
+        step_losses=(0.1, 0.2, 1 / 3),
+    )
     before = [
         variable.numpy().copy()
         for variable in tensors.model.variables + tensors.optimizer.variables()
     ]
-    train_state.save(tmp_path, tensors, position, [0.1, 0.2, 1 / 3], IDENTITY, 1)
+    save_train_state(tmp_path, tensors, state, IDENTITY, 1)
     for variable in tensors.model.variables + tensors.optimizer.variables():
         variable.assign(tf.zeros_like(variable))
-    assert train_state.load(checkpoint.checkpoint_directory(tmp_path, 3), tensors, IDENTITY) == (
-        position,
-        [0.1, 0.2, 1 / 3],
+    assert (
+        load_train_state(checkpoint.checkpoint_directory(tmp_path, 3), tensors, IDENTITY) == state
     )
     for value, variable in zip(
         before, tensors.model.variables + tensors.optimizer.variables(), strict=True
@@ -186,7 +196,7 @@ def test_c3_the_newest_is_damaged_so_the_one_before_is_used(
     step, path, _, complaints = found
     assert (step, len(complaints)) == (1, 1)
     assert "step-000000002" in complaints[0]
-    assert train_state.load(path, tensors, IDENTITY)[0].step == 1
+    assert load_train_state(path, tensors, IDENTITY).step == 1
     assert (tmp_path / "bad-step-000000002").is_dir()
 
 
@@ -251,7 +261,7 @@ def test_c5_a_checkpoint_of_something_else_is_refused_by_field(
     save(tmp_path, tensors, 1)
     before = [variable.numpy().copy() for variable in tensors.model.variables]
     with pytest.raises(ConfigError, match=f"step-000000001: made for another {field} "):
-        train_state.load(
+        load_train_state(
             checkpoint.checkpoint_directory(tmp_path, 1), tensors, IDENTITY | {field: "other"}
         )
     assert all(
@@ -278,13 +288,10 @@ def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(
 
 def test_c6_saving_one_step_again_replaces_it(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
     save(tmp_path, tensors, 4, keep=1)
-    train_state.save(tmp_path, tensors, TrainState(step=4, best_step=4), [0.1], IDENTITY, 1)
-    assert (
-        train_state.load(checkpoint.checkpoint_directory(tmp_path, 4), tensors, IDENTITY)[
-            0
-        ].best_step
-        == 4
-    )
+    state = TrainState(step=4, best_step=4).with_losses([0.1])
+    save_train_state(tmp_path, tensors, state, IDENTITY, 1)
+    directory = checkpoint.checkpoint_directory(tmp_path, 4)
+    assert load_train_state(directory, tensors, IDENTITY).best_step == 4
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000004"]
 
 

@@ -86,7 +86,7 @@ def wait_for_step(it: local_training.Gang, home: Path, step: int) -> int:
         assert it.process.poll() is None, it.wait()
         if not states(home):
             return 0
-        found = [choice.step for choice in state(home).checkpoints()[:1]]
+        found = [choice.step for choice in state(home).list_checkpoints()[:1]]
         return found[0] if found and found[0] >= step else 0
 
     return int(local_training.wait_for(newest, f"step {step} in the store"))
@@ -131,7 +131,7 @@ def test_w1_w2_a_killed_gang_goes_on_from_the_store(
     assert ended.code == 0, ended.output
     assert_as_undisturbed(tmp_path, undisturbed)
     assert [step >= killed_at for step in resumed(tmp_path)] == [True]
-    assert len(state(tmp_path).checkpoints()) == 2  # train.keep_checkpoints, over all chiefs
+    assert len(state(tmp_path).list_checkpoints()) == 2  # train.keep_checkpoints, over all chiefs
     assert list((tmp_path / "checkpoint" / "tensorboard").glob("events.*"))
 
 
@@ -144,7 +144,7 @@ def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(
         it.process.send_signal(signal.SIGTERM)
         ended = it.wait()
     assert ended.code == exit_codes.PREEMPTED, ended.output
-    saved = state(tmp_path).checkpoints()[0].step
+    saved = state(tmp_path).list_checkpoints()[0].step
     with launch(
         tmp_path, shards, options(train__workers=1)
     ) as it:  # nothing but the store is shared with the first run
@@ -231,7 +231,7 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
         wait_for_step(it, tmp_path, 12)
         it.process.send_signal(signal.SIGTERM)
         assert it.wait().code == exit_codes.PREEMPTED
-    found = state(tmp_path).checkpoints()
+    found = state(tmp_path).list_checkpoints()
     assert len(found) == 2
     flip(tmp_path, found[0])
     with launch(tmp_path, shards, options(train__workers=1)) as it:
@@ -246,7 +246,7 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
     ]
     assert len(said) == 1
     assert f"step-{found[0].step:09d}" in said[0]
-    for choice in state(tmp_path).checkpoints():
+    for choice in state(tmp_path).list_checkpoints():
         flip(tmp_path, choice)
     for _ in range(2):
         with launch(tmp_path, shards, options(train__workers=1)) as it:
@@ -268,17 +268,17 @@ def flip(home: Path, choice: CheckpointId) -> None:
 
 def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
     store = open_store(f"file://{tmp_path}")
-    old, new = Lease(store, "gang"), Lease(store, "gang")
-    old.take()
-    old.check()
-    new.take()
-    new.check()
+    old, new = Lease(store, "group"), Lease(store, "group")
+    old.acquire()
+    old.require_ownership()
+    new.acquire()
+    new.require_ownership()
     with pytest.raises(
         LeaseLostError, match=r"generation 2.*this one \(generation 1\) ends"
     ) as caught:
-        old.check()
+        old.require_ownership()
     assert caught.value.exit_code == exit_codes.PEER_LOST
-    with pytest.raises(DataError), new.held():
+    with pytest.raises(DataError), new.require_ownership_throughout():
         raise DataError("damaged")
     for chief in (old, new):
         chief.release()
@@ -286,10 +286,10 @@ def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
 
 def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_path: Path) -> None:
     store = open_store(f"file://{tmp_path}")
-    old, new = Lease(store, "gang"), Lease(store, "gang")
-    old.take()
-    with pytest.raises(LeaseLostError), old.held():
-        new.take()
+    old, new = Lease(store, "group"), Lease(store, "group")
+    old.acquire()
+    with pytest.raises(LeaseLostError), old.require_ownership_throughout():
+        new.acquire()
         raise DataError("the checkpoint is gone")
     for chief in (old, new):
         chief.release()
@@ -298,16 +298,20 @@ def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_pa
 def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BEAT_EVERY": 0.1, "SILENCE": 2.0, "PATIENCE": 1.0}.items():
+    for name, value in {
+        "HEARTBEAT_INTERVAL_SECONDS": 0.1,
+        "MAX_SILENCE_SECONDS": 2.0,
+        "ACQUIRE_TIMEOUT_SECONDS": 1.0,
+    }.items():
         monkeypatch.setattr(lease, name, value)
     store = open_store(f"file://{tmp_path}")
     first, second = Lease(store, "one"), Lease(store, "two")
-    first.take()
+    first.acquire()
     with pytest.raises(KubertError, match=r"another run is training here \(one\)"):
-        second.take()
-    first.check()
+        second.acquire()
+    first.require_ownership()
     first.release()
-    second.take()
+    second.acquire()
     assert (first.generation, second.generation) == (1, 2)
     second.release()
 
@@ -315,13 +319,17 @@ def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(
 def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BEAT_EVERY": 600.0, "SILENCE": 0.5, "PATIENCE": 60.0}.items():
+    for name, value in {
+        "HEARTBEAT_INTERVAL_SECONDS": 600.0,
+        "MAX_SILENCE_SECONDS": 0.5,
+        "ACQUIRE_TIMEOUT_SECONDS": 60.0,
+    }.items():
         monkeypatch.setattr(lease, name, value)
     store = open_store(f"file://{tmp_path}")
     first, second = Lease(store, "one"), Lease(store, "two")
-    first.take()
-    second.take()
-    second.check()
+    first.acquire()
+    second.acquire()
+    second.require_ownership()
 
 
 @pytest.fixture
@@ -334,7 +342,7 @@ def sealed(tmp_path: Path) -> Any:
         with manifest.staged_artifact(directory) as work:
             (work / "tensors").write_text(f"{generation} {step}")
             manifest.commit(work, "checkpoint", content={"position": {"best_step": best}})
-        remote.push_checkpoint(directory, CheckpointId(generation, step))
+        remote.upload_checkpoint(directory, CheckpointId(generation, step))
         return remote
 
     return push
@@ -345,8 +353,12 @@ def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s
 ) -> None:
     for generation, step in ((1, 10), (2, 12), (1, 20)):
         remote = sealed(generation, step)
-    assert remote.checkpoints() == [CheckpointId(2, 12), CheckpointId(1, 20), CheckpointId(1, 10)]
-    chosen, complaints = remote.fetch_newest(tmp_path / "here")
+    assert remote.list_checkpoints() == [
+        CheckpointId(2, 12),
+        CheckpointId(1, 20),
+        CheckpointId(1, 10),
+    ]
+    chosen, complaints = remote.download_latest(tmp_path / "here")
     assert (chosen, complaints) == (CheckpointId(2, 12), [])
     assert (
         checkpoint.checkpoint_directory(tmp_path / "here", 12) / "tensors"
@@ -356,26 +368,28 @@ def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s
 def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path) -> None:
     remote: RemoteCheckpoints = sealed(1, 10, best=10)
     for step in (10, 20, 30):
-        remote.push_best(tmp_path / "1-10", CheckpointId(1, step))
+        remote.upload_best(tmp_path / "1-10", CheckpointId(1, step))
     sealed(1, 20, best=20)
     sealed(2, 30, best=20)
-    remote.retain(2)
-    assert remote.checkpoints() == [CheckpointId(2, 30), CheckpointId(1, 20)]
+    remote.delete_old_checkpoints(2)
+    assert remote.list_checkpoints() == [CheckpointId(2, 30), CheckpointId(1, 20)]
     assert {key.split("/")[2] for key in remote.store.list("best")} == {"step-000000020"}
-    remote.retain(1)
-    assert remote.checkpoints() == [CheckpointId(2, 30)]
+    remote.delete_old_checkpoints(1)
+    assert remote.list_checkpoints() == [CheckpointId(2, 30)]
     assert remote.store.exists("best/000001/step-000000020/manifest.json")
 
 
 def test_s3_a_checkpoint_whose_upload_died_does_not_exist(sealed: Any, tmp_path: Path) -> None:
     remote: RemoteCheckpoints = sealed(1, 10)
     remote.store.write("checkpoints/000001/step-000000020/tensors", b"half")
-    assert remote.checkpoints() == [CheckpointId(1, 10)]
-    assert remote.fetch_newest(tmp_path / "here")[0] == CheckpointId(1, 10)
+    assert remote.list_checkpoints() == [CheckpointId(1, 10)]
+    assert remote.download_latest(tmp_path / "here")[0] == CheckpointId(1, 10)
 
 
 def test_a_state_without_checkpoints_is_a_start(tmp_path: Path) -> None:
-    assert RemoteCheckpoints(f"file://{tmp_path}/nothing/key").fetch_newest(tmp_path / "here") == (
+    assert RemoteCheckpoints(f"file://{tmp_path}/nothing/key").download_latest(
+        tmp_path / "here"
+    ) == (
         None,
         [],
     )

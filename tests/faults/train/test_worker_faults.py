@@ -26,7 +26,7 @@ from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, KubertError
 from components.model.encoders import load_vocabulary
 from components.train import step
-from components.train.checkpointing import state_store
+from components.train.checkpointing import directory_state_store
 from components.train.job import Job
 from components.train.loop.batch_plan import plan_epoch
 from components.workers import exit_codes, local
@@ -226,19 +226,23 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_p
 def test_w8_a_second_chief_cannot_write_while_the_first_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state_store, "LOCK_PATIENCE", 0.2)
-    hold = "import sys, time; from pathlib import Path; from components.train.checkpointing.state_store import hold; hold(Path(sys.argv[1])); print('held', flush=True); time.sleep(600)"
-    stale = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE)
+    monkeypatch.setattr(directory_state_store, "LOCK_TIMEOUT_SECONDS", 0.2)
+    code = (
+        "import sys, time; from pathlib import Path; "
+        "from components.train.checkpointing.directory_state_store import lock_directory; "
+        "lock_directory(Path(sys.argv[1])); print('locked', flush=True); time.sleep(600)"
+    )
+    stale = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert stale.stdout is not None
-        assert stale.stdout.readline() == b"held\n"
+        assert stale.stdout.readline() == b"locked\n"
         stale.send_signal(signal.SIGSTOP)
         with pytest.raises(KubertError, match="another run is training here"):
-            state_store.lock_directory(tmp_path)
+            directory_state_store.lock_directory(tmp_path)
     finally:
         stale.kill()
         stale.wait()
-    os.close(state_store.lock_directory(tmp_path))
+    os.close(directory_state_store.lock_directory(tmp_path))
 
 
 @pytest.mark.slow

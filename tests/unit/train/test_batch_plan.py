@@ -10,12 +10,12 @@ from components.config.schema import DEFAULT_LENGTH_BUCKETS, TrainConfig
 from components.train.loop.batch_plan import (
     EpochPlan,
     _random,
+    count_batches,
     padding_efficiency,
     plan_by_length,
     plan_epoch,
     replica_slice,
     select_length_buckets,
-    steps_per_epoch,
 )
 
 Lengths = npt.NDArray[np.int32]
@@ -53,7 +53,7 @@ def test_every_row_is_seen_once_in_batches_of_which_one_may_be_short(
     assert sorted(
         np.concatenate([made.batch(index) for index in range(len(made))]).tolist()
     ) == list(range(len(lengths)))
-    assert len(made) == steps_per_epoch(len(lengths), batch_size)
+    assert len(made) == count_batches(len(lengths), batch_size)
     full, rest = divmod(len(lengths), batch_size)
     assert sorted(np.diff(made.starts).tolist()) == sorted(
         [batch_size] * full + [rest] * (rest > 0)

@@ -1,4 +1,4 @@
-"""Feature files go from worker to worker through whatever place the state has."""
+"""Workers exchange feature files through a shared directory or object storage."""
 
 from __future__ import annotations
 
@@ -11,43 +11,46 @@ import numpy as np
 import pytest
 
 from components.artifacts.token_shards import open_shards
-from components.train.checkpointing.object_state_store import ObjectStateStore
-from components.train.checkpointing.state_store import SharedDirectoryStore
-from components.train.loop.feature_cache import FeatureExchange, cached_features
+from components.train.checkpointing.directory_state_store import open_directory_store
+from components.train.checkpointing.object_state_store import open_object_store
+from components.train.checkpointing.state_store import FeatureCache
+from components.train.loop.feature_cache import load_or_compute_features
 from tests.support.training import training_shards
 
 WORKERS = 3
 
 
-class Sum:
-    """What the strategy's all-reduce does, over threads."""
+class ThreadCollectives:
+    """`WorkerCollectives` over threads instead of worker processes."""
 
-    def __init__(self) -> None:
-        self._barrier = Barrier(WORKERS)
-        self._terms = [0] * WORKERS
+    workers = WORKERS
 
-    def of(self, rank: int) -> Any:
-        def total(value: int) -> int:
-            self._terms[rank] = int(value)
-            self._barrier.wait(60)
-            result = sum(self._terms)
-            self._barrier.wait(60)
-            return result
+    def __init__(self, rank: int, barrier: Barrier, terms: list[int]) -> None:
+        self.rank, self._barrier, self._terms = rank, barrier, terms
 
-        return total
+    def sum(self, value: int) -> int:
+        self._terms[self.rank] = value
+        self._barrier.wait(60)
+        result = sum(self._terms)
+        self._barrier.wait(60)
+        return result
 
-
-def shared(home: Path, rank: int) -> FeatureExchange:
-    return SharedDirectoryStore(home / "state" / "key")
+    def barrier(self) -> None:
+        self.sum(1)
 
 
-def mirrored(home: Path, rank: int) -> FeatureExchange:
-    return ObjectStateStore(f"file://{home}/bucket/key", home / f"worker-{rank}", "gang", keep=2)
+def directory_cache(home: Path, rank: int) -> FeatureCache:
+    return open_directory_store(home / "state" / "key").features
 
 
-@pytest.mark.parametrize("place", [shared, mirrored])
+def object_cache(home: Path, rank: int) -> FeatureCache:
+    work = home / f"worker-{rank}"
+    return open_object_store(f"file://{home}/bucket/key", work, "group", keep=2).features
+
+
+@pytest.mark.parametrize("open_cache", [directory_cache, object_cache])
 def test_workers_get_each_other_s_features_in_row_order_and_only_once(
-    place: Any, tmp_path: Path
+    open_cache: Any, tmp_path: Path
 ) -> None:
     split = open_shards(training_shards.make(tmp_path / "shards")).open_split("train")
     computed: list[int] = []
@@ -56,25 +59,17 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(
         computed.append(len(ids))
         return np.stack([ids.sum(axis=1), (ids != 0).sum(axis=1)], axis=1)
 
-    def run(rank: int, total: Any, home: Path) -> Any:
-        return cached_features(
-            place(home, rank),
-            "folder",
-            split,
-            (20,),
-            compute,
-            width=2,
-            rank=rank,
-            workers=WORKERS,
-            total=total,
-        )
+    def run(collectives: ThreadCollectives, home: Path) -> Any:
+        cache = open_cache(home, collectives.rank)
+        return load_or_compute_features(cache, "prefix", split, (20,), compute, 2, collectives)
 
     for repeat in range(2):
-        total = Sum()
+        barrier, terms = Barrier(WORKERS), [0] * WORKERS
+        group = [ThreadCollectives(rank, barrier, terms) for rank in range(WORKERS)]
+        # The second time the workers are other pods: they have nothing but the store.
+        home = tmp_path if open_cache is directory_cache or not repeat else moved(tmp_path)
         with ThreadPoolExecutor(WORKERS) as pool:
-            # The second time the workers are other pods: they have nothing but the store.
-            home = tmp_path if place is shared or not repeat else moved(tmp_path)
-            found = list(pool.map(lambda rank: run(rank, total.of(rank), home), range(WORKERS)))  # noqa: B023
+            found = list(pool.map(run, group, [home] * WORKERS))
         for features in found:
             np.testing.assert_array_equal(features[:, 1], split.read_lengths())
             np.testing.assert_array_equal(

@@ -54,7 +54,7 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
     state = f"file://{tmp_path}/bucket/state/{training_id(training_shards.MODEL, TRAIN, manifest.read_manifest(shards).digest)}"
     remote = RemoteCheckpoints(state)
     tiny_checkpoint.make_checkpoint(tmp_path / "finished")
-    remote.push_finished(tmp_path / "finished", 3)
+    remote.upload_finished(tmp_path / "finished", 3)
     remote.store.write("tensorboard/events.out.1", b"figures")
     arguments = [
         training_shards.MODEL.model_dump_json(),

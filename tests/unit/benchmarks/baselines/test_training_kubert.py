@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from benchmarks.baselines.training_kubert import Features, Gate
-
-TRAIN, VALIDATION = range(5), range(2)
+from benchmarks.baselines.training_kubert import EpochMeasurement
 
 
 class Recorder:
@@ -26,21 +22,34 @@ class Recorder:
         self.extra = more
 
 
-def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting():
+def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting() -> None:
     rounds = Recorder()
-
-    def feed(_: Any, rows: Any, plan: list[str], first: int = 0) -> Iterator[str]:
-        for batch in plan[first:]:
-            time.sleep(0.02)
-            rounds.log.append(f"read {batch}")
-            yield batch
-
-    gate = Gate(feed, rounds, len(VALIDATION), Features(lambda: None))  # type: ignore[arg-type]
-    for batch in gate(None, TRAIN, ["a", "b", "c"], 1):
+    callback = EpochMeasurement(rounds)  # type: ignore[arg-type]
+    callback.on_epoch_begin(5)
+    for _ in range(2):
+        callback.on_batch_begin()
+        time.sleep(0.02)
+        callback.on_step_begin()
         time.sleep(0.03)
-        rounds.log.append(f"trained {batch}")
-    assert list(gate(None, VALIDATION, ["v"])) == ["v"]
-    assert rounds.log == ["begin", "read b", "trained b", "read c", "trained c", "end 5", "read v"]
+    callback.on_validation_begin()
+    assert rounds.log == ["begin", "end 5"]
     assert rounds.extra["first_wait"] == pytest.approx(0.02, abs=0.015)
     assert rounds.extra["other_waits"] == pytest.approx(0.02, abs=0.015)
     assert rounds.extra["step_wall"] == pytest.approx(0.05, abs=0.04)
+    assert rounds.extra["feature_cpu"] == 0.0
+
+
+def test_the_cpu_time_of_features_is_that_of_training_rows_without_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([10.0, 12.0, 16.0, *[20.0] * 9])
+    monkeypatch.setattr("benchmarks.baselines.training_kubert.cpu_seconds", lambda: next(clock))
+    rounds = Recorder()
+    callback = EpochMeasurement(rounds)  # type: ignore[arg-type]
+    for split, rows in (("train", 64), ("train", 64), ("validation", 64), ("train", 36)):
+        callback.on_features_computed(split, rows)  # type: ignore[arg-type]
+    callback.on_epoch_begin(5)
+    callback.on_batch_begin()
+    callback.on_step_begin()
+    callback.on_validation_begin()
+    assert rounds.extra["feature_cpu"] == pytest.approx(6 / 100)

@@ -1,0 +1,218 @@
+"""Assembles one worker's trainer: the model under the strategy, its rows, its steps, its checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.artifacts.checkpoint import CheckpointContent
+from components.artifacts.token_shards import SplitReader, TokenShards
+from components.config.schema import ModelConfig, TrainConfig
+from components.model.classifier import Classifier, build_classifier
+from components.model.encoders import compute_fingerprint
+from components.train.checkpointing.checkpoint_writer import (
+    CheckpointWriter,
+    ChiefCheckpointWriter,
+    FinishedCheckpoint,
+    NoOpCheckpointWriter,
+    TrainingVariables,
+)
+from components.train.checkpointing.state_store import FeatureCache, TrainingStateStore
+from components.train.checkpointing.train_state import TrainState
+from components.train.job import Job, training_id
+from components.train.loop.batch_plan import SliceRows, replica_slice, select_length_buckets
+from components.train.loop.callback import TrainingCallback
+from components.train.loop.collectives import WorkerCollectives
+from components.train.loop.deferred_adamw import MAX_RATE_TIMES_DECAY
+from components.train.loop.feature_cache import load_or_compute_features
+from components.train.loop.input_pipeline import SplitInputs, build_batch_spec
+from components.train.loop.optimizer import (
+    StepOptimizer,
+    build_learning_rate_schedule,
+    build_optimizer,
+)
+from components.train.loop.progress_reporter import ProgressReporter
+from components.train.loop.train_step import TrainStep, build_forward, build_validation_step
+from components.train.loop.trainer import ModelSteps, Trainer, WorkerControl
+from components.train.loop.training_data import TrainingData
+
+_KERAS_POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "float16": "mixed_float16",
+}
+
+
+def build_trainer(
+    job: Job,
+    shards: TokenShards,
+    store: TrainingStateStore,
+    strategy: tf.distribute.Strategy,
+    collectives: WorkerCollectives,
+    control: WorkerControl,
+    *,
+    callbacks: Sequence[TrainingCallback] = (),
+    slice_rows: SliceRows = replica_slice,
+) -> Trainer:
+    """The trainer of this worker; every worker calls this, in the same order of collectives."""
+    tf.keras.mixed_precision.set_global_policy(_KERAS_POLICIES[job.train.precision])
+    with strategy.scope():
+        model = build_classifier(
+            job.model, shards.vocabulary, len(shards.content.classes), job.train.seed
+        )
+    table = choose_deferred_table(model, job.model, job.train)
+    build_inputs = partial(
+        _build_inputs, job, shards, store.features, model, collectives, control, callbacks
+    )
+    train = build_inputs(shards.open_split("train"), has_unique_token_ids=table is not None)
+    validation = build_inputs(shards.open_split("validation"), has_unique_token_ids=False)
+    buckets = (1,) if job.model.freeze else _select_buckets(job, shards)
+    data = TrainingData(job.train, strategy, train, validation, buckets, slice_rows)
+
+    total_steps = data.steps_per_epoch * job.train.epochs
+    with strategy.scope():
+        optimizer = StepOptimizer(build_optimizer(job.train, total_steps, table), table)
+        optimizer.create_slots(model.trainable_variables)
+    steps = _build_steps(job, strategy, model, optimizer, table, data, total_steps)
+    variables = TrainingVariables(
+        strategy, model, optimizer.keras_optimizer, describe_identity(job, shards)
+    )
+    checkpoints: CheckpointWriter = NoOpCheckpointWriter(store.checkpoints, variables, collectives)
+    if collectives.is_chief:
+        summary_writer = tf.summary.create_file_writer(str(store.checkpoints.layout.tensorboard))
+        finished = FinishedCheckpoint(
+            shards, job.train, partial(_describe_finished, job, shards, data, collectives.workers)
+        )
+        checkpoints = ChiefCheckpointWriter(
+            store.checkpoints, variables, collectives, finished, summary_writer, control.heartbeat
+        )
+        reporter = ProgressReporter(job.train, total_steps, steps.learning_rate, summary_writer)
+        callbacks = [*callbacks, reporter]
+    return Trainer(job.train, data, steps, checkpoints, control, callbacks)
+
+
+def choose_deferred_table(
+    model: Classifier, config: ModelConfig, train: TrainConfig
+) -> tf.Variable | None:
+    """The word embeddings, if they are trained and their updates can be deferred; otherwise None."""
+    exceeds_limit = train.learning_rate * train.weight_decay > MAX_RATE_TIMES_DECAY
+    if config.freeze or train.xla or exceeds_limit:
+        return None
+    table: tf.Variable | None = model.encoder.word_embeddings
+    return table
+
+
+def describe_identity(job: Job, shards: TokenShards) -> dict[str, object]:
+    """What a checkpoint must have in common with a training that restores it."""
+    return {
+        "vocabulary_sha256": shards.content.vocabulary_sha256,
+        "classes": list(shards.content.classes),
+        "encoder_fingerprint": compute_fingerprint(job.model),
+        "run": training_id(job.model, job.train, shards.manifest.digest),
+    }
+
+
+def _select_buckets(job: Job, shards: TokenShards) -> tuple[int, ...]:
+    return select_length_buckets(job.train, shards.content.max_length)
+
+
+def _build_inputs(
+    job: Job,
+    shards: TokenShards,
+    cache: FeatureCache,
+    model: Classifier,
+    collectives: WorkerCollectives,
+    control: WorkerControl,
+    callbacks: Sequence[TrainingCallback],
+    split: SplitReader,
+    *,
+    has_unique_token_ids: bool,
+) -> SplitInputs:
+    if not job.model.freeze:
+        return SplitInputs.from_tokens(
+            split, model.pad_id, has_unique_token_ids=has_unique_token_ids
+        )
+    compute_features = tf.function(
+        lambda token_ids: model.features({"input_word_ids": token_ids}),
+        input_signature=[tf.TensorSpec((None, None), tf.int32)],
+    )
+
+    def compute(token_ids: npt.NDArray[np.int32]) -> Any:
+        control.heartbeat()
+        values = compute_features(token_ids)
+        for callback in callbacks:
+            callback.on_features_computed(split.name, len(token_ids))
+        return values
+
+    features = load_or_compute_features(
+        cache,
+        _features_prefix(job, shards),
+        split,
+        _select_buckets(job, shards),
+        compute,
+        model.logits.kernel.shape[0],
+        collectives,
+    )
+    return SplitInputs.from_features(split, features)
+
+
+def _features_prefix(job: Job, shards: TokenShards) -> str:
+    """Features depend on the data, the encoder, the pooling and the precision, on nothing else."""
+    fingerprint = compute_fingerprint(job.model)
+    return (
+        f"{shards.manifest.digest[:16]}-{fingerprint[:16]}-"
+        f"{job.model.resolved_pooling}-{job.train.precision}"
+    )
+
+
+def _build_steps(
+    job: Job,
+    strategy: tf.distribute.Strategy,
+    model: Classifier,
+    optimizer: StepOptimizer,
+    table: tf.Variable | None,
+    data: TrainingData,
+    total_steps: int,
+) -> ModelSteps:
+    forward = build_forward(model, has_features=job.model.freeze)
+    schedule = build_learning_rate_schedule(job.train, total_steps)
+    return ModelSteps(
+        train=TrainStep(
+            strategy,
+            forward,
+            [variable for variable in model.trainable_variables if variable is not table],
+            optimizer,
+            model.dropout_seed,
+            job.train,
+            build_batch_spec(strategy, data.train),
+        ),
+        validate=build_validation_step(
+            strategy, forward, build_batch_spec(strategy, data.validation)
+        ),
+        flush_optimizer=partial(optimizer.flush, strategy),
+        learning_rate=lambda step: float(schedule(step)),
+    )
+
+
+def _describe_finished(
+    job: Job, shards: TokenShards, data: TrainingData, workers: int, state: TrainState
+) -> CheckpointContent:
+    return CheckpointContent(
+        classes=shards.content.classes,
+        vocabulary_sha256=shards.content.vocabulary_sha256,
+        lower_case=shards.content.lower_case,
+        model=job.model,
+        encoder_fingerprint=compute_fingerprint(job.model),
+        history=state.history,
+        best_step=state.best_step,
+        steps=state.step,
+        step_losses=state.step_losses,
+        train_examples_per_second=state.rows_per_second,
+        padding_efficiency=data.padding_efficiency(),
+        workers=workers,
+    )
