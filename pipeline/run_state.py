@@ -1,4 +1,4 @@
-"""What a run has done so far: the state that the steps' progress events add up to."""
+"""Run state, reduced from progress events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATUS: Mapping[EventKind, StepStatus] = {
 
 @dataclass(frozen=True)
 class StepFailure:
-    """Why a step ended: the message for the person, and the step's exit code."""
+    """Why a step failed: the message for the user, and the step's exit code."""
 
     step: str
     message: str
@@ -31,7 +31,7 @@ class StepFailure:
 
 @dataclass(frozen=True)
 class StepState:
-    """One step: `seconds` of its own run (0 when reused), paths of its `outputs`, and the `figures` it reported."""
+    """One step: its duration (0 if reused), the paths of its outputs, its reported figures."""
 
     name: str
     status: StepStatus = "waiting"
@@ -42,7 +42,7 @@ class StepState:
 
 @dataclass(frozen=True)
 class RunState:
-    """All steps in their order, and the first failure, if any."""
+    """The state of each step, in the order of the pipeline, and the first failure, if any."""
 
     steps: Mapping[str, StepState] = field(
         default_factory=lambda: {name: StepState(name) for name in STEP_NAMES}
@@ -50,7 +50,7 @@ class RunState:
     failure: StepFailure | None = None
 
     def apply(self, event: ProgressEvent) -> RunState:
-        """The outcome with one progress event added; only events with a kind change it."""
+        """The state after one more progress event; only events with a kind change it."""
         if event.kind is None:
             return self
         step, failure = self.steps[event.step], self.failure
@@ -68,11 +68,11 @@ class RunState:
         return RunState({**self.steps, step.name: step}, failure)
 
     def is_complete(self, step: str) -> bool:
-        """Whether the step ended well in this run, by running or by reuse."""
+        """Whether the step succeeded in this run, by running or by reuse."""
         return self.steps[step].status in ("finished", "reused")
 
     def output_path(self, step: str, name: str) -> Path:
-        """Where an output of a step that ended well lies."""
+        """Path of an output of a step that succeeded."""
         return Path(self.steps[step].outputs[name])
 
 

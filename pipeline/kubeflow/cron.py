@@ -1,7 +1,8 @@
-"""When a schedule is due: five cron fields in a time zone, as the server will understand them, or a refusal.
+"""Scheduled times: five cron fields in a time zone, translated for the server, or refused.
 
-The server's cron has six fields (seconds first) and one time zone for all schedules, and reads a few expressions otherwise than
-crontab(5). So it is sent plain lists of numbers, which both read alike; another zone is turned into the server's where that is exact.
+The server's cron has six fields (seconds first) and one time zone for all schedules, and reads a
+few expressions differently from crontab(5). So it is sent plain lists of numbers, which both read
+alike. Times in another zone are converted to the server's zone where that is exact.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from components.errors import ConfigError
 FIELD_PATTERN = re.compile(r"[0-9A-Za-z*,/-]+")
 DAYS_PER_WEEK = 7
 COMPARED_TIMES = 400
-"""Slots that must be the same in both zones before an expression is sent in another than it was written in."""
+"""Times that must be equal in both zones before an expression is converted to another zone."""
 
 
 @dataclass(frozen=True)
 class Cron:
-    """A schedule's slots: `text` as configured in `zone`, and `server` as it is sent, in the server's zone."""
+    """Scheduled times: `expression` as configured, `server_expression` as sent to the server."""
 
     expression: str
     zone: ZoneInfo
@@ -34,14 +35,14 @@ class Cron:
     server_zone: ZoneInfo
 
     def times_after(self, when: datetime.datetime) -> Iterator[datetime.datetime]:
-        """The slots after a time, in the configured zone."""
-        slots = _iterate_times(
+        """The scheduled times after a time, in the configured zone."""
+        times = _iterate_times(
             self.server_expression.removeprefix("0 "), when.astimezone(self.server_zone)
         )
-        return (slot.astimezone(self.zone) for slot in slots)
+        return (time.astimezone(self.zone) for time in times)
 
     def last_time_until(self, when: datetime.datetime) -> datetime.datetime:
-        """The latest slot up to and including a time."""
+        """The latest scheduled time up to and including a time."""
         text = self.server_expression.removeprefix("0 ")
         return next(
             _iterate_times(
@@ -53,31 +54,37 @@ class Cron:
 
 
 def parse_cron(schedule: ScheduleConfig) -> Cron:
-    """The schedule's slots; ConfigError for what the server would refuse, misread, or run at other times."""
+    """The scheduled times of a configuration.
+
+    Raises ConfigError for an expression that the server would refuse, misread, or run at other
+    times.
+    """
     if schedule.cron is None:
         raise ConfigError(
-            "schedule.cron: not set, so there is no schedule; write minute, hour, day, month, weekday, as in '30 2 * * 1'"
+            "schedule.cron: not set, so there is no schedule; write minute, hour, day, month, "
+            "weekday, as in '30 2 * * 1'"
         )
     zone, server_zone = (
         _load_zone("time_zone", schedule.time_zone),
         _load_zone("server_time_zone", schedule.server_time_zone),
     )
     text = " ".join(schedule.cron.split())
-    lists = _parse_fields(text)
+    fields = _parse_fields(text)
     if zone.key == server_zone.key:
-        return Cron(text, zone, _format_server_cron(lists), server_zone)
-    moved = _convert_to_zone(lists, zone, server_zone)
-    if moved is None:
+        return Cron(text, zone, _format_server_cron(fields), server_zone)
+    converted = _convert_to_zone(fields, zone, server_zone)
+    if converted is None:
         raise ConfigError(
-            f"schedule.time_zone: {zone.key} cannot be turned exactly into {server_zone.key}, the zone that the server runs all its schedules in "
-            f"(clocks change at other times, or the day would be another one); write the cron line in {server_zone.key}, or have "
-            f"the server's CRON_SCHEDULE_TIMEZONE set to {zone.key} and say so in schedule.server_time_zone"
+            f"schedule.time_zone: {zone.key} cannot be converted exactly to {server_zone.key}, the "
+            "zone of all the server's schedules (clocks change at other times, or the day would be "
+            f"another one); write the cron expression in {server_zone.key}, or set the server's "
+            f"CRON_SCHEDULE_TIMEZONE and schedule.server_time_zone to {zone.key}"
         )
-    return Cron(text, zone, _format_server_cron(moved), server_zone)
+    return Cron(text, zone, _format_server_cron(converted), server_zone)
 
 
 def parse_server_cron(text: str, zone: str, server_zone: str) -> Cron | None:
-    """The slots of what was sent to the server before, shown in `zone`; None for what is not kubert's own way to write cron."""
+    """The times of an expression that kubert sent to the server before; None for any other."""
     try:
         CronSim(text, datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))
         return (
@@ -90,18 +97,20 @@ def parse_server_cron(text: str, zone: str, server_zone: str) -> Cron | None:
 
 
 CronFields = tuple[frozenset[int] | None, ...]
-"""Numbers per field (minute, hour, day, month, weekday); None where all are meant."""
+"""Numbers per field: minute, hour, day, month, weekday; None for all numbers (`*`)."""
 
 
 def _parse_fields(text: str) -> CronFields:
-    fields = text.split(" ")
-    if len(fields) != 5:
+    words = text.split(" ")
+    if len(words) != 5:
         raise ConfigError(
-            f"schedule.cron: {text!r} has {len(fields)} fields; write five: minute, hour, day of month, month, day of week, as in '30 2 * * 1'"
+            f"schedule.cron: {text!r} has {len(words)} fields; write five: minute, hour, day of "
+            "month, month, day of week, as in '30 2 * * 1'"
         )
-    if not all(FIELD_PATTERN.fullmatch(field) for field in fields):
+    if not all(FIELD_PATTERN.fullmatch(word) for word in words):
         raise ConfigError(
-            f"schedule.cron: {text!r}: only numbers, names such as MON or JAN, and * , - / can be used"
+            f"schedule.cron: {text!r}: only numbers, names such as MON or JAN, and * , - / can be "
+            "used"
         )
     try:
         parsed = CronSim(text, datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC))
@@ -114,43 +123,49 @@ def _parse_fields(text: str) -> CronFields:
             {day % DAYS_PER_WEEK if isinstance(day, int) else -1 for day in parsed.weekdays},
         ]
     except StopIteration:
-        raise ConfigError(f"schedule.cron: {text!r} never comes") from None
+        raise ConfigError(f"schedule.cron: {text!r} is never due") from None
     except CronSimError as error:
         raise ConfigError(
             f"schedule.cron: {text!r}: {str(error).lower()}; as in '30 2 * * 1'"
         ) from None
     if any(number < 0 for numbers in found for number in numbers):
         raise ConfigError(
-            f"schedule.cron: {text!r}: L and LW are not known to the server; write a day"
+            f"schedule.cron: {text!r}: the server does not support L and LW; write a day"
         )
     full = (60, 24, 31, 12, DAYS_PER_WEEK)
-    lists = tuple(
+    fields = tuple(
         None if len(numbers) == size else frozenset(numbers)
         for numbers, size in zip(found, full, strict=True)
     )
-    if lists[2] is not None and lists[4] is not None:
+    if fields[2] is not None and fields[4] is not None:
         raise ConfigError(
-            f"schedule.cron: {text!r} names days of the month and of the week; which of both must match is read differently: use one"
+            f"schedule.cron: {text!r} names days of the month and of the week, and implementations "
+            "differ on which must match; use one of them"
         )
-    return lists
+    return fields
 
 
-def _format_server_cron(lists: CronFields) -> str:
+def _format_server_cron(fields: CronFields) -> str:
     return " ".join(
         [
             "0",
-            *("*" if numbers is None else ",".join(map(str, sorted(numbers))) for numbers in lists),
+            *(
+                "*" if numbers is None else ",".join(map(str, sorted(numbers)))
+                for numbers in fields
+            ),
         ]
     )
 
 
-def _convert_to_zone(lists: CronFields, zone: ZoneInfo, server_zone: ZoneInfo) -> CronFields | None:
-    """The same slots as lists of the server's zone, compared slot by slot; None if there are no such lists."""
+def _convert_to_zone(
+    fields: CronFields, zone: ZoneInfo, server_zone: ZoneInfo
+) -> CronFields | None:
+    """Fields with the same times in the server's zone, compared one by one; None if impossible."""
     start = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     shift = _utc_offset_minutes(start, server_zone) - _utc_offset_minutes(start, zone)
-    minutes, hours, days, months, weekdays = lists
+    minutes, hours, days, months, weekdays = fields
     if hours is None and shift % 60 == 0:
-        candidate: CronFields = lists
+        candidate: CronFields = fields
     else:
         times = {
             divmod(minute + 60 * hour + shift, 60)
@@ -172,12 +187,16 @@ def _convert_to_zone(lists: CronFields, zone: ZoneInfo, server_zone: ZoneInfo) -
             months,
             weekdays,
         )
-    ours = _iterate_times(_format_server_cron(lists).removeprefix("0 "), start.astimezone(zone))
-    theirs = _iterate_times(
+    original = _iterate_times(
+        _format_server_cron(fields).removeprefix("0 "), start.astimezone(zone)
+    )
+    converted = _iterate_times(
         _format_server_cron(candidate).removeprefix("0 "), start.astimezone(server_zone)
     )
-    same = all(a == b for a, b in itertools.islice(zip(ours, theirs, strict=False), COMPARED_TIMES))
-    hourly = lists[1:] == (None,) * 4
+    same = all(
+        a == b for a, b in itertools.islice(zip(original, converted, strict=False), COMPARED_TIMES)
+    )
+    hourly = fields[1:] == (None,) * 4
     return (
         candidate
         if same and _is_offset_constant(zone, server_zone, start, modulo=60 if hourly else None)
@@ -188,17 +207,23 @@ def _convert_to_zone(lists: CronFields, zone: ZoneInfo, server_zone: ZoneInfo) -
 def _iterate_times(
     text: str, when: datetime.datetime, *, backwards: bool = False
 ) -> Iterator[datetime.datetime]:
-    """Slots of five fields as the server sees them: a time that the clock skips is no slot, one that it shows twice is two."""
+    """Times of five fields as the server computes them.
+
+    A time that the clock skips is not due, and one that it shows twice is due twice.
+    """
     return iter(CronSim(f"0 {text}", when, reverse=backwards))
 
 
 def _is_offset_constant(
     one: ZoneInfo, other: ZoneInfo, start: datetime.datetime, modulo: int | None
 ) -> bool:
-    """Whether the two zones' clocks (of a modulo: their minutes) stay equally far apart, on each day of the next years."""
+    """Whether the zones' UTC offsets differ by a constant on each day of the next three years.
+
+    With `modulo`, the difference is compared modulo so many minutes.
+    """
     days = (start + datetime.timedelta(days=number) for number in range(366 * 3))
-    apart = {_utc_offset_minutes(day, one) - _utc_offset_minutes(day, other) for day in days}
-    return len({minutes % modulo for minutes in apart} if modulo else apart) == 1
+    differences = {_utc_offset_minutes(day, one) - _utc_offset_minutes(day, other) for day in days}
+    return len({minutes % modulo for minutes in differences} if modulo else differences) == 1
 
 
 def _utc_offset_minutes(when: datetime.datetime, zone: ZoneInfo) -> int:
@@ -212,5 +237,6 @@ def _load_zone(option: str, name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(
-            f"schedule.{option}: no time zone is called {name!r}; write one such as UTC or Europe/Berlin"
+            f"schedule.{option}: no time zone is called {name!r}; "
+            "write one such as UTC or Europe/Berlin"
         ) from None

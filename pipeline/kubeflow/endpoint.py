@@ -1,7 +1,8 @@
-"""Where the Kubeflow Pipelines API is and how a request says who asks: flags first, then the environment, then the configuration.
+"""Address of the Kubeflow Pipelines API and credentials for it.
 
-Credentials are read when a request is made, so one that is renewed in its file is used at once; they are never shown, sent over
-plain HTTP beyond this machine and the cluster, or sent on to where a reply redirects to.
+Precedence: flags, then environment variables, then the configuration. Credentials are read for each
+request, so one that is renewed in its file is used at once. They are never shown, sent over plain
+HTTP beyond this machine and the cluster, or sent to the target of a redirect.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from components.config.environment import (
 )
 from components.errors import KubertError, UsageError
 
-IN_CLUSTER_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - where Kubeflow projects it, audience pipelines.kubeflow.org
+IN_CLUSTER_TOKEN_PATH = "/var/run/secrets/kubeflow/pipelines/token"  # noqa: S105 - a path
+"""Where Kubeflow projects a service account token of audience pipelines.kubeflow.org."""
 API_SERVICE, API_PORT = "ml-pipeline", 8888
 PORT_FORWARD_TIMEOUT_SECONDS = 20.0
 _OPTION_VARIABLES = {
@@ -51,7 +53,7 @@ class PortForwardError(KubertError):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address, and who asks there; `read_secret` reads the credential anew for each request."""
+    """An address and its authentication; `read_secret` reads the credential for each request."""
 
     url: str
     method: AuthMethod
@@ -63,13 +65,13 @@ class Endpoint:
 
     @property
     def has_web_ui(self) -> bool:
-        """Whether a person can open the address in a browser after the command has ended."""
+        """Whether the address still leads to the web UI after the command has ended."""
         return self.method != "port-forward" and API_SERVICE not in (
             urlsplit(self.url).hostname or ""
         ).split(".")
 
     def page_url(self, kind: Literal["runs", "recurringrun"], identifier: str) -> str | None:
-        """Address of the page about a run or a schedule, where there is one."""
+        """Address of the UI's page about a run or a schedule; None where there is no web UI."""
         return f"{self.url}/#/{kind}/details/{identifier}" if self.has_web_ui else None
 
 
@@ -81,7 +83,10 @@ def resolve_connection(
     experiment: str | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ClusterConfig:
-    """The section with what flags and KUBERT_ENDPOINT, KUBERT_AUTH, KUBERT_NAMESPACE and KUBERT_EXPERIMENT say laid over it."""
+    """The section with flags and KUBERT_ variables laid over it.
+
+    The variables are KUBERT_ENDPOINT, KUBERT_AUTH, KUBERT_NAMESPACE and KUBERT_EXPERIMENT.
+    """
     from components.config.loading import validate_config
 
     given = {"endpoint": endpoint, "namespace": namespace, "experiment": experiment}
@@ -101,9 +106,10 @@ def resolve_connection(
 def open_endpoint(
     cluster: ClusterConfig, environment: Mapping[str, str] = os.environ
 ) -> Iterator[Endpoint]:
-    """The endpoint of a settled section, reachable while the block runs (a port-forward is ended with it).
+    """The endpoint of a section from `resolve_connection`, reachable while the block runs.
 
-    Raises UsageError where neither an address nor a way to find one is at hand, or a credential would travel in the open.
+    A port-forward ends with the block. Raises UsageError where there is neither an address nor a
+    way to find one, or where a credential would be sent unencrypted.
     """
     method = _choose_auth_method(cluster, environment)
     ca_file = _find_ca_file(environment)
@@ -126,7 +132,8 @@ def _choose_auth_method(cluster: ClusterConfig, environment: Mapping[str, str]) 
     if cluster.auth != "auto":
         if cluster.endpoint is None and cluster.auth not in ("in-cluster", "port-forward"):
             raise UsageError(
-                f"cluster.auth={cluster.auth} needs an address: --endpoint, KUBERT_ENDPOINT or cluster.endpoint"
+                f"cluster.auth={cluster.auth} needs an address: --endpoint, KUBERT_ENDPOINT or "
+                "cluster.endpoint"
             )
         return cluster.auth
     in_cluster = _find_token_file(environment).exists()
@@ -141,8 +148,8 @@ def _choose_auth_method(cluster: ClusterConfig, environment: Mapping[str, str]) 
     if shutil.which("kubectl", path=environment.get("PATH")):
         return "port-forward"
     raise UsageError(
-        "where is Kubeflow Pipelines? Give its address with --endpoint, KUBERT_ENDPOINT or cluster.endpoint; "
-        "or install kubectl, and kubert forwards a port by itself"
+        "no address of Kubeflow Pipelines: give it with --endpoint, KUBERT_ENDPOINT or "
+        "cluster.endpoint, or install kubectl, and kubert forwards a port by itself"
     )
 
 
@@ -179,16 +186,17 @@ def _find_credential(
 
 
 def _validate_secret(kind: str, source: Callable[[], str]) -> Callable[[], str]:
-    def secret() -> str:
+    def read_secret() -> str:
         value = source().strip()
         if not value or not value.isascii() or not value.isprintable():
             raise UsageError(
-                f"the {kind} is empty or holds characters that no {kind} has (line breaks, quotes from a copy?)"
+                f"the {kind} is empty or contains characters that no {kind} has "
+                "(line breaks, quotes from a copy?)"
             )
         return value
 
-    secret()
-    return secret
+    read_secret()
+    return read_secret
 
 
 def _read_variable(environment: Mapping[str, str], name: str, what: str) -> str:
@@ -197,13 +205,14 @@ def _read_variable(environment: Mapping[str, str], name: str, what: str) -> str:
     return environment[name]
 
 
-def _read_secret_file(path: Path, said: str) -> str:
+def _read_secret_file(path: Path, source: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise UsageError(
-            f"{said}: cannot read {path} ({reason}); in a pod, mount a projected token with audience pipelines.kubeflow.org there"
+            f"{source}: cannot read {path} ({reason}); in a pod, mount a projected token with "
+            "audience pipelines.kubeflow.org there"
         ) from None
 
 
@@ -221,15 +230,16 @@ def _check_encrypted(url: str, credential: CredentialKind) -> None:
     host = parts.hostname or ""
     if credential == "none" or parts.scheme == "https":
         return
-    inside = (
+    is_internal = (
         host == "localhost"
         or "." not in host
         or host.endswith((".svc", ".svc.cluster.local"))
         or _is_loopback(host)
     )
-    if not inside:
+    if not is_internal:
         raise UsageError(
-            f"{url}: the {credential} would travel unencrypted; use the https:// address, or a port-forward"
+            f"{url}: the {credential} would be sent unencrypted; use the https:// address, or a "
+            "port-forward"
         )
 
 
@@ -242,7 +252,7 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def _forward_port(namespace: str) -> Iterator[str]:
-    """The address on this machine that kubectl forwards to the API server; kubectl is ended with the block."""
+    """The local address that kubectl forwards to the API server; kubectl ends with the block."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise UsageError("cluster.auth=port-forward needs kubectl; install it, or give --endpoint")
@@ -287,10 +297,10 @@ def _read_forwarded_port(process: subprocess.Popen[str], namespace: str) -> int:
         if found := re.search(r"127\.0\.0\.1:(\d+)", line):
             return int(found[1])
         process.terminate()
-        said = process.stderr.read().strip().splitlines()
+        errors = process.stderr.read().strip().splitlines()
     finally:
         timer.cancel()
-    reason = said[-1][:300] if said else f"no answer in {PORT_FORWARD_TIMEOUT_SECONDS:.0f} s"
+    reason = errors[-1][:300] if errors else f"no answer in {PORT_FORWARD_TIMEOUT_SECONDS:.0f} s"
     raise PortForwardError(
         f"kubectl port-forward to svc/{API_SERVICE} in namespace {namespace} failed: {reason}\n"
         "check the cluster that KUBECONFIG names and cluster.kubeflow_namespace, or give --endpoint"

@@ -1,32 +1,29 @@
-"""The pods of a run, where a kubeconfig or an in-cluster account is at hand: their logs, and the steps' progress events in them."""
+"""Reads the logs of a run's pods from Kubernetes, and the steps' progress events in them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from components.errors import KubertError
-from components.kubernetes_client import (
-    ClusterNotFoundError,
-    describe_refusal,
-    new_api_client,
-)
+from components.kubernetes_client import ClusterNotFoundError, describe_refusal, new_api_client
 from components.progress import ProgressEvent, parse_progress_event
 
 RUN_LABEL = "pipeline/runid"
 CONTAINER = "main"
 REQUEST_TIMEOUT_SECONDS = (5.0, 30.0)
+"""To connect, and between two reads."""
 
 
 class PodLogsUnavailableError(KubertError):
-    """Kubernetes does not show the run's pods: no account at hand, no rights, or no answer."""
+    """Kubernetes does not show the run's pods: no permission, or no reply."""
 
 
 @dataclass(frozen=True)
 class PodLog:
-    """What one container of the run has written."""
+    """The complete lines that a container of the run has written."""
 
     pod: str
     container: str
@@ -35,7 +32,7 @@ class PodLog:
 
 @dataclass
 class RunPods:
-    """The pods of one run; what was read of a log is not told again by `read_new_events`."""
+    """The pods of one run; `read_new_events` returns each event once."""
 
     run: str
     namespace: str
@@ -61,75 +58,83 @@ class RunPods:
         return cls(run, namespace, client.CoreV1Api(api_client))
 
     def read_logs(self, step: str | None = None) -> Iterator[PodLog]:
-        """Logs of the run's containers that say something about the step (all: of any), oldest pod first."""
-        for pod in self._pods():
-            lines = self._lines(pod["metadata"]["name"])
-            named = {event.step for event in parse_progress_events(lines)}
-            if lines and (step is None or step in named):
-                yield PodLog(pod["metadata"]["name"], CONTAINER, lines)
+        """Logs of the containers that report on the step (None: on any step), oldest pod first."""
+        for pod in self._list_pods():
+            name = pod["metadata"]["name"]
+            lines = self._read_lines(name)
+            steps = {event.step for event in parse_progress_events(lines)}
+            if lines and (step is None or step in steps):
+                yield PodLog(name, CONTAINER, lines)
 
     def read_new_events(self) -> list[ProgressEvent]:
-        """The progress events that the run's steps have reported since the last call, in their order."""
-        found: list[ProgressEvent] = []
-        for pod in self._pods():
+        """The progress events that the steps have reported since the last call, by time."""
+        events: list[ProgressEvent] = []
+        for pod in self._list_pods():
             name = pod["metadata"]["name"]
             if name in self._fully_read:
                 continue
-            over = pod["status"].get("phase") in ("Succeeded", "Failed")
-            lines = self._lines(name)
-            found += parse_progress_events(lines[self._lines_read.get(name, 0) :])
+            has_ended = pod["status"].get("phase") in ("Succeeded", "Failed")
+            lines = self._read_lines(name)
+            events += parse_progress_events(lines[self._lines_read.get(name, 0) :])
             self._lines_read[name] = len(lines)
-            if over:
+            if has_ended:
                 self._fully_read.add(name)
-        return sorted(found, key=lambda event: event.time)
+        return sorted(events, key=lambda event: event.time)
 
-    def _pods(self) -> list[dict[str, Any]]:
-        answer = self._request(
-            "list pods",
-            lambda: self._api.list_namespaced_pod(
-                self.namespace,
-                label_selector=f"{RUN_LABEL}={self.run}",
-                _preload_content=False,
-                _request_timeout=REQUEST_TIMEOUT_SECONDS,
-            ),
-        )
-        pods: list[dict[str, Any]] = json.loads(answer.data).get("items") or []
-        return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
-
-    def _lines(self, pod: str) -> list[str]:
+    def _list_pods(self) -> list[dict[str, Any]]:
         from kubernetes.client import ApiException
 
         try:
-            answer = self._api.read_namespaced_pod_log(
-                pod,
-                self.namespace,
-                container=CONTAINER,
-                _preload_content=False,
-                _request_timeout=REQUEST_TIMEOUT_SECONDS,
+            reply = _translate_connection_errors(
+                lambda: self._api.list_namespaced_pod(
+                    self.namespace,
+                    label_selector=f"{RUN_LABEL}={self.run}",
+                    _preload_content=False,
+                    _request_timeout=REQUEST_TIMEOUT_SECONDS,
+                )
             )
         except ApiException as error:
-            if error.status in (400, 404):  # not started yet, or gone
+            raise PodLogsUnavailableError(
+                describe_refusal("list pods", self.namespace, error)
+            ) from None
+        pods: list[dict[str, Any]] = json.loads(reply.data).get("items") or []
+        return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
+
+    def _read_lines(self, pod: str) -> list[str]:
+        """The complete lines of the pod's log; none where it has not started, or is gone."""
+        from kubernetes.client import ApiException
+
+        try:
+            reply = _translate_connection_errors(
+                lambda: self._api.read_namespaced_pod_log(
+                    pod,
+                    self.namespace,
+                    container=CONTAINER,
+                    _preload_content=False,
+                    _request_timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+            )
+        except ApiException as error:
+            if error.status in (400, 404):
                 return []
             raise PodLogsUnavailableError(
                 describe_refusal("read pods/log", self.namespace, error)
             ) from None
-        text: str = answer.data.decode(errors="replace")
+        text: str = reply.data.decode(errors="replace")
         return text[: text.rfind("\n") + 1].splitlines()
-
-    def _request(self, action: str, call: Any) -> Any:
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
-        try:
-            return call()
-        except ApiException as error:
-            raise PodLogsUnavailableError(describe_refusal(action, self.namespace, error)) from None
-        except HTTPError as error:
-            raise PodLogsUnavailableError(
-                f"Kubernetes does not answer ({type(error).__name__}); is KUBECONFIG right?"
-            ) from None
 
 
 def parse_progress_events(lines: list[str]) -> list[ProgressEvent]:
-    """The progress events among a log's lines; what a launcher writes between them is skipped."""
+    """The progress events among a log's lines; KFP's launcher writes other lines between them."""
     return [event for line in lines if (event := parse_progress_event(line))]
+
+
+def _translate_connection_errors(call: Callable[[], Any]) -> Any:
+    from urllib3.exceptions import HTTPError
+
+    try:
+        return call()
+    except HTTPError as error:
+        raise PodLogsUnavailableError(
+            f"Kubernetes does not answer ({type(error).__name__}); is KUBECONFIG right?"
+        ) from None

@@ -92,8 +92,8 @@ def _with_scheduled_end(data: DataConfig) -> DataConfig:
     """The section as a scheduled run will have it."""
     if data.end_time is not None:
         raise ConfigError(
-            f"data.end_time: {data.end_time} is given, but a schedule sets it to each run's scheduled "
-            "time; leave it out"
+            f"data.end_time: {data.end_time} is given, but a schedule sets it to each run's "
+            "scheduled time; leave it out"
         )
     return data.model_copy(update={"end_time": EXAMPLE_SCHEDULED_TIME})
 

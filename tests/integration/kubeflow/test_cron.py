@@ -15,7 +15,7 @@ from pipeline.kubeflow.cron import parse_cron, parse_server_cron
 START = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
 
 
-def made(cron: str, zone: str = "UTC", server: str = "UTC"):
+def build_cron(cron: str, zone: str = "UTC", server: str = "UTC"):
     return parse_cron(
         validate_config(
             {"schedule": {"cron": cron, "time_zone": zone, "server_time_zone": server}}
@@ -43,12 +43,12 @@ def made(cron: str, zone: str = "UTC", server: str = "UTC"):
         pytest.param("0 3 * * *", "Etc/GMT+5", "0 0 8 * * *", id="fixed-offset"),
     ],
 )
-def test_what_is_sent(cron: str, zone: str, sent: str) -> None:
-    found = made(cron, zone)
+def test_the_expression_that_is_sent(cron: str, zone: str, sent: str) -> None:
+    found = build_cron(cron, zone)
     assert found.server_expression == sent
     ours = [
-        slot.astimezone(datetime.UTC)
-        for slot in itertools.islice(CronSim(cron, START.astimezone(found.zone)), 200)
+        time.astimezone(datetime.UTC)
+        for time in itertools.islice(CronSim(cron, START.astimezone(found.zone)), 200)
     ]
     theirs = list(itertools.islice(CronSim(sent, START), 200))
     assert ours == theirs
@@ -65,32 +65,40 @@ def test_what_is_sent(cron: str, zone: str, sent: str) -> None:
         pytest.param("0 0 31 2 *", "UTC", "schedule.cron", id="never"),
         pytest.param("0 0 L * *", "UTC", "L and LW", id="last-day"),
         pytest.param("0 0 * * 1#2", "UTC", "only numbers", id="second-monday"),
-        pytest.param("0 0 1 * 1", "UTC", "use one", id="both-days"),
-        pytest.param("0 0 1; rm * *", "UTC", "6 fields", id="a4-shell"),
-        pytest.param("0 0 * * {{x}}", "UTC", "only numbers", id="a4-template"),
-        pytest.param("0 3 * * *", "Mars/Olympus", "no time zone is called 'Mars/Olympus'", id="unknown-zone"),
+        pytest.param("0 0 1 * 1", "UTC", "use one of them", id="both-days"),
+        pytest.param("0 0 1; rm * *", "UTC", "6 fields", id="shell"),
+        pytest.param("0 0 * * {{x}}", "UTC", "only numbers", id="template"),
+        pytest.param(
+            "0 3 * * *", "Mars/Olympus", "no time zone is called 'Mars/Olympus'", id="unknown-zone"
+        ),
         pytest.param("0 3 * * *", "../../etc/passwd", "no time zone", id="path-as-zone"),
-        pytest.param("30 2 * * *", "Europe/Berlin", "cannot be turned exactly into UTC", id="summer-time"),
-        pytest.param("0 2 1 * *", "Asia/Kolkata", "cannot be turned exactly", id="first-of-month-moves"),
-        pytest.param("0 23,4 * * 1", "Asia/Tokyo", "cannot be turned exactly", id="two-days-of-the-week"),
+        pytest.param(
+            "30 2 * * *", "Europe/Berlin", "cannot be converted exactly to UTC", id="summer-time"
+        ),
+        pytest.param(
+            "0 2 1 * *", "Asia/Kolkata", "cannot be converted exactly", id="first-of-month-moves"
+        ),
+        pytest.param(
+            "0 23,4 * * 1", "Asia/Tokyo", "cannot be converted exactly", id="two-days-of-the-week"
+        ),
     ],
-)  # fmt: skip
-def test_what_is_refused(cron: str, zone: str, message: str) -> None:
+)
+def test_invalid_expressions_are_refused(cron: str, zone: str, message: str) -> None:
     with pytest.raises(ConfigError, match=r"schedule\.(cron|time_zone)") as caught:
-        made(cron, zone)
+        build_cron(cron, zone)
     assert message in str(caught.value)
 
 
-def test_the_servers_own_zone_needs_no_turning() -> None:
-    found = made("30 2 * * *", "Europe/Berlin", "Europe/Berlin")
+def test_the_servers_own_zone_needs_no_conversion() -> None:
+    found = build_cron("30 2 * * *", "Europe/Berlin", "Europe/Berlin")
     assert found.server_expression == "0 30 2 * * *"
-    assert [slot.isoformat() for slot in itertools.islice(found.times_after(START), 1)] == [
+    assert [time.isoformat() for time in itertools.islice(found.times_after(START), 1)] == [
         "2026-11-25T02:30:00+01:00"
     ]
 
 
-def test_the_latest_slot_counts_itself() -> None:
-    found = made("0 12 * * *")
+def test_the_latest_time_includes_the_given_one() -> None:
+    found = build_cron("0 12 * * *")
     assert found.last_time_until(START) == START
     assert found.last_time_until(
         START - datetime.timedelta(seconds=1)
@@ -98,7 +106,7 @@ def test_the_latest_slot_counts_itself() -> None:
     assert next(found.times_after(START)) == START + datetime.timedelta(days=1)
 
 
-def test_what_others_wrote_is_not_taken_for_kuberts() -> None:
+def test_expressions_of_others_are_not_parsed() -> None:
     assert parse_server_cron("0 0 3 * * *", "UTC", "UTC") is not None
     assert parse_server_cron("@daily", "UTC", "UTC") is None
     assert parse_server_cron("*/5 * * * * *", "UTC", "UTC") is None

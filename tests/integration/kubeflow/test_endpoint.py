@@ -116,7 +116,11 @@ def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> N
         ({"auth": "cookie", "endpoint": URL}, {}, "KUBERT_COOKIE is not set"),
         ({"auth": "in-cluster", "endpoint": URL}, {}, "audience pipelines.kubeflow.org"),
         ({"auth": "token"}, {"KUBERT_TOKEN": "t"}, "needs an address"),
-        ({"endpoint": "http://kfp.example.com"}, {"KUBERT_TOKEN": "t"}, "would travel unencrypted"),
+        (
+            {"endpoint": "http://kfp.example.com"},
+            {"KUBERT_TOKEN": "t"},
+            "would be sent unencrypted",
+        ),
         (
             {"endpoint": URL},
             {"KUBERT_CA": "/nonexistent/ca.pem"},

@@ -124,7 +124,7 @@ def test_a_dry_run_says_what_would_be_done(server: FakeServer, apply) -> None:
         pytest.param(["schedule.cron=0 0 3 * * *"], "write five", id="six-fields"),
         pytest.param(
             [NIGHTLY, "schedule.time_zone=Europe/Berlin"],
-            "cannot be turned exactly into UTC",
+            "cannot be converted exactly to UTC",
             id="summer-time",
         ),
         pytest.param(
