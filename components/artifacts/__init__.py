@@ -1,1 +1,1 @@
-"""The nouns: directories with a manifest written last, how they are written, read and verified."""
+"""Artifacts: directories with a manifest written last; their formats, verification and transfer."""

@@ -1,8 +1,9 @@
-"""A directory is an artifact if and only if it holds a complete, matching manifest.
+"""The manifest that makes a directory an artifact, and how an artifact is written.
 
-The manifest is written last and by rename, so a directory that a crash left half-written has none and does not exist
-for any reader. It names every file with its SHA-256 and size, so a file that was cut, changed, added or removed later
-is found before it is used.
+A directory is an artifact if and only if it has a complete, matching manifest. The manifest is
+written last and by rename: a directory that a crash left unfinished has none, so no reader sees it.
+It lists every file with its SHA-256 and size, so that a file that was truncated, changed, added or
+removed later is found before it is used (`components.artifacts.artifact`).
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,7 @@ from components.storage.atomic_files import (
     FileEntry,
     atomic_write,
     file_sha256,
-    replace_directory,
+    staged_directory,
 )
 
 MANIFEST_FILENAME = "manifest.json"
@@ -35,11 +34,12 @@ ArtifactKind = Literal["token_shards", "checkpoint", "report", "release"]
 
 
 class Manifest(BaseModel):
-    """What an artifact is, what it holds and where it came from.
+    """Kind, files and origin of an artifact.
 
-    `inputs` maps the role of each input to its digest (for an artifact: `Manifest.digest`). `content` is the noun's own
-    description; each module of `components.artifacts` has a model for it. `provenance` tells how it came to be (when, in which
-    run, from which part of the data) where that changes nothing about what it is.
+    `inputs` maps the role of each input to its digest (for an artifact: `Manifest.digest`).
+    `content` is the description that is specific to the kind; the kind's module has a model for it.
+    `provenance` records how the artifact was made (when, in which run, from which part of the
+    data) where that does not change what it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,11 +55,27 @@ class Manifest(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over kind, files, inputs, config and content: equal artifacts have equal digests."""
+        """SHA-256 (hex) over kind, format, files, inputs, config and content.
+
+        Equal artifacts have equal digests.
+        """
         identity = self.model_dump(
             include={"kind", "format_version", "files", "inputs", "config", "content"}
         )
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def staged_artifact(output: Path) -> Iterator[Path]:
+    """Yield a new directory beside `output`, which replaces `output` if the block succeeds.
+
+    The block fills the directory and calls `commit`. What a killed process staged for the same
+    output is removed first: an output is written by one process at a time.
+    """
+    with staged_directory(output, remove_leftovers=True) as directory:
+        yield directory
+        if not (directory / MANIFEST_FILENAME).exists():
+            raise AssertionError(f"{output}: the block that builds it did not call commit()")
 
 
 def commit(
@@ -88,49 +104,38 @@ def commit(
         provenance=dict(provenance or {}),
         image=os.environ.get(ENV_IMAGE, ""),
     )
-    atomic_write(directory / MANIFEST_FILENAME, manifest.model_dump_json(indent=2) + "\n")
+    atomic_write(directory / MANIFEST_FILENAME, serialize_manifest(manifest))
     return manifest
 
 
+def serialize_manifest(manifest: Manifest) -> bytes:
+    """The manifest as the content of its file."""
+    return (manifest.model_dump_json(indent=2) + "\n").encode()
+
+
 def read_manifest(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
-    """The directory's manifest; DataError if there is none, it is damaged, or it is of another kind or format."""
+    """The directory's manifest; no other file is looked at.
+
+    DataError if there is none, it is damaged, or it is of another kind or format.
+    """
     path = directory / MANIFEST_FILENAME
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
-            f"{directory}: no {MANIFEST_FILENAME}, so this is not a finished artifact; run the step that makes it again"
+            f"{directory}: no {MANIFEST_FILENAME}, so this is not a finished artifact; "
+            "run the step that makes it again"
         ) from None
     except ValidationError as error:
         raise DataError(
-            f"{path}: not a valid manifest ({error.error_count()} errors); run the step that makes it again"
+            f"{path}: not a valid manifest ({error.error_count()} errors); "
+            "run the step that makes it again"
         ) from None
     if manifest.format_version != FORMAT_VERSION:
         raise DataError(
-            f"{path}: format {manifest.format_version}, but this version of kubert reads {FORMAT_VERSION}"
+            f"{path}: format {manifest.format_version}, but this version of kubert reads "
+            f"{FORMAT_VERSION}"
         )
     if kind is not None and manifest.kind != kind:
         raise DataError(f"{directory}: holds a {manifest.kind}, but a {kind} is needed here")
     return manifest
-
-
-@contextmanager
-def staged_artifact(output: Path) -> Iterator[Path]:
-    """A fresh directory beside `output` that takes its place when the block ends well, and is removed when it does not.
-
-    The block fills it and calls `seal`. An empty `output` made by the caller is replaced; one with files in it is
-    replaced. What a killed builder of the same output left beside it is removed first: an output has one builder at a time.
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in output.parent.glob(f".{output.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    try:
-        yield work
-        if not (work / MANIFEST_FILENAME).exists():
-            raise AssertionError(f"{output}: the block that builds it did not call seal()")
-        os.chmod(work, 0o755)
-        replace_directory(work, output)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise

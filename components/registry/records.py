@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from components.artifacts.artifact import Artifact
-from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest, serialize_manifest
 from components.artifacts.release import MODEL_FILENAME, ReleaseContent
 from components.registry.claims import VersionClaim
 from components.registry.listing import record_key
@@ -60,7 +60,7 @@ def upload_and_record(
     if store.supports_atomic_rename:
         # Before the record: once others can read that, one of them may rename the directory,
         # and nothing may be written into it any more.
-        store.write(f"{claim.staged}/{MANIFEST_FILENAME}", _serialize_manifest(stamped))
+        store.write(f"{claim.staged}/{MANIFEST_FILENAME}", serialize_manifest(stamped))
     path = record_key(name, claim.key)
     if store.create(path, record.model_dump_json().encode()):
         return record
@@ -73,14 +73,10 @@ def make_visible(store: Store, name: str, record: ReleaseRecord) -> None:
     if store.exists(f"{final}/{MANIFEST_FILENAME}"):
         return
     if not store.supports_atomic_rename:
-        store.write(f"{final}/{MANIFEST_FILENAME}", _serialize_manifest(record.manifest))
+        store.write(f"{final}/{MANIFEST_FILENAME}", serialize_manifest(record.manifest))
         return
     try:
         store.rename(record.staged, final)
     except (MissingError, StoreError):
         if not store.exists(f"{final}/{MANIFEST_FILENAME}"):
             raise
-
-
-def _serialize_manifest(manifest: Manifest) -> bytes:
-    return (manifest.model_dump_json(indent=2) + "\n").encode()

@@ -123,7 +123,7 @@ def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None
 
 def test_a_build_that_forgets_to_seal_is_a_defect(tmp_path: Path) -> None:
     with (
-        pytest.raises(AssertionError, match="did not call seal"),
+        pytest.raises(AssertionError, match="did not call commit"),
         manifest.staged_artifact(tmp_path / "a"),
     ):
         pass

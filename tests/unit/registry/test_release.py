@@ -151,6 +151,7 @@ def test_what_is_not_sealed_as_a_release_is_not_published(store: Store, tmp_path
     manifest.commit(tmp_path / "other", "report", content={})
     with pytest.raises(DataError, match="holds a report"):
         registry.publish(open_release(tmp_path / "other"), store, "news", "a")
+    (source / "late").unlink()
     with pytest.raises(ConfigError, match="the key of a release"):
         registry.publish(open_release(source), store, "news", "a/b")
     assert store.list() == []
