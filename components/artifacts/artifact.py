@@ -1,4 +1,4 @@
-"""A verified artifact: made once from a directory and handed on, so that no file is hashed twice."""
+"""A verified artifact, made once from a directory and passed on: no file is hashed twice."""
 
 from __future__ import annotations
 

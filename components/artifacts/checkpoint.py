@@ -1,7 +1,8 @@
-"""Checkpoints: a finished one is the train step's artifact; a periodic one lets a killed run go on where it was.
+"""Checkpoints: the finished one that the train step makes, and periodic ones to resume from.
 
-A periodic checkpoint is a sealed directory named by its step. The newest one that verifies is used; TensorFlow's own
-`checkpoint` pointer file plays no part, because a truncated one silently means step 0.
+A periodic checkpoint is an artifact in a directory named by its step. The newest one that verifies
+is used. TensorFlow's own `checkpoint` pointer file is not used, because a truncated one silently
+means step 0.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from components.errors import ConfigError, DataError
 
 WEIGHTS_PREFIX = "weights/model"
 VOCABULARY_FILENAME = "vocab.txt"
-_NAME = re.compile(r"step-(\d{9})")
+MAX_SHOWN_CHARACTERS = 60
+_DIRECTORY_PATTERN = re.compile(r"step-(\d{9})")
 
 
 class EpochMetrics(BaseModel):
-    """Figures of one pass: mean losses are cross-entropy in nats, accuracies shares, `seconds` wall time of training steps."""
+    """Metrics of one epoch.
+
+    Losses are mean cross-entropies in nats, accuracies fractions of 1; `seconds` is the wall time
+    of the training steps.
+    """
 
     model_config = ConfigDict(frozen=True)
     epoch: int
@@ -38,9 +44,10 @@ class EpochMetrics(BaseModel):
 
 
 class CheckpointContent(BaseModel):
-    """What a finished checkpoint says of itself; the manifest's `content`.
+    """Description of a finished checkpoint: the manifest's `content`.
 
-    `step_losses` is the mean training loss of every optimizer step; `best_step` is the step whose weights these are.
+    `step_losses` has the mean training loss of every optimizer step; `best_step` is the step whose
+    weights these are.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,62 +72,70 @@ def open_checkpoint(directory: Path) -> Artifact[CheckpointContent]:
 
 
 def check_same_training(
-    found: Mapping[str, object], wanted: Mapping[str, object], where: Path
+    found: Mapping[str, object], expected: Mapping[str, object], directory: Path
 ) -> None:
-    """ConfigError naming the first field in which a checkpoint was made for something else."""
-    for field, value in wanted.items():
+    """ConfigError that names the first field in which a checkpoint is of another training."""
+    for field, value in expected.items():
         if found.get(field) != value:
             raise ConfigError(
-                f"{where}: made for another {field} ({_short(found.get(field))}, this run has {_short(value)}); "
+                f"{directory}: made for another {field} ({_shorten(found.get(field))}, "
+                f"this run has {_shorten(value)}); "
                 "train into an empty work directory, or go back to the old setting"
             )
 
 
 def checkpoint_directory(root: Path, step: int) -> Path:
-    """Where the periodic checkpoint of a step lies."""
+    """The directory of the periodic checkpoint of a step."""
     return root / f"step-{step:09d}"
 
 
 def list_periodic_checkpoints(root: Path) -> list[tuple[int, Path]]:
-    """All periodic checkpoints by name, newest first, whether they are valid or not."""
+    """Step and directory of all periodic checkpoints, newest first; they are not verified."""
     if not root.is_dir():
         return []
     found = [
-        (int(match[1]), path) for path in root.iterdir() if (match := _NAME.fullmatch(path.name))
+        (int(match[1]), path)
+        for path in root.iterdir()
+        if (match := _DIRECTORY_PATTERN.fullmatch(path.name))
     ]
     return sorted(found, reverse=True)
 
 
 def find_newest_valid_checkpoint(root: Path) -> tuple[int, Path, Manifest, list[str]] | None:
-    """The newest periodic checkpoint that verifies, with what was wrong with each newer one; None if there are none at all.
+    """Step, directory and manifest of the newest periodic checkpoint that verifies.
 
-    A bad one is set aside under a `bad-` name. DataError if there are some but none is valid: starting afresh is for
-    a person to decide.
+    The list has what was wrong with each newer one, which is renamed to `bad-...`. None if there
+    are no checkpoints. DataError if there are some but none is valid: a person has to decide
+    whether to train from the start.
     """
     candidates = list_periodic_checkpoints(root)
-    complaints: list[str] = []
+    problems: list[str] = []
     for step, path in candidates:
         try:
-            return step, path, verify_artifact(path, "checkpoint"), complaints
+            return step, path, verify_artifact(path, "checkpoint"), problems
         except DataError as error:
-            complaints.append(str(error))
-            aside = root / f"bad-{path.name}"
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
+            problems.append(str(error))
+            bad = root / f"bad-{path.name}"
+            shutil.rmtree(bad, ignore_errors=True)
+            path.rename(bad)
     if candidates:
         raise DataError(
-            f"{root}: none of its {len(candidates)} checkpoints is valid ({complaints[0]}); they were set aside as bad-*. "
-            "Remove the directory to train from the start"
+            f"{root}: none of its {len(candidates)} checkpoints is valid ({problems[0]}); "
+            "they were set aside as bad-*. Remove the directory to train from the start"
         )
-    if root.is_dir() and (aside_before := sorted(root.glob("bad-step-*"))):
+    if root.is_dir() and (bad_checkpoints := sorted(root.glob("bad-step-*"))):
         raise DataError(
-            f"{root}: holds only checkpoints found bad ({aside_before[-1].name}); remove the directory to train from the start"
+            f"{root}: holds only checkpoints found bad ({bad_checkpoints[-1].name}); "
+            "remove the directory to train from the start"
         )
     return None
 
 
 def delete_old_checkpoints(root: Path, keep: int) -> None:
-    """Remove all but the newest `keep` periodic checkpoints, and what killed saves left; call it only after a newer one was sealed."""
+    """Remove all but the newest `keep` periodic checkpoints, and what killed saves left.
+
+    Call it only after a newer checkpoint was committed.
+    """
     for path in [
         *(path for _, path in list_periodic_checkpoints(root)[keep:]),
         *root.glob(".step-*"),
@@ -128,6 +143,8 @@ def delete_old_checkpoints(root: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    return text[: MAX_SHOWN_CHARACTERS - 3] + "..."

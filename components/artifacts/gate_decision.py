@@ -1,4 +1,4 @@
-"""A gate's decision about one report: whether its checkpoint may be released, and why, as a JSON file."""
+"""The gate's decision about one report, as a JSON file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from components.storage.atomic_files import atomic_write
 
 
 class GateDecision(BaseModel):
-    """`accuracy` and `champion_accuracy` are shares of the same `test_rows` rows; None where there is no such figure.
+    """Whether a checkpoint passed the gate.
 
-    `report_digest` and `checkpoint_digest` say what was decided about; they are empty if the report could not be read, and
-    then the gate is closed.
+    `accuracy` and `champion_accuracy` are fractions of the same `test_rows` rows, None if there is
+    no such metric. `report_digest` and `checkpoint_digest` identify what was decided about; they
+    are empty if the report could not be read, in which case the gate is closed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -30,7 +31,7 @@ class GateDecision(BaseModel):
 
 
 def write_decision(path: Path, decision: GateDecision) -> None:
-    """Write the file whole or not at all."""
+    """Write the file completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, decision.model_dump_json(indent=2) + "\n")
 

@@ -1,8 +1,9 @@
-"""Predictions are what the evaluated model said about every test row, in the order of the test split.
+"""Predictions of the evaluated model for every test row, in the order of the test split.
 
-`predictions.arrow` is an uncompressed Arrow IPC file with the columns row (int64), label (int32), predicted (int32),
-scores (list<float32>, one per class) and text (string). The text column is null throughout when the report must hold no
-user's text; the token shards have the texts under the same row numbers.
+`predictions.arrow` is an uncompressed Arrow IPC file with the columns row (int64), label (int32),
+predicted (int32), scores (list<float32>, one per class) and text (string). The text column is null
+throughout if the report must not contain texts; the token shards have them under the same row
+numbers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Predictions:
-    """labels and predicted: int32 [rows]; scores: float32 [rows, classes]; texts: one per row, or None where they are left out."""
+    """Labels, predicted classes and scores of all test rows.
+
+    labels and predicted: int32 [rows]; scores: float32 [rows, classes]; texts: one per row, or None
+    if the report has none.
+    """
 
     labels: npt.NDArray[np.int32]
     predicted: npt.NDArray[np.int32]
@@ -52,7 +57,10 @@ def write_predictions(
     scores: npt.NDArray[np.float32],
     texts: Sequence[str] | None,
 ) -> None:
-    """Write the file; labels: [rows], scores: [rows, classes], the predicted class is the first one with the largest score."""
+    """Write the file; labels: [rows], scores: [rows, classes].
+
+    The predicted class is the first one with the largest score.
+    """
     rows, classes = scores.shape
     predicted = scores.argmax(axis=1)
     with pa.ipc.new_file(directory / PREDICTIONS_FILENAME, SCHEMA) as writer:
@@ -76,7 +84,7 @@ def write_predictions(
 
 
 def read_predictions(directory: Path) -> Predictions:
-    """The predictions of a report; DataError for a file that is missing, damaged or of another shape.
+    """The predictions of a report; DataError for a missing or damaged file or another schema.
 
     Does not check the digest: `open_report` on the same directory does.
     """
@@ -95,7 +103,8 @@ def read_predictions(directory: Path) -> Predictions:
     rows = table["row"].to_numpy()
     if len(widths) != 1 or not np.array_equal(rows, np.arange(len(rows))):
         raise DataError(
-            f"{path}: rows are missing, out of order or of different widths; run the evaluation again"
+            f"{path}: rows are missing, out of order or of different widths; "
+            "run the evaluation again"
         )
     texts = table["text"]
     return Predictions(

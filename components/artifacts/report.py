@@ -1,10 +1,9 @@
-"""A report says how good one checkpoint is on the test rows, and holds no figure that is not a finite number.
+"""Reports: the metrics of one checkpoint on the test rows.
 
-The directory holds `report.json` (a `ReportContent`), `report.html` (the same for people) and `predictions.arrow` (see
-`components.artifacts.predictions`). A figure that is not defined is None, with its reason in `missing_classes`; a NaN
-or an infinity is refused when the content is made and again when it is read.
-
-This module needs neither numpy nor TensorFlow, so that whatever shows the figures can read them anywhere.
+The directory has `report.json` (a `ReportContent`), `report.html` (the same for people) and
+`predictions.arrow` (`components.artifacts.predictions`). A metric that is not defined is None, with
+its reason in `missing_classes`; NaN and infinity are refused when the content is made and again
+when it is read. Imports neither numpy nor TensorFlow, so that reports can be read anywhere.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ PAGE_FILENAME = "report.html"
 
 
 class FiniteModel(BaseModel):
-    """A frozen group of figures, all finite; unknown names are refused."""
+    """A frozen group of finite numbers; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -32,7 +31,8 @@ class FiniteModel(BaseModel):
 class ClassMetrics(FiniteModel):
     """One class against the rest; `support` is its number of test rows.
 
-    precision is None where the class was never predicted; recall and f1 are None where it has no test rows.
+    precision is None if the class was never predicted; recall and f1 are None if it has no test
+    rows.
     """
 
     precision: float | None
@@ -42,9 +42,9 @@ class ClassMetrics(FiniteModel):
 
 
 class RocCurve(FiniteModel):
-    """Points of a receiver operating characteristic, from (0, 0) to (1, 1), and the area under the full curve.
+    """Points of a receiver operating characteristic from (0, 0) to (1, 1), and the area under it.
 
-    `thresholds` fall; the first one is 2.0, above every score: no row is positive there.
+    `thresholds` decrease; the first one is 2.0, above every score, so that no row is positive.
     """
 
     fpr: tuple[float, ...]
@@ -54,7 +54,7 @@ class RocCurve(FiniteModel):
 
 
 class CalibrationBin(FiniteModel):
-    """Rows whose confidence (the largest score) lies in (low, high]; without rows both means are None."""
+    """Rows whose confidence (the largest score) is in (low, high]; None where it has no rows."""
 
     low: float
     high: float
@@ -64,7 +64,10 @@ class CalibrationBin(FiniteModel):
 
 
 class Misclassification(FiniteModel):
-    """A test row that was given the wrong class; `confidence` is the score of that class, `text` is cut when long."""
+    """A test row with a wrong predicted class.
+
+    `confidence` is the score of that class, `label_score` that of the true one; long texts are cut.
+    """
 
     row: int = Field(ge=0)
     label: str
@@ -75,12 +78,13 @@ class Misclassification(FiniteModel):
 
 
 class EvaluationMetrics(FiniteModel):
-    """Every figure that follows from labels and scores alone; rows of `confusion` are true classes, columns predicted ones.
+    """Every metric that follows from labels and scores alone.
 
-    accuracy_low and accuracy_high bound the 95% interval (Wilson). majority_accuracy is what always answering the most
-    frequent class would reach. macro_f1 is the mean over the classes that have test rows, None if fewer than two have.
-    loss is the mean cross-entropy in nats. roc has one curve per class against the rest (None where it is not defined),
-    micro_roc pools all of them.
+    accuracy_low and accuracy_high bound the 95% interval (Wilson). majority_accuracy is that of
+    always predicting the most frequent class. macro_f1 is the mean over the classes that have test
+    rows, None if fewer than two have. loss is the mean cross-entropy in nats, ece the expected
+    calibration error. Rows of confusion are true classes, columns predicted ones. roc has one
+    curve per class against the rest (None where it is not defined), micro_roc pools all of them.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -101,12 +105,12 @@ class EvaluationMetrics(FiniteModel):
 
     @property
     def one_class(self) -> bool:
-        """Whether all test rows are of one class, so that the accuracy proves nothing."""
+        """Whether all test rows are of one class, so that the accuracy means nothing."""
         return len(self.classes) - len(self.missing_classes) < 2
 
     def scalar_metrics(self) -> dict[str, float]:
-        """The single figures that are defined, by name, as a pipeline's metrics."""
-        figures: dict[str, float | None] = {
+        """The scalar metrics that are defined, by name, as a pipeline reports them."""
+        metrics: dict[str, float | None] = {
             "accuracy": self.accuracy,
             "accuracy_low": self.accuracy_low,
             "accuracy_high": self.accuracy_high,
@@ -117,11 +121,14 @@ class EvaluationMetrics(FiniteModel):
             "micro_auc": self.micro_roc.auc,
             "test_rows": float(self.test_rows),
         }
-        return {name: value for name, value in figures.items() if value is not None}
+        return {name: value for name, value in metrics.items() if value is not None}
 
 
 class DataSummary(FiniteModel):
-    """The data behind the figures: rows and tokens per split, refused rows by reason, rows by length in tokens (all splits)."""
+    """The data behind the metrics.
+
+    Rows and tokens per split, rejected rows by reason, and rows by length in tokens (all splits).
+    """
 
     rows: dict[str, int]
     tokens: dict[str, int]
@@ -133,9 +140,9 @@ class DataSummary(FiniteModel):
 
 
 class TrainingSummary(FiniteModel):
-    """How the model came to be: encoder, options by name, what each epoch reached, and the loss by step, thinned to (step, loss).
+    """How the model was trained: encoder, options by name, and metrics of each epoch.
 
-    best_step is the step whose weights were evaluated.
+    step_losses are thinned (step, loss) pairs; best_step is the step whose weights were evaluated.
     """
 
     encoder: str
@@ -149,9 +156,10 @@ class TrainingSummary(FiniteModel):
 
 
 class ReportContent(EvaluationMetrics):
-    """The measures, what a candidate must reach, the worst mistakes, and where all of it comes from.
+    """The metrics, the required accuracy, the worst errors, and the origin of all of it.
 
-    The digests are those of the inputs' manifests. `mistakes` is empty when the report must hold no user's text.
+    The digests are those of the inputs' manifests. `mistakes` is empty if the report must not
+    contain texts.
     """
 
     min_accuracy: float

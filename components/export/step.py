@@ -185,7 +185,7 @@ def _list_inputs(report: Artifact[ReportContent]) -> dict[str, str]:
 
 
 def _select_public_options(config: ExportConfig) -> dict[str, Any]:
-    """The options that describe the release; the registry's URI does not belong in what is shared."""
+    """The options that describe the release, without the registry's URI: releases are shared."""
     return config.model_dump(mode="json", exclude={"model_store"})
 
 

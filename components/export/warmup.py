@@ -1,4 +1,4 @@
-"""Requests that TensorFlow Serving replays before a version takes traffic, so that no person waits for the first ones."""
+"""Warm-up requests that TensorFlow Serving replays before a version takes traffic."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WARMUP_WORD = "news"
 
 
 def write_warmup_requests(directory: Path, name: str, count: int, max_length: int) -> None:
-    """Write `count` requests, from one word to as many as the model reads; none of them is a user's.
+    """Write `count` requests, from one word to `max_length` words; none is from a user.
 
-    They are of one text each; the last of several is of many, which the model computes on a path of its own.
+    Each has one text; the last of several has many, which the graph computes on another path.
     """
     if count == 0:
         return
@@ -26,13 +26,13 @@ def write_warmup_requests(directory: Path, name: str, count: int, max_length: in
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(count):
             words = 1 + round(number * (max_length - 1) / max(1, count - 1))
-            texts = CHUNK_COUNT if number == count - 1 > 0 else 1
-            writer.write(
-                _request(name, [" ".join([WARMUP_WORD] * words)] * texts).SerializeToString()
-            )
+            text = " ".join([WARMUP_WORD] * words)
+            is_last_of_several = number == count - 1 > 0
+            texts = [text] * (CHUNK_COUNT if is_last_of_several else 1)
+            writer.write(_build_request(name, texts).SerializeToString())
 
 
-def _request(name: str, texts: list[str]) -> prediction_log_pb2.PredictionLog:
+def _build_request(name: str, texts: list[str]) -> prediction_log_pb2.PredictionLog:
     request = predict_pb2.PredictRequest()
     request.model_spec.name = name
     request.model_spec.signature_name = SIGNATURE_NAME

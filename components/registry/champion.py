@@ -10,7 +10,7 @@ from components.storage.store import Store
 
 
 class ChampionPointer(BaseModel):
-    """A version to prefer to newer ones, as long as none above `valid_until_version` is complete."""
+    """A version to prefer to newer ones while none above `valid_until_version` is complete."""
 
     version: int
     valid_until_version: int = Field(alias="until")

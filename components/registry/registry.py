@@ -101,7 +101,7 @@ def find_published(store: Store, name: str, key: str) -> PublishedVersion | None
 
 
 def read_release(listing: ModelListing, version: int) -> RegisteredRelease:
-    """A version as its manifest describes it; DataError if that is missing or not this version's."""
+    """A version as its manifest describes it; DataError if that is missing or another's."""
     prefix = f"{listing.name}/{version}"
     uri = listing.store.uri(prefix)
     manifest = transfer.read_remote_manifest(listing.store, prefix, "release")

@@ -18,7 +18,7 @@ from components.storage.store import Store
 
 @dataclass(frozen=True)
 class VersionInfo:
-    """A complete version; where its manifest is damaged, `problem` says why and the rest is None."""
+    """A complete version; if its manifest is damaged, `problem` says why and the rest is None."""
 
     number: int
     champion: bool

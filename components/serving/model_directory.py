@@ -1,4 +1,4 @@
-"""A model server's directory: versions in numbered subdirectories, of which it serves the highest."""
+"""A model server's directory: numbered versions, of which the highest is served."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def list_numbered_paths(directory: Path) -> list[tuple[int, Path]]:
 
 
 def check_highest_version(directory: Path, name: str, champion: int) -> None:
-    """DataError if a server would prefer something that is no release of the model to its champion."""
+    """DataError if something that is no release of the model has a number above its champion."""
     for version, path in list_numbered_paths(directory):
         if version > champion and not _is_release_of(path, name):
             raise DataError(

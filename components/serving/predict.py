@@ -21,7 +21,7 @@ BATCH_TEXTS = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted label of a text, and a score from 0 to 1 for each class; the scores sum to 1."""
+    """The predicted label of a text, and a score in [0, 1] for each class; they sum to 1."""
 
     text: str
     label: str

@@ -1,7 +1,8 @@
-"""TensorFlow Serving's JSON: a predict request's body becomes texts, and what the model says about them a reply's body.
+"""The JSON of TensorFlow Serving's predict call: request body to texts, outputs to response body.
 
-The format is that of its REST API (tensorflow.org/tfx/serving/api_rest), for a model with one input, a vector of strings: rows
-(`instances`, answered as `predictions`) or columns (`inputs`, answered as `outputs`). No message repeats a user's text.
+The format is that of its REST API (tensorflow.org/tfx/serving/api_rest) for a model with one input,
+a vector of strings: rows (`instances`, answered as `predictions`) or columns (`inputs`, answered as
+`outputs`). No error message repeats a user's text.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from components.errors import KubertError
 
+MAX_ECHOED_CHARACTERS = 100
 JSON_TYPES = {
     dict: "object",
     list: "list",
@@ -32,35 +34,38 @@ class BadRequestError(KubertError):
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """Texts as bytes, as they were sent, and in which of the two formats the answer is wanted."""
+    """The texts as bytes, and the format of the response."""
 
     texts: list[bytes]
     form: Literal["row", "columnar"]
 
 
 def parse_predict_request(body: bytes, signature: str, name: str) -> PredictRequest:
-    """The texts in a request's body, for the input `name` of the one `signature`; BadRequestError for anything else."""
-    document = _document(body)
-    asked = document.get("signature_name", signature)
-    if not isinstance(asked, str):
+    """The texts for the input `name` of the one `signature`; BadRequestError for anything else."""
+    document = _parse_document(body)
+    requested = document.get("signature_name", signature)
+    if not isinstance(requested, str):
         raise BadRequestError("'signature_name' key must be a string value")
-    if asked not in ("", signature):
-        raise BadRequestError(f'Serving signature name: "{asked[:100]}" not found in signature def')
+    if requested not in ("", signature):
+        raise BadRequestError(
+            f'Serving signature name: "{requested[:MAX_ECHOED_CHARACTERS]}" '
+            "not found in signature def"
+        )
     if "instances" in document and "inputs" in document:
         raise BadRequestError(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if "instances" in document:
-        return PredictRequest(_rows(document["instances"], name), "row")
+        return PredictRequest(_parse_rows(document["instances"], name), "row")
     if "inputs" in document:
-        return PredictRequest(_column(document["inputs"], name), "columnar")
+        return PredictRequest(_parse_column(document["inputs"], name), "columnar")
     raise BadRequestError("Missing 'inputs' or 'instances' key")
 
 
 def build_predict_response(
     outputs: Mapping[str, Sequence[Any]], form: Literal["row", "columnar"]
 ) -> dict[str, Any]:
-    """The reply: `outputs` maps each output's name to its values, one per text."""
+    """The response body: `outputs` maps each output's name to its values, one per text."""
     if form == "columnar":
         return {"outputs": next(iter(outputs.values())) if len(outputs) == 1 else dict(outputs)}
     if len(outputs) == 1:
@@ -72,7 +77,7 @@ def build_predict_response(
     }
 
 
-def _document(body: bytes) -> dict[str, Any]:
+def _parse_document(body: bytes) -> dict[str, Any]:
     if not body:
         raise BadRequestError("JSON Parse error: The document is empty")
     try:
@@ -82,36 +87,36 @@ def _document(body: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise BadRequestError(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
     except (ValueError, RecursionError) as error:
-        raise BadRequestError(
-            f"JSON Parse error: {'nested too deeply' if isinstance(error, RecursionError) else 'a number is too long'}"
-        ) from None
+        is_nested = isinstance(error, RecursionError)
+        problem = "nested too deeply" if is_nested else "a number is too long"
+        raise BadRequestError(f"JSON Parse error: {problem}") from None
     if not isinstance(document, dict):
         raise BadRequestError(f"JSON Value is a {JSON_TYPES[type(document)]}, not an object")
     return document
 
 
-def _rows(instances: Any, name: str) -> list[bytes]:
+def _parse_rows(instances: Any, name: str) -> list[bytes]:
     if not isinstance(instances, list):
         raise BadRequestError("Expecting 'instances' to be a list")
     if not instances:
         raise BadRequestError("No values in 'instances' array")
-    named = _is_named(instances[0])
-    return [_row(number, item, named, name) for number, item in enumerate(instances)]
+    is_named = _is_object_of_inputs(instances[0])
+    return [_parse_row(number, item, is_named, name) for number, item in enumerate(instances)]
 
 
-def _row(number: int, item: Any, named: bool, name: str) -> bytes:
+def _parse_row(number: int, item: Any, is_named: bool, name: str) -> bytes:
     where = f"Failed to process element: {number} of 'instances' list. Error: "
-    if _is_named(item) != named:
+    if _is_object_of_inputs(item) != is_named:
         raise BadRequestError(
             f"{where}'instances' are all plain values, or all objects with the key {name!r}"
         )
-    if named and set(item) != {name}:
+    if is_named and set(item) != {name}:
         raise BadRequestError(f"{where}JSON object: keys must be equal to: {name}")
-    return _text(item[name] if named else item, where)
+    return _parse_text(item[name] if is_named else item, where)
 
 
-def _column(inputs: Any, name: str) -> list[bytes]:
-    if _is_named(inputs):
+def _parse_column(inputs: Any, name: str) -> list[bytes]:
+    if _is_object_of_inputs(inputs):
         if name not in inputs:
             raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
         if len(inputs) > 1:
@@ -124,12 +129,12 @@ def _column(inputs: Any, name: str) -> list[bytes]:
             f"input {name!r} must be a list of strings, found a {JSON_TYPES[type(inputs)]}"
         )
     return [
-        _text(item, f"Failed to process element: {number} of 'inputs' list. Error: ")
+        _parse_text(item, f"Failed to process element: {number} of 'inputs' list. Error: ")
         for number, item in enumerate(inputs)
     ]
 
 
-def _text(value: Any, where: str) -> bytes:
+def _parse_text(value: Any, where: str) -> bytes:
     if isinstance(value, dict) and set(value) == {"b64"}:
         encoded = value["b64"]
         if not isinstance(encoded, str):
@@ -150,6 +155,6 @@ def _text(value: Any, where: str) -> bytes:
         raise BadRequestError(f"{where}The surrogate pair in string is invalid") from None
 
 
-def _is_named(value: Any) -> bool:
-    """Whether it is an object of inputs by name, which base64 bytes ({"b64": ...}) are not."""
+def _is_object_of_inputs(value: Any) -> bool:
+    """Whether it has inputs by name, which base64 bytes ({"b64": ...}) have not."""
     return isinstance(value, dict) and set(value) != {"b64"}

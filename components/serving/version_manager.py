@@ -173,7 +173,7 @@ class VersionManager:
 
 
 def find_served_version(directory: Path) -> VersionDirectory | None:
-    """The version to serve: a release itself, a local registry's champion, or the highest number."""
+    """The version to serve: the release itself, a local champion, or the highest number."""
     if (directory / MANIFEST_FILENAME).is_file():
         content = parse_release_content(read_manifest(directory, "release"), directory)
         return _read_version_directory(max(1, content.version), directory)

@@ -29,6 +29,7 @@ from components.model.tokenizer import WordPiece
 from components.registry.reference import pull
 from components.serving.predict import predict
 from components.storage.store import open_store
+from tests.support.hash_counter import count_file_hashes
 from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
 
 WORDS = np.random.default_rng(4).integers(0, 60, (24, 30))
@@ -352,3 +353,30 @@ def test_parity_is_checked_on_the_shortest_and_the_longest_rows() -> None:
     assert len(set(chosen)) == 64
     assert (chosen.min(), chosen.max()) == (1, 1000)
     assert sorted(parity.select_rows_by_length(np.array([5, 5, 2], np.int32), 64)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("step_name", ["evaluate", "gate", "export"])
+def test_a_step_hashes_each_file_once(
+    step_name: str, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = count_file_hashes(monkeypatch)
+    shards, checkpoint, report = (evaluated / name for name in ("shards", "checkpoint", "report"))
+    if step_name == "evaluate":
+        evaluation.run(EvaluateConfig(), shards, checkpoint, tmp_path / "report")
+        hashed = [shards, checkpoint, tmp_path / "report"]
+    elif step_name == "gate":
+        registry_config = ExportConfig(model_store=str(tmp_path / "none"))
+        gate.run(EvaluateConfig(), registry_config, shards, report, tmp_path / "decision.json")
+        hashed = [shards, report]
+    else:
+        export(evaluated, tmp_path / "models")
+        hashed = [shards, checkpoint, report]
+        released = manifest.read_manifest(tmp_path / "models" / "news" / "1").files
+        assert {Path(path).name for path in counts} >= {Path(name).name for name in released}
+    files = {
+        str(directory / name)
+        for directory in hashed
+        for name in manifest.read_manifest(directory).files
+    }
+    assert files <= counts.keys()
+    assert {path: count for path, count in counts.items() if count > 1} == {}
