@@ -1,13 +1,14 @@
-"""What runs inside containers: the nouns (artifacts), the model and the verbs (steps).
+"""What runs inside containers: data, artifacts, model, registry, workers, steps and serving.
 
-Importing this package sets TensorFlow's environment before TensorFlow can be imported: Model Garden and TF-Hub need
-the Keras 2 API, and start-up messages do not belong on a person's terminal. Values that are already set win.
-Whoever imports TensorFlow then does it with the garbage collector at rest (`components.gc_disabled_import`).
+Importing this package sets TensorFlow's environment variables before TensorFlow can be imported:
+Model Garden and TF Hub need the Keras 2 API, and start-up messages do not belong on a user's
+terminal. Values that are already set are kept. TensorFlow is then imported with the garbage
+collector disabled (`components.gc_disabled_import`).
 """
 
 import os
 
-from components import gc_disabled_import
+from components.gc_disabled_import import install_import_hook
 
 __version__ = "0.1.0"
 
@@ -16,4 +17,4 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 os.environ.setdefault("PYTHONWARNINGS", "ignore:pkg_resources is deprecated:UserWarning")
 
-gc_disabled_import.install_import_hook()
+install_import_hook()

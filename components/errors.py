@@ -1,8 +1,8 @@
 """Exit codes of every kubert process, and the errors whose message tells the user what to do.
 
-A KubertError ends its process with `exit_code` and its message, without a traceback. Any other exception is a defect or
-a failure of the machine and ends with ExitCode.FAILURE. Training workers use further codes to tell their launcher whether
-to restart them: `components.workers.exit_codes`.
+A KubertError ends its process with `exit_code` and its message, without a traceback. Any other
+exception is a defect or a failure of the machine and ends with ExitCode.FAILURE. Training workers
+use further codes to tell their launcher whether to restart them: `components.workers.exit_codes`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit codes of the `kubert` command and of the steps; `description` is one sentence about each.
+    """The exit codes of the `kubert` command and of the steps, each with a `description`.
 
-    64, 65 and 78 are those of sysexits.h. A step ends with them, and they are never retried; the `kubert` command
-    reports all three as USER_ERROR.
+    64, 65 and 78 are those of sysexits.h. A step ends with them, and they are never retried; the
+    `kubert` command reports all three as USER_ERROR.
     """
 
     description: str

@@ -2,7 +2,8 @@
 
 The cluster is, in this order:
 
-1. that of the kubeconfig files in KUBECONFIG, if it is set; an unusable one is an error, nothing else is tried;
+1. that of the kubeconfig files in KUBECONFIG, if it is set; an unusable one is an error, nothing
+else is tried;
 2. that of the pod this process runs in;
 3. that of the current context in ~/.kube/config.
 

@@ -1,7 +1,8 @@
 """Configures `logging` for a kubert process: level, format and redaction, all to standard error.
 
-Modules log with `logging.getLogger(__name__)` and never configure anything; a process calls `configure_logging` once,
-at its start. Progress events are not log messages: `components.progress` writes them.
+Modules log with `logging.getLogger(__name__)` and never configure anything; a process calls
+`configure_logging` once, at its start. Progress events are not log messages: `components.progress`
+writes them.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ def configure_logging(
 
     level: one of LOG_LEVELS; by default that of KUBERT_LOG_LEVEL, else INFO.
     json_lines: one JSON object per message; by default in pods, where a log collector reads them.
-    verbose: what a command's --verbose sets: DEBUG unless `level` or KUBERT_LOG_LEVEL says otherwise.
-    Raises ConfigError for an unknown level.
+    verbose: what a command's --verbose sets: DEBUG unless `level` or KUBERT_LOG_LEVEL says
+    otherwise. Raises ConfigError for an unknown level.
     """
     chosen = _parse_level(level, verbose)
     as_json = is_in_pod() if json_lines is None else json_lines

@@ -1,7 +1,8 @@
 """Progress events: what a step reports to whoever started it, one JSON object per line.
 
-A step calls `report`; the process that started it reads the file that KUBERT_PROGRESS names. Without that variable the
-events go to standard output, where they are part of the pod's log. All readers use `parse_progress_event`.
+A step calls `report`; the process that started it reads the file that KUBERT_PROGRESS names.
+Without that variable the events go to standard output, where they are part of the pod's log. All
+readers use `parse_progress_event`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ _EVENT_KINDS = frozenset(get_args(EventKind))
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One event of a step. Without a `kind` it reports progress: `done` of `total`, in the step's own unit.
+    """One event of a step; without a `kind` it is about progress: `done` of `total` units.
 
     time: seconds since the epoch.
-    seconds, outputs, figures: of a step that has finished: its duration, the paths of its artifacts, its results.
+    seconds, outputs, figures: of a step that has finished: its duration, the paths of its
+    artifacts, its results.
     exit_code: of a step that failed; its `message` is then the error message.
     metrics: values to show beside the progress bar, such as loss=0.31 or examples_per_second=120.0.
     """

@@ -14,8 +14,9 @@ import tenacity
 class RetryPolicy:
     """Exponential backoff with full jitter, bounded by attempts and by time.
 
-    The wait before attempt n+1 is random between 0 and first_wait_seconds * 2**(n-1), at most max_wait_seconds. No
-    attempt starts after `deadline_seconds` since the first one; `max_attempts` None means no other bound.
+    The wait before attempt n+1 is random between 0 and first_wait_seconds * 2**(n-1), at most
+    max_wait_seconds. No attempt starts after `deadline_seconds` since the first one; `max_attempts`
+    None means no other bound.
     """
 
     first_wait_seconds: float
@@ -31,10 +32,11 @@ class RetryPolicy:
         stop_event: threading.Event | None = None,
         requested_wait: Callable[[BaseException], float | None] = lambda error: None,
     ) -> tenacity.Retrying:
-        """A callable that repeats a call while it raises one of `retry_on`, then raises its last error.
+        """A callable that repeats a call while it raises `retry_on`, then raises its last error.
 
         stop_event: ends a wait at once, and allows no further attempt; replaces `sleep`.
-        requested_wait: seconds that the server asked for (Retry-After); used up to max_wait_seconds.
+        requested_wait: seconds that the server asked for (Retry-After); used up to
+        max_wait_seconds.
         """
         stop = tenacity.stop_any(tenacity.stop_after_delay(self.deadline_seconds))
         if self.max_attempts is not None:

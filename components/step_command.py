@@ -1,4 +1,4 @@
-"""A verb as a command: `python -m components.<verb>` takes the same options and directories as the verb's `run`."""
+"""Runs a step from the command line: `python -m components.<step> --<input> PATH --<output> PATH`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from components.logging_config import configure_logging
 
 
 def run_step_command(
-    verb: str,
-    purpose: str,
+    step: str,
+    description: str,
     sections: str,
     paths: Sequence[str],
     run: Callable[[Config, Mapping[str, str]], object],
 ) -> int:
-    """Parse, run, print what `run` returns unless it is None; a KubertError becomes its message and its exit code.
+    """Parse the command line, run the step, print its result unless it is None; the exit code.
 
-    `sections` names the configuration's sections that the verb reads; each of `paths` is a required option: a path, or a gs://, s3:// or
-    minio:// address.
+    `sections` names the sections of the configuration that the step reads. Each of `paths` is a
+    required option: a path, or a gs://, s3:// or minio:// URI. A KubertError ends the command with
+    its message and its exit code.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m components.{verb}", description=purpose)
+    parser = argparse.ArgumentParser(prog=f"python -m components.{step}", description=description)
     parser.add_argument("--config", type=Path, help=f"YAML file with {sections}")
     parser.add_argument(
         "--set",
@@ -37,17 +38,17 @@ def run_step_command(
     )
     parser.add_argument("--verbose", action="store_true", help="log debugging messages as well")
     for name in paths:
-        parser.add_argument(f"--{name}", required=True, metavar="PLACE")
+        parser.add_argument(f"--{name}", required=True, metavar="PATH_OR_URI")
     arguments = parser.parse_args()
     try:
         configure_logging(verbose=arguments.verbose)
-        outcome = run(
+        result = run(
             load_config(arguments.config, arguments.assignments),
             {name: getattr(arguments, name) for name in paths},
         )
     except KubertError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    if outcome is not None:
-        print(outcome)
+    if result is not None:
+        print(result)
     return 0

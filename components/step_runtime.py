@@ -1,7 +1,7 @@
-"""How a pipeline's step begins and ends: its options are read, its outcome is told as progress events.
+"""Runs a step inside the pipeline: parses its options and reports its start, result and failure.
 
-Whoever started the step reads one event of kind `started` and then one of kind `finished` (seconds, outputs, figures)
-or `error` (message, exit_code), whether the step runs in this machine's pipeline or in a pod.
+Whoever started the step reads one progress event of kind `started`, then one of kind `finished`
+(seconds, outputs, figures) or `error` (message, exit_code), on this machine as in a pod.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from components.config.section import Section
 from components.errors import ConfigError, ExitCode, KubertError
 from components.logging_config import configure_logging
 from components.progress import ProgressEvent, StepName, write_progress_event
+from components.storage.uri import has_scheme
 
 S = TypeVar("S", bound=Section)
 PIPELINE_NAME = "kubert"
@@ -31,37 +32,42 @@ logger = logging.getLogger(__name__)
 
 
 def parse_section(kind: type[S], text: str, **values: Any) -> S:
-    """The section in a JSON object, with the options that have a parameter of their own laid over it.
+    """A section from a pipeline parameter: the options of a JSON object, and those in `values`.
 
-    Raises ConfigError for what is not a JSON object, an option given both ways, or an invalid option.
+    `values` are the options that are pipeline parameters themselves. Raises ConfigError for text
+    that is no JSON object, for an option given both ways, and for an invalid option.
     """
     name = next(name for name, field in Config.model_fields.items() if field.annotation is kind)
     try:
-        given = json.loads(text)
+        options = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(
             f'parameter {name}: not JSON ({error}); write options as {{"option": value}}'
         ) from None
-    if not isinstance(given, dict):
+    if not isinstance(options, dict):
         raise ConfigError(
-            f'parameter {name}: must be a JSON object such as {{"option": value}}, found {type(given).__name__}'
+            f'parameter {name}: must be a JSON object such as {{"option": value}}, '
+            f"found {type(options).__name__}"
         )
-    if both := sorted(given.keys() & values.keys()):
-        raise ConfigError(f"parameter {name}: {both[0]} is a parameter of its own; give it there")
-    section = getattr(validate_config({name: {**given, **values}}, "pipeline parameters"), name)
+    if duplicates := sorted(options.keys() & values.keys()):
+        raise ConfigError(
+            f"parameter {name}: {duplicates[0]} is a parameter of its own; give it there"
+        )
+    section = getattr(validate_config({name: {**options, **values}}, "pipeline parameters"), name)
     assert isinstance(section, kind)
     return section
 
 
 @contextmanager
 def step_run(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
-    """Run a step's body: report its start, its end with the figures put into the yielded dict, or its failure.
+    """Report the start of a step, then its result, with the figures put into the yielded dict.
 
-    `outputs` are the paths of what it makes. A KubertError ends the process with its exit code and no traceback; any
-    other error keeps its traceback, for the log. SIGTERM unwinds the body, so that nothing half-made stays behind.
+    `outputs` are the paths of the step's artifacts. A KubertError ends the process with its exit
+    code and no traceback; any other exception is reported and raised. SIGTERM raises SystemExit in
+    the block, so that temporary files are removed.
     """
     step = StepName(step_name)
-    before = signal.signal(signal.SIGTERM, _terminated)
+    previous_handler = signal.signal(signal.SIGTERM, _exit_on_sigterm)
     started = time.monotonic()
     write_progress_event(ProgressEvent(step, kind="started"))
     figures: dict[str, Any] = {}
@@ -69,41 +75,46 @@ def step_run(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
         configure_logging()
         yield figures
     except KubertError as error:
-        write_progress_event(
-            ProgressEvent(step, str(error), kind="error", exit_code=error.exit_code)
-        )
+        _report_error(step, str(error), error.exit_code)
         logger.error("%s: %s", step, error)
         sys.exit(error.exit_code)
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        write_progress_event(ProgressEvent(step, message, kind="error", exit_code=ExitCode.FAILURE))
+        _report_error(step, f"{type(error).__name__}: {error}", ExitCode.FAILURE)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous_handler)
     seconds = round(time.monotonic() - started, 3)
     write_progress_event(
         ProgressEvent(step, kind="finished", seconds=seconds, outputs=outputs, figures=figures)
     )
 
 
-def end_time_or_none(until: str) -> str | None:
-    """The time at which the data end; None without one, also where the server left its placeholder for the schedule's slot as it was."""
-    return until if until and "{{" not in until else None
+def end_time_or_none(end_time: str) -> str | None:
+    """The value of `data.end_time`; None if it is empty or the placeholder of a scheduled time.
+
+    A server that does not know the scheduled time leaves the placeholder as it is.
+    """
+    return end_time if end_time and "{{" not in end_time else None
 
 
 def default_state_uri(cluster: ClusterConfig, output: Path, uri: str) -> str:
-    """Where training keeps its state when nobody says: one place for all runs of the pipeline, so that equal trainings meet.
+    """Where training keeps its checkpoints, the same for all runs, so that equal trainings meet.
 
-    `output` and `uri` are the local path and the address of the checkpoint that the step makes. KFP's addresses are
-    <root>/<pipeline>/<run>/<task>/.../<name>; the state lies beside the runs. On one machine it lies beside the output.
+    `output` and `uri` are the local path and the URI of the checkpoint that the step produces. KFP's
+    URIs are <root>/<pipeline>/<run>/<task>/.../<name>; the state is stored beside the runs. On one
+    machine it is stored beside the output.
     """
     if cluster.checkpoint_uri:
         return cluster.checkpoint_uri
     if cluster.checkpoint_pvc:
         return STATE_MOUNT
     root, pipeline, _ = uri.partition(f"/{PIPELINE_NAME}/")
-    return f"{root}{pipeline}state" if "://" in uri and pipeline else f"{output}-state"
+    return f"{root}{pipeline}state" if has_scheme(uri) and pipeline else f"{output}-state"
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _report_error(step: StepName, message: str, exit_code: int) -> None:
+    write_progress_event(ProgressEvent(step, message, kind="error", exit_code=exit_code))
+
+
+def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(ExitCode.TERMINATED)

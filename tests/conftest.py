@@ -1,4 +1,4 @@
-"""Imported before any test: `components` chooses Keras 2, which works only before TensorFlow is first imported."""
+"""Fixtures of all tests; imports `components` first, which selects Keras 2 for TensorFlow."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support.stores.object_stores import remote, server_address, storage_l
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    """A test that calls `configure_logging`, directly or through a command, changes no other test's logging."""
+    """A test that calls `configure_logging` does not change the logging of other tests."""
     loggers = [logging.getLogger(name) for name in LOGGER_NAMES]
     before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
     yield

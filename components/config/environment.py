@@ -1,7 +1,8 @@
 """Every environment variable that kubert reads or sets: its name, meaning, default and readers.
 
-This module imports nothing of kubert, so that all layers can use the names. Code uses the `ENV_*` constants and never
-writes a name itself; the table at the end is what the reference page is generated from.
+This module imports nothing of kubert, so that all layers can use the names. Code uses the `ENV_*`
+constants and never writes a name itself; the table at the end is what the reference page is
+generated from.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ENV_WORKERS: Final = "KUBERT_WORKERS"
 
 @dataclass(frozen=True)
 class EnvironmentVariable:
-    """One variable. `set_by` says whether the user sets it, or kubert itself for its own processes and pods."""
+    """One variable; `set_by`: the user, or kubert itself for its own processes and pods."""
 
     name: str
     description: str
@@ -49,7 +50,7 @@ class EnvironmentVariable:
 ENVIRONMENT_VARIABLES: Final = (
     EnvironmentVariable(
         ENV_ENDPOINT,
-        "Address of the Kubeflow Pipelines API. --endpoint takes precedence; it takes precedence over cluster.endpoint.",
+        "Address of the Kubeflow Pipelines API. Precedence: --endpoint, this, cluster.endpoint.",
         "cluster.endpoint",
         "kubert submit, runs, schedule, doctor",
         "user",
@@ -70,7 +71,8 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_TOKEN_FILE,
-        f"File with the bearer token, for tokens that are renewed. Takes precedence over {ENV_TOKEN}.",
+        "File with the bearer token, for tokens that are renewed. "
+        f"Takes precedence over {ENV_TOKEN}.",
         "unset",
         "kubert submit, runs, schedule, doctor",
         "user",
@@ -105,14 +107,16 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_TRAIN_IMAGE,
-        "Image of the steps and workers, used when cluster.train_image is unset. `make images` prints it.",
+        "Image of the steps and workers, used when cluster.train_image is unset. "
+        "`make images` prints it.",
         "kubert-train-python:<version>",
         "kubert submit, schedule, compile, doctor",
         "user",
     ),
     EnvironmentVariable(
         ENV_TOOLS_IMAGE,
-        "Image of the launcher and the puller, used when cluster.tools_image is unset. `make images` prints it.",
+        "Image of the launcher and the puller, used when cluster.tools_image is unset. "
+        "`make images` prints it.",
         "kubert-tools-python:<version>",
         "kubert submit, schedule, compile, doctor",
         "user",
@@ -126,7 +130,7 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_DEBUG,
-        "Any value: the `kubert` command prints the traceback of an unexpected error. Same as --debug.",
+        "Any value: `kubert` prints the traceback of an unexpected error, as with --debug.",
         "unset",
         "kubert",
         "user",
@@ -189,7 +193,8 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_OWNER,
-        "Name of the worker group, equal in all its attempts. A newer chief of the same group may take over the lease.",
+        "Name of the worker group, equal in all its attempts. A newer chief of the same group "
+        "may take over the lease.",
         "empty",
         "training workers",
         "kubert",

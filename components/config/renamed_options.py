@@ -1,4 +1,4 @@
-"""Options that had another name before version 0.1: the old name is refused, and the error names the new one."""
+"""Options that were renamed before version 0.1; an old name is refused with the new one."""
 
 from __future__ import annotations
 

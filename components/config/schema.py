@@ -1,8 +1,8 @@
 """All options: one validated, frozen section per step.
 
-This is the only list of options: `kubert config` prints it, the pipeline's parameters are derived from it, and each step
-reads its own section. Descriptions state the units. Unknown options and impossible values are refused before anything
-runs.
+This is the only list of options: `kubert config` prints it, the pipeline's parameters are derived
+from it, and each step reads its own section. Descriptions state the units. Unknown options and
+impossible values are refused before anything runs.
 """
 
 from __future__ import annotations

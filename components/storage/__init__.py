@@ -1,1 +1,1 @@
-"""Object storage and local files behind one interface: the only code that speaks to a storage service."""
+"""Local directories and object storage behind one interface, for all of kubert."""

@@ -1,8 +1,8 @@
 """Files and directories that exist completely or not at all, even after a crash; digests of files.
 
-A file or directory is written under a temporary name beside its destination and renamed when it is complete: a rename
-within one file system is atomic, so a reader sees the old content or the new, never a part. Files are flushed to disk
-before the rename.
+A file or directory is written under a temporary name beside its destination and renamed when it is
+complete: a rename within one file system is atomic, so a reader sees the old content or the new,
+never a part. Files are flushed to disk before the rename.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def file_sha256(path: Path) -> str:
 
 
 def file_crc32c(path: Path) -> str:
-    """CRC32C of a file's bytes as Google Cloud Storage writes it: base64 of the big-endian value."""
+    """CRC32C of a file's bytes in the format of Google Cloud Storage: base64, big-endian."""
     import google_crc32c
 
     checksum = google_crc32c.Checksum()
@@ -57,7 +57,7 @@ def make_durable(path: Path) -> None:
 
 @contextmanager
 def atomic_replace_file(target: Path) -> Iterator[Path]:
-    """Yield a temporary file in the same directory, which replaces `target` if the block succeeds."""
+    """Yield a temporary file beside `target`, which replaces it if the block succeeds."""
     temporary = _new_temporary_file(target.parent)
     try:
         yield temporary
@@ -91,8 +91,9 @@ def atomic_create(path: Path, content: bytes) -> bool:
 def staged_directory(output: Path, *, remove_leftovers: bool = False) -> Iterator[Path]:
     """Yield a new directory beside `output`, which replaces `output` if the block succeeds.
 
-    An existing `output`, a file or a directory with content, is removed. `remove_leftovers` first removes what killed
-    processes staged for the same output; only for outputs that a single process writes at a time.
+    An existing `output`, a file or a directory with content, is removed. `remove_leftovers` first
+    removes what killed processes staged for the same output; only for outputs that a single process
+    writes at a time.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     if remove_leftovers:
@@ -113,10 +114,10 @@ def new_staging_directory(output: Path) -> Path:
 
 
 def replace_directory(staging: Path, output: Path) -> None:
-    """Rename the directory `staging` to `output`, readable by other users, and remove what was there.
+    """Rename the directory `staging` to `output`, readable by all users; an old `output` is removed.
 
-    The old directory is renamed before it is removed: removing takes time, in which a crash would leave neither the
-    old directory nor the new one.
+    The old directory is renamed before it is removed: removing takes time, in which a crash would
+    leave neither the old directory nor the new one.
     """
     staging.chmod(0o755)
     removed = new_staging_directory(output)

@@ -22,11 +22,11 @@ from components.storage.backend import (
 REQUEST_TIMEOUT_SECONDS = 60.0
 UPLOAD_CHUNK_BYTES = 32 * 2**20
 MAX_SINGLE_REQUEST_BYTES = 8 * 2**20
-"""Larger files are uploaded in parts; the client decides so (google.cloud.storage.blob._MAX_MULTIPART_SIZE)."""
+"""Larger files are uploaded in parts: `_MAX_MULTIPART_SIZE` of google.cloud.storage.blob."""
 _DAMAGED_UPLOAD = "match calculated CRC32C"
 """Part of the server's answer to an upload that arrived with other bytes than were sent."""
 _UPLOAD_SESSION = "upload_id="
-"""Part of the URL of an upload in parts. If the server no longer knows it, the upload starts again."""
+"""Part of the URL of an upload in parts; if the server forgot it, the upload starts again."""
 _NO_CREDENTIALS = (
     "no Google credentials; run `gcloud auth application-default login`, "
     "or bind the pod's service account to a Google identity"
@@ -45,8 +45,8 @@ class GcsBackend(ObjectStorageBackend):
                 self._client = storage.Client(project=None)
         except ValueError as error:
             raise PermissionError(errno.EACCES, str(error)) from None
-        # The client would fetch the bucket's metadata with every call, for traces that are off. That needs one more
-        # permission, and each refusal appears in the audit log.
+        # The client would fetch the bucket's metadata with every call, for traces that are off.
+        # That needs one more permission, and each refusal appears in the audit log.
         self._client._bucket_metadata_cache = None
         self._bucket = self._client.bucket(bucket)
         self._one_attempt: dict[str, Any] = {"retry": None, "timeout": REQUEST_TIMEOUT_SECONDS}

@@ -28,7 +28,7 @@ MAX_CONNECTIONS = 32
 UPLOAD_PART_BYTES = 16 * 2**20
 """Larger files are uploaded in parts of this size."""
 KUBEFLOW_ENDPOINT = "http://seaweedfs.kubeflow:9000"
-"""The default endpoint of minio:// in Kubeflow Pipelines 2.16 and newer (backend/src/v2/objectstore/config.go)."""
+"""Default of Kubeflow Pipelines >= 2.16 for minio:// (backend/src/v2/objectstore/config.go)."""
 KUBEFLOW_REGION = "minio"
 _BLOCK_BYTES = 2**20
 _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
@@ -54,8 +54,9 @@ class ExpiredTokenError(TemporaryError):
 class S3Backend(ObjectStorageBackend):
     """A bucket of S3 or of a service with the same API.
 
-    Objects that kubert uploads carry their SHA-256 as metadata, which downloads are verified against.
-    `kubeflow` means a bucket of the object store that is part of Kubeflow Pipelines, unless AWS_ENDPOINT_URL is set.
+    Objects that kubert uploads carry their SHA-256 as metadata, which downloads are verified
+    against. `kubeflow` means a bucket of the object store that is part of Kubeflow Pipelines,
+    unless AWS_ENDPOINT_URL is set.
     """
 
     def __init__(self, bucket: str, prefix: str, *, kubeflow: bool = False) -> None:
@@ -196,7 +197,8 @@ class S3Backend(ObjectStorageBackend):
             or (KUBEFLOW_REGION if self._kubeflow else None)
         )
         self._custom_endpoint = endpoint is not None
-        # Services other than AWS have no host name per bucket, and not all of them know the newer checksums.
+        # Services other than AWS have no host name per bucket, and not all of them know the newer
+        # checksums.
         options: dict[str, Any] = {}
         if self._custom_endpoint:
             options = {

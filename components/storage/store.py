@@ -1,8 +1,9 @@
 """One interface to local directories, gs://, s3:// and minio:// URIs, with retries and checksums.
 
-Guarantees: an object is visible completely or not at all; of several callers that create one object, exactly one gets
-True; bytes that do not match the store's checksum are never returned; temporary failures are retried a bounded number of
-times, permanent ones (403, 404) fail at once. Every error names the URI and holds no secrets.
+Guarantees: an object is visible completely or not at all; of several callers that create one
+object, exactly one gets True; bytes that do not match the store's checksum are never returned;
+temporary failures are retried a bounded number of times, permanent ones (403, 404) fail at once.
+Every error names the URI and holds no secrets.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """A directory or bucket prefix: a `Backend` with retries, checksums and errors that name the URI."""
+    """A directory or bucket prefix: a `Backend` with retries, checksums and named errors."""
 
     def __init__(
         self, backend: Backend, uri: str, sleep: Callable[[float], None] = time.sleep
@@ -95,8 +96,8 @@ class Store:
     def download(self, key: str, local: Path, expected: FileEntry | None = None) -> None:
         """Copy the object to the file `local`, which is replaced completely or not touched.
 
-        Raises CorruptError if the bytes do not match the size and checksum of the store and of `expected`. An object
-        whose size is not the expected one is not downloaded at all.
+        Raises CorruptError if the bytes do not match the size and checksum of the store and of
+        `expected`. An object whose size is not the expected one is not downloaded at all.
         """
         check_key(key)
         local.parent.mkdir(parents=True, exist_ok=True)
@@ -130,8 +131,9 @@ class Store:
     def create(self, key: str, data: bytes) -> bool:
         """Write the object if there is none; returns True to exactly one of any number of callers.
 
-        The reply to a successful attempt may be lost. After a failed attempt an object with the same bytes counts as
-        created by this call, so concurrent callers must put something unique into `data`.
+        The reply to a successful attempt may be lost. After a failed attempt an object with the
+        same bytes counts as created by this call, so concurrent callers must put something unique
+        into `data`.
         """
         attempt_failed = False
 
@@ -177,9 +179,10 @@ class Store:
 def open_store(uri: str) -> Store:
     """The store at a local path (plain or file://), gs://, s3:// or minio:// bucket and prefix.
 
-    gs:// uses the application default credentials (or STORAGE_EMULATOR_HOST), s3:// the usual AWS variables, with
-    AWS_ENDPOINT_URL; minio:// is s3:// at the object store of Kubeflow Pipelines, or at AWS_ENDPOINT_URL.
-    Raises ConfigError for any other scheme, `..`, user information, queries and network addresses.
+    gs:// uses the application default credentials (or STORAGE_EMULATOR_HOST), s3:// the usual AWS
+    variables, with AWS_ENDPOINT_URL; minio:// is s3:// at the object store of Kubeflow Pipelines,
+    or at AWS_ENDPOINT_URL. Raises ConfigError for any other scheme, `..`, user information, queries
+    and network addresses.
     """
     scheme, bucket, prefix = parse_uri(uri)
     if scheme == "file":

@@ -16,7 +16,7 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
 from components.progress import StepName
-from components.storage.uri import has_scheme
+from components.storage.uri import has_scheme, is_remote_uri
 from components.train.checkpointing.finished_checkpoint import (
     export_finished_checkpoint,
     is_finished,
@@ -109,7 +109,7 @@ def _absolute(place: Path | str) -> str:
 
 def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
     for place in places:
-        if (not has_scheme(place) or place.startswith("file:")) and not (
+        if not is_remote_uri(place) and not (
             cluster.checkpoint_pvc and place.startswith(f"{STATE_MOUNT}/")
         ):
             raise ConfigError(

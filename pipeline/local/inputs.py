@@ -12,6 +12,7 @@ from components.config.schema import SAMPLE_SOURCE, Config
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.atomic_files import file_sha256
+from components.storage.uri import has_scheme
 
 
 def resolve_paths(config: Config, workdir: Path) -> Config:
@@ -27,13 +28,15 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
     }
     tfds = config.data.tfds_data_dir
     data["tfds_data_dir"] = (
-        str(Path(tfds).expanduser().absolute()) if tfds and "://" not in tfds else tfds
+        str(Path(tfds).expanduser().absolute()) if tfds and not has_scheme(tfds) else tfds
     )
     model = {"encoder": _resolve_encoder(config.model.encoder)}
     if config.model.preprocessor is not None:
         model["preprocessor"] = _resolve_existing_path(config.model.preprocessor)
     store = config.export.model_store
-    export = {"model_store": store if "://" in store else str(workdir / Path(store).expanduser())}
+    export = {
+        "model_store": store if has_scheme(store) else str(workdir / Path(store).expanduser())
+    }
     return config.model_copy(
         update={
             "data": config.data.model_copy(update=data),
@@ -61,7 +64,12 @@ def compute_fingerprint(config: Config) -> str:
 
 
 def _resolve_source(option: str, source: str | None) -> str | None:
-    if source is None or source == SAMPLE_SOURCE or "://" in source or source.startswith("tfds:"):
+    if (
+        source is None
+        or source == SAMPLE_SOURCE
+        or has_scheme(source)
+        or source.startswith("tfds:")
+    ):
         return source
     path = Path(source).expanduser().absolute()
     if not path.exists():

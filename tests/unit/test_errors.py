@@ -1,4 +1,4 @@
-"""The exit code table: plain integers with one sentence each, the same for errors, steps and the command."""
+"""The exit code table: plain integers, each with one sentence."""
 
 from __future__ import annotations
 

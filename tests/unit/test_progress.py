@@ -1,4 +1,4 @@
-"""Progress events: what is written is what is parsed, and other lines of a log are never taken for events."""
+"""Progress events: what is written is parsed to the same, and other lines are not events."""
 
 from __future__ import annotations
 

@@ -242,7 +242,8 @@ def test_s6_a_token_of_amazon_is_renewed_in_a_run(
         from_the_container(monkeypatch, address)
         store = open_store(remote.uri)
         if minutes < 100:
-            # A token that has less than ten minutes left is renewed before each call; the store never sees an old one.
+            # A token that has less than ten minutes left is renewed before each call; the store
+            # never sees an old one.
             store.write("k", b"1")
             store.write("k", b"2")
             assert tokens.given >= 3

@@ -26,8 +26,9 @@ class Call:
 class Fault:
     """What happens to one call; without any field set, nothing.
 
-    `status` and `reply` answer in the server's place; `drop` closes before the server hears of it, `lose` after the server
-    has answered; `cut` bytes of the answer's body arrive; `flip` damages the answer, `flip_up` the request; `delay` is in seconds.
+    `status` and `reply` answer in the server's place; `drop` closes before the server hears of it,
+    `lose` after the server has answered; `cut` bytes of the answer's body arrive; `flip` damages
+    the answer, `flip_up` the request; `delay` is in seconds.
     """
 
     status: int = 0

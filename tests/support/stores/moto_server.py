@@ -1,6 +1,7 @@
 """moto's S3 in a process of its own: prints its port, then serves until it is ended.
 
-One request at a time, which makes its check of If-None-Match and the write that follows one step, as S3 promises.
+One request at a time, which makes its check of If-None-Match and the write that follows one step,
+as S3 promises.
 """
 
 from __future__ import annotations

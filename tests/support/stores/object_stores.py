@@ -1,7 +1,8 @@
 """Real object stores for tests: a local directory, a GCS server, two S3 servers; a server that is not to be had is skipped.
 
-`gs` is fake-gcs-server and `seaweedfs` is SeaweedFS, which Kubeflow Pipelines brings along: programs found by
-KUBERT_TEST_GCS_SERVER and KUBERT_TEST_SEAWEEDFS, or on PATH. `s3` is moto, which comes with the development environment.
+`gs` is fake-gcs-server and `seaweedfs` is SeaweedFS, which Kubeflow Pipelines brings along:
+programs found by KUBERT_TEST_GCS_SERVER and KUBERT_TEST_SEAWEEDFS, or on PATH. `s3` is moto, which
+comes with the development environment.
 """
 
 from __future__ import annotations
