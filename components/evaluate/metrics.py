@@ -8,11 +8,11 @@ class that was never predicted has no precision. With test rows of one class onl
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 from sklearn import metrics as sklearn_metrics
 
 from components.artifacts.report import (
@@ -106,20 +106,14 @@ def check_scores(labels: Labels, scores: Scores, classes: Sequence[str]) -> None
 
 
 def wilson_interval(successes: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval for a share of `successes` in `rows` > 0, within [0, 1].
+    """Wilson score interval for a proportion of `successes` in `rows` > 0, within [0, 1].
 
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212. Unlike
-    the normal approximation it is sound for few rows and for shares near 0 or 1.
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
+    JASA 22 (1927), 209-212. Unlike the normal approximation, it holds for few rows and for
+    proportions near 0 or 1.
     """
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    share, weight = successes / rows, z * z / rows
-    centre = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * (share * (1 - share) / rows + weight / (4 * rows)) ** 0.5
-    # At the ends the formula gives 0 and 1 exactly; rounding must not push the share itself out of its interval.
-    return (
-        0.0 if successes == 0 else max(0.0, centre - half),
-        1.0 if successes == rows else min(1.0, centre + half),
-    )
+    interval = binomtest(successes, rows).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 import pytest
-from scipy import stats  # type: ignore[import-untyped]
 from sklearn import metrics as sklearn_metrics
 
 from components.artifacts.report import CalibrationBin
@@ -23,11 +23,20 @@ def certain(predicted: list[int], classes: int = 3) -> metrics.Scores:
 @pytest.mark.parametrize(
     ("right", "rows"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 10), (7_123, 7_600), (1, 1_000_000)]
 )
-def test_the_interval_is_wilsons(right: int, rows: int) -> None:
-    expected = stats.binomtest(right, rows).proportion_ci(0.95, method="wilson")
+def test_the_interval_is_that_of_wilsons_formula(right: int, rows: int) -> None:
+    z = statistics.NormalDist().inv_cdf(0.975)
+    share, weight = right / rows, z * z / rows
+    center = (share + weight / 2) / (1 + weight)
+    half = z / (1 + weight) * (share * (1 - share) / rows + weight / (4 * rows)) ** 0.5
     low, high = metrics.wilson_interval(right, rows)
-    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert (low, high) == pytest.approx((center - half, center + half), abs=1e-12)
     assert 0 <= low <= right / rows <= high <= 1
+
+
+@pytest.mark.parametrize("rows", [1, 20, 1_000_000])
+def test_the_interval_of_an_extreme_proportion_ends_at_it(rows: int) -> None:
+    assert metrics.wilson_interval(0, rows)[0] == 0.0
+    assert metrics.wilson_interval(rows, rows)[1] == 1.0
 
 
 def test_the_figures_of_a_small_example_worked_by_hand() -> None:
