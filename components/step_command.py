@@ -1,4 +1,4 @@
-"""Runs a step from the command line: `python -m components.<step> --<input> PATH --<output> PATH`."""
+"""Runs a step from the command line: `python -m components.<step> --<input> ... --<output> ...`."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def end_time_or_none(end_time: str) -> str | None:
 def default_state_uri(cluster: ClusterConfig, output: Path, uri: str) -> str:
     """Where training keeps its checkpoints, the same for all runs, so that equal trainings meet.
 
-    `output` and `uri` are the local path and the URI of the checkpoint that the step produces. KFP's
+    `output` and `uri` are the local path and the URI of the checkpoint that the step makes. KFP's
     URIs are <root>/<pipeline>/<run>/<task>/.../<name>; the state is stored beside the runs. On one
     machine it is stored beside the output.
     """

@@ -114,7 +114,7 @@ def new_staging_directory(output: Path) -> Path:
 
 
 def replace_directory(staging: Path, output: Path) -> None:
-    """Rename the directory `staging` to `output`, readable by all users; an old `output` is removed.
+    """Rename the directory `staging` to `output`, readable by all; an old `output` is removed.
 
     The old directory is renamed before it is removed: removing takes time, in which a crash would
     leave neither the old directory nor the new one.

@@ -17,7 +17,7 @@ def collector() -> Iterator[None]:
     gc.unfreeze()
 
 
-def test_nothing_is_collected_in_the_block_and_what_it_made_is_frozen() -> None:
+def test_the_block_runs_without_collections_and_its_objects_are_frozen() -> None:
     frozen = gc.get_freeze_count()
     with gc_disabled_import.gc_disabled():
         assert not gc.isenabled()
@@ -51,13 +51,14 @@ collections = gc.get_stats()[0]["collections"]
 import sklearn
 collections = gc.get_stats()[0]["collections"] - collections
 assert sklearn.__spec__.loader is sklearn.__loader__ and gc.isenabled()
-assert importlib.resources.files("sklearn").joinpath("__init__.py").is_file() and inspect.getsource(sklearn)
+assert importlib.resources.files("sklearn").joinpath("__init__.py").is_file()
+assert inspect.getsource(sklearn)
 print(collections, gc.get_freeze_count())
 """
 
 
 def imported(before: str) -> tuple[int, int]:
-    """Collections while sklearn was imported, and objects frozen after it, in a process that had imported `before`."""
+    """Collections during an import of sklearn, and frozen objects after it, in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(before=before)],
         capture_output=True,

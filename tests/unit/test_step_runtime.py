@@ -27,7 +27,7 @@ def read(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_parse_section_lays_typed_values_over_the_json() -> None:
+def test_parse_section_merges_json_and_typed_values() -> None:
     section = parse_section(TrainConfig, '{"precision": "bfloat16"}', epochs=7)
     assert (section.precision, section.epochs, section.batch_size) == ("bfloat16", 7, 32)
 
@@ -76,7 +76,7 @@ def test_step_run_reports_start_and_end_with_outputs_and_figures(events: Path) -
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_step_run_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
+def test_step_run_turns_a_user_error_into_its_exit_code_without_a_traceback(
     events: Path, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(SystemExit) as ended, step_run("tokenize"):
@@ -85,8 +85,12 @@ def test_step_run_turns_a_users_mistake_into_its_exit_code_without_a_traceback(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(" ERROR components.step_runtime: tokenize: news.csv: row 3: no such label")
     assert read(events)[-1] | {"time": 0} == {
-        "time": 0, "step": "tokenize", "message": "news.csv: row 3: no such label", "kind": "error", "exit_code": 65,
-    }  # fmt: skip
+        "time": 0,
+        "step": "tokenize",
+        "message": "news.csv: row 3: no such label",
+        "kind": "error",
+        "exit_code": 65,
+    }
 
 
 def test_step_run_keeps_the_traceback_of_a_defect(events: Path) -> None:
@@ -136,7 +140,7 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
         ),
     ],
 )
-def test_training_keeps_its_state_in_one_place_for_all_runs(
+def test_all_runs_share_one_training_state(
     options: dict, uri: str, place: str
 ) -> None:
     assert default_state_uri(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
@@ -152,5 +156,6 @@ def test_training_keeps_its_state_in_one_place_for_all_runs(
         ),
     ],
 )
-def test_the_scheduled_time_is_the_end_of_its_data(given: str, found: str | None) -> None:
+def test_the_scheduled_time_is_the_end_time_of_the_data(given: str, found: str | None) -> None:
+    """Fault R1."""
     assert end_time_or_none(given) == found

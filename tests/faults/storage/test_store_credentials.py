@@ -1,4 +1,4 @@
-"""S6 and A6: credentials that expire in a long run are renewed, and nothing of them is ever said."""
+"""Credentials that expire in a long run are renewed, and no secret is in an error or a log."""
 
 from __future__ import annotations
 
@@ -26,24 +26,32 @@ from tests.support.stores.object_stores import StorageLocation, change_retries
 
 ROOT = Path(__file__).parents[3]
 CANARY = "canary-7c1e5b"
-EXPIRED = b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
-OWN = (
-    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "STORAGE_EMULATOR_HOST",
-    "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT",
-)  # fmt: skip
+EXPIRED = (
+    b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code>"
+    b"<Message>The provided token has expired.</Message></Error>"
+)
+CREDENTIAL_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "STORAGE_EMULATOR_HOST",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "GOOGLE_CLOUD_PROJECT",
+)
 
 
-class Tokens:
-    """A server of tokens: each request gets a new one, and `valid` is the last. `answer` is what it replies."""
+class TokenServer:
+    """Issues a new token per request, in the format of `answer`; only the last one is `valid`."""
 
     def __init__(self, answer: Callable[[str], dict[str, object]]) -> None:
-        self.given = 0
+        self.issued = 0
         self.failing = 0
         self._answer = answer
 
     @property
     def valid(self) -> str:
-        return f"{CANARY}-token-{self.given}"
+        return f"{CANARY}-token-{self.issued}"
 
     def reply(self, path: str) -> tuple[int, dict[str, object]]:
         if "computeMetadata" in path and not path.split("?")[0].endswith("/token"):
@@ -51,12 +59,12 @@ class Tokens:
         if self.failing:
             self.failing -= 1
             return 503, {}
-        self.given += 1
+        self.issued += 1
         return 200, self._answer(self.valid)
 
 
 @contextmanager
-def serving(tokens: Tokens) -> Iterator[str]:
+def serve_tokens(tokens: TokenServer) -> Iterator[str]:
     """The address of a token server."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,7 +99,7 @@ def serving(tokens: Tokens) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is found but what a test gives, and no wait is long."""
-    for name in OWN:
+    for name in CREDENTIAL_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -106,9 +114,14 @@ def service_account(path: Path, tokens_at: str) -> Path:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     value = {
-        "type": "service_account", "project_id": "p", "private_key_id": "1", "private_key": pem.decode(), "client_email": "k@p.example",
-        "token_uri": f"{tokens_at}/token", "universe_domain": "googleapis.com",
-    }  # fmt: skip
+        "type": "service_account",
+        "project_id": "p",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+        "client_email": "k@p.example",
+        "token_uri": f"{tokens_at}/token",
+        "universe_domain": "googleapis.com",
+    }
     path.write_text(json.dumps(value))
     return path
 
@@ -117,18 +130,18 @@ def google_token(token: str) -> dict[str, object]:
     return {"access_token": token, "expires_in": 3600, "token_type": "Bearer"}
 
 
-def amazon_token(token: str, minutes: float = 120) -> dict[str, object]:
-    until = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+def aws_token(token: str, minutes: float = 120) -> dict[str, object]:
+    expiration = (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "AccessKeyId": "test-access-key-1",
         "SecretAccessKey": f"{CANARY}-secret",
         "Token": token,
-        "Expiration": until,
+        "Expiration": expiration,
     }
 
 
-def transfers(store: Store, tmp_path: Path, revoke: Callable[[], None]) -> None:
-    """A run: small and large objects up and down, the token revoked between all of them and within the large one."""
+def transfer_objects(store: Store, tmp_path: Path, revoke: Callable[[], None]) -> None:
+    """Transfer small and large objects; the token is revoked between and within transfers."""
     (tmp_path / "big").write_bytes(os.urandom(33 * 2**20))
     store.write("k", b"1")
     revoke()
@@ -143,16 +156,17 @@ def transfers(store: Store, tmp_path: Path, revoke: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("remote", ["gs"], indirect=True)
-def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(
+def test_a_revoked_google_token_is_renewed(
     remote: StorageLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens, parts = Tokens(google_token), 0
+    """Fault S6."""
+    tokens, parts = TokenServer(google_token), 0
 
     def strict(call: Call) -> Fault | None:
         nonlocal parts
         if len(call.body) > 2**20:
             parts += 1
-            tokens.given += parts == 2
+            tokens.issued += parts == 2
         return (
             None
             if call.headers.get("authorization") == f"Bearer {tokens.valid}"
@@ -160,19 +174,19 @@ def test_s6_a_google_token_that_is_revoked_in_a_run_is_renewed(
         )
 
     def revoke() -> None:
-        tokens.given += 1
+        tokens.issued += 1
 
-    with serving(tokens) as address, remote.through(strict) as proxy:
+    with serve_tokens(tokens) as address, remote.through(strict) as proxy:
         monkeypatch.delenv("STORAGE_EMULATOR_HOST")
         monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
         monkeypatch.setenv(
             "GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", address))
         )
-        transfers(open_store(remote.uri), tmp_path, revoke)
+        transfer_objects(open_store(remote.uri), tmp_path, revoke)
         tokens.failing = 2
         revoke()
         assert open_store(remote.uri).read_bytes("k") == b"1"
-    assert tokens.given >= 11
+    assert tokens.issued >= 11
 
 
 RUN = """
@@ -187,20 +201,21 @@ print(len(store.list()))
 
 
 @pytest.mark.parametrize("remote", ["gs"], indirect=True)
-def test_s6_a_pods_identity_on_google_is_renewed(
+def test_a_pods_google_identity_is_renewed(
     remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = Tokens(google_token)
+    """Fault S6."""
+    tokens = TokenServer(google_token)
 
     def strict(call: Call) -> Fault | None:
-        tokens.given += len(proxy.calls) % 7 == 0
+        tokens.issued += len(proxy.calls) % 7 == 0
         return (
             None
             if call.headers.get("authorization") == f"Bearer {tokens.valid}"
             else Fault(status=401)
         )
 
-    with serving(tokens) as address, remote.through(strict) as proxy:
+    with serve_tokens(tokens) as address, remote.through(strict) as proxy:
         for name in ("STORAGE_EMULATOR_HOST", "NO_GCE_CHECK"):
             monkeypatch.delenv(name)
         for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP"):
@@ -214,21 +229,22 @@ def test_s6_a_pods_identity_on_google_is_renewed(
             timeout=90,
         )
     assert (run.stdout, run.stderr) == ("8\n", "")
-    assert tokens.given > 6
+    assert tokens.issued > 6
 
 
 @pytest.mark.parametrize("minutes", [120, 5], ids=["before-its-time", "at-its-time"])
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_s6_a_token_of_amazon_is_renewed_in_a_run(
+def test_an_expired_aws_token_is_renewed(
     minutes: float, remote: StorageLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens, parts = Tokens(lambda token: amazon_token(token, minutes)), 0
+    """Fault S6."""
+    tokens, parts = TokenServer(lambda token: aws_token(token, minutes)), 0
 
     def strict(call: Call) -> Fault | None:
         nonlocal parts
         if len(call.body) > 2**20 and minutes > 100:
             parts += 1
-            tokens.given += parts == 2
+            tokens.issued += parts == 2
         return (
             None
             if call.headers.get("X-Amz-Security-Token") == tokens.valid
@@ -236,30 +252,31 @@ def test_s6_a_token_of_amazon_is_renewed_in_a_run(
         )
 
     def revoke() -> None:
-        tokens.given += minutes > 100
+        tokens.issued += minutes > 100
 
-    with serving(tokens) as address, remote.through(strict) as proxy:
-        from_the_container(monkeypatch, address)
+    with serve_tokens(tokens) as address, remote.through(strict) as proxy:
+        use_container_credentials(monkeypatch, address)
         store = open_store(remote.uri)
         if minutes < 100:
             # A token that has less than ten minutes left is renewed before each call; the store
             # never sees an old one.
             store.write("k", b"1")
             store.write("k", b"2")
-            assert tokens.given >= 3
+            assert tokens.issued >= 3
             assert len({call.headers["X-Amz-Security-Token"] for call in proxy.calls}) == len(
                 proxy.calls
             )
         else:
-            transfers(store, tmp_path, revoke)
-            assert tokens.given >= 10
+            transfer_objects(store, tmp_path, revoke)
+            assert tokens.issued >= 10
 
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_s6_an_expired_token_that_nobody_renews_fails_at_once(
+def test_an_expired_token_that_is_not_renewed_fails_at_once(
     remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in OWN[:3]:
+    """Fault S6."""
+    for name in CREDENTIAL_VARIABLES[:3]:
         monkeypatch.setenv(name, f"{CANARY}-{name}")
     with remote.through(lambda call: Fault(status=400, reply=EXPIRED)) as proxy:
         with pytest.raises(
@@ -269,47 +286,49 @@ def test_s6_an_expired_token_that_nobody_renews_fails_at_once(
         assert len(proxy.calls) == 1
 
 
-def from_the_container(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    for name in OWN[:3]:
+def use_container_credentials(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    for name in CREDENTIAL_VARIABLES[:3]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{address}/credentials")
 
 
 @pytest.mark.parametrize("uri", ["gs://bucket/x", "s3://bucket/x", "minio://mlpipeline/x"])
-def test_no_credentials_at_all_are_said_at_once_with_the_remedy(uri: str) -> None:
+def test_missing_credentials_fail_at_once_with_the_remedy(uri: str) -> None:
     with pytest.raises(DeniedError, match=rf"^{uri}.*(AWS_ACCESS_KEY_ID|gcloud auth)"):
         open_store(uri).size("k")
 
 
 @pytest.mark.parametrize("remote", ["gs", "s3"], indirect=True)
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
-def test_a6_no_secret_is_in_an_error_or_a_log(
+def test_no_secret_is_in_an_error_or_a_log(
     status: int,
     remote: StorageLocation,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tokens = Tokens(google_token)
+    """Fault A6."""
+    tokens = TokenServer(google_token)
     caplog.set_level(logging.INFO)
 
-    def tells_all(call: Call) -> Fault:
-        said = " ".join(f"{name}: {value}" for name, value in call.headers.items())
-        xml = f"<?xml version='1.0'?><Error><Code>X</Code><Message>{said} {CANARY}-AWS_SECRET_ACCESS_KEY</Message></Error>"
+    def echo_headers(call: Call) -> Fault:
+        headers = " ".join(f"{name}: {value}" for name, value in call.headers.items())
+        message = f"<Message>{headers} {CANARY}-AWS_SECRET_ACCESS_KEY</Message>"
+        xml = f"<?xml version='1.0'?><Error><Code>X</Code>{message}</Error>"
         return Fault(
             status=status,
-            reply=json.dumps({"error": {"message": said}}).encode()
+            reply=json.dumps({"error": {"message": headers}}).encode()
             if remote.name == "gs"
             else xml.encode(),
         )
 
-    with serving(tokens) as address, remote.through(tells_all) as proxy:
+    with serve_tokens(tokens) as address, remote.through(echo_headers) as proxy:
         monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
         monkeypatch.setenv("API_ENDPOINT_OVERRIDE", proxy.address)
         monkeypatch.setenv(
             "GOOGLE_APPLICATION_CREDENTIALS", str(service_account(tmp_path / "key.json", address))
         )
-        for name in OWN[:3]:
+        for name in CREDENTIAL_VARIABLES[:3]:
             monkeypatch.setenv(name, f"{CANARY}-{name}")
         said = [caplog.text]
         for act in (
@@ -325,10 +344,11 @@ def test_a6_no_secret_is_in_an_error_or_a_log(
 
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)
-def test_a6_a_password_in_the_endpoint_is_not_in_the_error(
+def test_a_password_in_the_endpoint_is_not_in_the_error(
     remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in OWN[:2]:
+    """Fault A6."""
+    for name in CREDENTIAL_VARIABLES[:2]:
         monkeypatch.setenv(name, "some-key")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:{CANARY}@127.0.0.1:1")
     with pytest.raises(KubertError, match=remote.uri) as error:

@@ -35,7 +35,8 @@ def failing(
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5], ids=lambda rate: f"{rate:.0%}")
-def test_s1_same_bytes_in_the_end(rate: float, tmp_path: Path) -> None:
+def test_transfers_succeed_although_calls_fail(rate: float, tmp_path: Path) -> None:
+    """Fault S1."""
     waits: list[float] = []
     store = build_store(FaultyBackend(tmp_path / "store", failing(rate, seed=7)), waits)
     for number in range(30):
@@ -48,7 +49,8 @@ def test_s1_same_bytes_in_the_end(rate: float, tmp_path: Path) -> None:
         assert len(set(waits)) > len(waits) / 2, "waits without jitter"
 
 
-def test_s1_tries_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> None:
+def test_attempts_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> None:
+    """Fault S1."""
     waits: list[float] = []
     store = build_store(FaultyBackend(tmp_path, failing(1.0, seed=1, statuses=(503,))), waits)
     with pytest.raises(StoreError, match=r"gs://double/models/news/1/x: .*attempts: 12"):
@@ -61,9 +63,10 @@ def test_s1_tries_are_bounded_and_the_error_names_the_uri(tmp_path: Path) -> Non
     ("status", "kind"), [(401, DeniedError), (403, DeniedError), (404, MissingError)]
 )
 @pytest.mark.parametrize("operation", ["size", "get", "put", "create", "delete", "list_keys"])
-def test_s2_refused_or_absent_fails_at_once(
+def test_a_refused_or_missing_object_fails_at_once(
     status: int, kind: type[Exception], operation: str, tmp_path: Path
 ) -> None:
+    """Fault S2."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "k").write_bytes(b"1")
     calls: list[str] = []
@@ -89,9 +92,10 @@ def test_s2_refused_or_absent_fails_at_once(
     assert waits == []
 
 
-def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
+def test_an_interrupted_upload_is_invisible_and_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault S3."""
     store = open_store(str(tmp_path / "store"))
     store.write("news/model", b"old" * 1000)
 
@@ -124,7 +128,8 @@ def losing(first: int) -> Callable[[str, str], None]:
 
 
 @pytest.mark.parametrize("lost", [1, 3])
-def test_s4_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
+def test_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
+    """Fault S4."""
     backend = FaultyBackend(tmp_path, after=losing(lost))
     store = build_store(backend)
     assert store.create("claim", b"mine, 5d1f"), (
@@ -137,7 +142,8 @@ def test_s4_a_lost_reply_does_no_harm(lost: int, tmp_path: Path) -> None:
     assert store.list() == ["claim"]
 
 
-def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(tmp_path: Path) -> None:
+def test_after_a_lost_reply_another_callers_object_is_not_claimed(tmp_path: Path) -> None:
+    """Fault S4."""
     assert open_store(str(tmp_path)).create("claim", b"theirs")
     assert not build_store(FaultyBackend(tmp_path, after=losing(1))).create("claim", b"ours")
 
@@ -153,9 +159,10 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip])
-def test_s5_short_or_wrong_bytes_are_never_used(
+def test_truncated_or_damaged_bytes_are_never_used(
     damage: Callable[[Path], None], tmp_path: Path
 ) -> None:
+    """Fault S5."""
     open_store(str(tmp_path / "store")).write("k", b"0123456789")
     with pytest.raises(CorruptError, match=r"gs://double/models/k: .*(arrived)"):
         build_store(FaultyBackend(tmp_path / "store", damage=damage)).download(
@@ -164,7 +171,8 @@ def test_s5_short_or_wrong_bytes_are_never_used(
     assert not (tmp_path / "down").exists()
 
 
-def test_s5_damage_on_the_way_is_fetched_again(tmp_path: Path) -> None:
+def test_damaged_bytes_are_downloaded_again(tmp_path: Path) -> None:
+    """Fault S5."""
     open_store(str(tmp_path / "store")).write("k", b"0123456789")
     hits: list[Path] = []
 
@@ -182,14 +190,39 @@ def test_s5_damage_on_the_way_is_fetched_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "uri",
     [
-        "gs://../x", "gs://bucket/../x", "gs://a..b/x", "s3://bucket/a/../../b", "/srv/models/../../etc", "../models", "file:///a/../b",
-        "gs://user@bucket/x", "s3://key:canary@bucket/x", "gs://bucket/a@b", "http://example.com/x", "https://bucket/x", "ftp://bucket/x",
-        "gs://169.254.169.254/computeMetadata/v1", "s3://metadata.google.internal/x", "gs://metadata/x", "gs://localhost/x",
-        "gs://bucket:8080/x", "gs:///x", "gs://", "", " ", "file://host/x", "s3://bucket/x?versionId=1", "gs://bucket/a\nb", "GS://bucket/x", "gs://Bucket/x",
-        "gs://[fd00:ec2::254]/x", "gs://bucket/a//b",
+        "gs://../x",
+        "gs://bucket/../x",
+        "gs://a..b/x",
+        "s3://bucket/a/../../b",
+        "/srv/models/../../etc",
+        "../models",
+        "file:///a/../b",
+        "gs://user@bucket/x",
+        "s3://key:canary@bucket/x",
+        "gs://bucket/a@b",
+        "http://example.com/x",
+        "https://bucket/x",
+        "ftp://bucket/x",
+        "gs://169.254.169.254/computeMetadata/v1",
+        "s3://metadata.google.internal/x",
+        "gs://metadata/x",
+        "gs://localhost/x",
+        "gs://bucket:8080/x",
+        "gs:///x",
+        "gs://",
+        "",
+        " ",
+        "file://host/x",
+        "s3://bucket/x?versionId=1",
+        "gs://bucket/a\nb",
+        "GS://bucket/x",
+        "gs://Bucket/x",
+        "gs://[fd00:ec2::254]/x",
+        "gs://bucket/a//b",
     ],
-)  # fmt: skip
-def test_a5_places_that_are_refused(uri: str) -> None:
+)
+def test_dangerous_uris_are_refused(uri: str) -> None:
+    """Fault A5."""
     with pytest.raises(ConfigError):
         open_store(uri)
 
@@ -203,7 +236,8 @@ def test_a5_places_that_are_refused(uri: str) -> None:
         "s3://canary@a..b/../x",
     ],
 )
-def test_a6_a_secret_in_a_uri_is_not_in_the_error(uri: str) -> None:
+def test_a_secret_in_a_uri_is_not_in_the_error(uri: str) -> None:
+    """Fault A6."""
     with pytest.raises(ConfigError) as error:
         open_store(uri)
     assert "canary" not in str(error.value)

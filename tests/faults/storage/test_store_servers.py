@@ -1,4 +1,4 @@
-"""S1 to S5, E1 and E2 against real servers, behind a real proxy that fails, cuts, delays, loses and damages."""
+"""Storage faults against real servers, behind a proxy that fails, truncates, delays and damages."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ def reads_content(call: Call) -> bool:
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.4], ids=lambda rate: f"{rate:.0%}")
-def test_s1_same_bytes_in_the_end(
+def test_transfers_succeed_although_calls_fail(
     rate: float, remote: StorageLocation, big: Path, tmp_path: Path
 ) -> None:
+    """Fault S1."""
     draw = random.Random(11)
     faults = [
         Fault(status=429),
@@ -85,16 +86,18 @@ def test_s1_same_bytes_in_the_end(
     assert len(open_store(remote.uri).list()) == 21
 
 
-def test_s1_attempts_are_bounded_and_the_error_names_the_uri(remote: StorageLocation) -> None:
+def test_attempts_are_bounded_and_the_error_names_the_uri(remote: StorageLocation) -> None:
+    """Fault S1."""
     with remote.through(lambda call: Fault(status=503)) as proxy:
         with pytest.raises(StoreError, match=rf"^{remote.uri}/k: .*attempts: 12"):
             open_store(remote.uri).size("k")
         assert len(proxy.calls) == 12
 
 
-def test_s1_a_server_that_is_away_is_named(
+def test_an_unreachable_server_is_an_error_that_names_the_uri(
     remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault S1."""
     with remote.through() as proxy:
         pass
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
@@ -103,9 +106,10 @@ def test_s1_a_server_that_is_away_is_named(
         open_store(remote.uri).size("k")
 
 
-def test_s1_a_reply_that_does_not_come_is_not_waited_for(
+def test_a_reply_that_never_arrives_times_out(
     remote: StorageLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault S1."""
     open_store(remote.uri).write("k", b"1")
     monkeypatch.setattr("components.storage.gcs.REQUEST_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr("components.storage.s3.REQUEST_TIMEOUT_SECONDS", 0.5)
@@ -116,7 +120,7 @@ def test_s1_a_reply_that_does_not_come_is_not_waited_for(
 
 @pytest.mark.parametrize(("status", "kind"), [(403, DeniedError), (404, MissingError)])
 @pytest.mark.parametrize("operation", ["download", "write", "create", "list", "big"])
-def test_s2_refused_or_absent_fails_at_once(
+def test_a_refused_or_missing_object_fails_at_once(
     status: int,
     kind: type[Exception],
     operation: str,
@@ -124,6 +128,7 @@ def test_s2_refused_or_absent_fails_at_once(
     big: Path,
     tmp_path: Path,
 ) -> None:
+    """Fault S2."""
     with remote.through(lambda call: Fault(status=status)) as proxy:
         store = open_store(remote.uri)
         acts: dict[str, Callable[[], object]] = {
@@ -138,14 +143,16 @@ def test_s2_refused_or_absent_fails_at_once(
         assert len(proxy.calls) == 1
 
 
-def test_s2_a_bucket_that_is_not_there(remote: StorageLocation) -> None:
+def test_a_missing_bucket_is_an_error(remote: StorageLocation) -> None:
+    """Fault S2."""
     with pytest.raises(MissingError, match="nobucket"):
         open_store(remote.uri.replace("kubert-test", "nobucket")).list()
 
 
-def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
+def test_an_interrupted_upload_is_invisible_and_can_be_repeated(
     remote: StorageLocation, big: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault S3."""
     change_retries(monkeypatch, deadline_seconds=3.0)
     store = open_store(remote.uri)
     store.write("k", b"old")
@@ -165,7 +172,8 @@ def test_s3_an_upload_that_dies_midway_is_not_seen_and_a_rerun_heals_it(
     assert (tmp_path / "down").read_bytes() == big.read_bytes()
 
 
-def test_s3_parts_that_are_up_are_not_sent_again(remote: StorageLocation, big: Path) -> None:
+def test_uploaded_parts_are_not_sent_again(remote: StorageLocation, big: Path) -> None:
+    """Fault S3."""
     large = lambda call: len(call.body) > 2**20  # noqa: E731
     with remote.through(
         once(
@@ -178,12 +186,18 @@ def test_s3_parts_that_are_up_are_not_sent_again(remote: StorageLocation, big: P
     assert open_store(remote.uri).size("k") == BIG
 
 
-PUSH = "import sys; from pathlib import Path; from components.artifacts import transfer; transfer.upload_artifact(Path(sys.argv[1]), sys.argv[2])"
+UPLOAD = """
+import sys
+from pathlib import Path
+from components.artifacts import transfer
+transfer.upload_artifact(Path(sys.argv[1]), sys.argv[2])
+"""
 
 
-def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_it(
+def test_a_killed_artifact_upload_is_invisible_and_can_be_repeated(
     remote: StorageLocation, tmp_path: Path
 ) -> None:
+    """Fault S3 and E2."""
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     reached, go = threading.Event(), threading.Event()
 
@@ -196,7 +210,7 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
 
     with remote.through(holds_the_last_file):
         with subprocess.Popen(
-            [sys.executable, "-c", PUSH, str(source), remote.uri], cwd=ROOT
+            [sys.executable, "-c", UPLOAD, str(source), remote.uri], cwd=ROOT
         ) as process:
             assert reached.wait(60)
             local_training.wait_for(
@@ -213,9 +227,10 @@ def test_s3_e2_a_push_killed_between_its_files_shows_no_part_and_a_rerun_heals_i
     ) == verify_artifact(source)
 
 
-def test_s4_every_reply_of_a_write_is_lost_once(
+def test_every_write_survives_a_lost_reply(
     remote: StorageLocation, big: Path, tmp_path: Path
 ) -> None:
+    """Fault S4."""
     lost: set[tuple[str, str, int]] = set()
 
     def lose(call: Call) -> Fault | None:
@@ -240,16 +255,18 @@ def test_s4_every_reply_of_a_write_is_lost_once(
     assert (tmp_path / "down").read_bytes() == big.read_bytes()
 
 
-def test_s4_a_lost_reply_does_not_make_another_callers_object_ours(remote: StorageLocation) -> None:
+def test_after_a_lost_reply_another_callers_object_is_not_claimed(remote: StorageLocation) -> None:
+    """Fault S4."""
     assert open_store(remote.uri).create("claim", b"theirs")
     with remote.through(once(Fault(lose=True))):
         assert not open_store(remote.uri).create("claim", b"ours")
 
 
 @pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
-def test_s5_damage_on_the_way_down_is_fetched_again(
+def test_damaged_downloads_are_repeated(
     fault: Fault, remote: StorageLocation, tmp_path: Path
 ) -> None:
+    """Fault S5."""
     data = os.urandom(1000)
     open_store(remote.uri).write("k", data)
     with remote.through(once(fault, reads_content)) as proxy:
@@ -258,9 +275,10 @@ def test_s5_damage_on_the_way_down_is_fetched_again(
 
 
 @pytest.mark.parametrize("fault", [Fault(flip=True), Fault(cut=500)], ids=["wrong", "short"])
-def test_s5_what_always_arrives_damaged_is_never_used(
+def test_downloads_that_are_always_damaged_are_never_used(
     fault: Fault, remote: StorageLocation, tmp_path: Path
 ) -> None:
+    """Fault S5."""
     open_store(remote.uri).write("k", os.urandom(1000))
     (tmp_path / "down").write_bytes(b"before")
     with (
@@ -272,7 +290,8 @@ def test_s5_what_always_arrives_damaged_is_never_used(
     assert [path.name for path in tmp_path.iterdir()] == ["down"]
 
 
-def test_s5_damage_on_the_way_up_is_never_used(remote: StorageLocation, tmp_path: Path) -> None:
+def test_damaged_uploads_are_never_used(remote: StorageLocation, tmp_path: Path) -> None:
+    """Fault S5."""
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     with remote.through(once(Fault(flip_up=True), lambda call: b"a: vocab.txt" in call.body)):
         transfer.upload_artifact(source, remote.uri)
@@ -287,9 +306,10 @@ def test_s5_damage_on_the_way_up_is_never_used(remote: StorageLocation, tmp_path
         assert verify_artifact(tmp_path / "target") == verify_artifact(source)
 
 
-def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
+def test_an_artifact_is_transferred_although_a_third_of_the_calls_fail(
     remote: StorageLocation, tmp_path: Path
 ) -> None:
+    """Fault S1."""
     draw = random.Random(5)
     faults = [
         Fault(status=503),
@@ -314,8 +334,8 @@ def test_s1_an_artifact_through_a_store_that_fails_a_third_of_the_calls(
     assert verify_artifact(tmp_path / "target") == verify_artifact(source)
 
 
-def together(script: str, arguments: list[list[str]]) -> list[str]:
-    """What each of several processes printed; they are told to go at one moment, when all are ready."""
+def run_simultaneously(script: str, arguments: list[list[str]]) -> list[str]:
+    """Run several processes, started at one moment when all are ready; what each printed."""
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", script, *own],
@@ -333,9 +353,9 @@ def together(script: str, arguments: list[list[str]]) -> list[str]:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes)
-    return said
+    return outputs
 
 
 CREATE = """
@@ -351,12 +371,13 @@ print(json.dumps(won))
 """
 
 
-def test_e1_create_is_told_to_exactly_one_of_eight_processes(
+def test_exactly_one_of_eight_processes_creates_an_object(
     storage_location: StorageLocation,
 ) -> None:
+    """Fault E1."""
     won = [
         json.loads(line)
-        for line in together(CREATE, [[storage_location.uri, str(number)] for number in range(8)])
+        for line in run_simultaneously(CREATE, [[storage_location.uri, str(number)] for number in range(8)])
     ]
     store = open_store(storage_location.uri)
     for turn in range(20):
@@ -368,8 +389,7 @@ def test_e1_create_is_told_to_exactly_one_of_eight_processes(
 PUBLISH = """
 import sys
 from pathlib import Path
-from components import registry
-from components.artifacts import release
+from components.registry import registry
 from components.storage.store import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
@@ -379,9 +399,10 @@ print(registry.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump
 
 
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
-def test_e1_six_publishing_processes_at_once(
+def test_six_processes_publish_at_once(
     same_key: bool, storage_location: StorageLocation, tmp_path: Path
 ) -> None:
+    """Fault E1."""
     sources = [
         release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)
     ]
@@ -390,7 +411,7 @@ def test_e1_six_publishing_processes_at_once(
         for number, source in enumerate(sources)
     ]
     published = [
-        registry.PublishedVersion.model_validate_json(line) for line in together(PUBLISH, own)
+        registry.PublishedVersion.model_validate_json(line) for line in run_simultaneously(PUBLISH, own)
     ]
     versions = sorted({found.version for found in published})
     assert len(versions) == sum(found.created for found in published) == (1 if same_key else 6)

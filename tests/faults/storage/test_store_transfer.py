@@ -55,9 +55,10 @@ def readable(root: Path, target: Path) -> Manifest | None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("old", [True, False], ids=["over-another", "new"])
-def test_s3_e2_a_push_that_dies_at_any_write_shows_no_part_and_a_rerun_heals_it(
+def test_an_artifact_upload_that_fails_at_any_write_is_invisible_and_can_be_repeated(
     when: str, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault S3 and E2."""
     first = plain_artifact(tmp_path / "first", "first", files=("both", "gone"))
     second = plain_artifact(tmp_path / "second", "second")
     for number in range(20):
@@ -94,11 +95,27 @@ def change(root: Path, act: Callable[[dict[str, Any]], None]) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "../x", "a/../../x", "/etc/x", "./x", "a//b", "a/", "..", "a\\b", "C:x", "a\nb", "", "manifest.json", "Manifest.JSON", "VOCAB.txt",
-        "weights", "vocab.txt/x", "x" * 501,
+        "../x",
+        "a/../../x",
+        "/etc/x",
+        "./x",
+        "a//b",
+        "a/",
+        "..",
+        "a\\b",
+        "C:x",
+        "a\nb",
+        "",
+        "manifest.json",
+        "Manifest.JSON",
+        "VOCAB.txt",
+        "weights",
+        "vocab.txt/x",
+        "x" * 501,
     ],
-)  # fmt: skip
-def test_a1_names_that_leave_the_directory_or_clash(name: str, tmp_path: Path) -> None:
+)
+def test_file_names_that_leave_the_directory_or_clash_are_refused(name: str, tmp_path: Path) -> None:
+    """Fault A1."""
     root = tmp_path / "store"
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), str(root))
     change(root, lambda value: value["files"].update({name: {"size": 0, "sha256": EMPTY}}))
@@ -113,7 +130,8 @@ def test_a1_names_that_leave_the_directory_or_clash(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [2**40, 10**30], ids=["a-terabyte", "beyond-64-bit"])
-def test_a1_absurd_sizes(size: int, tmp_path: Path) -> None:
+def test_impossible_sizes_are_refused(size: int, tmp_path: Path) -> None:
+    """Fault A1."""
     root = tmp_path / "store"
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), str(root))
     change(root, lambda value: value["files"]["vocab.txt"].update(size=size))
@@ -139,9 +157,10 @@ def damage(root: Path) -> None:
 
 
 @pytest.mark.parametrize("tamper", [swap, cut, remove, damage], ids=lambda act: act.__name__)
-def test_s5_a2_changed_in_the_store_is_not_fetched_and_a_push_heals_it(
+def test_an_artifact_changed_in_the_store_is_refused_until_it_is_uploaded_again(
     tamper: Callable[[Path], None], tmp_path: Path
 ) -> None:
+    """Fault S5 and A2."""
     root = tmp_path / "store"
     source = plain_artifact(tmp_path / "a", "a")
     transfer.upload_artifact(source, str(root))
@@ -154,7 +173,8 @@ def test_s5_a2_changed_in_the_store_is_not_fetched_and_a_push_heals_it(
         transfer.download_artifact(str(root), tmp_path / "far" / "b", "checkpoint")
 
 
-def test_a2_a_link_is_not_pushed(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_not_uploaded(tmp_path: Path) -> None:
+    """Fault A2."""
     source = plain_artifact(tmp_path / "a", "a")
     (source / "vocab.txt").rename(tmp_path / "outside")
     (source / "vocab.txt").symlink_to(tmp_path / "outside")

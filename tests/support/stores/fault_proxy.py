@@ -1,4 +1,4 @@
-"""A real HTTP proxy in front of a real server that fails, cuts, delays, loses or damages what a rule says."""
+"""An HTTP proxy that fails, truncates, delays, loses or damages the calls that a rule selects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Rule = Callable[[Call], Fault | None]
 
 @dataclass
 class Proxy:
-    """A running proxy: its address, all calls it saw, and the rule, which may be replaced at any time."""
+    """A running proxy: its address, all calls so far, and the rule, which may be replaced."""
 
     address: str
     rule: Rule
@@ -54,7 +54,7 @@ class Proxy:
 
 
 @contextmanager
-def proxy_before(upstream: str, rule: Rule = lambda call: None) -> Iterator[Proxy]:
+def start_proxy(upstream: str, rule: Rule = lambda call: None) -> Iterator[Proxy]:
     """A proxy on a free port of the loopback interface, until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
@@ -70,7 +70,7 @@ def proxy_before(upstream: str, rule: Rule = lambda call: None) -> Iterator[Prox
         server.server_close()
 
 
-def flipped(data: bytes) -> bytes:
+def flip_one_bit(data: bytes) -> bytes:
     """The bytes with one bit in the middle changed."""
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :] if data else data
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=60)
         connection.request(
-            call.method, call.path, flipped(call.body) if fault.flip_up else call.body, call.headers
+            call.method, call.path, flip_one_bit(call.body) if fault.flip_up else call.body, call.headers
         )
         answer = connection.getresponse()
         body = answer.read()
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             name: value.replace(upstream, proxy.address) for name, value in answer.getheaders()
         }
         if not fault.lose:
-            self._answer(answer.status, headers, flipped(body) if fault.flip else body, fault)
+            self._answer(answer.status, headers, flip_one_bit(body) if fault.flip else body, fault)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault) -> None:
         length = (

@@ -17,7 +17,7 @@ def no_fault(operation: str, key: str) -> None:
 
 
 class FaultyBackend:
-    """Calls `before(operation, key)`, the real operation, then `after(operation, key)`; either may raise.
+    """Calls `before(operation, key)`, the operation, then `after(operation, key)`; both may raise.
 
     `supports_atomic_rename=False` makes a local directory behave like object storage. `damage`
     changes what `get` has written.

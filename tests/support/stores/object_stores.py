@@ -1,4 +1,4 @@
-"""Real object stores for tests: a local directory, a GCS server, two S3 servers; a server that is not to be had is skipped.
+"""Stores for tests: a directory, a GCS server, two S3 servers; unavailable ones are skipped.
 
 `gs` is fake-gcs-server and `seaweedfs` is SeaweedFS, which Kubeflow Pipelines brings along:
 programs found by KUBERT_TEST_GCS_SERVER and KUBERT_TEST_SEAWEEDFS, or on PATH. `s3` is moto, which
@@ -8,6 +8,7 @@ comes with the development environment.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import socket
@@ -25,7 +26,7 @@ from pathlib import Path
 import pytest
 
 from components.storage import gcs, store
-from tests.support.stores.fault_proxy import Proxy, Rule, proxy_before
+from tests.support.stores.fault_proxy import Proxy, Rule, start_proxy
 
 BUCKET = "kubert-test"
 KEY, SECRET = "test-access-key-1", "canary-secret-key-1"
@@ -34,12 +35,12 @@ PROGRAMS = {
     "gs": ("KUBERT_TEST_GCS_SERVER", "fake-gcs-server"),
     "seaweedfs": ("KUBERT_TEST_SEAWEEDFS", "weed"),
 }
-BOOT = 60.0
+START_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class StorageLocation:
-    """An empty prefix of one store. `through` puts a proxy with a rule between it and this process (and its children)."""
+    """An empty prefix of one store; `through` inserts a proxy before its server."""
 
     name: str
     uri: str
@@ -48,13 +49,13 @@ class StorageLocation:
 
     @contextmanager
     def through(self, rule: Rule = lambda call: None) -> Iterator[Proxy]:
-        with proxy_before(self.address, rule) as proxy:
-            point_at(self.name, proxy.address, self.monkeypatch)
+        with start_proxy(self.address, rule) as proxy:
+            set_server_address(self.name, proxy.address, self.monkeypatch)
             yield proxy
-        point_at(self.name, self.address, self.monkeypatch)
+        set_server_address(self.name, self.address, self.monkeypatch)
 
 
-def point_at(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def set_server_address(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the variables by which the product finds the server."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST" if name == "gs" else "AWS_ENDPOINT_URL", address)
 
@@ -115,7 +116,7 @@ def new_remote_location(
         "AWS_EC2_METADATA_DISABLED": "true",
     }.items():
         monkeypatch.setenv(variable, value)
-    point_at(name, address, monkeypatch)
+    set_server_address(name, address, monkeypatch)
     scheme = {"gs": "gs", "s3": "s3", "seaweedfs": "minio"}[name]
     return StorageLocation(name, f"{scheme}://{BUCKET}/{uuid.uuid4().hex}", address, monkeypatch)
 
@@ -164,18 +165,39 @@ def _seaweedfs(directory: Path) -> Iterator[str]:
         for kind, port in zip(("", ".grpc"), pair, strict=True)
     ]
     s3, master, filer = (ports[part][0] for part in ("s3", "master", "filer"))
+    keys = {"accessKey": KEY, "secretKey": SECRET}
+    identity = {"name": "t", "credentials": [keys], "actions": ["Admin"]}
     (directory / "keys.json").write_text(
-        f'{{"identities": [{{"name": "t", "credentials": [{{"accessKey": "{KEY}", "secretKey": "{SECRET}"}}], "actions": ["Admin"]}}]}}'
+        json.dumps({"identities": [identity]})
     )
     options = [
-        "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={directory / 'keys.json'}",
-        "-master.volumePreallocate=false", "-master.volumeSizeLimitMB=1024", "-volume.max=20", *chosen,
-    ]  # fmt: skip
+        "server",
+        f"-dir={directory}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-filer",
+        "-s3",
+        f"-s3.config={directory / 'keys.json'}",
+        "-master.volumePreallocate=false",
+        "-master.volumeSizeLimitMB=1024",
+        "-volume.max=20",
+        *chosen,
+    ]
     with _running([program, *options], directory, f"http://127.0.0.1:{s3}/status"):
+        shell = [
+            program,
+            "shell",
+            f"-master=127.0.0.1:{master}.{ports['master'][1]}",
+            f"-filer=127.0.0.1:{filer}.{ports['filer'][1]}",
+        ]
         subprocess.run(
-            [program, "shell", f"-master=127.0.0.1:{master}.{ports['master'][1]}", f"-filer=127.0.0.1:{filer}.{ports['filer'][1]}"],
-            input=f"s3.bucket.create --name {BUCKET}\n", text=True, check=True, capture_output=True, timeout=BOOT,
-        )  # fmt: skip
+            shell,
+            input=f"s3.bucket.create --name {BUCKET}\n",
+            text=True,
+            check=True,
+            capture_output=True,
+            timeout=START_TIMEOUT_SECONDS,
+        )
         yield f"http://127.0.0.1:{s3}"
 
 
@@ -198,7 +220,7 @@ def _running(command: list[str], directory: Path, probe: str) -> Iterator[None]:
         subprocess.Popen(command, stdout=stream, stderr=stream, cwd=directory) as process,
     ):
         try:
-            deadline = time.monotonic() + BOOT
+            deadline = time.monotonic() + START_TIMEOUT_SECONDS
             while not _answers(probe):
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text(
                     errors="replace"

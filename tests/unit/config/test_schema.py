@@ -65,7 +65,7 @@ def test_an_impossible_value_is_refused_and_named(assignment: str, message: str)
 
 
 def test_credentials_in_an_address_are_not_repeated() -> None:
-    """Abuse A6."""
+    """Fault A6."""
     with pytest.raises(ConfigError) as caught:
         load_config(None, ["cluster.endpoint=https://me:canary-5f1d@kfp.example.com"])
     assert "canary" not in str(caught.value)

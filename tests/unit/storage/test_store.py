@@ -23,7 +23,7 @@ def store(storage_location: StorageLocation) -> Store:
     return open_store(storage_location.uri)
 
 
-def test_an_empty_store_has_nothing(store: Store) -> None:
+def test_an_empty_store_has_no_objects(store: Store) -> None:
     assert store.list() == [] == store.list("news")
     assert not store.exists("news/1/manifest.json")
     store.delete("news/1/manifest.json")
@@ -32,7 +32,7 @@ def test_an_empty_store_has_nothing(store: Store) -> None:
         store.read_bytes("news/1/manifest.json")
 
 
-def test_what_goes_up_comes_down(store: Store, tmp_path: Path) -> None:
+def test_an_uploaded_file_is_downloaded_again(store: Store, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(bytes(range(256)) * 5000)
     store.upload(tmp_path / "up", "news/1/variables/data")
     store.download("news/1/variables/data", tmp_path / "new" / "down")
@@ -40,7 +40,7 @@ def test_what_goes_up_comes_down(store: Store, tmp_path: Path) -> None:
     assert store.size("news/1/variables/data") == 1_280_000
 
 
-def test_list_names_what_is_below_a_directory(store: Store) -> None:
+def test_list_returns_the_keys_below_a_directory(store: Store) -> None:
     for key in ("a/2/x", "a/1/y", "ab/1/z", "top"):
         store.write(key, b"1")
     assert store.list("a") == ["a/1/y", "a/2/x"] == store.list("a/")
@@ -62,7 +62,7 @@ def test_clear_removes_only_what_is_below(store: Store) -> None:
     assert store.list() == ["a/10/x"]
 
 
-def test_create_is_told_to_exactly_one_of_many(store: Store) -> None:
+def test_exactly_one_of_many_callers_creates_an_object(store: Store) -> None:
     start, winners = threading.Barrier(8), []
 
     def compete(number: int) -> None:
@@ -79,12 +79,12 @@ def test_create_is_told_to_exactly_one_of_many(store: Store) -> None:
     assert store.read_bytes("claim") == f"caller {winners[0]}".encode()
 
 
-def test_create_of_equal_bytes_is_told_to_the_first_only(store: Store) -> None:
+def test_creating_equal_bytes_again_is_false(store: Store) -> None:
     assert store.create("claim", b"same")
     assert not store.create("claim", b"same")
 
 
-def test_a_download_that_is_not_what_the_manifest_says_leaves_the_old_file(
+def test_a_download_that_does_not_match_the_manifest_keeps_the_old_file(
     store: Store, tmp_path: Path
 ) -> None:
     store.write("k", b"swapped")
@@ -98,7 +98,7 @@ def test_a_download_that_is_not_what_the_manifest_says_leaves_the_old_file(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["good"]
 
 
-def test_a_file_that_goes_up_in_parts_comes_down_whole(store: Store, tmp_path: Path) -> None:
+def test_a_file_uploaded_in_parts_is_downloaded_completely(store: Store, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(os.urandom(33 * 2**20 + 1))
     store.upload(tmp_path / "up", "weights")
     assert store.size("weights") == 33 * 2**20 + 1
@@ -177,7 +177,7 @@ def test_an_unfinished_local_upload_is_not_listed(tmp_path: Path) -> None:
         pytest.param("/srv/me@home/models", ("file", "", "/srv/me@home/models"), id="path"),
     ],
 )
-def test_places(uri: str, meant: tuple[str, str, str]) -> None:
+def test_parse_uri(uri: str, meant: tuple[str, str, str]) -> None:
     assert parse_uri(uri) == meant
     assert is_remote_uri(uri) == (meant[0] != "file")
 
@@ -205,7 +205,7 @@ def test_a_relative_path_is_below_the_working_directory(
         "x" * 1001,
     ],
 )
-def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> None:
+def test_keys_that_are_not_plain_names_are_refused(key: str, tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     with pytest.raises(ConfigError, match="not a valid name"):
         store.create(key, b"x")
@@ -213,8 +213,8 @@ def test_keys_that_are_no_plain_names_are_refused(key: str, tmp_path: Path) -> N
         store.download(key, tmp_path / "x")
 
 
-def kubeflow_call(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[str, str]:
-    """The address and the Authorization header of a call to minio://mlpipeline, as they would go over the network."""
+def capture_kubeflow_request(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[str, str]:
+    """URL and Authorization header of a request to minio://mlpipeline, which is not sent."""
     for name in (
         "AWS_ENDPOINT_URL",
         "AWS_ENDPOINT_URL_S3",
@@ -229,36 +229,36 @@ def kubeflow_call(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[
         **environment,
     }.items():
         monkeypatch.setenv(name, value)
-    seen: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
-    class Seen(Exception):
+    class RequestStoppedError(Exception):
         pass
 
-    def stop(request: Any, **_: object) -> None:
-        seen.append((request.url, request.headers["Authorization"].decode()))
-        raise Seen
+    def stop_request(request: Any, **_: object) -> None:
+        requests.append((request.url, request.headers["Authorization"].decode()))
+        raise RequestStoppedError
 
     client = S3Backend("mlpipeline", "v2", kubeflow=True)._client
-    client.meta.events.register("before-send.s3", stop)
-    with pytest.raises(Seen):
+    client.meta.events.register("before-send.s3", stop_request)
+    with pytest.raises(RequestStoppedError):
         client.head_object(Bucket="mlpipeline", Key="v2/k")
-    return seen[0]
+    return requests[0]
 
 
-def test_minio_is_where_the_launcher_of_kubeflow_looks_for_it(
+def test_minio_defaults_to_the_object_store_of_kubeflow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    url, signed = kubeflow_call(monkeypatch)
+    url, signed = capture_kubeflow_request(monkeypatch)
     assert url == "http://seaweedfs.kubeflow:9000/mlpipeline/v2/k"
     assert f"Credential={KEY}/" in signed
     assert "/minio/s3/" in signed
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
-def test_minio_is_elsewhere_where_the_environment_says_so(
+def test_minio_follows_the_endpoint_in_the_environment(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, signed = kubeflow_call(
+    url, signed = capture_kubeflow_request(
         monkeypatch, **{variable: "http://minio-service.team:9000", "AWS_REGION": "eu-west-1"}
     )
     assert url == "http://minio-service.team:9000/mlpipeline/v2/k"
