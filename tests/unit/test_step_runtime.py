@@ -140,9 +140,7 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
         ),
     ],
 )
-def test_all_runs_share_one_training_state(
-    options: dict, uri: str, place: str
-) -> None:
+def test_all_runs_share_one_training_state(options: dict, uri: str, place: str) -> None:
     assert default_state_uri(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
 
 

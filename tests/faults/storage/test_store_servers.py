@@ -377,7 +377,9 @@ def test_exactly_one_of_eight_processes_creates_an_object(
     """Fault E1."""
     won = [
         json.loads(line)
-        for line in run_simultaneously(CREATE, [[storage_location.uri, str(number)] for number in range(8)])
+        for line in run_simultaneously(
+            CREATE, [[storage_location.uri, str(number)] for number in range(8)]
+        )
     ]
     store = open_store(storage_location.uri)
     for turn in range(20):
@@ -411,7 +413,8 @@ def test_six_processes_publish_at_once(
         for number, source in enumerate(sources)
     ]
     published = [
-        registry.PublishedVersion.model_validate_json(line) for line in run_simultaneously(PUBLISH, own)
+        registry.PublishedVersion.model_validate_json(line)
+        for line in run_simultaneously(PUBLISH, own)
     ]
     versions = sorted({found.version for found in published})
     assert len(versions) == sum(found.created for found in published) == (1 if same_key else 6)

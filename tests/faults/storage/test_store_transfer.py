@@ -114,7 +114,9 @@ def change(root: Path, act: Callable[[dict[str, Any]], None]) -> None:
         "x" * 501,
     ],
 )
-def test_file_names_that_leave_the_directory_or_clash_are_refused(name: str, tmp_path: Path) -> None:
+def test_file_names_that_leave_the_directory_or_clash_are_refused(
+    name: str, tmp_path: Path
+) -> None:
     """Fault A1."""
     root = tmp_path / "store"
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), str(root))

@@ -107,7 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         connection = http.client.HTTPConnection(urlsplit(upstream).netloc, timeout=60)
         connection.request(
-            call.method, call.path, flip_one_bit(call.body) if fault.flip_up else call.body, call.headers
+            call.method,
+            call.path,
+            flip_one_bit(call.body) if fault.flip_up else call.body,
+            call.headers,
         )
         answer = connection.getresponse()
         body = answer.read()

@@ -167,9 +167,7 @@ def _seaweedfs(directory: Path) -> Iterator[str]:
     s3, master, filer = (ports[part][0] for part in ("s3", "master", "filer"))
     keys = {"accessKey": KEY, "secretKey": SECRET}
     identity = {"name": "t", "credentials": [keys], "actions": ["Admin"]}
-    (directory / "keys.json").write_text(
-        json.dumps({"identities": [identity]})
-    )
+    (directory / "keys.json").write_text(json.dumps({"identities": [identity]}))
     options = [
         "server",
         f"-dir={directory}",

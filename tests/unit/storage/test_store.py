@@ -213,7 +213,9 @@ def test_keys_that_are_not_plain_names_are_refused(key: str, tmp_path: Path) -> 
         store.download(key, tmp_path / "x")
 
 
-def capture_kubeflow_request(monkeypatch: pytest.MonkeyPatch, **environment: str) -> tuple[str, str]:
+def capture_kubeflow_request(
+    monkeypatch: pytest.MonkeyPatch, **environment: str
+) -> tuple[str, str]:
     """URL and Authorization header of a request to minio://mlpipeline, which is not sent."""
     for name in (
         "AWS_ENDPOINT_URL",
