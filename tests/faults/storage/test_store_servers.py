@@ -391,12 +391,14 @@ def test_exactly_one_of_eight_processes_creates_an_object(
 PUBLISH = """
 import sys
 from pathlib import Path
+from components.artifacts.release import open_release
 from components.registry import registry
 from components.storage.store import open_store
 store = open_store(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-print(registry.publish(Path(sys.argv[2]), store, "news", sys.argv[3]).model_dump_json())
+release = open_release(Path(sys.argv[2]))
+print(registry.publish(release, store, "news", sys.argv[3]).model_dump_json())
 """
 
 
