@@ -75,6 +75,7 @@ def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tupl
     """Run the job; the exit code, and the reason for it."""
     has_peers = False
     try:
+        configure_logging()
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
         job = read_job(job_uri)

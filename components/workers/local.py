@@ -37,6 +37,7 @@ from components.workers.exit_codes import (
     error_from_exit_code,
 )
 from components.workers.group import WorkerGroup
+from components.workers.log_lines import unwrap_log_line
 from components.workers.process_control import count_usable_cores, graceful_stop_event
 from components.workers.topology import WorkerTopology
 
@@ -212,7 +213,7 @@ def _format_failure(group: WorkerGroup, home: Path, attempt: int, codes: list[in
     for rank in range(len(codes)):
         path = worker_log_path(home, attempt, rank)
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-MAX_LOG_LINES:]
-        shown = (f"  {line[:MAX_LOG_LINE_LENGTH]}" for line in lines)
+        shown = (f"  {unwrap_log_line(line)[:MAX_LOG_LINE_LENGTH]}" for line in lines)
         parts.append("\n".join([f"worker {rank}, {path}:", *shown]))
     return "\n".join(parts)
 

@@ -8,6 +8,7 @@ signal in every thread, before TensorFlow starts any, and one thread waits for i
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from types import FrameType
 
 from components.workers import exit_codes
 
+_LOGGER = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -91,10 +93,10 @@ class StallWatchdog:
     def _watch(self) -> None:
         while time.monotonic() < self._deadline:
             time.sleep(min(1.0, self._timeout / 10))
-        print(
-            f"no step finished within {self._timeout:.0f} s: a peer is stuck, "
-            f"or {self._option} is too short",
-            flush=True,
+        _LOGGER.error(
+            "no step finished within %.0f s: a peer is stuck, or %s is too short",
+            self._timeout,
+            self._option,
         )
         os._exit(exit_codes.PEER_LOST)
 

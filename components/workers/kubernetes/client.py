@@ -6,6 +6,7 @@ Needs these rights: jobsets create, get, delete; pods list; pods/log get; events
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -30,6 +31,7 @@ from components.workers.kubernetes.jobset_manifest import (
     JOBSET_VERSION,
 )
 
+_LOGGER = logging.getLogger(__name__)
 REQUEST_TIMEOUT_SECONDS = (10.0, 30.0)
 LOG_TIMEOUT_SECONDS = (10.0, 120.0)
 """To connect, and to wait for the next bytes."""
@@ -186,10 +188,10 @@ class JobSetClient:
                 return call()
             except client.ApiException as error:
                 if error.status == 429 or int(error.status or 500) >= 500:
-                    raise _TransientError(describe_api_error(error)) from error
+                    raise _log_transient(action, describe_api_error(error)) from error
                 raise
             except HTTPError as error:
-                raise _TransientError(str(error)) from error
+                raise _log_transient(action, str(error)) from error
 
         if even_when_stopped:
             retrying = CLEANUP_RETRIES.build_retrying(_TransientError)
@@ -208,3 +210,8 @@ class JobSetClient:
         if error.status == 404:
             message += "; is JobSet installed there?"
         return KubernetesRefusedError(message)
+
+
+def _log_transient(action: str, message: str) -> _TransientError:
+    _LOGGER.warning("could not %s, trying again: %s", action, message)
+    return _TransientError(message)

@@ -6,10 +6,10 @@ restarted: the next one finds the JobSet by its name.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from components import progress
@@ -32,6 +32,7 @@ from components.workers.kubernetes.monitor import JobSetMonitor
 from components.workers.kubernetes.status import parse_jobset
 from components.workers.process_control import graceful_stop_event
 
+_LOGGER = logging.getLogger(__name__)
 RECREATE_INTERVAL_SECONDS = 2.0
 
 
@@ -70,8 +71,10 @@ def _run_to_end(
         if not monitor.has_ended:
             # What ended the monitor matters more than a failing deletion; the JobSet is deleted
             # with the launcher's pod at the latest.
-            with suppress(KubertError):
+            try:
                 client.delete_jobset(name)
+            except KubertError as error:
+                _LOGGER.warning("the JobSet %s may still run: %s", name, error)
 
 
 def create_or_attach(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from components import progress
 from components.workers.kubernetes.client import JobSetClient
 from components.workers.kubernetes.status import WorkerPod
+from components.workers.log_lines import unwrap_log_line
 
 MAX_LINES = 40
 RECONNECT_SECONDS = 1.0
@@ -68,17 +68,6 @@ class LogFollower:
             self.last_lines.append(unwrap_log_line(line))
             return
         progress.write_progress_event(event)
-
-
-def unwrap_log_line(line: str) -> str:
-    """Return the message of a JSON log message, as pods write them; any other line unchanged."""
-    if not line.startswith("{"):
-        return line
-    try:
-        record = json.loads(line)
-        return f"{record['level']} {record['message']}"
-    except (ValueError, KeyError, TypeError):
-        return line
 
 
 def _seconds_since(timestamp: str) -> int | None:

@@ -32,7 +32,7 @@ from components.workers.kubernetes.diagnosis import (
 )
 from components.workers.kubernetes.failure_report import MAX_LAST_LINES, format_failure
 from components.workers.kubernetes.jobset_manifest import REPLICATED_JOB
-from components.workers.kubernetes.log_follower import LogFollower, unwrap_log_line
+from components.workers.kubernetes.log_follower import LogFollower
 from components.workers.kubernetes.status import (
     ClusterEvent,
     JobSetStatus,
@@ -41,6 +41,7 @@ from components.workers.kubernetes.status import (
     parse_jobset,
     parse_pod,
 )
+from components.workers.log_lines import unwrap_log_line
 
 POLL_INTERVAL_SECONDS = 1.0
 EVENT_INTERVAL_SECONDS = 5.0

@@ -11,6 +11,7 @@ import pytest
 from components.workers.kubernetes.client import JobSetClient
 from components.workers.kubernetes.log_follower import LogFollower
 from components.workers.kubernetes.status import WorkerPod
+from components.workers.log_lines import unwrap_log_line
 from tests.support.training import local_training
 
 PROGRESS = (
@@ -92,3 +93,16 @@ def test_a_pod_that_vanished_is_asked_once_more_and_never_again(
     asked = len(server.asked)
     time.sleep(0.1)
     assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ('{"level": "ERROR", "logger": "x", "message": "no space left"}', "ERROR no space left"),
+        ('{"other": 1}', '{"other": 1}'),
+        ("{not JSON", "{not JSON"),
+        ("Traceback", "Traceback"),
+    ],
+)
+def test_json_log_messages_are_shown_as_text(line: str, shown: str) -> None:
+    assert unwrap_log_line(line) == shown

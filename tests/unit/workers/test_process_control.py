@@ -16,7 +16,9 @@ STOP = "import sys, time\nfrom components.workers.process_control import Preempt
 
 
 def start(body: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([sys.executable, "-c", body], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", body], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     return process
