@@ -1,1 +1,1 @@
-"""The flow as one Kubeflow pipeline, what runs it here or on a cluster, and the `kubert` command."""
+"""The Kubeflow pipeline, its runners for this machine and a cluster, and the `kubert` command."""

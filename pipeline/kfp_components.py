@@ -1,8 +1,9 @@
-"""The steps as KFP components: each shim reads its options, calls the verb's `run` and hands KFP the figures it shows.
+"""The steps as KFP components: each parses its options, calls its step's `run` and reports figures.
 
-KFP copies a shim's source into the compiled pipeline, so everything it needs is imported inside it, and its annotations
-must be objects (no `from __future__ import annotations` in this file). Metrics are also written as files, because a
-finished step is only reused when something exists at the path of each of its outputs.
+KFP copies a component's source into the compiled pipeline, so everything it needs is imported
+inside it, and its annotations must be objects (no `from __future__ import annotations` in this
+file). Metrics are also written as files, because a finished step is only reused if each of its
+outputs has a file.
 """
 
 from kfp import dsl
@@ -16,10 +17,17 @@ _component = dsl.component(base_image=DEFAULT_IMAGES[ENV_TRAIN_IMAGE], install_k
 
 @_component
 def tokenize(
-    source: str, test_source: str, end_time: str, encoder: str, data: str, model: str, tokenize: str, fingerprint: str,
+    source: str,
+    test_source: str,
+    end_time: str,
+    encoder: str,
+    data: str,
+    model: str,
+    tokenize: str,
+    fingerprint: str,
     shards: dsl.Output[dsl.Dataset],
-) -> str:  # fmt: skip
-    """Raw text to token shards: read, check, split and tokenize. Returns where they are, for a launcher that must not copy them."""
+) -> str:
+    """Raw text to token shards. Returns their URI, for a launcher that does not download them."""
     from components.step_runtime import end_time_or_none, parse_section, step_run
 
     with step_run("tokenize", shards=shards.path) as figures:
@@ -28,7 +36,7 @@ def tokenize(
         from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
         from components.tokenize_text import step
 
-        where = parse_section(
+        data_config = parse_section(
             DataConfig,
             data,
             source=source,
@@ -36,7 +44,7 @@ def tokenize(
             end_time=end_time_or_none(end_time),
         )
         content = step.run(
-            where,
+            data_config,
             parse_section(ModelConfig, model, encoder=encoder),
             parse_section(TokenizeConfig, tokenize),
             Path(shards.path),
@@ -48,10 +56,23 @@ def tokenize(
 
 @_component
 def train(
-    encoder: str, freeze: bool, epochs: int, batch_size: int, learning_rate: float, workers: int, seed: int, model: str, train: str,
-    cluster: str, fingerprint: str, scratch: str, shards: str, checkpoint: dsl.Output[dsl.Model], logs: dsl.Output[dsl.Artifact],
-) -> None:  # fmt: skip
-    """Token shards to a checkpoint: fine-tune on all workers; `logs` are TensorBoard's."""
+    encoder: str,
+    freeze: bool,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    workers: int,
+    seed: int,
+    model: str,
+    train: str,
+    cluster: str,
+    fingerprint: str,
+    scratch: str,
+    shards: str,
+    checkpoint: dsl.Output[dsl.Model],
+    logs: dsl.Output[dsl.Artifact],
+) -> None:
+    """Token shards to a checkpoint: fine-tune on all workers; `logs` are for TensorBoard."""
     from components.step_runtime import default_state_uri, parse_section, step_run
 
     with step_run("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
@@ -62,29 +83,40 @@ def train(
         from components.config.schema import ModelConfig, TrainConfig
         from components.train import step
 
-        plan = {
+        options = {
             "epochs": epochs,
             "batch_size": batch_size,
             "learning_rate": learning_rate,
             "workers": workers,
             "seed": seed,
         }
-        classifier = parse_section(ModelConfig, model, encoder=encoder, freeze=freeze)
-        gang, output = parse_section(ClusterConfig, cluster), Path(checkpoint.path)
-        state = scratch or default_state_uri(gang, output, checkpoint.uri)
-        made = step.run(
-            classifier, parse_section(TrainConfig, train, **plan), shards, output, state, gang
+        model_config = parse_section(ModelConfig, model, encoder=encoder, freeze=freeze)
+        cluster_config, output = parse_section(ClusterConfig, cluster), Path(checkpoint.path)
+        state = scratch or default_state_uri(cluster_config, output, checkpoint.uri)
+        trained = step.run(
+            model_config,
+            parse_section(TrainConfig, train, **options),
+            shards,
+            output,
+            state,
+            cluster_config,
         )
-        figures.update(steps=made.steps, examples_per_second=made.train_examples_per_second)
+        figures.update(steps=trained.steps, examples_per_second=trained.train_examples_per_second)
         shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
 
 
 @_component
 def evaluate(
-    min_accuracy: float, evaluate: str, fingerprint: str, shards: dsl.Input[dsl.Dataset], checkpoint: dsl.Input[dsl.Model],
-    report: dsl.Output[dsl.Artifact], metrics: dsl.Output[dsl.Metrics], classification: dsl.Output[dsl.ClassificationMetrics],
+    min_accuracy: float,
+    evaluate: str,
+    fingerprint: str,
+    shards: dsl.Input[dsl.Dataset],
+    checkpoint: dsl.Input[dsl.Model],
+    report: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    classification: dsl.Output[dsl.ClassificationMetrics],
     page: dsl.Output[dsl.HTML],
-) -> None:  # fmt: skip
+) -> None:
     """A checkpoint to a report on the test rows, with the figures that KFP shows."""
     from components.step_runtime import parse_section, step_run
 
@@ -95,30 +127,38 @@ def evaluate(
         from components.config.schema import EvaluateConfig
         from components.evaluate import step
 
-        needed = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
-        found = step.run(needed, Path(shards.path), Path(checkpoint.path), Path(report.path))
-        figures.update(accuracy=found.accuracy, test_rows=found.test_rows)
-        for name, value in found.scalar_metrics().items():
+        thresholds = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
+        content = step.run(thresholds, Path(shards.path), Path(checkpoint.path), Path(report.path))
+        figures.update(accuracy=content.accuracy, test_rows=content.test_rows)
+        for name, value in content.scalar_metrics().items():
             metrics.log_metric(name, value)
         classification.log_confusion_matrix(
-            list(found.classes), [list(row) for row in found.confusion]
+            list(content.classes), [list(row) for row in content.confusion]
         )
         classification.log_roc_curve(
-            list(found.micro_roc.fpr), list(found.micro_roc.tpr), list(found.micro_roc.thresholds)
+            list(content.micro_roc.fpr),
+            list(content.micro_roc.tpr),
+            list(content.micro_roc.thresholds),
         )
         shutil.copyfile(Path(report.path) / "report.html", page.path)
         for artifact in (metrics, classification):
             Path(artifact.path).write_text(
-                found.model_dump_json(include={"accuracy", "macro_f1", "confusion"})
+                content.model_dump_json(include={"accuracy", "macro_f1", "confusion"})
             )
 
 
 @_component
 def gate(
-    min_accuracy: float, model_store: str, model_name: str, evaluate: str, export: str, shards: dsl.Input[dsl.Dataset],
-    report: dsl.Input[dsl.Artifact], decision: dsl.Output[dsl.Artifact],
-) -> bool:  # fmt: skip
-    """Whether the candidate may be released: good enough, and not worse than the champion on the same rows."""
+    min_accuracy: float,
+    model_store: str,
+    model_name: str,
+    evaluate: str,
+    export: str,
+    shards: dsl.Input[dsl.Dataset],
+    report: dsl.Input[dsl.Artifact],
+    decision: dsl.Output[dsl.Artifact],
+) -> bool:
+    """Whether the candidate may be released: good enough, and not worse than the champion."""
     from components.step_runtime import parse_section, step_run
 
     with step_run("gate", decision=decision.path) as figures:
@@ -127,19 +167,26 @@ def gate(
         from components.config.schema import EvaluateConfig, ExportConfig
         from components.gate import step as gate
 
-        needed = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
+        thresholds = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
         target = parse_section(ExportConfig, export, model_store=model_store, model_name=model_name)
-        found = gate.run(needed, target, Path(shards.path), Path(report.path), Path(decision.path))
-        figures.update(passed=found.passed, reason=found.reason)
-    return bool(found.passed)
+        result = gate.run(
+            thresholds, target, Path(shards.path), Path(report.path), Path(decision.path)
+        )
+        figures.update(passed=result.passed, reason=result.reason)
+    return bool(result.passed)
 
 
 @_component
 def export(
-    model_store: str, model_name: str, export: str, shards: dsl.Input[dsl.Dataset], checkpoint: dsl.Input[dsl.Model],
-    report: dsl.Input[dsl.Artifact], decision: dsl.Input[dsl.Artifact],
-) -> str:  # fmt: skip
-    """A checkpoint to a release in the model store; the same checkpoint twice is one version. Returns the release's path."""
+    model_store: str,
+    model_name: str,
+    export: str,
+    shards: dsl.Input[dsl.Dataset],
+    checkpoint: dsl.Input[dsl.Model],
+    report: dsl.Input[dsl.Artifact],
+    decision: dsl.Input[dsl.Artifact],
+) -> str:
+    """A checkpoint to a release in the model registry; returns its path. Idempotent."""
     from components.step_runtime import parse_section, step_run
 
     with step_run("export") as figures:

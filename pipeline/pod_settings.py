@@ -1,4 +1,4 @@
-"""What a step's pod gets on a cluster: image, account, resources, places and secrets for its storage. Settings only, no step's work."""
+"""Settings of the steps' pods on a cluster: image, account, resources, volumes, secrets."""
 
 from __future__ import annotations
 
@@ -27,22 +27,25 @@ _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
 
 def configure_step(task: Any, cluster: ClusterConfig) -> None:
-    """Settings of a step that works in its own pod."""
+    """Configure a step that runs in its own pod."""
     _configure_common(task, cluster, str(cluster.train_image))
     _set_resources(task, cluster.step_cpu, cluster.step_memory)
 
 
 def configure_training(task: Any, cluster: ClusterConfig) -> None:
-    """Settings of the training step: a small launcher where the workers have pods of their own, else a worker's pod.
+    """Configure the training step: a small launcher if workers have their own pods, else a worker.
 
-    A launcher whose pod was lost is started again: it finds its gang, or the gang's checkpoints.
+    A launcher whose pod was lost is started again: it attaches to its workers, or restarts them
+    from their checkpoints.
     """
-    launches = cluster.backend == "jobset"
-    _configure_common(task, cluster, str(cluster.tools_image if launches else cluster.train_image))
+    is_launcher = cluster.backend == "jobset"
+    _configure_common(
+        task, cluster, str(cluster.tools_image if is_launcher else cluster.train_image)
+    )
     if cluster.checkpoint_pvc:
         kubernetes.mount_pvc(task, pvc_name=cluster.checkpoint_pvc, mount_path=STATE_MOUNT)
     task.set_retry(num_retries=MAX_RETRIES, backoff_duration="30s")
-    if launches:
+    if is_launcher:
         _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
         for name, path in _LAUNCHER:
             kubernetes.use_field_path_as_env(task, name, path)
@@ -74,7 +77,7 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
 def _configure_common(task: Any, cluster: ClusterConfig, image: str) -> None:
     task.set_container_image(image)
     task.set_env_variable(ENV_IMAGE, image)
-    task.set_env_variable("HOME", "/tmp")  # noqa: S108 - the only place that is writable for sure
+    task.set_env_variable("HOME", "/tmp")  # noqa: S108 - always writable
     for name, value in cluster.environment.items():
         task.set_env_variable(name, value)
     kubernetes.use_field_path_as_env(task, *_RUN)

@@ -1,4 +1,4 @@
-"""What a run on this machine reads: local paths made absolute, and a fingerprint by which finished steps are reused."""
+"""Inputs of a run on this machine: absolute paths, and a fingerprint that decides about reuse."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from components.storage.uri import has_scheme
 
 
 def resolve_paths(config: Config, workdir: Path) -> Config:
-    """The configuration with every local path absolute: inputs from the current directory, the model store from `workdir`.
+    """The configuration with absolute local paths.
 
-    The source has its day, where {date} stands for one. Raises ConfigError for a data file that does not exist, and for a
-    window or a {date} without `data.end_time`.
+    Inputs are relative to the current directory, the model store to `workdir`. {date} in the source
+    is replaced. Raises ConfigError for a data file that does not exist, and for a window or a
+    {date} without `data.end_time`.
     """
     parse_window(config.data)
     data = {
@@ -47,19 +48,20 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
 
 
 def compute_fingerprint(config: Config) -> str:
-    """SHA-256 (hex) over the code and the content of the local inputs of an absolute configuration.
+    """SHA-256 (hex) of the code and of the local inputs of a configuration with absolute paths.
 
-    A file counts by its bytes, a directory by its files' names, sizes and times. What lies elsewhere may change
-    unseen, so with a gs:// or s3:// source no two fingerprints are equal and nothing is reused.
+    A file is hashed by its bytes, a directory by its files' names, sizes and times. Data in object
+    storage may change without notice, so with a gs:// or s3:// source no two fingerprints are equal
+    and nothing is reused.
     """
-    places = [
+    inputs = [
         config.data.source,
         config.data.test_source,
         config.data.tfds_data_dir,
         config.model.encoder.partition(":")[2],
+        config.model.preprocessor,
     ]
-    places.append(config.model.preprocessor)
-    parts = {"code": _hash_code(), "inputs": [_hash_input(place) for place in places if place]}
+    parts = {"code": _hash_code(), "inputs": [_hash_input(name) for name in inputs if name]}
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -74,22 +76,25 @@ def _resolve_source(option: str, source: str | None) -> str | None:
     path = Path(source).expanduser().absolute()
     if not path.exists():
         raise ConfigError(
-            f"data.{option}: {path} does not exist; a relative path starts at the current directory, {Path.cwd()}"
+            f"data.{option}: {path} does not exist; relative paths start at the current directory, "
+            f"{Path.cwd()}"
         )
     return str(path)
 
 
 def _resolve_encoder(encoder: str) -> str:
-    scheme, colon, place = encoder.partition(":")
-    return f"{scheme}:{_resolve_existing_path(place)}" if colon else encoder
+    scheme, colon, name = encoder.partition(":")
+    return f"{scheme}:{_resolve_existing_path(name)}" if colon else encoder
 
 
-def _resolve_existing_path(place: str) -> str:
-    return str(Path(place).expanduser().absolute()) if Path(place).expanduser().exists() else place
+def _resolve_existing_path(name: str) -> str:
+    """The absolute path of what exists here; any other name, such as a hub's model, as it is."""
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.exists() else name
 
 
-def _hash_input(place: str) -> str:
-    path = Path(place)
+def _hash_input(name: str) -> str:
+    path = Path(name)
     if path.is_file():
         return file_sha256(path)
     if path.is_dir():
@@ -100,12 +105,11 @@ def _hash_input(place: str) -> str:
                 if file.is_file()
             ]
         )
-    return f"{place} {time.time_ns()}" if place.startswith(("gs://", "s3://")) else place
+    return f"{name} {time.time_ns()}" if name.startswith(("gs://", "s3://")) else name
 
 
 def _hash_code() -> str:
     root = Path(components.__file__).parent
     files = sorted(path for path in root.rglob("*") if path.suffix in (".py", ".csv", ".j2"))
-    return hashlib.sha256(
-        "".join(f"{path.relative_to(root)} {file_sha256(path)}\n" for path in files).encode()
-    ).hexdigest()
+    lines = "".join(f"{path.relative_to(root)} {file_sha256(path)}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,8 +1,11 @@
-"""The process in which kfp.local runs the compiled pipeline: `python -m pipeline.local.kfp_process DIRECTORY`.
+"""The process that runs the compiled pipeline with kfp.local.
 
-DIRECTORY holds `run.json` ({"arguments", "artifacts", "cache"}), written by `pipeline.local.runner`, and receives `pipeline.yaml`. A finished
-step is answered from KFP's own cache only if every sealed artifact it made still verifies, file by file: KFP itself
-only looks whether the path exists. The process and its steps end when the one that started them does.
+Usage: `python -m pipeline.local.kfp_process DIRECTORY`
+
+`pipeline.local.runner` writes `run.json` ({"arguments", "artifacts", "cache"}) into DIRECTORY; this
+process writes `pipeline.yaml` there. A finished step is reused from KFP's cache only if each of its
+artifacts with a manifest still verifies, file by file: KFP itself only checks that the path exists.
+The process and its steps end when the process that started them does.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from kfp import components, dsl, local
+from kfp import dsl, local
+from kfp.components import load_component_from_file
 from kfp.local.cache import LocalCache
 
 from components.artifacts import manifest
@@ -32,40 +36,41 @@ ARTIFACT_KINDS: dict[str, manifest.ArtifactKind] = {
 
 
 def main(directory: Path) -> None:
-    """Compile, load and run the pipeline; exceptions and steps' output go to this process's standard streams."""
+    """Compile and run the pipeline; exceptions and the steps' output go to the standard streams."""
     _exit_with_parent()
-    # kfp.local takes any folder called `docker` on the path for the package of that name; no container is started here.
+    # kfp.local takes a folder called `docker` on the path for the package; no container is used
+    # here.
     sys.modules["docker"] = None  # type: ignore[assignment]
-    order = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    settings = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     _verify_cached_outputs()
     local.init(
         local.SubprocessRunner(use_venv=False),
-        pipeline_root=order["artifacts"],
+        pipeline_root=settings["artifacts"],
         workspace_root=str(directory / "workspace"),
         enable_caching=True,
-        cache_root=order["cache"],
+        cache_root=settings["cache"],
     )
     compiled = directory / "pipeline.yaml"
     definition.compile_pipeline(compiled)
-    components.load_component_from_file(str(compiled))(**order["arguments"])
+    load_component_from_file(str(compiled))(**settings["arguments"])
 
 
 def are_outputs_intact(outputs: dict[str, Any]) -> bool:
-    """Whether every sealed artifact among a step's outputs verifies; the first fault is told on standard output."""
+    """Whether each artifact with a manifest verifies; prints the first error otherwise."""
     try:
         for name in ARTIFACT_KINDS.keys() & outputs.keys():
             verify_artifact(Path(outputs[name].path), ARTIFACT_KINDS[name])
     except DataError as error:
-        print(f"made again: {error}", flush=True)
+        print(f"cached outputs are not reused: {error}", flush=True)
         return False
     return True
 
 
 def _verify_cached_outputs() -> None:
-    find = LocalCache.get
+    find_outputs = LocalCache.get
 
     def get(cache: LocalCache, key: str) -> dict[str, Any] | None:
-        outputs: dict[str, Any] | None = find(cache, key)
+        outputs: dict[str, Any] | None = find_outputs(cache, key)
         if outputs is None or not are_outputs_intact(outputs):
             return None
         paths = {
@@ -81,14 +86,14 @@ def _verify_cached_outputs() -> None:
 
 
 def _exit_with_parent() -> None:
-    """Standard input is a pipe that only the starter holds open: its end means that the starter is gone."""
+    """End this process group at the end of standard input, a pipe that the parent keeps open."""
 
-    def wait() -> None:
+    def wait_for_parent() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
         os.killpg(os.getpgrp(), signal.SIGTERM)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Runs the compiled pipeline on this machine, without Docker, and leaves no process and no half artifact behind.
+"""Runs the compiled pipeline on this machine, without Docker.
 
-The run has a directory of its own below the work directory; KFP's and the steps' output goes to a log file there. Steps
-whose inputs, options and code are those of an earlier run in the same work directory are reused. What a killed run
-had trained is kept as well, and training goes on from there.
+Each run has a directory below the work directory, with the output of KFP and the steps in a log
+file. Steps are reused if their inputs, options and code are those of an earlier run in the same
+work directory. Training continues from the last checkpoint of a run that was killed. No process and
+no incomplete artifact is left behind.
 """
 
 from __future__ import annotations
@@ -37,36 +38,39 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class LocalRun:
-    """One run's places: its own directory, and what it shares with other runs in the same work directory."""
+    """A run's directory, and what it shares with other runs in the same work directory."""
 
     workdir: Path
     directory: Path
 
     @property
     def log(self) -> Path:
-        """The file that KFP's and all steps' output goes to."""
+        """The log file with the output of KFP and all steps."""
         return self.directory / LOG_FILENAME
 
     @property
     def events(self) -> Path:
-        """The file that the steps' progress events go to."""
+        """The file of the steps' progress events."""
         return self.directory / "events.jsonl"
 
     @property
     def state_directory(self) -> Path:
-        """Where training keeps its state between runs."""
+        """Directory of the training state, shared by all runs."""
         return self.workdir / "state"
 
 
 class RunInterruptedError(KubertError):
-    """The run was ended by a signal; every process it had started is gone."""
+    """A signal ended the run; every process it had started has ended."""
 
     exit_code = ExitCode.INTERRUPTED
 
 
 @contextmanager
 def create_run(workdir: Path) -> Iterator[LocalRun]:
-    """A new run's directory; UsageError if another run is using the work directory or it cannot be written."""
+    """A new run with a directory of its own; locks the work directory while the block runs.
+
+    Raises UsageError if another run uses the work directory, or if it cannot be written.
+    """
     try:
         (workdir / "runs").mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w")
@@ -79,7 +83,8 @@ def create_run(workdir: Path) -> Iterator[LocalRun]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
-                f"--workdir {workdir}: another run is using it; wait for it, or choose another directory"
+                f"--workdir {workdir}: another run is using it; wait for it, or choose another "
+                "directory"
             ) from None
         directory = Path(
             tempfile.mkdtemp(dir=workdir / "runs", prefix=time.strftime("%Y%m%d-%H%M%S-"))
@@ -90,22 +95,23 @@ def create_run(workdir: Path) -> Iterator[LocalRun]:
 def execute_pipeline(
     run: LocalRun,
     arguments: Mapping[str, Any],
-    watch: Callable[[ProgressEvent], None],
+    on_event: Callable[[ProgressEvent], None],
     command: Sequence[str] = KFP_COMMAND,
 ) -> RunState:
-    """Run the pipeline with these arguments; `watch` sees each progress event as it comes.
+    """Run the pipeline with these arguments; `on_event` receives each progress event as it arrives.
 
-    The outcome's failure is set when a step failed or the pipeline ended without the release that the gate allowed.
-    Raises Interrupted after SIGINT or SIGTERM, once every process of the run has ended: first they are asked to (training
-    saves its state), after GRACE_SECONDS or at a second signal they are killed.
+    The state's failure is set if a step failed, or if the pipeline ended without the release that
+    the gate allowed. Raises RunInterruptedError after SIGINT or SIGTERM, once every process of the
+    run has ended. The processes receive SIGTERM (training saves its state), and SIGKILL after
+    GRACE_SECONDS or a second signal.
     """
-    order = {
+    settings = {
         "arguments": dict(arguments),
         "artifacts": str(run.workdir / "artifacts"),
         "cache": str(run.workdir / "cache"),
     }
-    (run.directory / "run.json").write_text(json.dumps(order), encoding="utf-8")
-    events, outcome = EventFile(run.events), RunState()
+    (run.directory / "run.json").write_text(json.dumps(settings), encoding="utf-8")
+    events, state = EventFile(run.events), RunState()
     with (
         tempfile.TemporaryDirectory(prefix="kubert-") as temporary,
         run.log.open("ab") as log,
@@ -114,24 +120,25 @@ def execute_pipeline(
         process = _start_process(run, command, log, temporary)
         try:
             while True:
-                ended = process.poll() is not None
+                has_ended = process.poll() is not None
                 for event in events.read_new_events():
-                    outcome = outcome.apply(event)
-                    watch(event)
-                if ended or received:
+                    state = state.apply(event)
+                    on_event(event)
+                if has_ended or received:
                     break
                 time.sleep(_POLL_SECONDS)
         finally:
-            terminate_processes(run, patience=lambda: len(received) < 2)
+            terminate_processes(run, should_kill=lambda: len(received) > 1)
     if received:
         raise RunInterruptedError(
-            f"interrupted; finished steps and training's state are kept in {run.workdir}, so the same command goes on from there"
+            f"interrupted; finished steps and the training state are kept in {run.workdir}, and "
+            "the same command continues from there"
         )
-    return _check_complete(outcome, process.returncode, run)
+    return _check_complete(state, process.returncode)
 
 
 def find_processes(run: LocalRun) -> list[psutil.Process]:
-    """Every living process that belongs to the run: those that inherited the name of its event file, whatever their parent."""
+    """The run's living processes: those whose environment names its event file."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -145,15 +152,15 @@ def find_processes(run: LocalRun) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
-def terminate_processes(run: LocalRun, patience: Callable[[], bool]) -> None:
-    """End what still runs: SIGTERM first, SIGKILL after GRACE_SECONDS or as soon as patience is gone."""
+def terminate_processes(run: LocalRun, should_kill: Callable[[], bool]) -> None:
+    """End the run's processes: SIGTERM, then SIGKILL after GRACE_SECONDS or if `should_kill`."""
     deadline = time.monotonic() + GRACE_SECONDS
-    asked: set[int] = set()
+    signalled: set[int] = set()
     while living := find_processes(run):
-        kill = time.monotonic() > deadline or not patience()
+        kill = time.monotonic() > deadline or should_kill()
         for process in living:
-            if kill or process.pid not in asked:
-                asked.add(process.pid)
+            if kill or process.pid not in signalled:
+                signalled.add(process.pid)
                 _send_signal(process, signal.SIGKILL if kill else signal.SIGTERM)
         psutil.wait_procs(living, timeout=_POLL_SECONDS)
 
@@ -168,8 +175,8 @@ def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
 def _start_process(
     run: LocalRun, command: Sequence[str], log: IO[bytes], temporary: str
 ) -> subprocess.Popen[bytes]:
-    # The steps are run by name and `python -m` would look in the current directory first: a folder called
-    # `components` there must not be taken for ours. KFP leaves a directory per step in TMPDIR.
+    # Without PYTHONSAFEPATH, `python -m` imports a folder called `components` in the current
+    # directory instead of the package. KFP leaves a directory per step in TMPDIR.
     environment = {
         **os.environ,
         ENV_PROGRESS: str(run.events),
@@ -189,42 +196,38 @@ def _start_process(
     )
 
 
-def _check_complete(outcome: RunState, exit_code: int, run: LocalRun) -> RunState:
-    if outcome.failure:
-        return outcome
-    running = [step.name for step in outcome.steps.values() if step.status == "running"]
+def _check_complete(state: RunState, exit_code: int) -> RunState:
+    """The state, with a failure if the pipeline ended early and no step reported one."""
+    if state.failure:
+        return state
+    running = [step.name for step in state.steps.values() if step.status == "running"]
     if exit_code or running:
-        where = running[0] if running else "pipeline"
-        message = f"ended without a word (exit code {exit_code}): out of memory, killed, or a defect; the log has the rest"
-        return RunState(outcome.steps, StepFailure(where, message, ExitCode.FAILURE))
-    if not outcome.is_complete("gate"):
-        return RunState(
-            outcome.steps,
-            StepFailure(
-                "gate", "the pipeline ended before its gate; the log has the rest", ExitCode.FAILURE
-            ),
+        step = running[0] if running else "pipeline"
+        message = (
+            f"ended without a message (exit code {exit_code}): out of memory, killed, or a defect; "
+            "see the log"
         )
-    if outcome.steps["gate"].figures.get("passed") and not outcome.is_complete("export"):
-        return RunState(
-            outcome.steps,
-            StepFailure(
-                "export",
-                "the gate passed, but the pipeline skipped the export; the log has the rest",
-                ExitCode.FAILURE,
-            ),
+    elif not state.is_complete("gate"):
+        step, message = "gate", "the pipeline ended before its gate; see the log"
+    elif state.steps["gate"].figures.get("passed") and not state.is_complete("export"):
+        step, message = (
+            "export",
+            "the gate passed, but the pipeline skipped the export; see the log",
         )
-    return outcome
+    else:
+        return state
+    return RunState(state.steps, StepFailure(step, message, ExitCode.FAILURE))
 
 
 @contextmanager
 def _catch_signals() -> Iterator[list[int]]:
-    """The signals that asked this process to end while the block runs, in a list that grows."""
+    """Catches SIGINT and SIGTERM while the block runs; the list has those received so far."""
     received: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def record(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:

@@ -1,4 +1,4 @@
-"""The whole flow on the built-in sample, as `kubert run` does it: real steps, real KFP, a very small model."""
+"""The pipeline on the built-in sample by `kubert run`: real steps, real KFP, a tiny model."""
 
 from __future__ import annotations
 
@@ -22,9 +22,15 @@ from components.storage.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TINY = [
-    "model.encoder=scratch", "model.max_length=32", "model.hidden_size=16", "model.intermediate_size=16", "model.vocab_size=1000",
-    "train.epochs=1", "train.learning_rate=0.001", "evaluate.min_accuracy=0",
-]  # fmt: skip
+    "model.encoder=scratch",
+    "model.max_length=32",
+    "model.hidden_size=16",
+    "model.intermediate_size=16",
+    "model.vocab_size=1000",
+    "train.epochs=1",
+    "train.learning_rate=0.001",
+    "evaluate.min_accuracy=0",
+]
 
 
 def command(workdir: Path, *assignments: str) -> list[str]:
@@ -128,7 +134,7 @@ def test_s7_a_damaged_checkpoint_is_found_and_made_again(
     again = kubert(workdir)
     assert again["cached"] == ["tokenize"]
     assert (again["accuracy"], again["version"]) == (first["accuracy"], 1)
-    assert "made again: " in Path(again["log"]).read_text(encoding="utf-8")
+    assert "cached outputs are not reused: " in Path(again["log"]).read_text(encoding="utf-8")
 
 
 def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(

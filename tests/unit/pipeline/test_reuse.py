@@ -73,7 +73,7 @@ def test_s7_a_damaged_result_is_made_again(
     cache.put("key", outputs(directory))
     damage(directory)
     assert cache.get("key") is None
-    assert "made again: " in capsys.readouterr().out
+    assert "cached outputs are not reused: " in capsys.readouterr().out
     assert not (tmp_path / "events.jsonl").exists()
 
 
