@@ -137,9 +137,10 @@ class Server:
                         self.faults.append(str(error))
 
 
-def test_e3_e5_a_server_sees_the_old_release_or_the_new_one_and_follows_a_rollback(
+def test_a_server_sees_complete_releases_and_follows_a_rollback(
     tmp_path: Path,
 ) -> None:
+    """Faults E3, E5."""
     publish(tmp_path, "a", 2**20)
     (tmp_path / "served").mkdir()
     with (
@@ -163,7 +164,8 @@ def test_e3_e5_a_server_sees_the_old_release_or_the_new_one_and_follows_a_rollba
     assert read_message(following.lines[-1]) == f"stopped; version 5 stays in {tmp_path / 'served'}"
 
 
-def test_e3_the_puller_is_killed_at_any_moment_and_the_next_one_completes(tmp_path: Path) -> None:
+def test_the_next_puller_completes_what_a_killed_one_began(tmp_path: Path) -> None:
+    """Fault E3."""
     publish(tmp_path, "a")
     with puller(tmp_path) as first:
         first.wait_for("serving version 1")
@@ -183,7 +185,8 @@ def test_e3_the_puller_is_killed_at_any_moment_and_the_next_one_completes(tmp_pa
     assert there(tmp_path / "served") == ["1", "2"], "what the killed ones left is gone"
 
 
-def test_e3_sigterm_in_mid_pull_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_sigterm_during_a_pull_leaves_no_files(tmp_path: Path) -> None:
+    """Fault E3."""
     publish(tmp_path, "a", 150 * 2**20)
     with puller(tmp_path) as following:
         following.wait_for("fetching version 1")
@@ -198,9 +201,10 @@ def test_e3_sigterm_in_mid_pull_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
 
 
-def test_e5_a_store_that_is_away_leaves_what_is_served_and_is_asked_less_and_less_often(
+def test_an_unavailable_store_is_polled_with_backoff_and_the_version_stays(
     tmp_path: Path,
 ) -> None:
+    """Fault E5."""
     publish(tmp_path, "a")
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")
@@ -221,7 +225,8 @@ def test_e5_a_store_that_is_away_leaves_what_is_served_and_is_asked_less_and_les
         assert following.end() == 0
 
 
-def test_e5_a_puller_that_is_there_before_the_first_release_waits_for_it(tmp_path: Path) -> None:
+def test_a_puller_waits_for_the_first_release(tmp_path: Path) -> None:
+    """Fault E5."""
     with puller(tmp_path) as following:
         following.wait_for("nothing is released here yet, waiting")
         time.sleep(0.5)
@@ -231,7 +236,8 @@ def test_e5_a_puller_that_is_there_before_the_first_release_waits_for_it(tmp_pat
         assert following.end() == 0
 
 
-def test_e5_everything_vanishes_from_the_store_and_the_last_version_stays(tmp_path: Path) -> None:
+def test_the_last_version_stays_when_the_store_is_emptied(tmp_path: Path) -> None:
+    """Fault E5."""
     publish(tmp_path, "a")
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")
@@ -242,9 +248,10 @@ def test_e5_everything_vanishes_from_the_store_and_the_last_version_stays(tmp_pa
 
 
 @pytest.mark.parametrize("fault", ["../escape", "variables/weights"])
-def test_a1_a2_a_release_that_lies_is_refused_and_the_old_one_goes_on(
+def test_a_release_with_a_false_manifest_is_refused_and_the_old_one_stays(
     fault: str, tmp_path: Path
 ) -> None:
+    """Faults A1, A2."""
     publish(tmp_path, "a")
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")
@@ -290,7 +297,10 @@ def test_what_no_wait_can_mend_ends_it_at_once(tmp_path: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-def test_e5_object_storage_is_away_for_a_while(remote: StorageLocation, tmp_path: Path) -> None:
+def test_a_puller_survives_an_outage_of_object_storage(
+    remote: StorageLocation, tmp_path: Path
+) -> None:
+    """Fault E5."""
     store = open_store(f"{remote.uri}/models")
     registry.publish(open_release(release_directory(tmp_path / "a", "a")), store, "news", "a")
     with remote.through() as proxy:

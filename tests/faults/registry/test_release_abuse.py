@@ -46,9 +46,10 @@ def snapshot(root: Path) -> list[str]:
         "SAVED_MODEL.pb", "variables", "saved_model.pb/x", "Variables/variables.INDEX", "x" * 501, "~/x@y",
     ],
 )  # fmt: skip
-def test_a1_names_that_leave_the_directory_or_clash(
+def test_file_names_outside_the_directory_or_that_clash_are_refused(
     name: str, store: Store, tmp_path: Path
 ) -> None:
+    """Fault A1."""
     change_manifest(
         tmp_path, lambda value: value["files"].update({name: {"size": 0, "sha256": EMPTY}})
     )
@@ -59,14 +60,16 @@ def test_a1_names_that_leave_the_directory_or_clash(
 
 
 @pytest.mark.parametrize("size", [2**40, 10**30], ids=["a-terabyte", "beyond-64-bit"])
-def test_a1_absurd_sizes(size: int, store: Store, tmp_path: Path) -> None:
+def test_impossible_sizes_are_refused(size: int, store: Store, tmp_path: Path) -> None:
+    """Fault A1."""
     change_manifest(tmp_path, lambda value: value["files"]["fingerprint.pb"].update(size=size))
     with pytest.raises(DataError, match="this is not a release"):
         registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert not (tmp_path / "served").exists()
 
 
-def test_a1_absurd_numbers_of_files(store: Store, tmp_path: Path) -> None:
+def test_too_many_files_are_refused(store: Store, tmp_path: Path) -> None:
+    """Fault A1."""
     change_manifest(
         tmp_path,
         lambda value: value["files"].update(
@@ -77,7 +80,8 @@ def test_a1_absurd_numbers_of_files(store: Store, tmp_path: Path) -> None:
         registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
 
 
-def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) -> None:
+def test_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) -> None:
+    """Fault A1."""
     file = tmp_path / "store" / "news" / "1" / "fingerprint.pb"
     copy = tmp_path / "outside"
     file.rename(copy)
@@ -87,9 +91,10 @@ def test_a1_a_link_in_the_store_is_not_followed(store: Store, tmp_path: Path) ->
     assert not (tmp_path / "served" / "1").exists()
 
 
-def test_a1_a_target_that_is_a_link_or_something_else_is_left_alone(
+def test_a_target_that_is_a_link_or_something_else_is_not_changed(
     store: Store, tmp_path: Path
 ) -> None:
+    """Fault A1."""
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "precious")
@@ -139,9 +144,10 @@ TAMPERING = pytest.mark.parametrize(
 
 
 @TAMPERING
-def test_a2_changed_in_the_store_is_not_pulled(
+def test_a_release_that_was_changed_in_the_store_is_not_pulled(
     tamper: Callable[[Path], None], store: Store, tmp_path: Path
 ) -> None:
+    """Fault A2."""
     tamper(tmp_path / "store" / "news" / "1")
     with pytest.raises(DataError):
         registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
@@ -150,9 +156,10 @@ def test_a2_changed_in_the_store_is_not_pulled(
 
 
 @TAMPERING
-def test_a2_changed_after_the_pull_is_refused(
+def test_a_release_that_was_changed_after_the_pull_is_refused(
     tamper: Callable[[Path], None], store: Store, tmp_path: Path
 ) -> None:
+    """Fault A2."""
     registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
     assert open_release(tmp_path / "served" / "1").content.version == 1
     tamper(tmp_path / "served" / "1")
@@ -160,9 +167,10 @@ def test_a2_changed_after_the_pull_is_refused(
         open_release(tmp_path / "served" / "1")
 
 
-def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(
+def test_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(
     store: Store, tmp_path: Path
 ) -> None:
+    """Fault A2."""
     target = tmp_path / "served" / "1"
     registry.pull_version(store, "news", 1, target)
     (target / "fingerprint.pb").rename(tmp_path / "outside")
@@ -171,9 +179,8 @@ def test_a2_a_file_replaced_by_a_link_to_the_same_bytes_is_refused(
         open_release(target)
 
 
-def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
-    store: Store, tmp_path: Path
-) -> None:
+def test_an_older_version_under_a_newer_number_is_refused(store: Store, tmp_path: Path) -> None:
+    """Fault A2."""
     (tmp_path / "store" / "news" / "1").rename(tmp_path / "store" / "news" / "2")
     with pytest.raises(DataError, match="that of news version 1"):
         registry.pull_version(store, "news", 2, tmp_path / "served" / "2")
@@ -182,7 +189,8 @@ def test_a2_an_older_version_put_in_a_newer_ones_place_is_refused(
 @pytest.mark.parametrize(
     "name", ["../news", "a/b", "", ".kubert", "a..b", "x@y", "-rf", "x" * 64, "a\nb", "http://x"]
 )
-def test_a5_model_names_that_are_refused(name: str, store: Store, tmp_path: Path) -> None:
+def test_impossible_model_names_are_refused(name: str, store: Store, tmp_path: Path) -> None:
+    """Fault A5."""
     for call in (
         lambda: registry.list_versions(store, name),
         lambda: registry.find_champion(store, name),

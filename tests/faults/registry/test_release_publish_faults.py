@@ -79,7 +79,10 @@ def places(root: Path) -> Iterator[Path]:
 
 @RENAMES
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path: Path) -> None:
+def test_a_crash_at_every_write_is_completed_by_a_rerun(
+    renames: bool, when: str, tmp_path: Path
+) -> None:
+    """Fault E2."""
     first, second = (
         release_directory(tmp_path / "a", "first"),
         release_directory(tmp_path / "b", "second"),
@@ -120,9 +123,8 @@ def test_e2_crash_at_every_write_then_a_rerun(renames: bool, when: str, tmp_path
 
 @RENAMES
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
-def test_e1_two_publishers_meet_at_every_write(
-    renames: bool, same_key: bool, tmp_path: Path
-) -> None:
+def test_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tmp_path: Path) -> None:
+    """Fault E1."""
     first, second = (
         release_directory(tmp_path / "a", "first"),
         release_directory(tmp_path / "b", "second"),
@@ -166,7 +168,8 @@ def test_e1_two_publishers_meet_at_every_write(
 
 @RENAMES
 @pytest.mark.parametrize("same_key", [True, False], ids=["same-key", "other-key"])
-def test_e1_many_publishers_at_once(renames: bool, same_key: bool, tmp_path: Path) -> None:
+def test_many_publishers_run_at_once(renames: bool, same_key: bool, tmp_path: Path) -> None:
+    """Fault E1."""
     start, found = threading.Barrier(6), []
     directories = [
         release_directory(tmp_path / f"source-{number}", f"source {number}") for number in range(6)
@@ -198,9 +201,10 @@ def test_e1_many_publishers_at_once(renames: bool, same_key: bool, tmp_path: Pat
 
 
 @RENAMES
-def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(
+def test_a_pull_at_every_write_of_a_publish_gets_the_old_or_the_new_version(
     renames: bool, tmp_path: Path
 ) -> None:
+    """Fault E3."""
     old, new = release_directory(tmp_path / "a", "old"), release_directory(tmp_path / "b", "new")
     scratch, seen = places(tmp_path), set()
     for number in itertools.count():
@@ -232,9 +236,10 @@ def test_e3_a_pull_at_every_write_of_a_publish_gets_old_or_new(
 
 
 @RENAMES
-def test_s1_a_release_through_a_store_that_fails_half_the_calls(
+def test_a_release_is_published_through_a_store_that_fails_half_the_calls(
     renames: bool, tmp_path: Path
 ) -> None:
+    """Fault S1."""
     draw = random.Random(3)
 
     def unreliable(operation: str, key: str) -> None:
@@ -255,7 +260,8 @@ def test_s1_a_release_through_a_store_that_fails_half_the_calls(
 
 
 @RENAMES
-def test_s4_every_reply_of_a_publish_lost_once(renames: bool, tmp_path: Path) -> None:
+def test_a_publish_survives_the_loss_of_every_reply_once(renames: bool, tmp_path: Path) -> None:
+    """Fault S4."""
     lost: set[tuple[str, str]] = set()
 
     def lose(operation: str, key: str) -> None:

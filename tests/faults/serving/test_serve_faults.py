@@ -73,9 +73,10 @@ def put(source: Path, target: Path) -> None:
     (target.parent / f".{target.name}.part").rename(target)
 
 
-def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
+def test_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
     genuine: Path, tmp_path: Path
 ) -> None:
+    """Fault E5."""
     store = open_store(str(tmp_path / "models"))
     shutil.copytree(genuine.parent, tmp_path / "models")
     registry.set_champion(store, "news", 1)
@@ -110,9 +111,10 @@ def test_e5_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
     assert states == [("3", "END"), ("2", "AVAILABLE"), ("1", "END")]
 
 
-def test_a2_a_version_that_was_tampered_with_is_refused_and_the_old_one_goes_on(
+def test_a_changed_version_is_refused_and_the_old_one_stays(
     served: Served, genuine: Path, tmp_path: Path
 ) -> None:
+    """Fault A2."""
     put(genuine / "2", tmp_path / "evil")
     weights = next((tmp_path / "evil" / "variables").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
@@ -126,9 +128,10 @@ def test_a2_a_version_that_was_tampered_with_is_refused_and_the_old_one_goes_on(
     assert sum("SHA-256" in line for line in served.lines) == 1, "a refusal is told once"
 
 
-def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(
+def test_a_model_that_reads_files_is_refused_before_it_is_loaded(
     served: Served, genuine: Path, tmp_path: Path
 ) -> None:
+    """Fault A3."""
     make = (
         "import sys, tensorflow as tf\n"
         "class M(tf.Module):\n"
@@ -150,9 +153,10 @@ def test_a3_a_model_that_reads_files_is_refused_before_it_is_loaded(
     assert served.predict("w1")[0] == 200
 
 
-def test_e5_the_directory_is_emptied_and_the_loaded_version_goes_on(
+def test_the_loaded_version_stays_when_the_directory_is_emptied(
     served: Served, genuine: Path, tmp_path: Path
 ) -> None:
+    """Fault E5."""
     shutil.rmtree(tmp_path / "served")
     served.wait_for("No such file or directory; version 1 goes on")
     assert served.predict("w1")[0] == 200

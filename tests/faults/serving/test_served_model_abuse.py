@@ -97,12 +97,13 @@ def in_a_loop(text: Any, target: Path) -> Any:
         pytest.param(restore_weights, "RestoreV2", id="restore"),
     ],
 )
-def test_a3_forbidden_operations(
+def test_operations_outside_the_allowlist_are_refused(
     attack: Callable[[Any, Path], Any],
     operation: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Fault A3."""
     target = tmp_path / "written"
     rule = ServingModel(WordRule({}), VOCABULARY, CLASSES, 20)
 
@@ -120,7 +121,8 @@ def test_a3_forbidden_operations(
     assert not target.exists()
 
 
-def test_a3_a_table_that_is_read_from_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_table_that_is_read_from_a_file_is_refused(tmp_path: Path) -> None:
+    """Fault A3."""
     (tmp_path / "table.txt").write_text("a\nb\n")
     index = tf.lookup.TextFileIndex
     source = tf.lookup.TextFileInitializer(
@@ -157,14 +159,17 @@ def saver_function(value: Any, operation: str) -> Any:
     )
 
 
-def test_a3_the_models_own_saver_is_let_in(model: Path) -> None:
+def test_the_models_own_saver_is_allowed(model: Path) -> None:
+    """Fault A3."""
     value = saved_model_pb2.SavedModel.FromString((model / "saved_model.pb").read_bytes())
     assert saver_function(value, "SaveV2").signature.name
     check_operations(model)
 
 
 @pytest.mark.parametrize("operation", ["SaveV2", "RestoreV2"])
-def test_a3_the_saver_called_from_another_function_is_refused(operation: str, model: Path) -> None:
+def test_the_saver_called_from_another_function_is_refused(operation: str, model: Path) -> None:
+    """Fault A3."""
+
     def call_it(value: Any) -> None:
         saver = saver_function(value, operation).signature.name
         other = next(
@@ -180,7 +185,9 @@ def test_a3_the_saver_called_from_another_function_is_refused(operation: str, mo
         check_operations(model)
 
 
-def test_a3_the_saver_as_the_signature_is_refused(model: Path) -> None:
+def test_the_saver_as_the_signature_is_refused(model: Path) -> None:
+    """Fault A3."""
+
     def serve_it(value: Any) -> None:
         graph = value.meta_graphs[0]
         graph.signature_def["serving_default"].outputs[
@@ -192,7 +199,9 @@ def test_a3_the_saver_as_the_signature_is_refused(model: Path) -> None:
         check_operations(model)
 
 
-def test_a3_the_saver_as_a_python_function_is_refused(model: Path) -> None:
+def test_the_saver_as_a_python_function_is_refused(model: Path) -> None:
+    """Fault A3."""
+
     def name_it(value: Any) -> None:
         graph = value.meta_graphs[0]
         graph.object_graph_def.concrete_functions[
@@ -204,7 +213,9 @@ def test_a3_the_saver_as_a_python_function_is_refused(model: Path) -> None:
         check_operations(model)
 
 
-def test_a3_a_function_called_by_its_name_is_refused(model: Path) -> None:
+def test_a_function_called_by_its_name_is_refused(model: Path) -> None:
+    """Fault A3."""
+
     def call_by_name(value: Any) -> None:
         graph = value.meta_graphs[0].graph_def
         graph.node.add(name="innocent", op=graph.library.function[0].signature.name)
@@ -215,7 +226,9 @@ def test_a3_a_function_called_by_its_name_is_refused(model: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["first", "second"])
-def test_a3_every_graph_in_the_file_is_checked(where: str, model: Path) -> None:
+def test_every_graph_in_the_file_is_checked(where: str, model: Path) -> None:
+    """Fault A3."""
+
     def add_graph(value: Any) -> None:
         if where == "second":
             value.meta_graphs.add().CopyFrom(value.meta_graphs[0])
@@ -253,9 +266,10 @@ def test_a3_every_graph_in_the_file_is_checked(where: str, model: Path) -> None:
         ),
     ],
 )
-def test_a3_objects_that_run_code_when_loaded_are_refused(
+def test_objects_that_run_code_when_loaded_are_refused(
     edit: Callable[[Any], None], message: str, model: Path
 ) -> None:
+    """Fault A3."""
     change(model, lambda value: edit(value.meta_graphs[0]))
     with pytest.raises(DataError, match=message):
         check_operations(model)

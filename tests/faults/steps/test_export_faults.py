@@ -109,9 +109,10 @@ def test_the_release_says_where_it_comes_from(released: step.ExportResult, evalu
     assert (content.precision, content.served_accuracy) == ("float32", None)
 
 
-def test_a10_no_users_text_and_no_place_of_this_machine_is_in_the_release(
+def test_no_text_of_the_data_and_no_path_of_this_machine_is_in_the_release(
     released: step.ExportResult, evaluated: Path
 ) -> None:
+    """Fault A10."""
     for path in Path(released.path).rglob("*"):
         if path.is_file():
             assert TEXTS[10].encode() not in path.read_bytes(), path.name
@@ -141,16 +142,18 @@ def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Exp
         )
 
 
-def test_e2_the_same_checkpoint_again_is_the_same_version(
+def test_the_same_checkpoint_again_is_the_same_version(
     released: step.ExportResult, evaluated: Path
 ) -> None:
+    """Fault E2."""
     again = export(evaluated, evaluated / "models")
     assert (again.version, again.path, again.created) == (released.version, released.path, False)
 
 
-def test_e4_a_released_model_gives_the_evaluators_scores(
+def test_a_released_model_gives_the_evaluated_scores(
     released: step.ExportResult, evaluated: Path
 ) -> None:
+    """Fault E4."""
     expected = read_predictions(evaluated / "report").scores
     found = list(predict(released.path, TEXTS))
     np.testing.assert_allclose([list(one.scores.values()) for one in found], expected, atol=1e-5)
@@ -159,7 +162,8 @@ def test_e4_a_released_model_gives_the_evaluators_scores(
     assert list(found[0].scores) == list(CLASSES)
 
 
-def test_e4_extreme_texts_get_a_prediction(released: step.ExportResult) -> None:
+def test_extreme_texts_get_a_prediction(released: step.ExportResult) -> None:
+    """Fault E4."""
     assert all(
         abs(sum(one.scores.values()) - 1) < 1e-5
         for one in predict(released.path, parity.PROBE_TEXTS)
@@ -206,9 +210,10 @@ def test_predict_says_what_it_did_not_find(
         next(predict(reference, ["w1"]))
 
 
-def test_a2_predict_refuses_a_changed_release_before_loading_it(
+def test_predict_refuses_a_changed_release_before_loading_it(
     released: step.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault A2."""
     shutil.copytree(released.path, tmp_path / "1")
     with open(tmp_path / "1" / "variables" / "variables.data-00000-of-00001", "r+b") as stream:
         stream.write(b"\x01")
@@ -233,7 +238,8 @@ def nothing_is_released(store: Path) -> bool:
     return registry.list_versions(open_store(str(store)), "news") == []
 
 
-def test_t3_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:
+def test_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:
+    """Fault T3."""
     decision = read_decision(evaluated / "decision.json").model_copy(
         update={"passed": False, "reason": "Closed: too bad."}
     )
@@ -246,9 +252,10 @@ def test_t3_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("harm", ["absent", "cut", "empty-digests", "other-report"])
-def test_t3_a_decision_that_is_damaged_or_about_something_else(
+def test_a_decision_that_is_damaged_or_about_something_else_is_refused(
     harm: str, evaluated: Path, tmp_path: Path
 ) -> None:
+    """Fault T3."""
     path = tmp_path / "decision.json"
     text = (evaluated / "decision.json").read_text()
     if harm == "cut":
@@ -262,14 +269,18 @@ def test_t3_a_decision_that_is_damaged_or_about_something_else(
     assert nothing_is_released(tmp_path / "models")
 
 
-def test_c5_another_checkpoint_than_the_evaluated_one(evaluated: Path, tmp_path: Path) -> None:
+def test_another_checkpoint_than_the_evaluated_one_is_refused(
+    evaluated: Path, tmp_path: Path
+) -> None:
+    """Fault C5."""
     make_checkpoint(tmp_path / "checkpoint", changes={"best_step": 3})
     with pytest.raises(DataError, match="is about another checkpoint"):
         export(evaluated, tmp_path / "models", checkpoint=tmp_path / "checkpoint")
     assert nothing_is_released(tmp_path / "models")
 
 
-def test_c5_other_shards_than_the_evaluated_ones(evaluated: Path, tmp_path: Path) -> None:
+def test_other_shards_than_the_evaluated_ones_are_refused(evaluated: Path, tmp_path: Path) -> None:
+    """Fault C5."""
     shutil.copytree(evaluated / "shards", tmp_path / "shards")
     (tmp_path / "shards" / "manifest.json").unlink()
     content = manifest.read_manifest(evaluated / "shards").content | {"source_sha256": "6" * 64}
@@ -331,9 +342,10 @@ def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
 
 
 @pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
-def test_e4_a_model_that_answers_otherwise_than_evaluated_is_not_released(
+def test_a_model_with_other_scores_than_evaluated_is_not_released(
     wrong: float, evaluated: Path, tmp_path: Path
 ) -> None:
+    """Fault E4."""
     scores = read_predictions(evaluated / "report").scores.copy()
     longest = len(TEXTS) - 1
     scores[longest, 0] += wrong

@@ -105,7 +105,10 @@ def test_the_first_candidate_needs_only_the_minimum(shards: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("minimum", "passed"), [(0.8, True), (0.81, False)], ids=["equal", "below"]
 )
-def test_t3_the_minimum(minimum: float, passed: bool, shards: Path, tmp_path: Path) -> None:
+def test_an_accuracy_below_the_minimum_closes_the_gate(
+    minimum: float, passed: bool, shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
     found = decide(
         tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2), minimum=minimum
     )
@@ -122,17 +125,19 @@ def test_t3_the_minimum(minimum: float, passed: bool, shards: Path, tmp_path: Pa
     [(4, False, "is worse than"), (3, True, "equals"), (2, True, "is better than")],
     ids=["worse", "equal", "better"],
 )
-def test_t3_against_the_champion_on_the_same_rows(
+def test_a_candidate_is_compared_with_the_champion_on_the_same_rows(
     wrong: int, passed: bool, words: str, shards: Path, champion: Path, tmp_path: Path
 ) -> None:
+    """Fault T3."""
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong), champion)
     assert (found.passed, found.champion_version, found.champion_accuracy) == (passed, 1, 0.7)
     assert f"{words} the 0.7000 (7 rows) of the released version 1 on the same rows" in found.reason
 
 
-def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(
+def test_a_champion_of_the_same_checkpoint_has_the_reports_accuracy(
     shards: Path, tmp_path: Path
 ) -> None:
+    """Fault T3."""
     rule_release(tmp_path / "source", answers(wrong=3))
     content = manifest.read_manifest(tmp_path / "source").content
     (tmp_path / "source" / "manifest.json").unlink()
@@ -153,7 +158,8 @@ def test_t3_a_champion_of_the_same_checkpoint_counts_as_the_report_says(
     assert "cannot be compared with" in decide(tmp_path, shards, report).reason
 
 
-def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path: Path) -> None:
+def test_the_champion_is_the_version_of_a_rollback(shards: Path, tmp_path: Path) -> None:
+    """Fault T3."""
     store: Store = open_store(str(tmp_path / "store"))
     publish_rule(store, tmp_path / "a", "a", answers(wrong=3))
     publish_rule(store, tmp_path / "b", "b", answers(wrong=0))
@@ -164,9 +170,10 @@ def test_t3_the_champion_is_the_version_that_was_put_back(shards: Path, tmp_path
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "missing"])
 @pytest.mark.parametrize("field", ["accuracy", "loss"])
-def test_t3_a_figure_that_is_missing_or_no_number(
+def test_a_metric_that_is_missing_or_not_finite_closes_the_gate(
     field: str, value: str, shards: Path, tmp_path: Path
 ) -> None:
+    """Fault T3."""
     report = make_report(tmp_path / "report", shards, wrong=0)
     figures = json.loads((report / CONTENT_FILENAME).read_text())
     del figures[field]
@@ -182,7 +189,8 @@ def test_t3_a_figure_that_is_missing_or_no_number(
     assert found.reason.startswith("Closed: the report cannot be used.")
 
 
-def test_t3_scores_that_are_no_numbers(shards: Path, tmp_path: Path) -> None:
+def test_scores_that_are_not_finite_close_the_gate(shards: Path, tmp_path: Path) -> None:
+    """Fault T3."""
     report = make_report(tmp_path / "report", shards, wrong=0)
     (report / "manifest.json").unlink()
     write_predictions(
@@ -192,7 +200,10 @@ def test_t3_scores_that_are_no_numbers(shards: Path, tmp_path: Path) -> None:
     assert "not finite" in decide(tmp_path, shards, report).reason
 
 
-def test_t3_an_accuracy_that_its_predictions_do_not_bear_out(shards: Path, tmp_path: Path) -> None:
+def test_an_accuracy_that_is_not_that_of_the_predictions_closes_the_gate(
+    shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
     found = decide(
         tmp_path, shards, make_report(tmp_path / "report", shards, wrong=5, accuracy=0.9)
     )
@@ -201,7 +212,8 @@ def test_t3_an_accuracy_that_its_predictions_do_not_bear_out(shards: Path, tmp_p
 
 
 @pytest.mark.parametrize("harm", ["absent", "unsealed", "cut"])
-def test_t4_a_report_that_is_not_whole(harm: str, shards: Path, tmp_path: Path) -> None:
+def test_a_damaged_report_closes_the_gate(harm: str, shards: Path, tmp_path: Path) -> None:
+    """Fault T4."""
     report = tmp_path / "report"
     if harm != "absent":
         make_report(report, shards, wrong=0)
@@ -214,7 +226,8 @@ def test_t4_a_report_that_is_not_whole(harm: str, shards: Path, tmp_path: Path) 
     assert (found.report_digest, found.accuracy) == ("", None)
 
 
-def test_d5_one_class_in_the_test_rows(tmp_path: Path) -> None:
+def test_test_rows_of_one_class_close_the_gate(tmp_path: Path) -> None:
+    """Fault D5."""
     make_shards(tmp_path / "shards", [1] * 10, texts=TEXTS)
     found = decide(
         tmp_path,
@@ -243,16 +256,18 @@ def test_classes_in_another_order_are_compared_by_name(shards: Path, tmp_path: P
 @pytest.mark.parametrize(
     "classes", [("calm", "loud"), ("calm", "loud", "strange")], ids=["fewer", "other"]
 )
-def test_t3_a_champion_of_other_classes(
+def test_a_champion_of_other_classes_closes_the_gate(
     classes: tuple[str, ...], shards: Path, tmp_path: Path
 ) -> None:
+    """Fault T3."""
     publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {}, classes)
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
     assert not found.passed
     assert "release the candidate under another export.model_name" in found.reason
 
 
-def test_t3_a_champion_that_was_tampered_with(shards: Path, champion: Path, tmp_path: Path) -> None:
+def test_a_changed_champion_closes_the_gate(shards: Path, champion: Path, tmp_path: Path) -> None:
+    """Fault T3."""
     publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {})
     (tmp_path / "store" / "news" / "1" / "saved_model.pb").write_bytes(b"evil")
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))

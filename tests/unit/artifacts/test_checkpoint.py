@@ -43,7 +43,8 @@ def test_the_newest_is_used_whatever_the_order_they_were_written_in(tmp_path: Pa
     ["", 'model_checkpoint_path: "step-000000001/tensors"', "\x00"],
     ids=["empty", "older", "garbage"],
 )
-def test_c2_a_pointer_file_plays_no_part(text: str, tmp_path: Path) -> None:
+def test_tensorflows_pointer_file_is_not_used(text: str, tmp_path: Path) -> None:
+    """Fault C2."""
     save(tmp_path, 1, 2)
     (tmp_path / "checkpoint").write_text(text)
     found = checkpoint.find_newest_valid_checkpoint(tmp_path)
@@ -51,7 +52,8 @@ def test_c2_a_pointer_file_plays_no_part(text: str, tmp_path: Path) -> None:
     assert found[0] == 2
 
 
-def test_c3_damaged_ones_are_set_aside_and_named(tmp_path: Path) -> None:
+def test_damaged_checkpoints_are_set_aside_and_named(tmp_path: Path) -> None:
+    """Fault C3."""
     save(tmp_path, 1, 2, 3)
     os.truncate(tmp_path / "step-000000003" / "tensors", 2)
     (tmp_path / "step-000000002" / manifest.MANIFEST_FILENAME).unlink()
@@ -71,7 +73,8 @@ def test_c3_damaged_ones_are_set_aside_and_named(tmp_path: Path) -> None:
     assert again[3] == []
 
 
-def test_c3_a_step_found_bad_twice_keeps_the_later_one_aside(tmp_path: Path) -> None:
+def test_a_step_that_is_bad_twice_keeps_the_later_directory(tmp_path: Path) -> None:
+    """Fault C3."""
     for content in ("first", "second"):
         save(tmp_path, 1, 2)
         (tmp_path / "step-000000002" / "tensors").write_text(content)
@@ -79,7 +82,8 @@ def test_c3_a_step_found_bad_twice_keeps_the_later_one_aside(tmp_path: Path) -> 
     assert (tmp_path / "bad-step-000000002" / "tensors").read_text() == "second"
 
 
-def test_c4_if_none_is_valid_a_person_decides(tmp_path: Path) -> None:
+def test_no_valid_checkpoint_is_an_error_and_not_a_new_start(tmp_path: Path) -> None:
+    """Fault C4."""
     save(tmp_path, 1, 2)
     for path in tmp_path.iterdir():
         (path / "tensors").unlink()
@@ -95,7 +99,8 @@ def test_c4_if_none_is_valid_a_person_decides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["vocabulary_sha256", "classes", "encoder_fingerprint", "run"])
-def test_c5_the_field_that_differs_is_named(field: str, tmp_path: Path) -> None:
+def test_the_field_that_differs_is_named(field: str, tmp_path: Path) -> None:
+    """Fault C5."""
     mine: dict[str, object] = {
         "vocabulary_sha256": "a",
         "classes": ["x", "y"],
@@ -111,14 +116,16 @@ def test_c5_the_field_that_differs_is_named(field: str, tmp_path: Path) -> None:
         )
 
 
-def test_c5_long_values_are_cut_in_the_message(tmp_path: Path) -> None:
+def test_long_values_are_cut_in_the_message(tmp_path: Path) -> None:
+    """Fault C5."""
     with pytest.raises(ConfigError) as caught:
         checkpoint.check_same_training({"classes": ["x" * 500]}, {"classes": ["y" * 500]}, tmp_path)
     assert len(str(caught.value)) < 400 + len(str(tmp_path))
 
 
 @pytest.mark.parametrize(("keep", "left"), [(1, [5]), (2, [5, 4]), (9, [5, 4, 3])])
-def test_c6_the_newest_are_kept(keep: int, left: list[int], tmp_path: Path) -> None:
+def test_the_newest_checkpoints_are_kept(keep: int, left: list[int], tmp_path: Path) -> None:
+    """Fault C6."""
     save(tmp_path, 3, 4, 5)
     (tmp_path / "bad-step-000000009").mkdir()
     checkpoint.delete_old_checkpoints(tmp_path, keep)
@@ -126,7 +133,8 @@ def test_c6_the_newest_are_kept(keep: int, left: list[int], tmp_path: Path) -> N
     assert (tmp_path / "bad-step-000000009").is_dir()
 
 
-def test_c6_what_killed_saves_left_goes_too(tmp_path: Path) -> None:
+def test_leftovers_of_killed_saves_are_removed(tmp_path: Path) -> None:
+    """Fault C6."""
     save(tmp_path, 3)
     (tmp_path / ".step-000000002.x1y2").mkdir()
     checkpoint.delete_old_checkpoints(tmp_path, 1)

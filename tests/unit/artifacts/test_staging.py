@@ -37,7 +37,9 @@ def test_a_single_file_goes_and_comes(remote: StorageLocation) -> None:
         assert source.read_text() == "{}"
 
 
-def test_s3_nothing_goes_up_from_a_block_that_failed(remote: StorageLocation) -> None:
+def test_nothing_is_uploaded_from_a_block_that_failed(remote: StorageLocation) -> None:
+    """Fault S3."""
+
     def fail() -> None:
         with staged_output(f"{remote.uri}/checkpoint", "checkpoint") as output:
             plain_artifact(output, "ours")

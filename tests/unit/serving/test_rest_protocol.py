@@ -115,7 +115,8 @@ def test_what_cannot_be_read_is_told(given: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_a10_no_message_repeats_a_text() -> None:
+def test_no_message_repeats_a_text() -> None:
+    """Fault A10."""
     for body in (
         {"instances": ["secret", 1]},
         {"instances": [{"x": "secret"}]},
