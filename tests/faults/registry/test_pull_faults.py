@@ -1,4 +1,4 @@
-"""E3, E5, A1 and A2 while a directory is kept at the champion by a real process that is killed, starved and lied to."""
+"""A puller process that is killed, stopped and given damaged releases or no store."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def publish(tmp_path: Path, marker: str, size: int = 0) -> None:
     (source / "variables").mkdir(parents=True)
     (source / "variables" / "weights").write_bytes(f"{marker}: ".encode() + b"x" * size)
     registry.publish(
-        open_release(release_directory(source, marker)), store_of(tmp_path), "news", marker
+        open_release(release_directory(source, marker)), open_registry(tmp_path), "news", marker
     )
 
 
-def store_of(tmp_path: Path) -> Store:
+def open_registry(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "models"))
 
 
 class Puller:
-    """`python -m components.serving.puller --watch`, and what it has said so far."""
+    """`python -m components.serving.puller --watch`, and the lines it has printed so far."""
 
     def __init__(self, tmp_path: Path, *options: str, reference: str = "") -> None:
         reference = reference or str(tmp_path / "models/news")
@@ -67,7 +67,7 @@ class Puller:
             self.lines.append(line.rstrip("\n"))
 
     def wait_for(self, text: str, seconds: float = 30) -> None:
-        until(
+        wait_until(
             lambda: any(text in line for line in self.lines), f"{text!r} in {self.lines}", seconds
         )
 
@@ -93,24 +93,27 @@ def puller(tmp_path: Path, *options: str) -> Iterator[Puller]:
             started.end(signal.SIGKILL)
 
 
-def until(holds: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)
 
 
-def there(directory: Path) -> list[str]:
+def list_names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.name != ".kubert-pull")
 
 
 class Server:
-    """Looks at a directory as TensorFlow Serving does: the highest number is what is served. Each sight must be a whole release."""
+    """Watches a directory as TensorFlow Serving does: the highest number is served.
+
+    `seen` has the numbers in order; a release that does not verify goes to `faults`.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.seen, self.faults = directory, list[int](), list[str]()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Server:
         self._thread.start()
@@ -120,7 +123,7 @@ class Server:
         self._ended.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while not self._ended.is_set():
             highest = max(
                 (int(path.name) for path in self.directory.iterdir() if path.name.isdigit()),
@@ -151,12 +154,12 @@ def test_a_server_sees_complete_releases_and_follows_a_rollback(
         for number, marker in enumerate("bcd", 2):
             publish(tmp_path, marker, 2**20)
             following.wait_for(f"serving version {number}")
-        registry.set_champion(store_of(tmp_path), "news", 2)
+        registry.set_champion(open_registry(tmp_path), "news", 2)
         following.wait_for("serving version 2 (accuracy 0.5000), rolled back from 4")
-        assert there(tmp_path / "served") == ["1", "2"]
+        assert list_names(tmp_path / "served") == ["1", "2"]
         publish(tmp_path, "e")
         following.wait_for("serving version 5")
-        until(lambda: server.seen[-1] == 5, "the server's last sight")
+        wait_until(lambda: server.seen[-1] == 5, "the server's last sight")
         assert following.end() == 0
     assert server.faults == []
     # From 4 to 2 directly: 3 was never the highest in between.
@@ -182,7 +185,7 @@ def test_the_next_puller_completes_what_a_killed_one_began(tmp_path: Path) -> No
             last.wait_for("serving version 2")
             assert last.end() == 0
     assert server.faults == []
-    assert there(tmp_path / "served") == ["1", "2"], "what the killed ones left is gone"
+    assert list_names(tmp_path / "served") == ["1", "2"], "what the killed ones left is gone"
 
 
 def test_sigterm_during_a_pull_leaves_no_files(tmp_path: Path) -> None:
@@ -191,14 +194,14 @@ def test_sigterm_during_a_pull_leaves_no_files(tmp_path: Path) -> None:
     with puller(tmp_path) as following:
         following.wait_for("fetching version 1")
         assert following.end() == 0
-    assert read_message(following.lines[-1]).startswith("stopped; nothing was pulled") or there(
-        tmp_path / "served"
-    ) == ["1"]
-    assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
+    assert read_message(following.lines[-1]).startswith(
+        "stopped; nothing was pulled"
+    ) or list_names(tmp_path / "served") == ["1"]
+    assert [name for name in list_names(tmp_path / "served") if name.startswith(".")] == []
     with puller(tmp_path, "--keep", "1") as once:
         once.wait_for("fetching version 1")
         assert once.end() in (143, 0)
-    assert [name for name in there(tmp_path / "served") if name.startswith(".")] == []
+    assert [name for name in list_names(tmp_path / "served") if name.startswith(".")] == []
 
 
 def test_an_unavailable_store_is_polled_with_backoff_and_the_version_stays(
@@ -212,11 +215,11 @@ def test_an_unavailable_store_is_polled_with_backoff_and_the_version_stays(
         pointer.symlink_to(
             "nowhere"
         )  # from now on the store fails when it is asked for the champion
-        until(
+        wait_until(
             lambda: (
                 sum("version 1 stays, trying again in" in line for line in following.lines) >= 3
             ),
-            "three failures told",
+            "three failures logged",
         )
         assert markers(tmp_path / "served" / "1") == {"a"}
         pointer.unlink()
@@ -230,7 +233,7 @@ def test_a_puller_waits_for_the_first_release(tmp_path: Path) -> None:
     with puller(tmp_path) as following:
         following.wait_for("nothing is released here yet, waiting")
         time.sleep(0.5)
-        assert len(following.lines) == 1, "it says so once"
+        assert len(following.lines) == 1, "logged once"
         publish(tmp_path, "a")
         following.wait_for("serving version 1")
         assert following.end() == 0
@@ -262,7 +265,7 @@ def test_a_release_with_a_false_manifest_is_refused_and_the_old_one_stays(
         value["files"][fault] = {"size": 4, "sha256": "0" * 64}
         path.write_text(json.dumps(value))
         shutil.rmtree(tmp_path / "served" / "2", ignore_errors=True)
-        until(
+        wait_until(
             lambda: (
                 any("trying again" in line for line in following.lines)
                 or (tmp_path / "served/2").exists()
@@ -309,7 +312,7 @@ def test_a_puller_survives_an_outage_of_object_storage(
             following.wait_for("serving version 1", 60)
             proxy.rule = lambda call: Fault(drop=True)
             seen = len(proxy.calls)
-            until(lambda: len(proxy.calls) > seen + 3, "calls that fail")
+            wait_until(lambda: len(proxy.calls) > seen + 3, "calls that fail")
             assert markers(tmp_path / "served" / "1") == {"a"}
             proxy.rule = lambda call: None
             registry.publish(

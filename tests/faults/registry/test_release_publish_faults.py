@@ -1,4 +1,4 @@
-"""E1-E3, and S1, S4 for a whole release: every crash point and every meeting of two publishers, one after another."""
+"""Crashes at every write of a publication, and publishers that meet at every write."""
 
 from __future__ import annotations
 
@@ -42,18 +42,21 @@ def crash() -> None:
     raise Crash
 
 
-def plain(root: Path, renames: bool) -> Store:
+def open_plain_store(root: Path, renames: bool) -> Store:
     return build_store(FaultyBackend(root, supports_atomic_rename=renames))
 
 
 def assert_readers_see_whole_versions(
-    root: Path, renames: bool, scratch: Iterator[Path]
+    root: Path, renames: bool, targets: Iterator[Path]
 ) -> list[int]:
-    """What `versions` names can be pulled and is not mixed; a server never sees a model's graph without all other files."""
-    store = plain(root, renames)
+    """Every complete version can be pulled and is not a mix of two releases.
+
+    A server never sees a model's graph without all other files.
+    """
+    store = open_plain_store(root, renames)
     found = registry.list_versions(store, "news")
     for version in found:
-        target = next(scratch)
+        target = next(targets)
         registry.pull_version(store, "news", version, target)
         assert len(markers(target)) == 1
     for child in (root / "news").iterdir() if (root / "news").is_dir() else ():
@@ -73,7 +76,7 @@ def assert_readers_see_whole_versions(
     return found
 
 
-def places(root: Path) -> Iterator[Path]:
+def target_directories(root: Path) -> Iterator[Path]:
     return (root / f"pulled-{number}" for number in itertools.count())
 
 
@@ -87,7 +90,7 @@ def test_a_crash_at_every_write_is_completed_by_a_rerun(
         release_directory(tmp_path / "a", "first"),
         release_directory(tmp_path / "b", "second"),
     )
-    scratch = places(tmp_path)
+    targets = target_directories(tmp_path)
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
         hook = at_write(number, crash)
@@ -101,11 +104,13 @@ def test_a_crash_at_every_write_is_completed_by_a_rerun(
             crashed = False
         except Crash:
             crashed = True
-        assert len(assert_readers_see_whole_versions(root, renames, scratch)) in (0, 1)
-        published = registry.publish(open_release(second), plain(root, renames), "news", "key")
-        assert assert_readers_see_whole_versions(root, renames, scratch) == [published.version]
+        assert len(assert_readers_see_whole_versions(root, renames, targets)) in (0, 1)
+        published = registry.publish(
+            open_release(second), open_plain_store(root, renames), "news", "key"
+        )
+        assert assert_readers_see_whole_versions(root, renames, targets) == [published.version]
         assert not registry.publish(
-            open_release(second), plain(root, renames), "news", "key"
+            open_release(second), open_plain_store(root, renames), "news", "key"
         ).created
         numbered = {
             child.name
@@ -129,7 +134,7 @@ def test_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tmp_p
         release_directory(tmp_path / "a", "first"),
         release_directory(tmp_path / "b", "second"),
     )
-    scratch = places(tmp_path)
+    targets = target_directories(tmp_path)
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
         other: list[registry.PublishedVersion] = []
@@ -138,13 +143,13 @@ def test_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tmp_p
             other.append(
                 registry.publish(
                     open_release(second),
-                    plain(root, renames),
+                    open_plain_store(root, renames),
                     "news",
                     "key" if same_key else "other",
                 )
             )
 
-        ours = registry.publish(
+        published = registry.publish(
             open_release(first),
             build_store(
                 FaultyBackend(root, at_write(number, meet), supports_atomic_rename=renames)
@@ -156,12 +161,12 @@ def test_two_publishers_meet_at_every_write(renames: bool, same_key: bool, tmp_p
             assert number > 6
             return
         if same_key:
-            assert ours.version == other[0].version
-            assert ours.created + other[0].created == 1
+            assert published.version == other[0].version
+            assert published.created + other[0].created == 1
         else:
-            assert {ours.version, other[0].version} == {1, 2}
-        assert assert_readers_see_whole_versions(root, renames, scratch) == sorted(
-            {ours.version, other[0].version}
+            assert {published.version, other[0].version} == {1, 2}
+        assert assert_readers_see_whole_versions(root, renames, targets) == sorted(
+            {published.version, other[0].version}
         )
         assert not list((root / "news" / PRIVATE_DIRECTORY).glob("staged-*"))
 
@@ -180,7 +185,7 @@ def test_many_publishers_run_at_once(renames: bool, same_key: bool, tmp_path: Pa
         found.append(
             registry.publish(
                 open_release(directories[number]),
-                plain(tmp_path / "store", renames),
+                open_plain_store(tmp_path / "store", renames),
                 "news",
                 "key" if same_key else f"key-{number}",
             )
@@ -196,7 +201,7 @@ def test_many_publishers_run_at_once(renames: bool, same_key: bool, tmp_path: Pa
     assert len(set(versions)) == (1 if same_key else 6)
     assert sum(published.created for published in found) == (1 if same_key else 6)
     assert assert_readers_see_whole_versions(
-        tmp_path / "store", renames, places(tmp_path)
+        tmp_path / "store", renames, target_directories(tmp_path)
     ) == sorted(set(versions))
 
 
@@ -206,17 +211,17 @@ def test_a_pull_at_every_write_of_a_publish_gets_the_old_or_the_new_version(
 ) -> None:
     """Fault E3."""
     old, new = release_directory(tmp_path / "a", "old"), release_directory(tmp_path / "b", "new")
-    scratch, seen = places(tmp_path), set()
+    targets, seen = target_directories(tmp_path), set()
     for number in itertools.count():
         root = tmp_path / f"store-{number}"
-        registry.publish(open_release(old), plain(root, renames), "news", "old")
+        registry.publish(open_release(old), open_plain_store(root, renames), "news", "old")
         done: list[int] = []
 
         def pull(root: Path = root, done: list[int] = done) -> None:
-            store = plain(root, renames)
+            store = open_plain_store(root, renames)
             version = registry.find_champion(store, "news")
             assert version is not None
-            target = next(scratch)
+            target = next(targets)
             registry.pull_version(store, "news", version, target)
             assert markers(target) == {"old" if version == 1 else "new"}
             seen.add(version)
@@ -277,7 +282,7 @@ def test_a_publish_survives_the_loss_of_every_reply_once(renames: bool, tmp_path
     )
     assert len(lost) > 6
     assert published.version == 1
-    assert registry.list_versions(plain(tmp_path / "store", renames), "news") == [1]
+    assert registry.list_versions(open_plain_store(tmp_path / "store", renames), "news") == [1]
     assert (
         len([key for key in LocalBackend(tmp_path / "store").list_keys("") if "/claim-" in key])
         == 1

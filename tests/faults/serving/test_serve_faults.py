@@ -1,4 +1,4 @@
-"""E5, A2 and A3: what is served while versions come, go, are put back or were tampered with; a real server beside a real puller."""
+"""A server while versions are added, removed, rolled back or changed by a real puller."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ def genuine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Client:
-    """Asks without a pause; every reply that is not a 200 is a fault, and each other answer than the last one is remembered."""
+    """Sends requests without a pause.
+
+    Every reply that is not a 200 goes to `faults`; `answers` has each answer that differs from the
+    one before.
+    """
 
     def __init__(self, served: Served) -> None:
         self.served, self.faults, self.answers = served, list[Any](), list[Any]()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
+        self._thread = threading.Thread(target=self._send_requests)
 
     def __enter__(self) -> Client:
         self._thread.start()
@@ -47,7 +51,7 @@ class Client:
         self._ended.set()
         self._thread.join()
 
-    def _ask(self) -> None:
+    def _send_requests(self) -> None:
         while not self._ended.is_set():
             status, reply = self.served.predict("w1 w2 w3")
             if status != 200:
@@ -67,8 +71,8 @@ def served(genuine: Path, tmp_path: Path) -> Iterator[Served]:
     started.end(signal.SIGKILL)
 
 
-def put(source: Path, target: Path) -> None:
-    """As `kubert pull` does: beside it, then by a rename."""
+def copy_version(source: Path, target: Path) -> None:
+    """Copy as `kubert pull` does: to a directory beside it, then by a rename."""
     shutil.copytree(source, target.parent / f".{target.name}.part")
     (target.parent / f".{target.name}.part").rename(target)
 
@@ -115,17 +119,17 @@ def test_a_changed_version_is_refused_and_the_old_one_stays(
     served: Served, genuine: Path, tmp_path: Path
 ) -> None:
     """Fault A2."""
-    put(genuine / "2", tmp_path / "evil")
+    copy_version(genuine / "2", tmp_path / "evil")
     weights = next((tmp_path / "evil" / "variables").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    put(tmp_path / "evil", tmp_path / "served" / "2")
+    copy_version(tmp_path / "evil", tmp_path / "served" / "2")
     served.wait_for("its SHA-256 is not the manifest's")
     assert served.wait_for("version 1 goes on")
     assert served.predict("w1")[0] == 200
     assert served.call("GET", "/healthz")[1]["version"] == 1
-    put(genuine / "3", tmp_path / "served" / "3")
+    copy_version(genuine / "3", tmp_path / "served" / "3")
     served.wait_for("version 3 (accuracy 0.0300) loaded")
-    assert sum("SHA-256" in line for line in served.lines) == 1, "a refusal is told once"
+    assert sum("SHA-256" in line for line in served.lines) == 1, "a refusal is logged once"
 
 
 def test_a_model_that_reads_files_is_refused_before_it_is_loaded(
@@ -148,7 +152,7 @@ def test_a_model_that_reads_files_is_refused_before_it_is_loaded(
     )
     content = manifest.read_manifest(genuine / "2").content
     manifest.commit(tmp_path / "evil", "release", content=content)
-    put(tmp_path / "evil", tmp_path / "served" / "2")
+    copy_version(tmp_path / "evil", tmp_path / "served" / "2")
     served.wait_for("operation ReadFile")
     assert served.predict("w1")[0] == 200
 
@@ -162,7 +166,7 @@ def test_the_loaded_version_stays_when_the_directory_is_emptied(
     assert served.predict("w1")[0] == 200
     time.sleep(2.5)
     (tmp_path / "served").mkdir()
-    put(genuine / "2", tmp_path / "served" / "2")
+    copy_version(genuine / "2", tmp_path / "served" / "2")
     served.wait_for("version 2 (accuracy 0.0200) loaded")
     assert served.predict("w1")[0] == 200
-    assert sum("No such file" in line for line in served.lines) == 1, "it is told once"
+    assert sum("No such file" in line for line in served.lines) == 1, "logged once"

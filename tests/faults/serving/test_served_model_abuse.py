@@ -1,4 +1,4 @@
-"""A3: a saved model with operations that read, write or run something is refused before it is loaded."""
+"""Saved models with operations that read, write or run something are refused before loading."""
 
 from __future__ import annotations
 

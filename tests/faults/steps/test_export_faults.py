@@ -1,4 +1,4 @@
-"""C5, E2, E4 and T1, T3 for the export verb, on a real model that is small; and what predict and pull make of its release."""
+"""The export step on a small real model, and what predict and pull make of its release."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def make_tokenized(directory: Path) -> None:
             writer.add(ids.values.numpy(), ids.row_splits.numpy(), LABELS, TEXTS)
             splits[name] = writer.close()
         content = ShardsContent(
-            classes=CLASSES, vocabulary_sha256=VOCABULARY.sha256, lower_case=True, encoder="scratch", max_length=MODEL.max_length,
-            splits=splits, source_sha256="5" * 64,
+            classes=CLASSES, vocabulary_sha256=VOCABULARY.sha256, lower_case=True,
+            encoder="scratch", max_length=MODEL.max_length, splits=splits, source_sha256="5" * 64,
         )  # fmt: skip
         commit_shards(work, VOCABULARY, content, {}, {})
 
@@ -87,8 +87,8 @@ def export(
 
 def test_the_release_says_where_it_comes_from(released: step.ExportResult, evaluated: Path) -> None:
     opened = release.open_release(Path(released.path))
-    sealed, content = opened.manifest, opened.content
-    assert sealed.inputs == {
+    made, content = opened.manifest, opened.content
+    assert made.inputs == {
         "data": "5" * 64,
         "shards": manifest.read_manifest(evaluated / "shards").digest,
         "checkpoint": manifest.read_manifest(evaluated / "checkpoint").digest,
@@ -101,8 +101,8 @@ def test_the_release_says_where_it_comes_from(released: step.ExportResult, evalu
         24,
     )
     assert content.accuracy_low < content.accuracy < content.accuracy_high
-    assert datetime.datetime.fromisoformat(sealed.provenance["released"]).tzinfo is datetime.UTC
-    assert sealed.provenance["run"] == os.environ.get("KUBERT_RUN", "")
+    assert datetime.datetime.fromisoformat(made.provenance["released"]).tzinfo is datetime.UTC
+    assert made.provenance["run"] == os.environ.get("KUBERT_RUN", "")
     assert content.gate == read_decision(evaluated / "decision.json").model_dump(mode="json")
     assert content.parity_rows == 24
     assert content.parity_difference <= 1e-5
@@ -295,10 +295,10 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
     shutil.copytree(root / "report", home / "report")
     (home / "report" / "manifest.json").unlink()
     write_predictions(home / "report", read_predictions(root / "report").labels, scores, None)
-    sealed = manifest.commit(home / "report", "report", content={})
+    made = manifest.commit(home / "report", "report", content={})
     write_decision(
         home / "decision.json",
-        read_decision(root / "decision.json").model_copy(update={"report_digest": sealed.digest}),
+        read_decision(root / "decision.json").model_copy(update={"report_digest": made.digest}),
     )
     return {"report": home / "report", "decision": home / "decision.json"}
 

@@ -1,4 +1,4 @@
-"""T3, T4 and D5: whatever leaves a doubt about the candidate closes the gate, and the reason is written down."""
+"""Whatever leaves a doubt about the candidate closes the gate, with a reason."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_report(
     directory: Path, shards: Path, wrong: int, labels: Sequence[int] = LABELS, **changes: Any
 ) -> Path:
-    """A sealed report whose predictions are wrong about the first `wrong` rows; `changes` go into report.json as they are."""
+    """A report whose predictions are wrong for the first `wrong` rows.
+
+    `changes` go into report.json unchecked.
+    """
     truth = np.asarray(labels, np.int32)
     predicted = (truth + (np.arange(len(truth)) < wrong)) % 3
     scores = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
@@ -96,9 +99,9 @@ def test_the_first_candidate_needs_only_the_minimum(shards: Path, tmp_path: Path
     found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
     assert found.passed
     assert (found.accuracy, found.champion_version, found.test_rows) == (0.8, None, 10)
-    assert (
-        found.reason
-        == "Passed: accuracy 0.8000 (8 of 10 test rows) reaches min_accuracy 0.5000; no version of news is released yet."
+    assert found.reason == (
+        "Passed: accuracy 0.8000 (8 of 10 test rows) reaches min_accuracy 0.5000; "
+        "no version of news is released yet."
     )
 
 

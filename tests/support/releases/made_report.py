@@ -1,4 +1,4 @@
-"""A report's content about made-up texts: what the page and the readers are tried on, without a model."""
+"""A report's content without a model, for tests of the page and the readers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def report_content(
     min_accuracy: float = 0.5,
     epochs: int = 2,
 ) -> ReportContent:
-    """The content for `classes`; every mistake has the same `text`, and `labels` (240 of them) replace the usual ones."""
+    """The content for `classes`.
+
+    Every mistake has the same `text`; `labels` (240 of them) replace the default ones.
+    """
     usual, scores = labels_and_scores(classes=len(classes))
     labels = usual if labels is None else labels
     rows = metrics.most_confident_mistakes(labels, scores, mistakes)

@@ -1,4 +1,4 @@
-"""Sealed artifacts of a few bytes, or of many."""
+"""Artifacts of a few bytes, or of many."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def plain_artifact(
     files: tuple[str, ...] = FILES,
     size: int = 0,
 ) -> Path:
-    """A sealed artifact whose files start with `marker`, so that a mix of two is seen, and hold `size` random bytes more."""
+    """An artifact whose files all have `marker`, and then `size` random bytes."""
     for name in files:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(f"{marker}: {name}".encode() + os.urandom(size))

@@ -1,4 +1,4 @@
-"""Directories that have a release's form, made in a moment: no TensorFlow."""
+"""Directories in the form of a release, made without TensorFlow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTENT = ReleaseContent(
 
 
 def release_directory(path: Path, marker: str) -> Path:
-    """A sealed release whose files all hold `marker`, so that a mix of two is seen."""
+    """A release whose files all have `marker`, so that a mix of two is found."""
     for name in (
         "variables/variables.index",
         "variables/variables.data-00000-of-00001",

@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Served:
-    """A running server of the versions in a directory; `lines` is all that it has said."""
+    """A running server of the versions in a directory; `lines` has all that it printed."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         command = [

@@ -1,4 +1,4 @@
-"""Releases that can be served: a real, untrained `scratch` model with its tokenizer, made in seconds."""
+"""Releases that can be served: an untrained `scratch` model with its tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier whose answers a test chooses: the class of a text is looked up by its first word. Real graph, real release."""
+"""A released classifier whose answers a test chooses, by the first word of a text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.support.training.tiny_checkpoint import CLASSES, VOCABULARY
 
 
 class WordRule(tf.Module):
-    """`answers` maps a word of VOCABULARY to its class, an index; unknown words give the first class."""
+    """Classifies a text by its first word.
+
+    `answers` maps a word of VOCABULARY to a class index; unknown words give the first class.
+    """
 
     def __init__(self, answers: Mapping[str, int], classes: int = len(CLASSES)) -> None:
         super().__init__()
@@ -38,14 +41,15 @@ class WordRule(tf.Module):
 def rule_release(
     directory: Path, answers: Mapping[str, int], classes: tuple[str, ...] = CLASSES
 ) -> Path:
-    """A sealed release directory of a WordRule."""
+    """The release directory of a WordRule."""
     with manifest.staged_artifact(directory) as work:
         save_serving_model(
             ServingModel(WordRule(answers, len(classes)), VOCABULARY, classes, 20), work
         )
         content = ReleaseContent(
-            classes=classes, encoder="rule", max_length=20, accuracy=0.5, accuracy_low=0.4, accuracy_high=0.6, macro_f1=None,
-            test_rows=10, gate={}, parity_rows=1, parity_difference=0.0,
+            classes=classes, encoder="rule", max_length=20, accuracy=0.5, accuracy_low=0.4,
+            accuracy_high=0.6, macro_f1=None, test_rows=10, gate={}, parity_rows=1,
+            parity_difference=0.0,
         )  # fmt: skip
         manifest.commit(work, "release", content=content.model_dump(mode="json"))
     return directory

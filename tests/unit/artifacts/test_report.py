@@ -20,7 +20,7 @@ from components.errors import DataError
 from tests.support.releases.made_report import report_content
 
 
-def sealed(directory: Path, text: str) -> None:
+def commit_report(directory: Path, text: str) -> None:
     with manifest.staged_artifact(directory) as work:
         (work / CONTENT_FILENAME).write_text(text, encoding="utf-8")
         manifest.commit(work, REPORT_KIND, content={})
@@ -38,12 +38,12 @@ def write_and_read(
 
 def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
     content = report_content()
-    sealed(tmp_path / "report", content.model_dump_json())
+    commit_report(tmp_path / "report", content.model_dump_json())
     assert open_report(tmp_path / "report").content == content
 
 
 def test_a_report_that_was_changed_is_refused(tmp_path: Path) -> None:
-    sealed(tmp_path / "report", report_content().model_dump_json())
+    commit_report(tmp_path / "report", report_content().model_dump_json())
     path = tmp_path / "report" / CONTENT_FILENAME
     path.write_text(path.read_text().replace('"test_rows":240', '"test_rows":241'))
     with pytest.raises(DataError, match=r"report\.json: its SHA-256 is not the manifest's"):
@@ -60,7 +60,7 @@ def test_an_unfinished_report_does_not_exist(tmp_path: Path) -> None:
 def test_an_accuracy_that_is_no_share_is_refused_with_its_field(tmp_path: Path, value: str) -> None:
     written = json.loads(report_content().model_dump_json())
     written["accuracy"] = "HERE"
-    sealed(tmp_path / "report", json.dumps(written).replace('"HERE"', value))
+    commit_report(tmp_path / "report", json.dumps(written).replace('"HERE"', value))
     with pytest.raises(DataError, match=r"report\.json: accuracy: "):
         open_report(tmp_path / "report")
 

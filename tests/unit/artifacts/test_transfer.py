@@ -19,12 +19,12 @@ def uri(tmp_path: Path) -> str:
 
 
 def test_what_is_pushed_can_be_fetched(uri: str, tmp_path: Path) -> None:
-    sealed = transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), uri)
-    assert transfer.find_remote_manifest(uri, "checkpoint") == sealed
-    assert transfer.download_artifact(uri, tmp_path / "far" / "b", "checkpoint") == sealed
+    uploaded = transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), uri)
+    assert transfer.find_remote_manifest(uri, "checkpoint") == uploaded
+    assert transfer.download_artifact(uri, tmp_path / "far" / "b", "checkpoint") == uploaded
     assert (
         verify_artifact(tmp_path / "far" / "b", "checkpoint")
-        == sealed
+        == uploaded
         == manifest.read_manifest(tmp_path / "a")
     )
     assert [path.name for path in (tmp_path / "far").iterdir()] == ["b"]
@@ -51,11 +51,11 @@ def test_another_artifact_takes_the_place_and_no_file_of_the_old_one_stays(
     uri: str, tmp_path: Path
 ) -> None:
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a", files=("one", "both")), uri)
-    sealed = transfer.upload_artifact(
+    uploaded = transfer.upload_artifact(
         plain_artifact(tmp_path / "b", "b", files=("both", "two")), uri
     )
     assert open_store(uri).list() == ["both", MANIFEST_FILENAME, "two"]
-    assert transfer.download_artifact(uri, tmp_path / "c", "checkpoint") == sealed
+    assert transfer.download_artifact(uri, tmp_path / "c", "checkpoint") == uploaded
 
 
 def test_a_push_leaves_other_objects_alone(uri: str, tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_push_leaves_other_objects_alone(uri: str, tmp_path: Path) -> None:
 def test_fetch_leaves_this_artifact_alone_and_replaces_another_or_a_damaged_one(
     uri: str, tmp_path: Path
 ) -> None:
-    sealed = transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), uri)
+    uploaded = transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), uri)
     target = plain_artifact(tmp_path / "b", "b")
     transfer.download_artifact(uri, target, "checkpoint")
     inode = target.stat().st_ino
@@ -78,7 +78,7 @@ def test_fetch_leaves_this_artifact_alone_and_replaces_another_or_a_damaged_one(
     assert target.stat().st_ino == inode
     (target / "vocab.txt").write_text("damaged")
     assert (
-        transfer.download_artifact(uri, target, "checkpoint") == verify_artifact(target) == sealed
+        transfer.download_artifact(uri, target, "checkpoint") == verify_artifact(target) == uploaded
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "store"]
 

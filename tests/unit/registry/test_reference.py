@@ -36,8 +36,8 @@ def models(tmp_path: Path) -> Path:
 def test_a_reference_names_store_model_and_version(
     reference: str, root: str, name: str, version: int | None
 ) -> None:
-    place = parse_model_reference(reference)
-    assert (place.store.uri(), place.name, place.version) == (root, name, version)
+    model = parse_model_reference(reference)
+    assert (model.store.uri(), model.name, model.version) == (root, name, version)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,8 @@ def test_a_named_version_is_pulled_if_it_is_complete(models: Path, tmp_path: Pat
 
 
 def test_pulling_needs_no_tensorflow() -> None:
-    code = "import sys; import components.registry.reference, components.serving.puller; sys.exit('tensorflow' in sys.modules or 'numpy' in sys.modules or 'pyarrow' in sys.modules or 'typer' in sys.modules)"
+    code = (
+        "import sys; import components.registry.reference, components.serving.puller; "
+        "sys.exit(bool({'tensorflow', 'numpy', 'pyarrow', 'typer'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -106,8 +106,8 @@ def test_a_version_that_was_put_back_and_then_removed_is_not_the_champion(
 
 def test_pull_brings_the_release_and_leaves_nothing_else(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
-    sealed = registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
-    assert open_release(tmp_path / "served" / "1") == sealed
+    pulled = registry.pull_version(store, "news", 1, tmp_path / "served" / "1")
+    assert open_release(tmp_path / "served" / "1") == pulled
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["1"]
     assert (tmp_path / "served" / "1").stat().st_mode & 0o555 == 0o555
 

@@ -39,7 +39,7 @@ def update(store: Store, into: Path, served: int | None, keep: int = 1) -> list[
     return lines
 
 
-def there(into: Path) -> list[str]:
+def list_names(into: Path) -> list[str]:
     return sorted(path.name for path in into.iterdir())
 
 
@@ -53,7 +53,7 @@ def test_a_new_release_is_put_beside_the_old_one(store: Store, tmp_path: Path) -
         update(store, tmp_path / "served", 1)[1]
         == "news: serving version 2 (accuracy 0.5000), was 1"
     )
-    assert there(tmp_path / "served") == ["1", "2"]
+    assert list_names(tmp_path / "served") == ["1", "2"]
     assert markers(tmp_path / "served" / "2") == {"b"}
 
 
@@ -73,7 +73,7 @@ def test_only_so_many_older_versions_stay(
         publish(store, tmp_path, marker)
         update(store, tmp_path / "served", served or None, keep=9)
     update(store, tmp_path / "served", 3, keep)
-    assert there(tmp_path / "served") == left
+    assert list_names(tmp_path / "served") == left
 
 
 def test_a_rollback_leaves_the_older_version_the_highest(store: Store, tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_a_rollback_leaves_the_older_version_the_highest(store: Store, tmp_path:
     assert update(store, tmp_path / "served", 3) == [
         "news: serving version 1 (accuracy 0.5000), rolled back from 3"
     ]
-    assert there(tmp_path / "served") == ["1"]
+    assert list_names(tmp_path / "served") == ["1"]
     registry.set_champion(store, "news", 3)
     update(store, tmp_path / "served", 1)
-    assert there(tmp_path / "served") == ["1", "3"]
+    assert list_names(tmp_path / "served") == ["1", "3"]
 
 
 def test_a_version_that_was_removed_here_comes_again(store: Store, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_version_that_was_removed_here_comes_again(store: Store, tmp_path: Pat
     update(store, tmp_path / "served", None)
     (tmp_path / "served" / "1").rename(tmp_path / "gone")
     update(store, tmp_path / "served", 1)
-    assert there(tmp_path / "served") == ["1"]
+    assert list_names(tmp_path / "served") == ["1"]
 
 
 @pytest.mark.parametrize("name", ["9", "09"])
@@ -110,8 +110,8 @@ def test_what_a_server_would_take_first_is_refused_and_left_alone(
         match=f"{name}: not a release of news, and a server would take it before version 1",
     ):
         update(store, tmp_path / "served", None)
-    assert there(tmp_path / "served") == [name]
-    assert there(tmp_path / "served" / name) == ["precious"]
+    assert list_names(tmp_path / "served") == [name]
+    assert list_names(tmp_path / "served" / name) == ["precious"]
 
 
 def test_what_is_not_ours_below_the_champion_stays(store: Store, tmp_path: Path) -> None:
@@ -119,16 +119,16 @@ def test_what_is_not_ours_below_the_champion_stays(store: Store, tmp_path: Path)
     (tmp_path / "served" / "0").mkdir(parents=True)
     other = release_directory(tmp_path / "served" / "1", "another model's")
     update(store, tmp_path / "served", None, keep=0)
-    assert there(tmp_path / "served") == ["0", "1", "2"]
+    assert list_names(tmp_path / "served") == ["0", "1", "2"]
     assert markers(other) == {"another model's"}
 
 
 def test_a_pull_without_watching_tells_where_the_release_is(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path, "a")
-    said: list[str] = []
-    release = puller.pull_once(f"{tmp_path / 'models'}/news@1", tmp_path / "served", said.append)
+    lines: list[str] = []
+    release = puller.pull_once(f"{tmp_path / 'models'}/news@1", tmp_path / "served", lines.append)
     assert (release.content.version, release.directory) == (1, tmp_path / "served" / "1")
-    assert said[-1] == f"news version 1 is at {release.directory}, verified"
+    assert lines[-1] == f"news version 1 is at {release.directory}, verified"
 
 
 def test_two_pullers_of_one_directory_are_refused(store: Store, tmp_path: Path) -> None:

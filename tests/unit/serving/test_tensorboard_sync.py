@@ -75,18 +75,18 @@ def test_the_command_mirrors_once(state: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "seconds", "code", "said"),
+    ("uri", "seconds", "code", "message"),
     [
-        pytest.param("ftp://x/y", "1", 78, "unknown scheme", id="place"),
+        pytest.param("ftp://x/y", "1", 78, "unknown scheme", id="uri"),
         pytest.param("/nowhere", "0", 64, "--watch 0", id="seconds"),
     ],
 )
 def test_mistakes_end_it_with_a_message(
-    place: str, seconds: str, code: int, said: str, tmp_path: Path
+    uri: str, seconds: str, code: int, message: str, tmp_path: Path
 ) -> None:
-    ended = run(place, "--to", str(tmp_path / "logs"), "--watch", seconds)
+    ended = run(uri, "--to", str(tmp_path / "logs"), "--watch", seconds)
     assert ended.returncode == code
-    assert said in ended.stderr and "Traceback" not in ended.stderr
+    assert message in ended.stderr and "Traceback" not in ended.stderr
 
 
 def test_it_follows_what_comes_later(state: Store, tmp_path: Path) -> None:
@@ -115,5 +115,8 @@ def test_it_follows_what_comes_later(state: Store, tmp_path: Path) -> None:
 
 
 def test_it_needs_no_tensorflow() -> None:
-    code = "import sys; import components.serving.tensorboard_sync; sys.exit(bool({'tensorflow', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    code = (
+        "import sys; import components.serving.tensorboard_sync; "
+        "sys.exit(bool({'tensorflow', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
