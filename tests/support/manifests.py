@@ -29,7 +29,7 @@ def files() -> list[Path]:
 
 
 def written() -> list[Written]:
-    """Every manifest of every file, without kustomizations, configurations of runs, and patches."""
+    """Every manifest of every file, without kustomizations and patches."""
     patches = {
         path.parent / patch["path"]
         for path in ROOT.rglob("kustomization.yaml")
@@ -38,7 +38,7 @@ def written() -> list[Written]:
     return [
         Written(str(path.relative_to(ROOT)), manifest)
         for path in files()
-        if path not in patches and path.name not in ("kustomization.yaml", "kubert.yaml")
+        if path not in patches and path.name != "kustomization.yaml"
         for manifest in _read(path)
     ]
 

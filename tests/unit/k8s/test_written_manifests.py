@@ -28,7 +28,8 @@ PODS = [
     for pod in manifests.pod_specs(manifest)
 ]
 PLUGIN = "overlays/eks/device-plugin/daemon-set.yaml"
-CLOUDS = [overlay for overlay in manifests.OVERLAYS if overlay != "kind"]
+EXAMPLES = {"gke": "06-gke-gpu.yaml", "eks": "eks-gpu.yaml"}
+CLOUDS = list(EXAMPLES)
 
 
 @pytest.mark.parametrize(("file", "manifest"), WRITTEN, ids=IDS)
@@ -62,7 +63,7 @@ def test_every_file_belongs_to_a_kustomization() -> None:
         manifests.ROOT / "overlays" / overlay / "kustomization.yaml"
         for overlay in manifests.OVERLAYS
     }
-    assert {path for path in manifests.files() if path.name != "kubert.yaml"} == known | ends
+    assert set(manifests.files()) == known | ends
 
 
 def test_no_secret_is_in_them_and_no_image_that_moves() -> None:
@@ -191,7 +192,7 @@ def test_the_model_that_is_served_is_called_what_it_is(overlay: str) -> None:
 
 
 def configuration(overlay: str) -> Config:
-    return load_config(manifests.ROOT / "overlays" / overlay / "kubert.yaml")
+    return load_config(manifests.ROOT.parent / "examples" / EXAMPLES[overlay])
 
 
 @pytest.mark.parametrize("overlay", CLOUDS)
