@@ -55,7 +55,7 @@ class RetryCall(Protocol):
 class Backend(Protocol):
     """One attempt at each operation; keys are checked, `/`-separated and relative to the store.
 
-    Only `put`, which may take many calls, repeats each of them itself through `retry`, so that
+    Only `upload_object`, which may take many calls, repeats each of them itself through `retry`, so that
     parts that were uploaded are not sent again.
 
     Raises FileNotFoundError (404); PermissionError (401, 403); TemporaryError, TimeoutError or
@@ -64,14 +64,14 @@ class Backend(Protocol):
 
     supports_atomic_rename: bool
 
-    def size(self, key: str) -> int | None: ...
+    def get_size(self, key: str) -> int | None: ...
     def list_keys(self, prefix: str) -> Iterable[str]: ...
-    def get(self, key: str, local: Path) -> ObjectChecksum: ...
-    def put(self, key: str, local: Path, retry: RetryCall) -> None: ...
-    def create(self, key: str, data: bytes) -> bool: ...
-    def delete(self, key: str) -> None: ...
-    def clear(self, prefix: str) -> None: ...
-    def rename(self, source: str, target: str) -> None: ...
+    def download_object(self, key: str, local: Path) -> ObjectChecksum: ...
+    def upload_object(self, key: str, local: Path, retry: RetryCall) -> None: ...
+    def create_object(self, key: str, data: bytes) -> bool: ...
+    def delete_object(self, key: str) -> None: ...
+    def delete_directory(self, prefix: str) -> None: ...
+    def rename_directory(self, source: str, target: str) -> None: ...
 
 
 class ObjectStorageBackend:
@@ -86,17 +86,17 @@ class ObjectStorageBackend:
         for key in self._list_full_keys(self._prefix + prefix):
             yield key.removeprefix(self._prefix)
 
-    def clear(self, prefix: str) -> None:
+    def delete_directory(self, prefix: str) -> None:
         for key in list(self.list_keys(f"{prefix}/")):
-            self.delete(key)
+            self.delete_object(key)
 
-    def rename(self, source: str, target: str) -> None:
+    def rename_directory(self, source: str, target: str) -> None:
         raise OSError(errno.ENOTSUP, "object storage cannot rename a directory")
 
     def _list_full_keys(self, prefix: str) -> Iterator[str]:
         raise NotImplementedError
 
-    def delete(self, key: str) -> None:
+    def delete_object(self, key: str) -> None:
         raise NotImplementedError
 
 

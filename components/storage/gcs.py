@@ -51,12 +51,12 @@ class GcsBackend(ObjectStorageBackend):
         self._bucket = self._client.bucket(bucket)
         self._one_attempt: dict[str, Any] = {"retry": None, "timeout": REQUEST_TIMEOUT_SECONDS}
 
-    def size(self, key: str) -> int | None:
+    def get_size(self, key: str) -> int | None:
         with _translated_errors():
             blob = self._bucket.get_blob(self._prefix + key, **self._one_attempt)
             return None if blob is None else int(blob.size)
 
-    def get(self, key: str, local: Path) -> ObjectChecksum:
+    def download_object(self, key: str, local: Path) -> ObjectChecksum:
         with _translated_errors():
             blob = self._bucket.blob(self._prefix + key)
             blob.download_to_filename(
@@ -64,7 +64,7 @@ class GcsBackend(ObjectStorageBackend):
             )
             return ObjectChecksum(None, f"crc32c:{blob.crc32c}" if blob.crc32c else "")
 
-    def put(self, key: str, local: Path, retry: RetryCall) -> None:
+    def upload_object(self, key: str, local: Path, retry: RetryCall) -> None:
         options = self._one_attempt
         if local.stat().st_size > MAX_SINGLE_REQUEST_BYTES:
             options = self._client_retries()
@@ -76,7 +76,7 @@ class GcsBackend(ObjectStorageBackend):
 
         retry(attempt)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create_object(self, key: str, data: bytes) -> bool:
         try:
             with _translated_errors():
                 self._bucket.blob(self._prefix + key).upload_from_string(
@@ -86,7 +86,7 @@ class GcsBackend(ObjectStorageBackend):
             return False
         return True
 
-    def delete(self, key: str) -> None:
+    def delete_object(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError), _translated_errors():
             self._bucket.blob(self._prefix + key).delete(**self._one_attempt)
 

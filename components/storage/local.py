@@ -28,7 +28,7 @@ class LocalBackend:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def size(self, key: str) -> int | None:
+    def get_size(self, key: str) -> int | None:
         path = self._resolve(key)
         return path.stat().st_size if path.is_file() else None
 
@@ -39,23 +39,23 @@ class LocalBackend:
                 if not name.startswith(TEMPORARY_PREFIX):
                     yield (Path(directory) / name).relative_to(self._root).as_posix()
 
-    def get(self, key: str, local: Path) -> ObjectChecksum:
+    def download_object(self, key: str, local: Path) -> ObjectChecksum:
         path = self._resolve(key)
         shutil.copyfile(path, local)
         return ObjectChecksum(path.stat().st_size, f"crc32c:{file_crc32c(path)}")
 
-    def put(self, key: str, local: Path, retry: RetryCall) -> None:
+    def upload_object(self, key: str, local: Path, retry: RetryCall) -> None:
         retry(lambda: self._copy(key, local))
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create_object(self, key: str, data: bytes) -> bool:
         path = self._resolve(key)
         with _parent_directory(path):
             return atomic_create(path, data)
 
-    def delete(self, key: str) -> None:
+    def delete_object(self, key: str) -> None:
         self._resolve(key).unlink(missing_ok=True)
 
-    def clear(self, prefix: str) -> None:
+    def delete_directory(self, prefix: str) -> None:
         path = self._resolve(prefix)
         if not path.exists():
             return
@@ -67,7 +67,7 @@ class LocalBackend:
                 raise TemporaryError(error.errno, "changes while it is removed") from error
             raise
 
-    def rename(self, source: str, target: str) -> None:
+    def rename_directory(self, source: str, target: str) -> None:
         path = self._resolve(target)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._resolve(source).rename(path)

@@ -69,13 +69,13 @@ class S3Backend(ObjectStorageBackend):
         # AWS is known to honour If-None-Match; any other service is tested at the first write.
         self._conditional_writes_verified = not self._custom_endpoint
 
-    def size(self, key: str) -> int | None:
+    def get_size(self, key: str) -> int | None:
         try:
             return int(self._call("head_object", Key=self._prefix + key)["ContentLength"])
         except FileNotFoundError:
             return None
 
-    def get(self, key: str, local: Path) -> ObjectChecksum:
+    def download_object(self, key: str, local: Path) -> ObjectChecksum:
         answer = self._call("get_object", Key=self._prefix + key)
         with (
             _translated_errors(),
@@ -87,7 +87,7 @@ class S3Backend(ObjectStorageBackend):
         digest = answer.get("Metadata", {}).get("sha256", "")
         return ObjectChecksum(int(answer["ContentLength"]), f"sha256:{digest}" if digest else "")
 
-    def put(self, key: str, local: Path, retry: RetryCall) -> None:
+    def upload_object(self, key: str, local: Path, retry: RetryCall) -> None:
         digest = file_sha256(local)
         if local.stat().st_size <= UPLOAD_PART_BYTES:
             data = local.read_bytes()
@@ -95,7 +95,7 @@ class S3Backend(ObjectStorageBackend):
         else:
             self._upload_in_parts(key, local, digest, retry)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create_object(self, key: str, data: bytes) -> bool:
         created = self._create_if_absent(key, data)
         if created and not self._conditional_writes_verified:
             if self._create_if_absent(key, data):
@@ -107,7 +107,7 @@ class S3Backend(ObjectStorageBackend):
             self._conditional_writes_verified = True
         return created
 
-    def delete(self, key: str) -> None:
+    def delete_object(self, key: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._call("delete_object", Key=self._prefix + key)
 

@@ -76,7 +76,7 @@ class Store:
 
     def size(self, key: str) -> int | None:
         """Size of the object in bytes; None if there is none."""
-        return self._attempt(key, lambda: self._backend.size(check_key(key)))
+        return self._attempt(key, lambda: self._backend.get_size(check_key(key)))
 
     def list(self, prefix: str = "") -> list[str]:
         """Keys of all objects below the directory `prefix`, sorted; empty if there are none."""
@@ -107,7 +107,7 @@ class Store:
         with atomic_replace_file(local) as temporary:
 
             def attempt() -> None:
-                _verify_checksum(temporary, self._backend.get(key, temporary))
+                _verify_checksum(temporary, self._backend.download_object(key, temporary))
 
             self._attempt(key, attempt)
             if expected is not None and (
@@ -119,7 +119,7 @@ class Store:
     def upload(self, local: Path, key: str) -> None:
         """Replace the object's content with that of the file `local`."""
         with _translated_errors(self.uri(key)):
-            self._backend.put(check_key(key), local, self._with_retries)
+            self._backend.upload_object(check_key(key), local, self._with_retries)
 
     def write(self, key: str, data: bytes) -> None:
         """Replace the object's content with `data`."""
@@ -140,7 +140,7 @@ class Store:
         def attempt() -> bool:
             nonlocal attempt_failed
             try:
-                return self._backend.create(check_key(key), data)
+                return self._backend.create_object(check_key(key), data)
             except OSError:
                 attempt_failed = True
                 raise
@@ -149,18 +149,20 @@ class Store:
 
     def delete(self, key: str) -> None:
         """Delete the object; nothing happens if there is none."""
-        self._attempt(key, lambda: self._backend.delete(check_key(key)))
+        self._attempt(key, lambda: self._backend.delete_object(check_key(key)))
 
     def clear(self, prefix: str) -> None:
         """Delete everything below the directory `prefix`."""
-        self._attempt(prefix, lambda: self._backend.clear(check_key(prefix)))
+        self._attempt(prefix, lambda: self._backend.delete_directory(check_key(prefix)))
 
     def rename(self, source: str, target: str) -> None:
         """Move the directory `source` to `target`, which must not exist, in one step.
 
         Only for stores that support it, see `supports_atomic_rename`.
         """
-        self._attempt(target, lambda: self._backend.rename(check_key(source), check_key(target)))
+        self._attempt(
+            target, lambda: self._backend.rename_directory(check_key(source), check_key(target))
+        )
 
     def _attempt(self, key: str, operation: Callable[[], T]) -> T:
         with _translated_errors(self.uri(key)):

@@ -37,49 +37,49 @@ class FaultyBackend:
         self._inner = LocalBackend(root)
         self._damage = damage
 
-    def size(self, key: str) -> int | None:
+    def get_size(self, key: str) -> int | None:
         self.before("size", key)
-        return self._inner.size(key)
+        return self._inner.get_size(key)
 
     def list_keys(self, prefix: str) -> Iterable[str]:
         self.before("list_keys", prefix)
         return list(self._inner.list_keys(prefix))
 
-    def get(self, key: str, local: Path) -> ObjectChecksum:
+    def download_object(self, key: str, local: Path) -> ObjectChecksum:
         self.before("get", key)
-        claim = self._inner.get(key, local)
+        claim = self._inner.download_object(key, local)
         if self._damage is not None:
             self._damage(local)
         return claim
 
-    def put(self, key: str, local: Path, retry: RetryCall) -> None:
+    def upload_object(self, key: str, local: Path, retry: RetryCall) -> None:
         def attempt() -> None:
             self.before("put", key)
-            self._inner.put(key, local, lambda call: call())
+            self._inner.upload_object(key, local, lambda call: call())
             self.after("put", key)
 
         retry(attempt)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create_object(self, key: str, data: bytes) -> bool:
         self.before("create", key)
-        created = self._inner.create(key, data)
+        created = self._inner.create_object(key, data)
         self.after("create", key)
         return created
 
-    def delete(self, key: str) -> None:
+    def delete_object(self, key: str) -> None:
         self.before("delete", key)
-        self._inner.delete(key)
+        self._inner.delete_object(key)
         self.after("delete", key)
 
-    def clear(self, prefix: str) -> None:
+    def delete_directory(self, prefix: str) -> None:
         self.before("clear", prefix)
-        self._inner.clear(prefix)
+        self._inner.delete_directory(prefix)
         self.after("clear", prefix)
 
-    def rename(self, source: str, target: str) -> None:
+    def rename_directory(self, source: str, target: str) -> None:
         assert self.supports_atomic_rename, "object storage cannot rename"
         self.before("rename", target)
-        self._inner.rename(source, target)
+        self._inner.rename_directory(source, target)
         self.after("rename", target)
 
 

@@ -1,0 +1,98 @@
+"""The `model` section: the encoder, its pooling, and the sizes of a `scratch` encoder."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from components.config.section import Section
+
+
+class ModelConfig(Section):
+    """The encoder, its pooling, and the sizes of a `scratch` encoder."""
+
+    encoder: str = Field(
+        "minilm",
+        description="scratch | hub:HANDLE, URL or directory | hf:REPO or directory | "
+        "minilm (weights that are part of kubert)",
+    )
+    preprocessor: str | None = Field(
+        None,
+        description="hub: only: handle of the preprocessor with the vocabulary; "
+        "default: the encoder's own vocabulary file",
+    )
+    freeze: bool = Field(
+        False,
+        description="true: the encoder is not trained; its features are computed once and cached, "
+        "and only the classification head is trained",
+    )
+    max_length: int = Field(
+        128,
+        ge=8,
+        le=512,
+        description="tokens per text, including [CLS] and [SEP]; longer texts are truncated",
+    )
+    pooling: Literal["auto", "mean", "cls", "pooled"] = Field(
+        "auto",
+        description="vector of a text: mean of its tokens, the [CLS] token, or the encoder's "
+        "pooled output; auto: mean for scratch and minilm, else pooled",
+    )
+    dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="dropout rate before the logits and inside a trained encoder",
+    )
+    lower_case: bool = Field(
+        True,
+        description="scratch only: texts are lower-cased and stripped of accents before the "
+        "vocabulary is learned",
+    )
+    vocab_size: int = Field(
+        20_000,
+        ge=100,
+        le=200_000,
+        description="scratch only: maximum number of WordPiece tokens to learn",
+    )
+    num_layers: int = Field(1, ge=1, le=24, description="scratch only: transformer layers")
+    num_heads: int = Field(2, ge=1, le=32, description="scratch only: attention heads per layer")
+    hidden_size: int = Field(
+        128,
+        ge=8,
+        le=2048,
+        description="scratch only: size of the embeddings, a multiple of `num_heads`",
+    )
+    intermediate_size: int = Field(
+        128, ge=8, le=8192, description="scratch only: size of the feed-forward layers"
+    )
+
+    @field_validator("encoder")
+    @classmethod
+    def _check_encoder(cls, value: str) -> str:
+        scheme, colon, rest = value.partition(":")
+        if value in ("scratch", "minilm") or (scheme in ("hub", "hf") and colon and rest.strip()):
+            return value
+        raise ValueError(
+            f"unknown encoder {value!r}; use scratch, minilm, hub:<handle, URL or directory> or "
+            "hf:<repo or directory>"
+        )
+
+    @model_validator(mode="after")
+    def _check_scratch(self) -> ModelConfig:
+        if self.encoder == "scratch" and self.hidden_size % self.num_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}"
+            )
+        if self.encoder == "scratch" and self.freeze:
+            raise ValueError(
+                "freeze: a scratch encoder starts from random weights, which have to be trained"
+            )
+        return self
+
+    @property
+    def resolved_pooling(self) -> Literal["mean", "cls", "pooled"]:
+        """`pooling` with auto resolved."""
+        if self.pooling == "auto":
+            return "mean" if self.encoder in ("scratch", "minilm") else "pooled"
+        return self.pooling
