@@ -1,1 +1,1 @@
-"""The verb that measures a checkpoint on the test rows and writes the report."""
+"""Step `evaluate`: measures a checkpoint on the test rows and writes the report."""

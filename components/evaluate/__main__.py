@@ -9,11 +9,11 @@ from components.evaluate.step import run
 from components.step_command import run_step_command
 
 
-def _run(options: Config, places: Mapping[str, str]) -> None:
+def _run_evaluate(options: Config, uris: Mapping[str, str]) -> None:
     with (
-        staged_input(places["shards"], "token_shards") as shards,
-        staged_input(places["checkpoint"], "checkpoint") as checkpoint,
-        staged_output(places["output"], "report") as output,
+        staged_input(uris["shards"], "token_shards") as shards,
+        staged_input(uris["checkpoint"], "checkpoint") as checkpoint,
+        staged_output(uris["output"], "report") as output,
     ):
         run(options.evaluate, shards, checkpoint, output)
 
@@ -25,6 +25,6 @@ if __name__ == "__main__":
             "Token shards and a checkpoint in, report out.",
             "a section evaluate",
             ["shards", "checkpoint", "output"],
-            _run,
+            _run_evaluate,
         )
     )

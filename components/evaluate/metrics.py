@@ -1,8 +1,8 @@
-"""Every figure is finite or None, whatever the test split looks like: scores that are not finite are refused.
+"""Classification metrics of a test split; every value is finite, or None where it is undefined.
 
-What is not defined is not made up. A class without test rows has no recall, F1 or ROC and is left out of macro-F1; a
-class that was never predicted has no precision. With test rows of one class only there is no macro-F1 at all, and
-`Measures.one_class` says so.
+A class without test rows has no recall, F1 or ROC and does not count in macro-F1; a class that is
+never predicted has no precision. With test rows of one class only, macro-F1 is None. Scores that
+are not finite are refused.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ Labels = npt.NDArray[np.int32]
 Scores = npt.NDArray[np.float32]
 
 CALIBRATION_BINS = 15
-CURVE_POINTS = 200
+MAX_CURVE_POINTS = 200
 ABOVE_EVERY_SCORE = 2.0
-TEXT_LIMIT = 600
+MAX_TEXT_CHARACTERS = 600
 
 
 def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> EvaluationMetrics:
-    """All figures of a model whose `scores` [rows, classes] are probabilities for rows of true class `labels` [rows].
+    """All metrics of class probabilities `scores` [rows, classes] against `labels` [rows].
 
-    The predicted class is the first one with the largest score. Raises DataError for no rows, fewer than two classes,
-    labels out of range, and scores that are not finite, not in [0, 1] or do not sum to 1 (within 1e-3).
+    The predicted class is the first one with the largest score. Raises DataError for no rows,
+    fewer than two classes, labels out of range, and scores that are not finite, not in [0, 1] or
+    do not sum to 1 (within 1e-3).
     """
     check_scores(labels, scores, classes)
     predicted = scores.argmax(axis=1)
@@ -46,7 +47,7 @@ def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> E
     support = confusion.sum(axis=1)
     correct = int(confusion.trace())
     low, high = wilson_interval(correct, len(labels))
-    bins = calibration_bins(labels, scores)
+    bins = compute_calibration_bins(labels, scores)
     return EvaluationMetrics(
         classes=tuple(classes),
         test_rows=len(labels),
@@ -54,45 +55,49 @@ def compute_metrics(labels: Labels, scores: Scores, classes: Sequence[str]) -> E
         accuracy_low=low,
         accuracy_high=high,
         majority_accuracy=int(support.max()) / len(labels),
-        macro_f1=macro_f1(labels, predicted),
-        loss=cross_entropy(labels, scores),
+        macro_f1=compute_macro_f1(labels, predicted),
+        loss=mean_cross_entropy(labels, scores),
         ece=expected_calibration_error(bins),
-        per_class=per_class_metrics(labels, predicted, classes),
+        per_class=compute_class_metrics(labels, predicted, classes),
         missing_classes=tuple(
             name for name, rows in zip(classes, support, strict=True) if rows == 0
         ),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
         roc={
-            name: roc_curve(labels == number, scores[:, number])
+            name: compute_roc_curve(labels == number, scores[:, number])
             for number, name in enumerate(classes)
         },
-        micro_roc=_pooled(labels, scores),
+        micro_roc=_micro_average_roc(labels, scores),
         calibration=bins,
     )
 
 
 def check_scores(labels: Labels, scores: Scores, classes: Sequence[str]) -> None:
-    """DataError unless labels [rows] and scores [rows, classes] fit each other and every score is a probability."""
+    """DataError unless labels [rows] and scores [rows, classes] are valid and of one size."""
     if len(classes) < 2:
         raise DataError(
             f"test split: {len(classes)} class in the data; a classifier needs at least two"
         )
     if len(labels) == 0:
         raise DataError(
-            "test split: no rows, so there is nothing to measure; give data.test_source or a larger data.test_fraction"
+            "test split: no rows, so there is nothing to measure; "
+            "set data.test_source or a larger data.test_fraction"
         )
     if scores.shape != (len(labels), len(classes)):
         raise DataError(
-            f"test split: scores of shape {scores.shape} for {len(labels)} rows and {len(classes)} classes"
+            f"test split: scores of shape {scores.shape} for {len(labels)} rows and "
+            f"{len(classes)} classes"
         )
     if len(wrong := np.flatnonzero((labels < 0) | (labels >= len(classes)))):
         raise DataError(
-            f"test split: row {wrong[0]} has label {labels[wrong[0]]}, but there are {len(classes)} classes"
+            f"test split: row {wrong[0]} has label {labels[wrong[0]]}, "
+            f"but there are {len(classes)} classes"
         )
     if len(bad := np.flatnonzero(~np.isfinite(scores).all(axis=1))):
         raise DataError(
-            f"test split: the model's scores are NaN or infinite for {len(bad)} of {len(labels)} rows (the first is row {bad[0]}); "
-            "this checkpoint is unusable: train again with a lower train.learning_rate or train.precision=float32"
+            "test split: the model's scores are NaN or infinite for "
+            f"{len(bad)} of {len(labels)} rows (the first is row {bad[0]}); this checkpoint is unusable: train again with a lower "
+            "train.learning_rate or train.precision=float32"
         )
     improbable = (
         (scores < 0).any(axis=1)
@@ -116,7 +121,7 @@ def wilson_interval(successes: int, rows: int, confidence: float = 0.95) -> tupl
     return float(interval.low), float(interval.high)
 
 
-def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
+def compute_macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
     """Mean F1 over the classes that have test rows; None if fewer than two have."""
     present = np.unique(labels)
     if len(present) < 2:
@@ -128,10 +133,10 @@ def macro_f1(labels: Labels, predicted: npt.NDArray[np.intp]) -> float | None:
     )
 
 
-def per_class_metrics(
+def compute_class_metrics(
     labels: Labels, predicted: npt.NDArray[np.intp], classes: Sequence[str]
 ) -> dict[str, ClassMetrics]:
-    """Precision, recall, F1 and support of each class by name, with None for what is not defined."""
+    """Precision, recall, F1 and support by class name; None where undefined."""
     precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(
         labels, predicted, labels=np.arange(len(classes)), zero_division=0.0
     )
@@ -147,33 +152,37 @@ def per_class_metrics(
     }
 
 
-def cross_entropy(labels: Labels, scores: Scores) -> float:
-    """Mean of -log(score of the true class) in nats; a score that underflowed to 0 counts as the smallest normal float32."""
+def mean_cross_entropy(labels: Labels, scores: Scores) -> float:
+    """Mean of -log(score of the true class) in nats; a score of 0 counts as the least float32."""
     truth = scores[np.arange(len(labels)), labels].astype(np.float64)
     return max(0.0, float(-np.log(np.maximum(truth, np.finfo(np.float32).tiny)).mean()))
 
 
-def roc_curve(positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]) -> RocCurve | None:
-    """The ROC of `scores` [rows] for the rows that are `positive` [rows]; None where all rows are, or none.
+def compute_roc_curve(
+    positive: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32]
+) -> RocCurve | None:
+    """ROC curve of `scores` [rows] for `positive` [rows]; None if all rows are positive, or none.
 
-    At most CURVE_POINTS points are kept, evenly spaced along the curve; the area is that of the full one.
+    The curve has at most MAX_CURVE_POINTS points, evenly spaced along it; the area is exact.
     """
     if positive.all() or not positive.any():
         return None
     fpr, tpr, thresholds = sklearn_metrics.roc_curve(positive, scores)
-    kept = _evenly_along(fpr, tpr)
+    indices = _space_evenly(fpr, tpr)
     finite = np.where(np.isfinite(thresholds), thresholds, ABOVE_EVERY_SCORE)
     return RocCurve(
-        fpr=_rounded(fpr[kept]),
-        tpr=_rounded(tpr[kept]),
-        thresholds=_rounded(finite[kept]),
+        fpr=_round_values(fpr[indices]),
+        tpr=_round_values(tpr[indices]),
+        thresholds=_round_values(finite[indices]),
         auc=sklearn_metrics.auc(fpr, tpr),
     )
 
 
-def _pooled(labels: Labels, scores: Scores) -> RocCurve:
+def _micro_average_roc(labels: Labels, scores: Scores) -> RocCurve:
     """One curve over all (row, class) pairs: the micro-average of one class against the rest."""
-    curve = roc_curve((labels[:, None] == np.arange(scores.shape[1])).ravel(), scores.ravel())
+    curve = compute_roc_curve(
+        (labels[:, None] == np.arange(scores.shape[1])).ravel(), scores.ravel()
+    )
     if curve is None:
         raise AssertionError(
             "with two classes or more, each row gives a positive and a negative pair"
@@ -181,26 +190,26 @@ def _pooled(labels: Labels, scores: Scores) -> RocCurve:
     return curve
 
 
-def _evenly_along(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Indices of at most CURVE_POINTS points, both ends included, spaced evenly by |dx| + |dy|.
+def _space_evenly(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Indices of at most MAX_CURVE_POINTS points, both ends included, evenly spaced by |dx| + |dy|.
 
-    Even spacing along the curve, unlike even spacing by index, keeps the steep start of a good model's curve.
+    Unlike even spacing by index, this keeps the steep start of a good model's curve.
     """
-    if len(x) <= CURVE_POINTS:
+    if len(x) <= MAX_CURVE_POINTS:
         return np.arange(len(x))
-    travelled = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
-    wanted = np.linspace(0, travelled[-1], CURVE_POINTS)
-    kept = np.unique(np.searchsorted(travelled, wanted).clip(0, len(x) - 1))
-    kept[-1] = len(x) - 1
-    return kept
+    lengths = np.concatenate(([0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))))
+    targets = np.linspace(0, lengths[-1], MAX_CURVE_POINTS)
+    indices = np.unique(np.searchsorted(lengths, targets).clip(0, len(x) - 1))
+    indices[-1] = len(x) - 1
+    return indices
 
 
-def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+def _round_values(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
 
 
-def calibration_bins(labels: Labels, scores: Scores) -> tuple[CalibrationBin, ...]:
-    """Rows by confidence (the largest score) in CALIBRATION_BINS equal bins of (0, 1], each with its share of right answers."""
+def compute_calibration_bins(labels: Labels, scores: Scores) -> tuple[CalibrationBin, ...]:
+    """Accuracy by confidence (the largest score), in CALIBRATION_BINS equal bins of (0, 1]."""
     confidence = scores.max(axis=1).astype(np.float64)
     right = scores.argmax(axis=1) == labels
     edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
@@ -235,22 +244,22 @@ def expected_calibration_error(bins: Sequence[CalibrationBin]) -> float:
     return sum(gaps) / rows
 
 
-def most_confident_mistakes(labels: Labels, scores: Scores, count: int) -> npt.NDArray[np.intp]:
-    """Indices of at most `count` wrongly classified rows, the highest score of a wrong class first; ties by row."""
+def find_most_confident_errors(labels: Labels, scores: Scores, count: int) -> npt.NDArray[np.intp]:
+    """Indices of at most `count` misclassified rows, by falling score of the wrong class."""
     predicted = scores.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     order = np.argsort(-scores[wrong, predicted[wrong]], kind="stable")
     return wrong[order[:count]]
 
 
-def describe_mistakes(
+def describe_errors(
     rows: npt.NDArray[np.intp],
     texts: Sequence[str],
     labels: Labels,
     scores: Scores,
     classes: Sequence[str],
 ) -> tuple[Misclassification, ...]:
-    """What the report says of the mistakes in `rows`; `texts` are theirs, in the same order, cut after TEXT_LIMIT characters."""
+    """The misclassified `rows` for the report; `texts` are those of `rows`, and are truncated."""
     described = []
     for row, text in zip(rows, texts, strict=True):
         predicted = int(scores[row].argmax())
@@ -267,6 +276,6 @@ def describe_mistakes(
     return tuple(described)
 
 
-def truncate_text(text: str, limit: int = TEXT_LIMIT) -> str:
+def truncate_text(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
     """The text, or its first `limit` characters and an ellipsis if it is longer."""
     return text if len(text) <= limit else text[:limit].rstrip() + "…"

@@ -1,4 +1,4 @@
-"""The evaluate verb: token shards and a checkpoint -> report."""
+"""Step `evaluate`: token shards and a checkpoint -> report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from components.model.batch_scoring import score_split
 from components.model.restore import load_classifier
 from components.progress import StepName
 
-STEP_POINTS = 250
+MAX_STEP_POINTS = 250
 SHOWN_OPTIONS = {
     "epochs": "Epochs, at most",
     "batch_size": "Batch size",
@@ -38,11 +38,11 @@ SHOWN_OPTIONS = {
 
 
 def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) -> ReportContent:
-    """Measure the checkpoint on the shards' test rows and seal the report in `output`.
+    """Score the shards' test rows with the checkpoint and commit the report in `output`.
 
-    Both inputs are verified first. Raises DataError for a damaged input, an empty test split and scores that are not finite,
-    ConfigError for a checkpoint that was trained on another vocabulary, label list or encoder than the shards have. Nothing
-    is left in `output` unless the report is whole.
+    Both inputs are verified first. Raises DataError for a damaged input, an empty test split and
+    scores that are not finite; ConfigError for a checkpoint that was trained with another
+    vocabulary, label list or encoder than the shards have. `output` exists only when complete.
     """
     progress.report(StepName.EVALUATE, "reading the data and the checkpoint")
     opened = open_shards(shards)
@@ -50,7 +50,7 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
     check_compatible(opened.content, trained.content, checkpoint)
     model, _, _ = load_classifier(trained)
     with manifest.staged_artifact(output) as directory:
-        content = _measure_into(directory, config, opened, trained, model)
+        content = _write_report(directory, config, opened, trained, model)
     progress.report(
         StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",
@@ -62,7 +62,7 @@ def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) ->
 
 
 def check_compatible(shards: ShardsContent, trained: CheckpointContent, checkpoint: Path) -> None:
-    """ConfigError naming the first field in which the checkpoint does not fit the shards."""
+    """ConfigError naming the first field in which the checkpoint differs from the shards."""
     fields: dict[str, tuple[object, object]] = {
         "classes": (trained.classes, shards.classes),
         "vocabulary_sha256": (trained.vocabulary_sha256, shards.vocabulary_sha256),
@@ -70,15 +70,16 @@ def check_compatible(shards: ShardsContent, trained: CheckpointContent, checkpoi
         "encoder": (trained.model.encoder, shards.encoder),
         "max_length": (trained.model.max_length, shards.max_length),
     }
-    for field, (ours, theirs) in fields.items():
-        if ours != theirs:
+    for field, (trained_value, value) in fields.items():
+        if trained_value != value:
             raise ConfigError(
-                f"{checkpoint}: its {field} is {_short(ours)}, the shards' is {_short(theirs)}; "
+                f"{checkpoint}: its {field} is {_shorten(trained_value)}, "
+                f"the shards' is {_shorten(value)}; "
                 "evaluate it on the shards it was trained on, or train on these"
             )
 
 
-def _measure_into(
+def _write_report(
     directory: Path,
     config: EvaluateConfig,
     shards: TokenShards,
@@ -88,7 +89,8 @@ def _measure_into(
     split = shards.open_split("test")
     if len(split) == 0:
         raise DataError(
-            f"{shards.directory}: the test split has no rows; give data.test_source or a larger data.test_fraction"
+            f"{shards.directory}: the test split has no rows; "
+            "set data.test_source or a larger data.test_fraction"
         )
     labels, classes = split.read_labels(), shards.content.classes
     scores = score_split(
@@ -100,13 +102,13 @@ def _measure_into(
         ),
     )
     measures = metrics.compute_metrics(labels, scores, classes)
-    wrong = metrics.most_confident_mistakes(labels, scores, config.max_reported_errors)
+    wrong = metrics.find_most_confident_errors(labels, scores, config.max_reported_errors)
     content = ReportContent(
         **dict(measures),
         min_accuracy=config.min_accuracy,
-        mistakes=metrics.describe_mistakes(wrong, split.read_texts(wrong), labels, scores, classes),
-        data=_data_facts(shards),
-        training=_training_facts(
+        mistakes=metrics.describe_errors(wrong, split.read_texts(wrong), labels, scores, classes),
+        data=_summarize_data(shards),
+        training=_summarize_training(
             checkpoint.content, checkpoint.manifest.config, checkpoint.directory
         ),
         shards_digest=shards.digest,
@@ -138,7 +140,7 @@ def _measure_into(
     return content
 
 
-def _data_facts(shards: TokenShards) -> DataSummary:
+def _summarize_data(shards: TokenShards) -> DataSummary:
     splits = shards.content.splits
     lengths: dict[int, int] = {}
     for info in splits.values():
@@ -155,14 +157,15 @@ def _data_facts(shards: TokenShards) -> DataSummary:
     )
 
 
-def _training_facts(
+def _summarize_training(
     trained: CheckpointContent, options: dict[str, Any], checkpoint: Path
 ) -> TrainingSummary:
     for epoch in trained.history:
         for name, value in epoch:
             if not math.isfinite(value):
                 raise DataError(
-                    f"{checkpoint}: epoch {epoch.epoch} of its history has {name} {value}; train again"
+                    f"{checkpoint}: epoch {epoch.epoch} of its history has {name} {value}; "
+                    "train again"
                 )
     return TrainingSummary(
         encoder=trained.model.encoder,
@@ -172,15 +175,15 @@ def _training_facts(
         | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
         history=trained.history,
         best_step=trained.best_step,
-        step_losses=average_step_losses(trained.step_losses, STEP_POINTS),
+        step_losses=average_step_losses(trained.step_losses, MAX_STEP_POINTS),
         examples_per_second=trained.train_examples_per_second,
     )
 
 
 def average_step_losses(losses: tuple[float, ...], points: int) -> tuple[tuple[int, float], ...]:
-    """(step, mean loss) over at most `points` runs of steps of equal length; steps count from 1, a run is named by its last.
+    """(last step, mean loss) of at most `points` runs of equally many steps, counted from 1.
 
-    Losses that are not finite (a step that a scaled loss skipped) are left out.
+    Losses that are not finite (of a step that loss scaling skipped) are left out.
     """
     size = -(-len(losses) // points)
     runs = (losses[start : start + size] for start in range(0, len(losses), size or 1))
@@ -191,6 +194,6 @@ def average_step_losses(losses: tuple[float, ...], points: int) -> tuple[tuple[i
     return tuple(means)
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -18,7 +18,7 @@ from components.errors import DataError
 PADDING_MULTIPLE = 8
 
 
-class Rows(Protocol):
+class TokenizedRows(Protocol):
     """What is needed of a split: `components.artifacts.token_shards.SplitReader` has it."""
 
     def __len__(self) -> int: ...
@@ -32,7 +32,7 @@ class Rows(Protocol):
 
 def score_split(
     model: Callable[..., Any],
-    split: Rows,
+    split: TokenizedRows,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -56,7 +56,9 @@ def score_split(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         parts.append(
-            probabilities(split.read_padded(rows, _width(int(lengths[rows[0]]), longest))).numpy()
+            probabilities(
+                split.read_padded(rows, _padded_width(int(lengths[rows[0]]), longest))
+            ).numpy()
         )
         if on_progress is not None:
             on_progress(start + len(rows), len(order))
@@ -66,6 +68,6 @@ def score_split(
     return restored
 
 
-def _width(length: int, longest: int) -> int:
+def _padded_width(length: int, longest: int) -> int:
     """The next multiple of WIDTH_MULTIPLE, but never beyond the split's longest row: the model may have no such position."""
     return min(-(-length // PADDING_MULTIPLE) * PADDING_MULTIPLE, longest)

@@ -24,8 +24,8 @@ from typing import Any
 import tensorflow as tf
 
 _PHILOX = 1
-_LEVELS = 1 << 16
-_PER_BLOCK = 8
+_RATE_LEVELS = 1 << 16
+_NUMBERS_PER_BLOCK = 8
 
 
 class DropoutSeed:
@@ -84,7 +84,7 @@ class PerExampleDropout(tf.keras.layers.Layer):
         if not 0 <= rate < 1:
             raise ValueError(f"rate {rate}: must lie in [0, 1)")
         self.rate = rate
-        self._threshold = min(round(rate * _LEVELS), _LEVELS - 1)
+        self._threshold = min(round(rate * _RATE_LEVELS), _RATE_LEVELS - 1)
         self._state = state
         self._layer = state.next_layer_number()
 
@@ -92,16 +92,16 @@ class PerExampleDropout(tf.keras.layers.Layer):
         if not training or self._threshold == 0:
             return inputs
         kept = tf.reshape(self._bits(inputs), tf.shape(inputs)) >= tf.constant(
-            self._threshold - _LEVELS // 2, tf.int16
+            self._threshold - _RATE_LEVELS // 2, tf.int16
         )
-        scale = tf.constant(_LEVELS / (_LEVELS - self._threshold), inputs.dtype)
+        scale = tf.constant(_RATE_LEVELS / (_RATE_LEVELS - self._threshold), inputs.dtype)
         return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
 
     def _bits(self, inputs: tf.Tensor) -> tf.Tensor:
         """Uniform int16 [rows, units per row]."""
         step, first_row = self._state.position
-        units = _units_per_row(inputs)
-        blocks = (units + (_PER_BLOCK - 1)) // _PER_BLOCK
+        units = _count_units_per_row(inputs)
+        blocks = (units + (_NUMBERS_PER_BLOCK - 1)) // _NUMBERS_PER_BLOCK
         rows = tf.shape(inputs)[0]
         key = tf.constant([(self._state.seed << 32) | self._layer], tf.uint64)
         counter = tf.stack([first_row * tf.cast(blocks, tf.uint64), step])
@@ -112,11 +112,13 @@ class PerExampleDropout(tf.keras.layers.Layer):
             alg=_PHILOX,
             dtype=tf.uint32,
         )
-        numbers = tf.reshape(tf.bitcast(words, tf.int16), tf.stack([rows, blocks * _PER_BLOCK]))
+        numbers = tf.reshape(
+            tf.bitcast(words, tf.int16), tf.stack([rows, blocks * _NUMBERS_PER_BLOCK])
+        )
         return numbers[:, :units]
 
 
-def _units_per_row(inputs: tf.Tensor) -> Any:
+def _count_units_per_row(inputs: tf.Tensor) -> Any:
     """Number of units of one example: an int where the shape says so, else a scalar int32 tensor."""
     static = inputs.shape[1:]
     if static.is_fully_defined():

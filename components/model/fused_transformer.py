@@ -134,20 +134,20 @@ def _fused_projection(group: Sequence[DenseWeights]) -> DenseWeights:
 
 
 def _freeze_block(block: FusedBlock, dtype: tf.DType) -> FusedBlock:
-    projections = tuple(_freeze(projection, dtype) for projection in block.projections)
+    projections = tuple(_freeze_dense(projection, dtype) for projection in block.projections)
     if dtype == tf.float32:
         # The other products need no copy: their variables have this type and one matrix each.
         return replace(block, projections=projections)
     weights = replace(
         block.weights,
-        attention_output=_freeze(block.weights.attention_output, dtype),
-        intermediate=_freeze(block.weights.intermediate, dtype),
-        output=_freeze(block.weights.output, dtype),
+        attention_output=_freeze_dense(block.weights.attention_output, dtype),
+        intermediate=_freeze_dense(block.weights.intermediate, dtype),
+        output=_freeze_dense(block.weights.output, dtype),
     )
     return FusedBlock(weights, projections, rounds_once=True)
 
 
-def _freeze(dense: DenseWeights, dtype: tf.DType) -> DenseWeights:
+def _freeze_dense(dense: DenseWeights, dtype: tf.DType) -> DenseWeights:
     kernel, bias = tf.cast(_as_matrix(dense.kernel), dtype), tf.cast(dense.bias, dtype)
     return DenseWeights(tf.Variable(kernel, trainable=False), tf.Variable(bias, trainable=False))
 
@@ -160,14 +160,14 @@ def _run_block(block: FusedBlock, x: Tensor, state: _PassState) -> Tensor:
     if query_count is not state.tokens:
         texts = tf.reshape(x, [state.batch, state.tokens, x.shape[-1]])
         queries = tf.reshape(texts[:, :query_count], [-1, x.shape[-1]])
-    attention = _attend(block, queries, query_count, x, state)
+    attention = _run_attention(block, queries, query_count, x, state)
     x = layer_norm(
         weights.attention_norm, queries + state.drop(dropout.attention_output, attention)
     )
-    inner = _multiply(weights.intermediate, x, state.dtype)  # [batch * query_count, inner]
+    inner = _apply_dense(weights.intermediate, x, state.dtype)  # [batch * query_count, inner]
     inner = state.activation(inner if block.rounds_once else tf.cast(inner, tf.float32))
     inner = state.drop(dropout.intermediate, inner)
-    output = tf.cast(_multiply(weights.output, inner, state.dtype), tf.float32)
+    output = tf.cast(_apply_dense(weights.output, inner, state.dtype), tf.float32)
     return layer_norm(weights.output_norm, x + state.drop(dropout.output, output))
 
 
@@ -177,7 +177,7 @@ def _count_queries(block: FusedBlock, tokens: Tensor) -> Tensor:
     return tokens if count is None else tf.minimum(count, tokens)
 
 
-def _attend(
+def _run_attention(
     block: FusedBlock, queries: Tensor, query_count: Tensor, x: Tensor, state: _PassState
 ) -> Tensor:
     """Multi-head attention of `queries` to x (Vaswani et al. 2017, section 3.2.2).
@@ -191,7 +191,7 @@ def _attend(
     def project(projection: DenseWeights, rows: Tensor, count: Tensor) -> list[Tensor]:
         """[batch * count, width] -> n tensors [batch, heads, count, size]."""
         parts = projection.bias.shape[0] // (heads * size)
-        products = _multiply(projection, rows, dtype)  # [batch * count, n * width]
+        products = _apply_dense(projection, rows, dtype)  # [batch * count, n * width]
         products = tf.reshape(products, [state.batch, count, parts, heads, size])
         return list(tf.unstack(tf.transpose(products, [2, 0, 3, 1, 4]), axis=0))
 
@@ -205,10 +205,10 @@ def _attend(
     attention = weights.dropout.attention_weights(tf.nn.softmax(scores), training=state.training)
     context = tf.matmul(tf.cast(attention, dtype), value)  # [batch, heads, query_count, size]
     rows = tf.reshape(tf.transpose(context, [0, 2, 1, 3]), [-1, x.shape[-1]])
-    return tf.cast(_multiply(weights.attention_output, rows, dtype), tf.float32)
+    return tf.cast(_apply_dense(weights.attention_output, rows, dtype), tf.float32)
 
 
-def _multiply(dense: DenseWeights, x: Tensor, dtype: tf.DType) -> Tensor:
+def _apply_dense(dense: DenseWeights, x: Tensor, dtype: tf.DType) -> Tensor:
     """x kernel + bias, in `dtype` throughout: TensorFlow makes one operation of it."""
     kernel, bias = tf.cast(_as_matrix(dense.kernel), dtype), tf.cast(dense.bias, dtype)
     return tf.nn.bias_add(tf.matmul(tf.cast(x, dtype), kernel), bias)
@@ -221,10 +221,10 @@ def _as_matrix(kernel: Tensor) -> Tensor:
 
 def layer_norm(weights: LayerNormWeights, x: Tensor) -> Tensor:
     """Layer normalization (Ba et al. 2016) over the last axis: float32 [..., width]."""
-    return _normalize(x, weights.epsilon) * weights.gamma + weights.beta
+    return _normalize_rows(x, weights.epsilon) * weights.gamma + weights.beta
 
 
-def _normalize(x: Tensor, epsilon: float) -> Tensor:
+def _normalize_rows(x: Tensor, epsilon: float) -> Tensor:
     @tf.custom_gradient
     def function(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)

@@ -34,8 +34,10 @@ TEXT = "FastBertNormalize FastWordpieceTokenizeWithOffsets"
 WEIGHTS = "AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather ResourceGatherNd VarHandleOp VarIsInitializedOp VariableShape"
 CONTROL = "Assert If StatelessIf PartitionedCall StatefulPartitionedCall"
 DROPOUT = "RandomUniform StatelessRandomGetKeyCounter StatelessRandomGetAlg StatelessRandomUniform StatelessRandomUniformV2"
-ALLOWED = frozenset(" ".join((ARITHMETIC, SHAPES, TEXT, WEIGHTS, CONTROL, DROPOUT)).split())
-SAVER = frozenset(
+ALLOWED_OPERATIONS = frozenset(
+    " ".join((ARITHMETIC, SHAPES, TEXT, WEIGHTS, CONTROL, DROPOUT)).split()
+)
+SAVER_OPERATIONS = frozenset(
     {
         "MergeV2Checkpoints",
         "RestoreV2",
@@ -45,7 +47,7 @@ SAVER = frozenset(
         "StringJoin",
     }
 )
-OBJECTS = frozenset(
+ALLOWED_OBJECTS = frozenset(
     {
         "_generic_user_object",
         "signature_map",
@@ -55,7 +57,9 @@ OBJECTS = frozenset(
         "tuple",
     }
 )
-CLASSES = frozenset({"", "tf.ResourceVariable", "tf.TrackableConstant", "trackable_list_wrapper"})
+ALLOWED_CLASSES = frozenset(
+    {"", "tf.ResourceVariable", "tf.TrackableConstant", "trackable_list_wrapper"}
+)
 
 
 def check_operations(directory: Path) -> None:
@@ -79,17 +83,22 @@ def _check_graph(graph: Any, path: Path) -> None:
             f"{path}: reads the file {graph.asset_file_def[0].filename!r}, but all that a served model needs is in it"
         )
     for node in graph.object_graph_def.nodes:
-        if node.WhichOneof("kind") == "user_object" and node.user_object.identifier not in OBJECTS:
+        if (
+            node.WhichOneof("kind") == "user_object"
+            and node.user_object.identifier not in ALLOWED_OBJECTS
+        ):
             raise DataError(
                 f"{path}: an object of type {node.user_object.identifier!r} is not allowed in a served model"
             )
-        if node.registered_name not in CLASSES or node.registered_saver:
+        if node.registered_name not in ALLOWED_CLASSES or node.registered_saver:
             raise DataError(
                 f"{path}: the registered class {node.registered_name or node.registered_saver!r} is not allowed in a served model"
             )
     savers = _saver_functions(graph)
-    for function, nodes in _bodies(graph):
-        allowed = ALLOWED | SAVER if function in savers else ALLOWED
+    for function, nodes in _iterate_functions(graph):
+        allowed = (
+            ALLOWED_OPERATIONS | SAVER_OPERATIONS if function in savers else ALLOWED_OPERATIONS
+        )
         for node in nodes:
             if node.op not in allowed:
                 where = f" in {function}" if function else ""
@@ -98,7 +107,7 @@ def _check_graph(graph: Any, path: Path) -> None:
                 )
 
 
-def _bodies(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
+def _iterate_functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
     """(name, nodes) of the graph itself, named "", and of every function in its library."""
     yield "", graph.graph_def.node
     for function in graph.graph_def.library.function:
@@ -111,9 +120,11 @@ def _saver_functions(graph: Any) -> set[str]:
     entries = {saver.save_tensor_name.partition(":")[0], saver.restore_op_name} - {""}
     called: set[str] = set()
     elsewhere = set(graph.object_graph_def.concrete_functions)
-    for function, nodes in _bodies(graph):
+    for function, nodes in _iterate_functions(graph):
         for node in nodes:
-            (called if not function and node.name in entries else elsewhere).update(_calls(node))
+            (called if not function and node.name in entries else elsewhere).update(
+                _called_functions(node)
+            )
     outputs = {
         info.name.partition(":")[0]
         for signature in graph.signature_def.values()
@@ -122,7 +133,7 @@ def _saver_functions(graph: Any) -> set[str]:
     return set() if entries & outputs else called - elsewhere
 
 
-def _calls(node: Any) -> Iterator[str]:
+def _called_functions(node: Any) -> Iterator[str]:
     for attribute in node.attr.values():
         if attribute.WhichOneof("value") == "func":
             yield attribute.func.name

@@ -145,10 +145,10 @@ def load_scorer(directory: Path) -> Scorer:
         raise DataError(
             f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to {', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
         )
-    return Scorer(_keeping(loaded, signature))
+    return Scorer(_keep_alive(loaded, signature))
 
 
-def _keeping(loaded: Any, signature: Any) -> Callable[..., dict[str, Any]]:
+def _keep_alive(loaded: Any, signature: Any) -> Callable[..., dict[str, Any]]:
     """The signature, with the loaded object that owns its weights kept alive."""
 
     def call(**inputs: Any) -> dict[str, Any]:

@@ -63,12 +63,12 @@ class WordPiece(tf.Module):
         For many texts: numpy cuts and frames the pieces in a tenth of the time that ragged tensors take.
         """
         pieces = self._tokenizer.tokenize(tf.constant(texts, tf.string))
-        return _framed(
+        return _add_special_tokens(
             pieces.values.numpy(), pieces.row_splits.numpy(), self._cls, self._sep, max_length
         )
 
 
-def _framed(
+def _add_special_tokens(
     pieces: TokenIds, splits: npt.NDArray[np.int64], first: int, last: int, max_length: int
 ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
     """Every row cut to `max_length` - 2 and put between `first` and `last`."""
@@ -101,7 +101,7 @@ def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocab
         lowercase=lower_case, strip_accents=lower_case
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    alphabet = _alphabet(texts, tokenizer, size // 3)
+    alphabet = _learn_alphabet(texts, tokenizer, size // 3)
     if not alphabet:
         raise DataError("the training texts hold no word to learn a vocabulary from")
     # The trainer numbers pieces as its hash map yields them and breaks ties by number, so two runs would learn different
@@ -115,15 +115,15 @@ def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocab
         special_tokens=[*SPECIAL_TOKENS, *inner],
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_grouped(texts), trainer)
+    tokenizer.train_from_iterator(_batch_texts(texts), trainer)
     pieces: dict[str, int] = tokenizer.get_vocab()
     return Vocabulary(tokens=tuple(sorted(pieces, key=pieces.__getitem__)), lower_case=lower_case)
 
 
-def _alphabet(texts: Iterable[str], tokenizer: Any, limit: int) -> list[str]:
+def _learn_alphabet(texts: Iterable[str], tokenizer: Any, limit: int) -> list[str]:
     """The `limit` most frequent characters that are left after normalization, sorted."""
     raw: Counter[str] = Counter()
-    for group in _grouped(texts):
+    for group in _batch_texts(texts):
         raw.update("".join(group))
     normal: Counter[str] = Counter()
     for character, count in raw.items():
@@ -140,7 +140,7 @@ def _continues_a_word(character: str, tokenizer: Any) -> bool:
     return len(words) == 1
 
 
-def _grouped(texts: Iterable[str]) -> Iterator[list[str]]:
+def _batch_texts(texts: Iterable[str]) -> Iterator[list[str]]:
     stream = iter(texts)
     while group := list(itertools.islice(stream, 1000)):
         yield group

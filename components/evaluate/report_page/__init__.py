@@ -1,7 +1,8 @@
-"""The report for people: one HTML file that asks nothing of a network or a script, and shows users' text as text.
+"""The evaluation report as one HTML page without scripts or network requests.
 
-`render` is a pure function of the report's content: equal content gives equal bytes. Everything that comes from data
-(texts, class names, notes) passes one gate, the template's `finalize`, and is then escaped.
+`render_report` is a pure function of the report's content: equal content gives equal bytes.
+Everything that comes from data (texts, class names, notes) passes the template's `finalize` and is
+escaped after that.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from components.artifacts.report import CalibrationBin, ReportContent
 from components.evaluate.report_page import number_format, plots
 
 TEMPLATE = "report.html.j2"
-MOST_CLASSES_IN_MATRIX = 12
-MOST_CLASSES_IN_A_COLUMN = 6
-CONFUSIONS = 3
-CONFUSIONS_WITHOUT_MATRIX = 25
-# What HTML or UTF-8 cannot hold: control characters other than tab and line breaks, and lone surrogates.
+MAX_MATRIX_CLASSES = 12
+MAX_NARROW_CLASSES = 6
+MAX_CONFUSIONS = 3
+MAX_CONFUSIONS_WITHOUT_MATRIX = 25
+# Not allowed in HTML or UTF-8: control characters but tab and line breaks, lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render_report(content: ReportContent) -> str:
-    """The whole page, in UTF-8 once encoded."""
+    """The page, to be encoded as UTF-8."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -39,38 +40,40 @@ def render_report(content: ReportContent) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        percent=number_format.percent,
-        decimal=number_format.decimal,
-        count=number_format.count,
-        duration=number_format.duration,
-        rate=number_format.rate,
+        percent=number_format.format_percent,
+        decimal=number_format.format_decimal,
+        count=number_format.format_count,
+        duration=number_format.format_duration,
+        rate=number_format.format_rate,
     )
-    return environment.get_template(TEMPLATE).render(report=content, **_view(content))
+    return environment.get_template(TEMPLATE).render(report=content, **_template_values(content))
 
 
 def replace_unprintable(value: Any) -> Any:
-    """The value, with every character of a plain string that a page cannot hold replaced by U+FFFD."""
+    """The value, with U+FFFD for characters of a plain string that HTML does not allow."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
     return value
 
 
-def _view(content: ReportContent) -> dict[str, Any]:
-    curves = plots.drawn_curves(content.roc)
+def _template_values(content: ReportContent) -> dict[str, Any]:
+    curves = plots.select_curves(content.roc)
     training, data = content.training, content.data
-    has_matrix = len(content.classes) <= MOST_CLASSES_IN_MATRIX
+    has_matrix = len(content.classes) <= MAX_MATRIX_CLASSES
     return {
-        "loss_curve": plots.loss_curve(training.history, training.step_losses, training.best_step),
-        "accuracy_curve": plots.accuracy_curve(training.history, training.best_step),
-        "reliability": plots.reliability(content.calibration, content.ece),
-        "roc": plots.roc(curves, content.micro_roc),
-        "length_histogram": plots.length_histogram(data.length_histogram, data.max_length),
+        "loss_curve": plots.draw_loss_curve(
+            training.history, training.step_losses, training.best_step
+        ),
+        "accuracy_curve": plots.draw_accuracy_curve(training.history, training.best_step),
+        "reliability": plots.draw_reliability(content.calibration, content.ece),
+        "roc": plots.draw_roc(curves, content.micro_roc),
+        "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_length),
         "curves": curves,
         "hidden_curves": sum(curve is not None for curve in content.roc.values()) - len(curves),
         "matrix": build_confusion_rows(content) if has_matrix else [],
-        "narrow": len(content.classes) <= MOST_CLASSES_IN_A_COLUMN,
+        "narrow": len(content.classes) <= MAX_NARROW_CLASSES,
         "confusions": find_largest_confusions(
-            content, CONFUSIONS if has_matrix else CONFUSIONS_WITHOUT_MATRIX
+            content, MAX_CONFUSIONS if has_matrix else MAX_CONFUSIONS_WITHOUT_MATRIX
         ),
         "overconfidence": mean_overconfidence(content.calibration),
         "errors": content.test_rows
@@ -84,7 +87,7 @@ def _view(content: ReportContent) -> dict[str, Any]:
 
 
 def build_confusion_rows(content: ReportContent) -> list[dict[str, Any]]:
-    """The confusion matrix for display: per true class its cells with count, share of the row, and strength of colour."""
+    """Rows of the confusion matrix: per cell its count, share of the row and color strength."""
     rows = []
     for number, (name, counts) in enumerate(zip(content.classes, content.confusion, strict=True)):
         total = sum(counts)
@@ -97,18 +100,18 @@ def build_confusion_rows(content: ReportContent) -> list[dict[str, Any]]:
                     "count": count,
                     "share": share,
                     "right": right,
-                    "strength": _strength(share or 0.0, right),
+                    "strength": _color_strength(share or 0.0, right),
                 }
             )
         rows.append({"name": name, "total": total, "cells": cells})
     return rows
 
 
-def _strength(share: float, right: bool) -> float:
-    """How much of its colour a cell shows, 0 to 1.
+def _color_strength(share: float, right: bool) -> float:
+    """Opacity of a cell's color, 0 to 1.
 
-    Errors are few: the root makes a share of 1% visible beside one of 10%. The right answers' colour leaves out the
-    strengths from 0.6 to 0.75, on which neither dark nor white digits have enough contrast.
+    Errors are few: the root makes a share of 1% visible beside one of 10%. The color of correct
+    predictions skips 0.6 to 0.75, where neither dark nor white digits have enough contrast.
     """
     if not right:
         return round(0.85 * math.sqrt(share), 3)
@@ -116,7 +119,7 @@ def _strength(share: float, right: bool) -> float:
 
 
 def find_largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any]]:
-    """The pairs (true class, predicted class) that were mixed up most often, with count and share of the true class."""
+    """The most frequent confusions: true and predicted class, count, share of the true class."""
     pairs: list[dict[str, Any]] = [
         {
             "label": content.classes[row],
@@ -132,7 +135,7 @@ def find_largest_confusions(content: ReportContent, limit: int) -> list[dict[str
 
 
 def mean_overconfidence(bins: Sequence[CalibrationBin]) -> float:
-    """Mean confidence minus accuracy over all rows: above 0 the model promises more than it keeps."""
+    """Mean of confidence minus accuracy over all rows; above 0, the model is overconfident."""
     rows = sum(part.rows for part in bins)
     gaps = (
         part.rows * (part.confidence - part.accuracy)

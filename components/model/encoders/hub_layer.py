@@ -58,7 +58,7 @@ class HubEncoder(tf.keras.layers.Layer):
             )
 
 
-def build(
+def build_hub_encoder(
     config: ModelConfig, directory: Path, own_vocabulary: Vocabulary, vocabulary: Vocabulary
 ) -> HubEncoder:
     """The SavedModel as a layer, called once at `max_length`; ConfigError if it does not fit."""

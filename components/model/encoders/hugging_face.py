@@ -94,7 +94,7 @@ def locate_checkpoint(encoder: str, with_weights: bool = True) -> Path:
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
         raise ConfigError(f"model.encoder {encoder}: there is no directory {path}")
     files = [*_DESCRIPTION_FILES, WEIGHTS_FILE] if with_weights else list(_DESCRIPTION_FILES)
-    return _download(name, files)
+    return _download_files(name, files)
 
 
 def _find_installed_minilm() -> Path:
@@ -109,7 +109,7 @@ def _find_installed_minilm() -> Path:
     )
 
 
-def _download(name: str, files: list[str]) -> Path:
+def _download_files(name: str, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,

@@ -41,4 +41,4 @@ def build_layer(
     """A layer with the weights of this seed."""
     from components.model.encoders import scratch_layer
 
-    return scratch_layer.build(config, len(vocabulary.tokens), seed, dropout_seed)
+    return scratch_layer.build_scratch_encoder(config, len(vocabulary.tokens), seed, dropout_seed)

@@ -76,7 +76,7 @@ class ScratchEncoder(tf.keras.layers.Layer):
         self.transformer.freeze_weights(dtype)
 
 
-def build(
+def build_scratch_encoder(
     config: ModelConfig, vocabulary_size: int, seed: int, dropout_seed: DropoutSeed
 ) -> ScratchEncoder:
     """A built encoder whose initial weights depend on the sizes and the seed only."""

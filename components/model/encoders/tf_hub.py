@@ -56,7 +56,7 @@ def build_layer(
     from components.model.encoders import hub_layer
 
     directory = locate_saved_model(config.encoder)
-    return hub_layer.build(config, directory, load_vocabulary(config), vocabulary)
+    return hub_layer.build_hub_encoder(config, directory, load_vocabulary(config), vocabulary)
 
 
 def list_weight_files(directory: Path) -> list[str]:
@@ -84,7 +84,7 @@ def locate_saved_model(encoder: str, option: str = "model.encoder") -> Path:
         )
     if name.startswith(("/", ".", "~")) or "/" not in name:
         raise ConfigError(f"{option} {encoder}: there is no directory {path}")
-    return _download(resolve_url(name), f"{option} {encoder}")
+    return _download_model(resolve_url(name), f"{option} {encoder}")
 
 
 def resolve_url(name: str) -> str:
@@ -105,7 +105,7 @@ def import_hub() -> Any:
     return tensorflow_hub
 
 
-def _download(url: str, where: str) -> Path:
+def _download_model(url: str, where: str) -> Path:
     import tensorflow as tf
 
     try:

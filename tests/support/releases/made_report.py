@@ -39,7 +39,7 @@ def report_content(
     """
     usual, scores = labels_and_scores(classes=len(classes))
     labels = usual if labels is None else labels
-    rows = metrics.most_confident_mistakes(labels, scores, mistakes)
+    rows = metrics.find_most_confident_errors(labels, scores, mistakes)
     history = tuple(
         EpochMetrics(
             epoch=number,
@@ -56,7 +56,7 @@ def report_content(
     return ReportContent(
         **dict(metrics.compute_metrics(labels, scores, classes)),
         min_accuracy=min_accuracy,
-        mistakes=metrics.describe_mistakes(rows, [text] * len(rows), labels, scores, classes),
+        mistakes=metrics.describe_errors(rows, [text] * len(rows), labels, scores, classes),
         data=DataSummary(
             rows={"train": 900, "validation": 100, "test": 240},
             tokens={"train": 9000, "validation": 1000, "test": 2400},

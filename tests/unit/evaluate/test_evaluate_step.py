@@ -128,7 +128,7 @@ def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -
         update={"history": (broken,)}
     )
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):
-        step._training_facts(trained, {}, inputs / "checkpoint")
+        step._summarize_training(trained, {}, inputs / "checkpoint")
 
 
 def test_shards_of_other_lengths_are_refused(inputs: Path, tmp_path: Path) -> None:

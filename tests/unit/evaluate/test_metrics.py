@@ -66,15 +66,17 @@ def test_the_figures_of_a_small_example_worked_by_hand() -> None:
 def test_the_loss_is_scikit_learns() -> None:
     labels, scores = labels_and_scores()
     exact = scores.astype(float) / scores.sum(axis=1, keepdims=True, dtype=float)
-    assert metrics.cross_entropy(labels, scores) == pytest.approx(
+    assert metrics.mean_cross_entropy(labels, scores) == pytest.approx(
         sklearn_metrics.log_loss(labels, exact), rel=1e-6
     )
 
 
 def test_a_score_that_underflowed_costs_much_but_not_infinity() -> None:
     scores = np.array([[1, 0], [0, 1]], np.float32)
-    assert metrics.cross_entropy(np.array([1, 1], np.int32), scores) == pytest.approx(87.336545 / 2)
-    assert metrics.cross_entropy(np.array([0, 1], np.int32), scores) == 0.0
+    assert metrics.mean_cross_entropy(np.array([1, 1], np.int32), scores) == pytest.approx(
+        87.336545 / 2
+    )
+    assert metrics.mean_cross_entropy(np.array([0, 1], np.int32), scores) == 0.0
 
 
 def test_equal_scores_go_to_the_first_class() -> None:
@@ -93,7 +95,13 @@ def test_the_areas_are_scikit_learns_and_the_curves_short() -> None:
         assert curve.auc == pytest.approx(
             sklearn_metrics.roc_auc_score(labels == number, scores[:, number])
         )
-        assert 2 < len(curve.fpr) == len(curve.tpr) == len(curve.thresholds) <= metrics.CURVE_POINTS
+        assert (
+            2
+            < len(curve.fpr)
+            == len(curve.tpr)
+            == len(curve.thresholds)
+            <= metrics.MAX_CURVE_POINTS
+        )
         assert (curve.fpr[0], curve.tpr[0], curve.thresholds[0]) == (
             0,
             0,
@@ -106,8 +114,8 @@ def test_the_areas_are_scikit_learns_and_the_curves_short() -> None:
 
 def test_a_shortened_curve_stays_on_the_full_one() -> None:
     labels, scores = labels_and_scores(rows=20_000)
-    curve = metrics.roc_curve(labels == 0, scores[:, 0])
-    assert curve is not None and 100 < len(curve.fpr) <= metrics.CURVE_POINTS
+    curve = metrics.compute_roc_curve(labels == 0, scores[:, 0])
+    assert curve is not None and 100 < len(curve.fpr) <= metrics.MAX_CURVE_POINTS
     full_fpr, full_tpr, _ = sklearn_metrics.roc_curve(
         labels == 0, scores[:, 0], drop_intermediate=False
     )
@@ -126,7 +134,7 @@ def test_a_shortened_curve_stays_on_the_full_one() -> None:
 
 def test_the_calibration_bins_hold_every_row_once() -> None:
     labels, scores = labels_and_scores(rows=1_000)
-    bins = metrics.calibration_bins(labels, scores)
+    bins = metrics.compute_calibration_bins(labels, scores)
     assert len(bins) == metrics.CALIBRATION_BINS and sum(part.rows for part in bins) == 1_000
     for part in bins:
         if part.confidence is not None:
@@ -136,7 +144,7 @@ def test_the_calibration_bins_hold_every_row_once() -> None:
 
 
 def test_certain_scores_lie_in_the_last_bin() -> None:
-    bins = metrics.calibration_bins(
+    bins = metrics.compute_calibration_bins(
         np.array([0, 1], np.int32), np.array([[1, 0], [1, 0]], np.float32)
     )
     assert bins[-1] == CalibrationBin(
@@ -148,14 +156,14 @@ def test_certain_scores_lie_in_the_last_bin() -> None:
 def test_mistakes_come_by_confidence_then_by_row() -> None:
     labels = np.array([0, 0, 0, 0, 1], np.int32)
     scores = np.array([[0.4, 0.6], [0.9, 0.1], [0.1, 0.9], [0.4, 0.6], [0.2, 0.8]], np.float32)
-    assert metrics.most_confident_mistakes(labels, scores, 10).tolist() == [2, 0, 3]
-    assert metrics.most_confident_mistakes(labels, scores, 2).tolist() == [2, 0]
-    assert metrics.most_confident_mistakes(labels, scores, 0).tolist() == []
+    assert metrics.find_most_confident_errors(labels, scores, 10).tolist() == [2, 0, 3]
+    assert metrics.find_most_confident_errors(labels, scores, 2).tolist() == [2, 0]
+    assert metrics.find_most_confident_errors(labels, scores, 0).tolist() == []
 
 
 def test_a_mistake_says_what_was_right_and_how_sure_the_model_was() -> None:
     scores = np.array([[0.25, 0.75]], np.float32)
-    (found,) = metrics.describe_mistakes(
+    (found,) = metrics.describe_errors(
         np.array([0]), ["x" * 10_000], np.array([0], np.int32), scores, ("a", "b")
     )
     assert (found.row, found.label, found.predicted, found.confidence, found.label_score) == (
@@ -165,7 +173,7 @@ def test_a_mistake_says_what_was_right_and_how_sure_the_model_was() -> None:
         0.75,
         0.25,
     )
-    assert found.text == "x" * metrics.TEXT_LIMIT + "…"
+    assert found.text == "x" * metrics.MAX_TEXT_CHARACTERS + "…"
 
 
 @pytest.mark.parametrize(
@@ -217,4 +225,4 @@ def test_many_equal_mistakes_come_by_row() -> None:
         np.zeros(300, np.int32),
         np.tile(np.array([[0.25, 0.75]], np.float32), (300, 1)),
     )
-    assert metrics.most_confident_mistakes(labels, scores, 300).tolist() == list(range(300))
+    assert metrics.find_most_confident_errors(labels, scores, 300).tolist() == list(range(300))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from components.evaluate.report_page import number_format, plots
-from components.evaluate.report_page.svg import Axes, number, ticks
+from components.evaluate.report_page.svg import Axes, format_coordinate, round_ticks
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from components.evaluate.report_page.svg import Axes, number, ticks
     ],
 )
 def test_percentages(value: float | None, written: str) -> None:
-    assert number_format.percent(value) == written
+    assert number_format.format_percent(value) == written
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_percentages(value: float | None, written: str) -> None:
     [(None, "\u2013"), (0.9996, ">0.999"), (1.0, "1.000"), (0.1234, "0.123"), (2.5, "2.500")],
 )
 def test_decimals(value: float | None, written: str) -> None:
-    assert number_format.decimal(value) == written
+    assert number_format.format_decimal(value) == written
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,15 @@ def test_decimals(value: float | None, written: str) -> None:
     [(0.25, "0.2 s"), (59.9, "59.9 s"), (75, "1 min 15 s"), (7_500, "2 h 05 min")],
 )
 def test_durations(seconds: float, written: str) -> None:
-    assert number_format.duration(seconds) == written
+    assert number_format.format_duration(seconds) == written
 
 
 def test_other_numbers() -> None:
     assert (
-        number_format.count(7_600.0),
-        number_format.short(2_000.50),
-        number_format.rate(5e-5),
-        number_format.rate(0.001),
+        number_format.format_count(7_600.0),
+        number_format.format_tick(2_000.50),
+        number_format.format_rate(5e-5),
+        number_format.format_rate(0.001),
     ) == (
         "7,600",
         "2,000.5",
@@ -64,17 +64,22 @@ def test_other_numbers() -> None:
 def test_ticks_are_round_and_within(
     low: float, high: float, count: int, expected: list[float]
 ) -> None:
-    assert ticks(low, high, count) == pytest.approx(expected)
+    assert round_ticks(low, high, count) == pytest.approx(expected)
 
 
 def test_what_is_out_of_range_stays_inside_the_picture() -> None:
     axes = Axes(left=10, top=20, width=100, height=50, x=(0, 1), y=(0, 10))
-    assert (axes.px(0), axes.px(1), axes.px(7), axes.px(-7)) == (10, 110, 110, 10)
-    assert (axes.py(0), axes.py(10), axes.py(99)) == (70, 20, 20)
+    assert (axes.to_x(0), axes.to_x(1), axes.to_x(7), axes.to_x(-7)) == (10, 110, 110, 10)
+    assert (axes.to_y(0), axes.to_y(10), axes.to_y(99)) == (70, 20, 20)
 
 
 def test_coordinates_are_written_without_noise() -> None:
-    assert [number(value) for value in (1.0, -0.01, 2.25, 1 / 3)] == ["1", "0", "2.2", "0.3"]
+    assert [format_coordinate(value) for value in (1.0, -0.01, 2.25, 1 / 3)] == [
+        "1",
+        "0",
+        "2.2",
+        "0.3",
+    ]
 
 
 @pytest.mark.parametrize(("share", "length"), [(0.5, 9), (0.95, 20), (1.0, 32), (0.01, 5)])
@@ -84,4 +89,4 @@ def test_length_quantiles(share: float, length: int) -> None:
 
 def test_an_empty_histogram_can_be_drawn() -> None:
     assert plots.length_quantile({}, 0.5) == 0
-    assert "<svg" in plots.length_histogram({}, 16)
+    assert "<svg" in plots.draw_length_histogram({}, 16)

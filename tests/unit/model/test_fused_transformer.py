@@ -136,7 +136,11 @@ def test_given_words_stand_for_the_table(kind: str) -> None:
     config = ModelConfig(
         encoder="scratch", hidden_size=16, num_heads=2, intermediate_size=24, max_length=12
     )
-    ours: Any = encoder(state) if kind == "bert" else scratch_layer.build(config, 60, 1, state)
+    ours: Any = (
+        encoder(state)
+        if kind == "bert"
+        else scratch_layer.build_scratch_encoder(config, 60, 1, state)
+    )
     plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_embeddings, IDS)
     np.testing.assert_array_equal(
         ours({**INPUTS, "token_embeddings": words})["sequence_output"], plain
