@@ -78,8 +78,8 @@ def check_same_training(
     for field, value in expected.items():
         if found.get(field) != value:
             raise ConfigError(
-                f"{directory}: made for another {field} ({_shorten(found.get(field))}, "
-                f"this run has {_shorten(value)}); "
+                f"{directory}: made for another {field} ({_shorten_value(found.get(field))}, "
+                f"this run has {_shorten_value(value)}); "
                 "train into an empty work directory, or go back to the old setting"
             )
 
@@ -143,7 +143,7 @@ def delete_old_checkpoints(root: Path, keep: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _shorten(value: object) -> str:
+def _shorten_value(value: object) -> str:
     text = str(value)
     if len(text) <= MAX_SHOWN_CHARACTERS:
         return text

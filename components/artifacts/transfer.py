@@ -130,10 +130,10 @@ def download_files(store: Store, prefix: str, manifest: Manifest, target: Path) 
         if total > (free := shutil.disk_usage(staging).free):
             raise KubertError(f"{target}: {total} bytes are needed, {free} are free")
 
-        def download(file: str) -> None:
+        def download_file(file: str) -> None:
             _download_file(store, _join_key(prefix, file), staging / file, manifest.files[file])
 
-        _run_in_parallel(download, manifest.files)
+        _run_in_parallel(download_file, manifest.files)
         (staging / MANIFEST_FILENAME).write_bytes(serialize_manifest(manifest))
         _replace_target(staging, target, manifest)
     finally:

@@ -9,7 +9,7 @@ from components.export.step import run
 from components.step_command import run_step_command
 
 
-def _run(config: Config, uris: Mapping[str, str]) -> str:
+def _run_step(config: Config, uris: Mapping[str, str]) -> str:
     with (
         staged_input(uris["shards"], "token_shards") as shards,
         staged_input(uris["checkpoint"], "checkpoint") as checkpoint,
@@ -26,6 +26,6 @@ if __name__ == "__main__":
             "Publish a checkpoint that passed the gate; prints the release's path or URI.",
             "a section export",
             ["shards", "checkpoint", "report", "decision"],
-            _run,
+            _run_step,
         )
     )

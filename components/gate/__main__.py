@@ -9,7 +9,7 @@ from components.gate.step import run
 from components.step_command import run_step_command
 
 
-def _run(config: Config, uris: Mapping[str, str]) -> str:
+def _run_step(config: Config, uris: Mapping[str, str]) -> str:
     with (
         staged_input(uris["shards"], "token_shards") as shards,
         staged_input(uris["report"], "report") as report,
@@ -25,6 +25,6 @@ if __name__ == "__main__":
             "Decide from a report whether its checkpoint may be released; prints the reason.",
             "sections evaluate and export",
             ["shards", "report", "output"],
-            _run,
+            _run_step,
         )
     )

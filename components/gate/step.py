@@ -45,13 +45,13 @@ def run(
     other shards, ConfigError or StoreError if the registry cannot be reached.
     """
     progress.report(StepName.GATE, "reading the report")
-    decision = _decide(config, export, open_shards(shards), report)
+    decision = _decide_by_report(config, export, open_shards(shards), report)
     write_decision(output, decision)
     progress.report(StepName.GATE, decision.reason)
     return decision
 
 
-def _decide(
+def _decide_by_report(
     config: EvaluateConfig, export: ExportConfig, shards: TokenShards, report: Path
 ) -> GateDecision:
     store = open_store(export.model_store)
@@ -60,7 +60,7 @@ def _decide(
         opened = open_report(report)
         correct = _count_correct_rows(opened)
     except DataError as error:
-        return _close(decision, f"the report cannot be used. {error}")
+        return _close_gate(decision, f"the report cannot be used. {error}")
     content = opened.content
     if content.shards_digest != shards.digest:
         raise DataError(
@@ -76,9 +76,11 @@ def _decide(
     )
     accuracy = f"accuracy {content.accuracy:.4f} ({correct} of {content.test_rows} test rows)"
     if content.one_class:
-        return _close(decision, f"all test rows are of one class, so {accuracy} proves nothing.")
+        return _close_gate(
+            decision, f"all test rows are of one class, so {accuracy} proves nothing."
+        )
     if content.accuracy < config.min_accuracy:
-        return _close(decision, f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}.")
+        return _close_gate(decision, f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}.")
     listing = list_model(store, export.model_name)
     return _compare_with_champion(decision, accuracy, correct, config, shards, listing)
 
@@ -95,29 +97,31 @@ def _compare_with_champion(
     reached = f"{accuracy} reaches min_accuracy {config.min_accuracy:.4f}"
     version = read_champion(listing)
     if version is None:
-        return _pass(decision, f"{reached}; no version of {listing.name} is released yet.")
+        return _open_gate(decision, f"{reached}; no version of {listing.name} is released yet.")
     decision = decision.model_copy(update={"champion_version": version})
     try:
         scored = {decision.checkpoint_digest: correct}
         champion = _count_correct_rows_of_champion(config, listing, version, shards, scored)
     except DataError as error:
-        return _close(decision, f"the released version {version} cannot be compared with. {error}")
+        return _close_gate(
+            decision, f"the released version {version} cannot be compared with. {error}"
+        )
     share = champion / decision.test_rows
     decision = decision.model_copy(update={"champion_accuracy": share})
     against = (
         f"the {share:.4f} ({champion} rows) of the released version {version} on the same rows"
     )
     if correct < champion:
-        return _close(decision, f"{accuracy} is worse than {against}.")
+        return _close_gate(decision, f"{accuracy} is worse than {against}.")
     relation = "equals" if correct == champion else "is better than"
-    return _pass(decision, f"{reached} and {relation} {against}.")
+    return _open_gate(decision, f"{reached} and {relation} {against}.")
 
 
-def _close(decision: GateDecision, reason: str) -> GateDecision:
+def _close_gate(decision: GateDecision, reason: str) -> GateDecision:
     return decision.model_copy(update={"reason": f"Closed: {reason}"})
 
 
-def _pass(decision: GateDecision, reason: str) -> GateDecision:
+def _open_gate(decision: GateDecision, reason: str) -> GateDecision:
     return decision.model_copy(update={"passed": True, "reason": f"Passed: {reason}"})
 
 

@@ -23,7 +23,7 @@ def claim_next_version(listing: ModelListing, key: str) -> tuple[int, VersionCla
     store, name = listing.store, listing.name
     version = listing.find_largest_number() + 1
     while True:
-        # Unique, so that a lost reply to the create is told apart from another publisher's claim.
+        # Unique: after a lost reply the claim in the store shows whether this create succeeded.
         attempt = uuid.uuid4().hex
         staged = (
             f"{name}/{PRIVATE_DIRECTORY}/staged-{version}-{attempt}"

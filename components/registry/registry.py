@@ -85,7 +85,7 @@ def publish(
         return published
     version, claim = claim_next_version(list_model(store, name), key)
     record = upload_and_record(release, store, name, version, claim)
-    return _finish(store, name, key, record, created=record.version == version)
+    return _complete_publication(store, name, key, record, created=record.version == version)
 
 
 def find_published(store: Store, name: str, key: str) -> PublishedVersion | None:
@@ -97,7 +97,9 @@ def find_published(store: Store, name: str, key: str) -> PublishedVersion | None
     if not RELEASE_KEY_PATTERN.match(key):
         raise ConfigError(f"{key!r}: the key of a release is letters, digits, - and _")
     record = read_record(store, name, key)
-    return None if record is None else _finish(store, name, key, record, created=False)
+    return (
+        None if record is None else _complete_publication(store, name, key, record, created=False)
+    )
 
 
 def read_release(listing: ModelListing, version: int) -> RegisteredRelease:
@@ -116,7 +118,7 @@ def pull_version(store: Store, name: str, version: int, target: Path) -> Artifac
     return read_release(list_model(store, name), version).pull(target)
 
 
-def _finish(
+def _complete_publication(
     store: Store, name: str, key: str, record: ReleaseRecord, created: bool
 ) -> PublishedVersion:
     make_visible(store, name, record)

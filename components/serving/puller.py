@@ -61,7 +61,7 @@ def pull_once(reference: str, directory: Path, report: Report) -> Artifact[Relea
     with lock_directory(directory), _raise_on_sigterm():
         try:
             resolved = resolve_version(model)
-            release = _pull(resolved.listing, resolved.version, directory, report)
+            release = _pull_version(resolved.listing, resolved.version, directory, report)
         except _TerminatedError:
             raise SystemExit(ExitCode.TERMINATED) from None
     report(f"{model.name} version {resolved.version} is at {release.directory}, verified")
@@ -101,7 +101,7 @@ def sync_until_stopped(
 
     with lock_directory(directory), _raise_on_sigterm():
         try:
-            poll_forever(sync.update, interval_seconds, log_failure)
+            poll_forever(sync.update_directory, interval_seconds, log_failure)
         except _TerminatedError:
             served = max((version for version, _ in list_numbered_paths(directory)), default=None)
             state = f"version {served} stays" if served else "nothing was pulled"
@@ -119,7 +119,7 @@ class ChampionSync:
         self._reported_waiting = ""
         self.served_version: int | None = None
 
-    def update(self) -> None:
+    def update_directory(self) -> None:
         """Read the champion from the registry and bring the directory to it, if it is another.
 
         DataError, and nothing is changed, where something that is no release of this model has a
@@ -137,7 +137,7 @@ class ChampionSync:
         if champion == before and is_there:
             remove_old_versions(self._directory, name, champion, self._kept_versions)
             return
-        release = _pull(listing, champion, self._directory, self._report)
+        release = _pull_version(listing, champion, self._directory, self._report)
         remove_old_versions(self._directory, name, champion, self._kept_versions)
         self.served_version = champion
         change = ""
@@ -155,7 +155,7 @@ class ChampionSync:
         self._reported_waiting = message
 
 
-def _pull(
+def _pull_version(
     listing: ModelListing, version: int, directory: Path, report: Report
 ) -> Artifact[ReleaseContent]:
     release = read_release(listing, version)
@@ -170,10 +170,10 @@ def _pull(
 
 @contextmanager
 def _raise_on_sigterm() -> Iterator[None]:
-    def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    def raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise _TerminatedError
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = signal.signal(signal.SIGTERM, raise_terminated)
     try:
         yield
     finally:

@@ -144,7 +144,9 @@ class RestServer:
             case "/metadata":
                 return _json_response(_describe_model(loaded))
             case ":predict":
-                return web.json_response(text=await self._predict(loaded, await request.read()))
+                return web.json_response(
+                    text=await self._run_prediction(loaded, await request.read())
+                )
             case call:
                 kind = {":classify": "classification", ":regress": "regression"}[call]
                 raise BadRequestError(
@@ -178,7 +180,7 @@ class RestServer:
             )
         if selector == "versions":
             number = int(selected[:20])
-            if is_status and number not in self._versions.states():
+            if is_status and number not in self._versions.list_states():
                 raise NotFoundError(f"Could not find version {number} of model {model}")
             if not is_status and number != loaded.version:
                 raise NotFoundError(f"Servable not found for request: Specific({model}, {number})")
@@ -192,24 +194,24 @@ class RestServer:
                     "state": state,
                     "status": {"error_code": "OK", "error_message": ""},
                 }
-                for number, state in self._versions.states().items()
+                for number, state in self._versions.list_states().items()
                 if selected is None or number == int(selected)
             ]
         }
 
-    async def _predict(self, loaded: LoadedModel, body: bytes) -> str:
+    async def _run_prediction(self, loaded: LoadedModel, body: bytes) -> str:
         if self._accepted_requests >= self._threads + MAX_WAITING_REQUESTS:
             raise BusyError(f"{self._accepted_requests} requests are waiting; try again later")
         self._accepted_requests += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
-                self._pool, _predict, loaded, body
+                self._pool, _answer_request, loaded, body
             )
         finally:
             self._accepted_requests -= 1
 
 
-def _predict(loaded: LoadedModel, body: bytes) -> str:
+def _answer_request(loaded: LoadedModel, body: bytes) -> str:
     request = parse_predict_request(body, SIGNATURE_NAME, INPUT_NAME)
     return json.dumps(build_predict_response(loaded.predict(request.texts), request.form))
 

@@ -109,7 +109,7 @@ class VersionManager:
         """The version that answers new requests."""
         return self._current
 
-    def states(self) -> dict[int, str]:
+    def list_states(self) -> dict[int, str]:
         """State by version, newest first: LOADING, AVAILABLE or END."""
         return dict(sorted(self._states.items(), reverse=True))
 

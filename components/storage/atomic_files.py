@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -121,11 +121,16 @@ def replace_directory(staging: Path, output: Path) -> None:
     """
     staging.chmod(0o755)
     removed = new_staging_directory(output)
-    if output.is_dir():
-        os.replace(output, removed)
-    elif output.exists():
-        output.unlink()
-    os.replace(staging, output)
+    try:
+        if output.is_dir():
+            os.replace(output, removed)
+        elif output.exists():
+            output.unlink()
+        os.replace(staging, output)
+    except OSError:
+        with suppress(OSError):
+            removed.rmdir()  # stays if it has the old directory
+        raise
     shutil.rmtree(removed, ignore_errors=True)
 
 

@@ -56,7 +56,9 @@ def test_a_sync_to_a_new_champion_lists_once_and_reads_each_object_once(
 ) -> None:
     (tmp_path / "served").mkdir()
     lines: list[str] = []
-    ChampionSync(ModelReference(store, "news", None), tmp_path / "served", 1, lines.append).update()
+    ChampionSync(
+        ModelReference(store, "news", None), tmp_path / "served", 1, lines.append
+    ).update_directory()
     assert [line.split(" (")[0] for line in lines] == [
         "news: fetching version 2",
         "news: serving version 2",

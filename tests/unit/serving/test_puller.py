@@ -35,7 +35,7 @@ def update(store: Store, into: Path, served: int | None, keep: int = 1) -> list[
     lines: list[str] = []
     sync = puller.ChampionSync(ModelReference(store, "news", None), into, keep, lines.append)
     sync.served_version = served
-    sync.update()
+    sync.update_directory()
     return lines
 
 
