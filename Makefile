@@ -4,40 +4,42 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
+DATA_FILES := the directory with AG News' train.csv and test.csv
+PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test e2e images lint format reference bench bench-accuracy lock clean
 
-help: ## show this list
+help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
 
 $(STAMP): locks/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r locks/dev.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r locks/dev.txt
+	$(BIN)/python $(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-setup: $(STAMP) ## make .venv from the lock file
+setup: $(STAMP) ## create .venv from the lock file
 
-run: $(STAMP) ## the whole pipeline on the built-in sample: tokenize, train, evaluate, gate, export
+run: $(STAMP) ## run the whole pipeline on the built-in sample
 	$(BIN)/kubert run
 
-test: $(STAMP) ## every test that needs neither a cluster nor a network
+test: $(STAMP) ## run every test that needs neither a cluster nor a network
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults
 	$(BIN)/python -m pytest tests/faults
 
-e2e: $(STAMP) ## the tests that need a cluster, against the one that KUBECONFIG names
+e2e: $(STAMP) ## run the tests that need a cluster, on the one of KUBECONFIG
 	$(BIN)/python -m pytest -m e2e tests/e2e -rs
 
-images: ## both container images (podman or docker; DEVICE=gpu, BASE=, PUSH=), and build/images.env with their digests
+images: ## build both images and build/images.env (DEVICE=gpu, BASE=, PUSH=)
 	docker/build.sh
 
-lint: $(STAMP) ## ruff (rules and format) and mypy
+lint: $(STAMP) ## check rules, format and types (ruff, mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(STAMP) ## let ruff put the code in order
+format: $(STAMP) ## fix and format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -46,29 +48,33 @@ reference: $(STAMP) ## generate docs/reference from the code
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
-	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r locks/bench.txt
-	$(BENCH)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	$(BENCH)/bin/python $(PIP_INSTALL) --require-hashes -r locks/bench.txt
+	$(BENCH)/bin/python $(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-bench: $(BENCH_STAMP) ## speed against what one would use instead (DATA=directory with AG News' train.csv and test.csv); the environment takes 7 GB
-	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the directory with AG News' train.csv and test.csv"; exit 2; }
+bench: $(BENCH_STAMP) ## measure speed on AG News (DATA=DIR); its environment takes 7 GB
+	@test -n "$(DATA)" || { echo "$@: set DATA=DIR, $(DATA_FILES)"; exit 2; }
 	$(BENCH)/bin/python -m benchmarks.harness --data $(DATA) --workdir .kubert/bench
 
-bench-accuracy: $(STAMP) ## AG News with the shipped configurations (DATA=as for bench); hours on two cores
-	@test -n "$(DATA)" || { echo "make bench-accuracy DATA=DIR: the directory with AG News' train.csv and test.csv"; exit 2; }
+bench-accuracy: $(STAMP) ## measure accuracy on AG News (DATA=DIR); takes hours
+	@test -n "$(DATA)" || { echo "$@: set DATA=DIR, $(DATA_FILES)"; exit 2; }
 	$(BIN)/python benchmarks/suites/accuracy_ag_news.py --data $(DATA) --workdir .kubert/bench
 
-COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+COMPILE := uv pip compile --quiet --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
+CPU := --override overrides.txt --override overrides-cpu.txt
+GPU := --override overrides.txt --override overrides-gpu.txt
+TESTED := --constraint dev.txt
 
-# The images and the benchmarks get the versions that the tests ran with: their locks are bound by dev.txt.
-lock: ## pin every dependency anew, with hashes (needs uv)
+# The images and the benchmarks use the versions that the tests ran with: dev.txt constrains them.
+lock: ## pin all dependencies again, with hashes (needs uv)
 	cd locks \
-	&& $(COMPILE) --override overrides.txt --override overrides-cpu.txt dev.in -o dev.txt \
-	&& $(COMPILE) --override overrides.txt --override overrides-cpu.txt --constraint dev.txt train.in -o train.txt \
-	&& $(COMPILE) --override overrides.txt --override overrides-gpu.txt --constraint dev.txt train-gpu.in -o train-gpu.txt \
-	&& $(COMPILE) --override overrides.txt --override overrides-cpu.txt --override overrides-bench.txt --constraint dev.txt bench.in -o bench.txt \
-	&& $(COMPILE) --constraint dev.txt tools.in -o tools.txt \
-	&& $(COMPILE) --constraint dev.txt --no-deps executor.in -o executor.txt
+	&& $(COMPILE) $(CPU) dev.in -o dev.txt \
+	&& $(COMPILE) $(CPU) $(TESTED) train.in -o train.txt \
+	&& $(COMPILE) $(GPU) $(TESTED) train-gpu.in -o train-gpu.txt \
+	&& $(COMPILE) $(CPU) --override overrides-bench.txt $(TESTED) bench.in -o bench.txt \
+	&& $(COMPILE) $(TESTED) tools.in -o tools.txt \
+	&& $(COMPILE) $(TESTED) --no-deps executor.in -o executor.txt
 
 clean: ## remove the environment, the caches and the work directory
 	rm -rf $(VENV) $(BENCH) .kubert .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
