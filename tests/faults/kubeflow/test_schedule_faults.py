@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import itertools
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,11 @@ from tests.support.fake_kfp.clients import (
     run_concurrently,
     sleep_briefly,
 )
-from tests.support.fake_kfp.server import FakeServer, run_server
+from tests.support.fake_kfp.server import FakeServer
 
 POST_RUN, POST_SCHEDULE = r"POST /apis/v2beta1/runs$", r"POST /apis/v2beta1/recurringruns$"
 HOURLY = {"cron": "0 * * * *"}
 NOON = datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC)
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with run_server() as running:
-        yield running
-
-
-@pytest.fixture
-def api(server: FakeServer) -> KubeflowClient:
-    return new_checked_client(server)
 
 
 def runs(server: FakeServer) -> list[dict[str, Any]]:
@@ -45,7 +33,7 @@ def runs(server: FakeServer) -> list[dict[str, Any]]:
 
 
 def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
     made = build_submission(tmp_path, schedule=HOURLY)
@@ -77,15 +65,15 @@ def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
     ],
 )
 def test_r1_a_lost_reply_is_one_schedule(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path, kind: str, call: str
+    server: FakeServer, client: KubeflowClient, tmp_path: Path, kind: str, call: str
 ) -> None:
     server.set_clock(NOON)
-    server.fault(call, kind, times=2)
+    server.add_fault(call, kind, times=2)
     schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+        client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
     schedules.apply_schedule(
-        api,
+        client,
         build_submission(tmp_path, schedule={"cron": "0 */2 * * *"}),
         quiet,
         sleep=sleep_briefly,
@@ -98,16 +86,16 @@ def test_r1_a_lost_reply_is_one_schedule(
 
 
 def test_r1_run_now_with_one_key_is_one_run(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+        client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
-    server.fault(POST_RUN, "lost", times=1)
-    schedule = schedules.get_schedule(api, "news")
-    first = schedules.run_schedule_now(api, schedule, "backfill", sleep=sleep_briefly)
+    server.add_fault(POST_RUN, "lost", times=1)
+    schedule = schedules.get_schedule(client, "news")
+    first = schedules.run_schedule_now(client, schedule, "backfill", sleep=sleep_briefly)
     assert (
-        schedules.run_schedule_now(api, schedule, "backfill", sleep=sleep_briefly).run.id
+        schedules.run_schedule_now(client, schedule, "backfill", sleep=sleep_briefly).run.id
         == first.run.id
     )
     (left,) = runs(server)
@@ -126,49 +114,49 @@ def test_r1_run_now_with_one_key_is_one_run(
     ],
 )
 def test_r2_after_a_pause_the_declared_slots_are_run(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path, catch_up: bool, expected: list[str]
+    server: FakeServer, client: KubeflowClient, tmp_path: Path, catch_up: bool, expected: list[str]
 ) -> None:
     server.set_clock(NOON)
     schedules.apply_schedule(
-        api,
+        client,
         build_submission(tmp_path, schedule={**HOURLY, "catch_up": catch_up}),
         quiet,
         sleep=sleep_briefly,
     )
-    schedule = schedules.get_schedule(api, "news")
-    api.set_schedule_enabled(schedule.id, False)
+    schedule = schedules.get_schedule(client, "news")
+    client.set_schedule_enabled(schedule.id, False)
     server.set_clock(NOON + datetime.timedelta(hours=6))
-    assert server.state.settle() == []
-    api.set_schedule_enabled(schedule.id, True)
+    assert server.state.start_all_due_runs() == []
+    client.set_schedule_enabled(schedule.id, True)
     assert [run["scheduled_at"][11:13] for run in finish(server)] == expected
 
 
 def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
     schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+        client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
     server.set_clock(NOON + datetime.timedelta(hours=1))
-    (long,) = server.state.settle()
+    (long,) = server.state.start_all_due_runs()
     server.set_clock(NOON + datetime.timedelta(hours=5))
-    assert server.state.settle() == [], "one at a time"
-    server.state.move(long["run_id"], "SUCCEEDED")
+    assert server.state.start_all_due_runs() == [], "one at a time"
+    server.state.move_run(long["run_id"], "SUCCEEDED")
     assert [run["scheduled_at"][11:13] for run in finish(server)] == ["17"]
 
 
 def test_r2_resuming_by_apply_is_what_the_configuration_says(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     made = build_submission(tmp_path, schedule=HOURLY)
-    schedules.apply_schedule(api, made, quiet, sleep=sleep_briefly)
-    api.set_schedule_enabled(schedules.get_schedule(api, "news").id, False)
-    assert schedules.apply_schedule(api, made, quiet, sleep=sleep_briefly).actions == (
+    schedules.apply_schedule(client, made, quiet, sleep=sleep_briefly)
+    client.set_schedule_enabled(schedules.get_schedule(client, "news").id, False)
+    assert schedules.apply_schedule(client, made, quiet, sleep=sleep_briefly).actions == (
         "enabling news",
     )
     paused = schedules.apply_schedule(
-        api,
+        client,
         build_submission(tmp_path, schedule={**HOURLY, "enabled": False}),
         quiet,
         sleep=sleep_briefly,
@@ -176,21 +164,22 @@ def test_r2_resuming_by_apply_is_what_the_configuration_says(
     assert (paused.actions, paused.schedule.enabled) == (("pausing news",), False)
 
 
-# R4: a schedule changed during a run; the running one is unaffected, and no slot is lost or run twice
+# R4: a schedule changed during a run; the running one is unaffected, and no slot is lost or run
+# twice
 
 
 def test_r4_the_running_one_is_unaffected(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
     schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+        client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
     server.set_clock(NOON + datetime.timedelta(hours=1))
-    (running,) = server.state.settle()
-    server.state.move(running["run_id"], "RUNNING")
+    (running,) = server.state.start_all_due_runs()
+    server.state.move_run(running["run_id"], "RUNNING")
     schedules.apply_schedule(
-        api,
+        client,
         build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}),
         quiet,
         sleep=sleep_briefly,
@@ -198,7 +187,7 @@ def test_r4_the_running_one_is_unaffected(
     assert server.state.runs[running["run_id"]]["state"] == "RUNNING"
     (left,) = server.state.schedules.values()
     assert left["runtime_config"]["parameters"]["epochs"] == 9
-    server.state.move(running["run_id"], "SUCCEEDED")
+    server.state.move_run(running["run_id"], "SUCCEEDED")
     assert slots(server, 2) == Counter({f"2030-05-07T{hour}:00:00Z": 1 for hour in (13, 14, 15)})
 
 
@@ -216,20 +205,20 @@ class Crash(Exception):
 )
 @pytest.mark.parametrize("step", range(4))
 def test_r4_a_crash_before_each_step_of_a_change_heals(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path, step: int, minutes: int
+    server: FakeServer, client: KubeflowClient, tmp_path: Path, step: int, minutes: int
 ) -> None:
     server.set_clock(NOON)
     schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+        client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
     before = slots(server, 1)
     changed = build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9})
     with pytest.raises(Crash):
-        schedules.apply_schedule(api, changed, crash_at(step), sleep=sleep_briefly)
+        schedules.apply_schedule(client, changed, crash_at(step), sleep=sleep_briefly)
     for _ in range(minutes // 5):
         server.set_clock(server.clock() + datetime.timedelta(minutes=5))
         finish(server)
-    schedules.apply_schedule(api, changed, quiet, sleep=sleep_briefly)
+    schedules.apply_schedule(client, changed, quiet, sleep=sleep_briefly)
     found = slots(server, 2)
     (left,) = server.state.schedules.values()
     assert (left["status"], left["runtime_config"]["parameters"]["epochs"]) == ("ENABLED", 9)
@@ -243,17 +232,17 @@ def test_r4_a_crash_before_each_step_of_a_change_heals(
 
 
 def test_r4_another_cron_line_does_not_run_its_past(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
     schedules.apply_schedule(
-        api,
+        client,
         build_submission(tmp_path, schedule={"cron": "0 3 * * *", "catch_up": True}),
         quiet,
         sleep=sleep_briefly,
     )
     schedules.apply_schedule(
-        api,
+        client,
         build_submission(tmp_path, schedule={"cron": "*/10 * * * *", "catch_up": True}),
         quiet,
         sleep=sleep_briefly,
@@ -264,11 +253,11 @@ def test_r4_another_cron_line_does_not_run_its_past(
 
 
 def test_r4_a_change_at_a_slot_waits_for_its_run(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     server.set_clock(NOON)
     schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
+        client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
     server.set_clock(NOON.replace(minute=59, second=55))
     waits = itertools.count()
@@ -276,10 +265,10 @@ def test_r4_a_change_at_a_slot_waits_for_its_run(
     def later(_seconds: float) -> None:
         server.set_clock(server.clock() + datetime.timedelta(seconds=5))
         if next(waits) == 4:
-            server.state.tick()
+            server.state.start_due_runs()
 
     applied = schedules.apply_schedule(
-        api, build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
+        client, build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
     )
     assert applied.actions[0] == "waiting until the run that is due now has started"
     assert slots(server, 1) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1})
@@ -289,9 +278,9 @@ def test_r4_a_change_at_a_slot_waits_for_its_run(
 def finish(server: FakeServer) -> list[dict[str, Any]]:
     """Let the controller run what is due; each run succeeds at once."""
     made = []
-    while started := server.state.tick():
+    while started := server.state.start_due_runs():
         for run in started:
-            server.state.move(run["run_id"], "SUCCEEDED")
+            server.state.move_run(run["run_id"], "SUCCEEDED")
         made += started
     return made
 

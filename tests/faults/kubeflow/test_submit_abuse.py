@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,10 @@ from pipeline.kubeflow.submission import prepare_submission
 from tests.support.fake_kfp.clients import (
     build_config,
     build_submission,
-    new_checked_client,
     run_command,
     set_arguments,
 )
-from tests.support.fake_kfp.server import FakeServer, run_server
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with run_server() as running:
-        yield running
-
-
-@pytest.fixture
-def api(server: FakeServer) -> KubeflowClient:
-    return new_checked_client(server)
+from tests.support.fake_kfp.server import FakeServer
 
 
 def runs(server: FakeServer) -> list[dict[str, Any]]:
@@ -52,10 +39,10 @@ def runs(server: FakeServer) -> list[dict[str, Any]]:
     ],
 )
 def test_a4_values_reach_the_run_as_they_are(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path, value: str
+    server: FakeServer, client: KubeflowClient, tmp_path: Path, value: str
 ) -> None:
     made = build_submission(tmp_path, data={"label": value, "text": [value]})
-    submit.submit_run(api, made, None)
+    submit.submit_run(client, made, None)
     (run,) = runs(server)
     assert json.loads(run["runtime_config"]["parameters"]["data"]) == {
         "label": value,

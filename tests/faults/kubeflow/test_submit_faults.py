@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,9 @@ from tests.support.fake_kfp.clients import (
     sleep_briefly,
     start_command,
 )
-from tests.support.fake_kfp.server import FakeServer, run_server
+from tests.support.fake_kfp.server import FakeServer
 
 POST_RUN = r"POST /apis/v2beta1/runs$"
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with run_server() as running:
-        yield running
-
-
-@pytest.fixture
-def api(server: FakeServer) -> KubeflowClient:
-    return new_checked_client(server)
 
 
 def runs(server: FakeServer) -> list[dict[str, Any]]:
@@ -48,22 +36,22 @@ def runs(server: FakeServer) -> list[dict[str, Any]]:
 
 
 def test_r3_the_same_key_again_is_the_same_run(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     made = build_submission(tmp_path)
-    first = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
-    again = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
+    first = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
+    again = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     assert (first.created, again.created) == (True, False)
     assert first.run.id == again.run.id
     assert len(runs(server)) == 1
-    submit.submit_run(api, made, "other", sleep=sleep_briefly)
-    submit.submit_run(api, made, None, sleep=sleep_briefly)
-    submit.submit_run(api, made, None, sleep=sleep_briefly)
+    submit.submit_run(client, made, "other", sleep=sleep_briefly)
+    submit.submit_run(client, made, None, sleep=sleep_briefly)
+    submit.submit_run(client, made, None, sleep=sleep_briefly)
     assert len(runs(server)) == 4
 
 
-def test_r3_a_key_with_other_content_is_refused(api: KubeflowClient, tmp_path: Path) -> None:
-    submit.submit_run(api, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
+def test_r3_a_key_with_other_content_is_refused(client: KubeflowClient, tmp_path: Path) -> None:
+    submit.submit_run(client, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
     for other in (
         build_submission(tmp_path, train={"epochs": 9}),
         build_submission(tmp_path, "other code"),
@@ -71,7 +59,7 @@ def test_r3_a_key_with_other_content_is_refused(api: KubeflowClient, tmp_path: P
         with pytest.raises(
             ConfigError, match=r"--key nightly: run .* other options or another pipeline"
         ):
-            submit.submit_run(api, other, "nightly", sleep=sleep_briefly)
+            submit.submit_run(client, other, "nightly", sleep=sleep_briefly)
 
 
 @pytest.mark.parametrize("key", ["nightly", None])
@@ -87,34 +75,34 @@ def test_r3_a_key_with_other_content_is_refused(api: KubeflowClient, tmp_path: P
 )
 def test_r3_a_create_that_fails_is_one_run(
     server: FakeServer,
-    api: KubeflowClient,
+    client: KubeflowClient,
     tmp_path: Path,
     kind: str,
     options: dict,
     key: str | None,
 ) -> None:
-    server.fault(POST_RUN, kind, times=2, **options)
-    submitted = submit.submit_run(api, build_submission(tmp_path), key, sleep=sleep_briefly)
+    server.add_fault(POST_RUN, kind, times=2, **options)
+    submitted = submit.submit_run(client, build_submission(tmp_path), key, sleep=sleep_briefly)
     assert submitted.created
     assert [run["run_id"] for run in runs(server)] == [submitted.run.id]
 
 
 def test_r3_a_create_that_always_fails_is_no_run_and_says_so(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
-    server.fault(POST_RUN, "refuse", status=500)
+    server.add_fault(POST_RUN, "refuse", status=500)
     with pytest.raises(AmbiguousOutcomeError, match="failed to create the run: 500"):
-        submit.submit_run(api, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
+        submit.submit_run(client, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
     assert runs(server) == []
     assert server.count(POST_RUN) == deduplication.MAX_CREATE_FAILURES + 1
 
 
 @pytest.mark.slow
 def test_r3_many_at_once_with_one_key_are_one_run(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
-    submit.upload_pipeline(api, made := build_submission(tmp_path))
-    server.fault(POST_RUN, "late", seconds=0.5, times=4)
+    submit.upload_pipeline(client, made := build_submission(tmp_path))
+    server.add_fault(POST_RUN, "late", seconds=0.5, times=4)
     outcomes = run_concurrently(
         [lambda: submit.submit_run(new_checked_client(server), made, "nightly") for _ in range(8)]
     )
@@ -127,12 +115,12 @@ def test_r3_many_at_once_with_one_key_are_one_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["late", "unseen"])
 def test_r3_one_whose_create_takes_long_yields(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path, kind: str
+    server: FakeServer, client: KubeflowClient, tmp_path: Path, kind: str
 ) -> None:
     """The others have decided when it can be seen, even if by its time it was the first."""
-    submit.upload_pipeline(api, made := build_submission(tmp_path))
-    api.ensure_experiment("kubert")
-    server.fault(POST_RUN, kind, seconds=9.0, times=1)
+    submit.upload_pipeline(client, made := build_submission(tmp_path))
+    client.ensure_experiment("kubert")
+    server.add_fault(POST_RUN, kind, seconds=9.0, times=1)
     first = threading.Thread(
         target=lambda: outcomes.append(
             submit.submit_run(new_checked_client(server), made, "nightly")
@@ -151,12 +139,12 @@ def test_r3_one_whose_create_takes_long_yields(
 
 
 def test_r3_a_later_one_takes_itself_back(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     """Also where the first one's creator is gone and can remove nothing."""
-    pipeline, version = submit.upload_pipeline(api, made := build_submission(tmp_path))
-    experiment = api.ensure_experiment("kubert")
-    server.fault(POST_RUN, "late", seconds=1.5, times=1)
+    pipeline, version = submit.upload_pipeline(client, made := build_submission(tmp_path))
+    experiment = client.ensure_experiment("kubert")
+    server.add_fault(POST_RUN, "late", seconds=1.5, times=1)
     outcomes: list[deduplication.SubmittedRun] = []
     later = threading.Thread(
         target=lambda: outcomes.append(
@@ -166,7 +154,7 @@ def test_r3_a_later_one_takes_itself_back(
     later.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
-    first = api.create_run({
+    first = client.create_run({
         "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
     })  # fmt: skip
@@ -177,10 +165,10 @@ def test_r3_a_later_one_takes_itself_back(
 
 @pytest.mark.slow
 def test_r3_replies_lost_to_all_who_submit_at_once(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
-    submit.upload_pipeline(api, made := build_submission(tmp_path))
-    server.fault(POST_RUN, "lost", times=3)
+    submit.upload_pipeline(client, made := build_submission(tmp_path))
+    server.add_fault(POST_RUN, "lost", times=3)
     outcomes = run_concurrently(
         [lambda: submit.submit_run(new_checked_client(server), made, "nightly") for _ in range(3)]
     )
@@ -189,35 +177,35 @@ def test_r3_replies_lost_to_all_who_submit_at_once(
 
 
 def test_r3_what_a_crashed_submit_left_is_taken_over(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     made = build_submission(tmp_path)
-    experiment = api.ensure_experiment("kubert")
-    pipeline, version = submit.upload_pipeline(api, made)
-    left = api.create_run({
+    experiment = client.ensure_experiment("kubert")
+    pipeline, version = submit.upload_pipeline(client, made)
+    left = client.create_run({
         "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
         "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}, "runtime_config": made.runtime_config,
     })  # fmt: skip
-    taken = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
+    taken = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     assert (taken.run.id, taken.created) == (left.id, False)
     assert len(runs(server)) == 1
 
 
 def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(
-    server: FakeServer, api: KubeflowClient, tmp_path: Path
+    server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
     made = build_submission(tmp_path)
-    experiment = api.ensure_experiment("kubert")
-    pipeline, version = submit.upload_pipeline(api, made)
+    experiment = client.ensure_experiment("kubert")
+    pipeline, version = submit.upload_pipeline(client, made)
     reference = {"pipeline_id": pipeline, "pipeline_version_id": version}
-    theirs = api.create_run(
+    theirs = client.create_run(
         {
             "display_name": "nightly",
             "experiment_id": experiment,
             "pipeline_version_reference": reference,
         }
     )
-    ours = submit.submit_run(api, made, "nightly", sleep=sleep_briefly)
+    ours = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     assert ours.created
     assert {run["run_id"] for run in runs(server)} == {theirs.id, ours.run.id}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import kfp_server_api
@@ -30,12 +29,6 @@ HEALTH = "GET /apis/v2beta1/healthz"
 
 
 @pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with run_server() as running:
-        yield running
-
-
-@pytest.fixture
 def api(server: FakeServer) -> KubeflowClient:
     return new_client(server.url)
 
@@ -55,10 +48,10 @@ def api(server: FakeServer) -> KubeflowClient:
 def test_a_read_is_repeated_until_it_works_but_not_for_ever(
     server: FakeServer, api: KubeflowClient, kind: str, options: dict
 ) -> None:
-    server.fault(HEALTH, kind, times=2, **options)
+    server.add_fault(HEALTH, kind, times=2, **options)
     assert api.get_health().version == "2.17.0"
     assert server.count(HEALTH) == 3
-    server.fault(HEALTH, kind, **options)
+    server.add_fault(HEALTH, kind, **options)
     with pytest.raises(
         ServerUnavailableError,
         match=rf"attempts: {REQUEST_RETRIES.max_attempts}.*healthz should answer",
@@ -69,8 +62,10 @@ def test_a_read_is_repeated_until_it_works_but_not_for_ever(
 
 def test_as_long_as_the_server_asks_for_is_waited(server: FakeServer) -> None:
     waits: list[float] = []
-    server.fault(HEALTH, "refuse", status=429, retry_after="7", times=1)
-    server.fault(HEALTH, "refuse", status=503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT", times=1)
+    server.add_fault(HEALTH, "refuse", status=429, retry_after="7", times=1)
+    server.add_fault(
+        HEALTH, "refuse", status=503, retry_after="Wed, 21 Oct 2015 07:28:00 GMT", times=1
+    )
     new_client(server.url, sleep=waits.append).get_health()
     assert waits == [7.0, 0.0]
 
@@ -78,7 +73,7 @@ def test_as_long_as_the_server_asks_for_is_waited(server: FakeServer) -> None:
 def test_a_creation_that_is_refused_for_now_says_how_long(
     server: FakeServer, api: KubeflowClient
 ) -> None:
-    server.fault("POST", "refuse", status=429, retry_after="3")
+    server.add_fault("POST", "refuse", status=429, retry_after="3")
     with pytest.raises(RateLimitedError, match="nothing was created") as caught:
         api.create_run({"display_name": "x"})
     assert caught.value.retry_after_seconds == 3.0
@@ -88,9 +83,9 @@ def test_a_slow_reply_is_given_up(
     server: FakeServer, api: KubeflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.kubeflow.transport.REQUEST_TIMEOUT_SECONDS", (1.0, 0.3))
-    server.fault(HEALTH, "slow", seconds=1.0, times=1)
+    server.add_fault(HEALTH, "slow", seconds=1.0, times=1)
     assert api.get_health().version
-    server.fault(HEALTH, "slow", seconds=1.0)
+    server.add_fault(HEALTH, "slow", seconds=1.0)
     started = time.monotonic()
     with pytest.raises(ServerUnavailableError, match="timed out"):
         api.get_health()
@@ -129,7 +124,7 @@ def test_a_name_that_does_not_resolve() -> None:
 def test_who_is_not_known_or_not_allowed_is_told_at_once(
     server: FakeServer, api: KubeflowClient, kind: str, options: dict, message: str
 ) -> None:
-    server.fault("GET", kind, **options)
+    server.add_fault("GET", kind, **options)
     with pytest.raises(PermissionDeniedError, match=message):
         api.get_health()
     assert len(server.log) == 1
@@ -228,10 +223,11 @@ def test_a_conflict_is_what_another_made(
 ) -> None:
     made = build_submission(tmp_path)
     first = submit.upload_pipeline(api, made)
-    # Another uploads between the look and the upload: the look finds nothing, the upload is a conflict.
-    looked = server.state.listed
+    # Another uploads between the look and the upload: the look finds nothing, the upload is a
+    # conflict.
+    looked = server.state.list_page
     misses = iter([True])
-    server.state.listed = lambda key, items, query: looked(  # type: ignore[method-assign]
+    server.state.list_page = lambda key, items, query: looked(  # type: ignore[method-assign]
         key, [] if key == "pipeline_versions" and next(misses, False) else items, query
     )
     assert submit.upload_pipeline(api, made) == first

@@ -12,17 +12,13 @@ from pipeline.kubeflow import submit
 from pipeline.kubeflow.errors import NotFoundError
 from pipeline.kubeflow.follow_run import RunResult, follow_run, read_run
 from pipeline.kubeflow.run_logs import parse_progress_events
-from tests.integration.kubeflow.test_submit import (  # noqa: F401
-    DONE,
-    Invoke,
-    fast,
-    kubert,
-    plain,
-    play,
-    server,
-    task,
+from tests.support.fake_kfp.clients import (
+    InvokeCommand,
+    build_submission,
+    new_client,
+    sleep_briefly,
 )
-from tests.support.fake_kfp.clients import build_submission, new_client, sleep_briefly
+from tests.support.fake_kfp.run_states import SUCCEEDED_TASKS, make_task
 from tests.support.fake_kfp.server import FakeServer
 from tests.support.progress_events import make_event
 
@@ -44,7 +40,7 @@ def submitted(server: FakeServer, tmp_path: Path, name: str | None = None) -> st
     return submit.submit_run(api, build_submission(tmp_path), name, sleep=sleep_briefly).run.id
 
 
-def test_list_show_and_stop(server: FakeServer, kubert: Invoke, tmp_path: Path) -> None:
+def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path: Path) -> None:
     first, second = submitted(server, tmp_path, "one"), submitted(server, tmp_path, "two")
     at = ("--endpoint", server.url)
     code, out, _ = kubert("runs", "list", *at)
@@ -59,12 +55,12 @@ def test_list_show_and_stop(server: FakeServer, kubert: Invoke, tmp_path: Path) 
     assert told["parameters"]["epochs"] == 3
     assert kubert("runs", "stop", "two", *at)[:2] == (0, f"run {second} is stopping\n")
     assert server.state.runs[second]["state"] == "CANCELING"
-    server.state.move(second, "FAILED")
+    server.state.move_run(second, "FAILED")
     assert kubert("runs", "stop", second, *at)[1] == f"run {second} has ended already: failed\n"
     assert "stopped" in kubert("runs", "show", second, *at)[1]
 
 
-def test_no_such_run(server: FakeServer, kubert: Invoke) -> None:
+def test_no_such_run(server: FakeServer, kubert: InvokeCommand) -> None:
     for verb in ("show", "stop", "logs"):
         code, _, err = kubert("runs", verb, "nope", "--endpoint", server.url)
         assert code == 2
@@ -73,7 +69,7 @@ def test_no_such_run(server: FakeServer, kubert: Invoke) -> None:
 
 
 def test_logs_without_a_kubeconfig_say_where_they_are(
-    server: FakeServer, kubert: Invoke, tmp_path: Path
+    server: FakeServer, kubert: InvokeCommand, tmp_path: Path
 ) -> None:
     run = submitted(server, tmp_path)
     code, _, err = kubert("runs", "logs", run, "--endpoint", server.url)
@@ -83,7 +79,9 @@ def test_logs_without_a_kubeconfig_say_where_they_are(
 
 def followed(server: FakeServer, tmp_path: Path, *events: dict) -> RunResult:
     run = submitted(server, tmp_path)
-    server.state.move(run, "SUCCEEDED", [task(name, "SUCCEEDED") for name in (*DONE, "export")])
+    server.state.move_run(
+        run, "SUCCEEDED", [make_task(name, "SUCCEEDED") for name in (*SUCCEEDED_TASKS, "export")]
+    )
     return follow_run(new_client(server.url), run, Pods(*events), lambda event: None, sleep_briefly)  # type: ignore[arg-type]
 
 
@@ -123,7 +121,7 @@ def test_a_mistake_that_a_step_found_is_the_users(
     server: FakeServer, tmp_path: Path, step_code: int, code: int
 ) -> None:
     run = submitted(server, tmp_path)
-    server.state.move(run, "FAILED", [task("tokenize", "FAILED")])
+    server.state.move_run(run, "FAILED", [make_task("tokenize", "FAILED")])
     error = {
         "step": "tokenize",
         "kind": "error",

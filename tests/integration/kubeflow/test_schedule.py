@@ -13,8 +13,8 @@ from components.errors import ConfigError
 from pipeline import definition
 from pipeline.kubeflow import schedules
 from pipeline.kubeflow.submission import prepare_submission
-from tests.integration.kubeflow.test_submit import Invoke, kubert, plain, server  # noqa: F401
 from tests.support.fake_kfp.clients import (
+    InvokeCommand,
     build_config,
     build_submission,
     compile_package,
@@ -28,7 +28,7 @@ NIGHTLY = "schedule.cron=30 2 * * *"
 
 
 @pytest.fixture
-def apply(server: FakeServer, kubert: Invoke):
+def apply(server: FakeServer, kubert: InvokeCommand):
     def call(*options: str, flags: tuple[str, ...] = ()) -> tuple[int, str, str]:
         return kubert(
             "schedule", "apply", *set_arguments(*options), "--endpoint", server.url, *flags
@@ -169,14 +169,14 @@ def test_a_schedule_of_that_name_that_is_not_kuberts_is_left_alone(
 
 
 def test_list_show_pause_resume_run_now_and_delete(
-    server: FakeServer, apply, kubert: Invoke
+    server: FakeServer, apply, kubert: InvokeCommand
 ) -> None:
     server.set_clock(datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC))
     at = ("--endpoint", server.url)
     assert "no schedules" in kubert("schedule", "list", *at)[1]
     apply("schedule.cron=0 9 * * 1-5", "schedule.time_zone=Asia/Kolkata")
     server.set_clock(datetime.datetime(2030, 5, 8, 3, 31, tzinfo=datetime.UTC))
-    (run,) = server.state.settle()
+    (run,) = server.state.start_all_due_runs()
     (row,) = json.loads(kubert("schedule", "list", *at, "--json")[1])
     assert (row["state"], row["next"], row["last run"]) == (
         "enabled",
@@ -251,8 +251,8 @@ def test_someone_who_keeps_changing_it_is_told(server: FakeServer, tmp_path: Pat
         for item in list(server.state.schedules.values()):
             item["status"] = "DISABLED"
 
-    enabling = server.state.enable_schedule
-    server.state.enable_schedule = lambda identifier, enabled: enabling(identifier, False)  # type: ignore[method-assign]
+    enabling = server.state.set_schedule_enabled
+    server.state.set_schedule_enabled = lambda identifier, enabled: enabling(identifier, False)  # type: ignore[method-assign]
     with pytest.raises(schedules.ScheduleConflictError, match="kept changing"):
         schedules.apply_schedule(api, made, interfere, sleep_briefly)
 

@@ -5,107 +5,40 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.cli.main import main
 from pipeline.kubeflow import transport
-from tests.support.fake_kfp.clients import IMAGES, run_command, set_arguments, start_command
-from tests.support.fake_kfp.server import FakeServer, run_server
-from tests.support.fake_kfp.state import NEVER, stamp
-
-
-@pytest.fixture
-def server() -> Iterator[FakeServer]:
-    with run_server() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable and no kubeconfig of whoever runs the tests."""
-    for name in (
-        "KUBERT_ENDPOINT",
-        "KUBERT_TOKEN",
-        "KUBERT_COOKIE",
-        "KUBERT_NAMESPACE",
-        "KUBERT_EXPERIMENT",
-        "KUBECONFIG",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-
-Invoke = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def kubert(capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """The command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-def task(name: str, state: str, seconds: int = 60) -> dict:
-    return {
-        "display_name": name,
-        "state": state,
-        "start_time": "2030-01-01T00:00:00Z",
-        "end_time": f"2030-01-01T00:{seconds // 60:02}:{seconds % 60:02}Z"
-        if state in ("SUCCEEDED", "FAILED")
-        else NEVER,
-    }
-
-
-def play(server: FakeServer, *states: tuple[str, dict[str, str]]) -> threading.Thread:
-    """What the cluster would do with the first run: these states and tasks, one after the other."""
-
-    def move() -> None:
-        while not server.state.runs:
-            time.sleep(0.05)
-        (run,) = server.state.runs.values()
-        for state, tasks in states:
-            with server.state.lock:
-                server.state.move(
-                    run["run_id"], state, [task(name, how) for name, how in tasks.items()]
-                )
-            time.sleep(0.3)
-
-    thread = threading.Thread(target=move, daemon=True)
-    thread.start()
-    return thread
-
-
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.kubeflow.follow_run.POLL_INTERVAL_SECONDS", 0.1)
-
-
-DONE = dict.fromkeys(("tokenize", "train", "evaluate", "gate"), "SUCCEEDED")
+from tests.support.fake_kfp.clients import (
+    IMAGES,
+    InvokeCommand,
+    run_command,
+    set_arguments,
+    start_command,
+)
+from tests.support.fake_kfp.documents import format_time
+from tests.support.fake_kfp.run_states import SUCCEEDED_TASKS, play_states
+from tests.support.fake_kfp.server import FakeServer
 
 
 @pytest.mark.parametrize(
     ("states", "code", "said"),
     [
         pytest.param(
-            [("RUNNING", {"tokenize": "RUNNING"}), ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"})],
+            [
+                ("RUNNING", {"tokenize": "RUNNING"}),
+                ("SUCCEEDED", {**SUCCEEDED_TASKS, "export": "SUCCEEDED"}),
+            ],
             0,
             "released",
             id="released",
         ),
         pytest.param(
-            [("SUCCEEDED", {**DONE, "condition-1": "SKIPPED"})],
+            [("SUCCEEDED", {**SUCCEEDED_TASKS, "condition-1": "SKIPPED"})],
             3,
             "nothing released: the gate closed",
             id="gate-closed",
@@ -125,9 +58,14 @@ DONE = dict.fromkeys(("tokenize", "train", "evaluate", "gate"), "SUCCEEDED")
     ],
 )
 def test_waiting_shows_the_steps_and_ends_as_the_run_does(
-    server: FakeServer, kubert: Invoke, fast: None, states: list, code: int, said: str
+    server: FakeServer,
+    kubert: InvokeCommand,
+    fast_polling: None,
+    states: list,
+    code: int,
+    said: str,
 ) -> None:
-    play(server, *states)
+    play_states(server, *states)
     ended, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")
     assert (ended, err) == (code, "")
     assert said in out.splitlines()[-1]
@@ -137,9 +75,9 @@ def test_waiting_shows_the_steps_and_ends_as_the_run_does(
 
 
 def test_json_is_the_last_line_and_alone_on_standard_output(
-    server: FakeServer, kubert: Invoke, fast: None
+    server: FakeServer, kubert: InvokeCommand, fast_polling: None
 ) -> None:
-    play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
+    play_states(server, ("SUCCEEDED", {**SUCCEEDED_TASKS, "export": "SUCCEEDED"}))
     code, out, err = kubert(
         "submit", *set_arguments(), "--endpoint", server.url, "--wait", "--json"
     )
@@ -156,12 +94,12 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
 
 
 def test_the_server_may_be_away_while_a_run_is_followed(
-    server: FakeServer, kubert: Invoke, fast: None, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, kubert: InvokeCommand, fast_polling: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = dataclasses.replace(transport.REQUEST_RETRIES, max_attempts=2)
     monkeypatch.setattr(transport, "REQUEST_RETRIES", policy)
-    server.fault(r"GET /apis/v2beta1/runs/.", "refuse", status=503, times=5)
-    play(server, ("SUCCEEDED", {**DONE, "export": "SUCCEEDED"}))
+    server.add_fault(r"GET /apis/v2beta1/runs/.", "refuse", status=503, times=5)
+    play_states(server, ("SUCCEEDED", {**SUCCEEDED_TASKS, "export": "SUCCEEDED"}))
     assert kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")[0] == 0
 
 
@@ -182,7 +120,7 @@ def test_an_interrupt_leaves_the_run_going_and_says_how_to_stop_it(server: FakeS
     assert "Traceback" not in out + err
 
 
-def test_what_is_sent(server: FakeServer, kubert: Invoke) -> None:
+def test_what_is_sent(server: FakeServer, kubert: InvokeCommand) -> None:
     options = (
         "cluster.pipeline_root=gs://bucket/root",
         "cluster.service_account=trainer",
@@ -222,7 +160,7 @@ def test_what_is_sent(server: FakeServer, kubert: Invoke) -> None:
     assert version["name"].startswith("sha256-")
 
 
-def test_the_same_pipeline_is_uploaded_once(server: FakeServer, kubert: Invoke) -> None:
+def test_the_same_pipeline_is_uploaded_once(server: FakeServer, kubert: InvokeCommand) -> None:
     for epochs in (1, 2):
         assert (
             kubert("submit", *set_arguments(f"train.epochs={epochs}"), "--endpoint", server.url)[0]
@@ -247,7 +185,7 @@ def test_the_same_pipeline_is_uploaded_once(server: FakeServer, kubert: Invoke) 
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
-    server: FakeServer, kubert: Invoke, as_json: bool
+    server: FakeServer, kubert: InvokeCommand, as_json: bool
 ) -> None:
     code, out, _ = kubert(
         "submit",
@@ -294,7 +232,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     ],
 )
 def test_a_mistake_is_told_before_anything_is_asked(
-    server: FakeServer, kubert: Invoke, arguments: list[str], message: str
+    server: FakeServer, kubert: InvokeCommand, arguments: list[str], message: str
 ) -> None:
     code, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url, *arguments)
     assert (code, out) == (2, "")
@@ -325,13 +263,13 @@ def test_a_mistake_is_told_before_anything_is_asked(
             id="old",
         ),
         pytest.param(
-            lambda server: server.fault("GET", "sign-in"),
+            lambda server: server.add_fault("GET", "sign-in"),
             2,
             "does not answer as a Kubeflow Pipelines API",
             id="sign-in",
         ),
         pytest.param(
-            lambda server: server.fault("GET", "redirect"),
+            lambda server: server.add_fault("GET", "redirect"),
             2,
             "could not authenticate the request (302: Found)",
             id="redirect",
@@ -339,7 +277,7 @@ def test_a_mistake_is_told_before_anything_is_asked(
     ],
 )
 def test_the_servers_no_is_one_clear_message(
-    server: FakeServer, kubert: Invoke, prepare: Callable, code: int, message: str
+    server: FakeServer, kubert: InvokeCommand, prepare: Callable, code: int, message: str
 ) -> None:
     prepare(server)
     ended, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url)
@@ -367,4 +305,4 @@ def test_a_process_with_settings_from_a_file_and_the_environment(
         "runs", "list", "--json", "--config", "mine.yaml", cwd=tmp_path, KUBERT_ENDPOINT=server.url
     )
     assert [row["run"] for row in json.loads(listed.stdout)] == [run["run_id"]]
-    assert stamp(server.clock())
+    assert format_time(server.clock())

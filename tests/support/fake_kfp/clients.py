@@ -1,4 +1,4 @@
-"""What the tests of submitting and scheduling share: a compiled submission, a client, the command as a process."""
+"""Clients of the fake server: a compiled submission, a KubeflowClient, the command as a process."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from pipeline.kubeflow.endpoint import Endpoint
 from pipeline.kubeflow.submission import Submission, prepare_submission
 from tests.support.fake_kfp.server import FakeServer
 
+InvokeCommand = Callable[..., tuple[int, str, str]]
+"""Runs `kubert` with arguments: its exit code, standard output and standard error."""
 DIGEST = "@sha256:" + "a" * 64
 IMAGES = {
     "train_image": f"images.example/train{DIGEST}",
