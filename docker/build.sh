@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the images and writes their references by digest to build/images.env. Settings, all from the environment:
-#   CONTAINER_TOOL  podman or docker; without it, the one that is there
+#   CONTAINER_TOOL  podman or docker; by default the one that is installed
 #   DEVICE          cpu (default) or gpu: which train image
-#   BASE            the base image, best by digest
-#   PUSH            a registry and folder to push to; without it the images are written to build/*.tar, which nodes can load
-#   BUILD_FLAGS     further flags of the build, such as --network=host
+#   BASE            the base image, preferably by digest
+#   PUSH            a registry and repository to push to; by default the images are written to build/*.tar,
+#                   which nodes can load
+#   BUILD_FLAGS     more flags for the build, such as --network=host
 #   PYTHON          the Python whose pip settings (index, proxy, certificate) the builds use
 set -euo pipefail
 shopt -s inherit_errexit
@@ -12,14 +13,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 die() { echo "images: $*" >&2; exit 2; }
 
-tool=${CONTAINER_TOOL:-$(command -v podman || command -v docker || die "neither podman nor docker is there; install one, or name it: CONTAINER_TOOL=...")}
+tool=${CONTAINER_TOOL:-$(command -v podman || command -v docker || die "neither podman nor docker is installed; install one, or set CONTAINER_TOOL")}
 device=${DEVICE:-cpu}
 [[ $device == cpu || $device == gpu ]] || die "DEVICE=$device: cpu or gpu"
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' components/__init__.py)
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 [[ -z $(git status --porcelain -- components docker locks LICENSE .dockerignore 2>/dev/null) ]] || revision+=-dirty
 
-# pip's settings as a secret: an index may need a password, which must be in no layer and no history. Local paths mean nothing in there.
+# pip's settings as a secret: an index may need a password, which must not be in any layer or history.
+# Local paths are left out, because they do not exist in the build.
 private=$(mktemp -d)
 trap 'rm -rf "$private"' EXIT
 settings=$("${PYTHON:-python3}" -m pip config list 2>/dev/null || true)
@@ -37,7 +39,8 @@ if [[ -r $certificate ]]; then
   secrets+=(--secret "id=ca,src=$certificate")
 fi
 
-# One time for all files and all commits: the same content is the same layer, and only changed layers are pushed and pulled.
+# One timestamp for all files and commits: equal content gives equal layers, and only changed layers are
+# pushed and pulled.
 epoch=315532800
 case $("$tool" --version) in
   podman*) dated=(--timestamp "$epoch") ;;
@@ -49,7 +52,7 @@ build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
   # shellcheck disable=SC2086  # BUILD_FLAGS holds several words
   "$tool" build "${dated[@]}" "${secrets[@]}" ${BASE:+--build-arg "BASE=$BASE"} --build-arg "VERSION=$version" \
     --build-arg "REVISION=$revision" "${@:4}" ${BUILD_FLAGS:-} -t "$image" -f "$3" . >&2
-  # Packed layers have another digest than those that lie here: what counts is the one that nodes will see.
+  # Compressed layers have other digests than local ones: print the digest that nodes will see.
   if [[ -n ${PUSH:-} ]]; then
     "$tool" push "$image" >&2
     digest=$("$tool" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" | sed -n "s|^${image%:*}@||p" | tail -n 1)
@@ -58,9 +61,9 @@ build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
     "$tool" save --quiet --format oci-archive -o "build/$1.tar" "$image" >&2
     digest=$(tar -xOf "build/$1.tar" index.json | sed -nE 's/.*"digest": *"(sha256:[0-9a-f]{64})".*/\1/p')
   else
-    die "docker knows an image's digest only after a push: PUSH=<registry>/<folder>, or CONTAINER_TOOL=podman"
+    die "docker knows the digest of an image only after a push: set PUSH=<registry>/<repository>, or CONTAINER_TOOL=podman"
   fi
-  [[ $digest == sha256:* ]] || die "$tool tells no digest of $image"
+  [[ $digest == sha256:* ]] || die "$tool printed no digest of $image"
   echo "${image%:*}@$digest"
 }
 

@@ -1,7 +1,7 @@
-"""Compiles the modules that importing the named ones brings in: `python bytecode.py MODULE...`.
+"""Compiles all modules that an import of the named ones loads: `python bytecode.py MODULE...`.
 
-The rest (most of what is installed) stays source: all bytecode would be twice as much. It is marked as valid without a look
-at its source's time, which a reproducible image does not keep.
+All other modules (most of what is installed) stay source: bytecode would double their size. The
+bytecode is marked as valid whatever its source's time is, which a reproducible image does not keep.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def compile_imported(prefix: Path) -> int:
-    """Write bytecode beside each module that is loaded and lies below `prefix`; returns how many."""
+    """Write bytecode beside each loaded module below `prefix`; return how many there are."""
     files = {
         Path(file)
         for module in list(sys.modules.values())
@@ -28,7 +28,7 @@ def compile_imported(prefix: Path) -> int:
 
 
 def main(names: list[str]) -> None:
-    """Import all, then compile what that loaded."""
+    """Import the named modules, then compile what that loaded."""
     sys.dont_write_bytecode = True
     for name in names:
         importlib.import_module(name)

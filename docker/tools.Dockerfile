@@ -1,16 +1,18 @@
-# The image of the launcher, which starts and watches a gang, and of the puller. No TensorFlow. Built by docker/build.sh (`make images`).
+# The image of the launcher, which runs training as a JobSet, and of the puller. No TensorFlow.
+# Built by docker/build.sh (`make images`).
 #
 # Its layers, and why each is there:
 #   the base image                Python and the C library
 #   /etc/passwd, set-uid bits     a name for the user; no program that changes the user, no installer
-#   packages                      the clients of Kubernetes and of object stores; new only with another lock
+#   packages                      the clients of Kubernetes and of object stores; changes only with the lock
 #   kubert's own code             less than 1 MB
 
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
 COPY locks/tools.txt locks/executor.txt /locks/
-# How pip reaches its index comes as secrets, which end up in no layer. The environment gets no pip: nothing is installed later.
+# pip's settings are secrets of the build, so no layer has them. The environment has no pip: nothing is
+# installed later.
 RUN --mount=type=secret,id=pip --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     export PIP_CONFIG_FILE=/run/secrets/pip PIP_DISABLE_PIP_VERSION_CHECK=1 \
  && python3 -m venv --without-pip /opt/kubert \
@@ -18,12 +20,13 @@ RUN --mount=type=secret,id=pip --mount=type=secret,id=ca --mount=type=cache,targ
       -r /locks/tools.txt -r /locks/executor.txt
 COPY docker/slim.py /docker/
 RUN python3 /docker/slim.py /opt/kubert/lib/python3.11/site-packages
-# Nothing can be written beside the sources at run time: without bytecode in the image, each process would compile all it imports.
+# The root file system is read-only at run time: without bytecode in the image, each process would
+# compile all modules that it imports.
 COPY docker/bytecode.py /docker/
 RUN _KFP_RUNTIME=true /opt/kubert/bin/python /docker/bytecode.py \
       kubernetes.client kubernetes.config google.cloud.storage botocore.session pydantic yaml rich.progress tenacity psutil kfp.dsl.executor_main \
  && mkdir -p /layers/packages/opt && mv /opt/kubert /layers/packages/opt/
-# Of kubert what these two run, and no other step.
+# The packages of kubert that these two import, and no other step.
 COPY components/*.py /layers/code/opt/kubert/lib/python3.11/site-packages/components/
 COPY components/config /layers/code/opt/kubert/lib/python3.11/site-packages/components/config
 COPY components/storage /layers/code/opt/kubert/lib/python3.11/site-packages/components/storage
@@ -45,9 +48,10 @@ RUN echo 'kubert:x:10001:10001::/tmp:/usr/sbin/nologin' >> /etc/passwd \
 COPY --from=build /layers/packages /
 COPY --from=build /layers/code /
 
-# HOME: the one place that can be written when the root is read-only. _KFP_RUNTIME: kfp without its client and compiler.
+# HOME: the only writable directory when the root is read-only. _KFP_RUNTIME: kfp without its client
+# and compiler.
 ENV PATH=/opt/kubert/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 _KFP_RUNTIME=true
-# By number, or Kubernetes cannot tell that it is not root.
+# By number, because Kubernetes (runAsNonRoot) cannot verify a name.
 USER 10001:10001
 WORKDIR /tmp
 CMD ["python", "-m", "components.train", "--help"]

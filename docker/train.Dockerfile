@@ -1,20 +1,21 @@
-# The image of the steps and of the workers: TensorFlow, for CPUs or for NVIDIA GPUs. Built by docker/build.sh (`make images`).
+# The image of the steps and of the workers, with TensorFlow for CPUs or for NVIDIA GPUs.
+# Built by docker/build.sh (`make images`).
 #
 # Its layers, and why each is there:
 #   the base image                Python and the C library
 #   /etc/passwd, set-uid bits     a name for the user; no program that changes the user, no installer
-#   tensorflow (and nvidia)       half of the bytes, new only with another TensorFlow
-#   all other packages            new only with another lock
-#   kubert's own code             less than 2 MB: all that most commits change
+#   tensorflow (and nvidia)       half of the size; changes only with the version of TensorFlow
+#   all other packages            changes only with the lock
+#   kubert's own code             less than 2 MB; changes with most commits
 
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
-# Which lock: cpu, or gpu (TensorFlow with CUDA libraries of its own, so that no CUDA base image is needed).
+# cpu, or gpu: TensorFlow with its own CUDA libraries, so that no CUDA base image is needed.
 ARG DEVICE=cpu
 COPY locks/train.txt locks/train-gpu.txt locks/executor.txt /locks/
-# How pip reaches its index comes as secrets, which end up in no layer. The one package that exists as source only is built with the
-# lock's setuptools. The environment gets no pip: nothing is installed later.
+# pip's settings are secrets of the build, so no layer has them. The one package that exists only as
+# source is built with the setuptools of the lock. The environment has no pip: nothing is installed later.
 RUN --mount=type=secret,id=pip --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     case "$DEVICE" in cpu) lock=/locks/train.txt ;; gpu) lock=/locks/train-gpu.txt ;; *) echo "DEVICE=$DEVICE: cpu or gpu" >&2; exit 2 ;; esac \
  && export PIP_CONFIG_FILE=/run/secrets/pip PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -26,7 +27,8 @@ RUN --mount=type=secret,id=pip --mount=type=secret,id=ca --mount=type=cache,targ
     done
 COPY docker/slim.py /docker/
 RUN python3 /docker/slim.py /opt/kubert/lib/python3.11/site-packages
-# Nothing can be written beside the sources at run time: without bytecode in the image, each process would compile all it imports.
+# The root file system is read-only at run time: without bytecode in the image, each process would
+# compile all modules that it imports.
 COPY docker/bytecode.py /docker/
 RUN TF_USE_LEGACY_KERAS=1 _KFP_RUNTIME=true /opt/kubert/bin/python /docker/bytecode.py \
       tensorflow tensorflow_text tensorflow_hub tf_keras official.nlp.modeling.networks official.nlp.optimization tensorflow_serving.apis.predict_pb2 \
@@ -51,9 +53,10 @@ COPY --from=build /layers/tensorflow /
 COPY --from=build /layers/packages /
 COPY --from=build /layers/code /
 
-# HOME: the one place that can be written when the root is read-only. _KFP_RUNTIME: kfp without its client and compiler.
+# HOME: the only writable directory when the root is read-only. _KFP_RUNTIME: kfp without its client
+# and compiler.
 ENV PATH=/opt/kubert/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 _KFP_RUNTIME=true
-# By number, or Kubernetes cannot tell that it is not root.
+# By number, because Kubernetes (runAsNonRoot) cannot verify a name.
 USER 10001:10001
 WORKDIR /tmp
 CMD ["python", "-m", "components.train", "--help"]

@@ -1,4 +1,4 @@
-"""What the Dockerfiles promise, read off their instructions; that the images keep it is tests/e2e/test_images.py's."""
+"""The instructions of the Dockerfiles; tests/e2e/test_images.py tests the images themselves."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Symbols are cut off real libraries, which still load; nothing but the named files is removed."""
+"""Libraries still load without their symbols; only the named files are removed."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ def test_a_library_without_its_symbols_still_loads(tmp_path):
     subprocess.run([sys.executable, "-c", loading], check=True)
 
 
-def test_once_is_enough(tmp_path):
+def test_a_second_removal_changes_nothing(tmp_path):
     copy = tmp_path / LIBRARY.name
     shutil.copyfile(LIBRARY, copy)
     slim.remove_symbols(copy)
@@ -32,7 +32,7 @@ def test_once_is_enough(tmp_path):
     assert copy.read_bytes() == once
 
 
-def test_what_is_no_library_is_left_as_it_is(tmp_path):
+def test_a_file_that_is_no_library_is_unchanged(tmp_path):
     for name, content in {
         "empty.so": b"",
         "script.so": b"GROUP ( libc.so.6 )" * 9,
@@ -43,23 +43,23 @@ def test_what_is_no_library_is_left_as_it_is(tmp_path):
         assert (tmp_path / name).read_bytes() == content
 
 
-def test_only_what_is_named_goes(tmp_path):
-    gone = [
+def test_only_unused_files_are_removed(tmp_path):
+    unused = [
         "tensorflow/include/a.h",
         "scipy/special/tests/test_a.py",
         "pyarrow/libarrow_flight.so.1",
         "botocore/data/ec2/1/service-2.json",
     ]
-    kept = [
+    used = [
         "tensorflow/python/a.py",
         "h5py/tests/__init__.py",
         "jinja2/tests.py",
         "botocore/data/s3/1/service-2.json",
         "botocore/data/endpoints.json",
     ]
-    for name in gone + kept:
+    for name in unused + used:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     slim.main(tmp_path)
-    assert not any((tmp_path / name).exists() for name in gone)
-    assert all((tmp_path / name).exists() for name in kept)
+    assert not any((tmp_path / name).exists() for name in unused)
+    assert all((tmp_path / name).exists() for name in used)
