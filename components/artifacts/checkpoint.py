@@ -11,11 +11,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
+from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 
@@ -63,6 +65,17 @@ class CheckpointContent(BaseModel):
     train_examples_per_second: float
     padding_efficiency: float
     workers: int
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _read_renamed_options(cls, model: Any) -> Any:
+        """Accept the names that options of the model had in older checkpoints."""
+        if not isinstance(model, Mapping):
+            return model
+        return {
+            (RENAMED_OPTIONS.get(f"model.{name}") or name).removeprefix("model."): value
+            for name, value in model.items()
+        }
 
 
 def open_checkpoint(directory: Path) -> Artifact[CheckpointContent]:

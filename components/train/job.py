@@ -1,4 +1,4 @@
-"""What every worker of a gang is told: one JSON file, the same for all of them."""
+"""The job document of a training, equal for all its workers, and the layout of its state."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import ModelConfig, TrainConfig
 
 STATE_FORMAT = 2
-"""Raised when a training's state has other tensors than before: older states are then left alone."""
+"""Raise it when a training's state gets other tensors: states of older formats are then ignored."""
 
-# None of these changes what is learned, so a run may go on with other values of them.
-_IRRELEVANT = frozenset(
+_IRRELEVANT_OPTIONS = frozenset(
     {
         "workers",
         "checkpoint_every_steps",
@@ -25,10 +26,13 @@ _IRRELEVANT = frozenset(
         "stall_timeout",
     }
 )
+"""Options of `train` that do not change the result: a training may go on with other values."""
+_STORED_NAMES = {new: old for old, new in RENAMED_OPTIONS.items() if new is not None}
+"""The names that options have in the identity: a renamed option must not lose a training's state."""
 
 
 class Job(BaseModel):
-    """The work of a gang: model, options, and where the shards and the training's state lie (paths, or URIs of a store)."""
+    """What the workers compute: model, options, and where shards and state are (paths or URIs)."""
 
     model_config = ConfigDict(frozen=True)
     model: ModelConfig
@@ -38,21 +42,21 @@ class Job(BaseModel):
 
     @field_validator("train")
     @classmethod
-    def _resolved(cls, train: TrainConfig) -> TrainConfig:
+    def _check_precision(cls, train: TrainConfig) -> TrainConfig:
         if train.precision == "auto":
-            raise ValueError("precision: auto must be resolved before workers are told of it")
+            raise ValueError("precision: auto must be resolved before the job is written")
         return train
 
 
 @dataclass(frozen=True)
 class StateLayout:
-    """Where the parts of a training's state lie below its directory."""
+    """Paths of the parts of a training's state, below its directory."""
 
     root: Path
 
     @property
     def checkpoints(self) -> Path:
-        """Periodic checkpoints, from which a killed run goes on."""
+        """Periodic checkpoints, from which a killed training goes on."""
         return self.root / "checkpoints"
 
     @property
@@ -62,7 +66,7 @@ class StateLayout:
 
     @property
     def finished(self) -> Path:
-        """The finished checkpoint; its manifest says that training is over."""
+        """The finished checkpoint; the training is over once its manifest exists."""
         return self.root / "finished"
 
     @property
@@ -72,11 +76,19 @@ class StateLayout:
 
 
 def training_id(model: ModelConfig, train: TrainConfig, shards_digest: str) -> str:
-    """A name for the state of one training: equal for equal data, model and options that matter to the result."""
+    """The name of a training's state: equal for equal data, model and options that matter."""
+    options = train.model_dump(mode="json", exclude=set(_IRRELEVANT_OPTIONS))
     identity = {
         "format": STATE_FORMAT,
-        "model": model.model_dump(mode="json"),
-        "train": train.model_dump(mode="json", exclude=set(_IRRELEVANT)),
+        "model": _with_stored_names("model", model.model_dump(mode="json")),
+        "train": _with_stored_names("train", options),
         "shards": shards_digest,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _with_stored_names(section: str, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        _STORED_NAMES.get(f"{section}.{name}", f"{section}.{name}").partition(".")[2]: value
+        for name, value in options.items()
+    }

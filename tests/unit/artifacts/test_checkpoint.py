@@ -154,3 +154,24 @@ def test_names_that_are_no_checkpoints_are_left_alone(tmp_path: Path) -> None:
 def test_a_finished_checkpoint_is_verified_before_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a finished artifact"):
         checkpoint.open_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_from_before_options_were_renamed_is_read() -> None:
+    content = checkpoint.CheckpointContent.model_validate(
+        {
+            "classes": ["calm"],
+            "vocabulary_sha256": "a",
+            "lower_case": True,
+            "model": {"encoder": "scratch", "inner_size": 64, "layers": 3, "heads": 2},
+            "encoder_fingerprint": "b",
+            "history": [],
+            "best_step": 1,
+            "steps": 1,
+            "step_losses": [0.5],
+            "train_examples_per_second": 1.0,
+            "padding_efficiency": 1.0,
+            "workers": 1,
+        }
+    )
+    model = content.model
+    assert (model.intermediate_size, model.num_layers, model.num_heads) == (64, 3, 2)

@@ -56,19 +56,53 @@ def test_other_data_or_another_model_is_another_run() -> None:
     assert training_id(ModelConfig(dropout=0.2), TrainConfig(), "shards") != PLAIN
 
 
-@pytest.mark.parametrize("place", ["/somewhere", "gs://bucket/root"])
-def test_workers_read_what_the_launcher_wrote(place: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "train", "identity"),
+    [
+        pytest.param({}, {}, "710e16e129f68b64", id="defaults"),
+        pytest.param(
+            {
+                "encoder": "scratch",
+                "intermediate_size": 64,
+                "num_layers": 3,
+                "num_heads": 2,
+                "vocab_size": 500,
+            },
+            {
+                "gradient_accumulation_steps": 2,
+                "best_metric": "loss",
+                "length_buckets": (8,),
+                "lr_schedule": "constant",
+                "early_stopping_patience": 2,
+                "length_grouping_batches": 3,
+                "checkpoint_every_steps": 9,
+                "stall_timeout": 50,
+            },
+            "56c3fcbd847760c6",
+            id="renamed options",
+        ),
+    ],
+)
+def test_a_training_keeps_its_identity_when_options_are_renamed(
+    model: dict[str, Any], train: dict[str, Any], identity: str
+) -> None:
+    # These were computed before the options had the names of today: states of then are found again.
+    assert training_id(ModelConfig(**model), TrainConfig(**train), "shards") == identity
+
+
+@pytest.mark.parametrize("root", ["/somewhere", "gs://bucket/root"])
+def test_workers_read_what_the_launcher_wrote(root: str) -> None:
     job = Job(
         model=ModelConfig(max_length=64),
         train=TrainConfig(seed=9),
-        shards=f"{place}/shards",
-        state=f"{place}/state",
+        shards=f"{root}/shards",
+        state=f"{root}/state",
     )
     assert Job.model_validate_json(job.model_dump_json(indent=2)) == job
 
 
 def test_the_parts_of_a_state_do_not_overlap(tmp_path: Path) -> None:
-    files = StateLayout(tmp_path)
-    places = {files.checkpoints, files.best, files.finished, files.tensorboard}
-    assert len(places) == 4
-    assert {place.parent for place in places} == {tmp_path}
+    layout = StateLayout(tmp_path)
+    directories = {layout.checkpoints, layout.best, layout.finished, layout.tensorboard}
+    assert len(directories) == 4
+    assert {directory.parent for directory in directories} == {tmp_path}
