@@ -96,8 +96,8 @@ def check_scores(labels: Labels, scores: Scores, classes: Sequence[str]) -> None
     if len(bad := np.flatnonzero(~np.isfinite(scores).all(axis=1))):
         raise DataError(
             "test split: the model's scores are NaN or infinite for "
-            f"{len(bad)} of {len(labels)} rows (the first is row {bad[0]}); this checkpoint is unusable: train again with a lower "
-            "train.learning_rate or train.precision=float32"
+            f"{len(bad)} of {len(labels)} rows (the first is row {bad[0]}); this checkpoint is "
+            "unusable: train again with a lower train.learning_rate or train.precision=float32"
         )
     improbable = (
         (scores < 0).any(axis=1)

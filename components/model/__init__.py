@@ -1,1 +1,1 @@
-"""The model: the one tokenizer, the encoders and the classifier on top of them, for training and for serving alike."""
+"""The model: tokenizer, encoders and classifier, the same for training and for serving."""

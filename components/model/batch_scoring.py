@@ -1,7 +1,8 @@
-"""Scores every row of a split once, in the split's order, with little padding.
+"""Scores every row of a split, in batches of rows of about equal length.
 
-Rows are taken by falling length, so that a batch's rows are about equally long and a batch too large for the memory
-fails at the start. The result does not depend on the batch size beyond rounding: padding is masked.
+Rows are batched by falling length, so that there is little padding, and a batch that is too large
+for the memory fails at the start. The result does not depend on the batch size beyond rounding:
+padding is masked.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PADDING_MULTIPLE = 8
 
 
 class TokenizedRows(Protocol):
-    """What is needed of a split: `components.artifacts.token_shards.SplitReader` has it."""
+    """What is needed of a split; `components.artifacts.token_shards.Split` has it."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +28,7 @@ class TokenizedRows(Protocol):
         """Tokens per row: int32 [rows]."""
 
     def read_padded(self, indices: npt.NDArray[np.intp], width: int) -> npt.NDArray[np.int32]:
-        """Token ids of the rows, filled up with [PAD]: int32 [len(indices), width]."""
+        """Token ids of the rows, padded with [PAD]: int32 [len(indices), width]."""
 
 
 def score_split(
@@ -36,11 +37,11 @@ def score_split(
     batch_size: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Class probabilities of every row, float32 [rows, classes]: the softmax of `model(inputs, training=False)`.
+    """Class probabilities of every row, in the split's order: float32 [rows, classes].
 
-    `model` takes {"input_word_ids": int32 [batch, length]} of any length and gives logits [batch, classes].
-    `on_progress(done, total)` is called in rows after each batch. Raises DataError for a split without rows; scores that
-    are not finite are returned as they are.
+    `model` maps {"input_word_ids": int32 [batch, tokens]} to logits [batch, classes].
+    `on_progress(done, total)` is called in rows after each batch. Raises DataError for a split
+    without rows; scores that are not finite are returned as they are.
     """
     if len(split) == 0:
         raise DataError("the split to score has no rows")
@@ -69,5 +70,5 @@ def score_split(
 
 
 def _padded_width(length: int, longest: int) -> int:
-    """The next multiple of WIDTH_MULTIPLE, but never beyond the split's longest row: the model may have no such position."""
+    """The next multiple of PADDING_MULTIPLE, at most `longest`: the model may end there."""
     return min(-(-length // PADDING_MULTIPLE) * PADDING_MULTIPLE, longest)

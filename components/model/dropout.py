@@ -1,16 +1,16 @@
-"""Dropout whose mask belongs to the example, so that a run does not depend on how many workers share a batch.
+"""Dropout with one mask per example, so that training does not depend on the number of workers.
 
-The mask of one example is a pure function of (seed, step, layer, the example's row in the global batch): any split of the
-batch into slices drops exactly the same units. Bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as
-easy as 1, 2, 3", SC 2011), addressed directly:
+The mask of an example is a pure function of (seed, step, layer, the example's row in the global
+batch): every split of the batch into slices drops the same units. The bits come from Philox4x32-10
+(Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), addressed directly:
 
     key              = seed (high 32 bits), layer (low 32 bits)
     counter, high    = step
     counter, low     = row * (Philox blocks per row)
 
-A block is 128 bits, used as eight 16-bit numbers: each row is padded to whole blocks, so a row always starts at a counter
-of its own, and the rate is exact to 1/65536. Two forward passes of one step must pad to the same length to draw the same
-masks.
+A block is 128 bits, used as eight 16-bit numbers: each row is padded to whole blocks, so that a row
+starts at a counter of its own, and the rate is exact to 1/65536. Two forward passes of one step
+must pad to the same length to draw the same masks.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _NUMBERS_PER_BLOCK = 8
 
 
 class DropoutSeed:
-    """Names the rows that a forward pass works on, for all `ExampleDropout` layers that were built with it.
+    """Seed of all `PerExampleDropout` layers built with it, and the rows that they work on.
 
-    The state is Python's, not a variable: `at` is entered inside the traced function, around the forward pass, and the
-    layers capture the tensors that it was given. Nothing has to be assigned, replicated or saved. Each thread has its own
-    position, because a distribution strategy traces every replica in a thread of its own.
+    The rows are Python state, not a variable: `for_rows` is entered inside of the traced function,
+    around the forward pass, and the layers capture the tensors that it was given. Nothing has to be
+    assigned, replicated or saved. Each thread has rows of its own, because a distribution strategy
+    traces every replica in its own thread.
     """
 
     def __init__(self, seed: int) -> None:
@@ -44,15 +45,15 @@ class DropoutSeed:
         self._position = threading.local()
 
     def next_layer_number(self) -> int:
-        """A number that no other layer of this state has; it depends on the order of construction alone."""
+        """A number that no other layer has; it depends on the order of construction only."""
         self._layers += 1
         return self._layers
 
     @contextmanager
     def for_rows(self, step: Any, first_row: Any) -> Iterator[None]:
-        """Within the block, row i of every input is row `first_row` + i of the global batch of optimizer step `step`.
+        """Inside, row i of every input is row `first_row` + i of the global batch of step `step`.
 
-        Both are integers or scalar integer tensors, not negative.
+        Both are non-negative integers or scalar integer tensors.
         """
         outer = getattr(self._position, "value", None)
         self._position.value = (tf.cast(step, tf.uint64), tf.cast(first_row, tf.uint64))
@@ -63,47 +64,49 @@ class DropoutSeed:
 
     @property
     def position(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Step and first row, scalar uint64; RuntimeError outside of `at`."""
+        """Step and first row, scalar uint64; RuntimeError outside of `for_rows`."""
         value: tuple[tf.Tensor, tf.Tensor] | None = getattr(self._position, "value", None)
         if value is None:
             raise RuntimeError(
-                "training with dropout needs `with state.for_rows(step, first_row):` around the forward pass"
+                "training with dropout needs `with dropout_seed.for_rows(step, first_row):` "
+                "around the forward pass"
             )
         return value
 
 
 class PerExampleDropout(tf.keras.layers.Layer):
-    """Zeroes a share `rate` of the units and scales the others by 1 / (1 - rate); the same for any split of the batch.
+    """Sets a fraction `rate` of the units to zero and scales the others by 1 / (1 - rate).
 
-    Input and output: [rows, ...], any floating type. With training=False, or a rate that rounds to zero, the input itself
-    is returned and the graph gets no operation.
+    The result is the same for any split of the batch. Input and output: [rows, ...], any floating
+    type. With training=False, or a rate that rounds to zero, the input itself is returned and the
+    graph gets no operation.
     """
 
-    def __init__(self, rate: float, state: DropoutSeed, **kwargs: Any) -> None:
+    def __init__(self, rate: float, dropout_seed: DropoutSeed, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate {rate}: must lie in [0, 1)")
         self.rate = rate
         self._threshold = min(round(rate * _RATE_LEVELS), _RATE_LEVELS - 1)
-        self._state = state
-        self._layer = state.next_layer_number()
+        self._seed = dropout_seed
+        self._layer = dropout_seed.next_layer_number()
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if not training or self._threshold == 0:
             return inputs
-        kept = tf.reshape(self._bits(inputs), tf.shape(inputs)) >= tf.constant(
+        is_kept = tf.reshape(self._random_numbers(inputs), tf.shape(inputs)) >= tf.constant(
             self._threshold - _RATE_LEVELS // 2, tf.int16
         )
         scale = tf.constant(_RATE_LEVELS / (_RATE_LEVELS - self._threshold), inputs.dtype)
-        return inputs * tf.where(kept, scale, tf.zeros([], inputs.dtype))
+        return inputs * tf.where(is_kept, scale, tf.zeros([], inputs.dtype))
 
-    def _bits(self, inputs: tf.Tensor) -> tf.Tensor:
+    def _random_numbers(self, inputs: tf.Tensor) -> tf.Tensor:
         """Uniform int16 [rows, units per row]."""
-        step, first_row = self._state.position
+        step, first_row = self._seed.position
         units = _count_units_per_row(inputs)
         blocks = (units + (_NUMBERS_PER_BLOCK - 1)) // _NUMBERS_PER_BLOCK
         rows = tf.shape(inputs)[0]
-        key = tf.constant([(self._state.seed << 32) | self._layer], tf.uint64)
+        key = tf.constant([(self._seed.seed << 32) | self._layer], tf.uint64)
         counter = tf.stack([first_row * tf.cast(blocks, tf.uint64), step])
         words = tf.raw_ops.StatelessRandomUniformFullIntV2(
             shape=tf.stack([rows * blocks * 4]),
@@ -119,7 +122,7 @@ class PerExampleDropout(tf.keras.layers.Layer):
 
 
 def _count_units_per_row(inputs: tf.Tensor) -> Any:
-    """Number of units of one example: an int where the shape says so, else a scalar int32 tensor."""
+    """Units of one example: an int if the shape is static, else a scalar int32 tensor."""
     static = inputs.shape[1:]
     if static.is_fully_defined():
         return math.prod(static.as_list())

@@ -39,8 +39,8 @@ class FusedBlock:
     `projections` is one matrix for query, key and value: kernel [width, 3 width], bias [3 width].
     Where the block gives the first tokens only, it is two: one for the query, and one for key and
     value, which all tokens have.
-    `rounds_once`: the activation is computed in the type of the product before it. Where no gradient
-    is needed, product, bias and activation are one operation then.
+    `rounds_once`: the activation is computed in the type of the product before it, so that product,
+    bias and activation are one operation; only where no gradient is needed.
     """
 
     weights: BlockWeights
@@ -53,7 +53,7 @@ class TransformerStack:
 
     It is no Keras layer and no `tf.Module`: the blocks own the variables, under the names by which
     checkpoints know them, and the frozen copies belong to no checkpoint.
-    `matmul_dtype`, the type of the matrix products, is that of the precision policy at construction.
+    `matmul_dtype`, the type of the matrix products, is the precision policy's at construction.
     """
 
     def __init__(self, blocks: Sequence[TransformerEncoderBlock], activation: Activation) -> None:

@@ -1,4 +1,4 @@
-"""The weights of Model Garden's BERT layers as plain values: the only access to their private attributes.
+"""Model Garden's BERT weights as plain values: all access to its layers' private attributes.
 
 Model Garden has no public way to the weights inside of its layers. Everything that depends on how
 `BertEncoderV2`, `TransformerEncoderBlock` and Keras's `MultiHeadAttention` name their parts stands
@@ -146,7 +146,7 @@ def set_query_count(network: BertEncoderV2) -> None:
 
 
 def replace_dropout(network: BertEncoderV2, dropout_seed: DropoutSeed) -> None:
-    """Replace every dropout layer of a built network by a `PerExampleDropout` of the same rate."""
+    """Replace every dropout layer of a built network by a `PerExampleDropout` of its rate."""
     _replace_layer(network, "_embedding_dropout", dropout_seed)
     replace_block_dropout(network.transformer_layers, dropout_seed)
 

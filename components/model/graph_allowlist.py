@@ -1,9 +1,9 @@
-"""A saved model computes and does nothing else, or it is not loaded.
+"""Refuses SavedModels that contain operations outside an allowlist.
 
-TensorFlow's operations can read and write any file, call Python and open connections, and loading a saved model can run
-them. So every operation of the graph, in all its functions, must be on a list of those that a text classifier computes
-with; anything that is not known is refused. Saving and restoring the weights is allowed where TensorFlow's own loader
-does it and nowhere else.
+TensorFlow's operations can read and write any file, call Python and open connections, and loading
+a SavedModel can run them. So every operation of the graph, in all its functions, must be one that a
+text classifier computes with; unknown operations are refused. Saving and restoring the weights is
+allowed only where TensorFlow's own loader does it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,32 @@ from tensorflow.core.protobuf import saved_model_pb2
 from components.errors import DataError
 
 ARITHMETIC = (
-    "Abs Add AddN AddV2 All Any ArgMax ArgMin BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd BiasAddV1 Cast Ceil ClipByValue Cos Cumsum "
-    "Div DivNoNan Einsum Elu Equal Erf Erfc Exp Expm1 Floor FloorDiv FloorMod Greater GreaterEqual IsFinite IsInf IsNan LeakyRelu Less "
-    "LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod Mul MulNoNan Neg NotEqual OneHot "
-    "Pow Prod RealDiv Reciprocal Relu Relu6 Round Rsqrt Select SelectV2 Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Square "
-    "SquaredDifference Sub Sum Tanh TopKV2 TruncateDiv TruncateMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"
+    "Abs Add AddN AddV2 All Any ArgMax ArgMin BatchMatMul BatchMatMulV2 BatchMatMulV3 BiasAdd "
+    "BiasAddV1 Cast Ceil ClipByValue Cos Cumsum Div DivNoNan Einsum Elu Equal Erf Erfc Exp Expm1 "
+    "Floor FloorDiv FloorMod Greater GreaterEqual IsFinite IsInf IsNan LeakyRelu Less LessEqual "
+    "Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean Min Minimum Mod "
+    "Mul MulNoNan Neg NotEqual OneHot Pow Prod RealDiv Reciprocal Relu Relu6 Round Rsqrt Select "
+    "SelectV2 Selu Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Square SquaredDifference Sub "
+    "Sum Tanh TopKV2 TruncateDiv TruncateMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3"
 )
 SHAPES = (
-    "BroadcastArgs BroadcastTo Concat ConcatV2 Const EnsureShape ExpandDims Fill Gather GatherNd GatherV2 Identity IdentityN InvertPermutation "
-    "LinSpace MatrixBandPart NoOp OnesLike Pack Pad PadV2 Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape ReverseV2 "
-    "ScatterNd SegmentSum SequenceMask Shape ShapeN Size Slice Snapshot Split SplitV Squeeze StopGradient StridedSlice Tile Transpose Unpack "
-    "UnsortedSegmentSum Where ZerosLike RaggedGather RaggedRange RaggedTensorToTensor RaggedTensorFromVariant RaggedTensorToVariant"
+    "BroadcastArgs BroadcastTo Concat ConcatV2 Const EnsureShape ExpandDims Fill Gather GatherNd "
+    "GatherV2 Identity IdentityN InvertPermutation LinSpace MatrixBandPart NoOp OnesLike Pack Pad "
+    "PadV2 Placeholder PlaceholderWithDefault PreventGradient Range Rank Reshape ReverseV2 "
+    "ScatterNd SegmentSum SequenceMask Shape ShapeN Size Slice Snapshot Split SplitV Squeeze "
+    "StopGradient StridedSlice Tile Transpose Unpack UnsortedSegmentSum Where ZerosLike "
+    "RaggedGather RaggedRange RaggedTensorToTensor RaggedTensorFromVariant RaggedTensorToVariant"
 )
 TEXT = "FastBertNormalize FastWordpieceTokenizeWithOffsets"
-WEIGHTS = "AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather ResourceGatherNd VarHandleOp VarIsInitializedOp VariableShape"
+WEIGHTS = (
+    "AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather ResourceGatherNd "
+    "VarHandleOp VarIsInitializedOp VariableShape"
+)
 CONTROL = "Assert If StatelessIf PartitionedCall StatefulPartitionedCall"
-DROPOUT = "RandomUniform StatelessRandomGetKeyCounter StatelessRandomGetAlg StatelessRandomUniform StatelessRandomUniformV2"
+DROPOUT = (
+    "RandomUniform StatelessRandomGetKeyCounter StatelessRandomGetAlg StatelessRandomUniform "
+    "StatelessRandomUniformV2"
+)
 ALLOWED_OPERATIONS = frozenset(
     " ".join((ARITHMETIC, SHAPES, TEXT, WEIGHTS, CONTROL, DROPOUT)).split()
 )
@@ -63,7 +73,7 @@ ALLOWED_CLASSES = frozenset(
 
 
 def check_operations(directory: Path) -> None:
-    """DataError that names the first thing in saved_model.pb that is not allowed; nothing of the model is loaded or run."""
+    """DataError naming the first disallowed part of saved_model.pb; nothing of it is loaded."""
     path = directory / "saved_model.pb"
     try:
         model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
@@ -80,7 +90,8 @@ def check_operations(directory: Path) -> None:
 def _check_graph(graph: Any, path: Path) -> None:
     if graph.asset_file_def:
         raise DataError(
-            f"{path}: reads the file {graph.asset_file_def[0].filename!r}, but all that a served model needs is in it"
+            f"{path}: reads the file {graph.asset_file_def[0].filename!r}, "
+            "but a served model must be self-contained"
         )
     for node in graph.object_graph_def.nodes:
         if (
@@ -88,11 +99,13 @@ def _check_graph(graph: Any, path: Path) -> None:
             and node.user_object.identifier not in ALLOWED_OBJECTS
         ):
             raise DataError(
-                f"{path}: an object of type {node.user_object.identifier!r} is not allowed in a served model"
+                f"{path}: an object of type {node.user_object.identifier!r} "
+                "is not allowed in a served model"
             )
         if node.registered_name not in ALLOWED_CLASSES or node.registered_saver:
             raise DataError(
-                f"{path}: the registered class {node.registered_name or node.registered_saver!r} is not allowed in a served model"
+                f"{path}: the registered class {node.registered_name or node.registered_saver!r} "
+                "is not allowed in a served model"
             )
     savers = _saver_functions(graph)
     for function, nodes in _iterate_functions(graph):
@@ -103,7 +116,8 @@ def _check_graph(graph: Any, path: Path) -> None:
             if node.op not in allowed:
                 where = f" in {function}" if function else ""
                 raise DataError(
-                    f"{path}: operation {node.op} ({node.name}{where}) is not allowed in a served model"
+                    f"{path}: operation {node.op} ({node.name}{where}) "
+                    "is not allowed in a served model"
                 )
 
 
@@ -115,7 +129,7 @@ def _iterate_functions(graph: Any) -> Iterator[tuple[str, Iterable[Any]]]:
 
 
 def _saver_functions(graph: Any) -> set[str]:
-    """Functions that only the loader's own nodes for saving and restoring call."""
+    """Functions that only the loader calls, for saving and restoring."""
     saver = graph.saver_def
     entries = {saver.save_tensor_name.partition(":")[0], saver.restore_op_name} - {""}
     called: set[str] = set()

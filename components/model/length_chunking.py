@@ -1,8 +1,8 @@
-"""A text is computed beside texts of about its own length, so that little padding is computed.
+"""Splits a request into chunks of rows of about equal length, to compute little padding.
 
-The rows of a request are sorted by length and cut into CHUNKS, each padded to its own longest row only; a request of fewer
-rows goes through in one piece. The number is fixed because a graph that needs no loop always ends, and chunks that do not
-wait for each other fill all cores.
+The rows are sorted by length and cut into CHUNK_COUNT chunks, each padded to its own longest row; a
+request of fewer rows is one chunk. The number is fixed, because a graph without loops always ends,
+and chunks that do not wait for each other use all cores.
 """
 
 from __future__ import annotations
@@ -13,29 +13,31 @@ import tensorflow as tf
 
 CHUNK_COUNT = 8
 MIN_TOKENS = 2
-"""Encoders need room for [CLS] and [SEP], also in a request without texts."""
+"""Width of the shortest batch: [CLS] and [SEP], also for a request without texts."""
 
 Network = Callable[[tf.Tensor], tf.Tensor]
-# A function that is called and not inlined: its operations stand in the graph once, and cost nothing in the branch that is not taken.
-_CALLED = {"_noinline": True}
+# The function is called, not inlined: its operations are in the graph once, and cost nothing in
+# the branch that is not executed.
+_NOT_INLINED = {"_noinline": True}
 
 
 def length_chunked(
     network: Network, pad_id: int, chunks: int = CHUNK_COUNT
 ) -> Callable[[tf.RaggedTensor], tf.Tensor]:
-    """`network` for rows of any lengths, in the order of the rows: ragged int32 [n, lengths] -> [n, outputs].
+    """`network` for rows of any length, in their order: ragged int32 [n, tokens] -> [n, outputs].
 
-    `network` takes int32 [rows, length], padded with `pad_id` to at least SHORTEST, any number of rows (none included), and
-    gives [rows, outputs] that do not depend on the padding.
+    `network` maps int32 [rows, tokens], padded with `pad_id` to at least MIN_TOKENS, of any number
+    of rows, to [rows, outputs] that do not depend on the padding.
     """
     ids_spec = tf.TensorSpec([None, None], tf.int32)
 
-    @tf.function(input_signature=[ids_spec], experimental_attributes=_CALLED)
+    @tf.function(input_signature=[ids_spec], experimental_attributes=_NOT_INLINED)
     def in_one_piece(ids: tf.Tensor) -> tf.Tensor:
         return network(ids)
 
     @tf.function(
-        input_signature=[ids_spec, tf.TensorSpec([None], tf.int32)], experimental_attributes=_CALLED
+        input_signature=[ids_spec, tf.TensorSpec([None], tf.int32)],
+        experimental_attributes=_NOT_INLINED,
     )
     def in_chunks(ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         order = tf.argsort(lengths, direction="DESCENDING")

@@ -1,4 +1,4 @@
-"""A finished checkpoint back as the classifier that was trained, in float32."""
+"""Loads a finished checkpoint as the classifier that was trained, in float32."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from components.model.encoders import compute_fingerprint
 def load_classifier(
     checkpoint: Artifact[CheckpointContent],
 ) -> tuple[Classifier, CheckpointContent, Vocabulary]:
-    """The classifier with its best weights, what the checkpoint says of itself, and its vocabulary.
+    """The classifier with its best weights, the checkpoint's content, and its vocabulary.
 
-    Raises ConfigError where the encoder that is installed here is not the one it was trained with.
+    Raises ConfigError if the encoder here differs from the one it was trained with.
     """
     directory, content = checkpoint.directory, checkpoint.content
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILENAME, content.lower_case)
     if (found := compute_fingerprint(content.model)) != content.encoder_fingerprint:
         raise ConfigError(
-            f"{directory}: trained from another {content.model.encoder} (fingerprint {content.encoder_fingerprint[:12]}, "
-            f"here {found[:12]}); use the same encoder files, or train again"
+            f"{directory}: trained from another {content.model.encoder} "
+            f"(fingerprint {content.encoder_fingerprint[:12]}, here {found[:12]}); "
+            "use the same encoder files, or train again"
         )
     model = build_classifier(content.model, vocabulary, len(content.classes), seed=0)
     tf.train.Checkpoint(model=model).read(

@@ -76,7 +76,7 @@ class ServingModel(tf.Module):
 
 
 def save_serving_model(served: ServingModel, directory: Path) -> None:
-    """Write the SavedModel, and check that it would be let in again."""
+    """Write the SavedModel, and check that it can be loaded again."""
     tf.saved_model.save(served, str(directory), signatures={SIGNATURE_NAME: served.classify})
     check_operations(directory)
 
@@ -93,12 +93,15 @@ class Scorer:
         batch_size: int = DEFAULT_BATCH_SIZE,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """`on_progress(done, total)` is called in texts after each batch. Batches are made of texts of about one length."""
+        """Scores of the texts, batched by length.
+
+        `on_progress(done, total)` is called in texts after each batch.
+        """
         order = np.argsort([-len(text) for text in texts], kind="stable")
         parts = []
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
-            # Lone surrogates, which no server can be sent either, become replacement characters.
+            # Lone surrogates become replacement characters: no request can hold them either.
             encoded = [texts[row].encode("utf-8", "replace") for row in part]
             parts.append(
                 self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})["scores"].numpy()
@@ -106,17 +109,8 @@ class Scorer:
             if on_progress is not None:
                 on_progress(start + len(part), len(order))
         if not parts:
-            return np.zeros(
-                (
-                    0,
-                    int(
-                        self.signature(**{INPUT_NAME: tf.constant([], tf.string)})["scores"].shape[
-                            1
-                        ]
-                    ),
-                ),
-                np.float32,
-            )
+            empty = self.signature(**{INPUT_NAME: tf.constant([], tf.string)})["scores"]
+            return np.zeros((0, int(empty.shape[1])), np.float32)
         scores = np.concatenate(parts)
         restored = np.empty_like(scores)
         restored[order] = scores
@@ -126,15 +120,16 @@ class Scorer:
 def load_scorer(directory: Path) -> Scorer:
     """The model in a release's directory, after its operations were checked.
 
-    Raises DataError if it is not a saved model, holds an operation that is not allowed, or has another signature than
-    kubert's. The files' digests are the caller's to verify first (`components.artifacts.release.open_release`).
+    Raises DataError if it is not a SavedModel, has an operation that is not allowed, or another
+    signature than kubert's. The caller verifies the files' digests first.
     """
     check_operations(directory)
     try:
         loaded = tf.saved_model.load(str(directory))
     except Exception as error:
         raise DataError(
-            f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); export or pull it again"
+            f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); "
+            "export or pull it again"
         ) from None
     signature = loaded.signatures.get(SIGNATURE_NAME) if hasattr(loaded.signatures, "get") else None
     if (
@@ -143,13 +138,14 @@ def load_scorer(directory: Path) -> Scorer:
         or set(signature.structured_outputs) != set(OUTPUT_NAMES)
     ):
         raise DataError(
-            f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to {', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
+            f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to "
+            f"{', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
         )
     return Scorer(_keep_alive(loaded, signature))
 
 
 def _keep_alive(loaded: Any, signature: Any) -> Callable[..., dict[str, Any]]:
-    """The signature, with the loaded object that owns its weights kept alive."""
+    """The signature as a function that keeps the loaded object, which owns the weights, alive."""
 
     def call(**inputs: Any) -> dict[str, Any]:
         assert loaded is not None

@@ -1,8 +1,9 @@
-"""A text gets the same ids offline and in the served model, because both run this one module.
+"""The tokenizer, one module for tokenizing data sets and for the served model.
 
-The pieces are looked up by tensorflow_text's FastBertTokenizer: clean, lower-case and strip accents (if the vocabulary is
-lower-cased), split at spaces, punctuation and CJK characters, then longest match first. Nothing in a text is special:
-a literal "[SEP]" is split like any other brackets around a word.
+Word pieces are looked up by tensorflow_text's FastBertTokenizer: clean, lower-case and strip
+accents (if the vocabulary is lower-cased), split at spaces, punctuation and CJK characters, then
+longest match first. No text is special: a literal "[SEP]" is split like other brackets around a
+word.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from components.artifacts.token_shards import TokenIds
 from components.artifacts.vocabulary import SPECIAL_TOKENS, Vocabulary
 from components.errors import DataError
 
-# BERT gives up on words of more than 100 characters, FastBertTokenizer counts bytes: three per character keeps scripts
-# without spaces (Thai, Khmer) readable.
+# BERT maps words of more than 100 characters to [UNK]; FastBertTokenizer counts bytes. Three bytes
+# per character keep scripts without spaces (Thai, Khmer) readable.
 MAX_WORD_BYTES = 300
 MIN_OCCURRENCES = 2
 
 
 class WordPiece(tf.Module):
-    """Texts to ids with [CLS] first and [SEP] last, cut to a length; usable eagerly, in a graph and in a SavedModel.
+    """Texts -> ids, [CLS] first and [SEP] last, truncated; works in eager mode and in graphs.
 
     Raises DataError for a vocabulary that no word can be looked up in.
     """
@@ -45,12 +46,16 @@ class WordPiece(tf.Module):
             )
         except RuntimeError as error:
             raise DataError(
-                f"the vocabulary of {len(vocabulary)} pieces cannot be used: {error} It was cut, or is another kind of file"
+                f"the vocabulary of {len(vocabulary)} pieces cannot be used: {error} "
+                "It was cut, or is another kind of file"
             ) from None
         self._cls, self._sep = vocabulary.token_id("[CLS]"), vocabulary.token_id("[SEP]")
 
     def __call__(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
-        """Ragged int32 [n, 2 to max_length] for a string tensor [n] of UTF-8 texts; an empty text gives [CLS] [SEP]."""
+        """UTF-8 texts, string [n] -> ragged int32 [n, 2 to max_length].
+
+        An empty text gives [CLS] [SEP].
+        """
         pieces = self._tokenizer.tokenize(texts)[:, : max_length - 2]
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
@@ -58,9 +63,10 @@ class WordPiece(tf.Module):
     def tokenize_flat(
         self, texts: Sequence[str], max_length: int
     ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
-        """What a call gives, as its flat ids (int32 [tokens]) and row splits [n + 1]; threads can do this at the same time.
+        """The result of a call as flat ids, int32 [tokens], and row splits, int64 [n + 1].
 
-        For many texts: numpy cuts and frames the pieces in a tenth of the time that ragged tensors take.
+        For many texts: numpy truncates and joins in a tenth of the time of ragged tensors. Threads
+        can call this at the same time.
         """
         pieces = self._tokenizer.tokenize(tf.constant(texts, tf.string))
         return _add_special_tokens(
@@ -71,30 +77,31 @@ class WordPiece(tf.Module):
 def _add_special_tokens(
     pieces: TokenIds, splits: npt.NDArray[np.int64], first: int, last: int, max_length: int
 ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
-    """Every row cut to `max_length` - 2 and put between `first` and `last`."""
+    """Every row truncated to `max_length` - 2 and put between `first` and `last`."""
     lengths = np.diff(splits)
-    kept = np.minimum(lengths, max_length - 2)
-    if (kept < lengths).any():
+    new_lengths = np.minimum(lengths, max_length - 2)
+    if (new_lengths < lengths).any():
         pieces = pieces[np.arange(len(pieces)) - np.repeat(splits[:-1], lengths) < max_length - 2]
-    framed_splits = np.concatenate([[0], np.cumsum(kept + 2)])
-    framed = np.empty(framed_splits[-1], np.int32)
-    inner = np.ones(len(framed), bool)
-    for places, token in ((framed_splits[:-1], first), (framed_splits[1:] - 1, last)):
-        framed[places], inner[places] = token, False
-    framed[inner] = pieces
-    return framed, framed_splits
+    id_splits = np.concatenate([[0], np.cumsum(new_lengths + 2)])
+    ids = np.empty(id_splits[-1], np.int32)
+    is_piece = np.ones(len(ids), bool)
+    for positions, token in ((id_splits[:-1], first), (id_splits[1:] - 1, last)):
+        ids[positions], is_piece[positions] = token, False
+    ids[is_piece] = pieces
+    return ids, id_splits
 
 
 def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:
-    """At most `size` word pieces learned from the texts; equal texts give equal pieces, whatever their order.
+    """Train a vocabulary of at most `size` word pieces; the texts' order does not matter.
 
-    `texts` is iterated twice (a list, or an object that reads a file again), streaming: memory grows with the number of
-    different words, not of texts. Works for any language: up to a third of the pieces are single characters.
-    Raises DataError if there is no word to learn from.
+    `texts` is iterated twice (a list, or an object that reads a file again), as a stream: memory
+    grows with the number of different words, not of texts. Works for any language: up to a third
+    of the pieces are single characters. Raises DataError if there is no word to learn from.
     """
     if iter(texts) is texts:
         raise TypeError(
-            "learn() reads the texts twice, so it needs a list or another object that can be iterated again"
+            "train_vocabulary() reads the texts twice, so it needs a list "
+            "or another object that can be iterated again"
         )
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(
@@ -104,8 +111,9 @@ def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocab
     alphabet = _learn_alphabet(texts, tokenizer, size // 3)
     if not alphabet:
         raise DataError("the training texts hold no word to learn a vocabulary from")
-    # The trainer numbers pieces as its hash map yields them and breaks ties by number, so two runs would learn different
-    # pieces. Naming every one-character piece in advance, in sorted order, leaves nothing to the hash map.
+    # The trainer numbers pieces in the order of its hash map and breaks ties by number, so that two
+    # runs would learn different pieces. Naming every one-character piece in advance, in sorted
+    # order, leaves nothing to the hash map.
     inner = [f"##{character}" for character in alphabet if _continues_a_word(character, tokenizer)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
@@ -121,7 +129,7 @@ def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocab
 
 
 def _learn_alphabet(texts: Iterable[str], tokenizer: Any, limit: int) -> list[str]:
-    """The `limit` most frequent characters that are left after normalization, sorted."""
+    """The `limit` most frequent characters after normalization, sorted."""
     raw: Counter[str] = Counter()
     for group in _batch_texts(texts):
         raw.update("".join(group))

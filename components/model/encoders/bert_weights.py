@@ -24,7 +24,7 @@ _MAX_LISTED_PROBLEMS = 10
 
 
 class CheckpointTensor(NamedTuple):
-    """The variable of a checkpoint's tensor; `shape` is the tensor's, matrices [outputs, inputs]."""
+    """The variable of a checkpoint's tensor, and the tensor's shape: matrices are [out, in]."""
 
     variable: tf.Variable
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Faults of data, checkpoints, texts and the evaluator's own process: A10, C5, D1, D5, T4."""
+"""Faults of data, checkpoints, texts and the evaluation's own process."""
 
 from __future__ import annotations
 
@@ -43,9 +43,10 @@ def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(
+def test_without_reported_errors_no_text_is_in_the_report(
     inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Fault A10."""
     step.run(
         EvaluateConfig(max_reported_errors=0),
         inputs / "shards",
@@ -62,9 +63,10 @@ def test_a10_without_mistakes_no_text_is_anywhere_in_the_report(
     assert CANARY not in "".join(capfd.readouterr())
 
 
-def test_a10_texts_are_in_no_log_and_no_manifest(
+def test_texts_are_in_no_log_and_no_manifest(
     inputs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Fault A10."""
     step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", tmp_path / "report")
     assert CANARY in (tmp_path / "report" / "report.html").read_text()
     assert CANARY not in (tmp_path / "report" / manifest.MANIFEST_FILENAME).read_text()
@@ -81,9 +83,10 @@ def test_a10_texts_are_in_no_log_and_no_manifest(
         pytest.param("max_length", MODEL.model_copy(update={"max_length": 64}), id="max_length"),
     ],
 )
-def test_c5_checkpoint_of_something_else(
+def test_a_checkpoint_of_other_shards_is_refused(
     inputs: Path, tmp_path: Path, field: str, value: object
 ) -> None:
+    """Fault C5."""
     changes = {"model": value} if field in ("encoder", "max_length") else {field: value}
     make_checkpoint(tmp_path / "checkpoint", changes=changes)
     with pytest.raises(ConfigError, match=f"checkpoint: its {field} is .*, the shards' is "):
@@ -92,7 +95,8 @@ def test_c5_checkpoint_of_something_else(
 
 
 @pytest.mark.parametrize("which", ["shards/test-00000.arrow", "checkpoint/vocab.txt"])
-def test_d1_input_truncated(inputs: Path, tmp_path: Path, which: str) -> None:
+def test_a_truncated_input_is_refused(inputs: Path, tmp_path: Path, which: str) -> None:
+    """Fault D1."""
     shutil.copytree(inputs, tmp_path, dirs_exist_ok=True)
     with open(tmp_path / which, "r+b") as stream:
         stream.truncate(10)
@@ -111,9 +115,10 @@ def test_d1_input_truncated(inputs: Path, tmp_path: Path, which: str) -> None:
     [(slice(7, 8), 1), (slice(7, 8), slice(3)), (slice(240), 0)],
     ids=["score", "row", "column"],
 )
-def test_d5_no_score_that_is_not_finite_becomes_a_figure(
+def test_a_score_that_is_not_finite_is_refused(
     value: float, rows: slice, columns: int | slice
 ) -> None:
+    """Fault D5."""
     labels, scores = labels_and_scores()
     scores[rows, columns] = value
     with pytest.raises(
@@ -122,14 +127,16 @@ def test_d5_no_score_that_is_not_finite_becomes_a_figure(
         metrics.compute_metrics(labels, scores, CLASSES)
 
 
-def test_d5_model_that_gives_nan(inputs: Path, tmp_path: Path) -> None:
+def test_a_model_that_returns_nan_leaves_no_report(inputs: Path, tmp_path: Path) -> None:
+    """Fault D5."""
     make_checkpoint(tmp_path / "checkpoint", poison=True)
     with pytest.raises(DataError, match="NaN or infinite for 10 of 10 rows"):
         step.run(EvaluateConfig(), inputs / "shards", tmp_path / "checkpoint", tmp_path / "report")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
-def test_d5_class_missing_in_test(inputs: Path, tmp_path: Path) -> None:
+def test_a_class_without_test_rows_is_reported(inputs: Path, tmp_path: Path) -> None:
+    """Fault D5."""
     make_shards(tmp_path / "shards", [0, 1, 1, 0, 1, 0])
     found = step.run(
         EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
@@ -147,7 +154,8 @@ def test_d5_class_missing_in_test(inputs: Path, tmp_path: Path) -> None:
     assert open_report(tmp_path / "report").content == found
 
 
-def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
+def test_test_rows_of_one_class_are_reported(inputs: Path, tmp_path: Path) -> None:
+    """Fault D5."""
     make_shards(tmp_path / "shards", [1] * 6)
     found = step.run(
         EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
@@ -158,7 +166,8 @@ def test_d5_one_class_only(inputs: Path, tmp_path: Path) -> None:
     assert open_report(tmp_path / "report").content == found
 
 
-def test_d5_content_with_nan_is_refused_when_it_is_made() -> None:
+def test_report_content_with_nan_is_refused() -> None:
+    """Fault D5."""
     with pytest.raises(ValueError, match="finite"):
         type(report_content())(**{**dict(report_content()), "accuracy": float("nan")})
 
@@ -167,24 +176,26 @@ def test_d5_content_with_nan_is_refused_when_it_is_made() -> None:
     "name", ["manifest.json", "report.json", "report.html", "predictions.arrow"]
 )
 @pytest.mark.parametrize("damage", ["missing", "cut", "longer"])
-def test_t4_report_with_any_file_damaged_does_not_exist(
+def test_a_report_with_a_damaged_file_is_refused(
     finished: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
+    """Fault T4."""
     shutil.copytree(finished, tmp_path / "report")
     path = tmp_path / "report" / name
-    whole = path.read_bytes()
+    content = path.read_bytes()
     path.unlink()
     if damage != "missing":
-        path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else whole + b"x")
+        path.write_bytes(content[: len(content) // 2] if damage == "cut" else content + b"x")
     with pytest.raises(DataError, match=r"report(/.*)?: "):
         open_report(tmp_path / "report")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["while scoring", "while writing"])
-def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
+def test_a_killed_evaluation_leaves_no_report(inputs: Path, tmp_path: Path, moment: str) -> None:
+    """Fault T4."""
     output, progress = tmp_path / "report", tmp_path / "progress"
-    places = [
+    uris = [
         f"--shards={inputs / 'shards'}",
         f"--checkpoint={inputs / 'checkpoint'}",
         f"--output={output}",
@@ -193,7 +204,7 @@ def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
         sys.executable,
         "-m",
         "components.evaluate",
-        *places,
+        *uris,
         "--set",
         "evaluate.batch_size=1",
     ]
@@ -202,9 +213,9 @@ def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
     )
     try:
         deadline = time.monotonic() + 120
-        while not _reached(moment, output, progress):
+        while not _has_reached(moment, output, progress):
             assert process.poll() is None and time.monotonic() < deadline, (
-                "it was over before it could be killed"
+                "the evaluation ended before it could be killed"
             )
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
@@ -222,7 +233,7 @@ def test_t4_evaluator_killed(inputs: Path, tmp_path: Path, moment: str) -> None:
     assert list(tmp_path.glob(".report.*")) == []
 
 
-def _reached(moment: str, output: Path, progress: Path) -> bool:
+def _has_reached(moment: str, output: Path, progress: Path) -> bool:
     if moment == "while scoring":
         return progress.exists() and "scoring" in progress.read_text()
     return any(output.parent.glob(f".{output.name}.*/report.json"))

@@ -1,7 +1,7 @@
-"""Writes golden_minilm.json and golden_tiny.json: what Hugging Face's own BertModel (PyTorch) computes.
+"""Writes golden_minilm.json and golden_tiny.json: outputs of Hugging Face's BertModel (PyTorch).
 
-Needs torch and transformers, which are not part of kubert's environment; run once, from the repository's root, with the
-directory that holds minilm's config.json:
+Needs torch and transformers, which are not part of kubert's environment. Run it from the
+repository's root with the directory of minilm's config.json:
 
     python -m tests.support.training.make_golden MINILM_DIRECTORY
 """
@@ -22,16 +22,17 @@ TEXTS = (
     "Stocks rallied on Wall Street after the Federal Reserve left rates unchanged.",
     "Oil",
     "",
-    "The café's naïve façade: 3-2 in extra time, said coach O'Neil; \u4e2d\u6587 headlines followed ...",
+    "The café's naïve façade: 3-2 in extra time, said coach O'Neil; "
+    "\u4e2d\u6587 headlines followed ...",
 )
 TINY_IDS = [[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3], [2, 3, 0, 0, 0, 0, 0, 0]]
 TINY_TYPES = [[0, 0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 0, 0]]
 
 
-def compute(
+def compute_outputs(
     directory: Path, inputs: dict[str, list[list[int]]], rows: slice, units: slice
 ) -> dict[str, Any]:
-    """Inputs, a slice of the hidden states [:, rows, units], the pooled output, and the sum of squares of each text's real tokens."""
+    """Inputs, a slice of hidden states [:, rows, units], pooled outputs, and sums of squares."""
     import torch
     import transformers
 
@@ -69,14 +70,14 @@ def compute(
 
 
 def main(minilm: Path) -> None:
-    """Both files, beside this script."""
+    """Write both files into tests/data."""
     from transformers import AutoTokenizer
 
     encoded = AutoTokenizer.from_pretrained(minilm)(list(TEXTS), padding=True)
     inputs = {"input_word_ids": encoded["input_ids"], "input_mask": encoded["attention_mask"]}
     inputs["input_type_ids"] = [[0] * len(row) for row in encoded["input_ids"]]
     here = Path(__file__).parents[2] / "data"
-    golden = {"texts": TEXTS, **compute(minilm, inputs, slice(0, 40, 5), slice(0, 384, 48))}
+    golden = {"texts": TEXTS, **compute_outputs(minilm, inputs, slice(0, 40, 5), slice(0, 384, 48))}
     (here / "golden_minilm.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
     tiny = {
         "input_word_ids": TINY_IDS,
@@ -84,7 +85,7 @@ def main(minilm: Path) -> None:
         "input_type_ids": TINY_TYPES,
     }
     with tempfile.TemporaryDirectory() as work:
-        golden = compute(tiny_bert.write(Path(work)), tiny, slice(0, 8, 1), slice(0, 24, 1))
+        golden = compute_outputs(tiny_bert.write(Path(work)), tiny, slice(0, 8, 1), slice(0, 24, 1))
     (here / "golden_tiny.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
 
 

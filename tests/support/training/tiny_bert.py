@@ -1,4 +1,4 @@
-"""A tiny BERT checkpoint in Hugging Face's layout, the same on every machine; numpy and safetensors only."""
+"""A tiny BERT checkpoint in Hugging Face's layout, the same on every machine."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ PIECES = (
 
 
 def tensors(prefix: str = "bert.", pooler: bool = True, seed: int = 7) -> dict[str, np.ndarray]:
-    """Name -> float32 weights; larger than a trained model's, so that a swapped or transposed matrix shows."""
-    random = np.random.RandomState(seed)  # Its stream is frozen for ever; a Generator's is not.
+    """Name -> float32 weights, large enough that a swapped or transposed matrix shows."""
+    random = np.random.RandomState(seed)  # Its stream never changes; a Generator's may.
     values = {
         f"{prefix}{name}": (random.standard_normal(shape) * 0.3).astype(np.float32)
         for name, shape in bert_layout.tensor_shapes(CONFIG, pooler).items()
@@ -60,7 +60,7 @@ def tensors(prefix: str = "bert.", pooler: bool = True, seed: int = 7) -> dict[s
 
 
 def write(directory: Path, weights: Mapping[str, np.ndarray] | None = None, **config: Any) -> Path:
-    """The directory, filled with config.json (with `config` laid over it), vocab.txt, tokenizer_config.json and model.safetensors."""
+    """Write the checkpoint into the directory, with the fields `config` in its config.json."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps({**CONFIG, **config}), encoding="utf-8")
     (directory / "vocab.txt").write_text(

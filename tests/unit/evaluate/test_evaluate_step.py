@@ -94,12 +94,12 @@ def test_equal_inputs_give_an_equal_report(inputs: Path, tmp_path: Path) -> None
 
 def test_the_command_does_the_same(inputs: Path, tmp_path: Path) -> None:
     evaluate(inputs, tmp_path / "here", EvaluateConfig(max_reported_errors=1))
-    places = [f"--{name}={inputs / name}" for name in ("shards", "checkpoint")]
+    arguments = [f"--{name}={inputs / name}" for name in ("shards", "checkpoint")]
     command = [
         sys.executable,
         "-m",
         "components.evaluate",
-        *places,
+        *arguments,
         "--set",
         "evaluate.max_reported_errors=1",
         "--output",

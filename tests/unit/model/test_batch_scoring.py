@@ -34,7 +34,7 @@ class Ragged:
 
 
 class Bag(tf.keras.Model):
-    """The masked mean of embeddings -> three logits: small, but padding and order matter if they are got wrong."""
+    """The masked mean of embeddings -> three logits: wrong padding or order changes the result."""
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()

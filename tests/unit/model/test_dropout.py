@@ -137,7 +137,7 @@ def test_nothing_is_added_to_the_graph_when_nothing_is_dropped(rate, training):
 
 def test_training_without_a_position_is_an_error():
     layer = PerExampleDropout(0.5, DropoutSeed(1))
-    with pytest.raises(RuntimeError, match=r"with state\.for_rows\(step, first_row\)"):
+    with pytest.raises(RuntimeError, match=r"with dropout_seed\.for_rows\(step, first_row\)"):
         layer(_ones(), training=True)
 
 

@@ -291,7 +291,7 @@ def test_a_piece_may_hold_a_separator_that_is_no_newline(tmp_path):
     assert checkpoint_files.read_vocabulary(directory).tokens[-2:] == ("\u2028", "\u0085")
 
 
-@pytest.mark.parametrize("name", ["/no/such/place", "./nowhere", "a/b/c"])
+@pytest.mark.parametrize("name", ["/no/such/path", "./nowhere", "a/b/c"])
 def test_a_missing_directory_is_not_looked_up_as_a_repository(name):
     with pytest.raises(ConfigError, match="there is no directory"):
         hugging_face.locate_checkpoint(f"hf:{name}")

@@ -214,14 +214,14 @@ def test_a_model_that_is_no_bert_encoder_is_refused(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("/no/such/place", "there is no directory"),
+        ("/no/such/path", "there is no directory"),
         ("../nowhere", "there is no directory"),
         ("small_bert", "there is no directory"),
         ("gs://bucket/encoder", "copy it to a local directory"),
         (".", r"holds no saved_model\.pb"),
     ],
 )
-def test_a_place_without_a_model_is_refused(tmp_path, monkeypatch, name, message):
+def test_a_path_without_a_model_is_refused(tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=message):
         tf_hub.locate_saved_model(f"hub:{name}")

@@ -18,7 +18,7 @@ from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 
 
 class Seen:
-    """A network that answers with the sum of a row's ids, and notes the shapes that it was called with."""
+    """A network that returns the sum of a row's ids, and records the shapes of its inputs."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, int]] = []

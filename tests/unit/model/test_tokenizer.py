@@ -167,7 +167,7 @@ def test_case_is_learned_only_when_asked_for():
 
 
 def test_the_same_texts_give_the_same_pieces_in_any_order():
-    # The trainer alone numbers the pieces differently each time: its hash maps are seeded at random.
+    # The trainer alone numbers pieces differently each time: its hash maps are seeded randomly.
     assert (
         len(
             {
