@@ -140,3 +140,20 @@ def test_a_parent_that_cannot_be_made_is_named(uri: str, tmp_path: Path) -> None
     (tmp_path / "plain").write_text("x")
     with pytest.raises(KubertError, match=r"plain: .*checkpoint is put together there"):
         transfer.download_artifact(uri, tmp_path / "plain" / "checkpoint", "checkpoint")
+
+
+def test_a_download_that_another_process_finishes_first_leaves_one_copy(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = plain_artifact(tmp_path / "a", "a")
+    uploaded = transfer.upload_artifact(source, uri)
+    target = tmp_path / "far" / "b"
+
+    def replace_after_another_process(staging: Path, output: Path) -> None:
+        if output == target:
+            shutil.copytree(source, target)
+        Path(staging).rename(output)
+
+    monkeypatch.setattr("components.storage.atomic_files.os.replace", replace_after_another_process)
+    assert transfer.download_artifact(uri, target, "checkpoint") == uploaded
+    assert [path.name for path in target.parent.iterdir()] == ["b"]
