@@ -125,9 +125,9 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
 
 
 @pytest.mark.parametrize(
-    ("options", "uri", "place"),
+    ("options", "uri", "expected"),
     [
-        pytest.param({"checkpoint_uri": "gs://b/state"}, REMOTE, "gs://b/state", id="told"),
+        pytest.param({"checkpoint_uri": "gs://b/state"}, REMOTE, "gs://b/state", id="configured"),
         pytest.param({"checkpoint_pvc": "shared"}, REMOTE, STATE_MOUNT, id="volume"),
         pytest.param(
             {}, REMOTE, "minio://mlpipeline/v2/artifacts/kubert/state", id="beside-the-runs"
@@ -140,8 +140,8 @@ REMOTE = "minio://mlpipeline/v2/artifacts/kubert/0f9c/train/71aa/checkpoint"
         ),
     ],
 )
-def test_all_runs_share_one_training_state(options: dict, uri: str, place: str) -> None:
-    assert default_state_uri(ClusterConfig(**options), Path("/made/checkpoint"), uri) == place
+def test_all_runs_share_one_training_state(options: dict, uri: str, expected: str) -> None:
+    assert default_state_uri(ClusterConfig(**options), Path("/made/checkpoint"), uri) == expected
 
 
 @pytest.mark.parametrize(
