@@ -17,11 +17,11 @@ def check_nodes(reader: Reader, cluster: ClusterConfig) -> Finding:
     if cluster.gpus:
         requests[cluster.gpu_resource] = str(cluster.gpus)
     selected = [node for node in nodes if _has_labels(node, cluster.node_selector)]
-    fitting = [node for node in selected if _fits(node, requests)]
+    fitting = [node for node in selected if _can_run_worker(node, requests)]
     needed = ", ".join(f"{name} {amount}" for name, amount in requests.items())
     if fitting:
         return Finding.ok(f"{len(fitting)} of {len(nodes)} can run a worker ({needed})")
-    if cluster.gpus and not any(_allocatable(node, cluster.gpu_resource) for node in selected):
+    if cluster.gpus and not any(_read_allocatable(node, cluster.gpu_resource) for node in selected):
         return Finding.warning(
             f"none of {len(nodes)} has {cluster.gpu_resource}",
             "install the device plugin, or set cluster.gpu_resource; "
@@ -69,11 +69,11 @@ def _has_labels(node: dict[str, Any], labels: dict[str, str]) -> bool:
     return labels.items() <= (node["metadata"].get("labels") or {}).items()
 
 
-def _fits(node: dict[str, Any], requests: dict[str, str]) -> bool:
+def _can_run_worker(node: dict[str, Any], requests: dict[str, str]) -> bool:
     return all(
-        _allocatable(node, name) >= parse_quantity(amount) for name, amount in requests.items()
+        _read_allocatable(node, name) >= parse_quantity(amount) for name, amount in requests.items()
     )
 
 
-def _allocatable(node: dict[str, Any], resource: str) -> Decimal:
+def _read_allocatable(node: dict[str, Any], resource: str) -> Decimal:
     return parse_quantity(node["status"]["allocatable"].get(resource, "0"))

@@ -80,7 +80,7 @@ def show_version(
     if as_json:
         print_json(details)
     else:
-        print_fields(_flatten(details))
+        print_fields(_flatten_fields(details))
 
 
 @app.command("rollback")
@@ -210,12 +210,12 @@ def _format_cell(row: Any, column: str) -> str:
     return str(value)[:SHORT_ID_LENGTH] if column in _SHORTENED_COLUMNS else str(value)
 
 
-def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def _flatten_fields(value: dict[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested dictionaries as one, with dotted names and values as text."""
     fields: dict[str, str] = {}
     for name, inner in value.items():
         if isinstance(inner, dict):
-            fields |= _flatten(inner, f"{prefix}{name}.")
+            fields |= _flatten_fields(inner, f"{prefix}{name}.")
         elif isinstance(inner, list):
             fields[prefix + name] = ", ".join(map(str, inner))
         else:
