@@ -2,8 +2,8 @@
 
 Each entry says what it is; the sizes are those of the CPU train image.
 
-Symbols are removed here and not by `strip --strip-unneeded`, which was tried on 385 libraries of the
-train image (1,045 MB): it saves 10 MB more, but four that patchelf has rewritten (OpenBLAS and
+Symbols are removed here and not by `strip --strip-unneeded`, which was tried on 385 libraries of
+the train image (1,045 MB): it saves 10 MB more, but four that patchelf has rewritten (OpenBLAS and
 libgfortran of numpy and scipy) no longer load ("ELF load command address/offset not
 page-aligned"), and the build would need Debian's binutils besides the package index.
 """
@@ -40,7 +40,7 @@ _SECTION_HEADERS_OFFSET_AT = 40
 _PROGRAM_HEADER_SIZE_AND_COUNT_AT = 54
 _SECTION_COUNT_AND_NAMES_AT = 60
 _PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")
-"""type, flags, offset, virtual address, physical address, size in the file, in memory, alignment."""
+"""type, flags, offset, virtual and physical address, size in the file and in memory, alignment."""
 
 
 def remove_unused(site: Path) -> None:

@@ -1,14 +1,14 @@
 """Exit codes of a worker process, and the errors that a launcher makes of them (as in sysexits.h).
 
-| code       | meaning                                             | what the launcher does             |
-|------------|-----------------------------------------------------|------------------------------------|
-| 0          | finished                                            | nothing                            |
-| 64, 65, 78 | usage, data or configuration                        | fails at once with the same error  |
-| 69         | a peer's name did not resolve, or nothing answered  | restarts all workers               |
-| 70         | a peer was lost, or this worker stalled             | restarts all workers               |
-| 74         | no space left on the disk                           | restarts all workers               |
-| 75         | SIGTERM, and a checkpoint was saved                 | restarts all, not counted          |
-| any other  | crash                                               | restarts all workers               |
+| code       | meaning                                            | what the launcher does    |
+|------------|----------------------------------------------------|---------------------------|
+| 0          | finished                                           | nothing                   |
+| 64, 65, 78 | usage, data or configuration                       | fails with the same error |
+| 69         | a peer's name did not resolve, or nothing answered | restarts all workers      |
+| 70         | a peer was lost, or this worker stalled            | restarts all workers      |
+| 74         | no space left on the disk                          | restarts all workers      |
+| 75         | SIGTERM, and a checkpoint was saved                | restarts all, not counted |
+| any other  | crash                                              | restarts all workers      |
 
 Restarts count towards the group's maximum, except after code 75.
 """

@@ -1,4 +1,4 @@
-"""What a launcher knows of a group of equal worker processes; what they compute, it does not know."""
+"""What a launcher knows about a group of equal worker processes, but not what they compute."""
 
 from __future__ import annotations
 

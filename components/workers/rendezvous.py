@@ -1,4 +1,4 @@
-"""Waits until all workers of a group can reach each other, with a timeout that names the missing one.
+"""Waits until all workers of a group reach each other; a timeout names the one that is missing.
 
 TensorFlow itself waits for a late peer without end.
 """

@@ -16,7 +16,7 @@ WORKER_PORT = 2222
 
 
 class WorkerTopology(BaseModel):
-    """The workers of one group, as host:port in the order of their ranks, and this worker's rank."""
+    """The workers of a group, as host:port in the order of their ranks, and this worker's rank."""
 
     model_config = ConfigDict(frozen=True)
     workers: tuple[str, ...] = Field(min_length=1)
@@ -68,7 +68,8 @@ def _parse_tf_config(text: str) -> WorkerTopology:
         ) from None
     if topology.rank >= len(topology.workers):
         raise ConfigError(
-            f"TF_CONFIG: task.index is {topology.rank}, but there are {len(topology.workers)} workers"
+            f"TF_CONFIG: task.index is {topology.rank}, "
+            f"but there are {len(topology.workers)} workers"
         )
     return topology
 

@@ -336,7 +336,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "start-timeout",
         _find_start_timeout,
-        "look at the events; if nothing is wrong and it is only slow, raise cluster.pod_start_timeout",
+        "look at the events; if nothing is wrong and it is only slow, "
+        "raise cluster.pod_start_timeout",
     ),
     # Workers cannot start, but may as the cluster changes.
     *_startup_rules(retryable=True),

@@ -56,7 +56,7 @@ FAILURE_MESSAGE_PATTERNS = {
         f"exit code {exit_codes.PREEMPTED} matching",
     ],
 }
-"""Regular expressions over the message of a failed Job, by the name of the failure policy's rule."""
+"""Regular expressions over the message of a failed Job, by the rule of the failure policy."""
 
 
 class LauncherPod(BaseModel):
@@ -105,7 +105,7 @@ def jobset_name(step: StepName, run: str, digest: str) -> str:
 
 
 def job_document_name(group: WorkerGroup, launcher: LauncherPod) -> str:
-    """Return the file, below the group's directory, that this run's workers read the document from."""
+    """Return the job document's file name below the group's directory, different for each run."""
     digest = hashlib.sha256((group.job_document + launcher.run).encode()).hexdigest()
     return f"jobs/{digest[:16]}.json"
 

@@ -1,4 +1,4 @@
-"""Known reasons why workers do not start, matched against Kubernetes messages, each with a remedy."""
+"""Known reasons why workers do not start, found in Kubernetes messages, each with a remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STARTUP_FAILURES = (
     KnownFailure(
         "pod-security",
         r"violates PodSecurity",
-        "the pod security level of the namespace rejects the pods; compare its labels with k8s/base",
+        "the namespace's pod security level rejects the pods; compare its labels with k8s/base",
     ),
     KnownFailure(
         "admission-webhook",

@@ -1,4 +1,4 @@
-"""Parses what Kubernetes reports about a JobSet, its pods and its events: pure functions over JSON."""
+"""Parses the JSON of a JobSet, its pods and its events into typed values."""
 
 from __future__ import annotations
 
