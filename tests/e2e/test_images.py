@@ -76,18 +76,19 @@ def test_size_unpacked(image, megabytes):
 
 
 @both
-def test_a9_no_program_changes_the_user(image):
+def test_no_program_changes_the_user(image):
+    """Fault A9."""
     assert run(image, "find", "/", "-xdev", "-type", "f", "-perm", "/6000", user="0") == ""
 
 
 @both
-def test_a6_nothing_of_the_build_is_left(image):
-    """No secret, no pip setting, no cache; neither in files nor in what the image tells of how it was made."""
+def test_nothing_of_the_build_is_left(image):
+    """Fault A6. No secret, no pip setting, no cache; neither in files nor in what the image tells of how it was made."""
     left = "for place in /locks /docker /layers /root/.cache /root/.config /etc/pip.conf.d; do test ! -e $place || echo $place; done"
     assert run(image, "sh", "-c", left, user="0") == ""
-    told = podman("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
-    assert "/run/secrets" not in told
-    assert "://" not in told
+    history = podman("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
+    assert "/run/secrets" not in history
+    assert "://" not in history
 
 
 @both

@@ -1,4 +1,4 @@
-"""Faults of gangs on a real cluster: what happens, how long it takes, what a person reads. W1-W4, W7, W10, D1, S2."""
+"""Faults of worker groups on a real cluster: what happens, how long it takes, what a person reads. W1-W4, W7, W10, D1, S2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.artifacts import checkpoint, transfer
 from components.errors import ConfigError, DataError
 from components.storage.store import open_store
 from tests.support.training import cluster_training, local_training, training_shards
-from tests.support.training.cluster_training import ClusterGang
+from tests.support.training.cluster_training import ClusterTraining
 
 pytestmark = [pytest.mark.timeout(900)]
 LONG: dict[str, Any] = {"train__epochs": 60}
@@ -24,9 +24,9 @@ SCREEN = 40
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+def store_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket's part with sealed shards below `shards`."""
-    uri = cluster_training.place_in_store()
+    uri = cluster_training.new_store_uri()
     made = training_shards.make(
         tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
     )
@@ -35,49 +35,50 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("undisturbed")
-    cluster_training.train(home, f"{place}/shards", f"{place}/undisturbed", LONG)
+def undisturbed_run(store_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("undisturbed_run")
+    cluster_training.train(home, f"{store_uri}/shards", f"{store_uri}/undisturbed", LONG)
     return home
 
 
-def kill(it: ClusterGang, rank: int) -> None:
-    process = cluster_training.process_of(it.jobset()["metadata"]["name"], rank)
+def kill(it: ClusterTraining, rank: int) -> None:
+    process = cluster_training.find_worker_process(it.jobset()["metadata"]["name"], rank)
     if process is None:
         pytest.skip("no worker's process here: the cluster's node is another machine")
     process.kill()
 
 
-def evict(it: ClusterGang, rank: int) -> None:
+def evict(it: ClusterTraining, rank: int) -> None:
     cluster_training.evict(
         cluster_training.pods(it.jobset()["metadata"]["name"])[rank]["metadata"]["name"]
     )
 
 
 @pytest.mark.parametrize(
-    ("harm", "rank", "told", "lost"),
+    ("harm", "rank", "expected", "lost"),
     [
         pytest.param(
-            kill, 1, "restart 1 of 3: worker 1 was killed (SIGKILL)", True, id="w1_kill_a_worker"
+            kill, 1, "restart 1 of 3: worker 1 was killed (SIGKILL)", True, id="kill_a_worker"
         ),
         pytest.param(
-            kill, 0, "restart 1 of 3: worker 0 was killed (SIGKILL)", True, id="w2_kill_the_chief"
+            kill, 0, "restart 1 of 3: worker 0 was killed (SIGKILL)", True, id="kill_the_chief"
         ),
-        pytest.param(evict, 1, "; restarting all workers", False, id="w3_evict_a_worker"),
-        pytest.param(evict, 0, "; restarting all workers", False, id="w3_evict_the_chief"),
+        pytest.param(evict, 1, "; restarting all workers", False, id="evict_a_worker"),
+        pytest.param(evict, 0, "; restarting all workers", False, id="evict_the_chief"),
     ],
 )
-def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
-    harm: Callable[[ClusterGang, int], None],
+def test_a_disturbed_worker_group_ends_with_the_weights_of_an_undisturbed_one(
+    harm: Callable[[ClusterTraining, int], None],
     rank: int,
-    told: str,
+    expected: str,
     lost: bool,
-    place: str,
-    undisturbed: Path,
+    store_uri: str,
+    undisturbed_run: Path,
     tmp_path: Path,
 ) -> None:
+    """Faults W1, W2, W3."""
     with cluster_training.launch(
-        tmp_path, f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", LONG
+        tmp_path, f"{store_uri}/shards", f"{store_uri}/{uuid.uuid4().hex[:8]}", LONG
     ) as it:
         it.wait_for_progress(150)
         reached = max(event.get("done") or 0 for event in it.events() if event.get("total"))
@@ -85,10 +86,12 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
         harm(it, rank)
         ended = it.wait()
         assert ended.code == 0, ended.output
-        said, events = it.messages(), it.events()
-    print("\n".join(text for text in said if not text.startswith("epoch")))
-    assert [text for text in said if told in text], said
-    (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+        messages, events = it.messages(), it.events()
+    print("\n".join(text for text in messages if not text.startswith("epoch")))
+    assert [text for text in messages if expected in text], messages
+    (resumed,) = [
+        int(text.split()[4]) for text in messages if text.startswith("going on from step")
+    ]
     assert resumed >= (
         reached - cluster_training.SMALL["train__checkpoint_every_steps"] if lost else reached
     )
@@ -99,7 +102,8 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
     )
     print(f"training again {back - harmed:.1f} s after the harm, from step {resumed}")
     found, wanted = (
-        checkpoint.open_checkpoint(home / "checkpoint").content for home in (tmp_path, undisturbed)
+        checkpoint.open_checkpoint(home / "checkpoint").content
+        for home in (tmp_path, undisturbed_run)
     )
     assert len(found.step_losses) == STEPS
     print(
@@ -107,18 +111,18 @@ def test_w1_w2_w3_a_disturbed_gang_ends_with_the_undisturbed_one_s_weights(
         np.abs(np.subtract(found.step_losses, wanted.step_losses)).max(),
     )
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
-    expected = local_training.weights(undisturbed / "checkpoint")
+    weights = local_training.weights(undisturbed_run / "checkpoint")
     for name, value in local_training.weights(tmp_path / "checkpoint").items():
-        np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(value, weights[name], atol=1e-5, err_msg=name)
 
 
-def failed(
-    place: str, home: Path, options: dict[str, Any], *, shards: str = ""
+def run_to_failure(
+    store_uri: str, home: Path, options: dict[str, Any], *, shards: str = ""
 ) -> tuple[local_training.Ended, list[str], float]:
-    """How a launcher ended that cannot succeed, what it told, and after how many seconds."""
+    """Run a launcher that must fail; how it ended, its messages, and the seconds it took."""
     started = time.monotonic()
     with cluster_training.launch(
-        home, shards or f"{place}/shards", f"{place}/{uuid.uuid4().hex[:8]}", options
+        home, shards or f"{store_uri}/shards", f"{store_uri}/{uuid.uuid4().hex[:8]}", options
     ) as it:
         ended = it.wait()
         seconds = time.monotonic() - started
@@ -134,27 +138,31 @@ def failed(
         return ended, it.messages(), seconds
 
 
-def test_d1_shards_damaged_in_the_store_are_the_user_s_error_and_never_retried(
-    place: str, tmp_path: Path
+def test_shards_damaged_in_the_store_are_the_user_s_error_and_never_retried(
+    store_uri: str, tmp_path: Path
 ) -> None:
+    """Fault D1."""
     made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
-    transfer.upload_artifact(made, f"{place}/damaged")
+    transfer.upload_artifact(made, f"{store_uri}/damaged")
     name = next(path.name for path in made.glob("train-*.arrow"))
     data = bytearray((made / name).read_bytes())
     data[len(data) // 2] ^= 1
-    open_store(f"{place}/damaged").write(name, bytes(data))
-    ended, said, _ = failed(place, tmp_path, {"train__seed": 9}, shards=f"{place}/damaged")
+    open_store(f"{store_uri}/damaged").write(name, bytes(data))
+    ended, messages, _ = run_to_failure(
+        store_uri, tmp_path, {"train__seed": 9}, shards=f"{store_uri}/damaged"
+    )
     assert ended.code == DataError.exit_code == 65
     assert name in ended.output
     assert "SHA-256" in ended.output
-    assert not [text for text in said if text.startswith("restart")]
+    assert not [text for text in messages if text.startswith("restart")]
 
 
-def test_w10_out_of_memory_is_said_and_not_tried_again(place: str, tmp_path: Path) -> None:
-    ended, said, _ = failed(place, tmp_path, {"cluster__memory": "300Mi"})
+def test_out_of_memory_is_reported_and_not_retried(store_uri: str, tmp_path: Path) -> None:
+    """Fault W10."""
+    ended, messages, _ = run_to_failure(store_uri, tmp_path, {"cluster__memory": "300Mi"})
     assert "was killed for lack of memory (OOMKilled)" in ended.output
     assert "raise cluster.memory" in ended.output
-    assert len([text for text in said if text.startswith("restart")]) <= 1
+    assert len([text for text in messages if text.startswith("restart")]) <= 1
 
 
 @pytest.mark.parametrize(
@@ -186,44 +194,49 @@ def test_w10_out_of_memory_is_said_and_not_tried_again(place: str, tmp_path: Pat
         ),
     ],
 )  # fmt: skip
-def test_w6_a_gang_that_cannot_start_is_explained_in_time(
-    options: dict[str, Any], within: float, named: list[str], place: str, tmp_path: Path
+def test_a_worker_group_that_cannot_start_is_explained_in_time(
+    options: dict[str, Any], within: float, named: list[str], store_uri: str, tmp_path: Path
 ) -> None:
-    ended, _, seconds = failed(place, tmp_path, options)
+    """Fault W6."""
+    ended, _, seconds = run_to_failure(store_uri, tmp_path, options)
     assert ended.code == 1
     for text in named:
         assert text in ended.output
     assert seconds < within
 
 
-def test_w7_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(
-    place: str, tmp_path: Path
+def test_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(
+    store_uri: str, tmp_path: Path
 ) -> None:
     # Where Python looks for its own library there is none: each attempt ends at once.
+    """Fault W7."""
     options = {
         "train__max_restarts": 1,
         "train__workers": 1,
         "cluster__environment": {"PYTHONHOME": "/none"},
     }
-    ended, said, _ = failed(place, tmp_path, options)
+    ended, messages, _ = run_to_failure(store_uri, tmp_path, options)
     assert ended.code == 1
     assert "the train step failed after 1 restarts (train.max_restarts=1): worker 0" in ended.output
     assert "last lines of worker 0:" in ended.output
     assert "No module named 'encodings'" in ended.output
     assert [
-        text for text in said if text.startswith("restart 1 of 1: worker 0 failed with exit code 1")
+        text
+        for text in messages
+        if text.startswith("restart 1 of 1: worker 0 failed with exit code 1")
     ]
 
 
-def test_the_time_limit_ends_a_gang(place: str, tmp_path: Path) -> None:
-    ended, _, seconds = failed(
-        place, tmp_path, {"train__epochs": 10_000, "cluster__active_deadline": 60}
+def test_the_time_limit_ends_a_worker_group(store_uri: str, tmp_path: Path) -> None:
+    ended, _, seconds = run_to_failure(
+        store_uri, tmp_path, {"train__epochs": 10_000, "cluster__active_deadline": 60}
     )
     assert "the workers still ran after cluster.active_deadline (60 s)" in ended.output
     assert seconds < 100
 
 
-def test_s2_rights_that_are_missing_are_named(place: str, tmp_path: Path) -> None:
-    ended, _, _ = failed(place, tmp_path, {"cluster__namespace": "none-such"})
+def test_rights_that_are_missing_are_named(store_uri: str, tmp_path: Path) -> None:
+    """Fault S2."""
+    ended, _, _ = run_to_failure(store_uri, tmp_path, {"cluster__namespace": "none-such"})
     assert ended.code == ConfigError.exit_code
     assert "none-such" in ended.output

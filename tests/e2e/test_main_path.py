@@ -1,7 +1,7 @@
 """From text to a prediction on a real cluster: each step in a pod of its own under its own account, the workers as a JobSet.
 
 The pods are what Kubeflow Pipelines would start: the same image, account, labels and addresses; what they do is `python -m
-components.<verb>`. Then the release is pulled out of the store, served, and asked.
+components.<module>`. Then the release is pulled out of the store, served, and asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from components.artifacts import checkpoint as checkpoints
 from components.artifacts.staging import staged_input
 from tests.support.stores.object_stores import free_port
 from tests.support.training import local_training
-from tests.support.training.cluster_training import NAMESPACE, kubectl, place_in_store
+from tests.support.training.cluster_training import NAMESPACE, kubectl, new_store_uri
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1800)]
 MODEL: dict[str, Any] = {
@@ -103,17 +103,23 @@ def pod(name: str, image: str, command: list[str], environment: dict[str, str]) 
 class Steps:
     """Runs verbs in pods, one after the other."""
 
-    def __init__(self, place: str) -> None:
-        self.place = place
+    def __init__(self, root_uri: str) -> None:
+        self.root_uri = root_uri
         self.seconds: list[tuple[str, float]] = []
 
     def run(
-        self, verb: str, image: str, places: dict[str, str], options: dict[str, Any]
+        self, module: str, image: str, uris: dict[str, str], options: dict[str, Any]
     ) -> list[str]:
         """The step's output, a line each; its pod is gone afterwards."""
-        name = f"e2e-{verb.replace('_', '-').replace('.', '-')}"
-        given = [part for key, value in places.items() for part in (f"--{key}", value)]
-        command = ["python", "-m", f"components.{verb}", *given, *local_training.options(**options)]
+        name = f"e2e-{module.replace('_', '-').replace('.', '-')}"
+        given = [part for key, value in uris.items() for part in (f"--{key}", value)]
+        command = [
+            "python",
+            "-m",
+            f"components.{module}",
+            *given,
+            *local_training.options(**options),
+        ]
         kubectl("delete", "pod", name, "--ignore-not-found", "--wait=true")
         started = time.monotonic()
         manifest = pod(
@@ -124,16 +130,18 @@ class Steps:
         )
         kubectl("create", "--filename", "-", text=json.dumps(manifest))
         try:
-            phase = local_training.wait_for(lambda: ended(name), f"the end of {verb}", 900)
+            phase = local_training.wait_for(
+                lambda: phase_if_ended(name), f"the end of {module}", 900
+            )
             output = kubectl("logs", name)
             assert phase == "Succeeded", output + kubectl("describe", "pod", name)
         finally:
             kubectl("delete", "pod", name, "--wait=false")
-        self.seconds.append((verb, round(time.monotonic() - started, 1)))
+        self.seconds.append((module, round(time.monotonic() - started, 1)))
         return output.splitlines()
 
 
-def ended(name: str) -> str:
+def phase_if_ended(name: str) -> str:
     phase = kubectl("get", "pod", name, "--output", "jsonpath={.status.phase}")
     return phase if phase in ("Succeeded", "Failed") else ""
 
@@ -148,19 +156,19 @@ def images() -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def steps() -> Steps:
-    return Steps(place_in_store())
+    return Steps(new_store_uri())
 
 
 @pytest.fixture(scope="module")
 def shards(steps: Steps, images: tuple[str, str]) -> str:
-    place = f"{steps.place}/shards"
-    steps.run("tokenize_text", images[0], {"output": place}, MODEL)
-    return place
+    uri = f"{steps.root_uri}/shards"
+    steps.run("tokenize_text", images[0], {"output": uri}, MODEL)
+    return uri
 
 
 @pytest.fixture(scope="module")
 def checkpoint(steps: Steps, images: tuple[str, str], shards: str) -> str:
-    place = f"{steps.place}/checkpoint"
+    uri = f"{steps.root_uri}/checkpoint"
     cluster = {
         **SMALL,
         "cluster__train_image": images[0],
@@ -168,15 +176,15 @@ def checkpoint(steps: Steps, images: tuple[str, str], shards: str) -> str:
             "STORAGE_EMULATOR_HOST": os.environ.get("STORAGE_EMULATOR_HOST", "")
         },
     }
-    places = {"shards": shards, "output": place, "scratch": f"{steps.place}/state"}
-    steps.run("train", images[1], places, MODEL | TRAIN | cluster)
-    return place
+    uris = {"shards": shards, "output": uri, "scratch": f"{steps.root_uri}/state"}
+    steps.run("train", images[1], uris, MODEL | TRAIN | cluster)
+    return uri
 
 
 @pytest.fixture(scope="module")
 def release(steps: Steps, images: tuple[str, str], shards: str, checkpoint: str) -> str:
     report, decision, store = (
-        f"{steps.place}/{name}" for name in ("report", "decision.json", "models")
+        f"{steps.root_uri}/{name}" for name in ("report", "decision.json", "models")
     )
     target = {"export__model_store": store, "evaluate__min_accuracy": 0.3}
     steps.run(
@@ -219,18 +227,22 @@ def test_the_same_rows_are_not_learned_twice(
     steps: Steps, images: tuple[str, str], shards: str, checkpoint: str, release: str
 ) -> None:
     """A scheduled run whose data has not changed: nothing is trained, nothing is released, and both say so."""
-    again = f"{steps.place}/again"
-    places = {"shards": shards, "output": f"{again}/checkpoint", "scratch": f"{steps.place}/state"}
+    again = f"{steps.root_uri}/again"
+    uris = {"shards": shards, "output": f"{again}/checkpoint", "scratch": f"{steps.root_uri}/state"}
     output = steps.run(
-        "train", images[1], places, MODEL | TRAIN | SMALL | {"cluster__train_image": images[0]}
+        "train", images[1], uris, MODEL | TRAIN | SMALL | {"cluster__train_image": images[0]}
     )
     assert any("nothing is trained again" in line for line in output)
-    report, decision, store = f"{again}/report", f"{again}/decision.json", f"{steps.place}/models"
+    report, decision, store = (
+        f"{again}/report",
+        f"{again}/decision.json",
+        f"{steps.root_uri}/models",
+    )
     target = {"export__model_store": store, "evaluate__min_accuracy": 0.3}
     steps.run(
         "evaluate",
         images[0],
-        {"shards": shards, "checkpoint": places["output"], "output": report},
+        {"shards": shards, "checkpoint": uris["output"], "output": report},
         target,
     )
     steps.run(
@@ -239,7 +251,7 @@ def test_the_same_rows_are_not_learned_twice(
     output = steps.run(
         "export",
         images[0],
-        {"shards": shards, "checkpoint": places["output"], "report": report, "decision": decision},
+        {"shards": shards, "checkpoint": uris["output"], "report": report, "decision": decision},
         target,
     )
     assert output[-1] == release

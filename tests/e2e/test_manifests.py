@@ -53,8 +53,8 @@ def kubectl(
 
 @pytest.fixture(scope="module")
 def tree(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return manifests.renamed(
-        manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s"),
+    return manifests.rename_namespace(
+        manifests.copy_tree(tmp_path_factory.mktemp("k8s") / "k8s"),
         f"kubert-manifests-{uuid.uuid4().hex[:6]}",
     )
 
@@ -79,7 +79,7 @@ def namespace(tree: Path) -> Iterator[str]:
             kubectl("delete", "priorityclass", "kubert-training", "--ignore-not-found")
 
 
-def known(kind: str) -> None:
+def require_known(kind: str) -> None:
     """Return when the API server answers for a kind that was just defined."""
     deadline = time.monotonic() + 60
     while (asked := kubectl("get", kind, "--all-namespaces", check=False)).returncode:
@@ -112,9 +112,9 @@ def everything(
     try:
         for path in added:
             kubectl("apply", "--server-side", "-f", str(path))
-            known(str(yaml.safe_load(path.read_text())["metadata"]["name"]))
-        yield manifests.renamed(
-            manifests.copied(tmp_path_factory.mktemp("all") / "k8s", everything=True), namespace
+            require_known(str(yaml.safe_load(path.read_text())["metadata"]["name"]))
+        yield manifests.rename_namespace(
+            manifests.copy_tree(tmp_path_factory.mktemp("all") / "k8s", everything=True), namespace
         )
     finally:
         for path in added:
@@ -197,7 +197,7 @@ def pod(name: str = "pod", container: Any = None, **spec: Any) -> dict[str, Any]
     }
 
 
-def tried(namespace: str, manifest: object) -> subprocess.CompletedProcess[str]:
+def dry_run(namespace: str, manifest: object) -> subprocess.CompletedProcess[str]:
     return kubectl(
         "-n",
         namespace,
@@ -249,13 +249,14 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize(("manifest", "reason"), UNSAFE)
-def test_a9_unsafe_pods_are_refused(namespace: str, manifest: dict[str, Any], reason: str) -> None:
-    done = tried(namespace, manifest)
+def test_unsafe_pods_are_refused(namespace: str, manifest: dict[str, Any], reason: str) -> None:
+    """Fault A9."""
+    done = dry_run(namespace, manifest)
     assert done.returncode != 0
     assert 'violates PodSecurity "restricted:' in done.stderr and reason in done.stderr
 
 
-def gang(namespace: str, gpus: int = 0) -> dict[str, Any]:
+def jobset(namespace: str, gpus: int = 0) -> dict[str, Any]:
     config = Config.model_validate(
         {
             "train": {"workers": 2},
@@ -276,13 +277,14 @@ def gang(namespace: str, gpus: int = 0) -> dict[str, Any]:
     )
 
 
-def test_a9_a_safe_pod_and_a_gang_are_admitted(namespace: str) -> None:
-    assert tried(namespace, pod()).returncode == 0
-    rendered = gang(namespace)
-    done = tried(namespace, rendered)
+def test_a_safe_pod_and_a_jobset_are_admitted(namespace: str) -> None:
+    """Fault A9."""
+    assert dry_run(namespace, pod()).returncode == 0
+    rendered = jobset(namespace)
+    done = dry_run(namespace, rendered)
     assert (done.returncode, done.stderr) == (0, "")
     template = rendered["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
-    worker = tried(
+    worker = dry_run(
         namespace,
         {
             "apiVersion": "v1",
@@ -312,7 +314,7 @@ def test_a9_a_safe_pod_and_a_gang_are_admitted(namespace: str) -> None:
 def test_what_goes_beyond_the_quota_is_refused(
     namespace: str, wanted: dict[str, str], reason: str
 ) -> None:
-    done = tried(
+    done = dry_run(
         namespace,
         pod(
             container={
@@ -328,7 +330,7 @@ def test_what_goes_beyond_the_quota_is_refused(
 
 
 def test_a_container_that_asks_for_nothing_gets_little(namespace: str) -> None:
-    (container,) = json.loads(tried(namespace, pod()).stdout)["spec"]["containers"]
+    (container,) = json.loads(dry_run(namespace, pod()).stdout)["spec"]["containers"]
     assert container["resources"] == {
         "limits": {"memory": "1Gi"},
         "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "128Mi"},
@@ -358,24 +360,25 @@ RIGHTS = [
     ("kubert-submitter", "get", "", "pods/log", True),
     ("kubert-submitter", "create", "jobset.x-k8s.io", "jobsets", False),
     ("kubert-submitter", "get", "", "secrets", False),
-    *[(account, verb, group, what, False) for account in ("kubert-worker", "kubert-serving", "kubert-tensorboard") for verb, group, what in [
+    *[(account, action, group, what, False) for account in ("kubert-worker", "kubert-serving", "kubert-tensorboard") for action, group, what in [
         ("get", "", "secrets"), ("list", "", "pods"), ("get", "", "configmaps"), ("create", "jobset.x-k8s.io", "jobsets"),
     ]],
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("account", "verb", "group", "what", "may"),
+    ("account", "action", "group", "what", "may"),
     RIGHTS,
     ids=[f"{a}-{v}-{w}" for a, v, _, w, _ in RIGHTS],
 )
-def test_a7_accounts_may_do_what_they_need_and_no_more(
-    namespace: str, account: str, verb: str, group: str, what: str, may: bool
+def test_accounts_may_do_what_they_need_and_no_more(
+    namespace: str, account: str, action: str, group: str, what: str, may: bool
 ) -> None:
+    """Fault A7."""
     resource, _, subresource = what.partition("/")
     asked = {
         "namespace": namespace,
-        "verb": verb,
+        "verb": action,
         "group": group,
         "resource": resource,
         "subresource": subresource,
@@ -392,9 +395,10 @@ def test_a7_accounts_may_do_what_they_need_and_no_more(
     assert answer["status"]["allowed"] is may
 
 
-def test_a7_a_step_s_token_lists_pods_but_does_not_read_secrets(
+def test_a_step_s_token_lists_pods_but_does_not_read_secrets(
     namespace: str, tmp_path: Path
 ) -> None:
+    """Fault A7."""
     config = json.loads(
         kubectl("config", "view", "--raw", "--minify", "--flatten", "-o", "json").stdout
     )

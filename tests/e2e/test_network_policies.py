@@ -89,28 +89,30 @@ def manifest(
 
 
 @pytest.fixture(scope="module")
-def dialled(
+def connections(
     cluster: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, dict[str, bool]]]:
     """Which targets each source reached."""
     if not os.environ.get("KUBERT_TOOLS_IMAGE"):
         pytest.skip("KUBERT_TOOLS_IMAGE names no image for the pods that dial")
     name = f"kubert-network-{uuid.uuid4().hex[:6]}"
-    places = {"kubert": name, "elsewhere": f"{name}-elsewhere"}
-    tree = manifests.renamed(manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s"), name)
+    namespaces = {"kubert": name, "elsewhere": f"{name}-elsewhere"}
+    tree = manifests.rename_namespace(
+        manifests.copy_tree(tmp_path_factory.mktemp("k8s") / "k8s"), name
+    )
     try:
         kubectl(
             "apply", "-f", str(tree / "base/namespace.yaml"), "-f", str(tree / "base/network.yaml")
         )
-        kubectl("create", "namespace", places["elsewhere"])
+        kubectl("create", "namespace", namespaces["elsewhere"])
         time.sleep(2)  # until both have their default account
         for target, (pod, port) in TARGETS.items():
             command = ["python", "-m", "http.server", str(port), "--directory", "/dev"]
             kubectl(
-                "create", "-f", "-", given=manifest(target, pod, places[pod.namespace], command)
+                "create", "-f", "-", given=manifest(target, pod, namespaces[pod.namespace], command)
             )
         addresses = {
-            target: (address(target, places[pod.namespace]), port)
+            target: (address(target, namespaces[pod.namespace]), port)
             for target, (pod, port) in TARGETS.items()
         }
         time.sleep(3)  # until they listen, and policies reached the node
@@ -120,15 +122,19 @@ def dialled(
                 "create",
                 "-f",
                 "-",
-                given=manifest(source, pod, places[pod.namespace], ["python", "-c", DIAL], asked),
+                given=manifest(
+                    source, pod, namespaces[pod.namespace], ["python", "-c", DIAL], asked
+                ),
             )
-        found = {source: answer(source, places[pod.namespace]) for source, pod in SOURCES.items()}
+        found = {
+            source: answer(source, namespaces[pod.namespace]) for source, pod in SOURCES.items()
+        }
         if found["plain"]["worker-target"] and found["stranger"]["server-target"]:
             pytest.skip("this cluster's network plugin does not enforce network policies")
         yield found
     finally:
-        for place in places.values():
-            kubectl("delete", "namespace", place, "--ignore-not-found", "--wait=false")
+        for namespace in namespaces.values():
+            kubectl("delete", "namespace", namespace, "--ignore-not-found", "--wait=false")
 
 
 def address(name: str, namespace: str) -> str:
@@ -150,22 +156,24 @@ def answer(name: str, namespace: str) -> dict[str, bool]:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("source", SOURCES)
-def test_a7_pods_reach_what_the_policies_allow_and_nothing_else(
-    dialled: dict[str, dict[str, bool]], source: str, target: str
+def test_pods_reach_what_the_policies_allow_and_nothing_else(
+    connections: dict[str, dict[str, bool]], source: str, target: str
 ) -> None:
-    policies = [found for file, found in manifests.written() if file == "base/network.yaml"]
+    """Fault A7."""
+    policies = [found for file, found in manifests.list_written() if file == "base/network.yaml"]
     pod, port = TARGETS[target]
-    assert dialled[source][target] is connects(policies, SOURCES[source], pod, port)
+    assert connections[source][target] is connects(policies, SOURCES[source], pod, port)
 
 
 def test_steps_reach_the_api_server_by_its_name_and_other_pods_do_not(
-    dialled: dict[str, dict[str, bool]],
+    connections: dict[str, dict[str, bool]],
 ) -> None:
-    assert dialled["step"]["api-server"] and not dialled["plain"]["api-server"]
+    assert connections["step"]["api-server"] and not connections["plain"]["api-server"]
 
 
 @pytest.mark.parametrize("source", ["worker", "step", "plain"])
-def test_a7_the_metadata_server_is_out_of_reach(
-    dialled: dict[str, dict[str, bool]], source: str
+def test_the_metadata_server_is_out_of_reach(
+    connections: dict[str, dict[str, bool]], source: str
 ) -> None:
-    assert not dialled[source]["metadata"]
+    """Fault A7."""
+    assert not connections[source]["metadata"]

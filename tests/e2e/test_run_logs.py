@@ -16,7 +16,7 @@ from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
 from tests.support.progress_events import make_event
 
 NAMESPACE = "default"
-SAID = [
+EVENTS = [
     {"time": 1.0, "step": "tokenize", "kind": "started"},
     {
         "time": 2.0,
@@ -37,7 +37,7 @@ def run() -> Iterator[str]:
     config.load_kube_config()
     api, identifier = client.CoreV1Api(), secrets.token_hex(8)
     names = [f"kubert-logs-{identifier}-{part}" for part in ("step", "driver")]
-    step = "\n".join(["I0101 launcher.go:1] starting", *map(json.dumps, SAID)])
+    step = "\n".join(["I0101 launcher.go:1] starting", *map(json.dumps, EVENTS)])
     for name, text in zip(names, (step, "I0101 driver.go:1] resolving"), strict=True):
         container = {
             "name": "main",
@@ -55,14 +55,14 @@ def run() -> Iterator[str]:
         api.delete_namespaced_pod(name, NAMESPACE, grace_period_seconds=0)
 
 
-def test_events_are_told_once_and_logs_are_chosen_by_step(run: str) -> None:
+def test_events_are_reported_once_and_logs_are_chosen_by_step(run: str) -> None:
     pods = RunPods.connect(run, NAMESPACE)
-    told: list[ProgressEvent] = []
+    received: list[ProgressEvent] = []
     deadline = time.monotonic() + 120
-    while len(told) < len(SAID) and time.monotonic() < deadline:
-        told += pods.read_new_events()
+    while len(received) < len(EVENTS) and time.monotonic() < deadline:
+        received += pods.read_new_events()
         time.sleep(0.5)
-    assert told == [make_event(**event) for event in SAID]
+    assert received == [make_event(**event) for event in EVENTS]
     assert pods.read_new_events() == []
     (log,) = RunPods.connect(run, NAMESPACE).read_logs("tokenize")
     assert log.pod.endswith("-step")
@@ -71,7 +71,7 @@ def test_events_are_told_once_and_logs_are_chosen_by_step(run: str) -> None:
     assert list(RunPods.connect(run, NAMESPACE).read_logs("train")) == []
 
 
-def test_a_namespace_that_may_not_be_read_is_told(run: str) -> None:
+def test_a_namespace_that_may_not_be_read_is_reported(run: str) -> None:
     account = client.CustomObjectsApi().api_client
     pods = RunPods.connect(run, NAMESPACE)
     pods._api = client.CoreV1Api(account)

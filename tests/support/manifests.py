@@ -28,7 +28,7 @@ def files() -> list[Path]:
     return sorted(ROOT.rglob("*.yaml"))
 
 
-def written() -> list[Written]:
+def list_written() -> list[Written]:
     """Every manifest of every file, without kustomizations and patches."""
     patches = {
         path.parent / patch["path"]
@@ -46,7 +46,7 @@ def written() -> list[Written]:
 def one(kind: str, name: str) -> Object:
     (found,) = [
         manifest
-        for _, manifest in written()
+        for _, manifest in list_written()
         if (manifest["kind"], manifest["metadata"]["name"]) == (kind, name)
     ]
     return found
@@ -74,7 +74,7 @@ def containers(pod: Object) -> list[Object]:
     return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-def copied(target: Path, *, everything: bool = False) -> Path:
+def copy_tree(target: Path, *, everything: bool = False) -> Path:
     """A copy of the tree, to be changed; with `everything` the components that are commented out are switched on."""
     shutil.copytree(ROOT, target)
     for path in target.glob("overlays/*/kustomization.yaml") if everything else ():
@@ -82,7 +82,7 @@ def copied(target: Path, *, everything: bool = False) -> Path:
     return target
 
 
-def renamed(tree: Path, namespace: str) -> Path:
+def rename_namespace(tree: Path, namespace: str) -> Path:
     """The same tree with another namespace, so that a test disturbs nobody's."""
     for path in tree.rglob("*.yaml"):
         text = re.sub(r"\bnamespace: kubert\b(?!-)", f"namespace: {namespace}", path.read_text())

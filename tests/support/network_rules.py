@@ -28,14 +28,14 @@ def connects(
 ) -> bool:
     """Whether `source` may open a connection to a pod, or to an address outside the cluster."""
     policies = list(policies)
-    leaves = _allowed(policies, source, target, "Egress", "to", port, protocol)
+    leaves = _is_allowed(policies, source, target, "Egress", "to", port, protocol)
     return leaves and (
         isinstance(target, str)
-        or _allowed(policies, target, source, "Ingress", "from", port, protocol)
+        or _is_allowed(policies, target, source, "Ingress", "from", port, protocol)
     )
 
 
-def _allowed(
+def _is_allowed(
     policies: list[Policy],
     pod: Pod,
     peer: Pod | str,

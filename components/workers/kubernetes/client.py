@@ -67,7 +67,7 @@ class JobSetClient:
             )
         except client.ApiException as error:
             if error.status != 409:
-                raise self._rejected("create jobsets", error) from None
+                raise self._rejection_error("create jobsets", error) from None
             return False
         return True
 
@@ -82,7 +82,7 @@ class JobSetClient:
             )
         except client.ApiException as error:
             if error.status != 404:
-                raise self._rejected("get jobsets", error) from None
+                raise self._rejection_error("get jobsets", error) from None
             return None
         return cast(KubernetesObject, found)
 
@@ -101,7 +101,7 @@ class JobSetClient:
             )
         except client.ApiException as error:
             if error.status != 404:
-                raise self._rejected("delete jobsets", error) from None
+                raise self._rejection_error("delete jobsets", error) from None
 
     def list_pods(self, jobset: str) -> list[KubernetesObject]:
         """Return the pods of a JobSet."""
@@ -175,7 +175,7 @@ class JobSetClient:
         try:
             answer = json.loads(self._call(action, call).data)
         except client.ApiException as error:
-            raise self._rejected(action, error) from None
+            raise self._rejection_error(action, error) from None
         return cast(list[KubernetesObject], answer.get("items", []))
 
     def _call(
@@ -204,7 +204,7 @@ class JobSetClient:
                 f"Kubernetes failed to {action} in namespace {self.namespace}: {error}"
             ) from None
 
-    def _rejected(self, action: str, error: Any) -> KubertError:
+    def _rejection_error(self, action: str, error: Any) -> KubertError:
         """Return the error about a request that another attempt would not change."""
         message = describe_refusal(action, self.namespace, error)
         if error.status == 404:

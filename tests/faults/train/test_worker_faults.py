@@ -1,4 +1,4 @@
-"""Faults of workers, gangs and launchers, done to real processes at a seeded step: T1, T2, W1-W10."""
+"""Faults of workers and launchers, injected into real processes at a seeded step."""
 
 from __future__ import annotations
 
@@ -67,22 +67,23 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed_run(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
     local_training.train(home, shards, options())
     return home
 
 
-def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
+def assert_as_undisturbed(home: Path, undisturbed_run: Path) -> CheckpointContent:
     found, wanted = (
-        checkpoint.open_checkpoint(place / "checkpoint").content for place in (home, undisturbed)
+        checkpoint.open_checkpoint(directory / "checkpoint").content
+        for directory in (home, undisturbed_run)
     )
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
     assert [epoch.validation_loss for epoch in found.history] == pytest.approx(
         [epoch.validation_loss for epoch in wanted.history], rel=1e-6
     )
-    expected = local_training.weights(undisturbed / "checkpoint")
+    expected = local_training.weights(undisturbed_run / "checkpoint")
     for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
     return found
@@ -94,12 +95,11 @@ def messages(home: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")]
-)
-def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(
-    rank: int, shards: Path, undisturbed: Path, tmp_path: Path
+@pytest.mark.parametrize("rank", [pytest.param(1, id="a_worker"), pytest.param(0, id="the_chief")])
+def test_after_a_kill_all_workers_restart_and_end_with_the_undisturbed_weights(
+    rank: int, shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
+    """Faults W1, W2."""
     with local_training.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -107,24 +107,25 @@ def test_w1_w2_killed_gang_restarts_and_ends_as_if_nothing_had_been(
         workers[rank].kill()
         ended = it.wait()
     assert ended.code == 0, ended.output
-    assert_as_undisturbed(tmp_path, undisturbed)
-    said = messages(tmp_path)
+    assert_as_undisturbed(tmp_path, undisturbed_run)
+    found_messages = messages(tmp_path)
     assert [
         text
-        for text in said
+        for text in found_messages
         if text.startswith("restart 1 of 1") and f"worker {rank} was killed (SIGKILL)" in text
     ]
-    (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+    (resumed,) = [
+        int(text.split()[4]) for text in found_messages if text.startswith("going on from step")
+    ]
     assert killed_at <= resumed < STEPS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "everyone", [pytest.param(False, id="w3_one"), pytest.param(True, id="w4_all")]
-)
-def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(
-    everyone: bool, shards: Path, undisturbed: Path, tmp_path: Path
+@pytest.mark.parametrize("everyone", [pytest.param(False, id="one"), pytest.param(True, id="all")])
+def test_sigterm_saves_the_step_and_restarts_without_being_counted(
+    everyone: bool, shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
+    """Faults W3, W4."""
     with local_training.launch(tmp_path, shards, options(train__max_restarts=0)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -133,21 +134,27 @@ def test_w3_w4_sigterm_saves_the_step_and_restarts_for_free(
                 process.send_signal(signal.SIGTERM)
         ended = it.wait()
     assert ended.code == 0, ended.output
-    assert_as_undisturbed(tmp_path, undisturbed)
-    said = messages(tmp_path)
-    assert "a worker was asked to stop and saved its checkpoint; restarting all workers" in said
+    assert_as_undisturbed(tmp_path, undisturbed_run)
+    found_messages = messages(tmp_path)
+    assert (
+        "a worker was asked to stop and saved its checkpoint; restarting all workers"
+        in found_messages
+    )
     first = local_training.work(tmp_path) / "logs"
     stopped = [(first / f"attempt-01-worker-{rank}.log").read_text() for rank in (0, 1)]
     assert stopped[0] == stopped[1]  # both stopped at the same step
     assert stopped[0].startswith("stopped at step ")
-    (resumed,) = [int(text.split()[4]) for text in said if text.startswith("going on from step")]
+    (resumed,) = [
+        int(text.split()[4]) for text in found_messages if text.startswith("going on from step")
+    ]
     assert resumed == int(stopped[0].split()[-1])  # no step was lost
 
 
 @pytest.mark.slow
-def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(
-    shards: Path, undisturbed: Path, tmp_path: Path
+def test_a_worker_that_stops_answering_is_ended_within_the_deadline(
+    shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
+    """Fault W5."""
     deadline = 30
     with local_training.launch(tmp_path, shards, options(train__stall_timeout=deadline)) as it:
         it.wait_for_step(STEP)
@@ -161,7 +168,7 @@ def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(
         assert time.monotonic() - started < deadline + 30
         ended = it.wait()
     assert ended.code == 0, ended.output
-    assert_as_undisturbed(tmp_path, undisturbed)
+    assert_as_undisturbed(tmp_path, undisturbed_run)
     assert [
         text
         for text in messages(tmp_path)
@@ -171,9 +178,10 @@ def test_w5_a_worker_that_stops_answering_is_given_up_within_the_deadline(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1], ids=["chief waits", "worker waits"])
-def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(
+def test_a_peer_that_never_starts_is_named_before_the_deadline(
     rank: int, shards: Path, tmp_path: Path
 ) -> None:
+    """Fault W6."""
     job = Job(
         model=training_shards.MODEL,
         train=TrainConfig(batch_size=8, workers=2, rendezvous_timeout=3),
@@ -196,13 +204,17 @@ def test_w6_a_peer_that_never_starts_is_named_before_the_deadline(
         timeout=200,
     )
     assert process.returncode == exit_codes.RENDEZVOUS_TIMEOUT, process.stdout + process.stderr
-    said = f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: nothing answers on its port"
-    assert said in process.stdout
-    assert failure.read_text().strip() == said
+    expected = (
+        f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: "
+        "nothing answers on its port"
+    )
+    assert expected in process.stdout
+    assert failure.read_text().strip() == expected
 
 
 @pytest.mark.slow
-def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path: Path) -> None:
+def test_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path: Path) -> None:
+    """Fault W7."""
     with local_training.launch(
         tmp_path, shards, options(train__max_restarts=1, train__workers=1)
     ) as it:
@@ -223,9 +235,10 @@ def test_w7_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_p
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_w8_a_second_chief_cannot_write_while_the_first_lives(
+def test_a_second_chief_cannot_write_while_the_first_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault W8."""
     monkeypatch.setattr(directory_state_store, "LOCK_TIMEOUT_SECONDS", 0.2)
     code = (
         "import sys, time; from pathlib import Path; "
@@ -246,8 +259,9 @@ def test_w8_a_second_chief_cannot_write_while_the_first_lives(
 
 
 @pytest.mark.slow
-def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: Path) -> None:
+def test_a_stale_chief_blocks_a_second_run(shards: Path, tmp_path: Path) -> None:
     # The lock is held, as by a chief of an older attempt that came back: the new chief waits for its end and then goes on.
+    """Fault W8."""
     arguments = options(train__workers=1, train__epochs=1, train__max_restarts=0)
     with local_training.launch(tmp_path, shards, arguments) as it:
         local_training.wait_for(
@@ -263,9 +277,10 @@ def test_w8_a_stale_chief_keeps_a_whole_second_run_out(shards: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(
-    shards: Path, undisturbed: Path, tmp_path: Path
+def test_ctrl_c_loses_no_step_and_another_number_of_workers_continues(
+    shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
+    """Fault W9."""
     saved = [0]
     for workers, until in ((2, STEP), (3, 3 * STEPS // 5)):
         with local_training.launch(tmp_path, shards, options(train__workers=workers)) as it:
@@ -281,16 +296,17 @@ def test_w9_ctrl_c_loses_no_step_and_another_number_of_workers_goes_on(
         assert {path.read_text() for path in logs} == {f"stopped at step {saved[-1]}\n"}
     content = local_training.train(tmp_path, shards, options(train__workers=1))
     assert content.workers == 1
-    assert_as_undisturbed(tmp_path, undisturbed)
+    assert_as_undisturbed(tmp_path, undisturbed_run)
     resumed = [
         int(text.split()[4]) for text in messages(tmp_path) if text.startswith("going on from step")
     ]
     assert resumed == saved[1:]
 
 
-def test_w10_out_of_memory_is_said_and_not_tried_again(
+def test_out_of_memory_is_reported_and_not_retried(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault W10."""
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom_kill 3\n")
     monkeypatch.setattr(local, "_CGROUP_MEMORY_EVENTS", events)
@@ -326,9 +342,10 @@ def _kill_as_the_kernel_does(events: Path) -> None:
 
 
 @pytest.mark.slow
-def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(
-    shards: Path, undisturbed: Path, tmp_path: Path
+def test_workers_die_with_their_launcher_and_the_next_run_continues(
+    shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
+    """Fault W2."""
     with local_training.launch(tmp_path, shards, options()) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -339,11 +356,11 @@ def test_w2_workers_die_with_their_launcher_and_the_next_run_goes_on(
     saved = local_training.last_step(tmp_path)
     assert saved >= STEP
     local_training.train(tmp_path, shards, options())
-    assert_as_undisturbed(tmp_path, undisturbed)
+    assert_as_undisturbed(tmp_path, undisturbed_run)
     assert [text for text in messages(tmp_path) if text.startswith(f"going on from step {saved} ")]
 
 
-def test_an_orphan_worker_does_not_begin(tmp_path: Path, shards: Path) -> None:
+def test_an_orphaned_worker_does_not_start(tmp_path: Path, shards: Path) -> None:
     job = Job(
         model=training_shards.MODEL,
         train=TrainConfig(batch_size=8),
@@ -361,8 +378,9 @@ def test_an_orphan_worker_does_not_begin(tmp_path: Path, shards: Path) -> None:
 
 
 @pytest.mark.slow
-def test_t1_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Path) -> None:
     # One word's vector is infinite, and one training row holds the word: one that the plan has in a batch in mid-epoch.
+    """Fault T1."""
     bad_step, token = 10, tiny_bert.PIECES.index("q")
     weights = tiny_bert.tensors()
     weights["bert.embeddings.word_embeddings.weight"][token] = np.inf
@@ -442,7 +460,7 @@ def _row_of_step(step: int, shards: Path) -> int:
     ],
     ids=["encoder", "length", "batch", "no rows", "no validation rows"],
 )
-def test_t2_what_does_not_fit_is_refused_before_any_worker(
+def test_incompatible_options_are_rejected_before_any_worker_starts(
     model: dict[str, Any],
     train: dict[str, Any],
     rows: Any,
@@ -450,6 +468,7 @@ def test_t2_what_does_not_fit_is_refused_before_any_worker(
     named: str,
     tmp_path: Path,
 ) -> None:
+    """Fault T2."""
     made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20} | rows)
     options = (
         training_shards.MODEL.model_copy(update=model),
@@ -473,7 +492,8 @@ def test_t2_what_does_not_fit_is_refused_before_any_worker(
         "length_buckets=[16, 8]",
     ],
 )
-def test_t2_an_impossible_option_is_named(option: str, tmp_path: Path) -> None:
+def test_an_impossible_option_is_named(option: str, tmp_path: Path) -> None:
+    """Fault T2."""
     command = [
         sys.executable,
         "-m",
@@ -501,7 +521,8 @@ def test_t2_an_impossible_option_is_named(option: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_d1_damaged_shards_are_refused_before_any_worker(tmp_path: Path) -> None:
+def test_damaged_shards_are_rejected_before_any_worker_starts(tmp_path: Path) -> None:
+    """Fault D1."""
     made = training_shards.make(tmp_path / "shards")
     os.truncate(made / "train-00001.arrow", 100)
     with pytest.raises(DataError, match="train-00001"):

@@ -1,4 +1,4 @@
-"""A launcher against a real cluster, run on this machine, and what kubectl says of its gang."""
+"""A launcher against a real cluster, run on this machine, and what kubectl shows of its workers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CLUSTER: dict[str, Any] = {
 }
 
 
-def place_in_store() -> str:
+def new_store_uri() -> str:
     """A new part of the store that the tests may write to; skips the test where no store or no image is named."""
     for variable, what in {
         "KUBERT_TEST_STORE": "a gs:// or s3:// place that pods reach",
@@ -69,7 +69,7 @@ def kubectl(*arguments: str, text: str = "", check: bool = True) -> str:
     return done.stdout
 
 
-def listed(kind: str, *arguments: str) -> list[dict[str, Any]]:
+def list_objects(kind: str, *arguments: str) -> list[dict[str, Any]]:
     """The objects of a kind."""
     items: list[dict[str, Any]] = json.loads(kubectl("get", kind, "--output", "json", *arguments))[
         "items"
@@ -77,8 +77,8 @@ def listed(kind: str, *arguments: str) -> list[dict[str, Any]]:
     return items
 
 
-class ClusterGang(local_training.Gang):
-    """A launcher whose gang runs in the cluster."""
+class ClusterTraining(local_training.Gang):
+    """A launcher whose workers run in the cluster."""
 
     def __init__(self, home: Path, process: subprocess.Popen[bytes], run: str) -> None:
         super().__init__(home, process)
@@ -87,23 +87,23 @@ class ClusterGang(local_training.Gang):
     def jobset(self) -> dict[str, Any]:
         """The run's JobSet, once it is there."""
 
-        def found() -> list[dict[str, Any]]:
+        def find_jobsets() -> list[dict[str, Any]]:
             assert self.process.poll() is None, self.wait()
             return jobsets(self.run)
 
-        (answer,) = local_training.wait_for(found, "the JobSet")
+        (answer,) = local_training.wait_for(find_jobsets, "the JobSet")
         return dict(answer)
 
     def wait_for_progress(self, done: int) -> None:
         """Return when the launcher has told of this step."""
 
-        def reached() -> bool:
+        def has_reached() -> bool:
             assert self.process.poll() is None, self.wait()
             return any(
                 event.get("total") and event.get("done", 0) >= done for event in self.events()
             )
 
-        local_training.wait_for(reached, f"step {done}")
+        local_training.wait_for(has_reached, f"step {done}")
 
     def messages(self) -> list[str]:
         return [event.get("message", "") for event in self.events()]
@@ -113,14 +113,14 @@ def jobsets(run: str) -> list[dict[str, Any]]:
     """The JobSets of a run."""
     return [
         found
-        for found in listed("jobsets")
+        for found in list_objects("jobsets")
         if found["metadata"]["annotations"].get("kubert.dev/run") == run
     ]
 
 
 def pods(jobset: str) -> list[dict[str, Any]]:
     """The pods of a JobSet, the chief first."""
-    found = listed("pods", "--selector", f"jobset.sigs.k8s.io/jobset-name={jobset}")
+    found = list_objects("pods", "--selector", f"jobset.sigs.k8s.io/jobset-name={jobset}")
     return sorted(
         found,
         key=lambda pod: str(pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"]),
@@ -144,7 +144,7 @@ def evict(pod: str) -> None:
     )
 
 
-def process_of(jobset: str, rank: int) -> psutil.Process | None:
+def find_worker_process(jobset: str, rank: int) -> psutil.Process | None:
     """A worker's process, where the node is this machine."""
     for process in psutil.process_iter(["cmdline"]):
         if "components.train.worker" not in (process.info["cmdline"] or ()):
@@ -164,7 +164,7 @@ def process_of(jobset: str, rank: int) -> psutil.Process | None:
 @contextmanager
 def launch(
     home: Path, shards: str, scratch: str, options: dict[str, Any], *, run: str = ""
-) -> Iterator[ClusterGang]:
+) -> Iterator[ClusterTraining]:
     """A launcher on this machine; its JobSet is gone when the block ends."""
     run = run or f"e2e-{uuid.uuid4().hex[:8]}"
     with local_training.launch(
@@ -175,7 +175,7 @@ def launch(
         KUBERT_RUN=run,
     ) as it:
         try:
-            yield ClusterGang(home, it.process, run)
+            yield ClusterTraining(home, it.process, run)
         finally:
             if it.process.poll() is None:
                 it.process.terminate()

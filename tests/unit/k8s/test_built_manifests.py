@@ -23,10 +23,10 @@ def overlay(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["as-shipped", "everything-on"])
-def built(
+def built_manifests(
     request: pytest.FixtureRequest, overlay: str, tmp_path_factory: pytest.TempPathFactory
 ) -> list[Object]:
-    tree = manifests.copied(tmp_path_factory.mktemp("k8s") / "k8s", everything=request.param)
+    tree = manifests.copy_tree(tmp_path_factory.mktemp("k8s") / "k8s", everything=request.param)
     return manifests.build(tree / "overlays" / overlay)
 
 
@@ -38,8 +38,8 @@ def strings(value: object) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def test_all_of_it_is_labelled_and_in_the_namespace(built: list[Object]) -> None:
-    for manifest in built:
+def test_all_of_it_is_labelled_and_in_the_namespace(built_manifests: list[Object]) -> None:
+    for manifest in built_manifests:
         metadata = manifest["metadata"]
         assert metadata["labels"]["app.kubernetes.io/part-of"] == "kubert"
         where = (
@@ -52,37 +52,41 @@ def test_all_of_it_is_labelled_and_in_the_namespace(built: list[Object]) -> None
         assert metadata.get("namespace") == where
 
 
-def test_nothing_is_there_twice(built: list[Object]) -> None:
-    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in built]
+def test_nothing_is_there_twice(built_manifests: list[Object]) -> None:
+    names = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in built_manifests]
     assert sorted(names) == sorted(set(names))
 
 
-def test_images_are_fixed(built: list[Object], overlay: str) -> None:
+def test_images_are_fixed(built_manifests: list[Object], overlay: str) -> None:
     fixed = TAGGED if overlay == "kind" else FIXED
     used = [
         container["image"]
-        for manifest in built
+        for manifest in built_manifests
         for pod in manifests.pod_specs(manifest)
         for container in manifests.containers(pod)
     ]
     assert used and [image for image in used if not fixed.fullmatch(image)] == []
 
 
-def test_no_placeholder_is_left(built: list[Object]) -> None:
-    pods = [pod for manifest in built for pod in manifests.pod_specs(manifest)]
+def test_no_placeholder_is_left(built_manifests: list[Object]) -> None:
+    pods = [pod for manifest in built_manifests for pod in manifests.pod_specs(manifest)]
     assert [text for text in strings(pods) if "KUBERT_" in text] == []
 
 
-def test_gpus_are_within_the_quota_where_there_are_any(built: list[Object], overlay: str) -> None:
+def test_gpus_are_within_the_quota_where_there_are_any(
+    built_manifests: list[Object], overlay: str
+) -> None:
     (quota,) = [
-        manifest["spec"]["hard"] for manifest in built if manifest["kind"] == "ResourceQuota"
+        manifest["spec"]["hard"]
+        for manifest in built_manifests
+        if manifest["kind"] == "ResourceQuota"
     ]
     assert (quota["requests.nvidia.com/gpu"] == "0") == (overlay == "kind")
 
 
-def test_selectors_are_not_changed_by_labels(built: list[Object]) -> None:
+def test_selectors_are_not_changed_by_labels(built_manifests: list[Object]) -> None:
     """A Deployment's selector can't be changed afterwards, so nothing that an overlay adds may be in it."""
-    for manifest in (manifest for manifest in built if manifest["kind"] == "Deployment"):
+    for manifest in (manifest for manifest in built_manifests if manifest["kind"] == "Deployment"):
         assert set(manifest["spec"]["selector"]["matchLabels"]) == {
             "app.kubernetes.io/name",
             "app.kubernetes.io/component",
@@ -90,7 +94,7 @@ def test_selectors_are_not_changed_by_labels(built: list[Object]) -> None:
 
 
 def test_one_file_says_what_is_served_and_watched(tmp_path: Path) -> None:
-    tree = manifests.copied(tmp_path / "k8s", everything=True)
+    tree = manifests.copy_tree(tmp_path / "k8s", everything=True)
     path = tree / "overlays/gke/settings.yaml"
     path.write_text(
         path.read_text()
@@ -98,10 +102,10 @@ def test_one_file_says_what_is_served_and_watched(tmp_path: Path) -> None:
         .replace("NAME: news", "NAME: mail")
         .replace("/state", "/other")
     )
-    built = manifests.build(tree / "overlays/gke")
+    built_manifests = manifests.build(tree / "overlays/gke")
     pods = {
         manifest["metadata"]["name"]: pod
-        for manifest in built
+        for manifest in built_manifests
         for pod in manifests.pod_specs(manifest)
     }
     assert pods.keys() == {"kubert-serving", "kubert", "kubert-tensorboard"}
@@ -113,10 +117,14 @@ def test_one_file_says_what_is_served_and_watched(tmp_path: Path) -> None:
     assert pods["kubert-tensorboard"]["containers"][1]["args"][0] == "gs://project-id-kubert/other"
 
 
-def test_kueue_never_admits_more_than_the_quota(built: list[Object], overlay: str) -> None:
-    queues = [manifest for manifest in built if manifest["kind"] == "ClusterQueue"]
+def test_kueue_never_admits_more_than_the_quota(
+    built_manifests: list[Object], overlay: str
+) -> None:
+    queues = [manifest for manifest in built_manifests if manifest["kind"] == "ClusterQueue"]
     (quota,) = [
-        manifest["spec"]["hard"] for manifest in built if manifest["kind"] == "ResourceQuota"
+        manifest["spec"]["hard"]
+        for manifest in built_manifests
+        if manifest["kind"] == "ResourceQuota"
     ]
     for resource in (
         entry

@@ -12,7 +12,7 @@ from tests.support.network_rules import Pod, connects
 
 NAMED = {
     m["metadata"]["name"]: (file, m)
-    for file, m in manifests.written()
+    for file, m in manifests.list_written()
     if m["kind"] == "NetworkPolicy"
 }
 BASE = [policy for file, policy in NAMED.values() if file.startswith("base/")]
@@ -92,7 +92,8 @@ def test_what_is_needed_connects(source: Pod, target: Pod | str, port: int) -> N
 
 
 @pytest.mark.parametrize(("source", "target", "port"), REFUSED)
-def test_a7_nothing_else_does(source: Pod, target: Pod | str, port: int) -> None:
+def test_nothing_else_does(source: Pod, target: Pod | str, port: int) -> None:
+    """Fault A7."""
     assert not reaches(source, target, port)
 
 
@@ -123,5 +124,5 @@ def test_kubeflow_s_store_is_reached_where_it_is_switched_on() -> None:
     assert reaches(WORKER, PIPELINES, 8333, [*BASE, NAMED["kubeflow-storage"][1]])
 
 
-def test_the_steps_are_found_by_the_label_that_their_run_is_told_by() -> None:
+def test_the_steps_are_selected_by_the_label_of_their_run() -> None:
     assert pod_settings._RUN[1] == f"metadata.labels['{next(iter(STEP.labels))}']"

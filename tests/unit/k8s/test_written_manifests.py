@@ -20,7 +20,7 @@ from pipeline import images
 from tests.support import manifests
 from tests.support.manifests import Object, Written
 
-WRITTEN = manifests.written()
+WRITTEN = manifests.list_written()
 IDS = [f"{file}:{manifest['kind']}-{manifest['metadata']['name']}" for file, manifest in WRITTEN]
 PODS = [
     pytest.param(file, pod, id=file)
@@ -79,7 +79,8 @@ def test_the_namespace_enforces_the_restricted_profile() -> None:
 
 
 @pytest.mark.parametrize(("file", "pod"), PODS)
-def test_a9_pods_are_restricted_and_hold_no_token(file: str, pod: Object) -> None:
+def test_pods_are_restricted_and_have_no_token(file: str, pod: Object) -> None:
+    """Fault A9."""
     assert pod["automountServiceAccountToken"] is False
     for container in manifests.containers(pod):
         context = container["securityContext"]
@@ -208,19 +209,19 @@ def test_everything_a_worker_asks_for_is_covered_by_the_queue() -> None:
     given = configuration("gke")
     job = Job(model=given.model, train=given.train, shards="gs://b/shards", state="gs://b/state")
     cluster = given.cluster.model_copy(update={"train_image": "x@sha256:0", "queue": "kubert"})
-    gang = jobset_manifest.render_jobset(
+    jobset = jobset_manifest.render_jobset(
         build_worker_group(job), "gs://b/job.json", cluster, LauncherPod(namespace="kubert")
     )
-    asked = gang["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][
-        0
-    ]["resources"]["requests"]
+    asked = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
+        "containers"
+    ][0]["resources"]["requests"]
     (group,) = manifests.one("ClusterQueue", "kubert")["spec"]["resourceGroups"]
     assert set(asked) <= set(group["coveredResources"])
     assert [resource["name"] for resource in group["flavors"][0]["resources"]] == group[
         "coveredResources"
     ]
     assert (
-        gang["metadata"]["labels"][jobset_manifest.QUEUE_LABEL]
+        jobset["metadata"]["labels"][jobset_manifest.QUEUE_LABEL]
         == manifests.one("LocalQueue", "kubert")["metadata"]["name"]
     )
 

@@ -65,7 +65,7 @@ EVERYTHING = ClusterConfig(
 )  # fmt: skip
 
 
-def rendered(
+def render(
     cluster: ClusterConfig | None = None,
     group: WorkerGroup = GROUP,
     launcher: LauncherPod = LAUNCHER,
@@ -99,23 +99,23 @@ def variables(jobset: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_whole_jobset_is_the_golden_one() -> None:
     """After a wanted change: write the new one with `yaml.safe_dump(found, sort_keys=False, width=140)`, and read the difference."""
-    found = json.loads(json.dumps(rendered(EVERYTHING)))
+    found = json.loads(json.dumps(render(EVERYTHING)))
     assert yaml.safe_load(GOLDEN.read_text()) == found
 
 
 def test_equal_jobs_are_equal_jobsets_and_each_run_has_its_own() -> None:
-    assert rendered() == rendered()
+    assert render() == render()
     names = {
-        rendered()["metadata"]["name"],
-        rendered(launcher=LAUNCHER.model_copy(update={"run": "run-8"}))["metadata"]["name"],
-        rendered(group=with_workers(3))["metadata"]["name"],
-        rendered(ClusterConfig(train_image=IMAGE, memory="5Gi"))["metadata"]["name"],
+        render()["metadata"]["name"],
+        render(launcher=LAUNCHER.model_copy(update={"run": "run-8"}))["metadata"]["name"],
+        render(group=with_workers(3))["metadata"]["name"],
+        render(ClusterConfig(train_image=IMAGE, memory="5Gi"))["metadata"]["name"],
     }
     assert len(names) == 4
     # A launcher that was started again is another pod of the same run: it has to find the gang.
-    again = rendered(launcher=LAUNCHER.model_copy(update={"name": "train-y", "uid": "other"}))
-    assert again["metadata"]["name"] == rendered()["metadata"]["name"]
-    assert again["metadata"]["annotations"] == rendered()["metadata"]["annotations"]
+    again = render(launcher=LAUNCHER.model_copy(update={"name": "train-y", "uid": "other"}))
+    assert again["metadata"]["name"] == render()["metadata"]["name"]
+    assert again["metadata"]["annotations"] == render()["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize("run", ["", "run-7", "../A run, with ünusual letters " * 20])
@@ -162,7 +162,7 @@ def test_the_rules_match_the_job_controller_s_words(message: str, rule: str | No
 
 
 def test_failures_are_treated_by_their_reason() -> None:
-    policy = rendered()["spec"]["failurePolicy"]
+    policy = render()["spec"]["failurePolicy"]
     assert policy["maxRestarts"] == GROUP.max_restarts
     assert [(rule["name"], rule["action"]) for rule in policy["rules"]] == [
         ("overtime", "FailJobSet"),
@@ -170,7 +170,7 @@ def test_failures_are_treated_by_their_reason() -> None:
         ("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
         ("other", "RestartJobSet"),
     ]
-    job = rendered()["spec"]["replicatedJobs"][0]["template"]["spec"]
+    job = render()["spec"]["replicatedJobs"][0]["template"]["spec"]
     codes = [
         rule["onExitCodes"]["values"]
         for rule in job["podFailurePolicy"]["rules"]
@@ -181,16 +181,16 @@ def test_failures_are_treated_by_their_reason() -> None:
     assert job["backoffLimit"] == 0
 
 
-def test_workers_find_each_other_by_what_the_pods_are_told() -> None:
-    found = rendered()
-    told = variables(found) | {
+def test_workers_find_each_other_by_the_pods_variables() -> None:
+    found = render()
+    environment = variables(found) | {
         "JOBSET_NAME": found["metadata"]["name"],
         "REPLICATED_JOB": "worker",
         "JOB_INDEX": "0",
         "JOB_COMPLETION_INDEX": "3",
     }
     member = topology_from_environment(
-        {jobset_name: value for jobset_name, value in told.items() if isinstance(value, str)}
+        {jobset_name: value for jobset_name, value in environment.items() if isinstance(value, str)}
     )
     assert (len(member.workers), member.rank) == (4, 3)
     assert found["spec"]["network"] == {
@@ -205,8 +205,9 @@ def test_workers_find_each_other_by_what_the_pods_are_told() -> None:
     assert labels["JOBSET_NAME"] == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
 
 
-def test_a9_pods_get_no_rights_they_do_not_need() -> None:
-    found = rendered(EVERYTHING)
+def test_pods_get_no_rights_they_do_not_need() -> None:
+    """Fault A9."""
+    found = render(EVERYTHING)
     context = pod(found)["securityContext"]
     assert (context["runAsNonRoot"], context["runAsUser"], context["seccompProfile"]) == (
         True,
@@ -222,17 +223,20 @@ def test_a9_pods_get_no_rights_they_do_not_need() -> None:
     assert pod(found)["enableServiceLinks"] is False
 
 
-def test_a6_secrets_are_named_and_never_copied() -> None:
-    told = variables(rendered(EVERYTHING))
-    assert told["AWS_ACCESS_KEY_ID"] == {"secretKeyRef": {"name": "store-keys", "key": "access"}}
-    assert told["AWS_SECRET_ACCESS_KEY"] == {
+def test_secrets_are_named_and_never_copied() -> None:
+    """Fault A6."""
+    environment = variables(render(EVERYTHING))
+    assert environment["AWS_ACCESS_KEY_ID"] == {
+        "secretKeyRef": {"name": "store-keys", "key": "access"}
+    }
+    assert environment["AWS_SECRET_ACCESS_KEY"] == {
         "secretKeyRef": {"name": "store-keys", "key": "secret"}
     }
-    assert "AWS_ACCESS_KEY_ID" not in variables(rendered())
+    assert "AWS_ACCESS_KEY_ID" not in variables(render())
 
 
 def test_what_is_not_asked_for_is_not_there() -> None:
-    plain = rendered()
+    plain = render()
     assert (
         not {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"}
         & pod(plain).keys()
@@ -243,22 +247,21 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     assert "cpu" not in container(plain)["resources"]["limits"]  # a limit would only slow it down
 
 
-def test_a_queue_suspends_the_gang_until_there_is_room() -> None:
-    found = rendered(ClusterConfig(train_image=IMAGE, queue="gpus"))
+def test_a_queue_suspends_the_jobset_until_there_is_room() -> None:
+    found = render(ClusterConfig(train_image=IMAGE, queue="gpus"))
     assert found["spec"]["suspend"] is True
     assert found["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
 
 
 def test_the_volume_is_where_the_options_say() -> None:
     mounts = {
-        mount["name"]: mount["mountPath"]
-        for mount in container(rendered(EVERYTHING))["volumeMounts"]
+        mount["name"]: mount["mountPath"] for mount in container(render(EVERYTHING))["volumeMounts"]
     }
     assert mounts == {"work": "/tmp", "shared-memory": "/dev/shm", "state": STATE_MOUNT}
 
 
 def test_the_kubelet_waits_longer_than_the_worker() -> None:
-    found = rendered(EVERYTHING)
+    found = render(EVERYTHING)
     assert variables(found)["KUBERT_STOP_GRACE"] == "120"
     assert pod(found)["terminationGracePeriodSeconds"] > 120
 
@@ -266,7 +269,7 @@ def test_the_kubelet_waits_longer_than_the_worker() -> None:
 def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
     outside = LauncherPod.from_environment({}, "team")
     assert outside == LauncherPod(namespace="team")
-    assert rendered(launcher=outside)["metadata"]["ownerReferences"] == []
+    assert render(launcher=outside)["metadata"]["ownerReferences"] == []
     inside = {
         "KUBERT_NAMESPACE": "kubert",
         "KUBERT_POD_NAME": LAUNCHER.name,
@@ -274,7 +277,7 @@ def test_a_launcher_outside_the_cluster_owns_nothing() -> None:
         "KUBERT_RUN": LAUNCHER.run,
     }
     assert LauncherPod.from_environment(inside, "team") == LAUNCHER
-    (owner,) = rendered()["metadata"]["ownerReferences"]
+    (owner,) = render()["metadata"]["ownerReferences"]
     assert (owner["kind"], owner["name"], owner["uid"]) == ("Pod", LAUNCHER.name, LAUNCHER.uid)
 
 
@@ -282,7 +285,7 @@ def test_without_an_image_nothing_is_rendered() -> None:
     with pytest.raises(
         ConfigError, match=r"neither cluster\.train_image nor KUBERT_TRAIN_IMAGE is set"
     ):
-        rendered(ClusterConfig())
+        render(ClusterConfig())
 
 
 @pytest.mark.parametrize(

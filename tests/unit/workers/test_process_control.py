@@ -43,7 +43,8 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
     assert time.monotonic() - started >= 0.5
 
 
-def test_w5_without_beats_the_watchdog_ends_the_process_and_says_why() -> None:
+def test_without_heartbeats_the_watchdog_ends_the_process_and_logs_why() -> None:
+    """Fault W5."""
     body = "import time\nfrom components.workers.process_control import StallWatchdog\ndog = StallWatchdog(1.0, first_timeout=3.0, option='train.stall_timeout')\nprint('ready', flush=True)\n"
     process = start(
         body

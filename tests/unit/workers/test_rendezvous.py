@@ -51,7 +51,7 @@ def test_a_process_of_its_own_is_the_chief_of_one() -> None:
     assert (len(member.workers), member.rank, member.is_chief) == (1, 0, True)
 
 
-def test_tensorflow_is_told_the_same() -> None:
+def test_tf_config_describes_the_same_topology() -> None:
     member = WorkerTopology(workers=("a:1", "b:2"), rank=1)
     assert topology_from_environment({"TF_CONFIG": member.to_tf_config()}) == member
     assert json.loads(member.to_tf_config())["task"] == {"type": "worker", "index": 1}
@@ -90,7 +90,8 @@ def test_a_contradictory_environment_is_refused(environment: dict[str, str], nam
         topology_from_environment(environment)
 
 
-def test_w6_a_name_that_never_resolves_is_named_before_the_deadline() -> None:
+def test_a_name_that_never_resolves_is_named_before_the_deadline() -> None:
+    """Fault W6."""
     member = WorkerTopology(workers=("127.0.0.1:1", "no-such-peer.invalid:2222"), rank=0)
     started = time.monotonic()
     with pytest.raises(
@@ -101,7 +102,8 @@ def test_w6_a_name_that_never_resolves_is_named_before_the_deadline() -> None:
     assert caught.value.exit_code == exit_codes.RENDEZVOUS_TIMEOUT == 69
 
 
-def test_w6_a_port_that_never_answers_is_named() -> None:
+def test_a_port_that_never_answers_is_named() -> None:
+    """Fault W6."""
     member = WorkerTopology(
         workers=(f"127.0.0.1:{find_free_port()}", f"127.0.0.1:{find_free_port()}"), rank=0
     )

@@ -20,9 +20,9 @@ STEPS = 4 * 24
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> str:
+def store_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A bucket's part with sealed shards below `shards`."""
-    uri = cluster_training.place_in_store()
+    uri = cluster_training.new_store_uri()
     made = training_shards.make(
         tmp_path_factory.mktemp("data") / "shards", rows={"train": 192, "validation": 20}
     )
@@ -31,14 +31,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def local(store_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same training by two processes of this machine."""
     home = tmp_path_factory.mktemp("local")
     with local_training.launch(
         home,
-        f"{place}/shards",
+        f"{store_uri}/shards",
         local_training.options(**cluster_training.SMALL),
-        scratch=f"{place}/local",
+        scratch=f"{store_uri}/local",
     ) as it:
         ended = it.wait()
     assert ended.code == 0, ended.output
@@ -47,7 +47,7 @@ def local(place: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def assert_as_local(home: Path, local: Path) -> None:
     found, wanted = (
-        checkpoint.open_checkpoint(place / "checkpoint").content for place in (home, local)
+        checkpoint.open_checkpoint(directory / "checkpoint").content for directory in (home, local)
     )
     assert len(found.step_losses) == STEPS
     print(
@@ -61,18 +61,20 @@ def assert_as_local(home: Path, local: Path) -> None:
 
 
 def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(
-    place: str, local: Path, tmp_path: Path
+    store_uri: str, local: Path, tmp_path: Path
 ) -> None:
     started = time.monotonic()
-    said = cluster_training.train(tmp_path, f"{place}/shards", f"{place}/state", {})
+    messages = cluster_training.train(tmp_path, f"{store_uri}/shards", f"{store_uri}/state", {})
     print(f"from the command to the checkpoint: {time.monotonic() - started:.1f} s")
     assert_as_local(tmp_path, local)
 
-    assert [text for text in said if text.startswith("epoch 4 of 4: loss")]
-    assert "all 2 workers run" in said
+    assert [text for text in messages if text.startswith("epoch 4 of 4: loss")]
+    assert "all 2 workers run" in messages
     assert list((tmp_path / "checkpoint" / "tensorboard").glob("events.*"))
     started = time.monotonic()
-    with cluster_training.launch(tmp_path / "again", f"{place}/shards", f"{place}/state", {}) as it:
+    with cluster_training.launch(
+        tmp_path / "again", f"{store_uri}/shards", f"{store_uri}/state", {}
+    ) as it:
         ended = it.wait()
         assert ended.code == 0, ended.output
         assert [event["unchanged"] for event in it.events() if "unchanged" in event] == [True]
@@ -80,12 +82,14 @@ def test_two_pods_learn_what_two_processes_learn_and_once_is_enough(
     print(f"again: {time.monotonic() - started:.1f} s")
 
 
-def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(
-    place: str, local: Path, tmp_path: Path
+def test_a_worker_group_in_a_queue_waits_without_a_deadline_and_then_runs(
+    store_uri: str, local: Path, tmp_path: Path
 ) -> None:
     # Without Kueue nobody lifts the suspension: the test does, as Kueue would.
     options = {"cluster__queue": "gpus", "cluster__pod_start_timeout": 60, "train__seed": 1}
-    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/queued", options) as it:
+    with cluster_training.launch(
+        tmp_path, f"{store_uri}/shards", f"{store_uri}/queued", options
+    ) as it:
         name = it.jobset()["metadata"]["name"]
         local_training.wait_for(
             lambda: [text for text in it.messages() if text.startswith("queued: gpus")],
@@ -101,11 +105,13 @@ def test_a_gang_in_a_queue_waits_without_a_deadline_and_then_runs(
     assert_as_local(tmp_path, local)
 
 
-def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(
-    place: str, tmp_path: Path
+def test_ctrl_c_deletes_the_jobset_whose_workers_save_and_the_next_run_goes_on(
+    store_uri: str, tmp_path: Path
 ) -> None:
     options = {"train__epochs": 60}
-    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
+    with cluster_training.launch(
+        tmp_path, f"{store_uri}/shards", f"{store_uri}/stopped", options
+    ) as it:
         it.wait_for_progress(60)
         name = it.jobset()["metadata"]["name"]
         it.process.terminate()
@@ -116,7 +122,9 @@ def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(
         local_training.wait_for(lambda: not cluster_training.pods(name), "the end of the pods")
         print(f"pods gone after {time.monotonic() - started:.1f} s")
         reached = max(event.get("done") or 0 for event in it.events() if event.get("total"))
-    with cluster_training.launch(tmp_path, f"{place}/shards", f"{place}/stopped", options) as it:
+    with cluster_training.launch(
+        tmp_path, f"{store_uri}/shards", f"{store_uri}/stopped", options
+    ) as it:
         ended = it.wait()
         assert ended.code == 0, ended.output
         (resumed,) = [
@@ -125,19 +133,19 @@ def test_ctrl_c_deletes_the_gang_whose_workers_save_and_the_next_run_goes_on(
     assert resumed >= reached  # no step was lost
 
 
-def launcher_pod(name: str, place: str, run: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The launcher as the pipeline starts it: under its own account, told by the downward API who it is."""
+def launcher_pod(name: str, store_uri: str, run: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The launcher as the pipeline starts it: under its own account, with the variables of the downward API."""
 
     def field(variable: str, path: str) -> dict[str, Any]:
         return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
     arguments = [
         "--shards",
-        f"{place}/shards",
+        f"{store_uri}/shards",
         "--output",
         "/tmp/checkpoint",
         "--scratch",
-        f"{place}/pod",
+        f"{store_uri}/pod",
         *local_training.options(**options),
     ]
     return {
@@ -202,13 +210,19 @@ def steps_in(log: list[str]) -> int:
     return max((int(event["done"]) for event in events if event.get("total")), default=0)
 
 
-def test_w2_a_deleted_launcher_takes_its_gang_along_and_the_next_one_goes_on(place: str) -> None:
+def test_a_deleted_launcher_deletes_its_jobset_and_the_next_one_continues(
+    store_uri: str,
+) -> None:
+    """Fault W2."""
     run = f"e2e-{uuid.uuid4().hex[:8]}"
     pods = [f"launcher-{run}-{attempt}" for attempt in (1, 2)]
     options = cluster_training.SMALL | cluster_training.CLUSTER | {"train__epochs": 60}
     try:
         cluster_training.kubectl(
-            "create", "--filename", "-", text=json.dumps(launcher_pod(pods[0], place, run, options))
+            "create",
+            "--filename",
+            "-",
+            text=json.dumps(launcher_pod(pods[0], store_uri, run, options)),
         )
         local_training.wait_for(lambda: steps_in(log_of(pods[0])) >= 60, "step 60")
         reached = steps_in(log_of(pods[0]))
@@ -217,16 +231,20 @@ def test_w2_a_deleted_launcher_takes_its_gang_along_and_the_next_one_goes_on(pla
         # Killed at once: it cannot delete the JobSet itself.
         cluster_training.kubectl("delete", "pod", pods[0], "--grace-period=0", "--force")
         local_training.wait_for(
-            lambda: not cluster_training.pods(jobset["metadata"]["name"]), "the end of the gang"
+            lambda: not cluster_training.pods(jobset["metadata"]["name"]),
+            "the end of the worker group",
         )
         print(f"JobSet and pods gone {time.monotonic() - started:.1f} s after the launcher")
         cluster_training.kubectl(
-            "create", "--filename", "-", text=json.dumps(launcher_pod(pods[1], place, run, options))
+            "create",
+            "--filename",
+            "-",
+            text=json.dumps(launcher_pod(pods[1], store_uri, run, options)),
         )
         started = time.monotonic()
 
         def phase() -> str:
-            (found,) = cluster_training.listed(
+            (found,) = cluster_training.list_objects(
                 "pods", "--field-selector", f"metadata.name={pods[1]}"
             )
             return (
@@ -239,11 +257,11 @@ def test_w2_a_deleted_launcher_takes_its_gang_along_and_the_next_one_goes_on(pla
             pods[1]
         )[-20:]
         print(f"the second launcher took {time.monotonic() - started:.1f} s")
-        said = [
+        messages = [
             json.loads(line).get("message", "") for line in log_of(pods[1]) if line.startswith("{")
         ]
         (resumed,) = [
-            int(text.split()[4]) for text in said if text.startswith("going on from step")
+            int(text.split()[4]) for text in messages if text.startswith("going on from step")
         ]
         assert resumed >= reached
     finally:
@@ -251,19 +269,19 @@ def test_w2_a_deleted_launcher_takes_its_gang_along_and_the_next_one_goes_on(pla
             cluster_training.kubectl("delete", "pod", pod, "--ignore-not-found", "--wait=false")
 
 
-def test_a_launcher_finds_the_gang_that_an_earlier_one_left(
-    place: str, local: Path, tmp_path: Path
+def test_a_launcher_finds_the_jobset_that_an_earlier_one_left(
+    store_uri: str, local: Path, tmp_path: Path
 ) -> None:
     run = f"e2e-{uuid.uuid4().hex[:8]}"
     options: dict[str, Any] = {"cluster__ttl_after_finished": 600}
     with cluster_training.launch(
-        tmp_path / "first", f"{place}/shards", f"{place}/found", options, run=run
+        tmp_path / "first", f"{store_uri}/shards", f"{store_uri}/found", options, run=run
     ) as it:
         uid = it.jobset()["metadata"]["uid"]
         it.process.kill()  # it has no pod, so nothing deletes the JobSet
         it.process.wait()
         with cluster_training.launch(
-            tmp_path, f"{place}/shards", f"{place}/found", options, run=run
+            tmp_path, f"{store_uri}/shards", f"{store_uri}/found", options, run=run
         ) as second:
             ended = second.wait()
             assert ended.code == 0, ended.output
