@@ -23,8 +23,7 @@ from typing import NoReturn
 from components.artifacts.artifact import Artifact
 from components.artifacts.manifest import MANIFEST_FILENAME
 from components.artifacts.release import ReleaseContent
-from components.errors import ExitCode, KubertError, UsageError
-from components.logging_config import configure_logging
+from components.errors import ExitCode, UsageError
 from components.registry.champion import read_champion
 from components.registry.listing import ModelListing, list_model
 from components.registry.reference import ModelReference, parse_model_reference, resolve_version
@@ -36,6 +35,7 @@ from components.serving.model_directory import (
     remove_old_versions,
 )
 from components.serving.polling import poll_forever
+from components.serving.sync_command import run_sync_command
 
 MAX_WAIT_SECONDS = 300.0
 MAX_BACKOFF_EXPONENT = 16
@@ -181,28 +181,16 @@ def _raise_on_sigterm() -> Iterator[None]:
 
 
 def main() -> int:
-    """Pull once or follow the champion; a KubertError becomes its message and its exit code."""
+    """Pull once or follow the champion; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m components.serving.puller",
-        description="Pull a release to a model server's directory and verify every file.",
+        description="Pull a release to DIR/<version> in a model server's directory, verified; "
+        "with --watch, follow new releases and rollbacks.",
     )
     parser.add_argument(
         "reference",
         metavar="STORE/NAME[@VERSION]",
         help="what to pull; without a version, the champion",
-    )
-    parser.add_argument(
-        "--to",
-        required=True,
-        type=Path,
-        metavar="DIR",
-        help="a model server's directory; the release becomes DIR/<version>",
-    )
-    parser.add_argument(
-        "--watch",
-        type=float,
-        metavar="SECONDS",
-        help="follow new releases and rollbacks, polling at this interval, until SIGTERM",
     )
     parser.add_argument(
         "--keep",
@@ -211,17 +199,14 @@ def main() -> int:
         metavar="N",
         help="with --watch: older versions to keep in DIR besides the served one",
     )
-    arguments = parser.parse_args()
-    try:
-        configure_logging()
-        if arguments.watch is None:
-            pull_once(arguments.reference, arguments.to, _print_line)
-        else:
-            sync_until_stopped(arguments.reference, arguments.to, arguments.watch, arguments.keep)
-    except KubertError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return ExitCode.SUCCESS
+    return run_sync_command(parser, _run_command)
+
+
+def _run_command(arguments: argparse.Namespace) -> None:
+    if arguments.watch is None:
+        pull_once(arguments.reference, arguments.to, _print_line)
+    else:
+        sync_until_stopped(arguments.reference, arguments.to, arguments.watch, arguments.keep)
 
 
 def _print_line(line: str) -> None:

@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from components.errors import ExitCode, KubertError, UsageError
-from components.logging_config import configure_logging
+from components.errors import UsageError
 from components.serving.polling import poll_forever
+from components.serving.sync_command import run_sync_command
 from components.storage.store import Store, open_store
 
 EVENT_FILE_PATTERN = re.compile(r"(?:(?P<run>.+)/)?tensorboard/(?P<file>events\.[^/]+)")
@@ -76,34 +76,26 @@ def _append_new_bytes(store: Store, key: str, path: Path) -> int:
 
 
 def main() -> int:
-    """Sync once or repeatedly; a KubertError becomes its message and its exit code."""
+    """Sync once or repeatedly; the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m components.serving.tensorboard_sync",
-        description="Copy TensorBoard's event files from object storage to a directory.",
+        description="Copy TensorBoard's event files from object storage to DIR.",
     )
     parser.add_argument(
         "uri",
         metavar="STATE",
         help="gs://, s3:// or minio:// URI of the trainings' state (cluster.checkpoint_uri)",
     )
-    parser.add_argument(
-        "--to", required=True, type=Path, metavar="DIR", help="the directory that TensorBoard reads"
-    )
-    parser.add_argument(
-        "--watch", type=float, metavar="SECONDS", help="repeat at this interval, until SIGTERM"
-    )
-    arguments = parser.parse_args()
-    try:
-        configure_logging()
-        if arguments.watch is None:
-            print(f"{sync_event_files(open_store(arguments.uri), arguments.to)} new bytes")
-            return ExitCode.SUCCESS
-        if arguments.watch <= 0:
-            raise UsageError(f"--watch {arguments.watch:g}: the seconds must be more than 0")
-        sync_forever(arguments.uri, arguments.to, arguments.watch)
-    except KubertError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    return run_sync_command(parser, _run_command)
+
+
+def _run_command(arguments: argparse.Namespace) -> None:
+    if arguments.watch is None:
+        print(f"{sync_event_files(open_store(arguments.uri), arguments.to)} new bytes")
+        return
+    if arguments.watch <= 0:
+        raise UsageError(f"--watch {arguments.watch:g}: the seconds must be more than 0")
+    sync_forever(arguments.uri, arguments.to, arguments.watch)
 
 
 if __name__ == "__main__":
