@@ -1,4 +1,4 @@
-"""Schedules under faults: two at once, lost replies, pauses, long runs, changes during a run, a crash before each step of one."""
+"""Schedules under faults: concurrency, lost replies, pauses, long runs, changes, crashes."""
 
 from __future__ import annotations
 
@@ -25,16 +25,14 @@ HOURLY = {"cron": "0 * * * *"}
 NOON = datetime.datetime(2030, 5, 7, 12, 20, tzinfo=datetime.UTC)
 
 
-def runs(server: FakeServer) -> list[dict[str, Any]]:
+def list_runs(server: FakeServer) -> list[dict[str, Any]]:
     return list(server.state.runs.values())
 
 
-# R1: two schedulers, or a retry after a lost reply, are one run for one slot
-
-
-def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
+def test_concurrent_applies_make_one_schedule_with_one_run_per_time(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R1."""
     server.set_clock(NOON)
     made = build_submission(tmp_path, schedule=HOURLY)
     run_concurrently(
@@ -47,7 +45,7 @@ def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
     )
     (left,) = server.state.schedules.values()
     assert left["status"] == "ENABLED"
-    assert slots(server, 3) == Counter(
+    assert count_runs_per_time(server, 3) == Counter(
         {"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1, "2030-05-07T15:00:00Z": 1}
     )
 
@@ -64,9 +62,10 @@ def test_r1_two_applies_at_once_are_one_schedule_with_one_run_per_slot(
         r"POST .*pipelines$",
     ],
 )
-def test_r1_a_lost_reply_is_one_schedule(
+def test_a_lost_reply_makes_one_schedule(
     server: FakeServer, client: KubeflowClient, tmp_path: Path, kind: str, call: str
 ) -> None:
+    """Fault R1."""
     server.set_clock(NOON)
     server.add_fault(call, kind, times=2)
     schedules.apply_schedule(
@@ -85,9 +84,10 @@ def test_r1_a_lost_reply_is_one_schedule(
     )
 
 
-def test_r1_run_now_with_one_key_is_one_run(
+def test_run_now_with_one_key_is_one_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R1."""
     schedules.apply_schedule(
         client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
@@ -98,12 +98,9 @@ def test_r1_run_now_with_one_key_is_one_run(
         schedules.run_schedule_now(client, schedule, "backfill", sleep=sleep_briefly).run.id
         == first.run.id
     )
-    (left,) = runs(server)
+    (left,) = list_runs(server)
     assert left["runtime_config"]["parameters"] == schedule.parameters
     assert "recurring_run_id" not in left
-
-
-# R2: a run longer than its period; a pause, then catch-up
 
 
 @pytest.mark.parametrize(
@@ -113,9 +110,10 @@ def test_r1_run_now_with_one_key_is_one_run(
         pytest.param(True, ["13", "14", "15", "16", "17", "18"], id="each"),
     ],
 )
-def test_r2_after_a_pause_the_declared_slots_are_run(
+def test_after_a_pause_the_times_are_run_as_configured(
     server: FakeServer, client: KubeflowClient, tmp_path: Path, catch_up: bool, expected: list[str]
 ) -> None:
+    """Fault R2."""
     server.set_clock(NOON)
     schedules.apply_schedule(
         client,
@@ -131,9 +129,10 @@ def test_r2_after_a_pause_the_declared_slots_are_run(
     assert [run["scheduled_at"][11:13] for run in finish(server)] == expected
 
 
-def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(
+def test_a_run_longer_than_its_period_is_followed_by_the_latest_time_alone(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R2."""
     server.set_clock(NOON)
     schedules.apply_schedule(
         client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
@@ -146,9 +145,10 @@ def test_r2_a_run_longer_than_its_period_is_followed_by_the_latest_slot_alone(
     assert [run["scheduled_at"][11:13] for run in finish(server)] == ["17"]
 
 
-def test_r2_resuming_by_apply_is_what_the_configuration_says(
+def test_apply_resumes_and_pauses_as_configured(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R2."""
     made = build_submission(tmp_path, schedule=HOURLY)
     schedules.apply_schedule(client, made, quiet, sleep=sleep_briefly)
     client.set_schedule_enabled(schedules.get_schedule(client, "news").id, False)
@@ -164,13 +164,10 @@ def test_r2_resuming_by_apply_is_what_the_configuration_says(
     assert (paused.actions, paused.schedule.enabled) == (("pausing news",), False)
 
 
-# R4: a schedule changed during a run; the running one is unaffected, and no slot is lost or run
-# twice
-
-
-def test_r4_the_running_one_is_unaffected(
+def test_a_change_does_not_affect_the_run_in_progress(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R4."""
     server.set_clock(NOON)
     schedules.apply_schedule(
         client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
@@ -188,10 +185,12 @@ def test_r4_the_running_one_is_unaffected(
     (left,) = server.state.schedules.values()
     assert left["runtime_config"]["parameters"]["epochs"] == 9
     server.state.move_run(running["run_id"], "SUCCEEDED")
-    assert slots(server, 2) == Counter({f"2030-05-07T{hour}:00:00Z": 1 for hour in (13, 14, 15)})
+    assert count_runs_per_time(server, 2) == Counter(
+        {f"2030-05-07T{hour}:00:00Z": 1 for hour in (13, 14, 15)}
+    )
 
 
-class Crash(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -204,22 +203,23 @@ class Crash(Exception):
     ],
 )
 @pytest.mark.parametrize("step", range(4))
-def test_r4_a_crash_before_each_step_of_a_change_heals(
+def test_a_change_that_crashed_before_any_action_is_completed_by_the_next_apply(
     server: FakeServer, client: KubeflowClient, tmp_path: Path, step: int, minutes: int
 ) -> None:
+    """Fault R4."""
     server.set_clock(NOON)
     schedules.apply_schedule(
         client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
     )
-    before = slots(server, 1)
+    before = count_runs_per_time(server, 1)
     changed = build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9})
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         schedules.apply_schedule(client, changed, crash_at(step), sleep=sleep_briefly)
     for _ in range(minutes // 5):
         server.set_clock(server.clock() + datetime.timedelta(minutes=5))
         finish(server)
     schedules.apply_schedule(client, changed, quiet, sleep=sleep_briefly)
-    found = slots(server, 2)
+    found = count_runs_per_time(server, 2)
     (left,) = server.state.schedules.values()
     assert (left["status"], left["runtime_config"]["parameters"]["epochs"]) == ("ENABLED", 9)
     assert set(found.values()) == {1}, "no slot is run twice"
@@ -231,9 +231,10 @@ def test_r4_a_crash_before_each_step_of_a_change_heals(
     assert before == Counter({"2030-05-07T13:00:00Z": 1})
 
 
-def test_r4_another_cron_line_does_not_run_its_past(
+def test_another_cron_expression_does_not_run_its_past_times(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R4."""
     server.set_clock(NOON)
     schedules.apply_schedule(
         client,
@@ -252,9 +253,10 @@ def test_r4_another_cron_line_does_not_run_its_past(
     assert [run["scheduled_at"] for run in finish(server)] == ["2030-05-07T12:30:00Z"]
 
 
-def test_r4_a_change_at_a_slot_waits_for_its_run(
+def test_a_change_at_a_scheduled_time_waits_for_its_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R4."""
     server.set_clock(NOON)
     schedules.apply_schedule(
         client, build_submission(tmp_path, schedule=HOURLY), quiet, sleep=sleep_briefly
@@ -271,8 +273,10 @@ def test_r4_a_change_at_a_slot_waits_for_its_run(
         client, build_submission(tmp_path, schedule=HOURLY, train={"epochs": 9}), quiet, sleep=later
     )
     assert applied.actions[0] == "waiting until the run that is due now has started"
-    assert slots(server, 1) == Counter({"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1})
-    assert [run["runtime_config"]["parameters"]["epochs"] for run in runs(server)] == [3, 9]
+    assert count_runs_per_time(server, 1) == Counter(
+        {"2030-05-07T13:00:00Z": 1, "2030-05-07T14:00:00Z": 1}
+    )
+    assert [run["runtime_config"]["parameters"]["epochs"] for run in list_runs(server)] == [3, 9]
 
 
 def finish(server: FakeServer) -> list[dict[str, Any]]:
@@ -285,13 +289,13 @@ def finish(server: FakeServer) -> list[dict[str, Any]]:
     return made
 
 
-def slots(server: FakeServer, hours: int) -> Counter[str]:
+def count_runs_per_time(server: FakeServer, hours: int) -> Counter[str]:
     """How often each slot has been run, after so many more hours in which each run succeeds."""
     finish(server)
     for _ in range(hours):
         server.set_clock(server.clock() + datetime.timedelta(hours=1))
         finish(server)
-    return Counter(run["scheduled_at"] for run in runs(server))
+    return Counter(run["scheduled_at"] for run in list_runs(server))
 
 
 def quiet(_text: str) -> None:
@@ -303,6 +307,6 @@ def crash_at(step: int) -> Any:
 
     def say(_text: str) -> None:
         if next(steps) == step:
-            raise Crash
+            raise CrashError
 
     return say

@@ -1,4 +1,4 @@
-"""Hostile values, places that pods must not reach, images that move, secrets: what a submit passes on as data, refuses or hides."""
+"""Submitting hostile values, forbidden URIs, moving images and secrets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.fake_kfp.clients import (
 from tests.support.fake_kfp.server import FakeServer
 
 
-def runs(server: FakeServer) -> list[dict[str, Any]]:
+def list_runs(server: FakeServer) -> list[dict[str, Any]]:
     return list(server.state.runs.values())
 
 
@@ -38,12 +38,13 @@ def runs(server: FakeServer) -> list[dict[str, Any]]:
         "é‮",
     ],
 )
-def test_a4_values_reach_the_run_as_they_are(
+def test_values_reach_the_run_unchanged(
     server: FakeServer, client: KubeflowClient, tmp_path: Path, value: str
 ) -> None:
+    """Fault A4."""
     made = build_submission(tmp_path, data={"label": value, "text": [value]})
     submit.submit_run(client, made, None)
-    (run,) = runs(server)
+    (run,) = list_runs(server)
     assert json.loads(run["runtime_config"]["parameters"]["data"]) == {
         "label": value,
         "text": [value],
@@ -58,7 +59,8 @@ def test_a4_values_reach_the_run_as_they_are(
         "gs://bucket/{{$.pipeline_job_name}}",
     ],
 )
-def test_a4_placeholders_are_refused(value: str) -> None:
+def test_placeholders_are_refused(value: str) -> None:
+    """Fault A4."""
     with (
         pytest.raises(ConfigError, match="placeholder"),
         prepare_submission(build_config(data={"source": value})),
@@ -86,9 +88,10 @@ def test_a4_placeholders_are_refused(value: str) -> None:
         ("cluster", "state", "s3://localhost/state"),
     ],
 )
-def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(
+def test_uris_that_pods_cannot_or_must_not_read_are_refused(
     section: str, option: str, place: str
 ) -> None:
+    """Fault A5."""
     with (
         pytest.raises(ConfigError, match=rf"{section}\.{option}") as caught,
         prepare_submission(build_config(**{section: {option: place}})),
@@ -98,7 +101,8 @@ def test_a5_places_that_pods_cannot_or_must_not_reach_are_refused(
 
 
 @pytest.mark.parametrize("option", ["train_image", "tools_image"])
-def test_a8_an_image_without_a_digest_is_refused(option: str) -> None:
+def test_an_image_without_a_digest_is_refused(option: str) -> None:
+    """Fault A8."""
     moving = build_config(cluster={option: "images.example/train:1.0"})
     with (
         pytest.raises(
@@ -113,7 +117,8 @@ def test_a8_an_image_without_a_digest_is_refused(option: str) -> None:
         )
 
 
-def test_a8_latest_is_refused_whatever_is_allowed() -> None:
+def test_the_tag_latest_is_always_refused() -> None:
+    """Fault A8."""
     with (
         pytest.raises(ConfigError, match="names no fixed version"),
         prepare_submission(
@@ -124,9 +129,10 @@ def test_a8_latest_is_refused_whatever_is_allowed() -> None:
 
 
 @pytest.mark.slow
-def test_a6_a_token_is_in_nothing_that_is_shown_or_sent_beyond_its_header(
+def test_a_token_appears_only_in_its_header(
     server: FakeServer,
 ) -> None:
+    """Fault A6."""
     server.token = "canary-right"
     wrong = run_command(
         "submit", *set_arguments(), "--endpoint", server.url, KUBERT_TOKEN="canary-wrong"
@@ -137,4 +143,4 @@ def test_a6_a_token_is_in_nothing_that_is_shown_or_sent_beyond_its_header(
         "submit", *set_arguments(), "--endpoint", server.url, "--json", KUBERT_TOKEN="canary-right"
     )
     assert right.returncode == 0
-    assert "canary" not in right.stdout + right.stderr + json.dumps(runs(server))
+    assert "canary" not in right.stdout + right.stderr + json.dumps(list_runs(server))

@@ -28,29 +28,28 @@ from tests.support.fake_kfp.server import FakeServer
 POST_RUN = r"POST /apis/v2beta1/runs$"
 
 
-def runs(server: FakeServer) -> list[dict[str, Any]]:
+def list_runs(server: FakeServer) -> list[dict[str, Any]]:
     return list(server.state.runs.values())
 
 
-# R3: the same submit twice with one key is one run
-
-
-def test_r3_the_same_key_again_is_the_same_run(
+def test_the_same_key_again_is_the_same_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R3."""
     made = build_submission(tmp_path)
     first = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     again = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     assert (first.created, again.created) == (True, False)
     assert first.run.id == again.run.id
-    assert len(runs(server)) == 1
+    assert len(list_runs(server)) == 1
     submit.submit_run(client, made, "other", sleep=sleep_briefly)
     submit.submit_run(client, made, None, sleep=sleep_briefly)
     submit.submit_run(client, made, None, sleep=sleep_briefly)
-    assert len(runs(server)) == 4
+    assert len(list_runs(server)) == 4
 
 
-def test_r3_a_key_with_other_content_is_refused(client: KubeflowClient, tmp_path: Path) -> None:
+def test_a_key_with_other_content_is_refused(client: KubeflowClient, tmp_path: Path) -> None:
+    """Fault R3."""
     submit.submit_run(client, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
     for other in (
         build_submission(tmp_path, train={"epochs": 9}),
@@ -73,7 +72,7 @@ def test_r3_a_key_with_other_content_is_refused(client: KubeflowClient, tmp_path
         pytest.param("refuse", {"status": 429, "retry_after": "1"}, id="429"),
     ],
 )
-def test_r3_a_create_that_fails_is_one_run(
+def test_a_create_that_fails_once_makes_one_run(
     server: FakeServer,
     client: KubeflowClient,
     tmp_path: Path,
@@ -81,32 +80,35 @@ def test_r3_a_create_that_fails_is_one_run(
     options: dict,
     key: str | None,
 ) -> None:
+    """Fault R3."""
     server.add_fault(POST_RUN, kind, times=2, **options)
     submitted = submit.submit_run(client, build_submission(tmp_path), key, sleep=sleep_briefly)
     assert submitted.created
-    assert [run["run_id"] for run in runs(server)] == [submitted.run.id]
+    assert [run["run_id"] for run in list_runs(server)] == [submitted.run.id]
 
 
-def test_r3_a_create_that_always_fails_is_no_run_and_says_so(
+def test_a_create_that_always_fails_is_an_error(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R3."""
     server.add_fault(POST_RUN, "refuse", status=500)
     with pytest.raises(AmbiguousOutcomeError, match="failed to create the run: 500"):
         submit.submit_run(client, build_submission(tmp_path), "nightly", sleep=sleep_briefly)
-    assert runs(server) == []
+    assert list_runs(server) == []
     assert server.count(POST_RUN) == deduplication.MAX_CREATE_FAILURES + 1
 
 
 @pytest.mark.slow
-def test_r3_many_at_once_with_one_key_are_one_run(
+def test_concurrent_submissions_of_one_key_make_one_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R3."""
     submit.upload_pipeline(client, made := build_submission(tmp_path))
     server.add_fault(POST_RUN, "late", seconds=0.5, times=4)
     outcomes = run_concurrently(
         [lambda: submit.submit_run(new_checked_client(server), made, "nightly") for _ in range(8)]
     )
-    (left,) = runs(server)
+    (left,) = list_runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
     assert sum(outcome.created for outcome in outcomes) == 1
     assert server.count(POST_RUN) > 1, "they did not meet"
@@ -114,10 +116,10 @@ def test_r3_many_at_once_with_one_key_are_one_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["late", "unseen"])
-def test_r3_one_whose_create_takes_long_yields(
+def test_a_submitter_whose_create_is_slow_deletes_its_own_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path, kind: str
 ) -> None:
-    """The others have decided when it can be seen, even if by its time it was the first."""
+    """Fault R3. The others have decided when it becomes visible, even if it was created first."""
     submit.upload_pipeline(client, made := build_submission(tmp_path))
     client.ensure_experiment("kubert")
     server.add_fault(POST_RUN, kind, seconds=9.0, times=1)
@@ -134,14 +136,14 @@ def test_r3_one_whose_create_takes_long_yields(
     assert outcomes[0].created
     assert first.is_alive()
     first.join()
-    (left,) = runs(server)
+    (left,) = list_runs(server)
     assert [outcome.run.id for outcome in outcomes] == [left["run_id"]] * 2
 
 
-def test_r3_a_later_one_takes_itself_back(
+def test_a_later_submitter_deletes_its_own_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
-    """Also where the first one's creator is gone and can remove nothing."""
+    """Fault R3. Also where the first one's creator is gone and can remove nothing."""
     pipeline, version = submit.upload_pipeline(client, made := build_submission(tmp_path))
     experiment = client.ensure_experiment("kubert")
     server.add_fault(POST_RUN, "late", seconds=1.5, times=1)
@@ -154,46 +156,58 @@ def test_r3_a_later_one_takes_itself_back(
     later.start()
     while not server.count(POST_RUN):
         time.sleep(0.05)
-    first = client.create_run({
-        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
-        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
-    })  # fmt: skip
+    first = client.create_run(
+        {
+            "display_name": "nightly",
+            "experiment_id": experiment,
+            "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
+            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+        }
+    )
     later.join()
-    assert [run["run_id"] for run in runs(server)] == [first.id]
+    assert [run["run_id"] for run in list_runs(server)] == [first.id]
     assert [(outcome.run.id, outcome.created) for outcome in outcomes] == [(first.id, False)]
 
 
 @pytest.mark.slow
-def test_r3_replies_lost_to_all_who_submit_at_once(
+def test_lost_replies_of_concurrent_submissions_make_one_run(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R3."""
     submit.upload_pipeline(client, made := build_submission(tmp_path))
     server.add_fault(POST_RUN, "lost", times=3)
     outcomes = run_concurrently(
         [lambda: submit.submit_run(new_checked_client(server), made, "nightly") for _ in range(3)]
     )
-    (left,) = runs(server)
+    (left,) = list_runs(server)
     assert {outcome.run.id for outcome in outcomes} == {left["run_id"]}
 
 
-def test_r3_what_a_crashed_submit_left_is_taken_over(
+def test_the_run_of_a_crashed_submitter_is_returned(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R3."""
     made = build_submission(tmp_path)
     experiment = client.ensure_experiment("kubert")
     pipeline, version = submit.upload_pipeline(client, made)
-    left = client.create_run({
-        "display_name": "nightly", "experiment_id": experiment, "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
-        "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version}, "runtime_config": made.runtime_config,
-    })  # fmt: skip
+    left = client.create_run(
+        {
+            "display_name": "nightly",
+            "experiment_id": experiment,
+            "description": f"x {RunMarker('nightly', made.content_digest, 'dead')}",
+            "pipeline_version_reference": {"pipeline_id": pipeline, "pipeline_version_id": version},
+            "runtime_config": made.runtime_config,
+        }
+    )
     taken = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     assert (taken.run.id, taken.created) == (left.id, False)
-    assert len(runs(server)) == 1
+    assert len(list_runs(server)) == 1
 
 
-def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(
+def test_a_run_of_that_name_that_is_not_kuberts_is_ignored(
     server: FakeServer, client: KubeflowClient, tmp_path: Path
 ) -> None:
+    """Fault R3."""
     made = build_submission(tmp_path)
     experiment = client.ensure_experiment("kubert")
     pipeline, version = submit.upload_pipeline(client, made)
@@ -207,11 +221,12 @@ def test_r3_a_run_of_that_name_that_is_not_kuberts_is_left_alone(
     )
     ours = submit.submit_run(client, made, "nightly", sleep=sleep_briefly)
     assert ours.created
-    assert {run["run_id"] for run in runs(server)} == {theirs.id, ours.run.id}
+    assert {run["run_id"] for run in list_runs(server)} == {theirs.id, ours.run.id}
 
 
 @pytest.mark.slow
-def test_r3_two_commands_at_once(server: FakeServer) -> None:
+def test_two_concurrent_commands_make_one_run(server: FakeServer) -> None:
+    """Fault R3."""
     processes = [
         start_command(
             "submit", *set_arguments(), "--endpoint", server.url, "--key", "nightly", "--json"
@@ -219,7 +234,7 @@ def test_r3_two_commands_at_once(server: FakeServer) -> None:
         for _ in range(2)
     ]
     told = [json.loads(process.communicate(timeout=240)[0]) for process in processes]
-    (left,) = runs(server)
+    (left,) = list_runs(server)
     assert [one["run"] for one in told] == [left["run_id"]] * 2
     assert len(server.state.versions) == 1
     assert len(server.state.pipelines) == 1

@@ -1,4 +1,4 @@
-"""Where the API is and who asks there: flags, then the environment, then the configuration; a kubectl that really runs."""
+"""Address and credentials of the API: precedence, checks, and a port-forward process."""
 
 from __future__ import annotations
 
@@ -156,10 +156,11 @@ def test_a_credential_may_travel_openly_within_machine_and_cluster(
 
 
 def kubectl(directory: Path, body: str) -> None:
-    """A program of that name that does what kubectl's port-forward does, as far as it can be seen from outside."""
+    """A program called kubectl that behaves like `kubectl port-forward`."""
     program = directory / "kubectl"
     program.write_text(
-        f"#!{sys.executable}\nimport os, sys, time\nprint(os.getpid(), *sys.argv[1:], file=open('{directory}/called', 'w'))\n"
+        f"#!{sys.executable}\nimport os, sys, time\n"
+        f"print(os.getpid(), *sys.argv[1:], file=open('{directory}/called', 'w'))\n"
         + textwrap.dedent(body)
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)

@@ -1,4 +1,4 @@
-"""The client against a server: the stand-in always, and the real one that KUBERT_TEST_KFP names, so that the one is checked by the other."""
+"""One contract for both servers: the fake one, and the real one that KUBERT_TEST_KFP names."""
 
 from __future__ import annotations
 

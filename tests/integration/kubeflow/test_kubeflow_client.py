@@ -1,4 +1,4 @@
-"""What the client makes of a server that is down, busy, slow, cut off, suspicious or something else: one clear error, bounded repetition."""
+"""The client against failing servers: one clear error each, and bounded retries."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ def test_https_that_is_not_trusted(tmp_path: Path, server: FakeServer) -> None:
                         secured.recv(4096)
                         body = b'{"tag_name": "2.17.0"}'
                         secured.sendall(
-                            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                            % (len(body), body)
+                            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
                         )
                 except OSError:
                     continue
@@ -255,8 +255,12 @@ def self_signed(directory: Path) -> Path:
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .sign(key, hashes.SHA256())
     )  # fmt: skip
     path = directory / "self-signed.pem"

@@ -89,7 +89,8 @@ def test_a_run_that_had_nothing_to_do_says_so(server: FakeServer, tmp_path: Path
     unchanged = [
         {
             "step": "train",
-            "message": "these rows were learned with these options before; nothing is trained again",
+            "message": "these rows were learned with these options before; "
+            "nothing is trained again",
             "unchanged": True,
         },
         {

@@ -42,8 +42,8 @@ def test_applying_makes_it_and_applying_again_does_nothing(server: FakeServer, a
     code, out, _ = apply(NIGHTLY)
     assert code == 0
     assert (
-        out
-        == "creating news\nenabling news\nschedule news: updated to the configuration; next run: 2030-05-08T02:30+00:00\n"
+        out == "creating news\nenabling news\n"
+        "schedule news: updated to the configuration; next run: 2030-05-08T02:30+00:00\n"
     )
     (made,) = server.state.schedules.values()
     assert made["trigger"] == {"cron_schedule": {"cron": "0 30 2 * * *"}}

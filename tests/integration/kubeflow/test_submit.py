@@ -1,4 +1,4 @@
-"""`kubert submit` as a person meets it: what is checked first, what is sent, what is shown, how it ends."""
+"""`kubert submit`: what is checked first, what is sent, what is shown, how it ends."""
 
 from __future__ import annotations
 

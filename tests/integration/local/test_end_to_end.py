@@ -124,9 +124,8 @@ def test_a_second_run_reuses_everything_and_releases_nothing_new(
     assert (second["accuracy"], second["version"]) == (first["accuracy"], 1)
 
 
-def test_s7_a_damaged_checkpoint_is_found_and_made_again(
-    first: dict[str, Any], workdir: Path
-) -> None:
+def test_a_damaged_checkpoint_is_not_reused(first: dict[str, Any], workdir: Path) -> None:
+    """Fault S7."""
     (weights,) = (workdir / "artifacts").glob("*/train/checkpoint/weights/model.data-*")
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
@@ -137,9 +136,10 @@ def test_s7_a_damaged_checkpoint_is_found_and_made_again(
     assert "cached outputs are not reused: " in Path(again["log"]).read_text(encoding="utf-8")
 
 
-def test_t3_a_closed_gate_exits_with_3_and_releases_nothing(
+def test_a_closed_gate_exits_with_3_and_releases_nothing(
     first: dict[str, Any], workdir: Path
 ) -> None:
+    """Fault T3."""
     closed = kubert(workdir, "evaluate.min_accuracy=0.999", code=3)
     assert closed["gate"]["passed"] is False
     assert "0.999" in closed["gate"]["reason"]

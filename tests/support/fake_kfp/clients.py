@@ -106,10 +106,20 @@ def start_command(
     }
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd or tempfile.gettempdir(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs the tests in the background may have it ignored
-        env={**clean, "PYTHONSAFEPATH": "1", "HOME": "/nonexistent", "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **environment},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd or tempfile.gettempdir(),
+        # A shell that runs the tests in the background ignores SIGINT, which is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env={
+            **clean,
+            "PYTHONSAFEPATH": "1",
+            "HOME": "/nonexistent",
+            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+            **environment,
+        },
+    )
 
 
 def set_arguments(*more: str) -> list[str]:

@@ -110,7 +110,7 @@ def internal_error() -> ApiError:
 
 
 def check_cron(text: str) -> None:
-    """Robfig's cron v1: five or six fields, seconds first; no zone, no L, W or #, Sunday is 0 only."""
+    """Robfig's cron v1: five or six fields, seconds first; no zone, L, W or #; Sunday is 0."""
     fields = text.split()
     if not 5 <= len(fields) <= 6:
         raise bad_request(f"{CRON_ERROR} Expected 5 to 6 fields, found {len(fields)}")

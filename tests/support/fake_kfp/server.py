@@ -194,7 +194,8 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             raise ApiError(
                 403,
-                "User 'ann' is not authorized with reason: (request: create runs in namespace team)",
+                "User 'ann' is not authorized with reason: "
+                "(request: create runs in namespace team)",
                 7,
             )
 

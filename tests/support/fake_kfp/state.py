@@ -41,7 +41,7 @@ from tests.support.fake_kfp.documents import (
 
 @dataclass
 class FakeState:
-    """The server's objects by id; `clock` is its time, `start_due_runs` one look of the controller."""
+    """The server's objects by id; `clock` is its time."""
 
     clock: Callable[[], datetime.datetime]
     multi_user: bool = False
@@ -77,7 +77,8 @@ class FakeState:
             for item in self.experiments.values()
         ):
             raise name_conflict(
-                f"Failed to create a new experiment. The name {name} already exists. Please specify a new name"
+                f"Failed to create a new experiment. The name {name} already exists. "
+                "Please specify a new name"
             )
         made = {
             **body,
@@ -304,11 +305,21 @@ class FakeState:
 
     def _insert_run(self, body: Object, scheduled_time: str | None = None) -> Object:
         created = format_time(self.creation_time) if self.creation_time else self.formatted_time()
-        return insert_object(self.runs, "run_id", {
-            "service_account": "pipeline-runner", **body, "run_id": body.get("run_id") or new_id(), "created_at": created,
-            "scheduled_at": scheduled_time or created, "finished_at": NEVER, "state": "PENDING", "storage_state": "AVAILABLE",
-            "state_history": [{"update_time": created, "state": "PENDING"}],
-        })  # fmt: skip
+        return insert_object(
+            self.runs,
+            "run_id",
+            {
+                "service_account": "pipeline-runner",
+                **body,
+                "run_id": body.get("run_id") or new_id(),
+                "created_at": created,
+                "scheduled_at": scheduled_time or created,
+                "finished_at": NEVER,
+                "state": "PENDING",
+                "storage_state": "AVAILABLE",
+                "state_history": [{"update_time": created, "state": "PENDING"}],
+            },
+        )
 
     def _start_due_run(self, schedule: Object) -> Object | None:
         identifier, now = schedule["recurring_run_id"], self.clock()
@@ -333,7 +344,8 @@ class FakeState:
             "service_account",
         )
         body = {name: schedule[name] for name in copied if name in schedule}
-        name = f"{schedule['display_name'].lower()}x7k2p-{index + 1}-{abs(hash((identifier, index))) % 10**10}"
+        suffix = abs(hash((identifier, index))) % 10**10
+        name = f"{schedule['display_name'].lower()}x7k2p-{index + 1}-{suffix}"
         return self._insert_run(
             {**body, "display_name": name, "recurring_run_id": identifier}, format_time(due)
         )

@@ -44,9 +44,10 @@ def test_the_configuration_goes_before_the_environment(
 
 @pytest.mark.parametrize(("option", "variable"), OPTIONS)
 @pytest.mark.parametrize("image", MOVING)
-def test_a8_moving_or_malformed_references_are_refused(
+def test_moving_or_malformed_references_are_refused(
     image: str, option: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault A8."""
     monkeypatch.setenv(variable, image)
     with pytest.raises(ConfigError, match=variable):
         images.resolve_images(ClusterConfig())

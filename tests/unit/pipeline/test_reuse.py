@@ -52,7 +52,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCache:
     return LocalCache(str(tmp_path / "cache"))
 
 
-def test_s7_a_whole_result_is_reused_and_reported(cache: LocalCache, tmp_path: Path) -> None:
+def test_an_intact_result_is_reused_and_reported(cache: LocalCache, tmp_path: Path) -> None:
+    """Fault S7."""
     made = outputs(sealed(tmp_path / "train" / "checkpoint"))
     cache.put("key", made)
     found = cache.get("key")
@@ -63,12 +64,13 @@ def test_s7_a_whole_result_is_reused_and_reported(cache: LocalCache, tmp_path: P
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_s7_a_damaged_result_is_made_again(
+def test_a_damaged_result_is_not_reused(
     damage: Callable[[Path], object],
     cache: LocalCache,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Fault S7."""
     directory = sealed(tmp_path / "train" / "checkpoint")
     cache.put("key", outputs(directory))
     damage(directory)
@@ -77,7 +79,8 @@ def test_s7_a_damaged_result_is_made_again(
     assert not (tmp_path / "events.jsonl").exists()
 
 
-def test_s7_a_result_that_is_gone_is_made_again(cache: LocalCache, tmp_path: Path) -> None:
+def test_a_missing_result_is_not_reused(cache: LocalCache, tmp_path: Path) -> None:
+    """Fault S7."""
     cache.put("key", outputs(tmp_path / "train" / "checkpoint"))
     assert cache.get("key") is None
     assert cache.get("never") is None
