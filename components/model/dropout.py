@@ -94,11 +94,11 @@ class PerExampleDropout(tf.keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if not training or self._threshold == 0:
             return inputs
-        is_kept = tf.reshape(self._random_numbers(inputs), tf.shape(inputs)) >= tf.constant(
+        is_retained = tf.reshape(self._random_numbers(inputs), tf.shape(inputs)) >= tf.constant(
             self._threshold - _RATE_LEVELS // 2, tf.int16
         )
         scale = tf.constant(_RATE_LEVELS / (_RATE_LEVELS - self._threshold), inputs.dtype)
-        return inputs * tf.where(is_kept, scale, tf.zeros([], inputs.dtype))
+        return inputs * tf.where(is_retained, scale, tf.zeros([], inputs.dtype))
 
     def _random_numbers(self, inputs: tf.Tensor) -> tf.Tensor:
         """Uniform int16 [rows, units per row]."""

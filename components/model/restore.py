@@ -25,10 +25,10 @@ def load_classifier(
     """
     directory, content = checkpoint.directory, checkpoint.content
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILENAME, content.lower_case)
-    if (found := compute_fingerprint(content.model)) != content.encoder_fingerprint:
+    if (fingerprint := compute_fingerprint(content.model)) != content.encoder_fingerprint:
         raise ConfigError(
             f"{directory}: trained from another {content.model.encoder} "
-            f"(fingerprint {content.encoder_fingerprint[:12]}, here {found[:12]}); "
+            f"(fingerprint {content.encoder_fingerprint[:12]}, here {fingerprint[:12]}); "
             "use the same encoder files, or train again"
         )
     model = build_classifier(content.model, vocabulary, len(content.classes), seed=0)

@@ -41,26 +41,26 @@ def test_the_interval_of_an_extreme_proportion_ends_at_it(rows: int) -> None:
 
 def test_the_figures_of_a_small_example_worked_by_hand() -> None:
     labels = np.array([0, 0, 0, 1, 1, 2], np.int32)
-    found = metrics.compute_metrics(labels, certain([0, 0, 1, 1, 1, 0]), CLASSES)
-    assert found.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
-    assert found.accuracy == pytest.approx(4 / 6)
-    assert found.majority_accuracy == 0.5
-    assert found.per_class["calm"].model_dump() == pytest.approx(
+    actual = metrics.compute_metrics(labels, certain([0, 0, 1, 1, 1, 0]), CLASSES)
+    assert actual.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
+    assert actual.accuracy == pytest.approx(4 / 6)
+    assert actual.majority_accuracy == 0.5
+    assert actual.per_class["calm"].model_dump() == pytest.approx(
         {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3}
     )
-    assert found.per_class["loud"].model_dump() == pytest.approx(
+    assert actual.per_class["loud"].model_dump() == pytest.approx(
         {"precision": 2 / 3, "recall": 1.0, "f1": 0.8, "support": 2}
     )
-    assert found.per_class["odd"].model_dump() == {
+    assert actual.per_class["odd"].model_dump() == {
         "precision": None,
         "recall": 0.0,
         "f1": 0.0,
         "support": 1,
     }
-    assert found.macro_f1 == pytest.approx((2 / 3 + 0.8 + 0) / 3)
-    assert found.loss == pytest.approx(-(4 * math.log(0.8) + 2 * math.log(0.1)) / 6, rel=1e-6)
-    assert found.ece == pytest.approx(0.8 - 4 / 6, rel=1e-6)
-    assert found.missing_classes == () and not found.one_class
+    assert actual.macro_f1 == pytest.approx((2 / 3 + 0.8 + 0) / 3)
+    assert actual.loss == pytest.approx(-(4 * math.log(0.8) + 2 * math.log(0.1)) / 6, rel=1e-6)
+    assert actual.ece == pytest.approx(0.8 - 4 / 6, rel=1e-6)
+    assert actual.missing_classes == () and not actual.one_class
 
 
 def test_the_loss_is_scikit_learns() -> None:
@@ -80,17 +80,17 @@ def test_a_score_that_underflowed_costs_much_but_not_infinity() -> None:
 
 
 def test_equal_scores_go_to_the_first_class() -> None:
-    found = metrics.compute_metrics(
+    actual = metrics.compute_metrics(
         np.array([0, 1], np.int32), np.full((2, 2), 0.5, np.float32), ("a", "b")
     )
-    assert found.confusion == ((1, 0), (1, 0))
+    assert actual.confusion == ((1, 0), (1, 0))
 
 
 def test_the_areas_are_scikit_learns_and_the_curves_short() -> None:
     labels, scores = labels_and_scores(rows=5_000)
-    found = metrics.compute_metrics(labels, scores, CLASSES)
+    actual = metrics.compute_metrics(labels, scores, CLASSES)
     for number, name in enumerate(CLASSES):
-        curve = found.roc[name]
+        curve = actual.roc[name]
         assert curve is not None
         assert curve.auc == pytest.approx(
             sklearn_metrics.roc_auc_score(labels == number, scores[:, number])
@@ -109,7 +109,7 @@ def test_the_areas_are_scikit_learns_and_the_curves_short() -> None:
         )
         assert (curve.fpr[-1], curve.tpr[-1]) == (1, 1)
     pooled = sklearn_metrics.roc_auc_score(np.eye(3)[labels].ravel(), scores.ravel())
-    assert found.micro_roc.auc == pytest.approx(pooled)
+    assert actual.micro_roc.auc == pytest.approx(pooled)
 
 
 def test_a_shortened_curve_stays_on_the_full_one() -> None:
@@ -163,17 +163,17 @@ def test_mistakes_come_by_confidence_then_by_row() -> None:
 
 def test_a_mistake_says_what_was_right_and_how_sure_the_model_was() -> None:
     scores = np.array([[0.25, 0.75]], np.float32)
-    (found,) = metrics.describe_errors(
+    (actual,) = metrics.describe_errors(
         np.array([0]), ["x" * 10_000], np.array([0], np.int32), scores, ("a", "b")
     )
-    assert (found.row, found.label, found.predicted, found.confidence, found.label_score) == (
+    assert (actual.row, actual.label, actual.predicted, actual.confidence, actual.label_score) == (
         0,
         "a",
         "b",
         0.75,
         0.25,
     )
-    assert found.text == "x" * metrics.MAX_TEXT_CHARACTERS + "…"
+    assert actual.text == "x" * metrics.MAX_TEXT_CHARACTERS + "…"
 
 
 @pytest.mark.parametrize(

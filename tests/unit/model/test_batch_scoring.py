@@ -85,9 +85,9 @@ def test_batches_are_padded_to_little_more_than_their_longest_row() -> None:
 
 
 def test_progress_counts_every_row() -> None:
-    told: list[tuple[int, int]] = []
-    score_split(Bag(), Ragged(LENGTHS), 4, lambda done, total: told.append((done, total)))
-    assert told == [(4, 11), (8, 11), (11, 11)]
+    reports: list[tuple[int, int]] = []
+    score_split(Bag(), Ragged(LENGTHS), 4, lambda done, total: reports.append((done, total)))
+    assert reports == [(4, 11), (8, 11), (11, 11)]
 
 
 def test_huge_logits_give_finite_scores() -> None:

@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture
 def build(checkpoint):
-    def made(kind="bert", classes=4, seed=1, **options):
+    def build(kind="bert", classes=4, seed=1, **options):
         base = {"encoder": f"hf:{checkpoint}", "max_length": 16} if kind == "bert" else SCRATCH
         vocabulary = encoders.load_vocabulary(ModelConfig(encoder=f"hf:{checkpoint}"))
         assert vocabulary is not None
@@ -37,7 +37,7 @@ def build(checkpoint):
             ModelConfig.model_validate({**base, **options}), vocabulary, classes, seed
         )
 
-    return made
+    return build
 
 
 @pytest.fixture
@@ -219,13 +219,13 @@ def test_the_graph_does_not_compute_the_pooler_it_does_not_use(build):
             .get_concrete_function(spec)
             .graph
         )
-        wanted, seen = [graph.outputs[0].op], set()
-        while wanted:
-            operation = wanted.pop()
-            if operation.name not in seen:
-                seen.add(operation.name)
-                wanted += [tensor.op for tensor in operation.inputs]
-        return seen
+        pending, visited = [graph.outputs[0].op], set()
+        while pending:
+            operation = pending.pop()
+            if operation.name not in visited:
+                visited.add(operation.name)
+                pending += [tensor.op for tensor in operation.inputs]
+        return visited
 
     assert any("pooler" in name for name in operations("pooled"))
     assert not any("pooler" in name for name in operations("mean"))

@@ -30,9 +30,9 @@ def _in_slices(call, x, cuts):
 def test_slices_of_a_batch_drop_the_same_units_as_the_whole(shape, cuts):
     state = DropoutSeed(3)
     layer, x = PerExampleDropout(0.3, state), _ones(shape=shape)
-    whole = _dropped(layer, state, x, step=5)
+    full_batch = _dropped(layer, state, x, step=5)
     np.testing.assert_array_equal(
-        whole, _in_slices(lambda part, first: _dropped(layer, state, part, 5, first), x, cuts)
+        full_batch, _in_slices(lambda part, first: _dropped(layer, state, part, 5, first), x, cuts)
     )
 
 
@@ -55,10 +55,10 @@ def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
 
     for length in (5, 8):
         x = _ones(12, (length, 6))
-        whole = drop(x, 2, 0).numpy()
+        full_batch = drop(x, 2, 0).numpy()
         parts = _in_slices(lambda part, first: drop(part, 2, first).numpy(), x, (0, 4, 12))
-        np.testing.assert_array_equal(whole, parts)
-        np.testing.assert_array_equal(whole, _dropped(layer, state, x, step=2))
+        np.testing.assert_array_equal(full_batch, parts)
+        np.testing.assert_array_equal(full_batch, _dropped(layer, state, x, step=2))
 
 
 def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
@@ -85,9 +85,11 @@ def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
 def test_the_rate_is_kept_and_the_mean_is_too(rate):
     state = DropoutSeed(1)
     values = _dropped(PerExampleDropout(rate, state), state, _ones(100, (10_000,)))
-    kept = values > 0
-    assert abs(kept.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / kept.size)
-    np.testing.assert_allclose(values[kept], 1 / (1 - rate), rtol=2e-4)
+    retained_units = values > 0
+    assert abs(retained_units.mean() - (1 - rate)) < 5 * np.sqrt(
+        rate * (1 - rate) / retained_units.size
+    )
+    np.testing.assert_allclose(values[retained_units], 1 / (1 - rate), rtol=2e-4)
     assert abs(values.mean() - 1) < 0.01
 
 
@@ -187,9 +189,9 @@ def test_no_ordinary_dropout_is_left_in_an_encoder(tmp_path, kind):
     encoder, layers = _encoder(tmp_path, kind, DropoutSeed(1))
     parts = list(encoder.submodules)
     assert not [part.name for part in parts if isinstance(part, tf.keras.layers.Dropout)]
-    ours = [part for part in parts if isinstance(part, PerExampleDropout)]
-    assert sorted(part.rate for part in ours) == [0.0] * layers + [0.2] * (1 + 3 * layers)
-    assert len({part._layer for part in ours}) == len(ours)
+    layers_found = [part for part in parts if isinstance(part, PerExampleDropout)]
+    assert sorted(part.rate for part in layers_found) == [0.0] * layers + [0.2] * (1 + 3 * layers)
+    assert len({part._layer for part in layers_found}) == len(layers_found)
 
 
 @pytest.mark.parametrize("kind", ["bert", "scratch"])
@@ -208,14 +210,14 @@ def test_a_whole_encoder_gives_slices_what_it_gives_the_batch(tmp_path, kind):
             }
             return encoder(inputs, training=True)["sequence_output"]
 
-    whole = forward(ids, tf.constant(0)).numpy()
+    full_batch = forward(ids, tf.constant(0)).numpy()
     parts = _in_slices(
         lambda part, first: forward(part, tf.constant(first)).numpy(), ids, SLICES["three"]
     )
-    np.testing.assert_allclose(whole, parts, atol=1e-5)
+    np.testing.assert_allclose(full_batch, parts, atol=1e-5)
     inputs = {
         "input_word_ids": ids,
         "input_mask": tf.ones_like(ids),
         "input_type_ids": tf.zeros_like(ids),
     }
-    assert np.abs(whole - encoder(inputs)["sequence_output"]).max() > 0.1
+    assert np.abs(full_batch - encoder(inputs)["sequence_output"]).max() > 0.1

@@ -56,12 +56,12 @@ def test_what_is_pooled_from_the_first_token_needs_no_other_and_is_the_same(tmp_
     whole, first = _build(f"hf:{directory}"), _build(f"hf:{directory}", pooling=pooling)
     ids = tf.constant([[2, 7, 11, 3], [2, 9, 3, 0]])
     inputs = {"input_word_ids": ids, "input_mask": tf.cast(ids != 0, tf.int32)}
-    wanted, found = whole(inputs), first(inputs)
+    expected, found = whole(inputs), first(inputs)
     assert found["sequence_output"].shape[1] == 1
     np.testing.assert_allclose(
-        found["sequence_output"], wanted["sequence_output"][:, :1], atol=1e-5
+        found["sequence_output"], expected["sequence_output"][:, :1], atol=1e-5
     )
-    np.testing.assert_allclose(found["pooled_output"], wanted["pooled_output"], atol=1e-5)
+    np.testing.assert_allclose(found["pooled_output"], expected["pooled_output"], atol=1e-5)
 
 
 def test_layer_norms_of_old_checkpoints_are_called_gamma_and_beta(tmp_path):

@@ -82,40 +82,42 @@ def test_outputs_and_gradients_are_model_garden_s(
     training: bool, types: Any, output_range: int | None
 ) -> None:
     state = DropoutSeed(5)
-    ours = encoder(state, output_range=output_range)
-    variables = ours.trainable_variables
-    *found, gradients = outputs_and_gradients(ours, variables, state, training, types)
-    *wanted, theirs = outputs_and_gradients(ours.network, variables, state, training, types)
-    for one, other in zip(found, wanted, strict=True):
+    fused = encoder(state, output_range=output_range)
+    variables = fused.trainable_variables
+    *actual, gradients = outputs_and_gradients(fused, variables, state, training, types)
+    *expected, expected_gradients = outputs_and_gradients(
+        fused.network, variables, state, training, types
+    )
+    for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5)
-    for variable, one, other in zip(variables, gradients, theirs, strict=True):
+    for variable, one, other in zip(variables, gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(
             one, other, atol=2e-4 * max(1.0, np.abs(other).max()), err_msg=variable.name
         )
 
 
 def test_the_first_token_is_the_same_whether_the_others_are_given_or_not() -> None:
-    whole, first = (
+    all_tokens, first = (
         encoder(DropoutSeed(5), output_range=output_range)(INPUTS) for output_range in (None, 1)
     )
     assert first["sequence_output"].shape == (4, 1, 16)
     np.testing.assert_allclose(
-        first["sequence_output"][:, 0], whole["sequence_output"][:, 0], atol=1e-5
+        first["sequence_output"][:, 0], all_tokens["sequence_output"][:, 0], atol=1e-5
     )
-    np.testing.assert_allclose(first["pooled_output"], whole["pooled_output"], atol=1e-5)
+    np.testing.assert_allclose(first["pooled_output"], all_tokens["pooled_output"], atol=1e-5)
 
 
 @pytest.mark.parametrize("output_range", [None, 1], ids=["all tokens", "first token"])
 def test_no_texts_give_no_vectors_and_gradients_of_zero(output_range: int | None) -> None:
     state = DropoutSeed(5)
-    ours = encoder(state, output_range=output_range)
+    fused = encoder(state, output_range=output_range)
     none = {"input_word_ids": tf.zeros([0, 7], tf.int32), "input_mask": tf.zeros([0, 7], tf.int32)}
     with tf.GradientTape() as tape, state.for_rows(3, 0):
-        outputs = ours(none, training=True)
+        outputs = fused(none, training=True)
         loss = tf.reduce_sum(outputs["sequence_output"]) + tf.reduce_sum(outputs["pooled_output"])
     assert outputs["sequence_output"].shape == (0, output_range or 7, 16)
     for variable, gradient in zip(
-        ours.trainable_variables, tape.gradient(loss, ours.trainable_variables), strict=True
+        fused.trainable_variables, tape.gradient(loss, fused.trainable_variables), strict=True
     ):
         np.testing.assert_array_equal(
             tf.convert_to_tensor(gradient), np.zeros(variable.shape), err_msg=variable.name
@@ -123,10 +125,10 @@ def test_no_texts_give_no_vectors_and_gradients_of_zero(output_range: int | None
 
 
 def test_without_types_all_are_of_the_first() -> None:
-    ours = encoder(DropoutSeed(5))
+    fused = encoder(DropoutSeed(5))
     np.testing.assert_array_equal(
-        ours(INPUTS)["sequence_output"],
-        ours({**INPUTS, "input_type_ids": tf.zeros_like(IDS)})["sequence_output"],
+        fused(INPUTS)["sequence_output"],
+        fused({**INPUTS, "input_type_ids": tf.zeros_like(IDS)})["sequence_output"],
     )
 
 
@@ -136,18 +138,18 @@ def test_given_words_stand_for_the_table(kind: str) -> None:
     config = ModelConfig(
         encoder="scratch", hidden_size=16, num_heads=2, intermediate_size=24, max_length=12
     )
-    ours: Any = (
+    fused: Any = (
         encoder(state)
         if kind == "bert"
         else scratch_layer.build_scratch_encoder(config, 60, 1, state)
     )
-    plain, words = ours(INPUTS)["sequence_output"], tf.gather(ours.word_embeddings, IDS)
+    plain, words = fused(INPUTS)["sequence_output"], tf.gather(fused.word_embeddings, IDS)
     np.testing.assert_array_equal(
-        ours({**INPUTS, "token_embeddings": words})["sequence_output"], plain
+        fused({**INPUTS, "token_embeddings": words})["sequence_output"], plain
     )
     assert (
         np.abs(
-            ours({**INPUTS, "token_embeddings": tf.reverse(words, [2])})["sequence_output"] - plain
+            fused({**INPUTS, "token_embeddings": tf.reverse(words, [2])})["sequence_output"] - plain
         ).max()
         > 0.01
     )
@@ -163,12 +165,17 @@ def test_under_a_mixed_policy_products_alone_are_narrow() -> None:
     sequence, _, gradients = outputs_and_gradients(
         narrow, narrow.trainable_variables, state, False, types
     )
-    wanted, _, theirs = outputs_and_gradients(wide, wide.trainable_variables, state, False, types)
+    expected, _, expected_gradients = outputs_and_gradients(
+        wide, wide.trainable_variables, state, False, types
+    )
     assert narrow(INPUTS)["sequence_output"].dtype == tf.float32
     assert all(variable.dtype == tf.float32 for variable in narrow.variables)
-    assert 1e-4 < np.abs(sequence - wanted).max() < 0.1
+    assert 1e-4 < np.abs(sequence - expected).max() < 0.1
     assert {gradient.dtype.name for gradient in gradients} == {"float32"}
-    norms = [np.sqrt(sum((gradient**2).sum() for gradient in each)) for each in (gradients, theirs)]
+    norms = [
+        np.sqrt(sum((gradient**2).sum() for gradient in each))
+        for each in (gradients, expected_gradients)
+    ]
     assert norms[0] == pytest.approx(norms[1], rel=0.05)
 
 
@@ -179,15 +186,15 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
     layer.build([None, 5])
     layer.gamma.assign(np.linspace(0.5, 2, 5))
     layer.beta.assign(np.linspace(-1, 1, 5))
-    ours, theirs = {
+    function, reference = {
         "gelu": (exact_gelu, lambda x: tf.nn.gelu(x, approximate=False)),
         "layer norm": (lambda x: layer_norm(read_layer_norm(layer), x), layer),
     }[name]
     results = []
-    for function in (ours, theirs):
+    for call in (function, reference):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = function(x)
+            y = call(x)
             loss = tf.reduce_sum(tf.sin(y))
         results.append((y.numpy(), tape.gradient(loss, x).numpy()))
     for one, other in zip(*results, strict=True):
@@ -198,12 +205,12 @@ def test_a_gradient_that_is_written_out_is_the_derived_one(name: str) -> None:
 def test_joined_weights_are_those_of_the_moment_and_give_the_same_outputs(
     output_range: int | None,
 ) -> None:
-    ours = encoder(DropoutSeed(5), output_range=output_range)
-    before = ours(INPUTS)["sequence_output"]
-    ours.fuse_weights_for_serving(tf.float32)
-    np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)
-    for block in ours.network.transformer_layers:
+    fused = encoder(DropoutSeed(5), output_range=output_range)
+    before = fused(INPUTS)["sequence_output"]
+    fused.fuse_weights_for_serving(tf.float32)
+    np.testing.assert_array_equal(fused(INPUTS)["sequence_output"], before)
+    for block in fused.network.transformer_layers:
         weights = read_block(block)
         for part in (weights.query, weights.key, weights.value):
             part.kernel.assign_add(tf.ones([16, 4, 4]))
-    np.testing.assert_array_equal(ours(INPUTS)["sequence_output"], before)
+    np.testing.assert_array_equal(fused(INPUTS)["sequence_output"], before)

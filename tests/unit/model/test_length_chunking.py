@@ -17,7 +17,7 @@ from tests.support.releases.word_rule import WordRule
 from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY
 
 
-class Seen:
+class RecordingNetwork:
     """A network that returns the sum of a row's ids, and records the shapes of its inputs."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ def rows_of(lengths: Sequence[int]) -> Any:
 def run(
     lengths: Sequence[int], chunks: int = CHUNK_COUNT
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    network = Seen()
+    network = RecordingNetwork()
     answers = tf.function(
         length_chunked(network, 0, chunks),
         input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)],
@@ -63,19 +63,19 @@ def run(
 def test_rows_are_cut_by_length_and_answered_in_their_order(
     lengths: list[int], chunks: int, shapes: list[tuple[int, int]]
 ) -> None:
-    answers, seen = run(lengths, chunks)
+    answers, actual_shapes = run(lengths, chunks)
     assert answers == [length * (number + 1) for number, length in enumerate(lengths)]
-    assert seen == shapes
+    assert actual_shapes == shapes
 
 
 @pytest.mark.parametrize("count", [CHUNK_COUNT, CHUNK_COUNT + 1, 64, 201])
 def test_a_large_request_keeps_its_order(count: int) -> None:
     lengths = np.random.default_rng(count).integers(2, 40, count).tolist()
-    answers, seen = run(lengths)
+    answers, shapes = run(lengths)
     assert answers == [length * (number + 1) for number, length in enumerate(lengths)]
-    assert len(seen) == CHUNK_COUNT
-    assert sum(rows for rows, _ in seen) == count
-    assert sum(rows * width for rows, width in seen) < 0.7 * count * max(lengths)
+    assert len(shapes) == CHUNK_COUNT
+    assert sum(rows for rows, _ in shapes) == count
+    assert sum(rows * width for rows, width in shapes) < 0.7 * count * max(lengths)
 
 
 def test_no_rows_are_one_empty_piece() -> None:
@@ -95,14 +95,14 @@ def test_served_scores_are_those_of_the_whole_batch(model: Any, count: int, tmp_
         for length in random.integers(0, 30, count)
     ]
     ids = WordPiece(VOCABULARY)(tf.constant(texts), MODEL.max_length).to_tensor()
-    whole = tf.nn.softmax(model({"input_word_ids": ids})).numpy()
+    full_batch = tf.nn.softmax(model({"input_word_ids": ids})).numpy()
     save_serving_model(ServingModel(model, VOCABULARY, CLASSES, MODEL.max_length), tmp_path)
     served = (
         tf.saved_model.load(str(tmp_path))
         .signatures["serving_default"](text=tf.constant(texts))["scores"]
         .numpy()
     )
-    np.testing.assert_allclose(served, whole, atol=1e-5)
+    np.testing.assert_allclose(served, full_batch, atol=1e-5)
 
 
 def test_texts_beyond_max_length_are_cut_in_every_chunk(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ TEXTS = [
 ]
 
 
-def test_e4_served_scores_are_the_offline_ones_and_only_serving_is_in_the_graph(
+def test_served_scores_are_the_offline_ones_and_only_serving_is_in_the_graph(
     tmp_path: Path,
 ) -> None:
     model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)

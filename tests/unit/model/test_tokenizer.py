@@ -134,8 +134,8 @@ def test_ids_equal_hugging_faces_on_plain_texts():
         pre_tokenizers.BertPreTokenizer(),
     )
     texts = [*TEXTS, "Goals & films: 50% more; (stocks) FELL!", "unheard-of words"]
-    ours = WordPiece(vocabulary)(tf.constant(texts), 512).to_list()
-    assert [row[1:-1] for row in ours] == [encoding.ids for encoding in other.encode_batch(texts)]
+    kubert = WordPiece(vocabulary)(tf.constant(texts), 512).to_list()
+    assert [row[1:-1] for row in kubert] == [encoding.ids for encoding in other.encode_batch(texts)]
 
 
 def test_learned_pieces_cover_the_texts_within_the_size():
