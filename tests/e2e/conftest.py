@@ -1,4 +1,4 @@
-"""Tests against a real cluster: the one that KUBECONFIG names. Without it, or where it does not answer, they are skipped and say so."""
+"""Tests against the cluster that KUBECONFIG names; skipped with a reason where there is none."""
 
 from __future__ import annotations
 

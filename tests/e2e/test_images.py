@@ -1,4 +1,4 @@
-"""The images that `make images` built, run as Kubernetes runs them: an ordinary user, a read-only root, no network."""
+"""The images of `make images`, run as Kubernetes does: no root user, read-only, no network."""
 
 import json
 import shutil
@@ -15,10 +15,14 @@ TRAIN, TOOLS = (
 )
 both = pytest.mark.parametrize("image", [TRAIN, TOOLS], ids=["train", "tools"])
 LIGHT = "import components.workers.local, components.train.step, components.serving.puller"
-NO_TENSORFLOW = "import importlib.util as u; assert not [n for n in ('tensorflow', 'numpy', 'pyarrow') if u.find_spec(n)]"
+NO_TENSORFLOW = (
+    "import importlib.util as u; "
+    "assert not [n for n in ('tensorflow', 'numpy', 'pyarrow') if u.find_spec(n)]"
+)
 TRAINING = """
 python -m components.tokenize_text --set model.encoder=scratch --output /tmp/shards
-python -m components.train --set model.encoder=scratch --set train.epochs=1 --shards /tmp/shards --output /tmp/checkpoint --scratch /tmp/state
+python -m components.train --set model.encoder=scratch --set train.epochs=1 \\
+  --shards /tmp/shards --output /tmp/checkpoint --scratch /tmp/state
 test -s /tmp/checkpoint/manifest.json
 """
 
@@ -83,8 +87,11 @@ def test_no_program_changes_the_user(image):
 
 @both
 def test_nothing_of_the_build_is_left(image):
-    """Fault A6. No secret, no pip setting, no cache; neither in files nor in what the image tells of how it was made."""
-    left = "for place in /locks /docker /layers /root/.cache /root/.config /etc/pip.conf.d; do test ! -e $place || echo $place; done"
+    """Fault A6. No secret, no pip setting, no cache: neither in files nor in the history."""
+    left = (
+        "for path in /locks /docker /layers /root/.cache /root/.config /etc/pip.conf.d; "
+        "do test ! -e $path || echo $path; done"
+    )
     assert run(image, "sh", "-c", left, user="0") == ""
     history = podman("history", "--no-trunc", "--format", "{{.CreatedBy}}", image).stdout
     assert "/run/secrets" not in history

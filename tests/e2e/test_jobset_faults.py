@@ -1,4 +1,4 @@
-"""Faults of worker groups on a real cluster: what happens, how long it takes, what a person reads. W1-W4, W7, W10, D1, S2."""
+"""Faults of workers on a real cluster: the outcome, how long it takes, and the messages."""
 
 from __future__ import annotations
 
@@ -169,31 +169,58 @@ def test_out_of_memory_is_reported_and_not_retried(store_uri: str, tmp_path: Pat
     ("options", "within", "named"),
     [
         pytest.param(
-            {"cluster__cpu": "7", "train__workers": 1, "cluster__pod_start_timeout": 15}, 45, ["Insufficient cpu", "lower cluster.cpu", "cluster.pod_start_timeout"],
+            {"cluster__cpu": "7", "train__workers": 1, "cluster__pod_start_timeout": 15},
+            45,
+            ["Insufficient cpu", "lower cluster.cpu", "cluster.pod_start_timeout"],
             id="no node is large enough",
         ),
         pytest.param(
-            {"cluster__node_selector": {"none": "such"}, "cluster__pod_start_timeout": 15}, 45, ["affinity/selector", "cluster.node_selector"],
+            {"cluster__node_selector": {"none": "such"}, "cluster__pod_start_timeout": 15},
+            45,
+            ["affinity/selector", "cluster.node_selector"],
             id="no node has the label",
         ),
-        pytest.param({"cluster__train_image": "No Image!"}, 30, ["InvalidImageName", "cluster.train_image is not"], id="not an image's name"),
         pytest.param(
-            {"cluster__train_image": "localhost/none-such:1", "cluster__image_pull_policy": "Never"}, 30, ["ErrImageNeverPull", "load it there"],
+            {"cluster__train_image": "No Image!"},
+            30,
+            ["InvalidImageName", "cluster.train_image is not"],
+            id="not an image's name",
+        ),
+        pytest.param(
+            {
+                "cluster__train_image": "localhost/none-such:1",
+                "cluster__image_pull_policy": "Never",
+            },
+            30,
+            ["ErrImageNeverPull", "load it there"],
             id="image not on the node",
         ),
         pytest.param(
-            {"cluster__train_image": "localhost:1/none-such:1", "cluster__pod_start_timeout": 20}, 60, ["Pull", "cluster.image_pull_secrets"],
+            {"cluster__train_image": "localhost:1/none-such:1", "cluster__pod_start_timeout": 20},
+            60,
+            ["Pull", "cluster.image_pull_secrets"],
             id="image cannot be pulled",
         ),
-        pytest.param({"cluster__priority_class": "none-such"}, 30, ["no PriorityClass", "cluster.priority_class"], id="no such priority class"),
         pytest.param(
-            {"cluster__worker_service_account": "none-such"}, 30, ["none-such", "cluster.worker_service_account"], id="no such account"
+            {"cluster__priority_class": "none-such"},
+            30,
+            ["no PriorityClass", "cluster.priority_class"],
+            id="no such priority class",
         ),
         pytest.param(
-            {"cluster__storage_secret": "none-such", "cluster__pod_start_timeout": 20}, 60, ["none-such", "cluster.storage_secret"], id="no such secret"
+            {"cluster__worker_service_account": "none-such"},
+            30,
+            ["none-such", "cluster.worker_service_account"],
+            id="no such account",
+        ),
+        pytest.param(
+            {"cluster__storage_secret": "none-such", "cluster__pod_start_timeout": 20},
+            60,
+            ["none-such", "cluster.storage_secret"],
+            id="no such secret",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_worker_group_that_cannot_start_is_explained_in_time(
     options: dict[str, Any], within: float, named: list[str], store_uri: str, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Gangs as JobSets on a real cluster, with shards and state in a real object store: what is learned, and what a person sees."""
+"""Workers as JobSets on a real cluster, with shards and state in a real object store."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_ctrl_c_deletes_the_jobset_whose_workers_save_and_the_next_run_goes_on(
 
 
 def launcher_pod(name: str, store_uri: str, run: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The launcher as the pipeline starts it: under its own account, with the variables of the downward API."""
+    """The launcher as the pipeline starts it: with its account and the downward API."""
 
     def field(variable: str, path: str) -> dict[str, Any]:
         return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": path}}}

@@ -1,7 +1,7 @@
-"""From text to a prediction on a real cluster: each step in a pod of its own under its own account, the workers as a JobSet.
+"""From text to a prediction on a real cluster: each step in its own pod, the workers as a JobSet.
 
-The pods are what Kubeflow Pipelines would start: the same image, account, labels and addresses; what they do is `python -m
-components.<module>`. Then the release is pulled out of the store, served, and asked.
+The pods are like those that Kubeflow Pipelines starts, with the same image, account, labels and
+addresses; they run `python -m components.<module>`. Then the release is pulled, served and queried.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def test_two_pods_learn_what_two_processes_learn(
 def test_the_same_rows_are_not_learned_twice(
     steps: Steps, images: tuple[str, str], shards: str, checkpoint: str, release: str
 ) -> None:
-    """A scheduled run whose data has not changed: nothing is trained, nothing is released, and both say so."""
+    """A scheduled run whose data has not changed trains and releases nothing, and reports it."""
     again = f"{steps.root_uri}/again"
     uris = {"shards": shards, "output": f"{again}/checkpoint", "scratch": f"{steps.root_uri}/state"}
     output = steps.run(

@@ -1,6 +1,7 @@
-"""The manifests on a real API server: every kind against its real definition, what admission refuses, and what accounts may do.
+"""The manifests on a real API server: definitions, admission, and the rights of accounts.
 
-They are applied under a namespace of the test's own, which is removed again, as are the definitions of Kueue and KServe that were not there.
+They are applied in a temporary namespace. Definitions of Kueue and KServe that were missing are
+removed afterwards.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def require_known(kind: str) -> None:
 def everything(
     tree: Path, namespace: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """The tree with all that is optional, where the API server knows the kinds of Kueue and KServe."""
+    """The tree with all optional components; the API server knows the kinds of Kueue and KServe."""
     if shutil.which("go") is None:
         pytest.skip("no Go, which brings the definitions of Kueue and KServe")
     modules = tmp_path_factory.mktemp("modules")
@@ -360,10 +361,17 @@ RIGHTS = [
     ("kubert-submitter", "get", "", "pods/log", True),
     ("kubert-submitter", "create", "jobset.x-k8s.io", "jobsets", False),
     ("kubert-submitter", "get", "", "secrets", False),
-    *[(account, action, group, what, False) for account in ("kubert-worker", "kubert-serving", "kubert-tensorboard") for action, group, what in [
-        ("get", "", "secrets"), ("list", "", "pods"), ("get", "", "configmaps"), ("create", "jobset.x-k8s.io", "jobsets"),
-    ]],
-]  # fmt: skip
+    *[
+        (account, action, group, what, False)
+        for account in ("kubert-worker", "kubert-serving", "kubert-tensorboard")
+        for action, group, what in (
+            ("get", "", "secrets"),
+            ("list", "", "pods"),
+            ("get", "", "configmaps"),
+            ("create", "jobset.x-k8s.io", "jobsets"),
+        )
+    ],
+]
 
 
 @pytest.mark.parametrize(

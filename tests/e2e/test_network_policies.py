@@ -1,4 +1,4 @@
-"""A7 for real: pods dial each other, under the policies of the kind overlay, where the cluster's network plugin enforces them.
+"""Pods connect to each other under the policies of the kind overlay, enforced by the cluster.
 
 KUBERT_TOOLS_IMAGE names an image with Python that the nodes have.
 """

@@ -1,4 +1,4 @@
-"""A run's logs and its steps' events, read from real pods with the label that Kubeflow Pipelines gives them."""
+"""A run's logs and its steps' events, read from real pods labelled as Kubeflow Pipelines does."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENTS = [
 
 @pytest.fixture
 def run() -> Iterator[str]:
-    """The id of a run with two pods: one of a step, which ends, and a driver, which says nothing of its own."""
+    """The id of a run with two pods: one of a step, which ends, and a driver without output."""
     image = os.environ.get("KUBERT_TOOLS_IMAGE") or pytest.skip(
         "KUBERT_TOOLS_IMAGE is not set: an image with Python, by digest"
     )

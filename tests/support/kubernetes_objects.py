@@ -1,4 +1,4 @@
-"""Objects that a real cluster returned (Kubernetes 1.34, JobSet 0.12) while faults were injected."""
+"""Objects recorded on a real cluster (Kubernetes 1.34, JobSet 0.12) while faults were injected."""
 
 from __future__ import annotations
 

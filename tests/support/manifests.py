@@ -75,7 +75,7 @@ def containers(pod: Object) -> list[Object]:
 
 
 def copy_tree(target: Path, *, everything: bool = False) -> Path:
-    """A copy of the tree, to be changed; with `everything` the components that are commented out are switched on."""
+    """A copy of the tree; with `everything`, components that are comments are switched on."""
     shutil.copytree(ROOT, target)
     for path in target.glob("overlays/*/kustomization.yaml") if everything else ():
         path.write_text(re.sub(r"^  # - (\S+).*$", r"  - \1", path.read_text(), flags=re.M))

@@ -1,7 +1,8 @@
-"""What Kubernetes' network policies allow, by the API's definition; for tests of policies where no cluster enforces them.
+"""Evaluates Kubernetes network policies, for tests of policies where no cluster enforces them.
 
-https://kubernetes.io/docs/concepts/services-networking/network-policies/: a pod that no policy selects is open; otherwise a connection
-needs one rule that allows it out of the source, and one that allows it into the target.
+A pod that no policy selects is open. Otherwise a connection needs one rule that allows it out of
+the source, and one that allows it into the target:
+https://kubernetes.io/docs/concepts/services-networking/network-policies/.
 """
 
 from __future__ import annotations

@@ -227,8 +227,8 @@ def test_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path
         ended = it.wait()
     assert ended.code == 1
     assert (
-        "the train step failed 2 times and is not restarted again (train.max_restarts=1): worker 0 failed with exit code 1"
-        in ended.output
+        "the train step failed 2 times and is not restarted again (train.max_restarts=1): "
+        "worker 0 failed with exit code 1" in ended.output
     )
     assert "attempt-02-worker-0.log" in ended.output
     assert "FileExistsError" in ended.output
@@ -260,7 +260,7 @@ def test_a_second_chief_cannot_write_while_the_first_lives(
 
 @pytest.mark.slow
 def test_a_stale_chief_blocks_a_second_run(shards: Path, tmp_path: Path) -> None:
-    # The lock is held, as by a chief of an older attempt that came back: the new chief waits for its end and then goes on.
+    # The lock is taken, as by a chief of an older attempt: the new chief waits until it is free.
     """Fault W8."""
     arguments = options(train__workers=1, train__epochs=1, train__max_restarts=0)
     with local_training.launch(tmp_path, shards, arguments) as it:
@@ -379,7 +379,8 @@ def test_an_orphaned_worker_does_not_start(tmp_path: Path, shards: Path) -> None
 
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_all_workers_at_one_step(tmp_path: Path) -> None:
-    # One word's vector is infinite, and one training row holds the word: one that the plan has in a batch in mid-epoch.
+    # The embedding of one word is infinite. Only one training row has the word, and the epoch plan
+    # puts that row into a batch in mid-epoch.
     """Fault T1."""
     bad_step, token = 10, tiny_bert.PIECES.index("q")
     weights = tiny_bert.tensors()

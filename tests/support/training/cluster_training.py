@@ -46,7 +46,7 @@ CLUSTER: dict[str, Any] = {
 
 
 def new_store_uri() -> str:
-    """A new part of the store that the tests may write to; skips the test where no store or no image is named."""
+    """A new URI that tests may write below; skips the test if no store or image is given."""
     for variable, what in {
         "KUBERT_TEST_STORE": "a gs:// or s3:// place that pods reach",
         "KUBERT_TRAIN_IMAGE": "the workers' image",

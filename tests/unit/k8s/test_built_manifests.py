@@ -85,7 +85,7 @@ def test_gpus_are_within_the_quota_where_there_are_any(
 
 
 def test_selectors_are_not_changed_by_labels(built_manifests: list[Object]) -> None:
-    """A Deployment's selector can't be changed afterwards, so nothing that an overlay adds may be in it."""
+    """A Deployment's selector cannot be changed, so it has no label that an overlay adds."""
     for manifest in (manifest for manifest in built_manifests if manifest["kind"] == "Deployment"):
         assert set(manifest["spec"]["selector"]["matchLabels"]) == {
             "app.kubernetes.io/name",
@@ -139,5 +139,7 @@ def test_kueue_never_admits_more_than_the_quota(
 
 def amount(quantity: str) -> float:
     units = {"": 1, "m": 1e-3, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity).groups()  # type: ignore[union-attr]
+    match = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", quantity)
+    assert match
+    number, unit = match.groups()
     return float(number) * units[unit]

@@ -22,7 +22,7 @@ Answer = tuple[int, object]
 
 
 class Server:
-    """Gives each request the next of `answers`, the last one again and again; `requests` are those that came."""
+    """Gives each request the next of `answers`, then the last one; records `requests`."""
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []

@@ -227,7 +227,8 @@ CASES = {
     ),
     "not started in time for a known reason": Case(
         "start-timeout",
-        r"only 1 of 2 workers started within cluster\.pod_start_timeout \(120 s\): worker 1 waits: Unsch",
+        r"only 1 of 2 workers started within cluster\.pod_start_timeout \(120 s\): "
+        r"worker 1 waits: Unsch",
         "no node fits",
         pods=waiting("unschedulable"),
         limits=LATE,

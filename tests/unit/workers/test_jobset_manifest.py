@@ -98,7 +98,7 @@ def variables(jobset: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_whole_jobset_is_the_golden_one() -> None:
-    """After a wanted change: write the new one with `yaml.safe_dump(found, sort_keys=False, width=140)`, and read the difference."""
+    """To refresh it: `yaml.safe_dump(found, sort_keys=False, width=140)`; review the difference."""
     found = json.loads(json.dumps(render(EVERYTHING)))
     assert yaml.safe_load(GOLDEN.read_text()) == found
 
@@ -140,22 +140,32 @@ def test_gangs_of_one_training_do_not_write_each_other_s_jobs() -> None:
     )
 
 
+def exit_message(code: int, rule_index: int) -> str:
+    return (
+        "Container train for pod kubert/x-worker-0-1-abcde failed with exit code "
+        f"{code} matching FailJob rule at index {rule_index}"
+    )
+
+
 @pytest.mark.parametrize(
     ("message", "rule"),
     [
-        *((f"Container train for pod kubert/x-worker-0-1-abcde failed with exit code {code} matching FailJob rule at index 0", "permanent")
-          for code in (64, 65, 78)),
-        ("Container train for pod kubert/x-worker-0-0-abcde failed with exit code 75 matching FailJob rule at index 2", "disrupted"),
-        ("Pod kubert/x-worker-0-0-abcde has condition DisruptionTarget matching FailJob rule at index 1", "disrupted"),
+        *((exit_message(code, rule_index=0), "permanent") for code in (64, 65, 78)),
+        (exit_message(75, rule_index=2), "disrupted"),
+        (
+            "Pod kubert/x-worker-0-0-abcde has condition DisruptionTarget "
+            "matching FailJob rule at index 1",
+            "disrupted",
+        ),
         ("Job has reached the specified backoff limit", None),
-        ("Container train for pod kubert/x-worker-0-0-abcde failed with exit code 165 matching FailJob rule at index 0", None),
+        (exit_message(165, rule_index=0), None),
     ],
-)  # fmt: skip
+)
 def test_the_rules_match_the_job_controller_s_words(message: str, rule: str | None) -> None:
     """The messages are those of Kubernetes 1.34's Job controller."""
     matching = [
-        jobset_name
-        for jobset_name, patterns in FAILURE_MESSAGE_PATTERNS.items()
+        name
+        for name, patterns in FAILURE_MESSAGE_PATTERNS.items()
         if any(re.search(pattern, message) for pattern in patterns)
     ]
     assert matching == ([rule] if rule else [])

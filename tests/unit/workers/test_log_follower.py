@@ -20,7 +20,7 @@ PROGRESS = (
 
 
 class CutLog:
-    """A pod's log over a connection that ends in the middle; each connection repeats lines that were there before."""
+    """A pod's log over connections that end early; each repeats earlier lines."""
 
     def __init__(self, *connections: list[str]) -> None:
         self.connections = list(connections)

@@ -12,7 +12,35 @@ import pytest
 
 from components.workers import exit_codes
 
-STOP = "import sys, time\nfrom components.workers.process_control import PreemptionHandler\nstop = PreemptionHandler({grace})\nprint('ready', flush=True)\n"
+STOP = """\
+import sys, time
+from components.workers.process_control import PreemptionHandler
+stop = PreemptionHandler({grace})
+print('ready', flush=True)
+"""
+WATCHDOG = """\
+import time
+from components.workers.process_control import StallWatchdog
+dog = StallWatchdog(1.0, first_timeout=3.0, option='train.stall_timeout')
+print('ready', flush=True)
+time.sleep(2)
+for _ in range(20):
+    dog.heartbeat(); time.sleep(0.1)
+print('alive', flush=True)
+time.sleep(600)
+"""
+CHILD = """\
+import os, time
+from components.workers.process_control import kill_on_parent_exit
+kill_on_parent_exit(os.getppid())
+print('ready', flush=True)
+time.sleep(600)
+"""
+PARENT = """\
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, '-c', {child!r}])
+time.sleep(600)
+"""
 
 
 def start(body: str) -> subprocess.Popen[str]:
@@ -45,11 +73,7 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
 
 def test_without_heartbeats_the_watchdog_ends_the_process_and_logs_why() -> None:
     """Fault W5."""
-    body = "import time\nfrom components.workers.process_control import StallWatchdog\ndog = StallWatchdog(1.0, first_timeout=3.0, option='train.stall_timeout')\nprint('ready', flush=True)\n"
-    process = start(
-        body
-        + "time.sleep(2)\nfor _ in range(20):\n    dog.heartbeat(); time.sleep(0.1)\nprint('alive', flush=True)\ntime.sleep(600)"
-    )
+    process = start(WATCHDOG)
     output, _ = process.communicate(timeout=30)
     assert output.startswith(
         "alive\nno step finished within 1 s: a peer is stuck, or train.stall_timeout is too short"
@@ -58,10 +82,7 @@ def test_without_heartbeats_the_watchdog_ends_the_process_and_logs_why() -> None
 
 
 def test_the_kernel_kills_a_child_with_its_parent() -> None:
-    child = "import os, time; from components.workers.process_control import kill_on_parent_exit; kill_on_parent_exit(os.getppid()); print('ready', flush=True); time.sleep(600)"
-    parent = start(
-        f"import subprocess, sys, time\nchild = subprocess.Popen([sys.executable, '-c', {child!r}])\ntime.sleep(600)"
-    )
+    parent = start(PARENT.format(child=CHILD))
     (process,) = psutil.Process(parent.pid).children()
     parent.kill()
     parent.wait()
