@@ -25,6 +25,7 @@ from components.train.step import build_worker_group
 from components.workers.kubernetes import jobset_manifest
 from components.workers.kubernetes.jobset_manifest import LauncherPod
 from tests.support import manifests
+from tests.support.service_account_rights import RIGHTS
 
 DEFINITIONS = {
     "sigs.k8s.io/kueue@v0.17.0": [
@@ -336,42 +337,6 @@ def test_a_container_that_asks_for_nothing_gets_little(namespace: str) -> None:
         "limits": {"memory": "1Gi"},
         "requests": {"cpu": "50m", "memory": "128Mi", "ephemeral-storage": "128Mi"},
     }
-
-
-RIGHTS = [
-    ("kubert-pipeline", "create", "jobset.x-k8s.io", "jobsets", True),
-    ("kubert-pipeline", "get", "jobset.x-k8s.io", "jobsets", True),
-    ("kubert-pipeline", "delete", "jobset.x-k8s.io", "jobsets", True),
-    ("kubert-pipeline", "update", "jobset.x-k8s.io", "jobsets", False),
-    ("kubert-pipeline", "list", "", "pods", True),
-    ("kubert-pipeline", "get", "", "pods/log", True),
-    ("kubert-pipeline", "list", "", "events", True),
-    ("kubert-pipeline", "create", "", "pods", False),
-    ("kubert-pipeline", "delete", "", "pods", False),
-    ("kubert-pipeline", "create", "", "pods/exec", False),
-    ("kubert-pipeline", "get", "", "secrets", False),
-    ("kubert-pipeline", "list", "", "secrets", False),
-    ("kubert-pipeline", "get", "", "configmaps", False),
-    ("kubert-pipeline", "create", "argoproj.io", "workflowtaskresults", True),
-    ("kubert-pipeline", "get", "argoproj.io", "workflows", True),
-    ("kubert-pipeline", "create", "argoproj.io", "workflows", False),
-    ("kubert-pipeline", "create", "", "serviceaccounts/token", False),
-    ("kubert-submitter", "create", "pipelines.kubeflow.org", "runs", True),
-    ("kubert-submitter", "delete", "pipelines.kubeflow.org", "jobs", True),
-    ("kubert-submitter", "get", "", "pods/log", True),
-    ("kubert-submitter", "create", "jobset.x-k8s.io", "jobsets", False),
-    ("kubert-submitter", "get", "", "secrets", False),
-    *[
-        (account, action, group, what, False)
-        for account in ("kubert-worker", "kubert-serving", "kubert-tensorboard")
-        for action, group, what in (
-            ("get", "", "secrets"),
-            ("list", "", "pods"),
-            ("get", "", "configmaps"),
-            ("create", "jobset.x-k8s.io", "jobsets"),
-        )
-    ],
-]
 
 
 @pytest.mark.parametrize(
