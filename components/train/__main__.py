@@ -9,14 +9,14 @@ from components.step_command import run_step_command
 from components.train.step import run
 
 
-def _run(options: Config, places: Mapping[str, str]) -> None:
-    with staged_output(places["output"], "checkpoint") as output:
+def _run(options: Config, paths: Mapping[str, str]) -> None:
+    with staged_output(paths["output"], "checkpoint") as output:
         run(
             options.model,
             options.train,
-            places["shards"],
+            paths["shards"],
             output,
-            places["scratch"],
+            paths["scratch"],
             options.cluster,
         )
 

@@ -19,7 +19,7 @@ CPU and wall milliseconds per step with one thread per operation, against two (t
 
 
 class ThreadCounts(NamedTuple):
-    """TensorFlow's thread counts: threads that share one operation, operations that run at a time."""
+    """TensorFlow's threads that share one operation, and operations that run at a time."""
 
     intra_op: int
     inter_op: int

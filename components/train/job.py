@@ -26,13 +26,13 @@ _IRRELEVANT_OPTIONS = frozenset(
         "stall_timeout",
     }
 )
-"""Options of `train` that do not change the result: a training may go on with other values."""
+"""Options of `train` that do not change the result: a resumed training may change them."""
 _STORED_NAMES = {new: old for old, new in RENAMED_OPTIONS.items() if new is not None}
-"""The names that options have in the identity: a renamed option must not lose a training's state."""
+"""Names of options in the identity: a renamed option must not lose a training's state."""
 
 
 class Job(BaseModel):
-    """What the workers compute: model, options, and where shards and state are (paths or URIs)."""
+    """What the workers compute: model, options, paths or URIs of shards and state."""
 
     model_config = ConfigDict(frozen=True)
     model: ModelConfig

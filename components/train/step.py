@@ -1,16 +1,20 @@
-"""The train verb: token shards -> checkpoint. Runs without TensorFlow, numpy and Arrow: only the workers need them."""
+"""The train step: token shards in, checkpoint out.
+
+Runs without TensorFlow, NumPy and Arrow: only the workers need them.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from components import progress
-from components.artifacts import manifest, transfer
+from components.artifacts import transfer
 from components.artifacts.artifact import verify_artifact
 from components.artifacts.checkpoint import CheckpointContent
-from components.artifacts.manifest import Manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
@@ -32,32 +36,29 @@ def run(
     train: TrainConfig,
     shards: Path | str,
     output: Path,
-    scratch: Path | str,
+    state_uri: Path | str,
     cluster: ClusterConfig | None = None,
 ) -> CheckpointContent:
-    """Train a classifier on the shards' training rows and seal it in `output`.
+    """Train a classifier on the shards' training rows and commit the checkpoint to `output`.
 
-    `shards` and `scratch` are paths or URIs. `scratch` keeps what a killed run needs to go on; runs with equal data, model and options
-    share it, and what one of them has finished is not trained again. Raises DataError or ConfigError before any worker starts where
-    the shards and the options do not fit, and what the gang reports later.
+    `shards` and `state_uri` are paths or URIs. Below `state_uri` is what a killed training needs to
+    go on. Trainings with equal data, model and options share it: a finished one is not repeated.
+    Raises DataError or ConfigError before any worker starts if shards and options do not fit
+    together, and later what the worker group reports.
     """
     cluster = cluster or ClusterConfig()
-    shards, scratch = _absolute(shards), _absolute(scratch)
+    shards, state_uri = _to_absolute(shards), _to_absolute(state_uri)
     if cluster.backend == "jobset":
-        _refuse_unreachable(cluster, shards, scratch)
-    sealed = _manifest_of(shards)
-    check_compatible(model, train, parse_shards_content(sealed, shards))
+        _check_reachable(cluster, shards, state_uri)
+    manifest = _read_shards_manifest(shards)
+    check_compatible(model, train, parse_shards_content(manifest, shards))
     train = resolve_precision(train, cluster.backend)
-    job = Job(
-        model=model,
-        train=train,
-        shards=shards,
-        state=f"{scratch}/{training_id(model, train, sealed.digest)}",
-    )
+    state = f"{state_uri}/{training_id(model, train, manifest.digest)}"
+    job = Job(model=model, train=train, shards=shards, state=state)
     if is_finished(job.state):
         progress.report(
             StepName.TRAIN,
-            "these rows were learned with these options before; nothing is trained again",
+            "this training was finished before; nothing is trained again",
             unchanged=True,
         )
     else:
@@ -83,10 +84,11 @@ def _run_workers(job: Job, cluster: ClusterConfig) -> None:
             run_local(build_worker_group(job), home if has_scheme(job.state) else Path(job.state))
         finally:
             shutil.rmtree(home / "shards", ignore_errors=True)
-        shutil.rmtree(home)  # after a failure its logs stay
+        shutil.rmtree(home)  # only after success: a failure's logs stay
 
 
 def build_worker_group(job: Job) -> WorkerGroup:
+    """What the launchers need to know of the job."""
     return WorkerGroup(
         step=StepName.TRAIN,
         workers=job.train.workers,
@@ -94,58 +96,64 @@ def build_worker_group(job: Job) -> WorkerGroup:
         job_document=job.model_dump_json(),
         directory=job.state,
         max_restarts=job.train.max_restarts,
-        is_finished=lambda: is_finished(job.state),
-        memory_remedy="lower train.batch_size or model.max_length, or raise train.gradient_accumulation_steps",
+        is_finished=partial(is_finished, job.state),
+        memory_remedy=(
+            "lower train.batch_size or model.max_length, or raise train.gradient_accumulation_steps"
+        ),
     )
 
 
-def _absolute(place: Path | str) -> str:
-    return (
-        place.rstrip("/")
-        if isinstance(place, str) and has_scheme(place)
-        else str(Path(place).resolve())
-    )
+def _to_absolute(uri: Path | str) -> str:
+    if isinstance(uri, str) and has_scheme(uri):
+        return uri.rstrip("/")
+    return str(Path(uri).resolve())
 
 
-def _refuse_unreachable(cluster: ClusterConfig, *places: str) -> None:
-    for place in places:
-        if not is_remote_uri(place) and not (
-            cluster.checkpoint_pvc and place.startswith(f"{STATE_MOUNT}/")
-        ):
+def _check_reachable(cluster: ClusterConfig, *uris: str) -> None:
+    """ConfigError if a URI is a local path, except on the state's volume: no pod can read it."""
+    for uri in uris:
+        is_on_volume = cluster.checkpoint_pvc and uri.startswith(f"{STATE_MOUNT}/")
+        if not is_remote_uri(uri) and not is_on_volume:
             raise ConfigError(
-                f"{place}: the workers' pods cannot reach it; with cluster.backend=jobset, shards and state are gs://, s3:// or minio:// URIs, "
-                f"or lie on the volume of cluster.checkpoint_pvc, below {STATE_MOUNT}"
+                f"{uri}: the workers' pods cannot reach it; with cluster.backend=jobset, shards "
+                "and state are gs://, s3:// or minio:// URIs, or on the volume of "
+                f"cluster.checkpoint_pvc, below {STATE_MOUNT}"
             )
 
 
-def _manifest_of(shards: str) -> Manifest:
+def _read_shards_manifest(shards: str) -> Manifest:
     if not has_scheme(shards):
         return verify_artifact(Path(shards), "token_shards")
-    found = transfer.find_remote_manifest(shards, "token_shards")
-    if found is None:
+    manifest = transfer.find_remote_manifest(shards, "token_shards")
+    if manifest is None:
         raise DataError(
-            f"{shards}: no {manifest.MANIFEST_FILENAME}, so these are no finished token shards; run the step that makes them again"
+            f"{shards}: no {MANIFEST_FILENAME}, so these are no finished token shards; "
+            "run the step that makes them again"
         )
-    return found
+    return manifest
 
 
 def check_compatible(model: ModelConfig, train: TrainConfig, shards: ShardsContent) -> None:
-    """ConfigError where the options cannot work with these shards, naming the option."""
+    """ConfigError or DataError, naming the option, if the options do not fit these shards."""
     if shards.encoder != model.encoder:
         raise ConfigError(
-            f"model.encoder is {model.encoder}, but the shards were tokenized for {shards.encoder}; tokenize again"
+            f"model.encoder is {model.encoder}, but the shards were tokenized for "
+            f"{shards.encoder}; tokenize again"
         )
     if shards.max_length != model.max_length:
         raise ConfigError(
-            f"model.max_length is {model.max_length}, but the shards were cut at {shards.max_length}; tokenize again"
+            f"model.max_length is {model.max_length}, but the shards were cut at "
+            f"{shards.max_length}; tokenize again"
         )
     for name in ("train", "validation"):
         if not shards.splits[name].rows:
             raise DataError(
-                f"the shards have no {name} rows; give more data, or another data.validation_fraction, and tokenize again"
+                f"the shards have no {name} rows; give more data, or another "
+                "data.validation_fraction, and tokenize again"
             )
     rows = shards.splits["train"].rows
     if train.batch_size > rows:
         raise ConfigError(
-            f"train.batch_size is {train.batch_size}, but there are only {rows} training rows; set it to {rows} at most"
+            f"train.batch_size is {train.batch_size}, but there are only {rows} training rows; "
+            f"set it to {rows} at most"
         )

@@ -1,7 +1,7 @@
-"""The worker process: joins its group, trains, and exits with a code that tells the launcher what to do.
+"""The worker process: joins its group, trains, and exits with a code for the launcher.
 
-python -m components.train.worker JOB, the path or URI of a `Job` in JSON. The command is the same in
-a local process and in a pod.
+python -m components.train.worker JOB, the path or URI of a `Job` in JSON. The command is the same
+in a local process and in a pod.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _logger = logging.getLogger(__name__)
 
 
 def main(job_uri: str) -> None:
-    """Run one worker and exit; never returns, because TensorFlow's threads may block a normal exit."""
+    """Run one worker and exit at once: TensorFlow's threads may block a normal exit."""
     configure_logging()
     if launcher := os.environ.get(ENV_LAUNCHER_PID):
         kill_on_parent_exit(int(launcher))

@@ -44,7 +44,7 @@ class CheckpointWriter(Protocol):
         """Save the weights as the best ones so far."""
 
     def wait_until_finished(self) -> None:
-        """Return when everything that was saved is durable; raises what the last save failed with."""
+        """Return when all saves are durable; raises what the last one failed with."""
 
     def finish(self, state: TrainState) -> None:
         """Write the finished checkpoint with the best weights, unless there is one already."""
@@ -142,7 +142,7 @@ class ChiefCheckpointWriter:
         summary_writer: tf.summary.SummaryWriter,
         heartbeat: Callable[[], None],
     ) -> None:
-        """`summary_writer` writes the TensorBoard files, which are uploaded with each checkpoint."""
+        """`summary_writer` writes the TensorBoard files; each checkpoint uploads them."""
         self._store, self._variables, self._collectives = store, variables, collectives
         self._finished, self._keep = finished, finished.config.keep_checkpoints
         self._summary_writer, self._heartbeat = summary_writer, heartbeat

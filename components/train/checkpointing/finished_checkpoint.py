@@ -1,4 +1,4 @@
-"""Finds and exports the finished checkpoint of a training, so that an equal one is not run again."""
+"""Finds and exports the finished checkpoint of a training, so that none is repeated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_finished(state: str) -> bool:
 
 
 def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
-    """Commit the finished checkpoint with its TensorBoard files to `output`; DataError if corrupt."""
+    """Commit finished checkpoint and TensorBoard files to `output`; DataError if corrupt."""
     if not has_scheme(state):
         layout = StateLayout(Path(state))
         return _copy_checkpoint(layout.finished, layout.tensorboard, output)

@@ -44,8 +44,8 @@ class RemoteCheckpoints:
     def download_latest(self, directory: Path) -> tuple[CheckpointId | None, list[str]]:
         """Download the newest valid checkpoint below `directory`.
 
-        Returns it, or None if there are none at all, and why newer ones were set aside. DataError if
-        there are some but none is valid: to start from step 0 is for a person to decide.
+        Returns it, or None if there are none at all, and why newer ones were set aside. DataError
+        if there are some but none is valid: to start from step 0 is for a person to decide.
         """
         damaged: list[str] = []
         deleted: set[CheckpointId] = set()

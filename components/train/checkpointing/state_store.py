@@ -19,7 +19,7 @@ SAVE_POLL_SECONDS = 1.0
 
 
 class LatestCheckpoint(NamedTuple):
-    """The newest valid checkpoint, or None if there are none at all; why newer ones were set aside."""
+    """The newest valid checkpoint, or None without any; why newer ones were set aside."""
 
     checkpoint: CheckpointId | None
     damaged: list[str]
@@ -39,7 +39,7 @@ class PendingSave:
         return cls(upload)
 
     def wait_until_finished(self, heartbeat: Callable[[], None]) -> None:
-        """Return when the save is durable, calling `heartbeat` meanwhile; raises what it failed with."""
+        """Return when the save is durable, sending heartbeats; raises what it failed with."""
         while not wait([self._upload], SAVE_POLL_SECONDS).done:
             heartbeat()
         self._upload.result()
@@ -60,7 +60,7 @@ class CheckpointStore(Protocol):
         """Find the newest valid checkpoint. DataError if there are some, but none is valid."""
 
     def restore(self, checkpoint: CheckpointId, *, include_best: bool) -> Path:
-        """Provide a checkpoint, and the best weights that it names, locally; the directory of it."""
+        """Provide a checkpoint, and its best weights, locally; the checkpoint's directory."""
 
     def save_best(self, step: int, write: Callable[[Path], None]) -> None:
         """Write the best weights so far; they become durable with the next checkpoint."""

@@ -28,9 +28,9 @@ class TrainState(BaseModel):
     """Progress of a training.
 
     `step` is the number of optimizer steps done, `step_losses` their mean losses (stored in a file
-    of its own, and only as new as the last `with_losses`). `epoch_loss` and `epoch_correct` are sums
-    over the rows of the running epoch. `seconds` and `rows_timed` are the wall time of steps and
-    their rows, without the first step of each process, which compiles.
+    of its own, and only as new as the last `with_losses`). `epoch_loss` and `epoch_correct` are
+    sums over the rows of the running epoch. `seconds` and `rows_timed` are the wall time of steps
+    and their rows, without the first step of each process, which compiles.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -103,7 +103,7 @@ def save_train_state(
 def load_train_state(
     directory: Path, tensors: tf.train.Checkpoint, identity: dict[str, object]
 ) -> TrainState:
-    """Restore every variable from a verified checkpoint; ConfigError if it is of another training."""
+    """Restore all variables from a verified checkpoint; ConfigError for another training's."""
     content = read_manifest(directory, "checkpoint").content
     check_same_training(content["identity"], identity, directory)
     tensors.read(str(directory / TENSORS_FILE)).assert_consumed()

@@ -1,11 +1,12 @@
-"""The batch plan: which rows make up each step, as a pure function of the row lengths, the seed and the epoch.
+"""Which rows make up each batch: a pure function of row lengths, seed and epoch.
 
-Every worker computes the same plan and takes its slice of each batch, so all of them run the same shape at the same
-step, a run can go on at any step, and the rows of a step do not depend on how many workers there are.
+Every worker computes the same plan and reads its slice of each batch. So all of them run the same
+shape at the same step, a training can go on at any step, and the rows of a step do not depend on
+the number of workers.
 
-Rows are shuffled, grouped by length inside windows of many batches, cut into batches, and the batches are shuffled.
-Where the rows do not fill the last batch, the short one is a random draw: left as what the sorting spills over, it
-would always hold a window's longest rows.
+Rows are shuffled, grouped by length within windows of many batches, cut into batches, and the
+batches are shuffled. If the rows do not fill the last batch, the short one is a random draw: as the
+remainder of the sorting it would always have a window's longest rows.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from components.config.schema import TrainConfig
 
 RowIndices = npt.NDArray[np.int64]
 SliceRows = Callable[[int, int, int], slice]
-"""(rows of a batch, replica, number of replicas) -> the rows of that replica, as `replica_slice`."""
+"""(rows of a batch, replica, number of replicas) -> the replica's rows: `replica_slice`."""
 
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """One epoch: `order` holds each row once, batch after batch; batch i is `order[starts[i]:starts[i + 1]]`.
+    """One epoch's batches: batch i is `order[starts[i]:starts[i + 1]]`, and has each row once.
 
     `widths[i]` is the length in tokens that batch i is padded to.
     """
@@ -63,8 +64,8 @@ def plan_epoch(
 ) -> EpochPlan:
     """The plan of one training epoch.
 
-    `lengths` are tokens per row, none above the last bucket; `window` is the number of batches within which rows are
-    grouped by length.
+    `lengths` are tokens per row, none above the last bucket; `window` is the number of batches
+    within which rows are grouped by length.
     """
     random = _random(seed, epoch)
     order = random.permutation(len(lengths)).astype(np.int64)
@@ -81,7 +82,7 @@ def plan_epoch(
 def plan_by_length(
     lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...]
 ) -> EpochPlan:
-    """Every row once, from the shortest to the longest: for validation and for features, where order does not matter."""
+    """Every row once, shortest first: for validation and features, where order is irrelevant."""
     order = np.argsort(lengths, kind="stable").astype(np.int64)
     return _assemble(
         [order[start : start + batch_size] for start in range(0, len(order), batch_size)],
@@ -102,7 +103,8 @@ def padding_efficiency(plan: EpochPlan, lengths: npt.NDArray[np.int32]) -> float
 
 
 def _random(seed: int, epoch: int) -> np.random.Generator:
-    # The counter's lowest word counts the draws: were the epoch there, each epoch would deal the one before's numbers, shifted.
+    # The lowest word of the counter counts the draws: with the epoch there, each epoch would repeat
+    # the numbers of the one before, shifted.
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, epoch]))
 
 

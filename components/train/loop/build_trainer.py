@@ -1,4 +1,4 @@
-"""Assembles one worker's trainer: the model under the strategy, its rows, its steps, its checkpoints."""
+"""Assembles one worker's trainer: model, data, compiled steps and checkpoints."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def build_trainer(
 def choose_deferred_table(
     model: Classifier, config: ModelConfig, train: TrainConfig
 ) -> tf.Variable | None:
-    """The word embeddings, if they are trained and their updates can be deferred; otherwise None."""
+    """The word embeddings if their updates can be deferred, otherwise None."""
     exceeds_limit = train.learning_rate * train.weight_decay > MAX_RATE_TIMES_DECAY
     if config.freeze or train.xla or exceeds_limit:
         return None

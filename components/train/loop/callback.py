@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class TrainingCallback:
-    """Called by the trainer in its own thread; override what is needed. An error ends the training."""
+    """Called by the trainer in its own thread; an error ends the training."""
 
     def on_features_computed(self, split: SplitName, rows: int) -> None:
         """This worker has computed the features of one more batch, of a frozen encoder."""

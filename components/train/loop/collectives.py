@@ -10,7 +10,7 @@ from components.workers.topology import WorkerTopology
 
 
 class WorkerCollectives:
-    """Operations that every worker calls in the same order; each returns when all have called it."""
+    """Operations that all workers call in the same order; each waits for all of them."""
 
     def __init__(self, strategy: tf.distribute.Strategy, topology: WorkerTopology) -> None:
         self._strategy = strategy

@@ -1,23 +1,32 @@
-"""AdamW that leaves the rows of the word-piece table alone until they are needed, and then makes up for the steps they missed.
+"""AdamW that defers the updates of embedding rows until the rows are read.
 
-A batch names a few hundred of the table's tens of thousands of rows. AdamW moves all of them at every step: a row without
-a gradient goes on along its moments, which fade, and decays. What it would have been moved by has a closed form, so it is
-added when the row is next read. The result is AdamW's own, up to rounding: nothing is approximated away that float32 can hold.
+A batch names a few hundred of the table's tens of thousands of rows. AdamW updates all of them at
+every step: a row without a gradient still moves along its decaying moments, and its weights decay.
+The sum of these updates has a closed form, so it is added when the row is next read. The result is
+AdamW's, up to rounding in float32.
 
-With a row's moments m and v after `s` steps, and none since, step t (counted from 0; j = t - s + 1 = 1, 2, ...) does
+With a row's moments m and v after `s` steps, and no gradient since, step t (counted from 0;
+j = t - s + 1 = 1, 2, ...) does
 
     p <- p (1 - rate_t decay) - alpha_t b1^j m / (b2^(j/2) sqrt(v) + epsilon)
-    alpha_t = rate_t sqrt(1 - b2^(t+1)) / (1 - b1^(t+1))            (Kingma and Ba 2015, end of section 2)
+    alpha_t = rate_t sqrt(1 - b2^(t+1)) / (1 - b1^(t+1))
 
-The quotient is expanded in d_j = 1 - b2^(j/2), which is small as long as b1^j is not:
+(alpha_t: Kingma and Ba 2015, end of section 2).
 
-    1 / (b2^(j/2) sqrt(v) + epsilon) = sum over n of (d_j r)^n / (sqrt(v) + epsilon),   r = sqrt(v) / (sqrt(v) + epsilon)
+The quotient is expanded in d_j = 1 - b2^(j/2), which is small as long as b1^j is not small:
 
-and b1^j d_j^n is a sum of powers of c_k = b1 b2^(k/2) with binomial coefficients. So what the missed steps add up to is one number per
-row and power n, whatever the row's width, and comes from sums over all steps to the end, which are known beforehand:
+    1 / (b2^(j/2) sqrt(v) + epsilon) = sum over n of (d_j r)^n / (sqrt(v) + epsilon)
+    r = sqrt(v) / (sqrt(v) + epsilon)
 
-    later_k(s) = sum over t >= s of alpha_t c_k^(t - s + 1) kept(s) / kept(t + 1),   kept(s) = product of (1 - rate_t decay) before s
-    sum over t = s ... n - 1 of alpha_t c_k^(t - s + 1) kept(n) / kept(t + 1) = kept(n) / kept(s) later_k(s) - c_k^(n - s) later_k(n)
+
+and b1^j d_j^n is a sum of powers of c_k = b1 b2^(k/2) with binomial coefficients. So the deferred
+steps add up to one number per row and power n, independent of the row's width. It comes from suffix
+sums over all steps to the end, which are known in advance. With R(s), the remaining fraction of a
+weight, the product of (1 - rate_t decay) over the steps before s:
+
+    S_k(s) = sum over t >= s of alpha_t c_k^(t - s + 1) R(s) / R(t + 1)
+    sum over t = s ... n - 1 of alpha_t c_k^(t - s + 1) R(n) / R(t + 1)
+        = R(n) / R(s) S_k(s) - c_k^(n - s) S_k(n)
 
 The difference cancels digits, so these few numbers are float64.
 """
@@ -36,22 +45,23 @@ Tensor = Any
 
 LAST_UPDATED_STEP_SLOT = "made_up_to"
 MAX_RATE_TIMES_DECAY = 0.05
-"""Largest rate times decay: with nearly 1 - b1 the sums to the end would no longer be finite."""
+"""Largest rate times decay: near 1 - b1 the suffix sums would no longer be finite."""
 _POWERS = 4
-_ROWS_AT_ONCE = 1 << 14
+_FLUSH_CHUNK_ROWS = 1 << 14
 
 
 class DeferredAdamW(optimization.AdamWeightDecay):
-    """Model Garden's `AdamWeightDecay` for all variables but `table`, whose rows are updated late.
+    """Model Garden's `AdamWeightDecay`, which defers the updates of the rows of `table`.
 
-    The table's gradient comes as `tf.IndexedSlices` with different indices. Its value is up to date where `read` gives it, and
-    everywhere after `flush`. The slot `made_up_to` holds, per row, the steps that are in it (exact up to 2^24).
+    The table's gradient is `tf.IndexedSlices` with unique indices. `read` returns current rows, and
+    after `flush` the table itself is current. The slot `made_up_to` holds the number of steps that
+    are in each row (exact up to 2^24).
     """
 
     def __init__(
         self, table: tf.Variable, learning_rates: npt.NDArray[np.float64], **options: Any
     ) -> None:
-        """`learning_rates`: the rate of every step that will be done, as the schedule in `options` gives it."""
+        """`learning_rates`: the rate of every step, as the schedule in `options` gives it."""
         super().__init__(**options)
         self._table = table
         beta_1, beta_2 = options.get("beta_1", 0.9), options.get("beta_2", 0.999)
@@ -61,13 +71,14 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         )
         if decays.max(initial=0.0) > MAX_RATE_TIMES_DECAY:
             raise ValueError(
-                f"rate times decay reaches {decays.max():.3g}; at most {MAX_RATE_TIMES_DECAY} can be made up for"
+                f"rate times decay reaches {decays.max():.3g}; updates can be deferred up to "
+                f"{MAX_RATE_TIMES_DECAY}"
             )
         self._alphas = learning_rates * np.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
-        self._log_kept = np.concatenate([[0.0], np.cumsum(np.log1p(-decays))])
+        self._log_remaining = np.concatenate([[0.0], np.cumsum(np.log1p(-decays))])
         powers = np.arange(_POWERS)
-        self._fading = beta_1 * beta_2 ** (powers / 2)
-        self._later = _sums_to_the_end(self._alphas, decays, self._fading)
+        self._decay_factors = beta_1 * beta_2 ** (powers / 2)
+        self._suffix_sums = _compute_suffix_sums(self._alphas, decays, self._decay_factors)
         self._binomials = np.array(
             [[(-1.0) ** k * math.comb(n, k) for n in powers] for k in powers]
         )
@@ -79,8 +90,8 @@ class DeferredAdamW(optimization.AdamWeightDecay):
                 self.add_slot(variable, LAST_UPDATED_STEP_SLOT, shape=variable.shape[:1])
 
     def read(self, rows: Tensor) -> Tensor:
-        """The table's rows as they would be had every step updated them: int32 [n] -> float32 [n, width]. Changes nothing."""
-        return self._made_up(self._table, rows)[0]
+        """Current values of the rows, int32 [n] -> float32 [n, width]; changes nothing."""
+        return self._catch_up(self._table, rows)[0]
 
     def flush(self, strategy: tf.distribute.Strategy) -> None:
         """Bring every row of the table up to date; call it outside of a step."""
@@ -88,12 +99,12 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         def flush_rows(table: tf.Variable) -> Any:
             size = table.shape[0]
             chunks = [
-                tf.range(start, min(start + _ROWS_AT_ONCE, size))
-                for start in range(0, size, _ROWS_AT_ONCE)
+                tf.range(start, min(start + _FLUSH_CHUNK_ROWS, size))
+                for start in range(0, size, _FLUSH_CHUNK_ROWS)
             ]
             return tf.group(
                 *(
-                    self._write(table, chunk, *self._made_up(table, chunk), self.iterations)
+                    self._write(table, chunk, *self._catch_up(table, chunk), self.iterations)
                     for chunk in chunks
                 )
             )
@@ -105,7 +116,7 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         flush_all()
 
     def _decay_weights_op(self, var: tf.Variable, learning_rate: Tensor, apply_state: Any) -> Any:
-        """The decay as in the class above, whose order of factors makes two copies of the weights instead of one."""
+        """As in the base class, whose order of factors copies the weights twice instead of once."""
         if not self._do_use_weight_decay(var.name):
             return tf.no_op()
         rate = learning_rate * apply_state[(var.device, var.dtype.base_dtype)]["weight_decay_rate"]
@@ -115,7 +126,7 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         self, grad: Tensor, handle: tf.Variable, indices: Tensor, **_: Any
     ) -> Any:
         step = self.iterations
-        row, first, second = self._made_up(handle, indices)
+        row, first, second = self._catch_up(handle, indices)
         beta_1, beta_2 = (
             self._get_hyper("beta_1", tf.float32),
             self._get_hyper("beta_2", tf.float32),
@@ -124,20 +135,26 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         second = second * beta_2 + tf.square(grad) * (1.0 - beta_2)
         kept, alpha = (
             tf.cast(number, tf.float32)
-            for number in (self._kept(step, step + 1), tf.gather(self._alphas, step))
+            for number in (
+                self._remaining_weight_fraction(step, step + 1),
+                tf.gather(self._alphas, step),
+            )
         )
         row = row * kept - alpha * first / (tf.sqrt(second) + self.epsilon)
         return self._write(handle, indices, row, first, second, step + 1)
 
-    def _made_up(self, table: tf.Variable, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values and both moments of the rows after all steps done so far: float32 [n, width] each."""
+    def _catch_up(self, table: tf.Variable, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values and both moments of the rows after all steps so far, float32 [n, width] each."""
         slots = (self.get_slot(table, name) for name in ("m", "v", LAST_UPDATED_STEP_SLOT))
-        value, first, second, since = (_gathered(kept, rows) for kept in (table, *slots))
+        value, first, second, since = (_gather_rows(kept, rows) for kept in (table, *slots))
         since = tf.cast(since, tf.int64)
         now = self.iterations
-        kept = self._kept(since, now)[:, tf.newaxis]
-        faded = tf.cast(self._fading, tf.float64) ** tf.cast(now - since, tf.float64)[:, tf.newaxis]
-        later = tf.constant(self._later)
+        kept = self._remaining_weight_fraction(since, now)[:, tf.newaxis]
+        faded = (
+            tf.cast(self._decay_factors, tf.float64)
+            ** tf.cast(now - since, tf.float64)[:, tf.newaxis]
+        )
+        later = tf.constant(self._suffix_sums)
         sums = tf.cast(
             tf.matmul(kept * tf.gather(later, since) - faded * later[now], self._binomials),
             tf.float32,
@@ -155,9 +172,9 @@ class DeferredAdamW(optimization.AdamWeightDecay):
             second * self._get_hyper("beta_2", tf.float32) ** missed,
         )
 
-    def _kept(self, start: Tensor, stop: Tensor) -> Tensor:
-        """The share of a weight that the decay of steps `start` up to and without `stop` leaves: float64."""
-        return tf.exp(tf.gather(self._log_kept, stop) - tf.gather(self._log_kept, start))
+    def _remaining_weight_fraction(self, start: Tensor, stop: Tensor) -> Tensor:
+        """What weight decay leaves of a weight in steps `start` to `stop - 1`, a fraction: float64."""
+        return tf.exp(tf.gather(self._log_remaining, stop) - tf.gather(self._log_remaining, start))
 
     def _write(
         self,
@@ -187,17 +204,17 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         )
 
 
-def _gathered(variable: tf.Variable, rows: Tensor) -> Tensor:
+def _gather_rows(variable: tf.Variable, rows: Tensor) -> Tensor:
     """The variable's rows. `tf.gather` of a mirrored variable would copy it whole first."""
     return tf.raw_ops.ResourceGather(resource=variable.handle, indices=rows, dtype=variable.dtype)
 
 
-def _sums_to_the_end(
+def _compute_suffix_sums(
     alphas: npt.NDArray[np.float64],
     decays: npt.NDArray[np.float64],
     fading: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """`later_k(s)` of the module's text for every step s and after the last one: [steps + 1, powers]."""
+    """S_k(s) of the module's docstring for every step and after the last: [steps + 1, powers]."""
     later = np.zeros((len(alphas) + 1, len(fading)))
     for step in reversed(range(len(alphas))):
         later[step] = fading / (1 - decays[step]) * (alphas[step] + later[step + 1])

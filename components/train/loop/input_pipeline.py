@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """One of: token positions, int32 [rows, width], the index of each token in `unique_token_ids`;
     token ids, int32 [rows, width]; a frozen encoder's features, float32 [rows, hidden]."""
     unique_token_ids: Any
-    """int32 [unique]: the different token ids of the entire batch, ascending, equal on all replicas;
+    """int32 [unique]: the batch's different token ids, ascending, equal on all replicas;
     empty unless `inputs` are token positions."""
     mask: Any
     """int32 [rows, width]: 1 for a token, 0 for padding; [rows, 0] for features."""
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class SplitInputs:
-    """What the model reads of a split: padded token ids, or features of a frozen encoder; and labels.
+    """A split's labels, and its padded token ids or a frozen encoder's features.
 
     `read` maps row numbers and a width to the rows' values, whose type is `spec`. With
     `has_unique_token_ids` a batch names its tokens by their positions among the different ones, so

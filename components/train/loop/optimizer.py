@@ -19,9 +19,10 @@ ADAM_EPSILON = 1e-6
 
 
 class StepOptimizer:
-    """What a training step needs of its optimizer, whether or not it scales the loss or defers updates.
+    """A step's optimizer, whether or not it scales the loss or defers updates.
 
-    `keras_optimizer` comes from `build_optimizer`, with the same `deferred_table`; checkpoints hold it.
+    `keras_optimizer` comes from `build_optimizer` with the same `deferred_table`; checkpoints hold
+    its variables.
     """
 
     def __init__(
@@ -42,15 +43,15 @@ class StepOptimizer:
         return self._deferred_table is not None
 
     def create_slots(self, variables: list[tf.Variable]) -> None:
-        """Create all of the optimizer's variables, so that a checkpoint can be restored into them."""
+        """Create the optimizer's variables, so that a checkpoint can be restored into them."""
         self._adamw._create_all_weights(variables)
 
     def read_rows(self, token_ids: Tensor) -> Tensor:
-        """Current values of the deferred table's rows, float32 [n, width]; [0, 1] without a table."""
+        """Current rows of the deferred table, float32 [n, width]; [0, 1] without a table."""
         return self._adamw.read(token_ids) if self.has_deferred_table else tf.zeros([0, 1])
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """The loss to differentiate: scaled in float16, so that small gradients do not underflow."""
+        """The loss to differentiate; scaled in float16, so that gradients do not underflow."""
         return loss if self._scaler is None else self._scaler.get_scaled_loss(loss)
 
     def unscale_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
@@ -81,7 +82,7 @@ class StepOptimizer:
 def build_learning_rate_schedule(
     config: TrainConfig, total_steps: int
 ) -> tf.keras.optimizers.schedules.LearningRateSchedule:
-    """Rate by step: from 0 linearly up to the peak, then down to 0 at `total_steps`, or constant."""
+    """Rate by step: linear warm-up from 0, then linear decay to 0 at `total_steps`, or constant."""
     warmup = round(config.warmup_fraction * total_steps)
     end = 0.0 if config.lr_schedule == "linear" else config.learning_rate
     after = tf.keras.optimizers.schedules.PolynomialDecay(

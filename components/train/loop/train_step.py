@@ -1,9 +1,9 @@
 """One optimizer step on all replicas, and one validation batch: the mathematics, compiled.
 
 The loss of a step is the sum over the batch's rows divided by the configured batch size, whichever
-replica computes a row. Gradients are summed over all replicas before their norm is computed and they
-are clipped. So a step's result does not depend on the number of workers, up to the order in which
-floating-point numbers are added.
+replica computes a row. Gradients are summed over all replicas before their norm is computed and
+they are clipped. So a step's result does not depend on the number of workers, up to the order in
+which floating-point numbers are added.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from components.train.loop.optimizer import StepOptimizer
 
 Tensor = Any
 Forward = Callable[[Batch, Tensor | None, bool], Tensor]
-"""(batch, the tokens' embeddings or None for the model's own, training) -> logits [rows, classes]."""
+"""(batch, token embeddings or None for the model's own, training) -> logits [rows, classes]."""
 
 
 class StepMetrics(NamedTuple):
-    """Totals over all replicas: cross-entropy sum in nats, correct rows, rows, stop flags, gradient norm."""
+    """Sums over all replicas: cross-entropy in nats, correct rows, rows, stop flags; gradient norm."""
 
     loss_sum: float
     correct: float
@@ -54,9 +54,9 @@ def build_forward(model: Classifier, *, has_features: bool) -> Forward:
 class TrainStep:
     """One compiled optimizer step: (batch, step, stop) -> StepMetrics.
 
-    It updates `variables`, and the rows of the optimizer's deferred embedding table that the batch
-    names. That table must not be among `variables`; `forward` is then given the tokens' embeddings.
-    XLA would compile anew for every number of different tokens, so it is not used with such a table.
+    It updates `variables`, and the rows of the optimizer's deferred embedding table that the
+    batch names. That table must not be among `variables`; `forward` then gets token embeddings.
+    XLA would compile anew for every number of different tokens, so it needs no such table.
     `batch_spec` is the type of the batches (`build_batch_spec`).
     """
 
@@ -89,7 +89,7 @@ class TrainStep:
         return self._strategy.run(self.run_on_replica, args=(batch, step, stop))
 
     def run_on_replica(self, batch: Batch, step: Tensor, stop: Tensor) -> Tensor:
-        """One replica's part of the step; the StepMetrics as a tensor [5], equal on all replicas."""
+        """One replica's part of the step; StepMetrics as a tensor [5], equal on all replicas."""
         unique_embeddings = self._optimizer.read_rows(batch.unique_token_ids)
         totals, gradients = self.accumulate_gradients(unique_embeddings, batch, step)
         counts = tf.stack([tf.cast(tf.size(batch.labels), tf.float32), stop])
@@ -101,7 +101,7 @@ class TrainStep:
     def forward_backward(
         self, unique_embeddings: Tensor, batch: Batch, step: Tensor
     ) -> tuple[Tensor, list[Tensor]]:
-        """(loss sum and correct rows [2], gradients of `unique_embeddings` and of the variables)."""
+        """(loss sum and correct rows [2], gradients of `unique_embeddings` and variables)."""
         with (
             tf.GradientTape() as tape,
             self._dropout.for_rows(step, batch.first_row),
@@ -159,7 +159,7 @@ class TrainStep:
         return totals, sums
 
     def clip(self, gradients: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """(the unscaled gradients, clipped to `train.clip_norm` if that is set, and their norm before)."""
+        """(unscaled gradients, clipped to `train.clip_norm` if that is set; their norm before)."""
         gradients = self._optimizer.unscale_gradients(gradients)
         norm = tf.linalg.global_norm(gradients)
         if self._config.clip_norm:
@@ -176,7 +176,7 @@ class TrainStep:
 def build_validation_step(
     strategy: tf.distribute.Strategy, forward: Forward, batch_spec: Any
 ) -> Callable[[Batch], StepMetrics]:
-    """A function batch -> StepMetrics over all replicas, without dropout; flush the optimizer before."""
+    """A function batch -> StepMetrics, without dropout; flush the optimizer before."""
 
     def run_on_replica(batch: Batch) -> Tensor:
         loss_sum, correct = _score(forward(batch, None, False), batch.labels)

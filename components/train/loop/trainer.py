@@ -33,7 +33,7 @@ class PreemptionError(Exception):
 
 @dataclass(frozen=True)
 class WorkerControl:
-    """How the worker's process takes part: it may be asked to stop, and must show that it is alive."""
+    """The process may be asked to stop, and must show that it is alive."""
 
     stop_requested: Callable[[], bool]
     heartbeat: Callable[[], None]
@@ -83,7 +83,7 @@ class Trainer:
         return state
 
     def should_stop(self, state: TrainState) -> bool:
-        """Whether all epochs are done, or validation has not improved for `train.early_stopping_patience` epochs."""
+        """Whether all epochs are done, or validation stopped improving (early stopping)."""
         if len(state.history) >= self._config.epochs:
             return True
         if not (self._config.early_stopping_patience and state.history):
@@ -92,7 +92,7 @@ class Trainer:
         return epochs_since_best >= self._config.early_stopping_patience
 
     def train_epoch(self, state: TrainState) -> TrainState:
-        """Do the steps that the running epoch still needs: none, if only its validation is missing."""
+        """Do the running epoch's remaining steps: none, if only its validation is missing."""
         epoch, steps_per_epoch = len(state.history), self._data.steps_per_epoch
         if state.step == (epoch + 1) * steps_per_epoch:
             return state
@@ -189,7 +189,7 @@ def best_epoch(config: TrainConfig, history: Sequence[EpochMetrics]) -> EpochMet
 
 
 def check_finite(config: TrainConfig, step: int, figures: dict[str, float]) -> None:
-    """NonFiniteLossError that names the first figure which is not finite, and the options to change."""
+    """NonFiniteLossError if a figure is not finite, with the options to change."""
     for name, value in figures.items():
         if not math.isfinite(value):
             raise NonFiniteLossError(

@@ -22,7 +22,7 @@ MIN_VALIDATION_BATCH_SIZE = 64
 
 
 class TrainingData:
-    """Training and validation rows, cut into batches that are the same for any number of workers."""
+    """Training and validation rows, in batches that are equal for any number of workers."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class TrainingData:
         buckets: tuple[int, ...],
         slice_rows: SliceRows = replica_slice,
     ) -> None:
-        """`buckets` are the widths that batches are padded to; see `read_batches` for `slice_rows`."""
+        """`buckets`: widths that batches are padded to; `slice_rows`: see `read_batches`."""
         self._config, self._strategy, self._buckets = config, strategy, buckets
         self.train, self.validation, self._slice_rows = train, validation, slice_rows
         self._validation_plan = plan_by_length(

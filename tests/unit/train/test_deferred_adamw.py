@@ -101,7 +101,7 @@ def test_after_a_flush_it_equals_adamw(options: dict[str, Any], steps: int) -> N
     np.testing.assert_allclose(table.numpy(), dense(config(**options), steps), atol=1e-5)
 
 
-def test_a_decay_that_cannot_be_made_up_for_is_refused() -> None:
+def test_a_decay_that_is_too_strong_to_defer_is_refused() -> None:
     with pytest.raises(ValueError, match=r"rate times decay reaches 0\.087"):
         late(config(learning_rate=0.1, weight_decay=0.9), 1)
 
@@ -137,7 +137,7 @@ def test_a_second_flush_changes_nothing() -> None:
 def test_a_table_larger_than_a_chunk_is_flushed_to_its_last_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("components.train.loop.deferred_adamw._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("components.train.loop.deferred_adamw._FLUSH_CHUNK_ROWS", 7)
     optimizer, table = late(config(), 120)
     optimizer.flush(ALONE())
     np.testing.assert_allclose(table.numpy(), dense(config(), 120), atol=1e-5)
