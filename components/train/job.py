@@ -65,7 +65,7 @@ class StateLayout:
         return self.root / "best"
 
     @property
-    def finished(self) -> Path:
+    def finished_checkpoint(self) -> Path:
         """The finished checkpoint; the training is over once its manifest exists."""
         return self.root / "finished"
 

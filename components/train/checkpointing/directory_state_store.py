@@ -61,10 +61,10 @@ class DirectoryCheckpointStore:
         return PendingSave.already_durable()
 
     def is_finished(self) -> bool:
-        return (self.layout.finished / MANIFEST_FILENAME).exists()
+        return (self.layout.finished_checkpoint / MANIFEST_FILENAME).exists()
 
     def finish(self, write: Callable[[Path], None]) -> None:
-        write(self.layout.finished)
+        write(self.layout.finished_checkpoint)
 
 
 class DirectoryFeatureCache:

@@ -18,23 +18,23 @@ def is_finished(state: str) -> bool:
     """Whether the training whose state is at this path or URI has a finished checkpoint."""
     if has_scheme(state):
         return RemoteCheckpoints(state).find_finished_uri() is not None
-    return (StateLayout(Path(state)).finished / MANIFEST_FILENAME).exists()
+    return (StateLayout(Path(state)).finished_checkpoint / MANIFEST_FILENAME).exists()
 
 
 def export_finished_checkpoint(state: str, output: Path) -> CheckpointContent:
     """Commit finished checkpoint and TensorBoard files to `output`; DataError if corrupt."""
     if not has_scheme(state):
         layout = StateLayout(Path(state))
-        return _copy_checkpoint(layout.finished, layout.tensorboard, output)
+        return _copy_checkpoint(layout.finished_checkpoint, layout.tensorboard, output)
     remote = RemoteCheckpoints(state)
     uri = remote.find_finished_uri()
     assert uri is not None
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".finished-", dir=output.parent) as work:
         layout = StateLayout(Path(work))
-        transfer.download_artifact(uri, layout.finished, "checkpoint")
+        transfer.download_artifact(uri, layout.finished_checkpoint, "checkpoint")
         remote.download_tensorboard(layout.tensorboard)
-        return _copy_checkpoint(layout.finished, layout.tensorboard, output)
+        return _copy_checkpoint(layout.finished_checkpoint, layout.tensorboard, output)
 
 
 def _copy_checkpoint(checkpoint: Path, tensorboard: Path, output: Path) -> CheckpointContent:

@@ -89,10 +89,10 @@ class ObjectCheckpointStore:
         return self._remote.find_finished_uri() is not None
 
     def finish(self, write: Callable[[Path], None]) -> None:
-        write(self.layout.finished)
+        write(self.layout.finished_checkpoint)
         with self._lease.require_ownership_throughout():
             self._remote.upload_tensorboard(self.layout.tensorboard)
-            self._remote.upload_finished(self.layout.finished, self._lease.generation)
+            self._remote.upload_finished(self.layout.finished_checkpoint, self._lease.generation)
 
 
 class ObjectFeatureCache:

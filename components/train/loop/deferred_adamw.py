@@ -173,7 +173,7 @@ class DeferredAdamW(optimization.AdamWeightDecay):
         )
 
     def _remaining_weight_fraction(self, start: Tensor, stop: Tensor) -> Tensor:
-        """What weight decay leaves of a weight in steps `start` to `stop - 1`, a fraction: float64."""
+        """The fraction of a weight that decay leaves in steps `start` to `stop - 1`, float64."""
         return tf.exp(tf.gather(self._log_remaining, stop) - tf.gather(self._log_remaining, start))
 
     def _write(

@@ -26,7 +26,7 @@ Forward = Callable[[Batch, Tensor | None, bool], Tensor]
 
 
 class StepMetrics(NamedTuple):
-    """Sums over all replicas: cross-entropy in nats, correct rows, rows, stop flags; gradient norm."""
+    """Sums over all replicas (cross-entropy in nats, rows, stop flags), and the gradient norm."""
 
     loss_sum: float
     correct: float

@@ -1,4 +1,4 @@
-"""Faults of checkpoints and of the disk they lie on: C1-C6, with the real model, optimizer and files."""
+"""Faults of checkpoints and of their disk, with the real model, optimizer and files."""
 
 from __future__ import annotations
 
@@ -63,20 +63,20 @@ def tensors() -> tf.train.Checkpoint:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
+    directory = tmp_path / "small"
+    directory.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(directory)], capture_output=True
     ).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:
-        yield place
+        yield directory
     finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
-def fill(place: Path) -> Path:
-    ballast = place / "ballast"
+def fill(directory: Path) -> Path:
+    ballast = directory / "ballast"
     with open(ballast, "wb", buffering=0) as stream:
         try:
             while True:
@@ -116,9 +116,10 @@ def test_what_was_saved_comes_back(tmp_path: Path, tensors: tf.train.Checkpoint)
         np.testing.assert_array_equal(value, variable.numpy())
 
 
-def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(
+def test_a_full_disk_leaves_the_old_checkpoint_and_no_temporary_files(
     small_disk: Path, tensors: tf.train.Checkpoint
 ) -> None:
+    """Fault C1."""
     root = small_disk / "checkpoints"
     save(root, tensors, 1)
     ballast = fill(small_disk)
@@ -134,9 +135,10 @@ def test_c1_a_full_disk_leaves_the_old_checkpoint_and_no_rest(
 
 
 @pytest.mark.slow
-def test_c1_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
+def test_a_run_on_a_full_disk_fails_with_the_cause_and_resumes_when_there_is_space(
     small_disk: Path, tmp_path: Path
 ) -> None:
+    """Fault C1."""
     shards = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
     home = tmp_path / "home"
     home.mkdir()
@@ -186,9 +188,10 @@ HARM: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_c3_the_newest_is_damaged_so_the_one_before_is_used(
+def test_a_damaged_newest_checkpoint_is_replaced_by_the_one_before(
     harm: str, tmp_path: Path, tensors: tf.train.Checkpoint
 ) -> None:
+    """Fault C3."""
     save(tmp_path, tensors, 1, 2)
     HARM[harm](checkpoint.checkpoint_directory(tmp_path, 2))
     found = checkpoint.find_newest_valid_checkpoint(tmp_path)
@@ -201,7 +204,7 @@ def test_c3_the_newest_is_damaged_so_the_one_before_is_used(
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a run that Ctrl-C stopped, with two periodic checkpoints."""
     home = tmp_path_factory.mktemp("stopped")
     shards = training_shards.make(home / "shards", rows={"train": 192, "validation": 20})
@@ -214,50 +217,53 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_c3_a_run_falls_back_says_so_and_ends_as_it_would_have(
-    stopped: Path, tmp_path: Path
+def test_a_run_falls_back_reports_it_and_ends_with_the_same_result(
+    stopped_home: Path, tmp_path: Path
 ) -> None:
-    whole = local_training.train(tmp_path / "whole", stopped / "shards", RUN)
+    """Fault C3."""
+    whole = local_training.train(tmp_path / "whole", stopped_home / "shards", RUN)
     home = tmp_path / "home"
-    shutil.copytree(stopped, home)
+    shutil.copytree(stopped_home, home)
     (newest, damaged), (older, _) = checkpoint.list_periodic_checkpoints(
         local_training.work(home) / "checkpoints"
     )
     _flip(damaged / "tensors.data-00000-of-00001")
-    content = local_training.train(home, stopped / "shards", RUN)
+    content = local_training.train(home, stopped_home / "shards", RUN)
     np.testing.assert_allclose(content.step_losses, whole.step_losses, rtol=1e-6, atol=1e-6)
-    said = [event.get("message", "") for event in _events(home)]
+    message = [event.get("message", "") for event in _events(home)]
     assert [
         text
-        for text in said
+        for text in message
         if text.startswith("a damaged checkpoint was set aside: ") and damaged.name in text
     ]
-    assert [text for text in said if text.startswith(f"going on from step {older} ")]
+    assert [text for text in message if text.startswith(f"going on from step {older} ")]
     assert (local_training.work(home) / "checkpoints" / f"bad-step-{newest:09d}").is_dir()
 
 
 @pytest.mark.slow
-def test_c4_without_a_valid_checkpoint_a_run_stops_and_never_starts_afresh(
-    stopped: Path, tmp_path: Path
+def test_without_a_valid_checkpoint_a_run_stops_and_never_restarts_at_step_0(
+    stopped_home: Path, tmp_path: Path
 ) -> None:
+    """Fault C4."""
     home = tmp_path / "home"
-    shutil.copytree(stopped, home)
+    shutil.copytree(stopped_home, home)
     for _, path in checkpoint.list_periodic_checkpoints(local_training.work(home) / "checkpoints"):
         (path / "tensors.index").unlink()
-    for said in ("none of its 2 checkpoints is valid", "holds only checkpoints found bad"):
-        with local_training.launch(home, stopped / "shards", RUN) as it:
+    for message in ("none of its 2 checkpoints is valid", "holds only checkpoints found bad"):
+        with local_training.launch(home, stopped_home / "shards", RUN) as it:
             ended = it.wait()
         assert ended.code == DataError.exit_code, ended.output
-        assert said in ended.output
+        assert message in ended.output
         assert "to train from the start" in ended.output
     shutil.rmtree(local_training.work(home) / "checkpoints")  # a fresh start, as the message says
-    assert len(local_training.train(home, stopped / "shards", RUN).step_losses) == 96
+    assert len(local_training.train(home, stopped_home / "shards", RUN).step_losses) == 96
 
 
 @pytest.mark.parametrize("field", IDENTITY)
-def test_c5_a_checkpoint_of_something_else_is_refused_by_field(
+def test_a_checkpoint_of_another_training_is_refused_by_field(
     field: str, tmp_path: Path, tensors: tf.train.Checkpoint
 ) -> None:
+    """Fault C5."""
     save(tmp_path, tensors, 1)
     before = [variable.numpy().copy() for variable in tensors.model.variables]
     with pytest.raises(ConfigError, match=f"step-000000001: made for another {field} "):
@@ -270,9 +276,10 @@ def test_c5_a_checkpoint_of_something_else_is_refused_by_field(
     )
 
 
-def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(
+def test_old_checkpoints_are_deleted_only_after_a_newer_one_is_committed(
     tmp_path: Path, tensors: tf.train.Checkpoint
 ) -> None:
+    """Fault C6."""
     save(tmp_path, tensors, 1, keep=1)
 
     class Fails(tf.train.Checkpoint):
@@ -286,7 +293,10 @@ def test_c6_old_ones_go_only_after_a_newer_one_is_sealed(
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000002"]
 
 
-def test_c6_saving_one_step_again_replaces_it(tmp_path: Path, tensors: tf.train.Checkpoint) -> None:
+def test_saving_a_step_again_replaces_its_checkpoint(
+    tmp_path: Path, tensors: tf.train.Checkpoint
+) -> None:
+    """Fault C6."""
     save(tmp_path, tensors, 4, keep=1)
     state = TrainState(step=4, best_step=4).with_losses([0.1])
     save_train_state(tmp_path, tensors, state, IDENTITY, 1)

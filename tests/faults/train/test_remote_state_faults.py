@@ -1,6 +1,6 @@
-"""Faults of trainings whose state lies in object storage, done to real workers: W2, W3, W8, C3, C4, C6.
+"""Faults of trainings with their state in object storage, done to real workers.
 
-The store is a file:// URI, which goes through the same code as any other; tests/e2e has it on a real server.
+The store is a file:// URI, which goes through the same code as any other; tests/e2e uses a server.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def uninterrupted_home(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained with its state in a plain directory."""
     home = tmp_path_factory.mktemp("undisturbed")
     local_training.train(home, shards, options())
@@ -79,7 +79,7 @@ def launch(home: Path, shards: Path, arguments: list[str]) -> Any:
     return local_training.launch(home, shards, arguments, scratch=bucket(home))
 
 
-def wait_for_step(it: local_training.Gang, home: Path, step: int) -> int:
+def wait_for_step(it: local_training.TrainLauncher, home: Path, step: int) -> int:
     """The newest step in the store, once it is at least this one."""
 
     def newest() -> int:
@@ -99,46 +99,46 @@ def messages(home: Path) -> list[str]:
     ]
 
 
-def resumed(home: Path) -> list[int]:
+def list_resumed_steps(home: Path) -> list[int]:
     return [
         int(text.split()[4]) for text in messages(home) if text.startswith("going on from step")
     ]
 
 
-def assert_as_undisturbed(home: Path, undisturbed: Path) -> CheckpointContent:
+def assert_as_undisturbed(home: Path, uninterrupted_home: Path) -> CheckpointContent:
     found, wanted = (
-        checkpoint.open_checkpoint(place / "checkpoint").content for place in (home, undisturbed)
+        checkpoint.open_checkpoint(run / "checkpoint").content for run in (home, uninterrupted_home)
     )
     assert len(found.step_losses) == STEPS
     np.testing.assert_allclose(found.step_losses, wanted.step_losses, rtol=1e-6, atol=1e-6)
-    expected = local_training.weights(undisturbed / "checkpoint")
+    expected = local_training.weights(uninterrupted_home / "checkpoint")
     for name, value in local_training.weights(home / "checkpoint").items():
         np.testing.assert_allclose(value, expected[name], atol=1e-5, err_msg=name)
     return found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "rank", [pytest.param(1, id="w1_a_worker"), pytest.param(0, id="w2_the_chief")]
-)
-def test_w1_w2_a_killed_gang_goes_on_from_the_store(
-    rank: int, shards: Path, undisturbed: Path, tmp_path: Path
+@pytest.mark.parametrize("rank", [pytest.param(1, id="a_worker"), pytest.param(0, id="the_chief")])
+def test_a_killed_worker_group_resumes_from_the_store(
+    rank: int, shards: Path, uninterrupted_home: Path, tmp_path: Path
 ) -> None:
+    """Faults W1 and W2."""
     with launch(tmp_path, shards, options(train__max_restarts=1)) as it:
         killed_at = wait_for_step(it, tmp_path, 12)
         it.workers(2)[rank].kill()
         ended = it.wait()
     assert ended.code == 0, ended.output
-    assert_as_undisturbed(tmp_path, undisturbed)
-    assert [step >= killed_at for step in resumed(tmp_path)] == [True]
+    assert_as_undisturbed(tmp_path, uninterrupted_home)
+    assert [step >= killed_at for step in list_resumed_steps(tmp_path)] == [True]
     assert len(state(tmp_path).list_checkpoints()) == 2  # train.keep_checkpoints, over all chiefs
     assert list((tmp_path / "checkpoint" / "tensorboard").glob("events.*"))
 
 
 @pytest.mark.slow
-def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(
-    shards: Path, undisturbed: Path, tmp_path: Path
+def test_sigterm_loses_no_step_and_a_run_elsewhere_resumes(
+    shards: Path, uninterrupted_home: Path, tmp_path: Path
 ) -> None:
+    """Fault W3."""
     with launch(tmp_path, shards, options()) as it:
         wait_for_step(it, tmp_path, 12)
         it.process.send_signal(signal.SIGTERM)
@@ -150,14 +150,15 @@ def test_w3_sigterm_loses_no_step_and_a_run_elsewhere_goes_on_from_it(
     ) as it:  # nothing but the store is shared with the first run
         ended = it.wait()
     assert ended.code == 0, ended.output
-    assert resumed(tmp_path) == [saved]
-    assert_as_undisturbed(tmp_path, undisturbed)
+    assert list_resumed_steps(tmp_path) == [saved]
+    assert_as_undisturbed(tmp_path, uninterrupted_home)
 
 
 @pytest.mark.slow
-def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(
-    shards: Path, undisturbed: Path, tmp_path: Path
+def test_a_chief_that_wakes_after_another_took_over_changes_nothing(
+    shards: Path, uninterrupted_home: Path, tmp_path: Path
 ) -> None:
+    """Fault W8."""
     arguments = options(train__workers=1)
     with local_training.launch(
         tmp_path / "first", shards, arguments, scratch=bucket(tmp_path)
@@ -168,7 +169,7 @@ def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(
         with launch(tmp_path, shards, arguments) as second:
             ended = second.wait()
         assert ended.code == 0, ended.output
-        before = written(tmp_path)
+        before = list_write_times(tmp_path)
         stale.send_signal(signal.SIGCONT)
         ended = first.wait()
     assert ended.code == 0, (
@@ -179,7 +180,7 @@ def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(
         for text in messages(tmp_path / "first")
         if text == "restart 1 of 3: worker 0 lost a peer"
     ]
-    after = written(tmp_path)
+    after = list_write_times(tmp_path)
     gone = before.keys() - after.keys()
     assert all(
         FIRST_CHIEF in path.parts for path in gone
@@ -187,10 +188,10 @@ def test_w8_a_chief_that_comes_back_after_another_took_over_changes_nothing(
     assert {path: after[path] for path in before.keys() - gone} == {
         path: before[path] for path in before.keys() - gone
     }
-    assert_as_undisturbed(tmp_path, undisturbed)
+    assert_as_undisturbed(tmp_path, uninterrupted_home)
 
 
-def written(home: Path) -> dict[Path, int]:
+def list_write_times(home: Path) -> dict[Path, int]:
     """When each object was written; not the event files and uploads under way, which each chief has of its own."""
     objects = (
         path
@@ -224,9 +225,10 @@ def test_what_was_finished_is_not_trained_again(shards: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_step_0(
-    shards: Path, undisturbed: Path, tmp_path: Path
+def test_a_damaged_checkpoint_in_the_store_is_set_aside_and_never_means_step_0(
+    shards: Path, uninterrupted_home: Path, tmp_path: Path
 ) -> None:
+    """Faults C3 and C4."""
     with launch(tmp_path, shards, options(train__workers=1)) as it:
         wait_for_step(it, tmp_path, 12)
         it.process.send_signal(signal.SIGTERM)
@@ -238,14 +240,14 @@ def test_c3_c4_a_damaged_checkpoint_in_the_store_is_passed_over_and_never_means_
         wait_for_step(it, tmp_path, found[0].step + 6)
         it.process.send_signal(signal.SIGTERM)
         assert it.wait().code == exit_codes.PREEMPTED
-    assert resumed(tmp_path) == [found[1].step]
-    said = [
+    assert list_resumed_steps(tmp_path) == [found[1].step]
+    messages_found = [
         text
         for text in messages(tmp_path)
         if text.startswith("a damaged checkpoint was set aside: ")
     ]
-    assert len(said) == 1
-    assert f"step-{found[0].step:09d}" in said[0]
+    assert len(messages_found) == 1
+    assert f"step-{found[0].step:09d}" in messages_found[0]
     for choice in state(tmp_path).list_checkpoints():
         flip(tmp_path, choice)
     for _ in range(2):
@@ -266,7 +268,8 @@ def flip(home: Path, choice: CheckpointId) -> None:
     path.write_bytes(data)
 
 
-def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
+def test_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
+    """Fault W8."""
     store = open_store(f"file://{tmp_path}")
     old, new = Lease(store, "group"), Lease(store, "group")
     old.acquire()
@@ -284,7 +287,8 @@ def test_w8_a_newer_chief_ends_the_older_one(tmp_path: Path) -> None:
         chief.release()
 
 
-def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_path: Path) -> None:
+def test_an_error_caused_by_a_newer_chief_is_reported_as_a_lost_lease(tmp_path: Path) -> None:
+    """Fault W8."""
     store = open_store(f"file://{tmp_path}")
     old, new = Lease(store, "group"), Lease(store, "group")
     old.acquire()
@@ -295,9 +299,10 @@ def test_w8_what_a_newer_chief_removed_under_its_hands_is_no_user_s_error(tmp_pa
         chief.release()
 
 
-def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(
+def test_a_worker_group_of_another_run_cannot_acquire_a_live_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault W8."""
     for name, value in {
         "HEARTBEAT_INTERVAL_SECONDS": 0.1,
         "MAX_SILENCE_SECONDS": 2.0,
@@ -316,9 +321,10 @@ def test_w8_a_gang_of_another_run_is_kept_out_while_the_first_lives(
     second.release()
 
 
-def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(
+def test_another_run_acquires_the_lease_of_a_dead_chief_after_its_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Fault W8."""
     for name, value in {
         "HEARTBEAT_INTERVAL_SECONDS": 600.0,
         "MAX_SILENCE_SECONDS": 0.5,
@@ -333,7 +339,7 @@ def test_w8_a_chief_that_died_is_followed_by_another_run_s_after_a_while(
 
 
 @pytest.fixture
-def sealed(tmp_path: Path) -> Any:
+def upload_checkpoint(tmp_path: Path) -> Any:
     """Pushes a checkpoint of (generation, step) whose best step is given."""
     remote = RemoteCheckpoints(f"file://{tmp_path}/bucket/key")
 
@@ -348,11 +354,12 @@ def sealed(tmp_path: Path) -> Any:
     return push
 
 
-def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s(
-    sealed: Any, tmp_path: Path
+def test_checkpoints_of_a_newer_chief_come_before_later_ones_of_an_older_chief(
+    upload_checkpoint: Any, tmp_path: Path
 ) -> None:
+    """Fault W8."""
     for generation, step in ((1, 10), (2, 12), (1, 20)):
-        remote = sealed(generation, step)
+        remote = upload_checkpoint(generation, step)
     assert remote.list_checkpoints() == [
         CheckpointId(2, 12),
         CheckpointId(1, 20),
@@ -365,12 +372,15 @@ def test_w8_what_an_older_chief_still_wrote_does_not_come_before_the_newer_one_s
     ).read_text() == "2 12"
 
 
-def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path) -> None:
-    remote: RemoteCheckpoints = sealed(1, 10, best=10)
+def test_retention_keeps_the_best_weights_that_kept_checkpoints_name(
+    upload_checkpoint: Any, tmp_path: Path
+) -> None:
+    """Fault C6."""
+    remote: RemoteCheckpoints = upload_checkpoint(1, 10, best=10)
     for step in (10, 20, 30):
         remote.upload_best(tmp_path / "1-10", CheckpointId(1, step))
-    sealed(1, 20, best=20)
-    sealed(2, 30, best=20)
+    upload_checkpoint(1, 20, best=20)
+    upload_checkpoint(2, 30, best=20)
     remote.delete_old_checkpoints(2)
     assert remote.list_checkpoints() == [CheckpointId(2, 30), CheckpointId(1, 20)]
     assert {key.split("/")[2] for key in remote.store.list("best")} == {"step-000000020"}
@@ -379,8 +389,11 @@ def test_c6_retention_keeps_what_the_kept_ones_need(sealed: Any, tmp_path: Path)
     assert remote.store.exists("best/000001/step-000000020/manifest.json")
 
 
-def test_s3_a_checkpoint_whose_upload_died_does_not_exist(sealed: Any, tmp_path: Path) -> None:
-    remote: RemoteCheckpoints = sealed(1, 10)
+def test_a_checkpoint_whose_upload_was_interrupted_does_not_exist(
+    upload_checkpoint: Any, tmp_path: Path
+) -> None:
+    """Fault S3."""
+    remote: RemoteCheckpoints = upload_checkpoint(1, 10)
     remote.store.write("checkpoints/000001/step-000000020/tensors", b"half")
     assert remote.list_checkpoints() == [CheckpointId(1, 10)]
     assert remote.download_latest(tmp_path / "here")[0] == CheckpointId(1, 10)

@@ -77,7 +77,7 @@ def list_objects(kind: str, *arguments: str) -> list[dict[str, Any]]:
     return items
 
 
-class ClusterTraining(local_training.Gang):
+class ClusterTraining(local_training.TrainLauncher):
     """A launcher whose workers run in the cluster."""
 
     def __init__(self, home: Path, process: subprocess.Popen[bytes], run: str) -> None:

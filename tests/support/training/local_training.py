@@ -1,4 +1,4 @@
-"""A launcher in a process of its own, and the means to watch it, to find its workers and to do harm to them."""
+"""Runs the train step's launcher as a process, watches it and finds its workers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from components.artifacts.checkpoint import CheckpointContent
 PATIENCE = 240.0
 
 
-def wait_for(found: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+def wait_for(find_workers: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """The first true answer of `found`, or an AssertionError that says what never came."""
     deadline = time.monotonic() + seconds
-    while not (answer := found()):
+    while not (answer := find_workers()):
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
         time.sleep(0.02)
     return answer
@@ -49,7 +49,7 @@ class Ended:
     output: str
 
 
-class Gang:
+class TrainLauncher:
     """A running `python -m components.train`."""
 
     def __init__(self, home: Path, process: subprocess.Popen[bytes]) -> None:
@@ -68,7 +68,7 @@ class Gang:
     def workers(self, count: int) -> dict[int, psutil.Process]:
         """The workers by rank, when all of them have started."""
 
-        def found() -> dict[int, psutil.Process]:
+        def find_workers() -> dict[int, psutil.Process]:
             alive = {}
             for process in psutil.Process(self.process.pid).children():
                 try:
@@ -79,7 +79,7 @@ class Gang:
             return alive if len(alive) == count else {}
 
         answer: dict[int, psutil.Process] = wait_for(
-            lambda: self._running() and found(), f"{count} workers"
+            lambda: self._running() and find_workers(), f"{count} workers"
         )
         return answer
 
@@ -103,8 +103,8 @@ def launch(
     output: str = "checkpoint",
     scratch: str = "",
     **environment: str,
-) -> Iterator[Gang]:
-    """Train into `home/<output>` with scratch in `home/scratch`, or elsewhere; nothing of it runs when the block ends."""
+) -> Iterator[TrainLauncher]:
+    """Train into `home/<output>` with the state in `scratch`; no process outlives the block."""
     home.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "components.train", "--shards", str(shards)]
     command += [
@@ -120,9 +120,9 @@ def launch(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    gang = Gang(home, process)
+    launcher = TrainLauncher(home, process)
     try:
-        yield gang
+        yield launcher
     finally:
         if process.poll() is None:
             children = psutil.Process(process.pid).children(recursive=True)
@@ -135,26 +135,26 @@ def train(
     home: Path, shards: Path, arguments: list[str], *, output: str = "checkpoint"
 ) -> CheckpointContent:
     """Train undisturbed to the end; what the finished checkpoint says of itself."""
-    with launch(home, shards, arguments, output=output) as gang:
-        ended = gang.wait()
+    with launch(home, shards, arguments, output=output) as launcher:
+        ended = launcher.wait()
     assert ended.code == 0, ended.output
     return checkpoints.open_checkpoint(home / output).content
 
 
 def work(home: Path) -> Path:
     """The one run's state below `home/scratch`."""
-    (found,) = [path.parent for path in (home / "scratch").glob("*/job.json")]
-    return found
+    (find_workers,) = [path.parent for path in (home / "scratch").glob("*/job.json")]
+    return find_workers
 
 
 def last_step(home: Path) -> int:
-    """The step of the newest periodic checkpoint of the one run below `home/scratch`; 0 before there is any."""
-    found = [
+    """The step of the newest periodic checkpoint below `home/scratch`; 0 without any."""
+    find_workers = [
         step
         for root in (home / "scratch").glob("*/checkpoints")
         for step, _ in checkpoints.list_periodic_checkpoints(root)
     ]
-    return max(found, default=0)
+    return max(find_workers, default=0)
 
 
 def weights(checkpoint: Path) -> dict[str, npt.NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Token shards for training: synthetic rows of many lengths whose words tell the class, so that a tiny model learns from them."""
+"""Token shards of synthetic rows of many lengths, whose words determine the class."""
 
 from __future__ import annotations
 

@@ -124,11 +124,11 @@ def test_the_short_batch_is_a_random_draw() -> None:
 
 def test_the_short_batch_is_not_always_the_last() -> None:
     lengths = np.full(100, 9, np.int32)
-    places = {
+    positions = {
         int(np.argmin(np.diff(plan(lengths, batch_size=16, epoch=epoch).starts)))
         for epoch in range(12)
     }
-    assert len(places) > 2
+    assert len(positions) > 2
 
 
 def test_batches_of_all_lengths_come_in_any_order() -> None:

@@ -49,7 +49,7 @@ def start() -> tf.Variable:
     )
 
 
-def applied(optimizer: Any, table: tf.Variable) -> Any:
+def compile_step(optimizer: Any, table: tf.Variable) -> Any:
     """A compiled step, as training has it: rows and their gradients, summed into the whole table's unless the optimizer is late."""
     by_rows = isinstance(optimizer, DeferredAdamW)
 
@@ -65,7 +65,7 @@ def dense(options: TrainConfig, steps: int) -> np.ndarray:
     """The table after `steps` steps of the optimizer that is not late."""
     table = start()
     optimizer = build_optimizer(options, STEPS)
-    apply = applied(optimizer, table)
+    apply = compile_step(optimizer, table)
     for rows, gradient in batches(2)[:steps]:
         apply(rows, gradient)
     final: np.ndarray = table.numpy()
@@ -76,7 +76,7 @@ def late(options: TrainConfig, steps: int, flush_every: int = STEPS) -> tuple[An
     table = start()
     optimizer = build_optimizer(options, STEPS, table)
     optimizer._create_all_weights([table])
-    apply = applied(optimizer, table)
+    apply = compile_step(optimizer, table)
     for number, (rows, gradient) in enumerate(batches(2)[:steps], start=1):
         apply(rows, gradient)
         if number % flush_every == 0:

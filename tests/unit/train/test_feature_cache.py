@@ -67,7 +67,7 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(
         barrier, terms = Barrier(WORKERS), [0] * WORKERS
         group = [ThreadCollectives(rank, barrier, terms) for rank in range(WORKERS)]
         # The second time the workers are other pods: they have nothing but the store.
-        home = tmp_path if open_cache is directory_cache or not repeat else moved(tmp_path)
+        home = tmp_path if open_cache is directory_cache or not repeat else move_bucket(tmp_path)
         with ThreadPoolExecutor(WORKERS) as pool:
             found = list(pool.map(run, group, [home] * WORKERS))
         for features in found:
@@ -78,7 +78,7 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(
     assert sum(computed) == len(split)
 
 
-def moved(home: Path) -> Path:
+def move_bucket(home: Path) -> Path:
     (home / "elsewhere").mkdir()
     (home / "bucket").rename(home / "elsewhere" / "bucket")
     return home / "elsewhere"

@@ -193,7 +193,10 @@ def test_two_devices_of_one_worker_do_what_one_does() -> None:
         0.0
     ] * 6
     drop_stops = [
-        [[figure for place, figure in enumerate(outcome) if place != 3] for outcome in outcomes]
+        [
+            [figure for position, figure in enumerate(outcome) if position != 3]
+            for outcome in outcomes
+        ]
         for outcomes in (one, two)
     ]
     np.testing.assert_allclose(drop_stops[0], drop_stops[1], rtol=1e-5)

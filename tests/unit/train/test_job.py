@@ -103,6 +103,6 @@ def test_workers_read_what_the_launcher_wrote(root: str) -> None:
 
 def test_the_parts_of_a_state_do_not_overlap(tmp_path: Path) -> None:
     layout = StateLayout(tmp_path)
-    directories = {layout.checkpoints, layout.best, layout.finished, layout.tensorboard}
+    directories = {layout.checkpoints, layout.best, layout.finished_checkpoint, layout.tensorboard}
     assert len(directories) == 4
     assert {directory.parent for directory in directories} == {tmp_path}

@@ -103,7 +103,7 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
     ],
     ids=["shards", "state", "file", "beside the volume"],
 )
-def test_places_that_pods_cannot_reach_are_refused(
+def test_uris_that_pods_cannot_reach_are_refused(
     shards: str, scratch: str, cluster: dict[str, Any], named: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=named):

@@ -36,7 +36,7 @@ Trained = Callable[..., tuple[Path, CheckpointContent]]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def train_once(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Trains once for each set of options, however many tests look at the result."""
     root = tmp_path_factory.mktemp("gangs")
     shards = training_shards.make(root / "shards", rows={"train": 202})
@@ -68,10 +68,11 @@ def assert_same(one: CheckpointContent, other: CheckpointContent, tolerance: flo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 3], ids=lambda count: f"{count} workers")
-def test_w11_workers_learn_what_one_learns(workers: int, trained: Trained) -> None:
+def test_several_workers_learn_what_one_learns(workers: int, train_once: Trained) -> None:
+    """Fault W11."""
     (alone_home, alone), (home, together) = (
-        trained(train__workers=1),
-        trained(train__workers=workers),
+        train_once(train__workers=1),
+        train_once(train__workers=workers),
     )
     assert_same(alone, together)
     assert together.workers == workers
@@ -81,8 +82,8 @@ def test_w11_workers_learn_what_one_learns(workers: int, trained: Trained) -> No
 
 
 @pytest.mark.slow
-def test_a_run_learns_and_its_artifact_says_how(trained: Trained) -> None:
-    home, content = trained(train__workers=1)
+def test_a_run_learns_and_its_artifact_says_how(train_once: Trained) -> None:
+    home, content = train_once(train__workers=1)
     assert content.steps == len(content.step_losses) == 3 * 13
     assert [(epoch.epoch, epoch.steps) for epoch in content.history] == [(1, 13), (2, 26), (3, 39)]
     assert content.history[-1].validation_loss < content.history[0].validation_loss < np.log(3)
@@ -101,10 +102,10 @@ def test_a_run_learns_and_its_artifact_says_how(trained: Trained) -> None:
 
 
 @pytest.mark.slow
-def test_tensorboard_shows_every_figure(trained: Trained) -> None:
+def test_tensorboard_shows_every_figure(train_once: Trained) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
-    home, content = trained(train__workers=1)
+    home, content = train_once(train__workers=1)
     board = EventAccumulator(str(home / "checkpoint" / "tensorboard"), size_guidance={"tensors": 0})
     board.Reload()
     assert {
@@ -121,30 +122,31 @@ def test_tensorboard_shows_every_figure(trained: Trained) -> None:
 
 
 @pytest.mark.slow
-def test_w11_a_last_batch_smaller_than_the_gang_ends(trained: Trained) -> None:
+def test_a_batch_with_fewer_rows_than_workers_is_trained_on(train_once: Trained) -> None:
+    """Fault W11."""
     # 202 = 3 * 67 + 1: one batch has a single row, so two of the three workers have none.
     (_, alone), (_, together) = (
-        trained(train__workers=count, train__batch_size=67, train__epochs=2) for count in (1, 3)
+        train_once(train__workers=count, train__batch_size=67, train__epochs=2) for count in (1, 3)
     )
     assert_same(alone, together)
     assert alone.steps == 8
 
 
 @pytest.mark.slow
-def test_accumulating_changes_memory_and_not_the_result(trained: Trained) -> None:
+def test_accumulating_changes_memory_and_not_the_result(train_once: Trained) -> None:
     (_, whole), (_, parts) = (
-        trained(train__workers=1),
-        trained(train__workers=2, train__gradient_accumulation_steps=3),
+        train_once(train__workers=1),
+        train_once(train__workers=2, train__gradient_accumulation_steps=3),
     )
     assert_same(whole, parts)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_learns_too(precision: str, trained: Trained) -> None:
+def test_half_precision_learns_too(precision: str, train_once: Trained) -> None:
     (_, exact), (home, rough) = (
-        trained(train__workers=1),
-        trained(train__workers=2, train__precision=precision),
+        train_once(train__workers=1),
+        train_once(train__workers=2, train__precision=precision),
     )
     assert np.isfinite(rough.step_losses).all()
     np.testing.assert_allclose(rough.step_losses, exact.step_losses, atol=0.1)
@@ -158,9 +160,9 @@ def test_half_precision_learns_too(precision: str, trained: Trained) -> None:
 
 @pytest.mark.slow
 def test_training_stops_when_validation_stops_improving_and_keeps_the_best(
-    trained: Trained,
+    train_once: Trained,
 ) -> None:
-    home, content = trained(
+    home, content = train_once(
         train__workers=1,
         train__epochs=40,
         train__early_stopping_patience=2,
@@ -178,8 +180,8 @@ def test_training_stops_when_validation_stops_improving_and_keeps_the_best(
 
 
 @pytest.mark.slow
-def test_another_run_on_a_finished_state_starts_no_worker(trained: Trained) -> None:
-    home, content = trained(train__workers=1)
+def test_another_run_on_a_finished_state_starts_no_worker(train_once: Trained) -> None:
+    home, content = train_once(train__workers=1)
     before = sorted((local_training.work(home) / "logs").iterdir())
     again = local_training.train(
         home,
@@ -261,7 +263,8 @@ def _validation_loss(home: Path) -> float:
 
 
 @pytest.mark.slow
-def test_c2_there_is_no_pointer_file_to_damage(trained: Trained) -> None:
-    home, _ = trained(train__workers=1)
+def test_there_is_no_pointer_file_to_damage(train_once: Trained) -> None:
+    """Fault C2."""
+    home, _ = train_once(train__workers=1)
     assert [path for path in home.rglob("checkpoint") if path.is_file()] == []
     assert checkpoint.list_periodic_checkpoints(local_training.work(home) / "checkpoints")
