@@ -82,7 +82,8 @@ def run_local(group: WorkerGroup, home: Path) -> None:
             if restarts > group.max_restarts:
                 raise WorkerGroupFailedError(_format_failure(group, home, attempt, codes))
             progress.report(
-                group.step, f"restart {restarts} of {group.max_restarts}: {_summarize(codes)}"
+                group.step,
+                f"restart {restarts} of {group.max_restarts}: {_summarize_exit_codes(codes)}",
             )
 
 
@@ -200,7 +201,7 @@ def _failure_path(home: Path, rank: int) -> Path:
     return home / "failures" / f"worker-{rank}.txt"
 
 
-def _summarize(codes: list[int]) -> str:
+def _summarize_exit_codes(codes: list[int]) -> str:
     return ", ".join(f"worker {rank} {describe_exit_code(code)}" for rank, code in enumerate(codes))
 
 
@@ -208,7 +209,7 @@ def _format_failure(group: WorkerGroup, home: Path, attempt: int, codes: list[in
     """Return the last message of a group that is not restarted: exit codes and last log lines."""
     parts = [
         f"the {group.step} step failed {attempt} times and is not restarted again "
-        f"({group.step}.max_restarts={group.max_restarts}): {_summarize(codes)}"
+        f"({group.step}.max_restarts={group.max_restarts}): {_summarize_exit_codes(codes)}"
     ]
     for rank in range(len(codes)):
         path = worker_log_path(home, attempt, rank)

@@ -35,7 +35,9 @@ class PreemptionHandler:
         self._grace_seconds = grace_seconds
         self._requested = threading.Event()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        threading.Thread(target=self._handle, daemon=True, name="preemption-handler").start()
+        threading.Thread(
+            target=self._wait_for_signal, daemon=True, name="preemption-handler"
+        ).start()
 
     def is_stop_requested(self) -> bool:
         """Whether a signal has arrived."""
@@ -45,7 +47,7 @@ class PreemptionHandler:
         """Wait at most `seconds` for a signal; whether one has arrived."""
         return self._requested.wait(seconds)
 
-    def _handle(self) -> None:
+    def _wait_for_signal(self) -> None:
         signal.sigwait(_STOP_SIGNALS)
         self._requested.set()
         time.sleep(self._grace_seconds)
@@ -84,13 +86,13 @@ class StallWatchdog:
     def __init__(self, timeout: float, *, first_timeout: float, option: str) -> None:
         self._timeout, self._option = timeout, option
         self._deadline = time.monotonic() + max(first_timeout, timeout)
-        threading.Thread(target=self._watch, daemon=True, name="stall-watchdog").start()
+        threading.Thread(target=self._wait_for_stall, daemon=True, name="stall-watchdog").start()
 
     def heartbeat(self) -> None:
         """Record that a step was finished."""
         self._deadline = time.monotonic() + self._timeout
 
-    def _watch(self) -> None:
+    def _wait_for_stall(self) -> None:
         while time.monotonic() < self._deadline:
             time.sleep(min(1.0, self._timeout / 10))
         _LOGGER.error(

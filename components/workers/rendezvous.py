@@ -29,7 +29,7 @@ def wait_for_dns(topology: WorkerTopology, timeout: float) -> None:
     """
     started = time.monotonic()
     for rank, worker in enumerate(topology.workers):
-        while not _is_resolvable(_host(worker)):
+        while not _is_resolvable(_parse_host(worker)):
             if time.monotonic() - started > timeout:
                 raise RendezvousTimeoutError(
                     f"worker {rank} ({worker}) did not appear within {timeout:.0f} s: "
@@ -46,7 +46,7 @@ def wait_for_peers(topology: WorkerTopology, timeout: float) -> None:
     """
     started = time.monotonic()
     own = topology.workers[topology.rank]
-    with socket.create_server((_host(own), _port(own)), backlog=len(topology.workers)):
+    with socket.create_server((_parse_host(own), _parse_port(own)), backlog=len(topology.workers)):
         for rank, worker in enumerate(topology.workers):
             while rank != topology.rank and not _is_answering(worker):
                 if time.monotonic() - started > timeout:
@@ -65,7 +65,7 @@ def _is_resolvable(host: str) -> bool:
 
 
 def _is_answering(worker: str) -> bool:
-    address = _host(worker), _port(worker)
+    address = _parse_host(worker), _parse_port(worker)
     try:
         with socket.create_connection(address, timeout=CONNECT_TIMEOUT_SECONDS):
             return True
@@ -73,9 +73,9 @@ def _is_answering(worker: str) -> bool:
         return False
 
 
-def _host(worker: str) -> str:
+def _parse_host(worker: str) -> str:
     return worker.rpartition(":")[0]
 
 
-def _port(worker: str) -> int:
+def _parse_port(worker: str) -> int:
     return int(worker.rpartition(":")[2])

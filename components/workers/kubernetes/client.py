@@ -59,7 +59,7 @@ class JobSetClient:
     def create_jobset(self, body: KubernetesObject) -> bool:
         """Create a JobSet; False if there is already one of this name."""
         try:
-            self._call(
+            self._call_with_retries(
                 "create jobsets",
                 lambda: self._custom.create_namespaced_custom_object(
                     *self._jobsets, body, _request_timeout=REQUEST_TIMEOUT_SECONDS
@@ -74,7 +74,7 @@ class JobSetClient:
     def get_jobset(self, name: str) -> KubernetesObject | None:
         """Return the JobSet of this name, or None."""
         try:
-            found = self._call(
+            found = self._call_with_retries(
                 "get jobsets",
                 lambda: self._custom.get_namespaced_custom_object(
                     *self._jobsets, name, _request_timeout=REQUEST_TIMEOUT_SECONDS
@@ -89,7 +89,7 @@ class JobSetClient:
     def delete_jobset(self, name: str) -> None:
         """Delete a JobSet, if it exists; its name is free when its pods have ended."""
         try:
-            self._call(
+            self._call_with_retries(
                 "delete jobsets",
                 lambda: self._custom.delete_namespaced_custom_object(
                     *self._jobsets,
@@ -105,7 +105,7 @@ class JobSetClient:
 
     def list_pods(self, jobset: str) -> list[KubernetesObject]:
         """Return the pods of a JobSet."""
-        return self._list(
+        return self._list_items(
             "list pods",
             lambda: self._core.list_namespaced_pod(
                 self.namespace,
@@ -117,7 +117,7 @@ class JobSetClient:
 
     def list_events(self, name: str) -> list[KubernetesObject]:
         """Return the events about the object of this name, the oldest first."""
-        events = self._list(
+        events = self._list_items(
             "list events",
             lambda: self._core.list_namespaced_event(
                 self.namespace,
@@ -171,19 +171,19 @@ class JobSetClient:
     def _jobsets(self) -> tuple[str, str, str, str]:
         return JOBSET_GROUP, JOBSET_VERSION, self.namespace, JOBSET_PLURAL
 
-    def _list(self, action: str, call: Callable[[], Any]) -> list[KubernetesObject]:
+    def _list_items(self, action: str, call: Callable[[], Any]) -> list[KubernetesObject]:
         try:
-            answer = json.loads(self._call(action, call).data)
+            answer = json.loads(self._call_with_retries(action, call).data)
         except client.ApiException as error:
             raise self._rejection_error(action, error) from None
         return cast(list[KubernetesObject], answer.get("items", []))
 
-    def _call(
+    def _call_with_retries(
         self, action: str, call: Callable[[], Any], *, even_when_stopped: bool = False
     ) -> Any:
         """Return the answer; retries what is transient, raises ApiException for anything else."""
 
-        def attempt() -> Any:
+        def call_once() -> Any:
             try:
                 return call()
             except client.ApiException as error:
@@ -198,7 +198,7 @@ class JobSetClient:
         else:
             retrying = REQUEST_RETRIES.build_retrying(_TransientError, stop_event=self._stop)
         try:
-            return retrying(attempt)
+            return retrying(call_once)
         except _TransientError as error:
             raise KubernetesUnavailableError(
                 f"Kubernetes failed to {action} in namespace {self.namespace}: {error}"

@@ -140,11 +140,11 @@ def find_root_cause_worker(pods: Iterable[WorkerPod]) -> WorkerPod | None:
     code more than that of a worker which lost its peers. Among equals the first to end counts.
     """
 
-    def order(pod: WorkerPod) -> tuple[bool, bool, str, int]:
+    def sort_key(pod: WorkerPod) -> tuple[bool, bool, str, int]:
         lost_a_peer = pod.exit_code in (exit_codes.PEER_LOST, exit_codes.RENDEZVOUS_TIMEOUT)
         return not pod.has_specific_reason, lost_a_peer, pod.ended_at or "unknown", pod.rank
 
-    return min((pod for pod in pods if pod.has_failed), key=order, default=None)
+    return min((pod for pod in pods if pod.has_failed), key=sort_key, default=None)
 
 
 def parse_exit_code_message(messages: Iterable[str]) -> tuple[int, int] | None:

@@ -26,17 +26,17 @@ def format_failure(
     if remedy:
         sections.append(f"what to do: {remedy}")
     if last_lines:
-        sections += [f"last lines of {worker}:", *_indent(last_lines[-MAX_LAST_LINES:])]
+        sections += [f"last lines of {worker}:", *_indent_lines(last_lines[-MAX_LAST_LINES:])]
     if events:
-        sections += ["events:", *_indent(events[-MAX_EVENTS:])]
+        sections += ["events:", *_indent_lines(events[-MAX_EVENTS:])]
     if command:
         sections.append(f"more: {command}")
-    return "\n".join(_shorten(line) for section in sections for line in section.splitlines())
+    return "\n".join(_shorten_line(line) for section in sections for line in section.splitlines())
 
 
-def _indent(lines: Iterable[str]) -> list[str]:
+def _indent_lines(lines: Iterable[str]) -> list[str]:
     return [f"  {line}" for line in lines]
 
 
-def _shorten(line: str) -> str:
+def _shorten_line(line: str) -> str:
     return line if len(line) <= MAX_LINE_LENGTH else f"{line[: MAX_LINE_LENGTH - 3]}..."

@@ -122,7 +122,7 @@ def render_jobset(
             "neither cluster.train_image nor KUBERT_TRAIN_IMAGE is set; "
             "name the workers' image by digest (name@sha256:...)"
         )
-    spec = _jobset_spec(group, document_uri, cluster)
+    spec = _render_jobset_spec(group, document_uri, cluster)
     digest = hashlib.sha256(
         json.dumps([spec, json.loads(group.job_document)], sort_keys=True).encode()
     ).hexdigest()
@@ -142,7 +142,9 @@ def render_jobset(
     }
 
 
-def _jobset_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _render_jobset_spec(
+    group: WorkerGroup, document_uri: str, cluster: ClusterConfig
+) -> dict[str, Any]:
     return {
         # Kueue resumes it when all workers fit. Without Kueue in the cluster it stays suspended.
         **({"suspend": True} if cluster.queue else {}),
@@ -157,8 +159,8 @@ def _jobset_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) 
                     "action": "FailJobSet",
                     "onJobFailureReasons": ["DeadlineExceeded"],
                 },
-                _failure_policy_rule("permanent", "FailJobSet"),
-                _failure_policy_rule("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
+                _render_policy_rule("permanent", "FailJobSet"),
+                _render_policy_rule("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
                 {"name": "other", "action": "RestartJobSet"},
             ],
         },
@@ -166,13 +168,13 @@ def _jobset_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) 
             {
                 "name": REPLICATED_JOB,
                 "replicas": 1,
-                "template": {"spec": _job_spec(group, document_uri, cluster)},
+                "template": {"spec": _render_job_spec(group, document_uri, cluster)},
             }
         ],
     }
 
 
-def _failure_policy_rule(name: str, action: str) -> dict[str, Any]:
+def _render_policy_rule(name: str, action: str) -> dict[str, Any]:
     return {
         "name": name,
         "action": action,
@@ -181,7 +183,9 @@ def _failure_policy_rule(name: str, action: str) -> dict[str, Any]:
     }
 
 
-def _job_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _render_job_spec(
+    group: WorkerGroup, document_uri: str, cluster: ClusterConfig
+) -> dict[str, Any]:
     def fail_on_exit_codes(*codes: int) -> dict[str, Any]:
         return {
             "action": "FailJob",
@@ -210,12 +214,14 @@ def _job_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> 
         },
         "template": {
             "metadata": {"labels": worker_labels(group.step)},
-            "spec": _pod_spec(group, document_uri, cluster),
+            "spec": _render_pod_spec(group, document_uri, cluster),
         },
     }
 
 
-def _pod_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _render_pod_spec(
+    group: WorkerGroup, document_uri: str, cluster: ClusterConfig
+) -> dict[str, Any]:
     optional = {
         "imagePullSecrets": [{"name": secret} for secret in cluster.image_pull_secrets],
         "nodeSelector": dict(cluster.node_selector),
@@ -236,7 +242,7 @@ def _pod_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> 
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **{field: value for field, value in optional.items() if value},
-        "containers": [_container(group, document_uri, cluster)],
+        "containers": [_render_container(group, document_uri, cluster)],
         "volumes": [
             {"name": "work", "emptyDir": {"sizeLimit": cluster.ephemeral_storage}},
             {
@@ -252,7 +258,9 @@ def _pod_spec(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> 
     }
 
 
-def _container(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) -> dict[str, Any]:
+def _render_container(
+    group: WorkerGroup, document_uri: str, cluster: ClusterConfig
+) -> dict[str, Any]:
     gpus = {cluster.gpu_resource: str(cluster.gpus)} if cluster.gpus else {}
     fixed = {"memory": cluster.memory, "ephemeral-storage": cluster.ephemeral_storage, **gpus}
     return {
@@ -260,7 +268,7 @@ def _container(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) ->
         "image": cluster.train_image,
         "imagePullPolicy": cluster.image_pull_policy,
         "command": ["python", "-m", group.module, document_uri],
-        "env": _environment(group, cluster),
+        "env": _render_environment(group, cluster),
         "ports": [{"name": "tensorflow", "containerPort": WORKER_PORT}],
         "resources": {"requests": {"cpu": cluster.cpu, **fixed}, "limits": fixed},
         # The worker writes its last message there. If it was killed first, the kubelet takes the
@@ -279,7 +287,7 @@ def _container(group: WorkerGroup, document_uri: str, cluster: ClusterConfig) ->
     }
 
 
-def _environment(group: WorkerGroup, cluster: ClusterConfig) -> list[dict[str, Any]]:
+def _render_environment(group: WorkerGroup, cluster: ClusterConfig) -> list[dict[str, Any]]:
     plain = {
         "HOME": WORK_DIR,
         "PYTHONUNBUFFERED": "1",

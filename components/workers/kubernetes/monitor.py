@@ -107,9 +107,9 @@ class JobSetMonitor:
             elif self._clocks.is_starting:
                 self._events.refresh_if_older(EVENT_INTERVAL_SECONDS)
             # A diagnosis that is not retryable ends the group,
-            diagnosis = self._diagnose(jobset)
+            diagnosis = self._diagnose_now(jobset)
             if not diagnosis.retryable:
-                raise self._failure(jobset, diagnosis)
+                raise self._build_error(jobset, diagnosis)
             # and any other is progress, as is a restart by the JobSet.
             self._report_restarts(jobset)
             self._report_once(diagnosis.message)
@@ -129,7 +129,7 @@ class JobSetMonitor:
     def _list_pods(self) -> list[WorkerPod]:
         return [parse_pod(found, self._group.step) for found in self._client.list_pods(self._name)]
 
-    def _diagnose(self, jobset: JobSetStatus) -> Diagnosis:
+    def _diagnose_now(self, jobset: JobSetStatus) -> Diagnosis:
         limits = replace(
             self._limits,
             running_seconds=self._clocks.running_seconds,
@@ -162,7 +162,7 @@ class JobSetMonitor:
             self._last_message = message
             progress.report(self._group.step, message)
 
-    def _failure(self, jobset: JobSetStatus, diagnosis: Diagnosis) -> KubertError:
+    def _build_error(self, jobset: JobSetStatus, diagnosis: Diagnosis) -> KubertError:
         """Return the error of a diagnosis, with what is worth reading about it."""
         if diagnosis.user_error:
             return error_from_exit_code(*diagnosis.user_error, diagnosis.message)
@@ -172,7 +172,7 @@ class JobSetMonitor:
                 remedy=diagnosis.remedy,
                 worker=f"worker {diagnosis.worker.rank}" if diagnosis.worker else "",
                 last_lines=self._last_lines(diagnosis.worker) if diagnosis.worker else (),
-                events=self._warnings(jobset),
+                events=self._list_warnings(jobset),
                 command=f"kubectl --namespace {self._client.namespace} describe jobset,job,pod "
                 f"--selector jobset.sigs.k8s.io/jobset-name={self._name}",
             )
@@ -184,7 +184,7 @@ class JobSetMonitor:
         lines = self._client.read_last_log_lines(worker.name, MAX_LAST_LINES)
         return [unwrap_log_line(line) for line in lines or worker.message.splitlines()]
 
-    def _warnings(self, jobset: JobSetStatus) -> list[str]:
+    def _list_warnings(self, jobset: JobSetStatus) -> list[str]:
         """Return the warnings about the JobSet, its Job and the pods that have not started."""
         attempt = select_attempt(self._history.present, jobset.restarts)
         waiting = [pod.name for pod in attempt if not pod.has_started]

@@ -123,7 +123,7 @@ def parse_pod(found: KubernetesObject, container_name: str) -> WorkerPod:
     """Return the worker in the container of this name of one of the JobSet's pods."""
     metadata, status = found["metadata"], found.get("status", {})
     labels = metadata.get("labels", {})
-    container = _find(status.get("containerStatuses", ()), "name", container_name)
+    container = _find_entry(status.get("containerStatuses", ()), "name", container_name)
     state = container.get("state", {})
     terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
     return WorkerPod(
@@ -159,11 +159,11 @@ def parse_event(found: KubernetesObject) -> ClusterEvent:
 
 def _waiting_reason(status: KubernetesObject, waiting: KubernetesObject) -> str:
     """Return why a pod waits: for the scheduler, else for the kubelet."""
-    scheduled = _find(status.get("conditions", ()), "type", "PodScheduled")
+    scheduled = _find_entry(status.get("conditions", ()), "type", "PodScheduled")
     if scheduled.get("status") == "False":
-        return _join(scheduled.get("reason", ""), scheduled.get("message", ""))
+        return _join_reason(scheduled.get("reason", ""), scheduled.get("message", ""))
     if status.get("phase") == "Pending":
-        return _join(waiting.get("reason", ""), waiting.get("message", ""))
+        return _join_reason(waiting.get("reason", ""), waiting.get("message", ""))
     return ""
 
 
@@ -171,7 +171,7 @@ def _termination_reason(status: KubernetesObject, container_reason: str) -> str:
     """Return the most specific reason: the pod's (Evicted), the container's (OOMKilled) unless it
     is generic, that of a disruption, and at last the generic one.
     """
-    disruption = _find(status.get("conditions", ()), "type", "DisruptionTarget")
+    disruption = _find_entry(status.get("conditions", ()), "type", "DisruptionTarget")
     is_disrupted = disruption.get("status") == "True"
     return str(
         status.get("reason")
@@ -181,9 +181,9 @@ def _termination_reason(status: KubernetesObject, container_reason: str) -> str:
     )
 
 
-def _find(entries: Any, field: str, value: str) -> KubernetesObject:
+def _find_entry(entries: Any, field: str, value: str) -> KubernetesObject:
     return next((entry for entry in entries if entry[field] == value), {})
 
 
-def _join(reason: str, message: str) -> str:
+def _join_reason(reason: str, message: str) -> str:
     return f"{reason}: {' '.join(message.split())}" if message else reason
