@@ -13,8 +13,8 @@ def predict_texts(
     release: Annotated[
         str,
         typer.Argument(
-            help="A release: its directory as `kubert run` prints it, or STORE/NAME[/VERSION] with "
-            "a path, gs:// or s3:// as STORE."
+            help="A release: its directory as `kubert run` prints it, or STORE/NAME or "
+            "STORE/NAME/VERSION with a path, gs:// or s3:// as STORE."
         ),
     ],
     texts: Annotated[

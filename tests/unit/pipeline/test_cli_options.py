@@ -32,6 +32,17 @@ def test_a_command_whose_argument_is_the_configuration_has_no_config_option() ->
     assert invoke_with_server_options("news", "--config", "c", config_option=False)[0] == 2
 
 
+def test_the_help_of_every_command_is_printed() -> None:
+    """Rich reads square brackets in help texts as markup, and fails at some."""
+    root = typer.main.get_command(kubert)
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        for subname in ["", *getattr(command, "commands", {})]:
+            arguments = [*f"{name} {subname}".split(), "--help"]
+            result = CliRunner().invoke(kubert, arguments)
+            assert (result.exit_code, result.exception) == (0, None), arguments
+            assert "Show this message and exit" in result.output, arguments
+
+
 def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
     """And all flags as such: scripts depend on them."""
     root = typer.main.get_command(kubert)
