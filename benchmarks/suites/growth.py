@@ -158,8 +158,8 @@ def _write_source(data: Path, home: Path, rows: int) -> Path:
     return home / "rows.csv"
 
 
-def _measure_step(verb: str, home: Path, options: Sequence[str], **directories: Path) -> Cost:
-    command = [sys.executable, "-m", f"components.{verb}"]
+def _measure_step(step: str, home: Path, options: Sequence[str], **directories: Path) -> Cost:
+    command = [sys.executable, "-m", f"components.{step}"]
     command += [part for option in options for part in ("--set", option)]
     return _measure_command(
         command + [part for name, path in directories.items() for part in (f"--{name}", str(path))],

@@ -1,4 +1,4 @@
-"""The generated reference pages are those that the code generates now."""
+"""The reference pages are those that the code generates now."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 @pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reference_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("reference")
     command = [sys.executable, str(ROOT / "docs" / "generate_reference.py"), str(directory)]
     subprocess.run(command, cwd=ROOT, check=True)
     return directory
 
 
-def test_every_reference_page_is_up_to_date(generated: Path) -> None:
-    pages = {path.name: path.read_text(encoding="utf-8") for path in generated.glob("*.md")}
+def test_every_reference_page_is_up_to_date(reference_pages: Path) -> None:
+    pages = {path.name: path.read_text(encoding="utf-8") for path in reference_pages.glob("*.md")}
     committed = {path.name: path.read_text(encoding="utf-8") for path in REFERENCE.glob("*.md")}
     assert pages
     assert committed == pages, "run: make reference"

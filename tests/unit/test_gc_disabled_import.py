@@ -57,7 +57,7 @@ print(collections, gc.get_freeze_count())
 """
 
 
-def imported(before: str) -> tuple[int, int]:
+def run_import(before: str) -> tuple[int, int]:
     """Collections during an import of sklearn, and frozen objects after it, in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(before=before)],
@@ -70,12 +70,12 @@ def imported(before: str) -> tuple[int, int]:
 
 
 def test_importing_components_is_enough() -> None:
-    collections, frozen = imported("components")
+    collections, frozen = run_import("components")
     assert collections <= 1
     assert frozen > 10_000
 
 
 def test_without_components_there_are_collections() -> None:
-    collections, frozen = imported("json")
+    collections, frozen = run_import("json")
     assert collections > 10
     assert frozen == 0

@@ -20,7 +20,7 @@ _SHORTEST = 0.001
 _state = threading.local()
 
 
-def _timed(function: Callable[..., Any], path: str) -> Callable[..., Any]:
+def _time_import(function: Callable[..., Any], path: str) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         if getattr(_state, "inside", False):
             return function(*arguments, **options)
@@ -44,5 +44,5 @@ def _timed(function: Callable[..., Any], path: str) -> Callable[..., Any]:
 
 
 if target := os.environ.get("KUBERT_IMPORT_TIMES"):
-    builtins.__import__ = _timed(builtins.__import__, target)
-    importlib.import_module = _timed(importlib.import_module, target)
+    builtins.__import__ = _time_import(builtins.__import__, target)
+    importlib.import_module = _time_import(importlib.import_module, target)

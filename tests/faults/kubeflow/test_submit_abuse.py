@@ -89,12 +89,12 @@ def test_placeholders_are_refused(value: str) -> None:
     ],
 )
 def test_uris_that_pods_cannot_or_must_not_read_are_refused(
-    section: str, option: str, place: str
+    section: str, option: str, uri: str
 ) -> None:
     """Fault A5."""
     with (
         pytest.raises(ConfigError, match=rf"{section}\.{option}") as caught,
-        prepare_submission(build_config(**{section: {option: place}})),
+        prepare_submission(build_config(**{section: {option: uri}})),
     ):
         pass
     assert "secret" not in str(caught.value)

@@ -233,8 +233,8 @@ def test_two_concurrent_commands_make_one_run(server: FakeServer) -> None:
         )
         for _ in range(2)
     ]
-    told = [json.loads(process.communicate(timeout=240)[0]) for process in processes]
+    reports = [json.loads(process.communicate(timeout=240)[0]) for process in processes]
     (left,) = list_runs(server)
-    assert [one["run"] for one in told] == [left["run_id"]] * 2
+    assert [one["run"] for one in reports] == [left["run_id"]] * 2
     assert len(server.state.versions) == 1
     assert len(server.state.pipelines) == 1

@@ -38,8 +38,8 @@ class Client:
     one before.
     """
 
-    def __init__(self, served: Served) -> None:
-        self.served, self.faults, self.answers = served, list[Any](), list[Any]()
+    def __init__(self, served_release: Served) -> None:
+        self.served_release, self.faults, self.answers = served_release, list[Any](), list[Any]()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._send_requests)
 
@@ -53,7 +53,7 @@ class Client:
 
     def _send_requests(self) -> None:
         while not self._ended.is_set():
-            status, reply = self.served.predict("w1 w2 w3")
+            status, reply = self.served_release.predict("w1 w2 w3")
             if status != 200:
                 self.faults.append(reply)
                 continue
@@ -63,7 +63,7 @@ class Client:
 
 
 @pytest.fixture
-def served(genuine: Path, tmp_path: Path) -> Iterator[Served]:
+def served_release(genuine: Path, tmp_path: Path) -> Iterator[Served]:
     """A server of a directory that has version 1."""
     shutil.copytree(genuine / "1", tmp_path / "served" / "1")
     started = Served(tmp_path / "served")
@@ -94,21 +94,23 @@ def test_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
     ]
     subprocess.run(pull, check=True, timeout=60)
     with subprocess.Popen([*pull, "--watch", "0.2"], stdout=subprocess.DEVNULL) as puller:
-        served = Served(tmp_path / "served")
+        served_release = Served(tmp_path / "served")
         try:
-            with Client(served) as client:
+            with Client(served_release) as client:
                 registry.set_champion(store, "news", 3)
-                served.wait_for("version 3 (accuracy 0.0300) loaded")
+                served_release.wait_for("version 3 (accuracy 0.0300) loaded")
                 registry.set_champion(store, "news", 2)
-                served.wait_for("version 2 (accuracy 0.0200) loaded")
+                served_release.wait_for("version 2 (accuracy 0.0200) loaded")
                 states = [
                     (item["version"], item["state"])
-                    for item in served.call("GET", "/v1/models/news")[1]["model_version_status"]
+                    for item in served_release.call("GET", "/v1/models/news")[1][
+                        "model_version_status"
+                    ]
                 ]
-                served.predict("a last one by the version put back")
-            assert served.end() == 0
+                served_release.predict("a last one by the version put back")
+            assert served_release.end() == 0
         finally:
-            served.end(signal.SIGKILL)
+            served_release.end(signal.SIGKILL)
             puller.terminate()
     assert client.faults == []
     assert len(client.answers) == 3, "the answers of versions 1, 3 and 2, each in one stretch"
@@ -116,24 +118,24 @@ def test_a_release_and_a_rollback_reach_the_clients_without_a_failed_request(
 
 
 def test_a_changed_version_is_refused_and_the_old_one_stays(
-    served: Served, genuine: Path, tmp_path: Path
+    served_release: Served, genuine: Path, tmp_path: Path
 ) -> None:
     """Fault A2."""
     copy_version(genuine / "2", tmp_path / "evil")
     weights = next((tmp_path / "evil" / "variables").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
     copy_version(tmp_path / "evil", tmp_path / "served" / "2")
-    served.wait_for("its SHA-256 is not the manifest's")
-    assert served.wait_for("version 1 goes on")
-    assert served.predict("w1")[0] == 200
-    assert served.call("GET", "/healthz")[1]["version"] == 1
+    served_release.wait_for("its SHA-256 is not the manifest's")
+    assert served_release.wait_for("version 1 goes on")
+    assert served_release.predict("w1")[0] == 200
+    assert served_release.call("GET", "/healthz")[1]["version"] == 1
     copy_version(genuine / "3", tmp_path / "served" / "3")
-    served.wait_for("version 3 (accuracy 0.0300) loaded")
-    assert sum("SHA-256" in line for line in served.lines) == 1, "a refusal is logged once"
+    served_release.wait_for("version 3 (accuracy 0.0300) loaded")
+    assert sum("SHA-256" in line for line in served_release.lines) == 1, "a refusal is logged once"
 
 
 def test_a_model_that_reads_files_is_refused_before_it_is_loaded(
-    served: Served, genuine: Path, tmp_path: Path
+    served_release: Served, genuine: Path, tmp_path: Path
 ) -> None:
     """Fault A3."""
     make = (
@@ -153,20 +155,20 @@ def test_a_model_that_reads_files_is_refused_before_it_is_loaded(
     content = manifest.read_manifest(genuine / "2").content
     manifest.commit(tmp_path / "evil", "release", content=content)
     copy_version(tmp_path / "evil", tmp_path / "served" / "2")
-    served.wait_for("operation ReadFile")
-    assert served.predict("w1")[0] == 200
+    served_release.wait_for("operation ReadFile")
+    assert served_release.predict("w1")[0] == 200
 
 
 def test_the_loaded_version_stays_when_the_directory_is_emptied(
-    served: Served, genuine: Path, tmp_path: Path
+    served_release: Served, genuine: Path, tmp_path: Path
 ) -> None:
     """Fault E5."""
     shutil.rmtree(tmp_path / "served")
-    served.wait_for("No such file or directory; version 1 goes on")
-    assert served.predict("w1")[0] == 200
+    served_release.wait_for("No such file or directory; version 1 goes on")
+    assert served_release.predict("w1")[0] == 200
     time.sleep(2.5)
     (tmp_path / "served").mkdir()
     copy_version(genuine / "2", tmp_path / "served" / "2")
-    served.wait_for("version 2 (accuracy 0.0200) loaded")
-    assert served.predict("w1")[0] == 200
-    assert sum("No such file" in line for line in served.lines) == 1, "logged once"
+    served_release.wait_for("version 2 (accuracy 0.0200) loaded")
+    assert served_release.predict("w1")[0] == 200
+    assert sum("No such file" in line for line in served_release.lines) == 1, "logged once"

@@ -37,7 +37,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_report(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("finished") / "report"
     step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", output)
     return output
@@ -177,10 +177,10 @@ def test_report_content_with_nan_is_refused() -> None:
 )
 @pytest.mark.parametrize("damage", ["missing", "cut", "longer"])
 def test_a_report_with_a_damaged_file_is_refused(
-    finished: Path, tmp_path: Path, name: str, damage: str
+    finished_report: Path, tmp_path: Path, name: str, damage: str
 ) -> None:
     """Fault T4."""
-    shutil.copytree(finished, tmp_path / "report")
+    shutil.copytree(finished_report, tmp_path / "report")
     path = tmp_path / "report" / name
     content = path.read_bytes()
     path.unlink()

@@ -54,7 +54,7 @@ def make_tokenized(directory: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("evaluated")
     make_tokenized(root / "shards")
     make_checkpoint(root / "checkpoint")
@@ -70,8 +70,8 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def released(evaluated: Path) -> step.ExportResult:
-    return export(evaluated, evaluated / "models")
+def released_model(evaluated_checkpoint: Path) -> step.ExportResult:
+    return export(evaluated_checkpoint, evaluated_checkpoint / "models")
 
 
 def export(
@@ -85,14 +85,16 @@ def export(
     return step.run(ExportConfig(model_store=str(store), precision=precision), **inputs)
 
 
-def test_the_release_says_where_it_comes_from(released: step.ExportResult, evaluated: Path) -> None:
-    opened = release.open_release(Path(released.path))
+def test_the_release_says_where_it_comes_from(
+    released_model: step.ExportResult, evaluated_checkpoint: Path
+) -> None:
+    opened = release.open_release(Path(released_model.path))
     made, content = opened.manifest, opened.content
     assert made.inputs == {
         "data": "5" * 64,
-        "shards": manifest.read_manifest(evaluated / "shards").digest,
-        "checkpoint": manifest.read_manifest(evaluated / "checkpoint").digest,
-        "report": manifest.read_manifest(evaluated / "report").digest,
+        "shards": manifest.read_manifest(evaluated_checkpoint / "shards").digest,
+        "checkpoint": manifest.read_manifest(evaluated_checkpoint / "checkpoint").digest,
+        "report": manifest.read_manifest(evaluated_checkpoint / "report").digest,
     }
     assert (content.name, content.version, content.classes, content.test_rows) == (
         "news",
@@ -103,30 +105,34 @@ def test_the_release_says_where_it_comes_from(released: step.ExportResult, evalu
     assert content.accuracy_low < content.accuracy < content.accuracy_high
     assert datetime.datetime.fromisoformat(made.provenance["released"]).tzinfo is datetime.UTC
     assert made.provenance["run"] == os.environ.get("KUBERT_RUN", "")
-    assert content.gate == read_decision(evaluated / "decision.json").model_dump(mode="json")
+    assert content.gate == read_decision(evaluated_checkpoint / "decision.json").model_dump(
+        mode="json"
+    )
     assert content.parity_rows == 24
     assert content.parity_difference <= 1e-5
     assert (content.precision, content.served_accuracy) == ("float32", None)
 
 
 def test_no_text_of_the_data_and_no_path_of_this_machine_is_in_the_release(
-    released: step.ExportResult, evaluated: Path
+    released_model: step.ExportResult, evaluated_checkpoint: Path
 ) -> None:
     """Fault A10."""
-    for path in Path(released.path).rglob("*"):
+    for path in Path(released_model.path).rglob("*"):
         if path.is_file():
             assert TEXTS[10].encode() not in path.read_bytes(), path.name
-            assert str(evaluated).encode() not in path.read_bytes(), path.name
+            assert str(evaluated_checkpoint).encode() not in path.read_bytes(), path.name
 
 
-def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.ExportResult) -> None:
+def test_the_warm_up_requests_are_those_that_a_server_replays(
+    released_model: step.ExportResult,
+) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        for record in tf.data.TFRecordDataset(str(Path(released.path) / WARMUP_FILENAME))
+        for record in tf.data.TFRecordDataset(str(Path(released_model.path) / WARMUP_FILENAME))
     ]
-    signature = tf.saved_model.load(released.path).signatures["serving_default"]
+    signature = tf.saved_model.load(released_model.path).signatures["serving_default"]
     assert len(logs) == 4
     for log, texts in zip(logs, (1, 1, 1, CHUNK_COUNT), strict=True):
         request = log.predict_log.request
@@ -143,47 +149,51 @@ def test_the_warm_up_requests_are_those_that_a_server_replays(released: step.Exp
 
 
 def test_the_same_checkpoint_again_is_the_same_version(
-    released: step.ExportResult, evaluated: Path
+    released_model: step.ExportResult, evaluated_checkpoint: Path
 ) -> None:
     """Fault E2."""
-    again = export(evaluated, evaluated / "models")
-    assert (again.version, again.path, again.created) == (released.version, released.path, False)
+    again = export(evaluated_checkpoint, evaluated_checkpoint / "models")
+    assert (again.version, again.path, again.created) == (
+        released_model.version,
+        released_model.path,
+        False,
+    )
 
 
 def test_a_released_model_gives_the_evaluated_scores(
-    released: step.ExportResult, evaluated: Path
+    released_model: step.ExportResult, evaluated_checkpoint: Path
 ) -> None:
     """Fault E4."""
-    expected = read_predictions(evaluated / "report").scores
-    found = list(predict(released.path, TEXTS))
+    expected = read_predictions(evaluated_checkpoint / "report").scores
+    found = list(predict(released_model.path, TEXTS))
     np.testing.assert_allclose([list(one.scores.values()) for one in found], expected, atol=1e-5)
     assert [one.label for one in found] == [CLASSES[index] for index in expected.argmax(axis=1)]
     assert [one.text for one in found] == TEXTS
     assert list(found[0].scores) == list(CLASSES)
 
 
-def test_extreme_texts_get_a_prediction(released: step.ExportResult) -> None:
+def test_extreme_texts_get_a_prediction(released_model: step.ExportResult) -> None:
     """Fault E4."""
     assert all(
         abs(sum(one.scores.values()) - 1) < 1e-5
-        for one in predict(released.path, parity.PROBE_TEXTS)
+        for one in predict(released_model.path, parity.PROBE_TEXTS)
     )
 
 
-def test_predict_reads_an_endless_input(released: step.ExportResult) -> None:
-    answers = predict(released.path, iter(lambda: "w1 w2", None))
+def test_predict_reads_an_endless_input(released_model: step.ExportResult) -> None:
+    answers = predict(released_model.path, iter(lambda: "w1 w2", None))
     assert [next(answers).text for _ in range(300)] == ["w1 w2"] * 300
 
 
 def test_predict_finds_the_newest_version(
-    released: step.ExportResult, evaluated: Path, monkeypatch: pytest.MonkeyPatch
+    released_model: step.ExportResult, evaluated_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(evaluated)
+    monkeypatch.chdir(evaluated_checkpoint)
     for reference in (
         "models/news",
         "./models/../models/news",
-        f"file://{evaluated}/models/news",
-        str(evaluated / "models/news/1/"),
+        f"file://{evaluated_checkpoint}/models/news",
+        str(evaluated_checkpoint / "models/news/1/"),
     ):
         assert next(predict(reference, ["w1"])).label in CLASSES
 
@@ -201,20 +211,20 @@ def test_predict_says_what_it_did_not_find(
     reference: str,
     kind: type[Exception],
     message: str,
-    released: step.ExportResult,
-    evaluated: Path,
+    released_model: step.ExportResult,
+    evaluated_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(evaluated)
+    monkeypatch.chdir(evaluated_checkpoint)
     with pytest.raises(kind, match=message):
         next(predict(reference, ["w1"]))
 
 
 def test_predict_refuses_a_changed_release_before_loading_it(
-    released: step.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released_model: step.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault A2."""
-    shutil.copytree(released.path, tmp_path / "1")
+    shutil.copytree(released_model.path, tmp_path / "1")
     with open(tmp_path / "1" / "variables" / "variables.data-00000-of-00001", "r+b") as stream:
         stream.write(b"\x01")
     monkeypatch.setattr(
@@ -225,9 +235,9 @@ def test_predict_refuses_a_changed_release_before_loading_it(
 
 
 def test_pull_makes_the_layout_of_a_server(
-    released: step.ExportResult, evaluated: Path, tmp_path: Path
+    released_model: step.ExportResult, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
-    pulled = pull(str(evaluated / "models" / "news"), tmp_path / "served")
+    pulled = pull(str(evaluated_checkpoint / "models" / "news"), tmp_path / "served")
     version, directory = pulled.content.version, pulled.directory
     assert (version, directory) == (1, tmp_path / "served" / "1")
     assert sorted(path.name for path in (tmp_path / "served").iterdir()) == ["1"]
@@ -238,26 +248,26 @@ def nothing_is_released(store: Path) -> bool:
     return registry.list_versions(open_store(str(store)), "news") == []
 
 
-def test_a_closed_gate_releases_nothing(evaluated: Path, tmp_path: Path) -> None:
+def test_a_closed_gate_releases_nothing(evaluated_checkpoint: Path, tmp_path: Path) -> None:
     """Fault T3."""
-    decision = read_decision(evaluated / "decision.json").model_copy(
+    decision = read_decision(evaluated_checkpoint / "decision.json").model_copy(
         update={"passed": False, "reason": "Closed: too bad."}
     )
     write_decision(tmp_path / "decision.json", decision)
     with pytest.raises(
         DataError, match=r"the gate is closed, nothing is released\. Closed: too bad\."
     ):
-        export(evaluated, tmp_path / "models", decision=tmp_path / "decision.json")
+        export(evaluated_checkpoint, tmp_path / "models", decision=tmp_path / "decision.json")
     assert nothing_is_released(tmp_path / "models")
 
 
 @pytest.mark.parametrize("harm", ["absent", "cut", "empty-digests", "other-report"])
 def test_a_decision_that_is_damaged_or_about_something_else_is_refused(
-    harm: str, evaluated: Path, tmp_path: Path
+    harm: str, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Fault T3."""
     path = tmp_path / "decision.json"
-    text = (evaluated / "decision.json").read_text()
+    text = (evaluated_checkpoint / "decision.json").read_text()
     if harm == "cut":
         path.write_text(text[:-20])
     elif harm == "empty-digests":
@@ -265,28 +275,32 @@ def test_a_decision_that_is_damaged_or_about_something_else_is_refused(
     elif harm == "other-report":
         path.write_text(json.dumps({**json.loads(text), "report_digest": "0" * 64}))
     with pytest.raises(DataError, match="decision"):
-        export(evaluated, tmp_path / "models", decision=path)
+        export(evaluated_checkpoint, tmp_path / "models", decision=path)
     assert nothing_is_released(tmp_path / "models")
 
 
 def test_another_checkpoint_than_the_evaluated_one_is_refused(
-    evaluated: Path, tmp_path: Path
+    evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Fault C5."""
     make_checkpoint(tmp_path / "checkpoint", changes={"best_step": 3})
     with pytest.raises(DataError, match="is about another checkpoint"):
-        export(evaluated, tmp_path / "models", checkpoint=tmp_path / "checkpoint")
+        export(evaluated_checkpoint, tmp_path / "models", checkpoint=tmp_path / "checkpoint")
     assert nothing_is_released(tmp_path / "models")
 
 
-def test_other_shards_than_the_evaluated_ones_are_refused(evaluated: Path, tmp_path: Path) -> None:
+def test_other_shards_than_the_evaluated_ones_are_refused(
+    evaluated_checkpoint: Path, tmp_path: Path
+) -> None:
     """Fault C5."""
-    shutil.copytree(evaluated / "shards", tmp_path / "shards")
+    shutil.copytree(evaluated_checkpoint / "shards", tmp_path / "shards")
     (tmp_path / "shards" / "manifest.json").unlink()
-    content = manifest.read_manifest(evaluated / "shards").content | {"source_sha256": "6" * 64}
+    content = manifest.read_manifest(evaluated_checkpoint / "shards").content | {
+        "source_sha256": "6" * 64
+    }
     manifest.commit(tmp_path / "shards", "token_shards", content=content)
     with pytest.raises(DataError, match="is about other data"):
-        export(evaluated, tmp_path / "models", shards=tmp_path / "shards")
+        export(evaluated_checkpoint, tmp_path / "models", shards=tmp_path / "shards")
     assert nothing_is_released(tmp_path / "models")
 
 
@@ -304,28 +318,28 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
 
 
 def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
-    released: step.ExportResult, evaluated: Path, tmp_path: Path
+    released_model: step.ExportResult, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(evaluated / "models", tmp_path / "models")
-    narrow = export(evaluated, tmp_path / "models", "bfloat16")
-    assert (narrow.version, narrow.created) == (released.version + 1, True)
+    shutil.copytree(evaluated_checkpoint / "models", tmp_path / "models")
+    narrow = export(evaluated_checkpoint, tmp_path / "models", "bfloat16")
+    assert (narrow.version, narrow.created) == (released_model.version + 1, True)
     content = release.open_release(Path(narrow.path)).content
     assert (content.precision, content.parity_rows) == ("bfloat16", len(TEXTS))
     assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.MAX_ACCURACY_LOSS)
     assert 1e-5 < content.parity_difference < 0.1
     weights = [
         (Path(path) / "variables" / "variables.data-00000-of-00001").stat().st_size
-        for path in (narrow.path, released.path)
+        for path in (narrow.path, released_model.path)
     ]
     assert weights[0] < weights[1]
-    assert not export(evaluated, tmp_path / "models", "bfloat16").created
+    assert not export(evaluated_checkpoint, tmp_path / "models", "bfloat16").created
 
 
 @pytest.mark.parametrize(("lost", "refused"), [(0, False), (1, True)])
 def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
-    lost: int, refused: bool, evaluated: Path
+    lost: int, refused: bool, evaluated_checkpoint: Path
 ) -> None:
-    split = open_shards(evaluated / "shards").open_split("test")
+    split = open_shards(evaluated_checkpoint / "shards").open_split("test")
     wanted = np.eye(len(CLASSES), dtype=np.float32)[split.read_labels()] * 0.02 + 0.49
     served = wanted.copy()
     served[:lost] = 0.98 - served[:lost]
@@ -343,10 +357,10 @@ def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
 
 @pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
 def test_a_model_with_other_scores_than_evaluated_is_not_released(
-    wrong: float, evaluated: Path, tmp_path: Path
+    wrong: float, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Fault E4."""
-    scores = read_predictions(evaluated / "report").scores.copy()
+    scores = read_predictions(evaluated_checkpoint / "report").scores.copy()
     longest = len(TEXTS) - 1
     scores[longest, 0] += wrong
     with pytest.raises(
@@ -354,7 +368,10 @@ def test_a_model_with_other_scores_than_evaluated_is_not_released(
         match=f"not released: for test row {longest} the exported model's scores differ",
     ):
         export(
-            evaluated, tmp_path / "models", "float32", **with_scores(evaluated, scores, tmp_path)
+            evaluated_checkpoint,
+            tmp_path / "models",
+            "float32",
+            **with_scores(evaluated_checkpoint, scores, tmp_path),
         )
     assert nothing_is_released(tmp_path / "models")
 
@@ -369,10 +386,12 @@ def test_parity_is_checked_on_the_shortest_and_the_longest_rows() -> None:
 
 @pytest.mark.parametrize("step_name", ["evaluate", "gate", "export"])
 def test_a_step_hashes_each_file_once(
-    step_name: str, evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step_name: str, evaluated_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts = count_file_hashes(monkeypatch)
-    shards, checkpoint, report = (evaluated / name for name in ("shards", "checkpoint", "report"))
+    shards, checkpoint, report = (
+        evaluated_checkpoint / name for name in ("shards", "checkpoint", "report")
+    )
     if step_name == "evaluate":
         evaluation.run(EvaluateConfig(), shards, checkpoint, tmp_path / "report")
         hashed = [shards, checkpoint, tmp_path / "report"]
@@ -381,10 +400,10 @@ def test_a_step_hashes_each_file_once(
         gate.run(EvaluateConfig(), registry_config, shards, report, tmp_path / "decision.json")
         hashed = [shards, report]
     else:
-        export(evaluated, tmp_path / "models")
+        export(evaluated_checkpoint, tmp_path / "models")
         hashed = [shards, checkpoint, report]
-        released = manifest.read_manifest(tmp_path / "models" / "news" / "1").files
-        assert {Path(path).name for path in counts} >= {Path(name).name for name in released}
+        released_model = manifest.read_manifest(tmp_path / "models" / "news" / "1").files
+        assert {Path(path).name for path in counts} >= {Path(name).name for name in released_model}
     files = {
         str(directory / name)
         for directory in hashed

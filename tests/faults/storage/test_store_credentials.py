@@ -330,7 +330,7 @@ def test_no_secret_is_in_an_error_or_a_log(
         )
         for name in CREDENTIAL_VARIABLES[:3]:
             monkeypatch.setenv(name, f"{CANARY}-{name}")
-        said = [caplog.text]
+        texts = [caplog.text]
         for act in (
             Store.list,
             lambda store: store.write("k", b"1"),
@@ -338,9 +338,9 @@ def test_no_secret_is_in_an_error_or_a_log(
         ):
             with pytest.raises(KubertError) as error:
                 act(open_store(remote.uri))
-            said += [str(error.value), *traceback.format_exception(error.value)]
-    assert any(remote.uri in text for text in said)
-    assert [text for text in said if CANARY in text] == []
+            texts += [str(error.value), *traceback.format_exception(error.value)]
+    assert any(remote.uri in text for text in texts)
+    assert [text for text in texts if CANARY in text] == []
 
 
 @pytest.mark.parametrize("remote", ["s3"], indirect=True)

@@ -17,7 +17,7 @@ from pipeline.kubeflow.endpoint import PortForwardError, open_endpoint, resolve_
 URL = "https://kfp.example.com/pipeline"
 
 
-def place(**options: str):
+def build_cluster_config(**options: str):
     return validate_config({"cluster": options}).cluster
 
 
@@ -31,7 +31,7 @@ def nobody(tmp_path: Path) -> dict[str, str]:
 
 
 def test_flags_come_before_the_environment_and_that_before_the_configuration() -> None:
-    configured = place(endpoint="https://c.example", namespace="c", experiment="c")
+    configured = build_cluster_config(endpoint="https://c.example", namespace="c", experiment="c")
     environment = {"KUBERT_ENDPOINT": "https://e.example", "KUBERT_NAMESPACE": "e"}
     found = resolve_connection(configured, namespace="f", environment=environment)
     assert (found.endpoint, found.namespace, found.experiment) == ("https://e.example", "f", "c")
@@ -40,9 +40,9 @@ def test_flags_come_before_the_environment_and_that_before_the_configuration() -
 
 def test_a_wrong_flag_is_named() -> None:
     with pytest.raises(ConfigError, match=r"--endpoint.*\n.*cluster\.endpoint"):
-        resolve_connection(place(), endpoint="kfp.example.com", environment={})
+        resolve_connection(build_cluster_config(), endpoint="kfp.example.com", environment={})
     with pytest.raises(ConfigError, match=r"cluster\.namespace"):
-        resolve_connection(place(), namespace="Team!", environment={})
+        resolve_connection(build_cluster_config(), namespace="Team!", environment={})
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_first_credential_at_hand(
 ) -> None:
     (tmp_path / "token").write_text("from-file\n")
     given = {name: value.format(dir=tmp_path) for name, value in environment.items()}
-    with open_endpoint(place(endpoint=URL), {**nobody, **given}) as found:
+    with open_endpoint(build_cluster_config(endpoint=URL), {**nobody, **given}) as found:
         assert (found.url, found.method, found.credential, found.read_secret()) == (
             URL,
             method,
@@ -86,19 +86,19 @@ def test_the_first_credential_at_hand(
 
 def test_in_a_pod_no_address_is_needed(nobody: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "no-token").write_text("old")
-    with open_endpoint(place(kubeflow_namespace="pipelines"), nobody) as found:
+    with open_endpoint(build_cluster_config(kubeflow_namespace="pipelines"), nobody) as found:
         assert found.url == "http://ml-pipeline.pipelines.svc.cluster.local:8888"
         assert found.page_url("runs", "1") is None
         (tmp_path / "no-token").write_text("new")
         assert found.read_secret() == "new"
 
 
-def test_no_way_to_the_server_is_told_with_all_ways(nobody: dict[str, str]) -> None:
+def test_without_a_way_to_the_server_the_error_lists_all_ways(nobody: dict[str, str]) -> None:
     with (
         pytest.raises(
             UsageError, match=r"--endpoint, KUBERT_ENDPOINT or cluster\.endpoint.*kubectl"
         ),
-        open_endpoint(place(), nobody),
+        open_endpoint(build_cluster_config(), nobody),
     ):
         pass
 
@@ -133,7 +133,7 @@ def test_what_is_missing_is_named(
 ) -> None:
     with (
         pytest.raises(UsageError) as caught,
-        open_endpoint(place(**options), {**nobody, **environment}),
+        open_endpoint(build_cluster_config(**options), {**nobody, **environment}),
     ):
         pass
     assert message in str(caught.value)
@@ -151,7 +151,9 @@ def test_what_is_missing_is_named(
 def test_a_credential_may_travel_openly_within_machine_and_cluster(
     nobody: dict[str, str], url: str
 ) -> None:
-    with open_endpoint(place(endpoint=url), {**nobody, "KUBERT_TOKEN": "t"}) as found:
+    with open_endpoint(
+        build_cluster_config(endpoint=url), {**nobody, "KUBERT_TOKEN": "t"}
+    ) as found:
         assert found.credential == "token"
 
 
@@ -173,7 +175,9 @@ def test_a_port_is_forwarded_and_kubectl_ended(
         tmp_path, "print('Forwarding from 127.0.0.1:40123 -> 8888', flush=True)\ntime.sleep(60)\n"
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with open_endpoint(place(auth="port-forward", kubeflow_namespace="pipelines")) as found:
+    with open_endpoint(
+        build_cluster_config(auth="port-forward", kubeflow_namespace="pipelines")
+    ) as found:
         assert (found.url, found.page_url("runs", "1")) == ("http://127.0.0.1:40123", None)
         pid, *arguments = (tmp_path / "called").read_text().split()
         assert arguments == [
@@ -196,7 +200,7 @@ def test_a_forward_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with (
         pytest.raises(PortForwardError, match='services "ml-pipeline" not found'),
-        open_endpoint(place(auth="port-forward")),
+        open_endpoint(build_cluster_config(auth="port-forward")),
     ):
         pass
 
@@ -207,6 +211,6 @@ def test_a_forward_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("pipeline.kubeflow.endpoint.PORT_FORWARD_TIMEOUT_SECONDS", 1.0)
     with (
         pytest.raises(PortForwardError, match="no answer in 1 s"),
-        open_endpoint(place(auth="port-forward")),
+        open_endpoint(build_cluster_config(auth="port-forward")),
     ):
         pass

@@ -167,7 +167,7 @@ def test_a_schedule_keeps_what_it_was_created_with(api: KubeflowClient, tmp_path
         api.set_schedule_enabled(schedule.id, True)
 
 
-def test_catching_up_is_told_from_not(api: KubeflowClient, tmp_path: Path) -> None:
+def test_catch_up_is_distinguished_from_no_catch_up(api: KubeflowClient, tmp_path: Path) -> None:
     made = api.create_schedule(schedule_body(api, tmp_path, "all", no_catchup=False))
     assert made.catch_up
     api.delete_schedule(made.id)

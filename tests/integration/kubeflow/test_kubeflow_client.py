@@ -121,7 +121,7 @@ def test_a_name_that_does_not_resolve() -> None:
         pytest.param("refuse", {"status": 403}, "not allowed to", id="403"),
     ],
 )
-def test_who_is_not_known_or_not_allowed_is_told_at_once(
+def test_missing_credentials_or_rights_are_an_error_without_retries(
     server: FakeServer, api: KubeflowClient, kind: str, options: dict, message: str
 ) -> None:
     server.add_fault("GET", kind, **options)
@@ -131,7 +131,7 @@ def test_who_is_not_known_or_not_allowed_is_told_at_once(
     assert not any("dex" in line for line in server.log)
 
 
-def test_something_else_than_the_api_is_told(server: FakeServer) -> None:
+def test_an_answer_that_is_not_the_api_is_an_error(server: FakeServer) -> None:
     with pytest.raises((PermissionDeniedError, NotFoundError)):
         new_client(f"{server.url}/somewhere").get_health()
 

@@ -34,14 +34,14 @@ class Pods:
         return found
 
 
-def submitted(server: FakeServer, tmp_path: Path, name: str | None = None) -> str:
+def submit_package(server: FakeServer, tmp_path: Path, name: str | None = None) -> str:
     api = new_client(server.url)
     api.get_health()
     return submit.submit_run(api, build_submission(tmp_path), name, sleep=sleep_briefly).run.id
 
 
 def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path: Path) -> None:
-    first, second = submitted(server, tmp_path, "one"), submitted(server, tmp_path, "two")
+    first, second = submit_package(server, tmp_path, "one"), submit_package(server, tmp_path, "two")
     at = ("--endpoint", server.url)
     code, out, _ = kubert("runs", "list", *at)
     assert code == 0
@@ -50,9 +50,9 @@ def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path:
     assert [
         row["name"] for row in json.loads(kubert("runs", "list", *at, "--limit", "1", "--json")[1])
     ] in (["one"], ["two"])
-    told = json.loads(kubert("runs", "show", "one", *at, "--json")[1])
-    assert (told["run"], told["state"], told["verdict"]) == (first, "pending", None)
-    assert told["parameters"]["epochs"] == 3
+    shown = json.loads(kubert("runs", "show", "one", *at, "--json")[1])
+    assert (shown["run"], shown["state"], shown["verdict"]) == (first, "pending", None)
+    assert shown["parameters"]["epochs"] == 3
     assert kubert("runs", "stop", "two", *at)[:2] == (0, f"run {second} is stopping\n")
     assert server.state.runs[second]["state"] == "CANCELING"
     server.state.move_run(second, "FAILED")
@@ -61,8 +61,8 @@ def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path:
 
 
 def test_no_such_run(server: FakeServer, kubert: InvokeCommand) -> None:
-    for verb in ("show", "stop", "logs"):
-        code, _, err = kubert("runs", verb, "nope", "--endpoint", server.url)
+    for action in ("show", "stop", "logs"):
+        code, _, err = kubert("runs", action, "nope", "--endpoint", server.url)
         assert code == 2
         assert "no run has the id or the name nope" in err
     assert "no runs in experiment kubert" in kubert("runs", "list", "--endpoint", server.url)[1]
@@ -71,14 +71,14 @@ def test_no_such_run(server: FakeServer, kubert: InvokeCommand) -> None:
 def test_logs_without_a_kubeconfig_say_where_they_are(
     server: FakeServer, kubert: InvokeCommand, tmp_path: Path
 ) -> None:
-    run = submitted(server, tmp_path)
+    run = submit_package(server, tmp_path)
     code, _, err = kubert("runs", "logs", run, "--endpoint", server.url)
     assert code == 2
     assert f"pods in namespace kubeflow (label pipeline/runid={run})" in err
 
 
-def followed(server: FakeServer, tmp_path: Path, *events: dict) -> RunResult:
-    run = submitted(server, tmp_path)
+def follow_to_end(server: FakeServer, tmp_path: Path, *events: dict) -> RunResult:
+    run = submit_package(server, tmp_path)
     server.state.move_run(
         run, "SUCCEEDED", [make_task(name, "SUCCEEDED") for name in (*SUCCEEDED_TASKS, "export")]
     )
@@ -99,7 +99,7 @@ def test_a_run_that_had_nothing_to_do_says_so(server: FakeServer, tmp_path: Path
             "unchanged": True,
         },
     ]
-    ended = followed(server, tmp_path, *unchanged)
+    ended = follow_to_end(server, tmp_path, *unchanged)
     assert ended.notes == tuple(event["message"] for event in unchanged)
     assert ended.exit_code == 0
 
@@ -112,7 +112,7 @@ def test_figures_come_from_the_steps_own_words(server: FakeServer, tmp_path: Pat
         "figures": {"version": 7, "release": "gs://models/x/news/7"},
     }
     assert (
-        followed(server, tmp_path, {"step": "export", "kind": "started"}, finished).verdict
+        follow_to_end(server, tmp_path, {"step": "export", "kind": "started"}, finished).verdict
         == "released version 7: gs://models/x/news/7"
     )
 
@@ -121,7 +121,7 @@ def test_figures_come_from_the_steps_own_words(server: FakeServer, tmp_path: Pat
 def test_a_mistake_that_a_step_found_is_the_users(
     server: FakeServer, tmp_path: Path, step_code: int, code: int
 ) -> None:
-    run = submitted(server, tmp_path)
+    run = submit_package(server, tmp_path)
     server.state.move_run(run, "FAILED", [make_task("tokenize", "FAILED")])
     error = {
         "step": "tokenize",
@@ -133,7 +133,7 @@ def test_a_mistake_that_a_step_found_is_the_users(
     assert (ended.exit_code, ended.verdict) == (code, "failed: tokenize: row 3: no label")
 
 
-def test_events_are_told_from_a_launchers_own_lines() -> None:
+def test_events_are_distinguished_from_a_launchers_own_lines() -> None:
     event = {"step": "train", "kind": "started"}
     lines = [
         "I1124 15:00:00 launcher.go:1] starting",
@@ -148,7 +148,7 @@ def test_events_are_told_from_a_launchers_own_lines() -> None:
 
 
 def test_a_run_that_is_gone_while_it_is_followed(server: FakeServer, tmp_path: Path) -> None:
-    run = submitted(server, tmp_path)
+    run = submit_package(server, tmp_path)
     server.state.delete_run(run)
     with pytest.raises(NotFoundError):
         follow_run(new_client(server.url), run, None, lambda event: None, sleep_briefly)

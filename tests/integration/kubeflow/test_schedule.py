@@ -87,10 +87,10 @@ def test_a_change_replaces_it_and_says_each_step(server: FakeServer, apply) -> N
     apply(NIGHTLY)
     (old,) = server.state.schedules
     code, out, _ = apply(NIGHTLY, "train.epochs=9", flags=("--json",))
-    told = json.loads(out)
+    shown = json.loads(out)
     (new,) = server.state.schedules.values()
-    assert (code, told["changed"], told["id"]) == (0, True, new["recurring_run_id"])
-    assert [step.split()[0] for step in told["done"]] == [
+    assert (code, shown["changed"], shown["id"]) == (0, True, new["recurring_run_id"])
+    assert [step.split()[0] for step in shown["done"]] == [
         "pausing",
         "creating",
         "deleting",
@@ -140,7 +140,7 @@ def test_a_dry_run_says_what_would_be_done(server: FakeServer, apply) -> None:
         pytest.param([NIGHTLY, "schedule.name='{{x}}'"], "schedule.name", id="a4-name"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_asked(
+def test_a_user_error_is_reported_before_any_request(
     server: FakeServer, apply, options: list[str], message: str
 ) -> None:
     code, out, err = apply(*options)
@@ -195,8 +195,8 @@ def test_list_show_pause_resume_run_now_and_delete(
         kubert("schedule", "resume", "news", *at)[1]
         == "schedule news is enabled; next run: 2030-05-09T09:00+05:30\n"
     )
-    told = json.loads(kubert("schedule", "run-now", "news", *at, "--json")[1])
-    by_hand = server.state.runs[told["run"]]
+    shown = json.loads(kubert("schedule", "run-now", "news", *at, "--json")[1])
+    by_hand = server.state.runs[shown["run"]]
     assert by_hand["pipeline_version_reference"] == run["pipeline_version_reference"]
     assert (
         kubert("schedule", "delete", "news", *at)[1]
@@ -204,8 +204,8 @@ def test_list_show_pause_resume_run_now_and_delete(
     )
     assert server.state.schedules == {}
     assert server.state.runs[run["run_id"]]["state"] == "PENDING"
-    for verb in ("show", "pause", "resume", "run-now", "delete"):
-        code, _, err = kubert("schedule", verb, "news", *at)
+    for action in ("show", "pause", "resume", "run-now", "delete"):
+        code, _, err = kubert("schedule", action, "news", *at)
         assert code == 2
         assert "no schedule is called news" in err
 
@@ -242,7 +242,7 @@ def test_two_schedules_live_side_by_side(server: FakeServer, tmp_path: Path) -> 
     assert sorted(item["display_name"] for item in server.state.schedules.values()) == ["a", "b"]
 
 
-def test_someone_who_keeps_changing_it_is_told(server: FakeServer, tmp_path: Path) -> None:
+def test_constant_changes_by_others_are_an_error(server: FakeServer, tmp_path: Path) -> None:
     api = new_client(server.url)
     api.get_health()
     made = build_submission(tmp_path, schedule={"cron": "0 3 * * *"})

@@ -26,7 +26,7 @@ from tests.support.fake_kfp.server import FakeServer
 
 
 @pytest.mark.parametrize(
-    ("states", "code", "said"),
+    ("states", "code", "message"),
     [
         pytest.param(
             [
@@ -63,12 +63,12 @@ def test_waiting_shows_the_steps_and_ends_as_the_run_does(
     fast_polling: None,
     states: list,
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     play_states(server, *states)
     ended, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")
     assert (ended, err) == (code, "")
-    assert said in out.splitlines()[-1]
+    assert message in out.splitlines()[-1]
     for name, state in states[-1][1].items():
         if state == "SUCCEEDED":
             assert f"\n{name:<8}     60.0 s" in out
@@ -82,14 +82,14 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
         "submit", *set_arguments(), "--endpoint", server.url, "--wait", "--json"
     )
     (run,) = server.state.runs.values()
-    told = json.loads(out)
-    assert (code, told["run"], told["state"], told["created"]) == (
+    shown = json.loads(out)
+    assert (code, shown["run"], shown["state"], shown["created"]) == (
         0,
         run["run_id"],
         "SUCCEEDED",
         True,
     )
-    assert told["url"] == f"{server.url}/#/runs/details/{run['run_id']}"
+    assert shown["url"] == f"{server.url}/#/runs/details/{run['run_id']}"
     assert "tokenize" in err
 
 
@@ -231,7 +231,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
         ),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_asked(
+def test_a_user_error_is_reported_before_any_request(
     server: FakeServer, kubert: InvokeCommand, arguments: list[str], message: str
 ) -> None:
     code, out, err = kubert("submit", *set_arguments(), "--endpoint", server.url, *arguments)

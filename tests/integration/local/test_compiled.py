@@ -30,28 +30,28 @@ def compile_to(path: Path, *arguments: str, **environment: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
     compile_to(path, GOOGLE_API_KEY=CANARY, AWS_SECRET_ACCESS_KEY=CANARY)
     return path
 
 
-def test_the_pipeline_is_the_golden_one(compiled: Path) -> None:
-    assert compiled.read_text(encoding="utf-8") == GOLDEN.read_text(encoding="utf-8"), (
+def test_the_pipeline_is_the_golden_one(compiled_pipeline: Path) -> None:
+    assert compiled_pipeline.read_text(encoding="utf-8") == GOLDEN.read_text(encoding="utf-8"), (
         "the compiled pipeline has changed; if it should, refresh it: "
         "kubert compile quickstart -o tests/integration/local/golden.yaml"
     )
 
 
-def test_it_contains_no_secret_and_no_path_of_this_machine(compiled: Path) -> None:
+def test_it_contains_no_secret_and_no_path_of_this_machine(compiled_pipeline: Path) -> None:
     """Fault A6."""
-    text = compiled.read_text(encoding="utf-8")
+    text = compiled_pipeline.read_text(encoding="utf-8")
     for hidden in (CANARY, str(Path.home()), str(Path(__file__).parents[3]), sys.prefix, "/tmp/"):
         assert hidden not in text
 
 
-def test_there_are_five_tasks_and_export_depends_on_the_gate(compiled: Path) -> None:
-    spec = next(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
+def test_there_are_five_tasks_and_export_depends_on_the_gate(compiled_pipeline: Path) -> None:
+    spec = next(yaml.safe_load_all(compiled_pipeline.read_text(encoding="utf-8")))
     tasks = spec["root"]["dag"]["tasks"]
     assert set(tasks) == {"tokenize", "train", "evaluate", "gate", "condition-1"}
     assert set(spec["components"]["comp-condition-1"]["dag"]["tasks"]) == {"export"}
@@ -69,8 +69,8 @@ def test_there_are_five_tasks_and_export_depends_on_the_gate(compiled: Path) -> 
     )
 
 
-def test_every_parameter_is_optional_and_described(compiled: Path) -> None:
-    spec = next(yaml.safe_load_all(compiled.read_text(encoding="utf-8")))
+def test_every_parameter_is_optional_and_described(compiled_pipeline: Path) -> None:
+    spec = next(yaml.safe_load_all(compiled_pipeline.read_text(encoding="utf-8")))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert {
         name
@@ -117,11 +117,12 @@ def read_platform_spec(path: Path) -> dict:
     return executors
 
 
-def test_every_step_runs_as_an_unprivileged_user(compiled: Path) -> None:
+def test_every_step_runs_as_an_unprivileged_user(compiled_pipeline: Path) -> None:
     """Fault A9."""
     expected = {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
     assert {
-        name: executor["securityContext"] for name, executor in read_platform_spec(compiled).items()
+        name: executor["securityContext"]
+        for name, executor in read_platform_spec(compiled_pipeline).items()
     } == dict.fromkeys(
         ("exec-tokenize", "exec-train", "exec-evaluate", "exec-gate", "exec-export"), expected
     )

@@ -97,7 +97,7 @@ def test_a_build_replaces_the_old_artifact_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", ["empty directory", "file"])
-def test_a_build_takes_the_place_of(before: str, tmp_path: Path) -> None:
+def test_a_build_replaces(before: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir() if before == "empty directory" else (tmp_path / "a").write_text("x")
     make(tmp_path / "a")
     verify_artifact(tmp_path / "a")

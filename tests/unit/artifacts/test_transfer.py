@@ -47,9 +47,7 @@ def test_a_second_push_changes_nothing(uri: str, tmp_path: Path) -> None:
     assert {path: path.stat().st_ino for path in stored.rglob("*")} == before
 
 
-def test_another_artifact_takes_the_place_and_no_file_of_the_old_one_stays(
-    uri: str, tmp_path: Path
-) -> None:
+def test_another_artifact_replaces_every_file_of_the_old_one(uri: str, tmp_path: Path) -> None:
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a", files=("one", "both")), uri)
     uploaded = transfer.upload_artifact(
         plain_artifact(tmp_path / "b", "b", files=("both", "two")), uri
@@ -124,7 +122,7 @@ def test_what_does_not_match_its_manifest_is_not_pushed(uri: str, tmp_path: Path
     assert open_store(uri).list() == []
 
 
-def test_a_disk_too_small_is_said_before_anything_is_fetched(
+def test_too_small_a_disk_is_an_error_before_any_download(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transfer.upload_artifact(plain_artifact(tmp_path / "a", "a"), uri)

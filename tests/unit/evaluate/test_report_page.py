@@ -185,7 +185,7 @@ def test_any_history_can_be_drawn(epochs: int, marks: int) -> None:
     assert html.count('class="series validation" points=') == 2
 
 
-def test_one_class_is_never_said_to_reach_the_minimum() -> None:
+def test_one_class_never_reaches_the_minimum() -> None:
     html = report_page.render_report(
         report_content(labels=np.ones(240, np.int32), min_accuracy=0.01)
     )

@@ -16,7 +16,7 @@ def _ones(rows=32, shape=(7, 9)):
     return tf.ones([rows, *shape])
 
 
-def _dropped(layer, state, x, step=0, first_row=0):
+def count_dropped(layer, state, x, step=0, first_row=0):
     with state.for_rows(step, first_row):
         return layer(x, training=True).numpy()
 
@@ -30,9 +30,10 @@ def _in_slices(call, x, cuts):
 def test_slices_of_a_batch_drop_the_same_units_as_the_whole(shape, cuts):
     state = DropoutSeed(3)
     layer, x = PerExampleDropout(0.3, state), _ones(shape=shape)
-    full_batch = _dropped(layer, state, x, step=5)
+    full_batch = count_dropped(layer, state, x, step=5)
     np.testing.assert_array_equal(
-        full_batch, _in_slices(lambda part, first: _dropped(layer, state, part, 5, first), x, cuts)
+        full_batch,
+        _in_slices(lambda part, first: count_dropped(layer, state, part, 5, first), x, cuts),
     )
 
 
@@ -58,7 +59,7 @@ def test_slices_agree_inside_a_compiled_function_of_any_length(jit):
         full_batch = drop(x, 2, 0).numpy()
         parts = _in_slices(lambda part, first: drop(part, 2, first).numpy(), x, (0, 4, 12))
         np.testing.assert_array_equal(full_batch, parts)
-        np.testing.assert_array_equal(full_batch, _dropped(layer, state, x, step=2))
+        np.testing.assert_array_equal(full_batch, count_dropped(layer, state, x, step=2))
 
 
 def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
@@ -70,21 +71,21 @@ def test_masks_differ_by_seed_layer_step_and_row_and_come_back_the_same():
     )
     x = _ones(4, (64,))
     masks = [
-        _dropped(first, state, x),
-        _dropped(first, state, x, step=1),
-        _dropped(first, state, x, first_row=4),
-        _dropped(second, state, x),
-        _dropped(other, other_seed, x),
+        count_dropped(first, state, x),
+        count_dropped(first, state, x, step=1),
+        count_dropped(first, state, x, first_row=4),
+        count_dropped(second, state, x),
+        count_dropped(other, other_seed, x),
     ]
     rows = {row.tobytes() for mask in masks for row in mask}
     assert len(rows) == len(masks) * 4
-    np.testing.assert_array_equal(masks[0], _dropped(first, state, x))
+    np.testing.assert_array_equal(masks[0], count_dropped(first, state, x))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9])
 def test_the_rate_is_kept_and_the_mean_is_too(rate):
     state = DropoutSeed(1)
-    values = _dropped(PerExampleDropout(rate, state), state, _ones(100, (10_000,)))
+    values = count_dropped(PerExampleDropout(rate, state), state, _ones(100, (10_000,)))
     retained_units = values > 0
     assert abs(retained_units.mean() - (1 - rate)) < 5 * np.sqrt(
         rate * (1 - rate) / retained_units.size
@@ -95,7 +96,7 @@ def test_the_rate_is_kept_and_the_mean_is_too(rate):
 
 def test_neighbouring_units_and_rows_are_independent():
     state = DropoutSeed(1)
-    mask = (_dropped(PerExampleDropout(0.5, state), state, _ones(1000, (1000,))) > 0) - 0.5
+    mask = (count_dropped(PerExampleDropout(0.5, state), state, _ones(1000, (1000,))) > 0) - 0.5
     for a, b in ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1]), (mask[:, 8:], mask[:, :-8])):
         assert abs((a * b).mean() * 4) < 0.005
 

@@ -139,7 +139,7 @@ def test_a_fingerprint_depends_on_the_content_and_not_on_the_path(tmp_path: Path
     assert len(prints[0]) == 64
 
 
-def test_a_fingerprint_changes_with_weights_that_are_replaced_in_place(tmp_path: Path) -> None:
+def test_a_fingerprint_changes_with_weights_that_are_overwritten(tmp_path: Path) -> None:
     config = _tiny(tiny_bert.write(tmp_path / "a"))
     before = encoders.compute_fingerprint(config)
     weights = tiny_bert.write(tmp_path / "a", tiny_bert.tensors(seed=8)) / "model.safetensors"

@@ -42,7 +42,7 @@ def _export(checkpoint, vocabulary, directory):
 
 
 @pytest.fixture(scope="module")
-def exported(checkpoint, vocabulary, tmp_path_factory):
+def exported_encoder(checkpoint, vocabulary, tmp_path_factory):
     return _export(checkpoint, vocabulary, tmp_path_factory.mktemp("hub") / "encoder")
 
 
@@ -74,18 +74,18 @@ def _drops(classifier, training):
 
 @pytest.mark.parametrize("pooling", ["pooled", "mean", "cls"])
 def test_an_exported_encoder_gives_the_numbers_of_the_original(
-    checkpoint, exported, vocabulary, pooling
+    checkpoint, exported_encoder, vocabulary, pooling
 ):
     original = build_classifier(
         ModelConfig(encoder=f"hf:{checkpoint}", max_length=16, pooling=pooling), vocabulary, 4, 1
     )
-    classifier = build_classifier(_config(exported, pooling=pooling), vocabulary, 4, 1)
+    classifier = build_classifier(_config(exported_encoder, pooling=pooling), vocabulary, 4, 1)
     inputs = {"input_word_ids": tf.constant(IDS)}
     np.testing.assert_allclose(classifier(inputs), original(inputs), atol=1e-5)
 
 
-def test_all_weights_are_trained_and_inner_dropout_works(exported, vocabulary):
-    classifier = build_classifier(_config(exported), vocabulary, 4, 1)
+def test_all_weights_are_trained_and_inner_dropout_works(exported_encoder, vocabulary):
+    classifier = build_classifier(_config(exported_encoder), vocabulary, 4, 1)
     with tf.GradientTape() as tape, classifier.dropout_seed.for_rows(0, 0):
         loss = tf.reduce_sum(
             tf.square(classifier({"input_word_ids": tf.constant(IDS)}, training=True))
@@ -96,20 +96,23 @@ def test_all_weights_are_trained_and_inner_dropout_works(exported, vocabulary):
     assert _drops(classifier, training=True) > 0.01
 
 
-def test_without_dropout_the_graph_drops_nothing(exported, vocabulary):
+def test_without_dropout_the_graph_drops_nothing(exported_encoder, vocabulary):
     assert (
-        _drops(build_classifier(_config(exported, dropout=0), vocabulary, 4, 1), training=True) == 0
+        _drops(
+            build_classifier(_config(exported_encoder, dropout=0), vocabulary, 4, 1), training=True
+        )
+        == 0
     )
 
 
-def test_a_frozen_encoder_is_only_read(exported, vocabulary):
-    classifier = build_classifier(_config(exported, freeze=True), vocabulary, 4, 1)
+def test_a_frozen_encoder_is_only_read(exported_encoder, vocabulary):
+    classifier = build_classifier(_config(exported_encoder, freeze=True), vocabulary, 4, 1)
     assert len(classifier.trainable_variables) == 2
     assert _drops(classifier, training=True) == 0
 
 
-def test_the_vocabulary_is_the_encoders_own(exported, vocabulary):
-    assert encoders.load_vocabulary(_config(exported)) == vocabulary
+def test_the_vocabulary_is_the_encoders_own(exported_encoder, vocabulary):
+    assert encoders.load_vocabulary(_config(exported_encoder)) == vocabulary
 
 
 def test_the_vocabulary_of_a_preprocessor_is_used_where_one_is_named(
@@ -135,25 +138,25 @@ def test_without_any_vocabulary_a_preprocessor_is_asked_for(without_vocabulary):
         encoders.load_vocabulary(_config(without_vocabulary))
 
 
-def test_texts_tokenized_with_another_vocabulary_are_refused(exported):
+def test_texts_tokenized_with_another_vocabulary_are_refused(exported_encoder):
     with pytest.raises(ConfigError, match="another vocabulary"):
-        encoders.build_encoder(_config(exported), CASED, 1)
+        encoders.build_encoder(_config(exported_encoder), CASED, 1)
 
 
-def test_an_encoder_that_is_no_preprocessor_is_refused_as_one(without_vocabulary, exported):
+def test_an_encoder_that_is_no_preprocessor_is_refused_as_one(without_vocabulary, exported_encoder):
     with pytest.raises(
         ConfigError, match=r"model\.preprocessor .*does not turn texts into input_word_ids"
     ):
-        encoders.load_vocabulary(_config(without_vocabulary, preprocessor=str(exported)))
+        encoders.load_vocabulary(_config(without_vocabulary, preprocessor=str(exported_encoder)))
     with pytest.raises(
         ConfigError, match=r"model\.preprocessor .*must hold one vocabulary file, found none"
     ):
         encoders.load_vocabulary(_config(without_vocabulary, preprocessor=str(without_vocabulary)))
 
 
-def test_more_tokens_than_positions_are_refused(exported, vocabulary):
+def test_more_tokens_than_positions_are_refused(exported_encoder, vocabulary):
     with pytest.raises(ConfigError, match=r"model\.max_length 21: longer than"):
-        encoders.build_encoder(_config(exported, max_length=21), vocabulary, 1)
+        encoders.build_encoder(_config(exported_encoder, max_length=21), vocabulary, 1)
 
 
 class _Other(tf.Module):
@@ -276,14 +279,16 @@ def site(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_a_url_is_downloaded_once_and_unpacked(site, exported, vocabulary):
+def test_a_url_is_downloaded_once_and_unpacked(site, exported_encoder, vocabulary):
     url, root = site
     with tarfile.open(root / "1", "w:gz") as packed:
-        packed.add(exported, ".")
+        packed.add(exported_encoder, ".")
     config = _config(f"{url}/1")
     assert encoders.load_vocabulary(config) == vocabulary
     (root / "1").unlink()
-    assert encoders.compute_fingerprint(config) == encoders.compute_fingerprint(_config(exported))
+    assert encoders.compute_fingerprint(config) == encoders.compute_fingerprint(
+        _config(exported_encoder)
+    )
 
 
 def test_a_url_that_is_not_found_or_sends_something_else_is_refused(site):
@@ -301,8 +306,8 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path, monkeypatch):
         tf_hub.locate_saved_model("hub:http://127.0.0.1:1/x")
 
 
-def test_weight_files_are_the_graph_and_the_variables(exported):
-    names = tf_hub.list_weight_files(Path(exported))
+def test_weight_files_are_the_graph_and_the_variables(exported_encoder):
+    names = tf_hub.list_weight_files(Path(exported_encoder))
     assert names == [
         "saved_model.pb",
         "variables/variables.data-00000-of-00001",

@@ -28,14 +28,14 @@ ANSWERS = {"w1": 1, "w2": 2, "w3": 0}
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("served")
     save_serving_model(ServingModel(WordRule(ANSWERS), VOCABULARY, CLASSES, 20), directory)
     return directory
 
 
-def test_the_signature_takes_strings_and_gives_label_index_and_scores(saved: Path) -> None:
-    signature = tf.saved_model.load(str(saved)).signatures[SIGNATURE_NAME]
+def test_the_signature_takes_strings_and_gives_label_index_and_scores(saved_model: Path) -> None:
+    signature = tf.saved_model.load(str(saved_model)).signatures[SIGNATURE_NAME]
     assert signature.structured_input_signature[1]["text"] == tf.TensorSpec(
         [None], tf.string, "text"
     )
@@ -50,8 +50,8 @@ def test_the_signature_takes_strings_and_gives_label_index_and_scores(saved: Pat
     np.testing.assert_allclose(answer["scores"].numpy().sum(axis=1), 1, rtol=1e-6)
 
 
-def test_scores_come_in_the_texts_order_whatever_the_batches(saved: Path) -> None:
-    scorer = load_scorer(saved)
+def test_scores_come_in_the_texts_order_whatever_the_batches(saved_model: Path) -> None:
+    scorer = load_scorer(saved_model)
     texts = ["w1 " * length for length in (3, 1, 30)] + ["w2", "w3 w1 w1", ""]
     done: list[tuple[int, int]] = []
     scores = scorer(texts, 2, lambda count, total: done.append((count, total)))
@@ -60,12 +60,12 @@ def test_scores_come_in_the_texts_order_whatever_the_batches(saved: Path) -> Non
     np.testing.assert_array_equal(scores, scorer(texts, 100))
 
 
-def test_no_texts_give_no_scores(saved: Path) -> None:
-    assert load_scorer(saved)([]).shape == (0, 3)
+def test_no_texts_give_no_scores(saved_model: Path) -> None:
+    assert load_scorer(saved_model)([]).shape == (0, 3)
 
 
-def test_the_directory_is_self_contained(saved: Path, tmp_path: Path) -> None:
-    shutil.copytree(saved, tmp_path / "elsewhere")
+def test_the_directory_is_self_contained(saved_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved_model, tmp_path / "elsewhere")
     assert load_scorer(tmp_path / "elsewhere")(["w1"]).argmax() == 1
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir() if path.is_file()) == [
         "fingerprint.pb",
@@ -73,8 +73,8 @@ def test_the_directory_is_self_contained(saved: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_lone_surrogates_are_scored_as_unknown_characters(saved: Path) -> None:
-    scores = load_scorer(saved)(["w1 \ud800", "w1 ?"])
+def test_lone_surrogates_are_scored_as_unknown_characters(saved_model: Path) -> None:
+    scores = load_scorer(saved_model)(["w1 \ud800", "w1 ?"])
     np.testing.assert_array_equal(scores[0], scores[1])
 
 
@@ -130,15 +130,15 @@ def test_what_is_not_a_saved_model_is_refused(
         load_scorer(tmp_path)
 
 
-def test_a_model_without_its_weights_is_refused(saved: Path, tmp_path: Path) -> None:
-    shutil.copytree(saved, tmp_path / "broken")
+def test_a_model_without_its_weights_is_refused(saved_model: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved_model, tmp_path / "broken")
     (tmp_path / "broken" / "variables" / "variables.index").unlink()
     with pytest.raises(DataError, match="cannot load this model"):
         load_scorer(tmp_path / "broken")
 
 
-def test_a_scorer_keeps_its_weights_alive(saved: Path) -> None:
-    scorers: list[Scorer] = [load_scorer(saved) for _ in range(2)]
+def test_a_scorer_keeps_its_weights_alive(saved_model: Path) -> None:
+    scorers: list[Scorer] = [load_scorer(saved_model) for _ in range(2)]
     assert all(scorer(["w2"]).argmax() == 2 for scorer in scorers)
 
 

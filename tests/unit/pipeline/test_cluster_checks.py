@@ -58,7 +58,7 @@ FORBIDDEN = tuple(
 )
 
 
-def labelled(level: str | None) -> dict[str, Any]:
+def label_namespace(level: str | None) -> dict[str, Any]:
     labels = {"pod-security.kubernetes.io/enforce": level} if level else None
     return {"metadata": {"labels": labels}}
 
@@ -80,9 +80,13 @@ def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
     ("objects", "state", "message"),
     [
         ({}, "missing", "there is no namespace kubert"),
-        ({NAMESPACE: labelled(None)}, "warning", "enforces the pod security level none"),
-        ({NAMESPACE: labelled("baseline")}, "warning", "enforces the pod security level baseline"),
-        ({NAMESPACE: labelled("restricted")}, "ok", "kubert, restricted"),
+        ({NAMESPACE: label_namespace(None)}, "warning", "enforces the pod security level none"),
+        (
+            {NAMESPACE: label_namespace("baseline")},
+            "warning",
+            "enforces the pod security level baseline",
+        ),
+        ({NAMESPACE: label_namespace("restricted")}, "ok", "kubert, restricted"),
     ],
 )
 def test_the_namespace_enforces_the_restricted_profile(

@@ -15,7 +15,7 @@ from components.config.environment import ENV_PROGRESS
 from pipeline.local import kfp_process
 
 
-def sealed(directory: Path) -> Path:
+def commit_artifact(directory: Path) -> Path:
     with manifest.staged_artifact(directory) as work:
         (work / "weights").mkdir()
         (work / "weights" / "model").write_bytes(b"0123456789")
@@ -54,7 +54,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalCache:
 
 def test_an_intact_result_is_reused_and_reported(cache: LocalCache, tmp_path: Path) -> None:
     """Fault S7."""
-    made = outputs(sealed(tmp_path / "train" / "checkpoint"))
+    made = outputs(commit_artifact(tmp_path / "train" / "checkpoint"))
     cache.put("key", made)
     found = cache.get("key")
     assert found is not None and found["checkpoint"].uri == made["checkpoint"].uri
@@ -71,7 +71,7 @@ def test_a_damaged_result_is_not_reused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Fault S7."""
-    directory = sealed(tmp_path / "train" / "checkpoint")
+    directory = commit_artifact(tmp_path / "train" / "checkpoint")
     cache.put("key", outputs(directory))
     damage(directory)
     assert cache.get("key") is None

@@ -8,12 +8,12 @@ from pipeline.run_state import EventFile, RunState, StepFailure
 from tests.support.progress_events import make_event
 
 
-def folded(*events: dict) -> RunState:
+def fold_events(*events: dict) -> RunState:
     return reduce(RunState.apply, (make_event(**event) for event in events), RunState())
 
 
 def test_steps_go_from_waiting_to_finished() -> None:
-    outcome = folded(
+    outcome = fold_events(
         {"step": "tokenize", "kind": "reused", "outputs": {"shards": "/a/shards"}},
         {"step": "train", "kind": "started"},
         {"step": "train", "message": "epoch 1", "done": 1, "total": 2},
@@ -47,13 +47,15 @@ def test_steps_go_from_waiting_to_finished() -> None:
 
 def test_the_first_failure_stays() -> None:
     first = {"step": "train", "kind": "error", "message": "a", "exit_code": 78}
-    outcome = folded(first, {"step": "evaluate", "kind": "error", "message": "b", "exit_code": 1})
+    outcome = fold_events(
+        first, {"step": "evaluate", "kind": "error", "message": "b", "exit_code": 1}
+    )
     assert outcome.failure == StepFailure("train", "a", 78)
     assert outcome.steps["train"].status == "failed"
 
 
 def test_progress_without_a_kind_changes_nothing() -> None:
-    assert folded({"step": "train", "message": "epoch 1", "done": 1, "total": 2}) == RunState()
+    assert fold_events({"step": "train", "message": "epoch 1", "done": 1, "total": 2}) == RunState()
 
 
 def test_each_complete_line_is_read_once(tmp_path: Path) -> None:

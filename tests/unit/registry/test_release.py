@@ -126,7 +126,7 @@ def test_pull_again_changes_nothing_and_heals_a_damaged_copy(store: Store, tmp_p
     assert [path.name for path in (tmp_path / "served").iterdir()] == ["1"]
 
 
-def test_a_disk_too_small_is_said_before_anything_is_fetched(
+def test_too_small_a_disk_is_an_error_before_any_download(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(store, tmp_path, "a")

@@ -109,7 +109,7 @@ def test_texts_of_both_formats(given: Any, texts: list[bytes], form: str) -> Non
         ),
     ],
 )
-def test_what_cannot_be_read_is_told(given: Any, message: str) -> None:
+def test_an_unreadable_request_is_a_bad_request(given: Any, message: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         read(given)
     assert message in str(caught.value)
