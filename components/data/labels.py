@@ -27,7 +27,7 @@ FRACTIONAL = "fractional label"
 
 @dataclass
 class LabelStatistics:
-    """The different labels of a source, counted in one pass; stops collecting over `MOST_CLASSES` of them."""
+    """The different labels of a source, counted in one pass; at most MAX_CLASSES + 1 of them."""
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)

@@ -20,7 +20,7 @@ PADDING_MULTIPLE = 8
 
 
 class TokenizedRows(Protocol):
-    """What is needed of a split; `components.artifacts.token_shards.Split` has it."""
+    """What is needed of a split; `components.artifacts.token_shards.SplitReader` has it."""
 
     def __len__(self) -> int: ...
 

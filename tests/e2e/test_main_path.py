@@ -101,7 +101,7 @@ def pod(name: str, image: str, command: list[str], environment: dict[str, str]) 
 
 
 class Steps:
-    """Runs verbs in pods, one after the other."""
+    """Runs steps in pods, one after the other."""
 
     def __init__(self, root_uri: str) -> None:
         self.root_uri = root_uri
@@ -193,9 +193,7 @@ def release(steps: Steps, images: tuple[str, str], shards: str, checkpoint: str)
         {"shards": shards, "checkpoint": checkpoint, "output": report},
         target,
     )
-    steps.run(
-        "evaluate.gate", images[0], {"shards": shards, "report": report, "output": decision}, target
-    )
+    steps.run("gate", images[0], {"shards": shards, "report": report, "output": decision}, target)
     output = steps.run(
         "export",
         images[0],
@@ -245,9 +243,7 @@ def test_the_same_rows_are_not_learned_twice(
         {"shards": shards, "checkpoint": uris["output"], "output": report},
         target,
     )
-    steps.run(
-        "evaluate.gate", images[0], {"shards": shards, "report": report, "output": decision}, target
-    )
+    steps.run("gate", images[0], {"shards": shards, "report": report, "output": decision}, target)
     output = steps.run(
         "export",
         images[0],
