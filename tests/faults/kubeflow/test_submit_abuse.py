@@ -69,7 +69,7 @@ def test_placeholders_are_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "option", "place"),
+    ("section", "option", "uri"),
     [
         ("data", "source", "train.csv"),
         ("data", "source", "file:///etc/passwd"),
