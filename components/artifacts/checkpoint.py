@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
-from components.config.renamed_options import RENAMED_OPTIONS
+from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 
@@ -68,14 +68,12 @@ class CheckpointContent(BaseModel):
 
     @field_validator("model", mode="before")
     @classmethod
-    def _read_renamed_options(cls, model: Any) -> Any:
-        """Accept the names that options of the model had in older checkpoints."""
-        if not isinstance(model, Mapping):
-            return model
-        return {
-            (RENAMED_OPTIONS.get(f"model.{name}") or name).removeprefix("model."): value
-            for name, value in model.items()
-        }
+    def _read_stored_names(cls, model: Any) -> Any:
+        return from_stored_names("model", model) if isinstance(model, Mapping) else model
+
+    @field_serializer("model")
+    def _write_stored_names(self, model: ModelConfig) -> dict[str, Any]:
+        return to_stored_names("model", model.model_dump(mode="json"))
 
 
 def open_checkpoint(directory: Path) -> Artifact[CheckpointContent]:

@@ -1,8 +1,13 @@
-"""Options that were renamed before version 0.1; an old name is refused with the new one."""
+"""Options that were renamed before version 0.1.
+
+In a configuration an old name is refused with the new one. Artifacts and the identities of
+trainings keep the old names: equal artifacts have equal digests, whichever version made them.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 RENAMED_OPTIONS: Final = {
     "data.time": "data.time_column",
@@ -30,3 +35,23 @@ RENAMED_OPTIONS: Final = {
     "cluster.time_limit": "cluster.active_deadline",
     "schedule.concurrency": "schedule.max_concurrent_runs",
 }
+_STORED_NAMES: Final = {new: old for old, new in RENAMED_OPTIONS.items()}
+
+
+def to_stored_names(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a section under the names that artifacts store."""
+    return _rename_options(_STORED_NAMES, section, options)
+
+
+def from_stored_names(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored options of a section under their names in the configuration."""
+    return _rename_options(RENAMED_OPTIONS, section, options)
+
+
+def _rename_options(
+    names: Mapping[str, str], section: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        names.get(f"{section}.{name}", f"{section}.{name}").removeprefix(f"{section}."): value
+        for name, value in options.items()
+    }

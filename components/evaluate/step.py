@@ -17,6 +17,7 @@ from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.predictions import write_predictions
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
+from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
@@ -109,7 +110,9 @@ def _write_report(
         mistakes=metrics.describe_errors(wrong, split.read_texts(wrong), labels, scores, classes),
         data=_summarize_data(shards),
         training=_summarize_training(
-            checkpoint.content, checkpoint.manifest.config, checkpoint.directory
+            checkpoint.content,
+            from_stored_names("train", checkpoint.manifest.config),
+            checkpoint.directory,
         ),
         shards_digest=shards.digest,
         checkpoint_digest=checkpoint.digest,
@@ -135,7 +138,7 @@ def _write_report(
         reports.REPORT_KIND,
         content={"classes": list(classes), **content.scalar_metrics()},
         inputs={"shards": content.shards_digest, "checkpoint": content.checkpoint_digest},
-        config=config.model_dump(mode="json"),
+        config=to_stored_names("evaluate", config.model_dump(mode="json")),
     )
     return content
 

@@ -34,6 +34,7 @@ from components.artifacts.token_shards import (
     commit_shards,
 )
 from components.artifacts.vocabulary import Vocabulary
+from components.config.renamed_options import to_stored_names
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset, RejectedRows, open_dataset
 from components.data.split_names import SPLITS, SplitName
@@ -307,11 +308,17 @@ def _options(data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig) -> 
     own = {"encoder", "preprocessor", "max_length"} | (
         {"vocab_size", "lower_case"} if model.encoder == "scratch" else set()
     )
-    return {
-        "data": data.model_dump(
-            mode="json",
-            exclude={"source", "test_source", "tfds_data_dir", "time_column", "window", "end_time"},
-        ),
+    location_and_time = {
+        "source",
+        "test_source",
+        "tfds_data_dir",
+        "time_column",
+        "window",
+        "end_time",
+    }
+    options = {
+        "data": data.model_dump(mode="json", exclude=location_and_time),
         "model": model.model_dump(mode="json", include=own),
         "tokenize": tokenize.model_dump(mode="json", include={"rows_per_shard"}),
     }
+    return {section: to_stored_names(section, values) for section, values in options.items()}

@@ -6,11 +6,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from components.config.renamed_options import RENAMED_OPTIONS
+from components.config.renamed_options import to_stored_names
 from components.config.schema import ModelConfig, TrainConfig
 
 STATE_FORMAT = 2
@@ -27,8 +26,6 @@ _IRRELEVANT_OPTIONS = frozenset(
     }
 )
 """Options of `train` that do not change the result: a resumed training may change them."""
-_STORED_NAMES = {new: old for old, new in RENAMED_OPTIONS.items() if new is not None}
-"""Names of options in the identity: a renamed option must not lose a training's state."""
 
 
 class Job(BaseModel):
@@ -80,15 +77,8 @@ def training_id(model: ModelConfig, train: TrainConfig, shards_digest: str) -> s
     options = train.model_dump(mode="json", exclude=set(_IRRELEVANT_OPTIONS))
     identity = {
         "format": STATE_FORMAT,
-        "model": _with_stored_names("model", model.model_dump(mode="json")),
-        "train": _with_stored_names("train", options),
+        "model": to_stored_names("model", model.model_dump(mode="json")),
+        "train": to_stored_names("train", options),
         "shards": shards_digest,
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _with_stored_names(section: str, options: dict[str, Any]) -> dict[str, Any]:
-    return {
-        _STORED_NAMES.get(f"{section}.{name}", f"{section}.{name}").partition(".")[2]: value
-        for name, value in options.items()
-    }

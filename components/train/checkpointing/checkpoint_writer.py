@@ -19,6 +19,7 @@ from components.artifacts.checkpoint import (
 )
 from components.artifacts.manifest import commit, staged_artifact
 from components.artifacts.token_shards import TokenShards
+from components.config.renamed_options import to_stored_names
 from components.config.schema import TrainConfig
 from components.progress import StepName
 from components.train.checkpointing.remote_checkpoints import CheckpointId
@@ -102,7 +103,7 @@ class FinishedCheckpoint:
                 "checkpoint",
                 content=self.describe(state).model_dump(mode="json"),
                 inputs={"shards": self.shards.manifest.digest},
-                config=self.config.model_dump(mode="json"),
+                config=to_stored_names("train", self.config.model_dump(mode="json")),
             )
 
 

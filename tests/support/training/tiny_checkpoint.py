@@ -11,6 +11,7 @@ from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent, EpochMetrics
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
+from components.config.renamed_options import to_stored_names
 from components.config.schema import ModelConfig, TrainConfig
 from components.data.split_names import SPLITS
 
@@ -126,5 +127,5 @@ def make_checkpoint(
             work,
             "checkpoint",
             content=content.model_dump(mode="json"),
-            config=TrainConfig(epochs=2).model_dump(mode="json"),
+            config=to_stored_names("train", TrainConfig(epochs=2).model_dump(mode="json")),
         )

@@ -156,7 +156,7 @@ def test_a_finished_checkpoint_is_verified_before_it_is_read(tmp_path: Path) -> 
         checkpoint.open_checkpoint(tmp_path)
 
 
-def test_a_checkpoint_from_before_options_were_renamed_is_read() -> None:
+def test_a_checkpoint_keeps_the_names_that_options_had_when_the_format_was_made() -> None:
     content = checkpoint.CheckpointContent.model_validate(
         {
             "classes": ["calm"],
@@ -175,3 +175,6 @@ def test_a_checkpoint_from_before_options_were_renamed_is_read() -> None:
     )
     model = content.model
     assert (model.intermediate_size, model.num_layers, model.num_heads) == (64, 3, 2)
+    stored = content.model_dump(mode="json")["model"]
+    assert (stored["inner_size"], stored["layers"], stored["heads"]) == (64, 3, 2)
+    assert set(stored).isdisjoint({"intermediate_size", "num_layers", "num_heads", "vocab_size"})

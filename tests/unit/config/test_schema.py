@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from components.config.loading import load_config
-from components.config.renamed_options import RENAMED_OPTIONS
+from components.config.renamed_options import RENAMED_OPTIONS, from_stored_names, to_stored_names
 from components.config.schema import Config
 from components.errors import ConfigError
 from pipeline import presets
@@ -131,6 +131,13 @@ def test_new_names_are_options_and_old_names_are_not() -> None:
     }
     assert set(RENAMED_OPTIONS.values()) <= options
     assert not options & RENAMED_OPTIONS.keys()
+
+
+def test_artifacts_store_the_old_names() -> None:
+    stored = to_stored_names("train", {"lr_schedule": "linear", "epochs": 3})
+    assert stored == {"decay": "linear", "epochs": 3}
+    assert from_stored_names("train", stored) == {"lr_schedule": "linear", "epochs": 3}
+    assert from_stored_names("train", {"lr_schedule": "linear"}) == {"lr_schedule": "linear"}
 
 
 def test_every_option_is_described() -> None:

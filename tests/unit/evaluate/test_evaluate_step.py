@@ -64,6 +64,7 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
     assert content.training.history == EPOCHS == trained.history
     assert content.training.step_losses == ((1, 1.2), (2, 1.0), (3, 0.9), (4, 0.7))
     assert content.training.options["Epochs, at most"] == "2"
+    assert content.training.options["Learning rate schedule"] == "linear"
     assert content.data.rows == {"train": 13, "validation": 13, "test": 13}
     assert sum(content.data.length_histogram.values()) == 39
 
@@ -80,6 +81,7 @@ def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:
         == {"shards": content.shards_digest, "checkpoint": content.checkpoint_digest}
     )
     assert sealed.content["accuracy"] == content.accuracy and sealed.config["batch_size"] == 4
+    assert sealed.config["mistakes"] == 20
     assert set(sealed.files) == {"report.json", "report.html", "predictions.arrow"}
 
 

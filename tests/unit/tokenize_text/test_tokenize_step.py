@@ -50,6 +50,9 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
         [],
     )
     assert content.vocabulary_sha256 == shards.vocabulary.sha256
+    stored = shards.manifest.config
+    assert stored["tokenize"] == {"shard_rows": 600}
+    assert stored["model"]["vocabulary_size"] == 300
     wordpiece = WordPiece(shards.vocabulary)
     total = 0
     for name in SPLITS:

@@ -97,6 +97,7 @@ def test_a_run_learns_and_its_artifact_says_how(train_once: Trained) -> None:
     assert any(name.startswith("tensorboard/events") for name in sealed.files)
     assert sealed.inputs == {"shards": manifest.read_manifest(home.parent / "shards").digest}
     assert sealed.config["batch_size"] == 16
+    assert sealed.config["accumulate"] == 1
     loss_of_epoch = np.mean([content.step_losses[i] for i in range(13)])
     assert content.history[0].train_loss == pytest.approx(loss_of_epoch, rel=0.02)
 
