@@ -1,1 +1,1 @@
-"""The verb that turns raw text into token shards."""
+"""The tokenize step: raw text in, token shards out."""

@@ -1,1 +1,1 @@
-"""The train verb: token shards in, checkpoint out, by one worker process or many."""
+"""The train step: token shards in, checkpoint out, by one worker process or many."""

@@ -1,4 +1,4 @@
-"""What the train verb does before any worker and after the last one, in a process without TensorFlow, numpy and Arrow."""
+"""What the train step does before any worker and after the last one, in a process without TensorFlow, numpy and Arrow."""
 
 from __future__ import annotations
 
