@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.artifacts.token_shards import ShardsContent
 from components.config import schema
 from components.config.loading import load_config
 from components.config.schema import Config, DataConfig
-from components.data.labelled_text import Example, RejectedRows, open_dataset
+from components.data.labelled_text import open_dataset
+from components.data.split_names import SPLITS, SplitName
 from components.tokenize_text import step
 from components.train.hardware import resolve_precision
 from components.train.job import Job
@@ -21,6 +21,14 @@ from components.train.job import Job
 PRESETS = Path(__file__).parents[2] / "pipeline" / "presets"
 HELD_OUT_ROWS = 64
 MANY_STEPS = 1_000_000
+
+
+class Example(NamedTuple):
+    """A row of the data set: its split, its text and the index of its class."""
+
+    split: SplitName
+    text: str
+    label: int
 
 
 def load_preset(name: str, data: Path, *assignments: str) -> Config:
@@ -38,9 +46,15 @@ def write_rows(config: DataConfig, directory: Path, count: int) -> DataConfig:
     `train.json` holds the texts and labels of the training rows, for the baselines.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with open_dataset(config) as corpus:
-        rows = list(corpus.examples(RejectedRows(config.max_bad_rows), Counter()))
-        classes = corpus.labels.classes
+    with open_dataset(config) as dataset:
+        rows = [
+            Example(SPLITS[split], text, label)
+            for batch in dataset.read_examples()
+            for split, text, label in zip(
+                batch.splits.tolist(), batch.texts, batch.labels, strict=True
+            )
+        ]
+        classes = dataset.labels.classes
     train = [row for row in rows if row.split == "train"]
     step_between = len(train) // count
     train = train[::step_between][:count]

@@ -78,7 +78,7 @@ class ShardWriter:
         self._lengths: Counter[int] = Counter()
         self._labels: Counter[int] = Counter()
 
-    def add(
+    def add_rows(
         self,
         ids: TokenIds,
         row_splits: npt.NDArray[Any],
@@ -159,10 +159,6 @@ class SplitReader:
     def read_labels(self) -> TokenIds:
         """Label of every row, an index into the classes: int32 [rows]."""
         return _joined([batch.column(1).to_numpy() for batch in self._batches])
-
-    def read_rows(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[TokenIds]:
-        """The token ids of the rows, unpadded: int32 arrays [length], in the order of `indices`."""
-        return [self._row(*place).astype(np.int32) for place in self._places(indices)]
 
     def read_padded(self, indices: Sequence[int] | npt.NDArray[Any], width: int) -> TokenIds:
         """The token ids of the rows, filled up with [PAD] to `width`: int32 [len(indices), width].

@@ -1,9 +1,9 @@
-"""Labelled texts as one stream, each in its split; rows that cannot be used are counted by reason, never passed over.
+"""Labelled texts, each with its class index and its split, streamed from the sources of a run.
 
-Outcome per row: a row that cannot be taken apart, has a text that is not Unicode (bad UTF-8, lone
-surrogates), not a string, or blank (nothing but spaces, control and format characters), or a
-label that is missing, unknown, out of range, negative or fractional is refused. Every other text
-is kept to the letter.
+A row is rejected, and counted by reason, if it is malformed; if its text is not Unicode (invalid
+UTF-8, lone surrogates), not a string, or blank (only spaces, control and format characters); or
+if its label is missing, unknown, out of range, negative or fractional. All other texts are not
+modified.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ import numpy.typing as npt
 
 from components.config.schema import DataConfig
 from components.data.labels import LabelMap, LabelStatistics, build_label_map
+from components.data.read_stats import ReadStats, RejectedRows
 from components.data.row_cache import CachedRows
-from components.data.rows import MalformedRow, RowBatch, Source
+from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader, Source
 from components.data.sources import open_source
-from components.data.split_names import SPLITS, SplitName
+from components.data.split_names import SPLITS
 from components.data.splits import assign_splits, hash_texts
 from components.data.text_columns import (
-    BLANK,
     NOT_TEXT,
-    NOT_UNICODE,
     ColumnLayout,
     join_columns,
     join_valid_texts,
@@ -41,78 +40,21 @@ from components.data.time_window import (
 )
 from components.errors import DataError
 
-__all__ = [
-    "BLANK",
-    "NOT_TEXT",
-    "NOT_UNICODE",
-    "SHOWN",
-    "Example",
-    "ExampleBatch",
-    "LabelledDataset",
-    "RejectedRows",
-    "open_dataset",
-]
-
-SHOWN = 20
-
-
-class Example(NamedTuple):
-    """A usable row: its split, its text and the index of its class."""
-
-    split: SplitName
-    text: str
-    label: int
-
 
 class ExampleBatch(NamedTuple):
-    """Usable rows that follow each other: texts, indices of their classes, and their splits as indices into SPLITS (int8 [rows])."""
+    """Consecutive examples: texts, class indices, splits as indices into SPLITS (int8 [rows])."""
 
     texts: Sequence[str]
     labels: Sequence[int]
     splits: npt.NDArray[np.int8]
 
 
-@dataclass
-class RejectedRows:
-    """Refused rows by reason, and the first ones by place; never their text."""
-
-    limit: int
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: list[str] = field(default_factory=list)
-
-    def add(self, source: str, number: int, line: int, reason: str, columns: str = "") -> None:
-        """Count one refused row."""
-        self.counts[reason] += 1
-        if len(self.examples) < SHOWN:
-            location = f"row {number} (line {line})" if line else f"row {number}"
-            columns = f"{columns}: " if columns else ""
-            self.examples.append(f"{source}, {location}: {columns}{reason}")
-
-    @property
-    def exceeded(self) -> bool:
-        """Whether more rows were refused than allowed."""
-        return self.counts.total() > self.limit
-
-    def check(self, of_labels: str = "") -> None:
-        """Raise DataError with counts and the first places if more rows were refused than allowed; `of_labels` is advice on labels."""
-        if self.exceeded:
-            advice = of_labels if any("label" in reason for reason in self.counts) else ""
-            reasons = ", ".join(
-                f"{count} x {reason}" for reason, count in self.counts.most_common()
-            )
-            places = "\n".join(f"  {example}" for example in self.examples)
-            raise DataError(
-                f"{self.counts.total()} rows refused, data.max_bad_rows allows {self.limit}: {reasons}\n{places}\n"
-                f"{advice}Correct these rows, or raise data.max_bad_rows to leave them out."
-            )
-
-
 @dataclass(frozen=True)
 class LabelledDataset:
-    """The sources of a run, surveyed: `labels` says how labels are read, `rows` how many rows there are, good and bad.
+    """The sources of a run after a first pass, which found the classes and counted the rows.
 
-    Where a window is set, `source` has only the rows within, and `left_out` counts the others by
-    reason.
+    `rows` counts valid and rejected rows. With a time window, `source` yields the rows within it
+    only, and `outside_window` counts the others by reason.
     """
 
     data: DataConfig
@@ -122,76 +64,87 @@ class LabelledDataset:
     labels: LabelMap
     rows: int
     window: Window | None = None
-    left_out: Counter[str] = field(default_factory=Counter)
+    outside_window: Counter[str] = field(default_factory=Counter)
 
-    def examples(self, refusals: RejectedRows, overlap: Counter[str]) -> Iterator[Example]:
-        """What `blocks` yields, row by row."""
-        for texts, labels, splits in self.blocks(refusals, overlap):
-            for text, label, split in zip(texts, labels, splits.tolist(), strict=True):
-                yield Example(SPLITS[split], text, label)
+    def read_examples(self) -> ExampleReader:
+        """Return an iterable over all examples, in batches."""
+        return ExampleReader(self)
 
-    def blocks(self, refusals: RejectedRows, overlap: Counter[str]) -> Iterator[ExampleBatch]:
-        """Every usable row in the sources' order, a given test split first; DataError at the end for too many refused rows.
 
-        `overlap` counts, by split, the rows whose text is in the given test split, too. Once too
-        many rows are refused the rest is only counted. Memory: 8 bytes per row of a given test
-        split.
-        """
-        tested = np.zeros(0, np.uint64)
-        if self.test_source is not None:
+class ExampleReader:
+    """Iterates over the examples of a dataset, a given test split first, in the sources' order.
+
+    `stats` describes the latest pass and is complete when it has ended, which is when DataError
+    is raised if too many rows were rejected; from the first one too many on, rows are only
+    counted. Memory: 8 bytes per row of a given test split.
+    """
+
+    def __init__(self, dataset: LabelledDataset) -> None:
+        self._dataset = dataset
+        self.stats = self._new_stats()
+
+    def __iter__(self) -> Iterator[ExampleBatch]:
+        dataset, data = self._dataset, self._dataset.data
+        self.stats = self._new_stats()
+        test_hashes = np.zeros(0, np.uint64)
+        if dataset.test_source is not None:
             hashes = []
-            for texts, labels in self._usable(self.test_source, refusals):
+            for texts, labels in self._read_valid_rows(dataset.test_source):
                 hashes.append(hash_texts(texts))
-                yield ExampleBatch(
-                    texts, labels, np.full(len(texts), SPLITS.index("test"), np.int8)
-                )
-            tested = np.unique(np.concatenate([tested, *hashes]))
-        test_fraction = 0.0 if self.test_source is not None else self.data.test_fraction
-        for texts, labels in self._usable(self.source, refusals):
-            hashed = hash_texts(texts)
-            splits = assign_splits(hashed, self.data.validation_fraction, test_fraction)
-            if len(tested):
-                found = tested[np.searchsorted(tested, hashed).clip(max=len(tested) - 1)] == hashed
-                overlap.update(SPLITS[split] for split in splits[found].tolist())
+                splits = np.full(len(texts), SPLITS.index("test"), np.int8)
+                yield ExampleBatch(texts, labels, splits)
+            test_hashes = np.unique(np.concatenate([test_hashes, *hashes]))
+        test_fraction = data.test_fraction if dataset.test_source is None else 0.0
+        for texts, labels in self._read_valid_rows(dataset.source):
+            text_hashes = hash_texts(texts)
+            splits = assign_splits(text_hashes, data.validation_fraction, test_fraction)
+            if len(test_hashes):
+                nearest = np.searchsorted(test_hashes, text_hashes).clip(max=len(test_hashes) - 1)
+                duplicates = splits[test_hashes[nearest] == text_hashes]
+                self.stats.duplicates_of_test.update(SPLITS[split] for split in duplicates.tolist())
             yield ExampleBatch(texts, labels, splits)
-        refusals.check(f"A label must be {self.labels.described}. ")
+        self.stats.rejected.check(f"A label must be {dataset.labels.allowed_labels}. ")
 
-    def _usable(
-        self, source: Source, refusals: RejectedRows
-    ) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
-        for block in source.reader.read(self.layout.names):
-            if isinstance(block, MalformedRow):
-                refusals.add(source.name, block.number, block.line, block.reason)
-            elif (usable := self._whole(block)) is None:
-                texts, labels = self._row_by_row(block, source.name, refusals)
+    def _new_stats(self) -> ReadStats:
+        return ReadStats(RejectedRows(self._dataset.data.max_bad_rows))
+
+    def _read_valid_rows(self, source: Source) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+        rejected = self.stats.rejected
+        for batch in source.reader.read(self._dataset.layout.names):
+            if isinstance(batch, MalformedRow):
+                rejected.add(source.name, batch.number, batch.line, batch.reason)
+            elif isinstance(batch, ExcludedRows):
+                continue
+            elif (valid := self._read_valid_batch(batch)) is None:
+                texts, labels = self._read_row_by_row(batch, source.name)
                 if texts:
                     yield texts, labels
-            elif not refusals.exceeded:
-                yield usable
+            elif not rejected.is_over_limit:
+                yield valid
 
-    def _whole(self, block: RowBatch) -> tuple[list[str], list[int]] | None:
-        """Texts and labels of a block that has no row to refuse; None for any other."""
-        texts = join_valid_texts(self.layout.text_columns(block))
-        labels = self.labels.indices(self.layout.labels(block))
+    def _read_valid_batch(self, batch: RowBatch) -> tuple[list[str], list[int]] | None:
+        """Return texts and class indices of a batch without rejected rows; None for any other."""
+        layout = self._dataset.layout
+        texts = join_valid_texts(layout.text_columns(batch))
+        labels = self._dataset.labels.class_indices(layout.labels(batch))
         return None if texts is None or labels is None else (texts, labels)
 
-    def _row_by_row(
-        self, block: RowBatch, name: str, refusals: RejectedRows
-    ) -> tuple[list[str], list[int]]:
-        columns = "+".join(self.layout.text)
+    def _read_row_by_row(self, batch: RowBatch, source: str) -> tuple[list[str], list[int]]:
+        """Return the texts and class indices of the valid rows, and count the rejected ones."""
+        layout, rejected = self._dataset.layout, self.stats.rejected
         texts, labels = [], []
-        parts_of_texts = zip(*self.layout.text_columns(block), strict=True)
-        for number, line, parts, label_value in zip(
-            block.numbers, block.lines, parts_of_texts, self.layout.labels(block), strict=True
+        parts_of_texts = zip(*layout.text_columns(batch), strict=True)
+        for number, line, parts, value in zip(
+            batch.numbers, batch.lines, parts_of_texts, layout.labels(batch), strict=True
         ):
             text = join_columns(parts)
-            if text is None:
-                refusals.add(name, number, line, NOT_TEXT, columns)
-            elif reason := text_error(text):
-                refusals.add(name, number, line, reason, columns)
-            elif isinstance(label := self.labels.look_up(label_value), str):
-                refusals.add(name, number, line, label, self.data.label)
-            elif not refusals.exceeded:
+            error = NOT_TEXT if text is None else text_error(text)
+            label = self._dataset.labels.class_index_or_error(value)
+            if text is None or error is not None:
+                rejected.add(source, number, line, error or NOT_TEXT, "+".join(layout.text))
+            elif isinstance(label, str):
+                rejected.add(source, number, line, label, layout.label)
+            elif not rejected.is_over_limit:
                 texts.append(text)
                 labels.append(label)
         return texts, labels
@@ -199,15 +152,18 @@ class LabelledDataset:
 
 @contextmanager
 def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
-    """The configured sources, after one pass that checks their columns, counts their rows and finds their classes.
+    """Open the configured sources and make a first pass over them, which finds the classes.
 
     Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label
     column holds no classes.
     """
-    window, place = parse_window(data), fill_date_placeholder(data)
-    left_out: Counter[str] = Counter()
+    window, uri, layout = (
+        parse_window(data),
+        fill_date_placeholder(data),
+        ColumnLayout.from_config(data),
+    )
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(place, data))
+        source = stack.enter_context(open_source(uri, data))
         test_source = None
         if data.test_source is not None:
             test_source = stack.enter_context(
@@ -215,34 +171,47 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
             )
         elif "test" in source.splits:
             test_source = source.select_split("test")
-        source = replace(source, reader=CachedRows(source.reader))
-        if window is not None:
-            source = replace(source, reader=WindowedRows(source.reader, window, left_out))
+        source = _with_stages(source, window)
+        statistics, outside_window = _collect_statistics(source, layout)
+        rows = statistics.rows
         if test_source is not None:
-            test_source = replace(test_source, reader=CachedRows(test_source.reader))
-        layout = ColumnLayout.from_config(data)
-        survey = _survey(source, layout, left_out)
-        rows = survey.rows + (_survey(test_source, layout).rows if test_source else 0)
+            test_source = _with_stages(test_source, None)
+            rows += _collect_statistics(test_source, layout)[0].rows
         labels = build_label_map(
-            survey, data.classes, source.class_names, f"{source.name}, column {data.label!r}"
+            statistics, data.classes, source.class_names, f"{source.name}, column {data.label!r}"
         )
-        yield LabelledDataset(data, layout, source, test_source, labels, rows, window, left_out)
+        yield LabelledDataset(
+            data, layout, source, test_source, labels, rows, window, outside_window
+        )
 
 
-def _survey(
-    source: Source, layout: ColumnLayout, left_out: Counter[str] | None = None
-) -> LabelStatistics:
-    survey = LabelStatistics()
-    for block in source.reader.read(layout.names):
-        if isinstance(block, MalformedRow):
-            survey.rows += 1
-        else:
-            survey.add_rows(layout.labels(block))
-    if not survey.rows and left_out:
-        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+def _with_stages(source: Source, window: Window | None) -> Source:
+    """Put the time window and the row cache behind the reader of a source."""
+    reader: RowReader = source.reader
+    if window is not None:
+        reader = WindowedRows(reader, window)
+    return replace(source, reader=CachedRows(reader))
+
+
+def _collect_statistics(
+    source: Source, layout: ColumnLayout
+) -> tuple[LabelStatistics, Counter[str]]:
+    """Count rows, labels, and the rows outside of the window by reason; DataError for no rows."""
+    statistics, outside_window = LabelStatistics(), Counter[str]()
+    for batch in source.reader.read(layout.names):
+        match batch:
+            case RowBatch():
+                statistics.add_rows(layout.labels(batch))
+            case MalformedRow():
+                statistics.rows += 1
+            case ExcludedRows():
+                outside_window[batch.reason] += batch.rows
+    if not statistics.rows and outside_window:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(outside_window.items()))
         raise DataError(
-            f"{source.name}: no row is in the window (rows {counts}); check data.end_time, data.window and data.time_column"
+            f"{source.name}: no row is in the window (rows {counts}); "
+            "check data.end_time, data.window and data.time_column"
         )
-    if not survey.rows:
+    if not statistics.rows:
         raise DataError(f"{source.name}: holds no rows")
-    return survey
+    return statistics, outside_window

@@ -1,7 +1,7 @@
-"""A row's label becomes the index of its class, or a reason why it cannot; nothing is guessed per row.
+"""Maps labels, as they were read, to class indices.
 
-Which way the labels are written is decided once, from the training source: by name, or by number
-from 0 or from 1.
+How the labels are written is decided once, from the training source: as class names, or as
+numbers from 0 or from 1 up. A single row never decides it.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from components.errors import DataError
 
 MAX_CLASSES = 1000
-FEW_CLASSES = 20
+MAX_CLASSES_OF_FEW_ROWS = 20
+MAX_NUMBER_CHARACTERS = 30
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 MISSING = "missing label"
@@ -27,47 +29,47 @@ FRACTIONAL = "fractional label"
 
 @dataclass
 class LabelStatistics:
-    """The different labels of a source, counted in one pass; at most MAX_CLASSES + 1 of them."""
+    """Number of rows, and of each distinct label up to MAX_CLASSES + 1 of them, in a source."""
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def too_many(self) -> bool:
-        """Whether there are more different values than classes can be."""
+    def has_too_many(self) -> bool:
+        """Whether there are more distinct labels than there can be classes."""
         return len(self.counts) > MAX_CLASSES
 
-    def add(self, value: Any, times: int = 1) -> None:
-        """Count a label; missing ones and those that are not UTF-8 are nothing to choose from."""
+    def add_label(self, value: Any, count: int = 1) -> None:
+        """Count a label; missing labels and those that are not Unicode are ignored."""
         name = label_text(value)
-        if name and _is_text(name) and (not self.too_many or name in self.counts):
-            self.counts[name] += times
+        if name and _is_unicode(name) and (not self.has_too_many or name in self.counts):
+            self.counts[name] += count
 
     def add_rows(self, values: Sequence[Any]) -> None:
-        """Count the labels of as many rows."""
+        """Count the rows with these labels."""
         self.rows += len(values)
         if {*map(type, values)} == {str}:
-            for value, times in Counter(values).items():
-                self.add(value, times)
+            for value, count in Counter(values).items():
+                self.add_label(value, count)
         else:
             for value in values:
-                self.add(value)
+                self.add_label(value)
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Classes in index order, and how a label is found among them: by number if `numbers` is given, else by name."""
+    """The classes in index order; labels map to them by `numbers`, if given, else by name."""
 
     classes: tuple[str, ...]
     numbers: Mapping[int, int] | None = None
 
-    def look_up(self, value: Any) -> int | str:
-        """The class index of a label as it was read, or the reason (one of this module's constants) to refuse its row."""
+    def class_index_or_error(self, value: Any) -> int | str:
+        """Return the class index of a label, or the reason (a constant above) to reject its row."""
         name = label_text(value)
         if not name:
             return MISSING
         if self.numbers is None:
-            return self._by_name.get(name, UNKNOWN)
+            return self._index_by_name.get(name, UNKNOWN)
         if not NUMBER.fullmatch(name):
             return UNKNOWN
         number = parse_integer(name)
@@ -75,61 +77,71 @@ class LabelMap:
             return FRACTIONAL
         return self.numbers.get(number, NEGATIVE if number < 0 else OUT_OF_RANGE)
 
-    def indices(self, values: Sequence[Any]) -> list[int] | None:
-        """The class index of each label; None if one of them is a reason to refuse its row."""
-        if {*map(type, values)} != {str}:  # True, 1 and 1.0 are equal, but not the same label
-            each = [self.look_up(value) for value in values]
-            known = [index for index in each if not isinstance(index, str)]
-            return known if len(known) == len(each) else None
-        found = {
+    def class_indices(self, values: Sequence[Any]) -> list[int] | None:
+        """Return the class index of each label; None if one of the rows has to be rejected."""
+        if {*map(type, values)} != {str}:  # True, 1 and 1.0 are equal, but different labels
+            indices = [self.class_index_or_error(value) for value in values]
+            valid = [index for index in indices if not isinstance(index, str)]
+            return valid if len(valid) == len(indices) else None
+        distinct = set(values)
+        index_by_value = {
             value: index
-            for value in set(values)
-            if not isinstance(index := self.look_up(value), str)
+            for value in distinct
+            if not isinstance(index := self.class_index_or_error(value), str)
         }
-        return [found[value] for value in values] if found.keys() >= set(values) else None
+        if len(index_by_value) < len(distinct):
+            return None
+        return [index_by_value[value] for value in values]
 
     @property
-    def described(self) -> str:
+    def allowed_labels(self) -> str:
         """What a label may be, for messages."""
-        if self.numbers is None:
-            return "one of " + _listed(self.classes)
-        if self.classes == tuple(str(number) for number in self.numbers):
-            return "one of " + _listed(self.classes)
+        if self.numbers is None or self.classes == tuple(map(str, self.numbers)):
+            return "one of " + _list_names(self.classes)
         return f"a whole number from {min(self.numbers)} to {max(self.numbers)}"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "_by_name", {name: index for index, name in enumerate(self.classes)}
-        )
-
-    _by_name: Mapping[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
+    @cached_property
+    def _index_by_name(self) -> Mapping[str, int]:
+        return {name: index for index, name in enumerate(self.classes)}
 
 
 def build_label_map(
-    survey: LabelStatistics, listed: Sequence[str] | None, named: Sequence[str] | None, place: str
+    statistics: LabelStatistics,
+    configured: Sequence[str] | None,
+    source_names: Sequence[str] | None,
+    column: str,
 ) -> LabelMap:
-    """How to read the labels of a surveyed training source.
+    """Decide how the labels of a training source map to classes.
 
-    `listed` are the configured classes, `named` those that the source itself names (numbered from
-    0). Listed classes are matched by name, unless no label is one of the names and some are whole
-    numbers: then 0 is the first class, or 1 is where no 0 occurs. Without either the classes are
-    the labels found: the whole numbers from 0 up by value if most rows have numbers, else all of
-    them, sorted. `place` is source and column, for the DataError that fractions, free text and a
-    single class raise.
+    `configured` classes are matched by name, unless no label is one of the names and some are
+    integers: then 0 is the first class, or 1 if there is no 0. Else `source_names`, the names
+    that the source itself gives to its integer labels from 0 up, are the classes. Without either
+    the classes are the labels found: the integers from 0 up, by value, if most labels are
+    numbers, else all labels, sorted.
+
+    Raises DataError, which begins with `column` (source and column), for fractions, free text and
+    a single class.
     """
-    if listed is not None:
-        numbers = {number for name in survey.counts if (number := parse_integer(name)) is not None}
-        if not numbers or any(name in survey.counts for name in listed):
-            return LabelMap(tuple(listed))
+    if configured is not None:
+        numbers = {
+            number for name in statistics.counts if (number := parse_integer(name)) is not None
+        }
+        if not numbers or any(name in statistics.counts for name in configured):
+            return LabelMap(tuple(configured))
         base = 0 if 0 in numbers else 1
-        return LabelMap(tuple(listed), {base + index: index for index in range(len(listed))})
-    if named is not None:
-        return LabelMap(tuple(named), {index: index for index in range(len(named))})
-    return _found(survey, place)
+        return LabelMap(
+            tuple(configured), {base + index: index for index in range(len(configured))}
+        )
+    if source_names is not None:
+        return LabelMap(tuple(source_names), {index: index for index in range(len(source_names))})
+    return _find_classes(statistics, column)
 
 
 def label_text(value: Any) -> str:
-    """A label as a string without spaces around it; empty for None, NaN, lists and records. Whole floats are written as integers."""
+    """Return a label as text without surrounding space; empty for None, NaN, lists and records.
+
+    Floats that are integers are written as such.
+    """
     if value is None or value != value or isinstance(value, list | dict):
         return ""
     if isinstance(value, bool):
@@ -140,8 +152,8 @@ def label_text(value: Any) -> str:
 
 
 def parse_integer(name: str) -> int | None:
-    """The integer that a number such as 3, +3 or 3.0 is; None for fractions and anything else."""
-    if not NUMBER.fullmatch(name) or len(name) > 30:
+    """Return the integer that a number such as 3, +3 or 3.0 is; None for any other text."""
+    if not NUMBER.fullmatch(name) or len(name) > MAX_NUMBER_CHARACTERS:
         return None
     try:
         return int(name)
@@ -150,7 +162,7 @@ def parse_integer(name: str) -> int | None:
     return int(value) if value.is_integer() else None
 
 
-def _is_text(name: str) -> bool:
+def _is_unicode(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -158,41 +170,43 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _found(survey: LabelStatistics, place: str) -> LabelMap:
-    distinct = len(survey.counts)
-    if survey.too_many or distinct > max(FEW_CLASSES, survey.rows // 2):
-        amount = f"more than {MAX_CLASSES}" if survey.too_many else str(distinct)
+def _find_classes(statistics: LabelStatistics, column: str) -> LabelMap:
+    counts = statistics.counts
+    if statistics.has_too_many or len(counts) > max(MAX_CLASSES_OF_FEW_ROWS, statistics.rows // 2):
+        amount = f"more than {MAX_CLASSES}" if statistics.has_too_many else str(len(counts))
         raise DataError(
-            f"{place}: {amount} different values in {survey.rows} rows, so this is no class label; set data.label to its column"
+            f"{column}: {amount} different values in {statistics.rows} rows, "
+            "so this is no class label; set data.label to its column"
         )
-    if (
-        2 * sum(count for name, count in survey.counts.items() if NUMBER.fullmatch(name))
-        > survey.counts.total()
-    ):
+    number_rows = sum(count for name, count in counts.items() if NUMBER.fullmatch(name))
+    if 2 * number_rows > counts.total():
         numbers = sorted(
             {
                 number
-                for name in survey.counts
+                for name in counts
                 if (number := parse_integer(name)) is not None and number >= 0
             }
         )
         if not numbers:
             raise DataError(
-                f"{place}: fractions or negative numbers, which are no class labels; set data.label, or list data.classes by name"
+                f"{column}: fractions or negative numbers, which are no class labels; "
+                "set data.label, or list data.classes by name"
             )
-        found = LabelMap(
-            tuple(str(number) for number in numbers),
-            {number: index for index, number in enumerate(numbers)},
+        label_map = LabelMap(
+            tuple(map(str, numbers)), {number: index for index, number in enumerate(numbers)}
         )
     else:
-        found = LabelMap(tuple(sorted(survey.counts)))
-    if len(found.classes) < 2:
-        what = f"only one class ({_listed(found.classes)})" if found.classes else "no label at all"
-        raise DataError(f"{place}: {what}; a classifier needs rows of at least two classes")
-    return found
+        label_map = LabelMap(tuple(sorted(counts)))
+    classes = label_map.classes
+    if len(classes) < 2:
+        found = f"only one class ({_list_names(classes)})" if classes else "no label at all"
+        raise DataError(f"{column}: {found}; a classifier needs rows of at least two classes")
+    return label_map
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(name if len(name) <= 30 else f"{name[:30]}..." for name in names[:20]) + (
-        ", ..." if len(names) > 20 else ""
-    )
+def _list_names(names: Sequence[str], max_names: int = 20, max_characters: int = 30) -> str:
+    shortened = [
+        name if len(name) <= max_characters else f"{name[:max_characters]}..."
+        for name in names[:max_names]
+    ]
+    return ", ".join([*shortened, "..."] if len(names) > max_names else shortened)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from components.data.rows import MalformedRow, RowBatch, RowReader, RowStream
+from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader, RowStream
 
 MAX_CACHED_BYTES = 1 << 25
 BYTES_PER_VALUE = 1 << 6
@@ -27,7 +27,7 @@ class CachedRows:
     def __init__(self, reader: RowReader, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self._reader, self._max_bytes = reader, max_bytes
         self._columns: tuple[str, ...] | None = None
-        self._batches: list[RowBatch | MalformedRow] = []
+        self._batches: list[RowBatch | MalformedRow | ExcludedRows] = []
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns, from memory if the last complete pass read the same ones."""
@@ -36,7 +36,7 @@ class CachedRows:
         return self._record_rows(tuple(columns))
 
     def _record_rows(self, columns: tuple[str, ...]) -> RowStream:
-        recorded: list[RowBatch | MalformedRow] = []
+        recorded: list[RowBatch | MalformedRow | ExcludedRows] = []
         bytes_left: float = self._max_bytes
         for batch in self._reader.read(columns):
             if bytes_left >= 0:
@@ -49,9 +49,9 @@ class CachedRows:
             self._columns, self._batches = columns, recorded
 
 
-def _estimate_bytes(batch: RowBatch | MalformedRow) -> float:
+def _estimate_bytes(batch: RowBatch | MalformedRow | ExcludedRows) -> float:
     """Estimate what a batch takes in memory; infinite if the size of a value is not known."""
-    if isinstance(batch, MalformedRow):
+    if not isinstance(batch, RowBatch):
         return BYTES_PER_VALUE
     return sum(map(_estimate_column_bytes, batch.columns.values()))
 

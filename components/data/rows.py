@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
 from components.errors import DataError
@@ -33,14 +34,42 @@ class MalformedRow(NamedTuple):
 
 
 class RowBatch(NamedTuple):
-    """Consecutive rows: number and first line of each, and the values of each column by its name."""
+    """Consecutive rows: number and first line of each row, and the values of each column."""
 
     numbers: Sequence[int]
     lines: Sequence[int]
     columns: Mapping[str, Sequence[Any]]
 
+    def slice(self, start: int, stop: int) -> RowBatch:
+        """Return the rows from index `start` up to, and without, `stop`."""
+        part = slice(start, stop)
+        return RowBatch(
+            self.numbers[part],
+            self.lines[part],
+            {column: values[part] for column, values in self.columns.items()},
+        )
 
-RowStream = Iterator[RowBatch | MalformedRow]
+    def filter(self, mask: Sequence[bool]) -> RowBatch:
+        """Return the rows where the mask is true."""
+        return RowBatch(
+            list(compress(self.numbers, mask)),
+            list(compress(self.lines, mask)),
+            {column: list(compress(values, mask)) for column, values in self.columns.items()},
+        )
+
+    def select(self, columns: Sequence[str]) -> RowBatch:
+        """Return all rows with these columns only."""
+        return self._replace(columns={column: self.columns[column] for column in columns})
+
+
+class ExcludedRows(NamedTuple):
+    """Rows that are left out on purpose, such as those outside of a time window: how many, why."""
+
+    reason: str
+    rows: int
+
+
+RowStream = Iterator[RowBatch | MalformedRow | ExcludedRows]
 
 
 class RowReader(Protocol):

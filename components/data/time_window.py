@@ -1,122 +1,98 @@
-"""Which rows of a source a run reads, by their time: the same rows for the same configuration, whenever it runs.
+"""Time window: which rows of a source a run reads, by the time in one of their columns.
 
-The window ends where `data.end_time` says and never at the clock's time, so a run that is repeated
-reads the same rows. A row outside is left out, which is no fault of it; a row whose time cannot
-be read is.
+The window ends at `data.end_time` and never at the current time, so that a run that is repeated
+reads the same rows. Rows outside of the window are excluded, which is no error; a row whose time
+cannot be parsed is a malformed row.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from components.config.schema import DataConfig
-from components.data.rows import MalformedRow, Row, RowReader, RowStream, batch_rows
+from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader, RowStream
 from components.errors import ConfigError
 
-DATE = "{date}"
-NOT_A_TIME = "time that is not ISO 8601"
-OLDER = "older than the window"
-NEWER = "not before data.end_time"
+DATE_PLACEHOLDER = "{date}"
+INVALID_TIME = "time that is not ISO 8601"
+TOO_OLD = "older than the window"
+TOO_NEW = "not before data.end_time"
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True)
 class Window:
-    """Rows from `start` (None: the first ones) up to, and without, `until`, by the time in `column`; both are UTC."""
+    """A half-open range of time from `start` (None: unbounded) to `end`, in UTC, of one column."""
 
     column: str
     start: datetime.datetime | None
-    until: datetime.datetime
+    end: datetime.datetime
 
-    @property
-    def described(self) -> dict[str, str]:
-        """The window as it is written down with what was made from it."""
+    def to_dict(self) -> dict[str, str]:
+        """Return the window as it is stored in manifests."""
         start = {} if self.start is None else {"start": self.start.isoformat()}
-        return {"time": self.column, **start, "until": self.until.isoformat()}
+        return {"time": self.column, **start, "until": self.end.isoformat()}
+
+    def filter(self, batch: RowBatch) -> RowStream:
+        """Yield the rows within the window, the malformed ones, and the number of all others."""
+        times = parse_timestamps(batch.columns[self.column])
+        start = 0
+        # Malformed rows are rare; splitting the batch at them keeps the rows in order.
+        for index in [index for index, time in enumerate(times) if time is None]:
+            yield from self._filter_timed(batch.slice(start, index), times[start:index])
+            yield MalformedRow(
+                batch.numbers[index], batch.lines[index], f"{self.column}: {INVALID_TIME}"
+            )
+            start = index + 1
+        rest = batch.slice(start, len(times)) if start else batch
+        yield from self._filter_timed(rest, times[start:])
+
+    def _filter_timed(
+        self, batch: RowBatch, times: Sequence[datetime.datetime | None]
+    ) -> Iterator[RowBatch | ExcludedRows]:
+        start, end = self.start or datetime.datetime.min.replace(tzinfo=datetime.UTC), self.end
+        is_within = [time is not None and start <= time < end for time in times]
+        if too_new := sum(time is not None and time >= end for time in times):
+            yield ExcludedRows(TOO_NEW, too_new)
+        if too_old := len(times) - sum(is_within) - too_new:
+            yield ExcludedRows(TOO_OLD, too_old)
+        if too_new or too_old:
+            batch = batch.filter(is_within)
+        if batch.numbers:
+            yield batch
 
 
 @dataclass(frozen=True)
 class WindowedRows:
-    """The rows of a reader without those outside the window.
-
-    Each complete pass sets `outside_window` to the number of the others, by reason.
-    """
+    """The rows of a reader that are within a time window."""
 
     reader: RowReader
     window: Window
-    outside_window: Counter[str]
 
     def read(self, columns: Sequence[str]) -> RowStream:
-        """Stream the columns of the rows within the window."""
-        return batch_rows(self._read_rows(columns), columns)
-
-    def _read_rows(self, columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
-        window, counted = self.window, Counter[str]()
-        for batch in self.reader.read([*columns, window.column]):
-            if isinstance(batch, MalformedRow):
+        """Stream the columns of the rows within the window, and ExcludedRows for the others."""
+        for batch in self.reader.read(list(dict.fromkeys([*columns, self.window.column]))):
+            if not isinstance(batch, RowBatch):
                 yield batch
                 continue
-            values = zip(*(batch.columns[column] for column in columns), strict=True)
-            times = map(parse_timestamp, batch.columns[window.column])
-            for row, when in zip(map(Row, batch.numbers, batch.lines, values), times, strict=True):
-                if when is None:
-                    yield MalformedRow(row.number, row.line, f"{window.column}: {NOT_A_TIME}")
-                elif when >= window.until:
-                    counted[NEWER] += 1
-                elif window.start is not None and when < window.start:
-                    counted[OLDER] += 1
-                else:
-                    yield row
-        self.outside_window.clear()
-        self.outside_window.update(counted)
+            for part in self.window.filter(batch):
+                yield part.select(columns) if isinstance(part, RowBatch) else part
 
 
-def parse_window(data: DataConfig) -> Window | None:
-    """The configured window; None where rows are not chosen by their time.
-
-    Raises ConfigError for `window` without `until`, and for one that begins before the calendar.
-    """
-    if data.end_time is None:
-        if data.window is not None:
-            raise ConfigError(
-                f"data.window: {data.window} before when? Set data.end_time to the time that the window ends at (a schedule does); "
-                "the clock's time would be another one in each run"
-            )
-        return None
-    if data.time_column is None:
-        return None
-    until = _until(data.end_time)
-    if data.window is None:
-        return Window(data.time_column, None, until)
+def parse_timestamps(values: Sequence[Any]) -> list[datetime.datetime | None]:
+    """Return `parse_timestamp` of each value, much faster if all of them are ISO 8601 texts."""
     try:
-        return Window(
-            data.time_column,
-            until - datetime.timedelta(**{_UNITS[data.window[-1]]: int(data.window[:-1])}),
-            until,
-        )
-    except OverflowError:
-        raise ConfigError(
-            f"data.window: {data.window} before {data.end_time} lies before the year 1"
-        ) from None
-
-
-def fill_date_placeholder(data: DataConfig) -> str:
-    """`data.source`, with the day (UTC) of `data.end_time` for {date}; ConfigError if that is not given."""
-    if DATE not in data.source:
-        return data.source
-    if data.end_time is None:
-        raise ConfigError(
-            f"data.source: {data.source} has {DATE}, the day of data.end_time; set data.end_time (a schedule does)"
-        )
-    return data.source.replace(DATE, _until(data.end_time).date().isoformat())
+        times = [*map(datetime.datetime.fromisoformat, map(str.strip, values))]
+    except (TypeError, ValueError):
+        return [*map(parse_timestamp, values)]
+    return [time if time.tzinfo is datetime.UTC else parse_timestamp(time) for time in times]
 
 
 def parse_timestamp(value: Any) -> datetime.datetime | None:
-    """A time as it stands in a row (ISO 8601 text, or Parquet's date or timestamp), in UTC; None if it is none."""
+    """Parse ISO 8601 text, a date or a timestamp into UTC, the default zone; None if invalid."""
     if isinstance(value, str):
         try:
             value = datetime.datetime.fromisoformat(value.strip())
@@ -134,10 +110,49 @@ def parse_timestamp(value: Any) -> datetime.datetime | None:
         return None
 
 
-def _until(text: str) -> datetime.datetime:
-    found = parse_timestamp(text)
-    if found is None:
+def parse_window(data: DataConfig) -> Window | None:
+    """Return the configured window; None if rows are not selected by their time.
+
+    Raises ConfigError for `data.window` without `data.end_time`, and for a start before the year 1.
+    """
+    if data.end_time is None:
+        if data.window is not None:
+            raise ConfigError(
+                f"data.window: {data.window} has no end. Set data.end_time to the time at which the "
+                "window ends (a schedule does); the current time would differ from run to run"
+            )
+        return None
+    if data.time_column is None:
+        return None
+    end = _parse_end(data.end_time)
+    if data.window is None:
+        return Window(data.time_column, None, end)
+    age = {_UNITS[data.window[-1]]: int(data.window[:-1])}
+    try:
+        return Window(data.time_column, end - datetime.timedelta(**age), end)
+    except OverflowError:
         raise ConfigError(
-            f"data.end_time: {text!r} is no time such as 2026-01-31 or 2026-01-31T02:30:00Z"
+            f"data.window: {data.window} before {data.end_time} lies before the year 1"
+        ) from None
+
+
+def fill_date_placeholder(data: DataConfig) -> str:
+    """Return `data.source` with the UTC day of `data.end_time` for {date}; ConfigError without it."""
+    if DATE_PLACEHOLDER not in data.source:
+        return data.source
+    if data.end_time is None:
+        raise ConfigError(
+            f"data.source: {data.source} has {DATE_PLACEHOLDER}, the day of data.end_time; "
+            "set data.end_time (a schedule does)"
         )
-    return found
+    day = _parse_end(data.end_time).date().isoformat()
+    return data.source.replace(DATE_PLACEHOLDER, day)
+
+
+def _parse_end(text: str) -> datetime.datetime:
+    end = parse_timestamp(text)
+    if end is None:
+        raise ConfigError(
+            f"data.end_time: {text!r} is not a time such as 2026-01-31 or 2026-01-31T02:30:00Z"
+        )
+    return end

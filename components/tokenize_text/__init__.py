@@ -1,1 +1,1 @@
-"""The tokenize step: raw text in, token shards out."""
+"""The tokenize step: raw text to token shards."""

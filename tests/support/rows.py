@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.data.rows import MalformedRow, Row, RowStream
+from components.data.rows import MalformedRow, Row, RowBatch, RowStream
 
 
 def list_rows(stream: RowStream) -> list[Row | MalformedRow]:
@@ -11,7 +11,7 @@ def list_rows(stream: RowStream) -> list[Row | MalformedRow]:
     for batch in stream:
         if isinstance(batch, MalformedRow):
             rows.append(batch)
-        else:
+        elif isinstance(batch, RowBatch):
             values = map(list, zip(*batch.columns.values(), strict=True))
             rows += map(Row, batch.numbers, batch.lines, values)
     return rows

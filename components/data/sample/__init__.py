@@ -1,4 +1,4 @@
-"""Eight hundred invented news items in four classes, written for this project: 200 each of World, Sports, Business and Sci/Tech."""
+"""The sample data set: 800 invented news items, 200 each in World, Sports, Business, Sci/Tech."""
 
 from pathlib import Path
 

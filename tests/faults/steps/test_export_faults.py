@@ -44,7 +44,7 @@ def make_tokenized(directory: Path) -> None:
         splits = {}
         for name in SPLITS:
             writer = ShardWriter(work, name, len(VOCABULARY), CLASSES, shard_rows=10)
-            writer.add(ids.values.numpy(), ids.row_splits.numpy(), LABELS, TEXTS)
+            writer.add_rows(ids.values.numpy(), ids.row_splits.numpy(), LABELS, TEXTS)
             splits[name] = writer.close()
         content = ShardsContent(
             classes=CLASSES, vocabulary_sha256=VOCABULARY.sha256, lower_case=True,

@@ -79,7 +79,7 @@ def make_shards(
         for name in SPLITS:
             writer = ShardWriter(work, name, len(VOCABULARY), classes, shard_rows=5)
             if labels:
-                writer.add(ids, offsets, labels, written)
+                writer.add_rows(ids, offsets, labels, written)
             splits[name] = writer.close()
         content = ShardsContent(
             classes=classes,

@@ -53,7 +53,7 @@ def make(
             writer = ShardWriter(work, name, len(vocabulary), CLASSES, shard_rows=80)
             if written:
                 offsets = np.cumsum([0, *(len(row) for row in written)])
-                writer.add(
+                writer.add_rows(
                     np.concatenate(written),
                     offsets,
                     labels.tolist(),

@@ -10,6 +10,7 @@ from components.artifacts.token_shards import ShardsContent, ShardWriter, commit
 from components.artifacts.vocabulary import Vocabulary
 from components.data.split_names import SPLITS
 from components.errors import DataError
+from tests.support.token_rows import list_token_ids
 
 VOCABULARY = Vocabulary(
     tokens=("[UNK]", "[PAD]", "[CLS]", "[SEP]", "a", "##b", "ü"), lower_case=True
@@ -31,7 +32,9 @@ def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7):
                 part = rows[start : start + batch]
                 labels = [(start + i) % 2 for i in range(len(part))]
                 texts = [f"text {start + i}" for i in range(len(part))]
-                writer.add(np.concatenate(part), np.cumsum([0, *map(len, part)]), labels, texts)
+                writer.add_rows(
+                    np.concatenate(part), np.cumsum([0, *map(len, part)]), labels, texts
+                )
             splits[split] = writer.close()
         content = ShardsContent(
             classes=CLASSES,
@@ -59,7 +62,7 @@ def test_rows_come_back(tmp_path, count, shard_rows, batch):
     assert split.read_lengths().dtype == split.read_labels().dtype == np.int32
     assert split.read_labels().tolist() == [i % 2 for i in range(count)]
     order = np.random.default_rng(1).permutation(count)
-    for got, index in zip(split.read_rows(order), order, strict=True):
+    for got, index in zip(list_token_ids(split, order), order, strict=True):
         assert got.tolist() == rows[index].tolist()
         assert got.dtype == np.int32
     assert split.read_texts(order) == [f"text {index}" for index in order]
@@ -99,13 +102,15 @@ def test_training_keeps_no_texts(tmp_path):
 @pytest.mark.parametrize("index", [-1, 10])
 def test_a_row_that_is_not_there(tmp_path, index):
     with pytest.raises(IndexError, match="rows 0 to 9"):
-        open_shards(write(tmp_path / "shards", rows_of(10))).open_split("train").read_rows([index])
+        open_shards(write(tmp_path / "shards", rows_of(10))).open_split("train").read_padded(
+            [index], 12
+        )
 
 
 def test_nothing_asked_for_is_nothing(tmp_path):
     split = open_shards(write(tmp_path / "shards", rows_of(3))).open_split("test")
     assert (
-        split.read_rows([]) == []
+        list_token_ids(split, []) == []
         and split.read_texts([]) == []
         and split.read_padded([], 5).shape == (0, 5)
     )
@@ -124,7 +129,7 @@ def test_ids_are_as_narrow_as_the_vocabulary_allows(tmp_path, size, kind):
             pa.field("text", pa.string(), nullable=False),
         ]
     )
-    assert open_shards(directory).open_split("test").read_rows([0])[0].tolist() == [2, size - 1, 3]
+    assert list_token_ids(open_shards(directory).open_split("test"))[0].tolist() == [2, size - 1, 3]
 
 
 def test_rows_are_read_where_they_lie(tmp_path):

@@ -1,4 +1,4 @@
-"""The corpus: which rows are used, in which split, and what is said about the others."""
+"""LabelledDataset: which rows are examples, in which split, and how the others are reported."""
 
 from collections import Counter
 from unittest.mock import Mock
@@ -8,15 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.config.schema import DataConfig
-from components.data.labelled_text import (
-    BLANK,
-    NOT_TEXT,
-    NOT_UNICODE,
-    SHOWN,
-    RejectedRows,
-    open_dataset,
-)
+from components.data.labelled_text import open_dataset
+from components.data.read_stats import MAX_REPORTED_ROWS
+from components.data.text_columns import BLANK, NOT_TEXT, NOT_UNICODE
 from components.errors import ConfigError, DataError
+from tests.support.examples import list_examples
 
 
 def source(path, rows, header="title,description,label"):
@@ -29,9 +25,9 @@ def many(count, start=0):
 
 
 def read(max_bad_rows=0, **options):
-    refusals, overlap = RejectedRows(max_bad_rows), Counter[str]()
-    with open_dataset(DataConfig(**{"max_bad_rows": max_bad_rows, **options})) as corpus:
-        return list(corpus.examples(refusals, overlap)), refusals, overlap, corpus
+    with open_dataset(DataConfig(**{"max_bad_rows": max_bad_rows, **options})) as dataset:
+        examples = dataset.read_examples()
+        return list_examples(examples), examples.stats, dataset
 
 
 def test_columns_are_joined_by_one_space_and_texts_are_kept_to_the_letter(tmp_path):
@@ -58,7 +54,7 @@ def test_more_rows_move_no_old_row_and_duplicates_stay_together(tmp_path):
 
 
 def test_a_test_source_is_the_whole_test_split(tmp_path):
-    examples, _, overlap, corpus = read(
+    examples, stats, dataset = read(
         source=source(tmp_path / "a.csv", many(100)),
         test_source=source(tmp_path / "t.csv", many(20, start=95)),
     )
@@ -66,8 +62,8 @@ def test_a_test_source_is_the_whole_test_split(tmp_path):
     assert [example.text for example in examples[:20]] == [
         f"title {i} description {i}" for i in range(95, 115)
     ]
-    assert overlap.total() == 5
-    assert corpus.rows == 120
+    assert stats.duplicates_of_test.total() == 5
+    assert dataset.rows == 120
 
 
 def test_the_test_source_follows_the_numbering_of_the_training_source(tmp_path):
@@ -78,7 +74,8 @@ def test_the_test_source_follows_the_numbering_of_the_training_source(tmp_path):
     bad = source(tmp_path / "u.csv", ["t,x,0"])
     with pytest.raises(
         DataError,
-        match=r"u\.csv, row 1 \(line 2\): label: label out of range\nA label must be a whole number from 1 to 2",
+        match=r"u\.csv, row 1 \(line 2\): label: label out of range\n"
+        "A label must be a whole number from 1 to 2",
     ):
         read(source=train, test_source=bad, classes=("x", "y"))
 
@@ -95,12 +92,12 @@ def test_the_test_source_follows_the_numbering_of_the_training_source(tmp_path):
 )
 def test_refused_rows_are_counted_and_told_by_place(tmp_path, row, reason):
     path = source(tmp_path / "a.csv", [*many(3), row, *many(2)])
-    examples, refusals, *_ = read(source=path, max_bad_rows=1, classes=("a", "b"))
+    examples, stats, _ = read(source=path, max_bad_rows=1, classes=("a", "b"))
     assert len(examples) == 5
-    assert refusals.counts == {reason: 1}
-    assert refusals.examples[0].startswith(f"{path}, row 4 (line 5): ")
+    assert stats.rejected.counts == {reason: 1}
+    assert stats.rejected.examples[0].startswith(f"{path}, row 4 (line 5): ")
     with pytest.raises(
-        DataError, match=rf"1 rows refused, data\.max_bad_rows allows 0: 1 x {reason}\n  .*row 4"
+        DataError, match=rf"1 rows rejected, data\.max_bad_rows allows 0: 1 x {reason}\n  .*row 4"
     ):
         read(source=path, classes=("a", "b"))
 
@@ -111,22 +108,20 @@ def test_all_refused_rows_are_counted_before_the_run_is_refused(tmp_path):
         read(source=path, max_bad_rows=7)
     message = str(caught.value)
     assert (
-        "150 rows refused, data.max_bad_rows allows 7: 100 x blank text, 50 x missing label"
+        "150 rows rejected, data.max_bad_rows allows 7: 100 x blank text, 50 x missing label"
         in message
     )
-    assert message.count("row ") == SHOWN
+    assert message.count("row ") == MAX_REPORTED_ROWS
 
 
 def test_rows_after_too_many_refused_ones_are_only_counted(tmp_path):
     path = source(tmp_path / "a.csv", [*many(10), ",,a", *many(50), ",,b"])
-    with open_dataset(DataConfig(source=path)) as corpus:
-        refusals = RejectedRows(0)
-        stream = corpus.examples(refusals, Counter())
-        assert [next(stream).text for _ in range(10)] == [
-            f"title {i} description {i}" for i in range(10)
-        ]
-        with pytest.raises(DataError, match="2 rows refused"):
-            next(stream)
+    with open_dataset(DataConfig(source=path)) as dataset:
+        batches = iter(dataset.read_examples())
+        texts = next(batches).texts
+        assert texts[:10] == [f"title {i} description {i}" for i in range(10)]
+        with pytest.raises(DataError, match="2 rows rejected"):
+            next(batches)
 
 
 def test_rows_are_never_shown(tmp_path):
@@ -142,15 +137,15 @@ def test_texts_that_are_not_strings_or_not_unicode(tmp_path):
         '{"t":"x","label":"a"}\n{"t":3,"label":"a"}\n{"t":"\\ud800","label":"b"}\n{"t":"y","label":"b"}\n',
         encoding="utf-8",
     )
-    examples, refusals, *_ = read(source=str(path), text=("t",), max_bad_rows=2)
+    examples, stats, _ = read(source=str(path), text=("t",), max_bad_rows=2)
     assert [example.text for example in examples] == ["x", "y"]
-    assert refusals.counts == {NOT_TEXT: 1, NOT_UNICODE: 1}
+    assert stats.rejected.counts == {NOT_TEXT: 1, NOT_UNICODE: 1}
 
 
 def test_parquet_rows_have_numbers_but_no_lines(tmp_path):
     pq.write_table(pa.table({"t": ["x", "", "y"], "label": [0, 1, 1]}), tmp_path / "a.parquet")
-    _, refusals, *_ = read(source=str(tmp_path / "a.parquet"), text=("t",), max_bad_rows=1)
-    assert refusals.examples == [f"{tmp_path}/a.parquet, row 2: t: blank text"]
+    _, stats, _ = read(source=str(tmp_path / "a.parquet"), text=("t",), max_bad_rows=1)
+    assert stats.rejected.examples == [f"{tmp_path}/a.parquet, row 2: t: blank text"]
 
 
 def test_file_uris_and_a_set_format(tmp_path):
@@ -243,14 +238,14 @@ def prepare(directory, rows):
 
 def test_a_prepared_data_set_keeps_its_test_split_and_its_class_names(tmp_path):
     prepare(tmp_path / "tiny_news" / "1.0.0", {"train": 40, "test": 3})
-    examples, _, overlap, corpus = read(
+    examples, stats, dataset = read(
         source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("title",)
     )
-    assert corpus.labels.classes == ("World", "Sports")
+    assert dataset.labels.classes == ("World", "Sports")
     assert Counter(example.split == "test" for example in examples) == {True: 3, False: 40}
     assert {example.text for example in examples} == {f"ünï {i}" for i in range(40)}
     assert all(example.label == int(example.text[4:]) % 2 for example in examples)
-    assert overlap.total() == 3
+    assert stats.duplicates_of_test.total() == 3
     with pytest.raises(DataError, match="no column 'body'; columns: label, title"):
         read(source="tfds:tiny_news", tfds_data_dir=str(tmp_path), text=("body",))
 
@@ -272,6 +267,6 @@ def test_a_split_that_a_data_set_lacks_is_named_with_those_it_has(tmp_path):
 
 
 def test_labels_are_not_spoken_of_where_they_are_not_at_fault(tmp_path):
-    with pytest.raises(DataError, match="1 rows refused") as refused:
+    with pytest.raises(DataError, match="1 rows rejected") as refused:
         read(source=source(tmp_path / "a.csv", [*many(3), ",,a"]), classes=("a", "b"))
     assert "A label must be" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""A small source is read once, a large one as often as it is asked for, and both give the same rows every time."""
+"""A small source is parsed once, a large one in every pass; both yield the same rows."""
 
 import pytest
 

@@ -17,6 +17,7 @@ from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import step
 from components.model.restore import load_classifier
+from tests.support.token_rows import list_token_ids
 from tests.support.training.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
 
 LABELS = [0, 1, 2, 2, 1, 0, 0, 1, 2, 1, 1, 0, 2]
@@ -44,7 +45,7 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
     predictions = read_predictions(tmp_path / "report")
     split = open_shards(inputs / "shards").open_split("test")
     model, trained, _ = load_classifier(open_checkpoint(inputs / "checkpoint"))
-    for row, ids in enumerate(split.read_rows(range(len(split)))):
+    for row, ids in enumerate(list_token_ids(split)):
         logits = model({"input_word_ids": ids[None]}).numpy()[0].astype(float)
         powers = np.exp(logits - logits.max())
         np.testing.assert_allclose(predictions.scores[row], powers / powers.sum(), atol=1e-5)

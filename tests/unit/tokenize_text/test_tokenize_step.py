@@ -12,12 +12,13 @@ from components.artifacts.token_shards import open_shards
 from components.config.schema import SAMPLE_SOURCE, DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import open_dataset
 from components.data.split_names import SPLITS
-from components.data.splits import assign_split, hash_text
 from components.errors import ConfigError, DataError
 from components.model.encoders import load_vocabulary
 from components.model.tokenizer import WordPiece, train_vocabulary
-from components.tokenize_text import step
+from components.tokenize_text import text_batches, training_texts
 from components.tokenize_text.step import run
+from tests.support.splits import assign_split, hash_text
+from tests.support.token_rows import list_token_ids
 
 SCRATCH = ModelConfig(encoder="scratch", vocab_size=300, max_length=16)
 CLASSES = ("sport", "world")
@@ -62,7 +63,7 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
             if assign_split(hash_text(f"{title} {text}"), 0.1, 0.2) == name
         ]
         split = shards.open_split(name)
-        assert [row.tolist() for row in split.read_rows(range(len(split)))] == wordpiece(
+        assert [row.tolist() for row in list_token_ids(split)] == wordpiece(
             tf.constant(texts), 16
         ).to_list()
         assert split.read_labels().tolist() == [int(text.split()[1]) % 2 for text in texts]
@@ -73,7 +74,7 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(step, "BATCH_ROWS", 40)
+    monkeypatch.setattr(text_batches, "MAX_BATCH_ROWS", 40)
     data = DataConfig(source=source(tmp_path / "a.csv", rows_of(1000)))
     for threads in (1, 3):
         run(data, SCRATCH, TokenizeConfig(threads=threads), tmp_path / f"shards{threads}")
@@ -81,14 +82,14 @@ def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_long_texts_fill_a_batch_before_its_rows_do(monkeypatch):
-    monkeypatch.setattr(step, "BATCH_CHARACTERS", 5)
-    batch = step.Batch("train")
-    assert (batch.take(["a", "bb"], [0, 1]), batch.full) == (2, False)
-    assert (batch.take(["cc", "d"], [2, 3]), batch.full) == (1, True)
+    monkeypatch.setattr(text_batches, "MAX_BATCH_CHARACTERS", 5)
+    batch = text_batches.TextBatch("train")
+    assert (batch.add_until_full(["a", "bb"], [0, 1]), batch.is_full) == (2, False)
+    assert (batch.add_until_full(["cc", "d"], [2, 3]), batch.is_full) == (1, True)
     assert (batch.texts, batch.labels) == (["a", "bb", "cc"], [0, 1, 2])
-    monkeypatch.setattr(step, "BATCH_ROWS", 2)
-    batch = step.Batch("train")
-    assert (batch.take(["a", "b", "c"], [0, 1, 2]), batch.full) == (2, True)
+    monkeypatch.setattr(text_batches, "MAX_BATCH_ROWS", 2)
+    batch = text_batches.TextBatch("train")
+    assert (batch.add_until_full(["a", "b", "c"], [0, 1, 2]), batch.is_full) == (2, True)
 
 
 def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
@@ -114,10 +115,10 @@ def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
 
 
 def test_a_vocabulary_is_learned_from_rows_all_over_a_large_source(tmp_path, monkeypatch):
-    monkeypatch.setattr(step, "LEARNED_ROWS", 100)
+    monkeypatch.setattr(training_texts, "MAX_VOCABULARY_TRAINING_ROWS", 100)
     data = DataConfig(source=source(tmp_path / "a.csv", rows_of(1000)))
-    with open_dataset(data) as corpus:
-        numbers = [int(text.split()[1]) for text in step.TrainingTexts(corpus)]
+    with open_dataset(data) as dataset:
+        numbers = [int(text.split()[1]) for text in training_texts.TrainingTexts(dataset)]
     assert 65 < len(numbers) < 80
     assert min(numbers) < 20 and max(numbers) > 980
 
@@ -163,11 +164,12 @@ def test_what_was_refused_and_noticed_is_written_down(tmp_path):
         pytest.param(
             rows_of(5),
             {"test_fraction": 0.01},
-            r"the validation split is empty \(5 rows in all\); give more rows, or a larger data\.validation_fraction",
+            r"the validation split is empty \(5 rows in all\); "
+            r"give more rows, or a larger data\.validation_fraction",
             id="too-few-rows",
         ),
         pytest.param(
-            rows_of(40), {"classes": ("sport", "film")}, "20 rows refused", id="class-not-listed"
+            rows_of(40), {"classes": ("sport", "film")}, "20 rows rejected", id="class-not-listed"
         ),
         pytest.param(
             [row for row in rows_of(400) if row[2] == "sport"],
@@ -197,7 +199,7 @@ def test_an_empty_given_test_split_is_named(tmp_path):
 
 def test_progress_is_told_in_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERT_PROGRESS", str(tmp_path / "progress"))
-    monkeypatch.setattr(step, "SECONDS_BETWEEN_REPORTS", 0)
+    monkeypatch.setattr(training_texts, "REPORT_INTERVAL_SECONDS", 0)
     run(
         DataConfig(source=source(tmp_path / "a.csv", rows_of(2500))),
         SCRATCH,

@@ -15,6 +15,7 @@ from components.train.checkpointing.directory_state_store import open_directory_
 from components.train.checkpointing.object_state_store import open_object_store
 from components.train.checkpointing.state_store import FeatureCache
 from components.train.loop.feature_cache import load_or_compute_features
+from tests.support.token_rows import list_token_ids
 from tests.support.training import training_shards
 
 WORKERS = 3
@@ -73,7 +74,7 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(
         for features in found:
             np.testing.assert_array_equal(features[:, 1], split.read_lengths())
             np.testing.assert_array_equal(
-                features[:, 0], [row.sum() for row in split.read_rows(range(len(split)))]
+                features[:, 0], [row.sum() for row in list_token_ids(split)]
             )
     assert sum(computed) == len(split)
 

@@ -1,4 +1,4 @@
-"""Labels by name and by number, the classes that are found, and the reason for every label that is none."""
+"""Labels by name and by number, the classes that are found, and the reasons for rejected labels."""
 
 import pytest
 
@@ -17,15 +17,15 @@ from components.errors import DataError
 
 
 def mapped(values, listed=None, named=None):
-    survey = LabelStatistics()
+    statistics = LabelStatistics()
     for value in values:
-        survey.rows += 1
-        survey.add(value)
-    return build_label_map(survey, listed, named, "a.csv, column 'label'")
+        statistics.rows += 1
+        statistics.add_label(value)
+    return build_label_map(statistics, listed, named, "a.csv, column 'label'")
 
 
 @pytest.mark.parametrize(
-    ("values", "listed", "named", "classes", "looked_up"),
+    ("values", "listed", "named", "classes", "indices"),
     [
         pytest.param(
             ["b", "a", "b"], None, None, ("a", "b"), {"b": 1, " a ": 0}, id="names-sorted"
@@ -87,10 +87,10 @@ def mapped(values, listed=None, named=None):
         ),
     ],
 )
-def test_labels_become_indices(values, listed, named, classes, looked_up):
+def test_labels_become_indices(values, listed, named, classes, indices):
     labels = mapped(values, listed, named)
     assert labels.classes == classes
-    assert {value: labels.look_up(value) for value in looked_up} == looked_up
+    assert {value: labels.class_index_or_error(value) for value in indices} == indices
 
 
 NUMBERED = (["1", "2", "3"], ("x", "y", "z"))
@@ -123,7 +123,7 @@ NUMBERED = (["1", "2", "3"], ("x", "y", "z"))
     ],
 )
 def test_refused_labels(values, listed, label, reason):
-    assert mapped(values, listed).look_up(label) == reason
+    assert mapped(values, listed).class_index_or_error(label) == reason
 
 
 @pytest.mark.parametrize(
@@ -164,5 +164,5 @@ def test_columns_without_classes(values, message):
         ("1_0", None),
     ],
 )
-def test_whole(name, number):
+def test_integers_are_parsed(name, number):
     assert parse_integer(name) == number

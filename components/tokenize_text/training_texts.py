@@ -1,0 +1,62 @@
+"""The vocabulary of the shards: the encoder's own, or one that is trained on the training split."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, compress, islice
+
+from components.artifacts.vocabulary import Vocabulary
+from components.config.schema import ModelConfig
+from components.data.labelled_text import ExampleBatch, LabelledDataset
+from components.data.split_names import SPLITS
+from components.progress import StepName, report
+
+MAX_VOCABULARY_TRAINING_ROWS = 200_000
+REPORT_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """The texts of the training split; each iteration reads them again from the source.
+
+    Of more than MAX_VOCABULARY_TRAINING_ROWS rows every n-th is used, over all of the source: the
+    trainer's memory grows with the number of distinct words, and there is no end of new numbers
+    and names.
+    """
+
+    dataset: LabelledDataset
+
+    def __iter__(self) -> Iterator[str]:
+        batches = report_rows(
+            self.dataset.read_examples(), "learning the vocabulary", self.dataset.rows
+        )
+        train = SPLITS.index("train")
+        texts = chain.from_iterable(
+            compress(batch.texts, (batch.splits == train).tolist()) for batch in batches
+        )
+        return islice(texts, 0, None, -(-self.dataset.rows // MAX_VOCABULARY_TRAINING_ROWS))
+
+
+def build_vocabulary(dataset: LabelledDataset, model: ModelConfig) -> Vocabulary:
+    """Return the encoder's own vocabulary, or train one on the training split for `scratch`."""
+    from components.model.encoders import load_vocabulary
+    from components.model.tokenizer import train_vocabulary
+
+    return load_vocabulary(model) or train_vocabulary(
+        TrainingTexts(dataset), model.vocab_size, model.lower_case
+    )
+
+
+def report_rows(
+    batches: Iterable[ExampleBatch], message: str, total: int
+) -> Iterator[ExampleBatch]:
+    """Yield the batches, and report the number of rows read at most once a second."""
+    last_report, done = time.monotonic(), 0
+    for batch in batches:
+        if time.monotonic() - last_report >= REPORT_INTERVAL_SECONDS:
+            last_report = time.monotonic()
+            report(StepName.TOKENIZE, message, done=done, total=total)
+        yield batch
+        done += len(batch.texts)
