@@ -1,10 +1,10 @@
-"""kubert as a contender: a real worker on a real job; one round is one epoch over the training rows.
+"""kubert as a contender: a real worker on a real job; a round is one epoch.
 
     python -m benchmarks.baselines.training_kubert JOB [--share RANK OF]
 
-The worker runs as it does in production, with a callback that measures it. A round begins before the
-epoch's first batch is read and ends when validation begins: reading, padding, the steps and what the
-optimizer defers to an epoch's end are all part of it.
+The worker runs as it does in production, with a callback that measures it. A round begins before
+the epoch's first batch is read and ends when validation begins: reading, padding, the steps and
+what the optimizer defers to an epoch's end are all part of it.
 """
 
 from __future__ import annotations

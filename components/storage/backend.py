@@ -55,8 +55,8 @@ class RetryCall(Protocol):
 class Backend(Protocol):
     """One attempt at each operation; keys are checked, `/`-separated and relative to the store.
 
-    Only `upload_object`, which may take many calls, repeats each of them itself through `retry`, so that
-    parts that were uploaded are not sent again.
+    Only `upload_object`, which may take many calls, repeats each of them itself through `retry`, so
+    that parts that were uploaded are not sent again.
 
     Raises FileNotFoundError (404); PermissionError (401, 403); TemporaryError, TimeoutError or
     ConnectionError where another attempt makes sense; any other OSError where it does not.

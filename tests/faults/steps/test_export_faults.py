@@ -346,7 +346,8 @@ def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
     if refused:
         with pytest.raises(
             KubertError,
-            match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; set export\.precision to float32",
+            match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; "
+            r"set export\.precision to float32",
         ):
             parity.check_test_rows(lambda texts: served, split, wanted, "bfloat16")
     else:

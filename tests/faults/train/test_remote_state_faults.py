@@ -192,7 +192,7 @@ def test_a_chief_that_wakes_after_another_took_over_changes_nothing(
 
 
 def list_write_times(home: Path) -> dict[Path, int]:
-    """When each object was written; not the event files and uploads under way, which each chief has of its own."""
+    """Write times of all objects but event files and unfinished uploads, which each chief has."""
     objects = (
         path
         for path in (home / "bucket").rglob("*")

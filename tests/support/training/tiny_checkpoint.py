@@ -1,4 +1,4 @@
-"""Token shards and a checkpoint so small that a test can make its own: real formats, a real `scratch` model, no training."""
+"""Small token shards and checkpoints: real formats, a real `scratch` model, no training."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_shards(
     texts: Sequence[str] | None = None,
     max_length: int = 20,
 ) -> None:
-    """Shards whose three splits all have these labels, rows of 3 to `max_length` random tokens, in files of five rows."""
+    """Shards whose splits all have these labels: 3 to `max_length` random tokens, 5 rows a file."""
     random = np.random.default_rng(len(labels))
     lengths = random.integers(3, max_length + 1, len(labels))
     rows = [
@@ -96,7 +96,7 @@ def make_shards(
 def make_checkpoint(
     directory: Path, *, changes: Mapping[str, object] | None = None, poison: bool = False
 ) -> None:
-    """A checkpoint of an untrained MODEL; `changes` replace fields of its content, `poison` makes its logits NaN."""
+    """An untrained checkpoint; `changes` replace content fields, `poison` makes its logits NaN."""
     import tensorflow as tf
 
     from components.model.classifier import build_classifier

@@ -38,7 +38,7 @@ def make(
     rows: dict[SplitName, int] | None = None,
     rare_in_train: tuple[int, int] | None = None,
 ) -> Path:
-    """The sealed directory. `rare_in_train` (row, token) puts the token into that one row; no other row has it."""
+    """The committed directory; `rare_in_train` (row, token) puts a token into that row only."""
     counts = ROWS | (rows or {})
     random = np.random.default_rng(sum(counts.values()))
     with manifest.staged_artifact(directory) as work:
@@ -80,7 +80,7 @@ def _row(
     max_length: int,
     rare: tuple[int, int] | None,
 ) -> npt.NDArray[np.int32]:
-    """[CLS], 2 to `max_length` - 2 words, [SEP]; every other word or so comes from the third of the vocabulary that belongs to the class."""
+    """[CLS], 2 to `max_length` - 2 words, [SEP]; about every other word is typical of the class."""
     first = 5
     words = random.integers(first, len(vocabulary), random.integers(2, max_length - 1))
     telling = random.random(len(words)) < 0.5

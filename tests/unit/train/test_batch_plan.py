@@ -97,7 +97,7 @@ def test_seed_and_epoch_alone_decide_the_order() -> None:
 
 
 def test_epochs_do_not_share_random_numbers() -> None:
-    # Streams that start one counter apart deal the same numbers, only later: one epoch would tell the next one's order.
+    # Streams that start one counter apart draw the same numbers, shifted by one.
     dealt = [set(_random(5, epoch).integers(0, 2**63, 1000).tolist()) for epoch in range(3)]
     assert len(set.union(*dealt)) == 3000
 
@@ -111,7 +111,7 @@ def test_a_window_of_one_batch_does_not_group_rows() -> None:
 
 
 def test_the_short_batch_is_a_random_draw() -> None:
-    # 10 rows are left over; left as what sorting spills over they would all be long, and epoch after epoch the same.
+    # 10 rows remain. The end of the sorted rows would be the same long rows each time.
     lengths = np.arange(1, 63, dtype=np.int32)
     drawn = []
     for epoch in range(40):

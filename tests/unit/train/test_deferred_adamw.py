@@ -27,7 +27,7 @@ def config(**options: Any) -> TrainConfig:
 
 
 def batches(seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per step a few different rows and their gradients; low numbers often, high ones hardly ever, the last one never."""
+    """A few rows and their gradients per step: low row numbers often, the last one never."""
     random = np.random.default_rng(seed)
     often = 1.0 / np.arange(1, ROWS) ** 1.5
     made = []
@@ -50,7 +50,7 @@ def start() -> tf.Variable:
 
 
 def compile_step(optimizer: Any, table: tf.Variable) -> Any:
-    """A compiled step, as training has it: rows and their gradients, summed into the whole table's unless the optimizer is late."""
+    """A compiled step: row gradients, summed into a dense one unless the optimizer is deferred."""
     by_rows = isinstance(optimizer, DeferredAdamW)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, WIDTH])])

@@ -1,4 +1,4 @@
-"""The feed and the compiled step on one device and on two: the same batches, the same result, one trace."""
+"""Batches and the compiled step on one device and on two: the same result, one trace."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ TWO_DEVICES = """
 import json, sys
 import components
 import tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1]))
+cpu = tf.config.list_physical_devices("CPU")[0]
+devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1])
+tf.config.set_logical_device_configuration(cpu, devices)
 from components.config.schema import TrainConfig
 from components.model.dropout import DropoutSeed, PerExampleDropout
 from components.train.loop.input_pipeline import build_batch_spec, read_batches
@@ -167,9 +169,11 @@ def forward(batch, token_embeddings, training):
     return dropout(tf.reduce_mean(token_embeddings, axis=1) + shift, training=training)
 
 inputs, tokens = make_inputs(), make_inputs(has_unique_token_ids=False)
-step = TrainStep(strategy, forward, [shift], optimizer, seed, config, build_batch_spec(strategy, inputs))
+spec = build_batch_spec(strategy, inputs)
+step = TrainStep(strategy, forward, [shift], optimizer, seed, config, spec)
 check = build_validation_step(strategy, forward, build_batch_spec(strategy, tokens))
-outcomes = [step(batch, number, number == 2) for number, batch in enumerate(read_batches(strategy, inputs, plan()))]
+batches = read_batches(strategy, inputs, plan())
+outcomes = [step(batch, number, number == 2) for number, batch in enumerate(batches)]
 optimizer.flush(strategy)
 outcomes += [check(batch) for batch in read_batches(strategy, tokens, plan())]
 print(json.dumps(outcomes))

@@ -8,7 +8,7 @@ import pytest
 from components.config.schema import ModelConfig, TrainConfig
 from components.train.job import Job, StateLayout, training_id
 
-# An option is either irrelevant to what is learned, or two runs that differ in it must not share their state.
+# Two runs that differ in an option that affects what is learned must not share their state.
 IRRELEVANT: dict[str, Any] = {
     "workers": 2,
     "checkpoint_every_steps": 7,

@@ -94,7 +94,7 @@ def test_no_decay_moves_nothing(tmp_path: Path) -> None:
 
 
 def test_it_does_not_clip() -> None:
-    # The step clips the sum over all workers; an optimizer that clipped each part would depend on their number.
+    # The step clips the sum over all workers: clipping each part would depend on their number.
     variable = tf.Variable(np.zeros(4, np.float32), name="kernel")
     optimizer = build_optimizer(
         TrainConfig(learning_rate=0.1, warmup_fraction=0, lr_schedule="constant"), 100

@@ -1,4 +1,4 @@
-"""What the train step does before any worker and after the last one, in a process without TensorFlow, numpy and Arrow."""
+"""The train step before and after its workers, without TensorFlow, numpy and Arrow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ from components.config.schema import ModelConfig, TrainConfig
 from components.train.step import run
 model, train, shards, output, scratch = sys.argv[1:]
 
-print(run(ModelConfig.model_validate_json(model), TrainConfig.model_validate_json(train), shards, Path(output), scratch).steps)
+model = ModelConfig.model_validate_json(model)
+train = TrainConfig.model_validate_json(train)
+print(run(model, train, shards, Path(output), scratch).steps)
 """
 )
 
@@ -51,7 +53,9 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
     shards: Path, tmp_path: Path
 ) -> None:
     transfer.upload_artifact(shards, f"file://{tmp_path}/bucket/shards")
-    state = f"file://{tmp_path}/bucket/state/{training_id(training_shards.MODEL, TRAIN, manifest.read_manifest(shards).digest)}"
+    digest = manifest.read_manifest(shards).digest
+    identity = training_id(training_shards.MODEL, TRAIN, digest)
+    state = f"file://{tmp_path}/bucket/state/{identity}"
     remote = RemoteCheckpoints(state)
     tiny_checkpoint.make_checkpoint(tmp_path / "finished")
     remote.upload_finished(tmp_path / "finished", 3)

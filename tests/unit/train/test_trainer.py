@@ -1,4 +1,4 @@
-"""The trainer with a step made of arithmetic: what it decides, it must decide the same after any stop."""
+"""The trainer with an arithmetic step: it decides the same after a stop at any step."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def make_trainer(
     callbacks: tuple[TrainingCallback, ...] = (),
     **options: Any,
 ) -> Trainer:
-    """`validation` and `loss` give the losses by optimizer steps done; a stop is requested at `stop_at`."""
+    """`validation` and `loss` give losses by step; a stop is requested at step `stop_at`."""
     done = {"steps": checkpoints.initial.step}
 
     def train(batch: Batch, step: int, stop: bool) -> StepMetrics:

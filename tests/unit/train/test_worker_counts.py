@@ -1,4 +1,4 @@
-"""Real gangs on loopback: what is learned does not depend on the number of workers, and the artifact holds what it promises."""
+"""Real workers on loopback: the number of workers does not change what is learned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL = {
     ).items()
 }
 MODEL |= {"model__vocab_size": 100, "model__intermediate_size": 16, "model__dropout": 0.2}
-# Batches of 16 do not divide by 3; 202 rows leave one of 10, or, with batches of 67, one of a single row.
+# Batches of 16 do not divide by 3; 202 rows leave a batch of 10, or, for batches of 67, of 1.
 TRAIN = {
     "train__batch_size": 16,
     "train__epochs": 3,
@@ -175,7 +175,7 @@ def test_training_stops_when_validation_stops_improving_and_keeps_the_best(
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 40
     assert content.best_step == content.history[best].steps < content.steps
-    # The weights are those of the best step: they score what validation scored then, and not what it scored at the end.
+    # The weights are those of the best step, so they score what validation scored then.
     assert _validation_loss(home) == pytest.approx(losses[best], rel=1e-5)
     assert losses[-1] > losses[best] * 1.001
 
