@@ -1,4 +1,4 @@
-"""What token shards say about themselves, readable without numpy or Arrow: a launcher needs no more of them than this."""
+"""Metadata of token shards, readable without NumPy or Arrow, for launchers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from components.errors import DataError
 
 
 class SplitInfo(BaseModel):
-    """What one split holds; `length_histogram` maps a length in tokens ([CLS] and [SEP] included) to a number of rows."""
+    """Size of one split; `length_histogram` maps tokens per row ([CLS], [SEP] included) to rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     rows: int = Field(ge=0)
@@ -23,11 +23,12 @@ class SplitInfo(BaseModel):
 
 
 class ShardsContent(BaseModel):
-    """What token shards say about themselves.
+    """Content of the manifest of token shards.
 
-    `refused` counts refused rows by reason; `refused_examples` names file, row, field and reason of the first ones, never
-    their text. `notes` are sentences for a person, such as how many training rows are in the given test split, too. `window`
-    is the part of the source that was read, by time (column, start, until); empty if all of it was.
+    `refused` counts rejected rows by reason; `refused_examples` names file, row, field and reason
+    of the first ones, never their text. `notes` are sentences for a person, for example the number
+    of training rows that are in the test split, too. `window` is the part of the source that was
+    read, by time (column, start, until); empty if all of it was read.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,15 +46,16 @@ class ShardsContent(BaseModel):
 
 
 PROVENANCE = frozenset({"refused", "refused_examples", "source_sha256", "notes", "window"})
-"""What tells how the rows were come by. It stands in the manifest beside what the digest is of, so that the same rows, read from a
-file that has grown or with a later window, are the same shards."""
+"""Fields about the origin of the rows, which the digest does not cover: the same rows are the same
+shards, also when they were read from a file that has grown or with a later window."""
 
 
 def parse_shards_content(sealed: Manifest, where: Path | str) -> ShardsContent:
-    """The content of token shards with this manifest; DataError, naming `where`, if it does not describe any."""
+    """The content in a manifest; DataError, naming `where`, if it describes none."""
     try:
         return ShardsContent.model_validate({**sealed.provenance, **sealed.content})
     except ValidationError as error:
         raise DataError(
-            f"{where}: its manifest does not describe token shards ({error.error_count()} errors); tokenize again"
+            f"{where}: its manifest does not describe token shards ({error.error_count()} errors); "
+            "tokenize again"
         ) from None

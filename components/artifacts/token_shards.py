@@ -1,8 +1,9 @@
-"""A row's token ids are read where they lie on disk, and never from a file that is not exactly the one that was written.
+"""Token shards: tokenized rows of each split in memory-mapped Arrow files, verified on opening.
 
-Layout of the directory: `vocab.txt`, `<split>-00000.arrow`, ... and the manifest. The Arrow IPC files are uncompressed, so
-that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>` for vocabularies over 65,536) without padding,
-`label: int32`, and for validation and test also `text: string`.
+Layout of the directory: `vocab.txt`, `<split>-00000.arrow`, ... and the manifest. The Arrow IPC
+files are uncompressed, so that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>`
+for vocabularies over 65,536) without padding, `label: int32`, and for validation and test also
+`text: string`.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ TokenIds = npt.NDArray[np.int32]
 
 
 class ShardWriter:
-    """Writes one split's rows, in the order they come, into files of `shard_rows` rows each; the last may hold fewer.
+    """Writes the rows of one split, in order, to files of at most `shard_rows` rows.
 
-    Memory does not grow with the rows: each `add` goes to disk at once. `close` returns the split's description.
+    Memory does not grow with the rows: `add_rows` writes at once. `close` describes the split.
     """
 
     def __init__(
@@ -85,7 +86,11 @@ class ShardWriter:
         labels: Sequence[int],
         texts: Sequence[str],
     ) -> None:
-        """Append rows: `ids` int32 [tokens], `row_splits` [rows + 1], `labels` [rows], `texts` [rows] (not kept for train)."""
+        """Append rows.
+
+        `ids`: int32 [tokens]; `row_splits`: [rows + 1]; `labels`: [rows]; `texts`: [rows], not
+        stored for train.
+        """
         label_array = np.asarray(labels, np.int32)
         lengths = np.diff(row_splits)
         columns = [
@@ -135,7 +140,7 @@ class ShardWriter:
 
 
 class SplitReader:
-    """One split's rows, numbered from 0 over all its files; memory-mapped, so only the rows that are asked for are read."""
+    """Reads rows of one split, numbered from 0 over its files; memory-mapped, read on access."""
 
     def __init__(self, directory: Path, name: SplitName, info: SplitInfo, pad_id: int) -> None:
         self.name, self.info = name, info
@@ -146,7 +151,8 @@ class SplitReader:
         self._starts = np.cumsum([0, *(len(batch) for batch in self._batches)])
         if self._starts[-1] != info.rows:
             raise DataError(
-                f"{directory}: split {name} has {self._starts[-1]} rows, its manifest says {info.rows}; tokenize again"
+                f"{directory}: split {name} has {self._starts[-1]} rows, "
+                f"its manifest says {info.rows}; tokenize again"
             )
 
     def __len__(self) -> int:
@@ -154,21 +160,21 @@ class SplitReader:
 
     def read_lengths(self) -> TokenIds:
         """Tokens of every row, [CLS] and [SEP] included: int32 [rows]."""
-        return _joined([np.diff(offsets) for offsets in self._offsets])
+        return _concatenate([np.diff(offsets) for offsets in self._offsets])
 
     def read_labels(self) -> TokenIds:
         """Label of every row, an index into the classes: int32 [rows]."""
-        return _joined([batch.column(1).to_numpy() for batch in self._batches])
+        return _concatenate([batch.column(1).to_numpy() for batch in self._batches])
 
     def read_padded(self, indices: Sequence[int] | npt.NDArray[Any], width: int) -> TokenIds:
-        """The token ids of the rows, filled up with [PAD] to `width`: int32 [len(indices), width].
+        """The token ids of the rows, padded with [PAD] to `width`: int32 [len(indices), width].
 
-        Raises DataError if a row is longer than `width`: nothing is ever cut here.
+        Raises DataError if a row is longer than `width`; rows are never truncated here.
         """
-        places = self._places(indices)
-        padded = np.full((len(places), width), self._pad_id, np.int32)
-        for line, place in zip(padded, places, strict=True):
-            row = self._row(*place)
+        locations = self._locate_rows(indices)
+        padded = np.full((len(locations), width), self._pad_id, np.int32)
+        for line, location in zip(padded, locations, strict=True):
+            row = self._row(*location)
             if len(row) > width:
                 raise DataError(
                     f"split {self.name}: a row has {len(row)} tokens and does not fit into {width}"
@@ -177,12 +183,14 @@ class SplitReader:
         return padded
 
     def read_texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[str]:
-        """The rows' texts as they were read; only validation and test keep them. Raises DataError for train."""
+        """The texts of rows of validation and test; DataError for train, which has none."""
         if self.name == "train":
             raise DataError("the training split keeps no texts")
-        return [self._batches[batch].column(2)[row].as_py() for batch, row in self._places(indices)]
+        return [
+            self._batches[batch].column(2)[row].as_py() for batch, row in self._locate_rows(indices)
+        ]
 
-    def _places(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[tuple[int, int]]:
+    def _locate_rows(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[tuple[int, int]]:
         wanted = np.asarray(indices, np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"split {self.name} has rows 0 to {len(self) - 1}")
@@ -223,10 +231,11 @@ class TokenShards:
 
 
 def open_shards(directory: Path, verify: bool = True) -> TokenShards:
-    """The token shards in a directory, after every file was found to be the one its manifest names.
+    """Open and verify the token shards in a directory.
 
-    `verify=False` skips reading every file to compare digests (for a second worker on one machine). Raises DataError for
-    a directory that is unfinished, damaged, of another kind, or whose vocabulary is not the one its rows were made with.
+    `verify=False` skips the files' digests, for further workers on the same machine. Raises
+    DataError for a directory that is unfinished, damaged, of another kind, or whose vocabulary is
+    not the one that its rows were tokenized with.
     """
     sealed = (
         verify_artifact(directory, "token_shards")
@@ -237,7 +246,7 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
     vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
     if vocabulary.sha256 != content.vocabulary_sha256:
         raise DataError(
-            f"{directory}: {VOCABULARY_FILE} is not the vocabulary that the rows were made with; tokenize again"
+            f"{directory}: {VOCABULARY_FILE} is not the vocabulary of these rows; tokenize again"
         )
     return TokenShards(directory, sealed, content, vocabulary)
 
@@ -249,7 +258,7 @@ def commit_shards(
     inputs: Mapping[str, str],
     config: Mapping[str, Any],
 ) -> None:
-    """Write the vocabulary and then the manifest: from here on the directory is an artifact."""
+    """Write the vocabulary and then the manifest, which makes the directory an artifact."""
     vocabulary.write(directory / VOCABULARY_FILE)
     manifest.commit(
         directory,
@@ -271,5 +280,5 @@ def _batches(path: Path) -> list[Any]:
         ) from None
 
 
-def _joined(parts: list[Any]) -> TokenIds:
+def _concatenate(parts: list[Any]) -> TokenIds:
     return np.concatenate([np.zeros(0, np.int32), *parts]).astype(np.int32)

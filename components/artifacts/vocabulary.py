@@ -11,15 +11,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from components.errors import DataError
 
 VOCABULARY_FILE = "vocab.txt"
-
-
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
 class Vocabulary(BaseModel):
-    """Word pieces in id order, and whether texts are lower-cased and stripped of accents before they are looked up.
+    """Word pieces in id order, and whether texts are lower-cased and stripped of accents first.
 
-    Raises ValueError if one of [PAD], [UNK], [CLS], [SEP] is missing, or a piece is empty, doubled or holds a line break.
+    Raises ValueError if one of [PAD], [UNK], [CLS], [SEP] is missing, or if a piece is empty,
+    occurs twice or contains a line break.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,7 +48,7 @@ class Vocabulary(BaseModel):
 
     @property
     def pad_id(self) -> int:
-        """The id that padding is made of."""
+        """The id of [PAD]."""
         return self._index["[PAD]"]
 
     @cached_property
@@ -59,7 +58,7 @@ class Vocabulary(BaseModel):
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 (hex) over vocab.txt's bytes and lower_case: equal digests give equal ids for every text."""
+        """SHA-256 (hex) of vocab.txt and lower_case: equal digests give equal ids."""
         return hashlib.sha256(
             self.text.encode() + (b"lower_case" if self.lower_case else b"cased")
         ).hexdigest()
@@ -70,7 +69,7 @@ class Vocabulary(BaseModel):
 
     @classmethod
     def read(cls, path: Path, lower_case: bool) -> Vocabulary:
-        """The vocabulary in a vocab.txt; DataError if the file is missing, is not UTF-8 or is not a BERT vocabulary."""
+        """Read a vocab.txt; DataError if it is missing, not UTF-8 or not a BERT vocabulary."""
         try:
             lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
             return cls(

@@ -118,8 +118,8 @@ def parse_window(data: DataConfig) -> Window | None:
     if data.end_time is None:
         if data.window is not None:
             raise ConfigError(
-                f"data.window: {data.window} has no end. Set data.end_time to the time at which the "
-                "window ends (a schedule does); the current time would differ from run to run"
+                f"data.window: {data.window} has no end. Set data.end_time to the time at which "
+                "the window ends (a schedule does); the current time would differ from run to run"
             )
         return None
     if data.time_column is None:
@@ -137,7 +137,7 @@ def parse_window(data: DataConfig) -> Window | None:
 
 
 def fill_date_placeholder(data: DataConfig) -> str:
-    """Return `data.source` with the UTC day of `data.end_time` for {date}; ConfigError without it."""
+    """Replace {date} in `data.source` by the UTC day of `data.end_time`; ConfigError without it."""
     if DATE_PLACEHOLDER not in data.source:
         return data.source
     if data.end_time is None:

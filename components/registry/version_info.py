@@ -27,7 +27,7 @@ class VersionInfo:
     problem: str = ""
 
     @property
-    def released(self) -> str:
+    def released_at(self) -> str:
         """Time of the export (ISO 8601, UTC); empty if unknown."""
         return str(self.manifest.provenance.get("released", "")) if self.manifest else ""
 

@@ -9,8 +9,8 @@ from components.step_command import run_step_command
 from components.tokenize_text.step import run
 
 
-def _run(options: Config, places: Mapping[str, str]) -> None:
-    with staged_output(places["output"], "token_shards") as output:
+def _run(options: Config, paths: Mapping[str, str]) -> None:
+    with staged_output(paths["output"], "token_shards") as output:
         run(options.data, options.model, options.tokenize, output)
 
 

@@ -188,7 +188,7 @@ def _version_row(version: VersionInfo) -> dict[str, Any]:
 def _metadata_columns(version: VersionInfo) -> dict[str, Any]:
     content = version.content
     columns = {
-        "released": version.released or None,
+        "released": version.released_at or None,
         "accuracy": content and content.accuracy,
         "accuracy_low": content and content.accuracy_low,
         "accuracy_high": content and content.accuracy_high,

@@ -1,39 +1,18 @@
-"""D1 to D8: damaged shards and hostile data stop with a message, or have a documented outcome per row."""
+"""Damaged shards and hostile data: an error, or a documented outcome for each row."""
 
 import json
 import random
 import unicodedata
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from components.artifacts.token_shards import open_shards
-from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.split_names import SPLITS
 from components.data.splits import hash_texts
 from components.errors import DataError
 from components.model.tokenizer import WordPiece
-from components.tokenize_text.step import run
-
-SCRATCH = ModelConfig(encoder="scratch", vocab_size=400, max_length=64)
-GOOD = [(f"plain text number {i} with a few words", "ab"[i % 2]) for i in range(200)]
-
-
-def tokenize(tmp_path: Path, content: bytes | str, name="rows.csv", **options):
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    run(
-        DataConfig(source=str(path), text=("text",), **options),
-        SCRATCH,
-        TokenizeConfig(rows_per_shard=40),
-        tmp_path / "shards",
-    )
-    return open_shards(tmp_path / "shards")
-
-
-def csv_of(rows, end="\n"):
-    return end.join(["text,label", *(f"{text},{label}" for text, label in rows)]) + end
+from tests.support.source_files import GOOD, csv_of, tokenize
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +22,7 @@ def shards_bytes(tmp_path_factory):
     return {path.name: path.read_bytes() for path in (directory / "shards").iterdir()}
 
 
-def truncated(files):
+def truncate_file(files):
     files["train-00000.arrow"] = files["train-00000.arrow"][:-100]
 
 
@@ -51,14 +30,14 @@ def missing(files):
     del files["train-00001.arrow"]
 
 
-def swapped(files):
+def swap_files(files):
     files["train-00000.arrow"], files["train-00001.arrow"] = (
         files["train-00001.arrow"],
         files["train-00000.arrow"],
     )
 
 
-def doubled(files):
+def duplicate_file(files):
     files["train-00001.arrow"] = files["train-00000.arrow"]
 
 
@@ -76,15 +55,25 @@ def other_vocabulary(files):
     files["vocab.txt"] = files["vocab.txt"].replace(b"number", b"humber")
 
 
-def unfinished(files):
+def remove_manifest(files):
     del files["manifest.json"]
 
 
 @pytest.mark.parametrize(
     "damage",
-    [truncated, missing, swapped, doubled, one_too_many, one_bit, other_vocabulary, unfinished],
+    [
+        truncate_file,
+        missing,
+        swap_files,
+        duplicate_file,
+        one_too_many,
+        one_bit,
+        other_vocabulary,
+        remove_manifest,
+    ],
 )
-def test_d1_damaged_shards_are_refused(tmp_path, shards_bytes, damage):
+def test_damaged_shards_are_refused(tmp_path, shards_bytes, damage):
+    """Fault D1."""
     files = dict(shards_bytes)
     damage(files)
     for name, content in files.items():
@@ -93,7 +82,8 @@ def test_d1_damaged_shards_are_refused(tmp_path, shards_bytes, damage):
         open_shards(tmp_path)
 
 
-def test_d1_another_vocabulary_is_noticed_unverified(tmp_path, shards_bytes):
+def test_another_vocabulary_is_noticed_unverified(tmp_path, shards_bytes):
+    """Fault D1."""
     files = dict(shards_bytes)
     other_vocabulary(files)
     for name, content in files.items():
@@ -102,8 +92,8 @@ def test_d1_another_vocabulary_is_noticed_unverified(tmp_path, shards_bytes):
         open_shards(tmp_path, verify=False)
 
 
-def test_d1_rows_missing_in_a_resealed_file_are_noticed(tmp_path, shards_bytes):
-    """Even unverified, a split whose files hold other than the manifest's rows is not opened."""
+def test_rows_missing_in_a_resealed_file_are_noticed(tmp_path, shards_bytes):
+    """Fault D1: a split with missing rows is not opened, even without verification."""
     files = dict(shards_bytes)
     manifest = json.loads(files["manifest.json"])
     manifest["content"]["splits"]["train"]["files"].pop()
@@ -131,7 +121,8 @@ ODD = {
 
 
 @pytest.mark.parametrize(("raw", "kept", "reason"), ODD.values(), ids=ODD.keys())
-def test_d2_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
+def test_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
+    """Fault D2."""
     lines = [
         b"text,label",
         *(f"{text},{label}".encode() for text, label in GOOD),
@@ -161,7 +152,8 @@ def test_d2_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
         pytest.param(lambda text: text.removesuffix("\n"), id="no-last-line-end"),
     ],
 )
-def test_d2_how_lines_end_and_begin_changes_no_row(tmp_path, shards_bytes, change):
+def test_how_lines_end_and_begin_changes_no_row(tmp_path, shards_bytes, change):
+    """Fault D2."""
     shards = tokenize(tmp_path, change(csv_of(GOOD)))
     assert {
         name: shards.directory.joinpath(name).read_bytes()
@@ -170,7 +162,8 @@ def test_d2_how_lines_end_and_begin_changes_no_row(tmp_path, shards_bytes, chang
     } == {name: content for name, content in shards_bytes.items() if name != "manifest.json"}
 
 
-def test_d2_lone_surrogates_in_json(tmp_path):
+def test_lone_surrogates_in_json(tmp_path):
+    """Fault D2."""
     rows = [*GOOD, ("\ud83d alone", "a"), ("\ud83d\ude00 a pair", "b")]
     content = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
     shards = tokenize(tmp_path, content, name="rows.jsonl", max_bad_rows=1)
@@ -178,7 +171,8 @@ def test_d2_lone_surrogates_in_json(tmp_path):
     assert sum(info.rows for info in shards.content.splits.values()) == 201
 
 
-def test_d2_random_bytes_never_crash_it(tmp_path):
+def test_random_bytes_never_crash_it(tmp_path):
+    """Fault D2."""
     rng = random.Random(7)
     for attempt in range(30):
         noise = bytes(rng.choices(b'ab,"\n\r\0\xff\xc3\xa9 {}1', k=rng.randint(0, 400)))
@@ -201,20 +195,23 @@ LABELS = {
 
 
 @pytest.mark.parametrize(("label", "reason"), LABELS.values(), ids=LABELS.keys())
-def test_d3_a_label_that_is_none_is_refused_with_file_and_row(tmp_path, label, reason):
+def test_a_label_that_is_none_is_refused_with_file_and_row(tmp_path, label, reason):
+    """Fault D3."""
     test = csv_of([("x", "1"), ("bad row", label)])
     (tmp_path / "test.csv").write_text(test)
     rows = csv_of([(text, "1234"[i % 4]) for i, (text, _) in enumerate(GOOD)])
     classes = ("w", "x", "y", "z")
     with pytest.raises(
         DataError,
-        match=rf"1 x {reason}\n  {tmp_path}/test\.csv, row 2 \(line 3\): label: {reason}\n.*from 1 to 4",
+        match=rf"1 x {reason}\n  {tmp_path}/test\.csv, row 2 \(line 3\): label: {reason}\n"
+        r".*from 1 to 4",
     ):
         tokenize(tmp_path, rows, classes=classes, test_source=str(tmp_path / "test.csv"))
     assert not (tmp_path / "shards").exists()
 
 
-def test_d3_no_label_outside_the_classes_reaches_a_shard(tmp_path):
+def test_no_label_outside_the_classes_reaches_a_shard(tmp_path):
+    """Fault D3."""
     rows = [
         *GOOD,
         *((f"odd {i}", label) for i, label in enumerate(["c", "-1", "2", "", "1e9", "0.5"])),
@@ -241,26 +238,30 @@ def test_d3_no_label_outside_the_classes_reaches_a_shard(tmp_path):
         ),
     ],
 )
-def test_d4_nothing_to_learn_or_to_test_stops_here(tmp_path, content, message):
+def test_nothing_to_learn_or_to_test_stops_here(tmp_path, content, message):
+    """Fault D4."""
     with pytest.raises(DataError, match=f"rows.csv.*{message}|{message}"):
         tokenize(tmp_path, content)
     assert not (tmp_path / "shards").exists()
 
 
 @pytest.mark.parametrize("classes", [None, ("a", "b")], ids=["found", "listed"])
-def test_d5_one_class_only_is_refused(tmp_path, classes):
+def test_one_class_only_is_refused(tmp_path, classes):
+    """Fault D5."""
     with pytest.raises(DataError, match=r"only one class \(a\)"):
         tokenize(tmp_path, csv_of([(text, "a") for text, _ in GOOD]), classes=classes)
 
 
-def test_d5_a_class_missing_in_test_is_noted(tmp_path):
+def test_a_class_missing_in_test_is_noted(tmp_path):
+    """Fault D5."""
     (tmp_path / "test.csv").write_text(csv_of([("only this", "a")]))
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
     assert shards.content.notes == ["the test split has no rows of: b"]
     assert shards.content.splits["test"].class_counts == {"a": 1, "b": 0}
 
 
-def test_d6_one_text_is_never_in_two_splits(tmp_path):
+def test_one_text_is_never_in_two_splits(tmp_path):
+    """Fault D6."""
     variants = [
         *GOOD,
         *((text.upper(), label) for text, label in GOOD),
@@ -277,7 +278,8 @@ def test_d6_one_text_is_never_in_two_splits(tmp_path):
         assert shards.content.splits[name].rows == 3 * len(hashes)
 
 
-def test_d6_the_same_text_in_a_given_test_split_is_counted(tmp_path):
+def test_the_same_text_in_a_given_test_split_is_counted(tmp_path):
+    """Fault D6."""
     (tmp_path / "test.csv").write_text(csv_of([(text.upper(), label) for text, label in GOOD[:20]]))
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
     counted = {note.split(" rows")[0] for note in shards.content.notes}
@@ -300,7 +302,8 @@ HARD = [
 ]
 
 
-def test_d7_offline_ids_equal_serving_ids(tmp_path):
+def test_offline_ids_equal_serving_ids(tmp_path):
+    """Fault D7."""
     rng = random.Random(3)
     points = [
         chr(point)
@@ -347,49 +350,9 @@ def test_d7_offline_ids_equal_serving_ids(tmp_path):
         "#39;s quot;x &lt;",
     ],
 )
-def test_d8_text_is_kept_as_it_is(tmp_path, text):
+def test_text_is_kept_as_it_is(tmp_path, text):
+    """Fault D8."""
     (tmp_path / "test.csv").write_text(csv_of([(text, "a")]))
     shards = tokenize(tmp_path, csv_of(GOOD), test_source=str(tmp_path / "test.csv"))
     kept = text[1:-1].replace('""', '"') if text.startswith('"') else text
     assert shards.open_split("test").read_texts([0]) == [kept]
-
-
-def windowed(tmp_path: Path, rows: list[tuple[str, str, str]], **options):
-    tmp_path.mkdir(exist_ok=True)
-    lines = "".join(f"{time},{text},{label}\n" for time, text, label in rows)
-    return tokenize(tmp_path, "created,text,label\n" + lines, time_column="created", **options)
-
-
-def test_d9_the_same_rows_are_the_same_shards_whenever_they_are_read(tmp_path):
-    january = [(f"2026-01-{1 + n % 28:02}", text, label) for n, (text, label) in enumerate(GOOD)]
-    first = windowed(tmp_path / "first", january, end_time="2026-02-01")
-    grown = windowed(
-        tmp_path / "grown",
-        [("2025-06-01", "long ago", "a"), *january, ("2026-02-02", "later", "b")],
-        end_time="2026-02-02",
-        window="60d",
-    )
-    assert grown.digest == first.digest
-    assert grown.content.window == {
-        "time": "created",
-        "start": "2025-12-04T00:00:00+00:00",
-        "until": "2026-02-02T00:00:00+00:00",
-    }
-    assert grown.content.notes == [
-        "1 rows were left out: not before data.end_time",
-        "1 rows were left out: older than the window",
-    ]
-    assert grown.content.source_sha256 != first.content.source_sha256
-    other = windowed(
-        tmp_path / "other", [*january, ("2026-02-01", "a new one", "b")], end_time="2026-02-02"
-    )
-    assert other.digest != first.digest
-
-
-def test_d9_times_that_cannot_be_read_are_refused_with_their_place(tmp_path):
-    rows = [("2026-01-01", text, label) for text, label in GOOD]
-    with pytest.raises(
-        DataError, match=r"1 x created: time that is not ISO 8601\n.*row 201 \(line 202\)"
-    ):
-        windowed(tmp_path, [*rows, ("tomorrow", "x", "a")], end_time="2026-02-01")
-    assert not (tmp_path / "shards").exists()

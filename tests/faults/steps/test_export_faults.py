@@ -16,41 +16,20 @@ from components import registry
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
 from components.artifacts.predictions import read_predictions, write_predictions
-from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards, open_shards
+from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig, ExportConfig, Precision
-from components.data.split_names import SPLITS
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.evaluate import step as evaluation
 from components.export import parity, step
 from components.export.warmup import WARMUP_FILENAME
 from components.gate import step as gate
 from components.model.length_chunking import CHUNK_COUNT
-from components.model.tokenizer import WordPiece
 from components.registry.reference import pull
 from components.serving.predict import predict
 from components.storage.store import open_store
 from tests.support.hash_counter import count_file_hashes
-from tests.support.training.tiny_checkpoint import CLASSES, MODEL, VOCABULARY, make_checkpoint
-
-WORDS = np.random.default_rng(4).integers(0, 60, (24, 30))
-TEXTS = [" ".join(f"w{word}" for word in row[: 1 + number]) for number, row in enumerate(WORDS)]
-LABELS = [number % 3 for number in range(len(TEXTS))]
-
-
-def make_tokenized(directory: Path) -> None:
-    """Shards whose ids are those of their texts."""
-    ids = WordPiece(VOCABULARY)(tf.constant(TEXTS), MODEL.max_length)
-    with manifest.staged_artifact(directory) as work:
-        splits = {}
-        for name in SPLITS:
-            writer = ShardWriter(work, name, len(VOCABULARY), CLASSES, shard_rows=10)
-            writer.add_rows(ids.values.numpy(), ids.row_splits.numpy(), LABELS, TEXTS)
-            splits[name] = writer.close()
-        content = ShardsContent(
-            classes=CLASSES, vocabulary_sha256=VOCABULARY.sha256, lower_case=True,
-            encoder="scratch", max_length=MODEL.max_length, splits=splits, source_sha256="5" * 64,
-        )  # fmt: skip
-        commit_shards(work, VOCABULARY, content, {}, {})
+from tests.support.tokenized_texts import TEXTS, make_tokenized
+from tests.support.training.tiny_checkpoint import CLASSES, make_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def test_the_test_source_follows_the_numbering_of_the_training_source(tmp_path):
         pytest.param("x,y", "too few or too many fields", id="field-missing"),
     ],
 )
-def test_refused_rows_are_counted_and_told_by_place(tmp_path, row, reason):
+def test_rejected_rows_are_counted_and_listed_with_file_and_row(tmp_path, row, reason):
     path = source(tmp_path / "a.csv", [*many(3), row, *many(2)])
     examples, stats, _ = read(source=path, max_bad_rows=1, classes=("a", "b"))
     assert len(examples) == 5

@@ -16,7 +16,7 @@ from components.data.labels import (
 from components.errors import DataError
 
 
-def mapped(values, listed=None, named=None):
+def map_labels(values, listed=None, named=None):
     statistics = LabelStatistics()
     for value in values:
         statistics.rows += 1
@@ -88,7 +88,7 @@ def mapped(values, listed=None, named=None):
     ],
 )
 def test_labels_become_indices(values, listed, named, classes, indices):
-    labels = mapped(values, listed, named)
+    labels = map_labels(values, listed, named)
     assert labels.classes == classes
     assert {value: labels.class_index_or_error(value) for value in indices} == indices
 
@@ -123,7 +123,7 @@ NUMBERED = (["1", "2", "3"], ("x", "y", "z"))
     ],
 )
 def test_refused_labels(values, listed, label, reason):
-    assert mapped(values, listed).class_index_or_error(label) == reason
+    assert map_labels(values, listed).class_index_or_error(label) == reason
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_refused_labels(values, listed, label, reason):
 )
 def test_columns_without_classes(values, message):
     with pytest.raises(DataError, match=f"a.csv, column 'label': .*{message}"):
-        mapped(values)
+        map_labels(values)
 
 
 @pytest.mark.parametrize(

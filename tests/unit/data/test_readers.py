@@ -42,7 +42,7 @@ def read_parquet(path, name="a"):
     return list_rows(ParquetReader(path, name).read(COLUMNS))
 
 
-def quoted(rows, delimiter):
+def quote_field(rows, delimiter):
     return "".join(
         delimiter.join('"' + value.replace('"', '""') + '"' for value in row) + "\n" for row in rows
     )
@@ -72,7 +72,7 @@ def test_every_format_gives_the_same_rows(tmp_path, kind, compressed):
             path,
         )
     else:
-        text = quoted([("title", "label"), *ROWS], delimiter)
+        text = quote_field([("title", "label"), *ROWS], delimiter)
         if kind == "jsonl":
             text = "".join(
                 json.dumps({"id": 1, "title": title, "label": label}) + "\n"

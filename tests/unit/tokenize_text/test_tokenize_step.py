@@ -197,7 +197,7 @@ def test_an_empty_given_test_split_is_named(tmp_path):
         run(data, SCRATCH, TokenizeConfig(), tmp_path / "shards")
 
 
-def test_progress_is_told_in_rows(tmp_path, monkeypatch):
+def test_progress_is_reported_in_rows(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBERT_PROGRESS", str(tmp_path / "progress"))
     monkeypatch.setattr(training_texts, "REPORT_INTERVAL_SECONDS", 0)
     run(
@@ -258,7 +258,7 @@ def test_the_command_does_the_same_as_the_function(tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_told_on_one_screen_with_its_exit_code(tmp_path, options, code, message):
+def test_a_user_error_is_one_message_with_its_exit_code(tmp_path, options, code, message):
     command = [
         sys.executable,
         "-m",
