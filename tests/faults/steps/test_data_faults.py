@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from components.artifacts.token_shards import open_shards
-from components.data.split_names import SPLITS
+from components.data.split_names import SPLITS, SplitName
 from components.data.splits import hash_texts
 from components.errors import DataError
 from components.model.tokenizer import WordPiece
@@ -268,8 +268,9 @@ def test_one_text_is_never_in_two_splits(tmp_path):
         *((f"  {text}\u00a0", label) for text, label in GOOD),
     ]
     shards = tokenize(tmp_path, csv_of(variants))
-    kept = {}
-    for name in ("validation", "test"):
+    kept: dict[SplitName, set[int]] = {}
+    held_out: tuple[SplitName, ...] = ("validation", "test")
+    for name in held_out:
         split = shards.open_split(name)
         kept[name] = {*hash_texts(split.read_texts(range(len(split)))).tolist()}
     assert not kept["validation"] & kept["test"]

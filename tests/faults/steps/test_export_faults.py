@@ -28,8 +28,8 @@ from components.registry.reference import pull
 from components.serving.predict import predict
 from components.storage.store import open_store
 from tests.support.hash_counter import count_file_hashes
-from tests.support.tokenized_texts import TEXTS, make_tokenized
 from tests.support.training.tiny_checkpoint import CLASSES, make_checkpoint
+from tests.support.training.tokenized_texts import TEXTS, make_tokenized
 
 
 @pytest.fixture(scope="module")
