@@ -124,6 +124,15 @@ def test_rows_after_too_many_refused_ones_are_only_counted(tmp_path):
             next(batches)
 
 
+def test_the_statistics_are_those_of_the_latest_pass(tmp_path):
+    path = source(tmp_path / "a.csv", [*many(10), ",,a"])
+    with open_dataset(DataConfig(source=path, max_bad_rows=1)) as dataset:
+        examples = dataset.read_examples()
+        for _ in range(2):
+            assert len(list_examples(examples)) == 10
+            assert examples.stats.rejected.counts == {BLANK: 1}
+
+
 def test_rows_are_never_shown(tmp_path):
     path = source(tmp_path / "a.csv", [*many(4), "my secret text,,nowhere", "my secret text"])
     with pytest.raises(DataError) as caught:

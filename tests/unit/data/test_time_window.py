@@ -109,7 +109,7 @@ def write_rows(path: Path, times: list[str]) -> Path:
     return path
 
 
-def test_rows_outside_are_outside_and_counted(tmp_path: Path) -> None:
+def test_rows_outside_the_window_are_excluded_and_counted(tmp_path: Path) -> None:
     path = write_rows(
         tmp_path / "a.csv",
         [
