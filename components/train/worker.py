@@ -57,7 +57,7 @@ DEFAULT_STOP_GRACE_SECONDS = 25.0
 PEER_GRACE_SECONDS = 15.0
 MAX_REASON_CHARACTERS = 600
 MAX_PEER_REASON_CHARACTERS = 300
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("components.train.worker")
 
 
 def main(job_uri: str) -> None:
