@@ -192,7 +192,7 @@ def test_a_peer_that_never_starts_is_named_before_the_deadline(
         f"worker {1 - rank} ({members[1 - rank]}) did not appear within 3 s: "
         "nothing answers on its port"
     )
-    assert expected in process.stdout
+    assert expected in process.stderr
     assert failure.read_text().strip() == expected
 
 
