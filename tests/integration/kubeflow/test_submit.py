@@ -226,7 +226,7 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
         pytest.param(["--namespace", "Team"], "cluster.namespace", id="namespace"),
         pytest.param(
             ["--set", "data.window=3d", "--set", "data.time_column=when"],
-            "data.window: 3d before when?",
+            "data.window: 3d has no end",
             id="window-without-end",
         ),
     ],

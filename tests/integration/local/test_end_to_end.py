@@ -184,7 +184,7 @@ def test_an_interrupted_training_leaves_no_process_and_goes_on(tmp_path: Path) -
     process.send_signal(signal.SIGINT)
     _, shown = process.communicate(timeout=120)
     assert process.returncode == 130, shown
-    assert "goes on from there" in shown and "Traceback" not in shown
+    assert "continues from there" in shown and "Traceback" not in shown
     assert [
         p.pid
         for p in psutil.process_iter(["environ"])

@@ -70,7 +70,7 @@ def test_the_day_in_a_source_is_filled_in_and_looked_for(here: Path) -> None:
         inputs.resolve_paths(
             load_config(None, ["data.source=./{date}.csv", "data.end_time=2026-02-01"]), here
         )
-    with pytest.raises(ConfigError, match=r"data\.window: 7d before when"):
+    with pytest.raises(ConfigError, match=r"data\.window: 7d has no end"):
         inputs.resolve_paths(
             load_config(
                 None, ["data.source=news.csv", "data.time_column=created", "data.window=7d"]
