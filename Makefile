@@ -4,11 +4,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_STAMP := $(BENCH)/.installed
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
 DATA_FILES := the directory with AG News' train.csv and test.csv
 PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e images lint format reference bench bench-accuracy lock clean
+.PHONY: help setup run test e2e images lint format reference docs bench bench-accuracy lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -44,7 +46,15 @@ format: $(STAMP) ## fix and format the code with ruff
 	$(BIN)/ruff format .
 
 reference: $(STAMP) ## generate docs/reference from the code
-	PYTHONPATH=. $(BIN)/python docs/generate_reference.py
+	$(BIN)/python -m docs.generate_reference
+
+$(DOCS_STAMP): locks/docs.txt locks/docs-assets.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(PIP_INSTALL) --require-hashes -r locks/docs.txt -r locks/docs-assets.txt
+	@touch $@
+
+docs: $(DOCS_STAMP) ## build the documentation site in build/site, with all links checked
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
@@ -74,7 +84,9 @@ lock: ## pin all dependencies again, with hashes (needs uv)
 	&& $(COMPILE) $(GPU) $(TESTED) train-gpu.in -o train-gpu.txt \
 	&& $(COMPILE) $(CPU) --override overrides-bench.txt $(TESTED) bench.in -o bench.txt \
 	&& $(COMPILE) $(TESTED) tools.in -o tools.txt \
-	&& $(COMPILE) $(TESTED) --no-deps executor.in -o executor.txt
+	&& $(COMPILE) $(TESTED) --no-deps executor.in -o executor.txt \
+	&& $(COMPILE) $(TESTED) docs.in -o docs.txt \
+	&& $(COMPILE) $(TESTED) --no-deps docs-assets.in -o docs-assets.txt
 
 clean: ## remove the environment, the caches and the work directory
-	rm -rf $(VENV) $(BENCH) .kubert .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(BENCH) $(DOCS) .kubert .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

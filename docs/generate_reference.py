@@ -1,6 +1,6 @@
 """Generates docs/reference from the code: configuration, environment variables and exit codes.
 
-python docs/generate_reference.py [DIRECTORY]
+python -m docs.generate_reference [DIRECTORY]
 """
 
 from __future__ import annotations

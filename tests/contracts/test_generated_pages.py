@@ -15,7 +15,7 @@ REFERENCE = ROOT / "docs" / "reference"
 @pytest.fixture(scope="module")
 def reference_pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("reference")
-    command = [sys.executable, str(ROOT / "docs" / "generate_reference.py"), str(directory)]
+    command = [sys.executable, "-m", "docs.generate_reference", str(directory)]
     subprocess.run(command, cwd=ROOT, check=True)
     return directory
 
