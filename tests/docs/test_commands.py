@@ -56,18 +56,14 @@ def test_commands_of_a_page_that_are_not_run_could_be(page: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", find_pages())
-def test_commands_of_a_page_work(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_commands_of_a_page_work(page: str, request: pytest.FixtureRequest) -> None:
     blocks = read_blocks(ROOT / page, page)
     commands = [each for each in blocks if each.is_run]
     if not commands:
         return
-    workdir = request.getfixturevalue("quickstart") / ".kubert"
-    directory = tmp_path / "kubert"
-    create_page_directory(directory, workdir)
-    before = list_file_versions(workdir)
+    directory = request.getfixturevalue("page_directory")
     outputs = run_blocks(commands, directory, page_environment(directory))
     check_outputs(blocks, outputs)
-    assert list_file_versions(workdir) == before, "the page has written into shared files"
 
 
 def test_the_pages_are_found() -> None:

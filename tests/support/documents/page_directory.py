@@ -38,7 +38,10 @@ def create_page_directory(directory: Path, workdir: Path | None, root: Path = RO
     # Newer than the lock file: `make` does not install anything.
     (environment / ".installed").touch()
     if workdir is not None:
-        shutil.copytree(workdir, directory / ".kubert", copy_function=os.link, symlinks=True)
+        ignored = shutil.ignore_patterns(".lock")  # is opened for writing by every run
+        shutil.copytree(
+            workdir, directory / ".kubert", symlinks=True, ignore=ignored, copy_function=os.link
+        )
 
 
 def page_environment(directory: Path) -> dict[str, str]:
