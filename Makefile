@@ -54,7 +54,7 @@ $(DOCS_STAMP): locks/docs.txt locks/docs-assets.txt
 	@touch $@
 
 docs: $(DOCS_STAMP) ## build the documentation site in build/site, with all links checked
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
