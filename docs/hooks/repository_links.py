@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,12 @@ _LINK = re.compile(
     r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|!?\[[^\[\]]*\](?:\([^()]*\))?)*)\]"
     r"\((?P<target><[^>\n]*>|[^()\s]+)(?:\s+\"[^\"\n]*\")?\)"
 )
-_DEFINITION = re.compile(r"^ {0,3}\[(?P<text>[^\[\]]+)\]:\s+(?P<target>\S+)", re.MULTILINE)
+_REFERENCE = re.compile(
+    r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|!\[[^\[\]]*\]\([^()]*\))+)\](?:\[(?P<label>[^\[\]]*)\])?(?![(:\[])"
+)
+_DEFINITION = re.compile(
+    r"^ {0,3}\[(?P<text>[^\[\]]+)\]:[ \t]+(?P<target>\S+)[ \t]*(?:\"[^\"\n]*\")?$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,47 @@ def blank_code(markdown: str) -> str:
     return _CODE_SPAN.sub(_blank, "".join(lines))
 
 
-def find_links(markdown: str) -> Iterator[Link]:
-    """The inline links, images and link definitions of a text, in order; not those in code."""
+def find_links(markdown: str) -> list[Link]:
+    """The links and images of a text, in order; not those in code.
+
+    A link by reference, `[text][label]`, has the target of its label's definition. A definition
+    that no link uses has no place among them.
+    """
     blanked = blank_code(markdown)
-    pending = [(0, len(markdown))]
+    targets = {
+        normalize_label(match["text"]): match["target"] for match in _DEFINITION.finditer(blanked)
+    }
+    taken = [match.span() for match in _DEFINITION.finditer(blanked)]
     found = []
+    pending = [(0, len(markdown))]
     while pending:
         first, last = pending.pop()
         for match in _LINK.finditer(blanked, first, last):
-            found.append(_make_link(markdown, match, is_image=bool(match["image"])))
+            target = match["target"].removeprefix("<").removesuffix(">")
+            found.append(_make_link(markdown, match, target))
+            taken.append(match.span())
             pending.append(match.span("text"))  # an image as the text of a link
-    found += [_make_link(markdown, match) for match in _DEFINITION.finditer(blanked)]
-    yield from sorted(found, key=lambda link: link.start)
+    for match in _REFERENCE.finditer(blanked) if targets else ():
+        label = normalize_label(match["label"] or markdown[slice(*match.span("text"))])
+        if label in targets and not any(a <= match.start() < b for a, b in taken):
+            found.append(_make_link(markdown, match, targets[label]))
+    return sorted(found, key=lambda link: (link.start, -link.end))
+
+
+def find_undefined_references(markdown: str) -> list[str]:
+    """The labels of links such as `[text][label]` that the text does not define."""
+    blanked = blank_code(markdown)
+    defined = {normalize_label(match["text"]) for match in _DEFINITION.finditer(blanked)}
+    return [
+        match["label"]
+        for match in _REFERENCE.finditer(blanked)
+        if match["label"] and normalize_label(match["label"]) not in defined
+    ]
+
+
+def normalize_label(label: str) -> str:
+    """The label of a definition as it is compared: without case, with single spaces."""
+    return " ".join(label.casefold().split())
 
 
 def find_repository_path(root: Path, docs: Path, page: str, target: str) -> str | None:
@@ -130,10 +163,9 @@ def rewrite_links(markdown: str, root: Path, docs: Path, page: str, repo_url: st
     return "".join([*parts, markdown[position:]])
 
 
-def _make_link(markdown: str, match: re.Match[str], *, is_image: bool = False) -> Link:
+def _make_link(markdown: str, match: re.Match[str], target: str) -> Link:
     text = markdown[slice(*match.span("text"))]
-    target = match["target"].removeprefix("<").removesuffix(">")
-    return Link(match.start(), match.end(), text, target, is_image)
+    return Link(match.start(), match.end(), text, target, bool(match["image"]))
 
 
 def _blank(match: re.Match[str]) -> str:
