@@ -1,8 +1,10 @@
 """A release: a TensorFlow Serving model directory with a manifest that describes the model.
 
-saved_model.pb, fingerprint.pb, variables/, assets/    the SavedModel
-assets.extra/tf_serving_warmup_requests                requests replayed before a version serves
-manifest.json                                          `ReleaseContent` and every file's SHA-256
+Files:
+
+    saved_model.pb, fingerprint.pb, variables/, assets/    the SavedModel
+    assets.extra/tf_serving_warmup_requests                requests replayed before a version serves
+    manifest.json                                          `ReleaseContent` and every file's SHA-256
 """
 
 from __future__ import annotations

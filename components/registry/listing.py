@@ -1,10 +1,12 @@
 """The layout of a model's keys in the registry, and one listing of them.
 
-<name>/<version>/                 a release; complete when it has its manifest.json
-<name>/.kubert/claim-<version>    who claimed the number (`claims`)
-<name>/.kubert/released-<key>     the version that a release key was published as (`records`)
-<name>/.kubert/champion           the version that a rollback chose (`champion`)
-<name>/.kubert/staged-...         files of an unfinished release, where directories can be renamed
+Keys:
+
+    <name>/<version>/                 a release; complete when it has its manifest.json
+    <name>/.kubert/claim-<version>    who claimed the number (`claims`)
+    <name>/.kubert/released-<key>     the version that a release key was published as (`records`)
+    <name>/.kubert/champion           the version that a rollback chose (`champion`)
+    <name>/.kubert/staged-...         files of a release in progress, where renames are atomic
 """
 
 from __future__ import annotations

@@ -26,10 +26,12 @@ class EncoderLayer(Protocol):
     """A built Keras layer: token ids -> hidden states; its weights are float32.
 
     Inputs, [batch, tokens] of any length up to the encoder's positions:
+
     - input_mask (int32): 1 for a token, 0 for padding;
     - input_word_ids (int32), or token_embeddings (float32 [batch, tokens, width]), which replace
       the rows of `word_embeddings` that the ids name, where that is not None;
     - input_type_ids (int32): the segments; zeros where not given.
+
     Outputs: pooled_output [batch, width] and sequence_output [batch, tokens, width]; BERT without
     mean pooling gives the first token's vector only, [batch, 1, width].
     """
