@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from components.config.environment import ENVIRONMENT_VARIABLES
 from components.config.schema import Config
 from tests.contracts.test_layers import LAYERS
 
@@ -18,14 +19,19 @@ CONCEPTS = ROOT / "docs" / "concepts"
 ARCHITECTURE = CONCEPTS / "architecture.md"
 PAGES = sorted(CONCEPTS.glob("*.md"))
 FOREIGN_NAMES = {
+    "BlockingRecreate",
+    "DisruptionTarget",
+    "FailJobSet",
     "JobSet",
+    "MultiWorkerMirroredStrategy",
+    "RestartJobSet",
+    "RestartJobSetAndIgnoreMaxRestarts",
+    "TF_CONFIG",
     "TensorBoard",
     "TensorFlow",
     "UnavailableError",
-    "input_ids",
-    "step_N",
 }
-"""Names in diagrams and code spans that are not defined here, but in libraries and file formats."""
+"""Names in diagrams and code spans that TensorFlow, Kubernetes and JobSet define."""
 
 
 def find_package_folders() -> set[str]:
@@ -45,8 +51,9 @@ def read_table(heading: str) -> list[tuple[str, str]]:
 @cache
 def find_defined_names() -> frozenset[str]:
     """Classes, functions, arguments, variables, attributes and modules of the code and the tests,
-    and the options."""
+    options and environment variables."""
     names = {name for section in Config.model_fields for name in _list_options(section)}
+    names |= {variable.name for variable in ENVIRONMENT_VARIABLES}
     for top in ("components", "pipeline", "tests"):
         for path in (ROOT / top).rglob("*.py"):
             names |= {path.stem, path.parent.name}
