@@ -45,16 +45,9 @@ format: $(STAMP) ## fix and format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-reference: $(STAMP) ## generate docs/reference from the code
+reference: $(STAMP) ## generate docs/reference and the fault catalogue from the code
 	$(BIN)/python -m docs.generate_reference
-
-$(DOCS_STAMP): locks/docs.txt locks/docs-assets.txt
-	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/python $(PIP_INSTALL) --require-hashes -r locks/docs.txt -r locks/docs-assets.txt
-	@touch $@
-
-docs: $(DOCS_STAMP) ## build the documentation site in build/site, with all links checked
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+	$(BIN)/python -m docs.generate_fault_catalogue
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)

@@ -76,7 +76,7 @@ def test_a_disturbed_worker_group_ends_with_the_weights_of_an_undisturbed_one(
     undisturbed_run: Path,
     tmp_path: Path,
 ) -> None:
-    """Faults W1, W2, W3."""
+    """Faults W1, W2 and W3."""
     with cluster_training.launch(
         tmp_path, f"{store_uri}/shards", f"{store_uri}/{uuid.uuid4().hex[:8]}", LONG
     ) as it:

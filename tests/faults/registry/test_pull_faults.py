@@ -143,7 +143,7 @@ class Server:
 def test_a_server_sees_complete_releases_and_follows_a_rollback(
     tmp_path: Path,
 ) -> None:
-    """Faults E3, E5."""
+    """Faults E3 and E5."""
     publish(tmp_path, "a", 2**20)
     (tmp_path / "served").mkdir()
     with (
@@ -254,7 +254,7 @@ def test_the_last_version_stays_when_the_store_is_emptied(tmp_path: Path) -> Non
 def test_a_release_with_a_false_manifest_is_refused_and_the_old_one_stays(
     fault: str, tmp_path: Path
 ) -> None:
-    """Faults A1, A2."""
+    """Faults A1 and A2."""
     publish(tmp_path, "a")
     with puller(tmp_path) as following:
         following.wait_for("serving version 1")

@@ -121,7 +121,7 @@ ODD = {
 
 
 @pytest.mark.parametrize(("raw", "kept", "reason"), ODD.values(), ids=ODD.keys())
-def test_outcome_of_an_odd_row(tmp_path, raw, kept, reason):
+def test_an_odd_row_is_kept_or_rejected_with_its_reason(tmp_path, raw, kept, reason):
     """Fault D2."""
     lines = [
         b"text,label",
@@ -162,7 +162,7 @@ def test_how_lines_end_and_begin_changes_no_row(tmp_path, shards_bytes, change):
     } == {name: content for name, content in shards_bytes.items() if name != "manifest.json"}
 
 
-def test_lone_surrogates_in_json(tmp_path):
+def test_a_lone_surrogate_in_json_rejects_its_row(tmp_path):
     """Fault D2."""
     rows = [*GOOD, ("\ud83d alone", "a"), ("\ud83d\ude00 a pair", "b")]
     content = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)

@@ -194,7 +194,7 @@ transfer.upload_artifact(Path(sys.argv[1]), sys.argv[2])
 def test_a_killed_artifact_upload_is_invisible_and_can_be_repeated(
     remote: StorageLocation, tmp_path: Path
 ) -> None:
-    """Fault S3 and E2."""
+    """Faults S3 and E2."""
     source = plain_artifact(tmp_path / "source", "a", size=1000)
     reached, go = threading.Event(), threading.Event()
 

@@ -58,7 +58,7 @@ def readable(root: Path, target: Path) -> Manifest | None:
 def test_an_artifact_upload_that_fails_at_any_write_is_invisible_and_can_be_repeated(
     when: str, old: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault S3 and E2."""
+    """Faults S3 and E2."""
     first = plain_artifact(tmp_path / "first", "first", files=("both", "gone"))
     second = plain_artifact(tmp_path / "second", "second")
     for number in range(20):
@@ -162,7 +162,7 @@ def damage(root: Path) -> None:
 def test_an_artifact_changed_in_the_store_is_refused_until_it_is_uploaded_again(
     tamper: Callable[[Path], None], tmp_path: Path
 ) -> None:
-    """Fault S5 and A2."""
+    """Faults S5 and A2."""
     root = tmp_path / "store"
     source = plain_artifact(tmp_path / "a", "a")
     transfer.upload_artifact(source, str(root))

@@ -83,7 +83,7 @@ def messages(home: Path) -> list[str]:
 def test_after_a_kill_all_workers_restart_and_end_with_the_undisturbed_weights(
     rank: int, shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
-    """Faults W1, W2."""
+    """Faults W1 and W2."""
     with local_training.launch(tmp_path, shards, options(train__max_restarts=1)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)
@@ -109,7 +109,7 @@ def test_after_a_kill_all_workers_restart_and_end_with_the_undisturbed_weights(
 def test_sigterm_saves_the_step_and_restarts_without_being_counted(
     everyone: bool, shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
-    """Faults W3, W4."""
+    """Faults W3 and W4."""
     with local_training.launch(tmp_path, shards, options(train__max_restarts=0)) as it:
         it.wait_for_step(STEP)
         workers = it.workers(2)

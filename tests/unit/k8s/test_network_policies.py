@@ -92,7 +92,7 @@ def test_what_is_needed_connects(source: Pod, target: Pod | str, port: int) -> N
 
 
 @pytest.mark.parametrize(("source", "target", "port"), REFUSED)
-def test_nothing_else_does(source: Pod, target: Pod | str, port: int) -> None:
+def test_nothing_else_connects(source: Pod, target: Pod | str, port: int) -> None:
     """Fault A7."""
     assert not reaches(source, target, port)
 

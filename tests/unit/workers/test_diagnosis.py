@@ -276,8 +276,8 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_diagnosis(case: Case) -> None:
-    """Faults W1-W3, W6, W7, W10 as the launcher sees them."""
+def test_each_recorded_failure_has_its_diagnosis(case: Case) -> None:
+    """Faults W1, W2, W3, W6, W7 and W10: as the launcher diagnoses them."""
     found = case.diagnose()
     assert (found.rule, found.retryable) == (case.rule, case.retryable)
     assert re.match(case.message, found.message), found.message
