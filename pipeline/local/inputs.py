@@ -12,15 +12,15 @@ from components.config.schema import SAMPLE_SOURCE, Config
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.atomic_files import file_sha256
-from components.storage.uri import has_scheme
+from components.storage.uri import has_scheme, parse_uri
 
 
 def resolve_paths(config: Config, workdir: Path) -> Config:
     """The configuration with absolute local paths.
 
     Inputs are relative to the current directory, the model store to `workdir`. {date} in the source
-    is replaced. Raises ConfigError for a data file that does not exist, and for a window or a
-    {date} without `data.end_time`.
+    is replaced. Raises ConfigError for a data file that does not exist, for a model store whose URI
+    is not valid, and for a window or a {date} without `data.end_time`.
     """
     parse_window(config.data)
     data = {
@@ -34,10 +34,7 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
     model = {"encoder": _resolve_encoder(config.model.encoder)}
     if config.model.preprocessor is not None:
         model["preprocessor"] = _resolve_existing_path(config.model.preprocessor)
-    store = config.export.model_store
-    export = {
-        "model_store": store if has_scheme(store) else str(workdir / Path(store).expanduser())
-    }
+    export = {"model_store": _resolve_store(config.export.model_store, workdir)}
     return config.model_copy(
         update={
             "data": config.data.model_copy(update=data),
@@ -85,6 +82,16 @@ def _resolve_source(option: str, source: str | None) -> str | None:
 def _resolve_encoder(encoder: str) -> str:
     scheme, colon, name = encoder.partition(":")
     return f"{scheme}:{_resolve_existing_path(name)}" if colon else encoder
+
+
+def _resolve_store(store: str, workdir: Path) -> str:
+    if not has_scheme(store):
+        return str(workdir / Path(store).expanduser())
+    try:
+        parse_uri(store)
+    except ConfigError as error:
+        raise ConfigError(f"export.model_store: {error}") from None
+    return store
 
 
 def _resolve_existing_path(name: str) -> str:

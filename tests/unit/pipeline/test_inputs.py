@@ -60,6 +60,14 @@ def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> Non
         inputs.resolve_paths(load_config(None, ["data.test_source=nope.csv"]), here)
 
 
+@pytest.mark.parametrize("store", ["ftp://host/models", "gs://bucket/../models"])
+def test_an_invalid_model_store_is_refused_before_anything_is_trained(
+    here: Path, store: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"^export\.model_store: \w+://.*; "):
+        inputs.resolve_paths(load_config(None, [f"export.model_store={store}"]), here)
+
+
 def test_the_day_in_a_source_is_filled_in_and_looked_for(here: Path) -> None:
     (here / "2026-01-31.csv").write_text("title,description,label\na,b,c\n")
     found = inputs.resolve_paths(
