@@ -19,9 +19,11 @@ CONCEPTS = ROOT / "docs" / "concepts"
 ARCHITECTURE = CONCEPTS / "architecture.md"
 PAGES = sorted(CONCEPTS.glob("*.md"))
 FOREIGN_NAMES = {
+    "AdamWeightDecay",
     "BlockingRecreate",
     "DisruptionTarget",
     "FailJobSet",
+    "IndexedSlices",
     "JobSet",
     "MultiWorkerMirroredStrategy",
     "RestartJobSet",
@@ -30,8 +32,9 @@ FOREIGN_NAMES = {
     "TensorBoard",
     "TensorFlow",
     "UnavailableError",
+    "made_up_to",
 }
-"""Names in diagrams and code spans that TensorFlow, Kubernetes and JobSet define."""
+"""Names of TensorFlow, Model Garden, Kubernetes and JobSet, and names of stored tensors."""
 
 
 def find_package_folders() -> set[str]:
