@@ -49,6 +49,14 @@ reference: $(STAMP) ## generate docs/reference and the fault catalogue from the 
 	$(BIN)/python -m docs.generate_reference
 	$(BIN)/python -m docs.generate_fault_catalogue
 
+$(DOCS_STAMP): locks/docs.txt locks/docs-assets.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python $(PIP_INSTALL) --require-hashes -r locks/docs.txt -r locks/docs-assets.txt
+	@touch $@
+
+docs: $(DOCS_STAMP) ## build the documentation site in build/site, with all links checked
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python $(PIP_INSTALL) --require-hashes -r locks/bench.txt
