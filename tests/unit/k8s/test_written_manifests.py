@@ -28,7 +28,7 @@ PODS = [
     for pod in manifests.pod_specs(manifest)
 ]
 PLUGIN = "overlays/eks/device-plugin/daemon-set.yaml"
-EXAMPLES = {"gke": "06-gke-gpu.yaml", "eks": "eks-gpu.yaml"}
+EXAMPLES = {"gke": "06-gke-gpu.yaml", "eks": "08-eks-gpu.yaml"}
 CLOUDS = list(EXAMPLES)
 
 

@@ -1,0 +1,111 @@
+"""The examples for one machine, by `kubert run`: real steps, and less training where it is long."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.artifacts import manifest
+from components.artifacts.checkpoint import open_checkpoint
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[3]
+SHORTER = {
+    "01-quickstart.yaml": ["train.epochs=1", "model.max_length=32", "evaluate.min_accuracy=0.5"],
+    "02-own-csv.yaml": [
+        "model.freeze=true",
+        "train.epochs=20",
+        "train.learning_rate=0.01",
+        "train.weight_decay=0",
+    ],
+    "03-frozen-minilm.yaml": ["model.max_length=32"],
+    "04-two-workers-local.yaml": ["train.epochs=4", "evaluate.min_accuracy=0.3"],
+}
+"""Options that make an example short enough for a test; the example itself takes longer."""
+SAMPLE_ROWS = {"train": 593, "validation": 53, "test": 154}
+RunExample = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def run_example(tmp_path_factory: pytest.TempPathFactory) -> RunExample:
+    """Runs an example in a work directory of its own, from the root of the repository."""
+
+    def run(name: str, *assignments: str) -> dict[str, Any]:
+        workdir = tmp_path_factory.mktemp("work")
+        options = [part for each in (*SHORTER[name], *assignments) for part in ("--set", each)]
+        command = [sys.executable, "-m", "pipeline.cli", "run", f"examples/{name}", *options]
+        ended = subprocess.run(
+            [*command, "--json", "--workdir", str(workdir)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            timeout=600,
+        )
+        assert ended.returncode == 0, ended.stderr
+        result: dict[str, Any] = json.loads(ended.stdout)
+        return result
+
+    return run
+
+
+def output_path(result: dict[str, Any], step: str, name: str) -> Path:
+    """The directory of a step's output."""
+    (path,) = (Path(result["workdir"]) / "artifacts").glob(f"*/{step}/{name}")
+    return path
+
+
+def test_quickstart_releases_a_model_of_the_sample(run_example: RunExample) -> None:
+    result = run_example("01-quickstart.yaml")
+    assert result["gate"]["passed"] is True
+    assert result["rows"] == SAMPLE_ROWS
+    assert result["accuracy"] > 0.6
+    assert Path(result["release"]).parts[-3:] == ("models", "news", "1")
+
+
+def test_own_csv_counts_the_bad_row_and_releases(run_example: RunExample) -> None:
+    result = run_example("02-own-csv.yaml")
+    assert result["gate"]["passed"] is True
+    assert sum(result["rows"].values()) == 240
+    assert result["accuracy"] > 0.8
+    assert Path(result["release"]).parts[-2:] == ("support", "1")
+    shards = manifest.read_manifest(output_path(result, "tokenize", "shards"), "token_shards")
+    assert shards.content["classes"] == ["account", "billing", "delivery", "repairs"]
+    assert sum(shards.content["refused"].values()) == 1
+    (where,) = shards.content["refused_examples"]
+    assert "support_tickets.csv" in where and "(no subject)" not in where
+    page = Path(result["report"]).read_text(encoding="utf-8")
+    assert "derailleur" not in page, "the report shows no ticket"
+
+
+def test_frozen_minilm_trains_only_the_head(run_example: RunExample) -> None:
+    result = run_example("03-frozen-minilm.yaml")
+    assert result["gate"]["passed"] is True
+    assert result["rows"] == SAMPLE_ROWS
+    assert result["accuracy"] > 0.75
+    assert result["train_examples_per_second"] > 500, "the features are read from the cache"
+
+
+def test_two_workers_learn_what_one_worker_learns(run_example: RunExample) -> None:
+    results = {
+        workers: run_example("04-two-workers-local.yaml", f"train.workers={workers}")
+        for workers in (1, 2)
+    }
+    epochs = {}
+    for workers, result in results.items():
+        assert result["rows"] == SAMPLE_ROWS
+        checkpoint = open_checkpoint(output_path(result, "train", "checkpoint")).content
+        epochs[workers] = [(e.train_loss, e.validation_loss) for e in checkpoint.history]
+    assert len(epochs[1]) == 4
+    for one, two in zip(epochs[1], epochs[2], strict=True):
+        assert one == pytest.approx(two, abs=1e-4)
+    assert results[1]["accuracy"] == pytest.approx(results[2]["accuracy"], abs=0.01)
+    log = Path(results[2]["log"]).read_text(encoding="utf-8")
+    assert "worker 1" in log or "worker-1" in log
