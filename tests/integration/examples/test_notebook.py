@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.notebook_cells import JsonObject, read_cells
+from tests.support.documents.notebook_cells import JsonObject, read_cells
 
 ROOT = Path(__file__).parents[3]
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
@@ -57,7 +57,7 @@ def test_the_cells_run_in_order_and_print_what_is_stored(tmp_path: Path) -> None
     shutil.copytree(ROOT / "examples" / "data", folder / "data")
     shutil.copy(NOTEBOOK, folder)
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.support.notebook_cells", NOTEBOOK.name],
+        [sys.executable, "-m", "tests.support.documents.notebook_cells", NOTEBOOK.name],
         capture_output=True,
         text=True,
         cwd=folder,

@@ -1,7 +1,7 @@
 """Runs the code cells of a notebook in order, without Jupyter, and shows what each one printed.
 
-`python -m tests.support.notebook_cells NOTEBOOK` prints one JSON object per code cell: `printed`,
-its standard output, and `shown`, the type and the SVG text (or None) of its last expression.
+As a module it takes the notebook's path, and prints one JSON object per code cell: `printed`, its
+standard output, and `shown`, the type and the SVG text (or None) of its last expression.
 """
 
 from __future__ import annotations
