@@ -46,7 +46,7 @@ from docs.reference_pages.model_fields import format_model
 INTRODUCTION = f"""\
 This page describes the files that kubert writes for other processes to read: artifacts, the model
 registry, a server's directory and the state of a training. It is for developers, and for operators
-who look into a store.
+who look into a store. [Artifacts](../concepts/artifacts.md) explains the guarantees behind it.
 
 An artifact is a directory with a `{MANIFEST_FILENAME}`. The manifest is written last, so a
 directory without one is not an artifact. Readers refuse a manifest whose `format_version` is not
