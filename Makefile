@@ -10,7 +10,7 @@ DATA_FILES := the directory with AG News' train.csv and test.csv
 PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e images lint format reference docs bench bench-accuracy lock clean
+.PHONY: help setup run test e2e images lint format reference docs release-check bench bench-accuracy lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -56,6 +56,9 @@ $(DOCS_STAMP): locks/docs.txt locks/docs-assets.txt
 
 docs: $(DOCS_STAMP) ## build the documentation site in build/site, with all links checked
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
+release-check: $(STAMP) ## check what a release needs; changes nothing
+	$(BIN)/python docker/check_release.py
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
