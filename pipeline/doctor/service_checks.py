@@ -12,14 +12,26 @@ KFP_RETRY_TIMEOUT_SECONDS = 10
 
 
 def check_kubeflow_pipelines(cluster: ClusterConfig) -> Finding:
-    """Kubeflow Pipelines answers a request like those of `kubert submit`."""
+    """Kubeflow Pipelines lets this user list runs, and starts them in the configured namespace.
+
+    A single-user server starts all runs in its own namespace.
+    """
+    from pipeline.kubeflow import submit
     from pipeline.kubeflow.client import KubeflowClient
 
     with endpoint.open_endpoint(cluster) as opened:
         client = KubeflowClient(opened, retry_timeout_seconds=KFP_RETRY_TIMEOUT_SECONDS)
-        health = client.get_health()
-        mode = f"{opened.method}, multi-user" if health.multi_user else opened.method
-        return Finding.ok(f"{health.version or 'version unknown'} at {opened.url} ({mode})")
+        health = submit.check_server(client)
+        mode = "multi-user" if health.multi_user else "single-user"
+        found = f"{health.version or 'version unknown'} at {opened.url} ({opened.method}, {mode})"
+    own_namespace = cluster.kubeflow_namespace
+    if not health.multi_user and cluster.namespace != own_namespace:
+        return Finding.warning(
+            f"{found}: starts runs in namespace {own_namespace}, not in {cluster.namespace}",
+            f"set KUBERT_NAMESPACE={own_namespace}, and create the accounts and roles of k8s/base "
+            "there",
+        )
+    return Finding.ok(found)
 
 
 def check_images(cluster: ClusterConfig) -> Finding:
