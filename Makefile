@@ -10,7 +10,7 @@ DATA_FILES := the directory with AG News' train.csv and test.csv
 PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e images lint format reference docs release-check bench bench-accuracy lock clean
+.PHONY: help setup run test e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -59,6 +59,9 @@ docs: $(DOCS_STAMP) ## build the documentation site in build/site, with all link
 
 release-check: $(STAMP) ## check what a release needs; changes nothing
 	$(BIN)/python docker/check_release.py
+
+screenshots: $(STAMP) ## take the pictures in docs/images again (needs Chromium)
+	$(BIN)/python -m docs.take_screenshots
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
