@@ -18,7 +18,7 @@ from components.artifacts.artifact import verify_artifact
 from components.storage.store import CorruptError, DeniedError, MissingError, StoreError, open_store
 from tests.support.releases.plain_artifact import plain_artifact
 from tests.support.stores.fault_proxy import Call, Fault, Rule
-from tests.support.stores.object_stores import StorageLocation, change_retries
+from tests.support.stores.object_stores import StorageLocation, change_retries, set_server_address
 from tests.support.training import local_training
 
 ROOT = Path(__file__).parents[3]
@@ -97,8 +97,7 @@ def test_an_unreachable_server_is_an_error_that_names_the_uri(
     """Fault S1."""
     with remote.through() as proxy:
         pass
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.address)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+    set_server_address(remote.name, proxy.address, monkeypatch)
     with pytest.raises(StoreError, match=rf"^{remote.uri}/k: .*attempts: 12"):
         open_store(remote.uri).size("k")
 

@@ -122,11 +122,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(answer.status, headers, flip_one_bit(body) if fault.flip else body, fault)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault) -> None:
-        length = (
-            headers.get("Content-Length", str(len(body)))
-            if self.command == "HEAD"
-            else str(len(body))
-        )
+        length = str(len(body))
+        for name, value in headers.items():
+            if self.command == "HEAD" and name.lower() == "content-length":
+                length = value
         self.send_response_only(status)
         for name, value in headers.items():
             if name.lower() not in ("content-length", "transfer-encoding", "connection"):
