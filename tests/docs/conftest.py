@@ -33,7 +33,7 @@ def quickstart(pages_directory: Path) -> Path:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
     assert ended.returncode == 0, ended.stdout
     (directory / ".kubert").rename(pages_directory / "finished")

@@ -55,6 +55,7 @@ def test_commands_of_a_page_that_are_not_run_could_be(page: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)  # the first page waits for the run
 @pytest.mark.parametrize("page", find_pages())
 def test_commands_of_a_page_work(page: str, request: pytest.FixtureRequest) -> None:
     blocks = read_blocks(ROOT / page, page)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.documents.markdown_blocks import Block, DocumentError
 
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 900
 MAX_OUTPUT_LINES = 60
 _BEGIN = "begin-of-block"
 _PROLOGUE = (
