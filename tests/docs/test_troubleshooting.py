@@ -142,7 +142,11 @@ def is_printed(message: str, templates: frozenset[Template]) -> bool:
 
 
 def quoted_messages() -> list[tuple[str, str]]:
-    blocks = [block for block in read_blocks(ROOT / PAGE, PAGE) if block.language == "text"]
+    blocks = [
+        block
+        for block in read_blocks(ROOT / PAGE, PAGE)
+        if block.language == "text" and not block.marks.is_output
+    ]
     return [(block.location, message) for block in blocks for message in split_messages(block)]
 
 
