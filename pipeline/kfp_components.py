@@ -199,5 +199,5 @@ def export(
         release = step.run(
             target, Path(shards.path), Path(checkpoint.path), Path(report.path), Path(decision.path)
         )
-        figures.update(release=str(release.path), version=release.version)
-    return str(release.path)
+        figures.update(release=release.uri, version=release.version)
+    return release.uri

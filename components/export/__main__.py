@@ -16,7 +16,7 @@ def _run_step(config: Config, uris: Mapping[str, str]) -> str:
         staged_input(uris["report"], "report") as report,
         staged_input(uris["decision"], None) as decision,
     ):
-        return run(config.export, shards, checkpoint, report, decision).path
+        return run(config.export, shards, checkpoint, report, decision).uri
 
 
 if __name__ == "__main__":

@@ -32,18 +32,6 @@ EXPORT_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class ExportResult:
-    """A version in the model registry.
-
-    `path` is its directory or URI; `created` is false if the checkpoint was released before.
-    """
-
-    version: int
-    path: str
-    created: bool
-
-
-@dataclass(frozen=True)
 class _Inputs:
     """What a release is made from: verified artifacts, and shards that are verified when opened."""
 
@@ -55,7 +43,7 @@ class _Inputs:
 
 def run(
     config: ExportConfig, shards: Path, checkpoint: Path, report: Path, decision: Path
-) -> ExportResult:
+) -> PublishedVersion:
     """Export the checkpoint, check that it answers as it was evaluated, and publish it.
 
     The same checkpoint exported twice is one version. Nothing is published if it raises: DataError
@@ -79,7 +67,7 @@ def run(
         _describe_outcome(config.model_name, published),
         version=published.version,
     )
-    return ExportResult(published.version, published.uri, published.created)
+    return published
 
 
 def compute_release_key(config: ExportConfig, checkpoint_digest: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.data.readers.text_chunks import decode_value
-from components.data.rows import MAX_BATCH_ROWS, Row, RowStream, Source, batch_rows
+from components.data.rows import MAX_BATCH_ROWS, RowBatch, RowStream, Source
 from components.errors import DataError
 from components.storage.atomic_files import file_sha256
 
@@ -49,9 +49,6 @@ class TfdsReader:
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns; DataError for a column of lists or records."""
-        return batch_rows(self._read_examples(columns), columns)
-
-    def _read_examples(self, columns: Sequence[str]) -> Iterator[Row]:
         features = self.builder.info.features
         for column in columns:
             if column not in features:
@@ -66,11 +63,14 @@ class TfdsReader:
         examples = self.builder.as_dataset(split=self.split, shuffle_files=False).map(
             lambda example: tuple(example[column] for column in columns)
         )
-        number = 0
+        number = 1
         for batch in examples.batch(MAX_BATCH_ROWS).as_numpy_iterator():
-            for values in zip(*(column.tolist() for column in batch), strict=True):
-                number += 1
-                yield Row(number, 0, [decode_value(value) for value in values])
+            rows = len(batch[0])
+            values = ([decode_value(value) for value in column.tolist()] for column in batch)
+            yield RowBatch(
+                range(number, number + rows), [0] * rows, dict(zip(columns, values, strict=True))
+            )
+            number += rows
 
 
 def _prepare_builder(uri: str, data_dir: str | None) -> Any:

@@ -24,6 +24,7 @@ from components.export import parity, step
 from components.export.warmup import WARMUP_FILENAME
 from components.gate import step as gate
 from components.model.length_chunking import CHUNK_COUNT
+from components.registry import PublishedVersion
 from components.registry.reference import pull
 from components.serving.predict import predict
 from components.storage.store import open_store
@@ -49,13 +50,13 @@ def evaluated_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def released_model(evaluated_checkpoint: Path) -> step.ExportResult:
+def released_model(evaluated_checkpoint: Path) -> PublishedVersion:
     return export(evaluated_checkpoint, evaluated_checkpoint / "models")
 
 
 def export(
     root: Path, store: Path, precision: Precision = "float32", **changes: Path
-) -> step.ExportResult:
+) -> PublishedVersion:
     inputs = (
         {name: root / name for name in ("shards", "checkpoint", "report")}
         | {"decision": root / "decision.json"}
@@ -65,9 +66,9 @@ def export(
 
 
 def test_the_release_says_where_it_comes_from(
-    released_model: step.ExportResult, evaluated_checkpoint: Path
+    released_model: PublishedVersion, evaluated_checkpoint: Path
 ) -> None:
-    opened = release.open_release(Path(released_model.path))
+    opened = release.open_release(Path(released_model.uri))
     made, content = opened.manifest, opened.content
     assert made.inputs == {
         "data": "5" * 64,
@@ -93,25 +94,25 @@ def test_the_release_says_where_it_comes_from(
 
 
 def test_no_text_of_the_data_and_no_path_of_this_machine_is_in_the_release(
-    released_model: step.ExportResult, evaluated_checkpoint: Path
+    released_model: PublishedVersion, evaluated_checkpoint: Path
 ) -> None:
     """Fault A10."""
-    for path in Path(released_model.path).rglob("*"):
+    for path in Path(released_model.uri).rglob("*"):
         if path.is_file():
             assert TEXTS[10].encode() not in path.read_bytes(), path.name
             assert str(evaluated_checkpoint).encode() not in path.read_bytes(), path.name
 
 
 def test_the_warm_up_requests_are_those_that_a_server_replays(
-    released_model: step.ExportResult,
+    released_model: PublishedVersion,
 ) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
     logs = [
         prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        for record in tf.data.TFRecordDataset(str(Path(released_model.path) / WARMUP_FILENAME))
+        for record in tf.data.TFRecordDataset(str(Path(released_model.uri) / WARMUP_FILENAME))
     ]
-    signature = tf.saved_model.load(released_model.path).signatures["serving_default"]
+    signature = tf.saved_model.load(released_model.uri).signatures["serving_default"]
     assert len(logs) == 4
     for log, texts in zip(logs, (1, 1, 1, CHUNK_COUNT), strict=True):
         request = log.predict_log.request
@@ -128,44 +129,44 @@ def test_the_warm_up_requests_are_those_that_a_server_replays(
 
 
 def test_the_same_checkpoint_again_is_the_same_version(
-    released_model: step.ExportResult, evaluated_checkpoint: Path
+    released_model: PublishedVersion, evaluated_checkpoint: Path
 ) -> None:
     """Fault E2."""
     again = export(evaluated_checkpoint, evaluated_checkpoint / "models")
-    assert (again.version, again.path, again.created) == (
+    assert (again.version, again.uri, again.created) == (
         released_model.version,
-        released_model.path,
+        released_model.uri,
         False,
     )
 
 
 def test_a_released_model_gives_the_evaluated_scores(
-    released_model: step.ExportResult, evaluated_checkpoint: Path
+    released_model: PublishedVersion, evaluated_checkpoint: Path
 ) -> None:
     """Fault E4."""
     expected = read_predictions(evaluated_checkpoint / "report").scores
-    found = list(predict(released_model.path, TEXTS))
+    found = list(predict(released_model.uri, TEXTS))
     np.testing.assert_allclose([list(one.scores.values()) for one in found], expected, atol=1e-5)
     assert [one.label for one in found] == [CLASSES[index] for index in expected.argmax(axis=1)]
     assert [one.text for one in found] == TEXTS
     assert list(found[0].scores) == list(CLASSES)
 
 
-def test_extreme_texts_get_a_prediction(released_model: step.ExportResult) -> None:
+def test_extreme_texts_get_a_prediction(released_model: PublishedVersion) -> None:
     """Fault E4."""
     assert all(
         abs(sum(one.scores.values()) - 1) < 1e-5
-        for one in predict(released_model.path, parity.PROBE_TEXTS)
+        for one in predict(released_model.uri, parity.PROBE_TEXTS)
     )
 
 
-def test_predict_reads_an_endless_input(released_model: step.ExportResult) -> None:
-    answers = predict(released_model.path, iter(lambda: "w1 w2", None))
+def test_predict_reads_an_endless_input(released_model: PublishedVersion) -> None:
+    answers = predict(released_model.uri, iter(lambda: "w1 w2", None))
     assert [next(answers).text for _ in range(300)] == ["w1 w2"] * 300
 
 
 def test_predict_finds_the_newest_version(
-    released_model: step.ExportResult, evaluated_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    released_model: PublishedVersion, evaluated_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(evaluated_checkpoint)
     for reference in (
@@ -190,7 +191,7 @@ def test_predict_says_what_it_did_not_find(
     reference: str,
     kind: type[Exception],
     message: str,
-    released_model: step.ExportResult,
+    released_model: PublishedVersion,
     evaluated_checkpoint: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -200,10 +201,10 @@ def test_predict_says_what_it_did_not_find(
 
 
 def test_predict_refuses_a_changed_release_before_loading_it(
-    released_model: step.ExportResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released_model: PublishedVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault A2."""
-    shutil.copytree(released_model.path, tmp_path / "1")
+    shutil.copytree(released_model.uri, tmp_path / "1")
     with open(tmp_path / "1" / "variables" / "variables.data-00000-of-00001", "r+b") as stream:
         stream.write(b"\x01")
     monkeypatch.setattr(
@@ -214,7 +215,7 @@ def test_predict_refuses_a_changed_release_before_loading_it(
 
 
 def test_pull_makes_the_layout_of_a_server(
-    released_model: step.ExportResult, evaluated_checkpoint: Path, tmp_path: Path
+    released_model: PublishedVersion, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
     pulled = pull(str(evaluated_checkpoint / "models" / "news"), tmp_path / "served")
     version, directory = pulled.content.version, pulled.directory
@@ -297,18 +298,18 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
 
 
 def test_a_release_in_bfloat16_is_another_version_that_was_compared_on_all_rows(
-    released_model: step.ExportResult, evaluated_checkpoint: Path, tmp_path: Path
+    released_model: PublishedVersion, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(evaluated_checkpoint / "models", tmp_path / "models")
     narrow = export(evaluated_checkpoint, tmp_path / "models", "bfloat16")
     assert (narrow.version, narrow.created) == (released_model.version + 1, True)
-    content = release.open_release(Path(narrow.path)).content
+    content = release.open_release(Path(narrow.uri)).content
     assert (content.precision, content.parity_rows) == ("bfloat16", len(TEXTS))
     assert content.served_accuracy == pytest.approx(content.accuracy, abs=parity.MAX_ACCURACY_LOSS)
     assert 1e-5 < content.parity_difference < 0.1
     weights = [
         (Path(path) / "variables" / "variables.data-00000-of-00001").stat().st_size
-        for path in (narrow.path, released_model.path)
+        for path in (narrow.uri, released_model.uri)
     ]
     assert weights[0] < weights[1]
     assert not export(evaluated_checkpoint, tmp_path / "models", "bfloat16").created
