@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import tenacity
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,5 +61,18 @@ class RetryPolicy:
             stop=stop,
             wait=wait,
             sleep=sleep,
+            before_sleep=_log_attempt,
             reraise=True,
         )
+
+
+def _log_attempt(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0.0
+    _LOGGER.debug(
+        "attempt %d failed (%s: %s); the next one in %.1f s",
+        state.attempt_number,
+        type(error).__name__,
+        error,
+        wait,
+    )

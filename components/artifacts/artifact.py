@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -26,6 +27,7 @@ MAX_FILES = 10_000
 MAX_ARTIFACT_BYTES = 64 * 2**30
 MAX_FILE_NAME_BYTES = 500
 
+_LOGGER = logging.getLogger(__name__)
 C = TypeVar("C")
 M = TypeVar("M", bound=BaseModel)
 
@@ -86,6 +88,9 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
             )
         if file_sha256(path) != entry.sha256:
             raise DataError(f"{path}: its SHA-256 is not the manifest's; make the artifact again")
+    _LOGGER.debug(
+        "verified %s %s: %d files", manifest.kind, manifest.digest[:12], len(manifest.files)
+    )
 
 
 def validate_file_names(manifest: Manifest, source: str) -> None:

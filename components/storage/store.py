@@ -9,6 +9,7 @@ Every error names the URI and holds no secrets.
 from __future__ import annotations
 
 import errno
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ MAX_READ_BYTES = 64 * 2**20
 _MAX_REASON_LENGTH = 400
 _RETRIED = (TemporaryError, TimeoutError, ConnectionError)
 T = TypeVar("T")
+_LOGGER = logging.getLogger(__name__)
 
 
 class Store:
@@ -115,11 +117,13 @@ class Store:
                 or file_sha256(temporary) != expected.sha256
             ):
                 raise CorruptError(f"{self.uri(key)}: size or SHA-256 does not match the manifest")
+            _LOGGER.debug("downloaded %s: %d bytes", self.uri(key), temporary.stat().st_size)
 
     def upload(self, local: Path, key: str) -> None:
         """Replace the object's content with that of the file `local`."""
         with _translated_errors(self.uri(key)):
             self._backend.upload_object(check_key(key), local, self._with_retries)
+        _LOGGER.debug("uploaded %s: %d bytes", self.uri(key), local.stat().st_size)
 
     def write(self, key: str, data: bytes) -> None:
         """Replace the object's content with `data`."""

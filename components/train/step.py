@@ -5,6 +5,7 @@ Runs without TensorFlow, NumPy and Arrow: only the workers need them.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from functools import partial
@@ -29,6 +30,8 @@ from components.train.hardware import resolve_precision
 from components.train.job import Job, training_id
 from components.workers.group import WorkerGroup
 from components.workers.local import run_local
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def run(
@@ -55,6 +58,7 @@ def run(
     train = resolve_precision(train, cluster.backend)
     state = f"{state_uri}/{training_id(model, train, manifest.digest)}"
     job = Job(model=model, train=train, shards=shards, state=state)
+    _LOGGER.debug("training state in %s", job.state)
     if is_finished(job.state):
         progress.report(
             StepName.TRAIN,

@@ -6,6 +6,7 @@ and all start again, from the newest checkpoint. No process outlives the launche
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -48,6 +49,7 @@ PEER_LOSS_GRACE_SECONDS = 1.0
 MAX_LOG_LINES = 15
 MAX_LOG_LINE_LENGTH = 200
 _CGROUP_MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
+_LOGGER = logging.getLogger(__name__)
 
 
 def run_local(group: WorkerGroup, home: Path) -> None:
@@ -117,7 +119,10 @@ def _run_attempt(
             )
             for topology in _local_topologies(group.workers)
         ]
+        pids = [process.pid for process in processes]
+        _LOGGER.debug("attempt %d: worker processes %s", attempt, pids)
         codes = _wait_for_processes(processes, stop)
+    _LOGGER.debug("attempt %d: exit codes %s", attempt, codes)
     if _count_oom_kills() > oom_kills_before and -signal.SIGKILL in codes:
         raise WorkerGroupFailedError(
             f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; "

@@ -5,6 +5,7 @@ TensorFlow itself waits for a late peer without end.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 
@@ -14,6 +15,7 @@ from components.workers.topology import WorkerTopology
 
 POLL_INTERVAL_SECONDS = 0.5
 CONNECT_TIMEOUT_SECONDS = 2.0
+_LOGGER = logging.getLogger(__name__)
 
 
 class RendezvousTimeoutError(KubertError):
@@ -45,6 +47,7 @@ def wait_for_peers(topology: WorkerTopology, timeout: float) -> None:
     peer, no Python thread runs. A peer that has already started its server answers as well.
     """
     started = time.monotonic()
+    _LOGGER.debug("waiting for %d workers", len(topology.workers))
     own = topology.workers[topology.rank]
     with socket.create_server((_parse_host(own), _parse_port(own)), backlog=len(topology.workers)):
         for rank, worker in enumerate(topology.workers):
@@ -55,6 +58,7 @@ def wait_for_peers(topology: WorkerTopology, timeout: float) -> None:
                         "nothing answers on its port"
                     )
                 time.sleep(POLL_INTERVAL_SECONDS)
+    _LOGGER.debug("all workers answer after %.1f s", time.monotonic() - started)
 
 
 def _is_resolvable(host: str) -> bool:

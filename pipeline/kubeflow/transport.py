@@ -10,6 +10,7 @@ tries again.
 from __future__ import annotations
 
 import datetime
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -53,6 +54,7 @@ PAGE_SIZE = 100
 UNAUTHENTICATED_STATUS_CODES = (301, 302, 303, 307, 308, 401)
 """Redirects lead to a sign-in page and are not followed: they would carry the credential away."""
 T = TypeVar("T")
+_LOGGER = logging.getLogger(__name__)
 
 
 class Transport:
@@ -178,6 +180,7 @@ class Transport:
         self.api_client.cookie = (
             self._endpoint.read_secret() if self._endpoint.credential == "cookie" else None
         )
+        started = time.monotonic()
         try:
             answer = call()
         except kfp.ApiException as error:
@@ -195,6 +198,7 @@ class Transport:
                 f"{type(error).__name__} while reading its reply"
             ) from None
         reply = self.api_client.last_response
+        _LOGGER.debug("%s: answered after %.2f s", action, time.monotonic() - started)
         content_type = reply.getheader("content-type") or ""
         if "json" not in content_type.lower():
             raise self._not_an_api_error(f"a reply of type {content_type or 'unknown'}")

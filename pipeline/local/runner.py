@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ LOG_FILENAME = "kubert.log"
 KFP_COMMAND = (sys.executable, "-m", "pipeline.local.kfp_process")
 GRACE_SECONDS = 45.0
 _POLL_SECONDS = 0.1
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def execute_pipeline(
         _catch_signals() as received,
     ):
         process = _start_process(run, command, log, temporary)
+        _LOGGER.debug("process %d runs the pipeline; log: %s", process.pid, run.log)
         try:
             while True:
                 has_ended = process.poll() is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -90,3 +91,13 @@ def test_a_stop_event_ends_the_wait_and_the_attempts() -> None:
         policy.build_retrying(BusyError, stop_event=stop)(call)
     assert time.monotonic() - started < 10
     assert call.attempts <= 2
+
+
+def test_each_failed_attempt_is_a_debug_message(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("components"), "propagate", True)
+    with caplog.at_level(logging.DEBUG, logger="components.retrying"):
+        POLICY.build_retrying(BusyError, sleep=lambda seconds: None)(FailingCall(BusyError()))
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert caplog.messages[0].startswith("attempt 1 failed (BusyError: busy); the next one in ")

@@ -69,6 +69,7 @@ class JobSetClient:
             if error.status != 409:
                 raise self._rejection_error("create jobsets", error) from None
             return False
+        _LOGGER.debug("created JobSet %s", body["metadata"]["name"])
         return True
 
     def get_jobset(self, name: str) -> KubernetesObject | None:

@@ -66,7 +66,8 @@ def check_environment(
         ]
         print_json({"missing": counts["missing"], "warnings": counts["warning"], "checks": rows})
     else:
-        warnings = f", {counts['warning']} warnings" if counts["warning"] else ""
+        number = counts["warning"]
+        warnings = f", {number} warning{'s' if number > 1 else ''}" if number else ""
         console.print(f"{counts['missing'] or 'nothing'} missing{warnings}")
     if counts["missing"]:
         raise typer.Exit(ExitCode.FAILURE)
