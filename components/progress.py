@@ -29,13 +29,15 @@ class StepName(StrEnum):
     EXPORT = "export"
 
 
-EventKind = Literal["started", "finished", "reused", "error"]
+EventKind = Literal["started", "finished", "reused", "error", "note"]
 _EVENT_KINDS = frozenset(get_args(EventKind))
 
 
 @dataclass(frozen=True)
 class ProgressEvent:
     """One event of a step; without a `kind` it is about progress: `done` of `total` units.
+
+    A note is a sentence about the data or the model that a person should read.
 
     time: seconds since the epoch.
     seconds, outputs, figures: of a step that has finished: its duration, the paths of its
@@ -84,6 +86,11 @@ def report(
 ) -> None:
     """Report a step's progress; see `ProgressEvent` for the arguments."""
     write_progress_event(ProgressEvent(step, message, done=done, total=total, metrics=metrics))
+
+
+def report_note(step: StepName, note: str) -> None:
+    """Report a sentence that a person should read, also when the step has finished."""
+    write_progress_event(ProgressEvent(step, note, kind="note"))
 
 
 def write_progress_event(event: ProgressEvent) -> None:

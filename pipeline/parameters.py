@@ -51,12 +51,15 @@ def build_arguments(config: Config) -> dict[str, ParameterValue]:
     values: dict[str, ParameterValue] = {}
     for parameter, (section, option) in TYPED_PARAMETERS.items():
         value = getattr(getattr(config, section), option)
-        if isinstance(value, str) and "{{" in value:
+        if "{{" in str(value):
             raise ConfigError(
                 f"{section}.{option}: {value!r} contains '{{{{', which pipelines read as a "
                 "placeholder; choose another name"
             )
-        values[parameter] = "" if value is None else value
+        # A parameter has one type: several sources travel as a JSON list, see DataConfig.
+        values[parameter] = (
+            "" if value is None else json.dumps(value) if isinstance(value, tuple) else value
+        )
     for section in SECTIONS:
         typed = {option for owner, option in TYPED_PARAMETERS.values() if owner == section}
         rest = getattr(config, section).model_dump(

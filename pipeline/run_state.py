@@ -50,8 +50,8 @@ class RunState:
     failure: StepFailure | None = None
 
     def apply(self, event: ProgressEvent) -> RunState:
-        """The state after one more progress event; only events with a kind change it."""
-        if event.kind is None:
+        """The state after one more progress event; progress and notes do not change it."""
+        if event.kind is None or event.kind == "note":
             return self
         step, failure = self.steps[event.step], self.failure
         if event.kind == "error":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime
+import json
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -17,19 +19,42 @@ SAMPLE_SOURCE = "sample"
 class DataConfig(Section):
     """Where the labelled texts come from and how their rows are read."""
 
-    source: str = Field(
+    source: str | tuple[str, ...] = Field(
         SAMPLE_SOURCE,
         min_length=1,
-        description="CSV, TSV, JSON Lines or Parquet file (.gz too), local, gs:// or s3://; "
-        "tfds:NAME for a TensorFlow dataset; or `sample`, the built-in news items",
+        description="CSV, TSV, JSON or Parquet file (.gz too), a directory or a pattern such as "
+        "part-*.csv, or a list of these; local, gs:// or s3://; tfds:NAME for a TensorFlow "
+        "dataset; or `sample`, the built-in news items",
     )
-    test_source: str | None = Field(
+    test_source: str | tuple[str, ...] | None = Field(
         None,
         description="separate source of the test split; "
         "default: test rows are split off from `source`",
     )
     format: Literal["auto", "csv", "tsv", "jsonl", "parquet"] = Field(
-        "auto", description="format of the files; auto: by the file name's extension"
+        "auto",
+        description="format of the files; auto: by the file name's extension; jsonl also reads a "
+        "JSON array of objects",
+    )
+    encoding: str | None = Field(
+        None,
+        description="text encoding of CSV, TSV and JSON files, such as windows-1252; default: "
+        "UTF-8, or UTF-16 if the file begins with its byte order mark",
+    )
+    delimiter: str | None = Field(
+        None,
+        description="character between two fields (`tab` for a tab); default: a tab in TSV files; "
+        "in CSV files the one of , ; | and tab that gives the columns",
+    )
+    quoting: Literal["minimal", "none"] = Field(
+        "minimal",
+        description="CSV and TSV: minimal: a field may be enclosed in double quotes; none: double "
+        "quotes are ordinary characters",
+    )
+    escape: Literal["doubled", "backslash"] = Field(
+        "doubled",
+        description='CSV and TSV: how a quote is written in a quoted field: doubled: ""; '
+        'backslash: \\", as Spark writes it; a backslash then escapes delimiters, too',
     )
     header: bool = Field(
         True,
@@ -50,6 +75,12 @@ class DataConfig(Section):
     classes: tuple[str, ...] | None = Field(
         None,
         description="class names in label order; default: the classes of the training rows, sorted",
+    )
+    max_classes: int = Field(
+        1000,
+        ge=2,
+        le=100_000,
+        description="different labels above which the label column is refused as free text",
     )
     max_bad_rows: int = Field(
         0,
@@ -93,6 +124,45 @@ class DataConfig(Section):
         "default: the dataset is downloaded and prepared",
     )
 
+    @field_validator("source", "test_source", mode="before")
+    @classmethod
+    def _parse_sources(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("["):
+            try:
+                value = json.loads(value)  # how a list travels in a pipeline's parameter
+            except ValueError:
+                return value
+        if not isinstance(value, list | tuple):
+            return value
+        if not value or not all(isinstance(name, str) and name for name in value):
+            raise ValueError("needs at least one name; all of them are texts")
+        is_special = [name == SAMPLE_SOURCE or name.startswith("tfds:") for name in value]
+        if len(value) > 1 and any(is_special):
+            raise ValueError("a list holds files, directories and patterns only")
+        return value[0] if len(value) == 1 else tuple(value)
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, value: str | None) -> str | None:
+        try:
+            is_text = value is None or codecs.lookup(value)._is_text_encoding
+        except LookupError:
+            is_text = False
+        if not is_text:
+            raise ValueError(
+                "no known text encoding; use for example utf-8, utf-16, windows-1252, "
+                "iso-8859-1, gb18030, shift_jis or koi8-r"
+            )
+        return value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _parse_delimiter(cls, value: str | None) -> str | None:
+        delimiter = "\t" if value in ("tab", "\\t") else value
+        if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\\'):
+            raise ValueError("must be one character, or `tab`; no quote, backslash or line end")
+        return delimiter
+
     @field_validator("text", mode="before")
     @classmethod
     def _parse_columns(cls, value: Any) -> Any:
@@ -119,9 +189,33 @@ class DataConfig(Section):
     def _parse_label_column(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _parse_classes(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(str(name) if isinstance(name, int | float) else name for name in value)
+
     @field_validator("classes")
     @classmethod
     def _check_distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and (len(set(value)) != len(value) or len(value) < 2):
             raise ValueError("needs at least two names, all different")
         return value
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names in `source`: one, or those of the list."""
+        return list_sources(self.source)
+
+    @property
+    def test_sources(self) -> tuple[str, ...]:
+        """The names in `test_source`, if it is given."""
+        return list_sources(self.test_source)
+
+
+def list_sources(source: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The names in the value of `data.source` or `data.test_source`."""
+    if source is None:
+        return ()
+    return (source,) if isinstance(source, str) else source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import Config
 from components.errors import ConfigError
+
+CLASSES_OPTION = "data.classes"
 
 
 def validate_config(values: Mapping[str, Any], source: str = "config") -> Config:
@@ -40,7 +42,7 @@ def load_config(path: Path | None = None, assignments: Iterable[str] = ()) -> Co
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = _parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror or error}; `kubert config` prints one to start from"
@@ -55,6 +57,37 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return loaded or {}
 
 
+def _parse_yaml(text: str, option: str | None = None) -> Any:
+    """The value of a YAML text: of a whole configuration, or of one option.
+
+    The names in `data.classes` are kept as written: YAML would read 007 as 7 and no as false.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        classes = node if option == CLASSES_OPTION else _find_node(node, CLASSES_OPTION.split("."))
+        if isinstance(classes, yaml.SequenceNode) and option in (None, CLASSES_OPTION):
+            for item in classes.value:
+                if isinstance(item, yaml.ScalarNode):
+                    item.tag = "tag:yaml.org,2002:str"
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _find_node(node: yaml.Node, keys: Sequence[str]) -> yaml.Node | None:
+    for key in keys:
+        if not isinstance(node, yaml.MappingNode):
+            return None
+        values = [value for name, value in node.value if name.value == key]
+        if not values:
+            return None
+        node = values[-1]
+    return node
+
+
 def _apply_assignment(values: dict[str, Any], assignment: str) -> None:
     name, equals, text = assignment.partition("=")
     section, dot, option = name.strip().partition(".")
@@ -63,7 +96,7 @@ def _apply_assignment(values: dict[str, Any], assignment: str) -> None:
             f"--set {assignment}: write section.option=value, for example train.epochs=3"
         )
     try:
-        value = yaml.safe_load(text)
+        value = _parse_yaml(text, name.strip())
     except yaml.YAMLError:
         raise ConfigError(
             f"--set {assignment}: {text!r} is not a YAML value; "

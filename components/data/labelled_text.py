@@ -9,17 +9,25 @@ modified.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from components.config.schema import DataConfig
-from components.data.labels import LabelMap, LabelStatistics, build_label_map
+from components.data.labels import (
+    MISSING,
+    NOT_A_NAME,
+    LabelMap,
+    LabelStatistics,
+    build_label_map,
+    label_text,
+)
 from components.data.read_stats import ReadStats, RejectedRows
+from components.data.readers.remedies import suggest_remedies
 from components.data.row_cache import CachedRows
 from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader, Source
 from components.data.sources import open_source
@@ -53,8 +61,8 @@ class ExampleBatch(NamedTuple):
 class LabelledDataset:
     """The sources of a run after a first pass, which found the classes and counted the rows.
 
-    `rows` counts valid and rejected rows. With a time window, `source` yields the rows within it
-    only, and `outside_window` counts the others by reason.
+    `rows` counts valid and rejected rows, `label_counts` those of each label. With a time window,
+    `source` yields the rows within it only, and `outside_window` counts the others by reason.
     """
 
     data: DataConfig
@@ -63,6 +71,7 @@ class LabelledDataset:
     test_source: Source | None
     labels: LabelMap
     rows: int
+    label_counts: Mapping[str, int]
     window: Window | None = None
     outside_window: Counter[str] = field(default_factory=Counter)
 
@@ -103,7 +112,21 @@ class ExampleReader:
                 duplicates = splits[test_hashes[nearest] == text_hashes]
                 self.stats.duplicates_of_test.update(SPLITS[split] for split in duplicates.tolist())
             yield ExampleBatch(texts, labels, splits)
-        self.stats.rejected.check(f"A label must be {dataset.labels.allowed_labels}. ")
+        if self.stats.rejected.is_over_limit:
+            self._raise_too_many_rejected()
+
+    def _raise_too_many_rejected(self) -> NoReturn:
+        dataset, rejected = self._dataset, self.stats.rejected
+        files = {
+            **dataset.source.files,
+            **(dataset.test_source.files if dataset.test_source else {}),
+        }
+        remedies = suggest_remedies(files, dataset.data, rejected.counts)
+        if NOT_A_NAME in rejected.counts:
+            remedies.append("A row has one label; a list or a record of labels is not supported.")
+        elif any("label" in reason for reason in rejected.counts):
+            remedies.append(f"A label must be {dataset.labels.allowed_labels}.")
+        rejected.raise_error(remedies, dataset.label_counts, dataset.rows)
 
     def _new_stats(self) -> ReadStats:
         return ReadStats(RejectedRows(self._dataset.data.max_bad_rows))
@@ -112,11 +135,11 @@ class ExampleReader:
         rejected = self.stats.rejected
         for batch in source.reader.read(self._dataset.layout.names):
             if isinstance(batch, MalformedRow):
-                rejected.add(source.name, batch.number, batch.line, batch.reason)
+                rejected.add(batch.file or source.name, batch.number, batch.line, batch.reason)
             elif isinstance(batch, ExcludedRows):
                 continue
             elif (valid := self._read_valid_batch(batch)) is None:
-                texts, labels = self._read_row_by_row(batch, source.name)
+                texts, labels = self._read_row_by_row(batch, batch.file or source.name)
                 if texts:
                     yield texts, labels
             elif not rejected.is_over_limit:
@@ -125,6 +148,7 @@ class ExampleReader:
     def _read_valid_batch(self, batch: RowBatch) -> tuple[list[str], list[int]] | None:
         """Return texts and class indices of a batch without rejected rows; None for any other."""
         layout = self._dataset.layout
+        self.stats.number_columns.update(layout.number_columns(batch))
         texts = join_valid_texts(layout.text_columns(batch))
         labels = self._dataset.labels.class_indices(layout.labels(batch))
         return None if texts is None or labels is None else (texts, labels)
@@ -140,13 +164,18 @@ class ExampleReader:
             text = join_columns(parts)
             error = NOT_TEXT if text is None else text_error(text)
             label = self._dataset.labels.class_index_or_error(value)
+            if text is not None and error is None and not isinstance(label, str):
+                if not rejected.is_over_limit:
+                    texts.append(text)
+                    labels.append(label)
+                continue
+            if (name := label_text(value)) in self._dataset.label_counts:
+                rejected.lost[name] += 1
             if text is None or error is not None:
                 rejected.add(source, number, line, error or NOT_TEXT, "+".join(layout.text))
-            elif isinstance(label, str):
-                rejected.add(source, number, line, label, layout.label)
-            elif not rejected.is_over_limit:
-                texts.append(text)
-                labels.append(label)
+            else:
+                shown = None if label == MISSING else value
+                rejected.add(source, number, line, str(label), layout.label, shown)
         return texts, labels
 
 
@@ -157,31 +186,43 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
     Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label
     column holds no classes.
     """
-    window, uri, layout = (
+    window, names, layout = (
         parse_window(data),
         fill_date_placeholder(data),
         ColumnLayout.from_config(data),
     )
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(uri, data))
+        source = stack.enter_context(open_source(names, data))
         test_source = None
         if data.test_source is not None:
             test_source = stack.enter_context(
-                open_source(data.test_source, data, splits=("test", "train"))
+                open_source(data.test_sources, data, splits=("test", "train"))
             )
+            _check_disjoint(source, test_source)
         elif "test" in source.splits:
             test_source = source.select_split("test")
         source = _with_stages(source, window)
-        statistics, outside_window = _collect_statistics(source, layout)
+        statistics, malformed, outside_window = _collect_statistics(source, data, layout)
         rows = statistics.rows
         if test_source is not None:
             test_source = _with_stages(test_source, None)
-            rows += _collect_statistics(test_source, layout)[0].rows
-        labels = build_label_map(
-            statistics, data.classes, source.class_names, f"{source.name}, column {data.label!r}"
-        )
+            rows += _collect_statistics(test_source, data, layout)[0].rows
+        column = f"{source.name}, column {data.label!r}"
+        try:
+            labels = build_label_map(statistics, data.classes, source.class_names, column)
+        except DataError as error:
+            causes = _describe_unusable_rows(source, data, statistics, malformed)
+            raise DataError("\n".join([str(error), *causes])) from None
         yield LabelledDataset(
-            data, layout, source, test_source, labels, rows, window, outside_window
+            data,
+            layout,
+            source,
+            test_source,
+            labels,
+            rows,
+            statistics.counts,
+            window,
+            outside_window,
         )
 
 
@@ -193,17 +234,28 @@ def _with_stages(source: Source, window: Window | None) -> Source:
     return replace(source, reader=CachedRows(reader))
 
 
+def _check_disjoint(source: Source, test_source: Source) -> None:
+    """DataError for a file that is in both sources."""
+    if common := {*source.files} & {*test_source.files}:
+        raise DataError(
+            f"{min(common)}: is in data.source and in data.test_source; a text that the model is "
+            "tested with must not be trained on: name the other files only"
+        )
+
+
 def _collect_statistics(
-    source: Source, layout: ColumnLayout
-) -> tuple[LabelStatistics, Counter[str]]:
-    """Count rows, labels, and the rows outside of the window by reason; DataError for no rows."""
-    statistics, outside_window = LabelStatistics(), Counter[str]()
+    source: Source, data: DataConfig, layout: ColumnLayout
+) -> tuple[LabelStatistics, RejectedRows, Counter[str]]:
+    """Count labels, malformed rows, and the rows outside of the window; DataError for no rows."""
+    statistics, outside_window = LabelStatistics(data.max_classes), Counter[str]()
+    malformed = RejectedRows(data.max_bad_rows)
     for batch in source.reader.read(layout.names):
         match batch:
             case RowBatch():
                 statistics.add_rows(layout.labels(batch))
             case MalformedRow():
                 statistics.rows += 1
+                malformed.add(batch.file or source.name, batch.number, batch.line, batch.reason)
             case ExcludedRows():
                 outside_window[batch.reason] += batch.rows
     if not statistics.rows and outside_window:
@@ -214,4 +266,20 @@ def _collect_statistics(
         )
     if not statistics.rows:
         raise DataError(f"{source.name}: holds no rows")
-    return statistics, outside_window
+    return statistics, malformed, outside_window
+
+
+def _describe_unusable_rows(
+    source: Source, data: DataConfig, statistics: LabelStatistics, malformed: RejectedRows
+) -> list[str]:
+    """Return lines that say why rows have no label: counts, the first row and what helps."""
+    reasons = Counter(malformed.counts) + statistics.without_label
+    lines = [
+        f"  {count} of {statistics.rows} rows: {reason}" for reason, count in reasons.most_common()
+    ]
+    if malformed.examples:
+        lines.append(f"  the first one: {malformed.examples[0]}")
+    remedies = suggest_remedies(source.files, data, malformed.counts)
+    if NOT_A_NAME in statistics.without_label:
+        remedies.append("A row has one label; a list or a record of labels is not supported.")
+    return lines + remedies

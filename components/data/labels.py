@@ -1,12 +1,14 @@
 """Maps labels, as they were read, to class indices.
 
-How the labels are written is decided once, from the training source: as class names, or as
-numbers from 0 or from 1 up. A single row never decides it.
+A label is a name, as it is written: -1, 007 and 1.5 are names, too. Only where `data.classes`, or
+the source itself, names the classes, labels may be their indices. What they are is decided once,
+from the training source; a single row never decides it.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +17,20 @@ from typing import Any
 
 from components.errors import DataError
 
-MAX_CLASSES = 1000
 MAX_CLASSES_OF_FEW_ROWS = 20
+MAX_NAME_CHARACTERS = 40
+CLEAR_SEPARATORS = ("|", ";")
+"""What stands between several labels in one field, and hardly ever in a class name."""
+POSSIBLE_SEPARATORS = (",", "/", "&", "+")
+"""What may stand between several labels, and in class names as well."""
+MIN_SHARE_OF_COMBINED_NAMES = 0.5
 MAX_NUMBER_CHARACTERS = 30
+SPACE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc"})
+FORMAT_CATEGORY = "Cf"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 MISSING = "missing label"
+NOT_A_NAME = "label that is a list or a record"
 UNKNOWN = "unknown label"
 OUT_OF_RANGE = "label out of range"
 NEGATIVE = "negative label"
@@ -29,20 +39,27 @@ FRACTIONAL = "fractional label"
 
 @dataclass
 class LabelStatistics:
-    """Number of rows, and of each distinct label up to MAX_CLASSES + 1 of them, in a source."""
+    """Number of rows, and of each distinct label up to `max_classes` + 1 of them, in a source.
 
+    `without_label` counts the rows without a usable label by reason.
+    """
+
+    max_classes: int = 1000
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    without_label: Counter[str] = field(default_factory=Counter)
 
     @property
     def has_too_many(self) -> bool:
         """Whether there are more distinct labels than there can be classes."""
-        return len(self.counts) > MAX_CLASSES
+        return len(self.counts) > self.max_classes
 
     def add_label(self, value: Any, count: int = 1) -> None:
-        """Count a label; missing labels and those that are not Unicode are ignored."""
+        """Count a label; those that are not Unicode are no classes."""
         name = label_text(value)
-        if name and _is_unicode(name) and (not self.has_too_many or name in self.counts):
+        if not name:
+            self.without_label[_missing_reason(value)] += count
+        elif _is_unicode(name) and (not self.has_too_many or name in self.counts):
             self.counts[name] += count
 
     def add_rows(self, values: Sequence[Any]) -> None:
@@ -67,7 +84,7 @@ class LabelMap:
         """Return the class index of a label, or the reason (a constant above) to reject its row."""
         name = label_text(value)
         if not name:
-            return MISSING
+            return _missing_reason(value)
         if self.numbers is None:
             return self._index_by_name.get(name, UNKNOWN)
         if not NUMBER.fullmatch(name):
@@ -116,11 +133,11 @@ def build_label_map(
     `configured` classes are matched by name, unless no label is one of the names and some are
     integers: then 0 is the first class, or 1 if there is no 0. Else `source_names`, the names
     that the source itself gives to its integer labels from 0 up, are the classes. Without either
-    the classes are the labels found: the integers from 0 up, by value, if most labels are
-    numbers, else all labels, sorted.
+    the classes are the labels found, as they are written: the numbers, by value, if most labels
+    are numbers, else all labels, sorted.
 
-    Raises DataError, which begins with `column` (source and column), for fractions, free text and
-    a single class.
+    Raises DataError, which begins with `column` (source and column), for free text, several labels
+    in one field and a single class.
     """
     if configured is not None:
         numbers = {
@@ -142,7 +159,7 @@ def label_text(value: Any) -> str:
 
     Floats that are integers are written as such.
     """
-    if value is None or value != value or isinstance(value, list | dict):
+    if value is None or isinstance(value, list | tuple | dict) or value != value:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
@@ -162,6 +179,10 @@ def parse_integer(name: str) -> int | None:
     return int(value) if value.is_integer() else None
 
 
+def _missing_reason(value: Any) -> str:
+    return NOT_A_NAME if isinstance(value, list | tuple | dict) else MISSING
+
+
 def _is_unicode(name: str) -> bool:
     try:
         name.encode()
@@ -173,40 +194,76 @@ def _is_unicode(name: str) -> bool:
 def _find_classes(statistics: LabelStatistics, column: str) -> LabelMap:
     counts = statistics.counts
     if statistics.has_too_many or len(counts) > max(MAX_CLASSES_OF_FEW_ROWS, statistics.rows // 2):
-        amount = f"more than {MAX_CLASSES}" if statistics.has_too_many else str(len(counts))
+        if statistics.has_too_many:
+            amount = f"more than {statistics.max_classes}"
+            advice = "; if these are classes, raise data.max_classes"
+        else:
+            amount, advice = str(len(counts)), "; if these are classes, list them in data.classes"
         raise DataError(
             f"{column}: {amount} different values in {statistics.rows} rows, "
-            "so this is no class label; set data.label to its column"
+            f"so this is no class label; set data.label to its column{advice}"
+        )
+    if separator := find_label_separator(counts):
+        combined = next(name for name in counts if separator in name)
+        raise DataError(
+            f"{column}: several labels in one field, separated by {separator!r}, such as "
+            f"{_shorten(combined)!r}; a row has one label here: keep one per row, or, if these are "
+            "names of classes, list them in data.classes"
         )
     number_rows = sum(count for name, count in counts.items() if NUMBER.fullmatch(name))
     if 2 * number_rows > counts.total():
-        numbers = sorted(
-            {
-                number
-                for name in counts
-                if (number := parse_integer(name)) is not None and number >= 0
-            }
-        )
-        if not numbers:
-            raise DataError(
-                f"{column}: fractions or negative numbers, which are no class labels; "
-                "set data.label, or list data.classes by name"
-            )
-        label_map = LabelMap(
-            tuple(map(str, numbers)), {number: index for index, number in enumerate(numbers)}
-        )
+        names = [name for name in counts if NUMBER.fullmatch(name)]
+        classes = tuple(sorted(names, key=lambda name: (float(name), name)))
     else:
-        label_map = LabelMap(tuple(sorted(counts)))
-    classes = label_map.classes
+        classes = tuple(sorted(counts))
     if len(classes) < 2:
         found = f"only one class ({_list_names(classes)})" if classes else "no label at all"
         raise DataError(f"{column}: {found}; a classifier needs rows of at least two classes")
-    return label_map
+    return LabelMap(classes)
 
 
-def _list_names(names: Sequence[str], max_names: int = 20, max_characters: int = 30) -> str:
-    shortened = [
-        name if len(name) <= max_characters else f"{name[:max_characters]}..."
-        for name in names[:max_names]
-    ]
+def find_label_separator(counts: Mapping[str, int]) -> str | None:
+    """Return what separates several labels in one field; None if each field holds one.
+
+    A separator that may be in names, too, joins labels if at least half of the labels that contain
+    it have a part that is a label of its own.
+    """
+    for separator in (*CLEAR_SEPARATORS, *POSSIBLE_SEPARATORS):
+        combined = [name for name in counts if separator in name.strip(separator)]
+        if combined and separator in CLEAR_SEPARATORS:
+            return separator
+        known = [
+            name
+            for name in combined
+            if any(part.strip() in counts for part in name.split(separator))
+        ]
+        if combined and len(known) >= len(combined) * MIN_SHARE_OF_COMBINED_NAMES:
+            return separator
+    return None
+
+
+def find_similar_names(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the groups of names that differ in case, width, composition or invisible signs only.
+
+    Numbers that are equal by value, such as 1 and 1.0, are a group, too.
+    """
+    groups: dict[str | float, list[str]] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+        visible = "".join(
+            " " if unicodedata.category(character) in SPACE_CATEGORIES else character
+            for character in folded
+            if unicodedata.category(character) != FORMAT_CATEGORY
+        )
+        key = float(name) if NUMBER.fullmatch(name) else " ".join(visible.split())
+        groups.setdefault(key, []).append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}..."
+
+
+def _list_names(names: Sequence[str], max_names: int = 20) -> str:
+    shortened = [_shorten(name) for name in names[:max_names]]
     return ", ".join([*shortened, "..."] if len(names) > max_names else shortened)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from components.errors import DataError
@@ -26,19 +27,27 @@ class Row(NamedTuple):
 
 
 class MalformedRow(NamedTuple):
-    """A row that cannot be split into its columns, and the reason."""
+    """A row that cannot be split into its columns, and the reason.
+
+    `file` is the file of a source of several files; else it is empty.
+    """
 
     number: int
     line: int
     reason: str
+    file: str = ""
 
 
 class RowBatch(NamedTuple):
-    """Consecutive rows: number and first line of each row, and the values of each column."""
+    """Consecutive rows: number and first line of each row, and the values of each column.
+
+    `file` is the file of a source of several files; else it is empty.
+    """
 
     numbers: Sequence[int]
     lines: Sequence[int]
     columns: Mapping[str, Sequence[Any]]
+    file: str = ""
 
     def slice(self, start: int, stop: int) -> RowBatch:
         """Return the rows from index `start` up to, and without, `stop`."""
@@ -47,6 +56,7 @@ class RowBatch(NamedTuple):
             self.numbers[part],
             self.lines[part],
             {column: values[part] for column, values in self.columns.items()},
+            self.file,
         )
 
     def filter(self, mask: Sequence[bool]) -> RowBatch:
@@ -55,6 +65,7 @@ class RowBatch(NamedTuple):
             list(compress(self.numbers, mask)),
             list(compress(self.lines, mask)),
             {column: list(compress(values, mask)) for column, values in self.columns.items()},
+            self.file,
         )
 
     def select(self, columns: Sequence[str]) -> RowBatch:
@@ -89,7 +100,9 @@ class Source:
 
     `class_names`, if the source has them, name the integer labels from 0 up. `splits` holds one
     reader for each split that the source itself defines; `reader` reads the one named `split`. A
-    file defines none.
+    file defines none. `notes` are sentences about how the source is read, where that was found out
+    and not configured. `files` maps names to local paths; `file_digests`, of a source of several
+    files, to the SHA-256 of each, and then `sha256` is that of all digests.
     """
 
     uri: str
@@ -98,6 +111,9 @@ class Source:
     class_names: tuple[str, ...] | None = None
     split: str | None = None
     splits: Mapping[str, RowReader] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+    file_digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

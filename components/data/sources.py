@@ -1,62 +1,126 @@
-"""Opens the source that a URI names: a local file, an object, a TensorFlow data set or the sample.
+"""Opens the source that `data.source` names: files, objects, a TensorFlow data set or the sample.
 
 What is downloaded stays in a temporary directory until the source is closed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.config.schema import SAMPLE_SOURCE, DataConfig
-from components.data.readers import open_file_reader
+from components.data.readers import file_format_of, open_file_reader
+from components.data.readers.delimited import DelimitedReader
+from components.data.readers.dialect import CANDIDATE_DELIMITERS
+from components.data.readers.file_signatures import check_file_signature
 from components.data.readers.tfds import TFDS_PREFIX, open_tfds_source
-from components.data.rows import Source
+from components.data.rows import ExcludedRows, RowReader, RowStream, Source
 from components.data.sample import NEWS
-from components.errors import DataError
+from components.data.source_files import SourceFile, find_files
+from components.errors import ConfigError, DataError
 from components.storage.atomic_files import file_sha256
-from components.storage.store import open_store
-from components.storage.uri import is_remote_uri, parse_uri
+
+MAX_LISTED_FILES = 3
 
 
 @contextmanager
-def open_source(uri: str, data: DataConfig, splits: Sequence[str] = ("train",)) -> Iterator[Source]:
-    """Open the source that `uri` names, read as `data` says.
+def open_source(
+    names: Sequence[str], data: DataConfig, splits: Sequence[str] = ("train",)
+) -> Iterator[Source]:
+    """Open the source that `names` stand for, read as `data` says.
 
     Of a source that defines splits, the first of `splits` that it has is selected. Raises
     DataError for a source that does not exist, is empty or has none of the splits, ConfigError
     for an unknown format.
     """
-    if uri.startswith(TFDS_PREFIX):
-        source = open_tfds_source(uri, data.label, data.tfds_data_dir)
+    if names[0].startswith(TFDS_PREFIX):
+        source = open_tfds_source(names[0], data.label, data.tfds_data_dir)
         available = [split for split in splits if split in source.splits]
         yield source.select_split(available[0] if available else splits[-1])
         return
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
-        path = NEWS if uri == SAMPLE_SOURCE else _ensure_local(uri, Path(temporary))
-        file_format = "csv" if uri == SAMPLE_SOURCE else data.format
-        yield Source(uri, open_file_reader(path, uri, file_format, data.header), file_sha256(path))
+        if [*names] == [SAMPLE_SOURCE]:
+            data = data.model_copy(update={"format": "csv"})
+            files = [SourceFile(SAMPLE_SOURCE, NEWS)]
+        else:
+            files = find_files(names, Path(temporary))
+        yield _open_files(files, ", ".join(names), data)
 
 
-def _ensure_local(uri: str, temporary: Path) -> Path:
-    if is_remote_uri(uri):
-        scheme, bucket, key = parse_uri(uri)
-        if not key:
-            raise DataError(f"{uri}: names a bucket; name a file in it")
-        path = temporary / "source"
-        open_store(f"{scheme}://{bucket}").download(key, path)
-    else:
-        path = Path(uri.removeprefix("file://"))
-    if path.is_dir():
-        raise DataError(f"{uri}: is a directory; data.source and data.test_source name one file")
+@dataclass(frozen=True)
+class ConcatenatedRows:
+    """The rows of several files, one file after the other, each batch with its file's name."""
+
+    readers: Mapping[str, RowReader]
+
+    def read(self, columns: Sequence[str]) -> RowStream:
+        """Stream the columns of all files."""
+        for name, reader in self.readers.items():
+            for batch in reader.read(columns):
+                yield batch if isinstance(batch, ExcludedRows) else batch._replace(file=name)
+
+
+def _open_files(files: Sequence[SourceFile], uri: str, data: DataConfig) -> Source:
+    for file in files:
+        _check_file(file)
     try:
-        with open(path, "rb") as stream:
-            if not stream.read(1):
-                raise DataError(f"{uri}: the file is empty")
+        formats = {file_format_of(file.name, data) for file in files}
+    except ConfigError as error:
+        advice = "" if len(files) == 1 else f"; or name the data files by a pattern, {uri}/*.csv"
+        raise ConfigError(f"{error}{advice}") from None
+    if len(formats) > 1:
+        raise DataError(
+            f"{uri}: files of several formats ({', '.join(sorted(formats))}); name one kind with a "
+            "pattern such as *.csv, or set data.format"
+        )
+    readers, digests = {}, {}
+    for file in files:
+        readers[file.name] = open_file_reader(file.path, file.name, data)
+        digests[file.name] = file_sha256(file.path)
+    first = next(iter(readers.values()))
+    return Source(
+        uri,
+        first if len(files) == 1 else ConcatenatedRows(readers),
+        _combine_digests(digests),
+        notes=tuple(_describe_files(files, uri, [*readers.values()], data)),
+        files={file.name: file.path for file in files},
+        file_digests=digests if len(files) > 1 else {},
+    )
+
+
+def _check_file(file: SourceFile) -> None:
+    try:
+        check_file_signature(file.path, file.name)
     except OSError as error:
         raise DataError(
-            f"{uri}: {error.strerror or error}; check data.source and data.test_source"
+            f"{file.name}: {error.strerror or error}; check data.source and data.test_source"
         ) from None
-    return path
+
+
+def _combine_digests(digests: Mapping[str, str]) -> str:
+    """Return the digest of a file, or of all files' digests in their order."""
+    if len(digests) == 1:
+        return next(iter(digests.values()))
+    return hashlib.sha256(" ".join(digests.values()).encode()).hexdigest()
+
+
+def _describe_files(
+    files: Sequence[SourceFile], uri: str, readers: Sequence[RowReader], data: DataConfig
+) -> Iterator[str]:
+    if len(files) > 1:
+        listed = ", ".join(Path(file.name).name for file in files[:MAX_LISTED_FILES])
+        more = ", ..." if len(files) > MAX_LISTED_FILES else ""
+        yield f"{uri}: {len(files)} files are read, in this order: {listed}{more}"
+    delimiters = {
+        reader.dialect.delimiter
+        for reader in readers
+        if isinstance(reader, DelimitedReader) and file_format_of(files[0].name, data) == "csv"
+    }
+    for delimiter in sorted(delimiters - {CANDIDATE_DELIMITERS[0]}):
+        if data.delimiter is None:
+            shown = "a tab" if delimiter == "\t" else repr(delimiter)
+            yield f"{uri}: fields are separated by {shown} (data.delimiter sets it)"

@@ -8,14 +8,16 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from components.config.schema import DataConfig
+from components.data.readers.text_chunks import NOT_UNICODE
 from components.data.rows import RowBatch
 
-NOT_UNICODE = "text that is not UTF-8 or holds a lone surrogate"
 NOT_TEXT = "text that is not a string"
 BLANK = "blank text"
+NUMBER_TYPES = (int, float, Decimal)
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
@@ -37,12 +39,33 @@ class ColumnLayout:
         return [*self.text, self.label]
 
     def text_columns(self, batch: RowBatch) -> list[Sequence[Any]]:
-        """Return the batch's text columns."""
-        return [batch.columns[column] for column in self.text]
+        """Return the batch's text columns, numbers as their digits."""
+        return [convert_numbers(batch.columns[column]) for column in self.text]
+
+    def number_columns(self, batch: RowBatch) -> list[str]:
+        """Return the names of the text columns that hold numbers."""
+        return [column for column in self.text if has_numbers(batch.columns[column])]
 
     def labels(self, batch: RowBatch) -> Sequence[Any]:
         """Return the batch's labels as they were read."""
         return batch.columns[self.label]
+
+
+def has_numbers(values: Sequence[Any]) -> bool:
+    """Whether some of the values are numbers, which a text column may hold."""
+    return any(issubclass(kind, NUMBER_TYPES) and kind is not bool for kind in {*map(type, values)})
+
+
+def convert_numbers(values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values with each number as its digits; NaN is no value."""
+    if not has_numbers(values):
+        return values
+    return [
+        value
+        if not isinstance(value, NUMBER_TYPES) or isinstance(value, bool)
+        else (str(value) if value == value else None)
+        for value in values
+    ]
 
 
 def join_columns(values: Sequence[Any]) -> str | None:

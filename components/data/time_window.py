@@ -44,7 +44,10 @@ class Window:
         for index in [index for index, time in enumerate(times) if time is None]:
             yield from self._filter_timed(batch.slice(start, index), times[start:index])
             yield MalformedRow(
-                batch.numbers[index], batch.lines[index], f"{self.column}: {INVALID_TIME}"
+                batch.numbers[index],
+                batch.lines[index],
+                f"{self.column}: {INVALID_TIME}",
+                batch.file,
             )
             start = index + 1
         rest = batch.slice(start, len(times)) if start else batch
@@ -136,17 +139,20 @@ def parse_window(data: DataConfig) -> Window | None:
         ) from None
 
 
-def fill_date_placeholder(data: DataConfig) -> str:
-    """Replace {date} in `data.source` by the UTC day of `data.end_time`; ConfigError without it."""
-    if DATE_PLACEHOLDER not in data.source:
-        return data.source
+def fill_date_placeholder(data: DataConfig) -> tuple[str, ...]:
+    """The names in `data.source` with {date} replaced by the UTC day of `data.end_time`.
+
+    ConfigError for {date} without `data.end_time`.
+    """
+    if not any(DATE_PLACEHOLDER in name for name in data.sources):
+        return data.sources
     if data.end_time is None:
         raise ConfigError(
-            f"data.source: {data.source} has {DATE_PLACEHOLDER}, the day of data.end_time; "
-            "set data.end_time (a schedule does)"
+            f"data.source: {', '.join(data.sources)} has {DATE_PLACEHOLDER}, the day of "
+            "data.end_time; set data.end_time (a schedule does)"
         )
     day = _parse_end(data.end_time).date().isoformat()
-    return data.source.replace(DATE_PLACEHOLDER, day)
+    return tuple(name.replace(DATE_PLACEHOLDER, day) for name in data.sources)
 
 
 def _parse_end(text: str) -> datetime.datetime:

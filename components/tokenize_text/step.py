@@ -21,14 +21,17 @@ from components.artifacts.vocabulary import Vocabulary
 from components.config.renamed_options import to_stored_names
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset, open_dataset
+from components.data.labels import find_similar_names
 from components.data.read_stats import ReadStats
 from components.data.split_names import SPLITS, SplitName
 from components.errors import DataError
-from components.progress import StepName, report
+from components.progress import StepName, report, report_note
 from components.tokenize_text.text_batches import batch_by_split, tokenize_batches
 from components.tokenize_text.training_texts import build_vocabulary, report_rows
 
 SplitInfos = dict[SplitName, SplitInfo]
+MAX_LISTED_CLASSES = 20
+MAX_GROUPS = 5
 
 
 def run(
@@ -42,8 +45,9 @@ def run(
     """
     report(StepName.TOKENIZE, "reading labels")
     with open_dataset(data) as dataset:
-        for note in _describe_excluded_rows(dataset):
-            report(StepName.TOKENIZE, note)
+        survey_notes = _describe_survey(dataset)
+        for note in survey_notes:
+            report_note(StepName.TOKENIZE, note)
         vocabulary = build_vocabulary(dataset, model)
         with staged_artifact(output) as directory:
             writers = {
@@ -66,7 +70,12 @@ def run(
             )
             splits = {split: writer.close() for split, writer in writers.items()}
             _check_splits(splits, dataset)
-            content = _describe_shards(dataset, model, vocabulary, splits, examples.stats)
+            split_notes = _describe_splits(splits, dataset, examples.stats)
+            for note in split_notes:
+                report_note(StepName.TOKENIZE, note)
+            content = _describe_shards(
+                dataset, model, vocabulary, splits, examples.stats, [*survey_notes, *split_notes]
+            )
             commit_shards(
                 directory,
                 vocabulary,
@@ -120,6 +129,7 @@ def _describe_shards(
     vocabulary: Vocabulary,
     splits: SplitInfos,
     stats: ReadStats,
+    notes: list[str],
 ) -> ShardsContent:
     digests = [*_source_digests(dataset).values()]
     return ShardsContent(
@@ -134,27 +144,54 @@ def _describe_shards(
         source_sha256=digests[0]
         if len(digests) == 1
         else hashlib.sha256(" ".join(digests).encode()).hexdigest(),
-        notes=[*_describe_excluded_rows(dataset), *_describe_splits(splits, stats)],
+        notes=notes,
         window={} if dataset.window is None else dataset.window.to_dict(),
     )
 
 
-def _describe_splits(splits: SplitInfos, stats: ReadStats) -> list[str]:
+def _describe_survey(dataset: LabelledDataset) -> list[str]:
+    """Return notes on how the sources are read, the rows outside of the window and the classes."""
+    notes = [*dataset.source.notes]
+    if dataset.test_source is not None:
+        notes += dataset.test_source.notes
+    notes += [
+        f"{count} rows were left out: {reason}"
+        for reason, count in sorted(dataset.outside_window.items())
+    ]
+    if similar := find_similar_names(dataset.labels.classes):
+        groups = "; ".join(", ".join(map(repr, group)) for group in similar[:MAX_GROUPS])
+        more = "; ..." if len(similar) > MAX_GROUPS else ""
+        notes.append(
+            "classes whose names differ in case, width, composition, invisible characters or the "
+            f"way a number is written only: {groups}{more}"
+        )
+    return notes
+
+
+def _describe_splits(splits: SplitInfos, dataset: LabelledDataset, stats: ReadStats) -> list[str]:
+    """Return notes on rejected rows, number columns, and what the splits hold."""
     notes = [
         f"{count} {split} rows have a text that is in the given test split, too; they were kept"
         for split, count in sorted(stats.duplicates_of_test.items())
     ]
+    if stats.number_columns:
+        columns = ", ".join(sorted(stats.number_columns))
+        notes.append(f"numbers in the text columns are read as their digits: {columns}")
+    rejected = stats.rejected
+    if rejected.counts:
+        lost = ", ".join(f"{name} {count}" for name, count in rejected.lost.most_common())
+        classes = f"; rows of these labels: {lost}" if lost else ""
+        notes.append(
+            f"{rejected.counts.total()} rows were left out: {rejected.describe()}{classes}"
+        )
     for split, info in splits.items():
         if absent := [name for name, count in info.class_counts.items() if not count]:
-            notes.append(f"the {split} split has no rows of: {', '.join(absent)}")
+            listed = ", ".join(absent[:MAX_LISTED_CLASSES])
+            count = f"{len(absent)} classes: " if len(absent) > 1 else ""
+            more = ", ..." if len(absent) > MAX_LISTED_CLASSES else ""
+            unseen = "; the model is not trained on them" if split == "train" else ""
+            notes.append(f"the {split} split has no rows of {count}{listed}{more}{unseen}")
     return notes
-
-
-def _describe_excluded_rows(dataset: LabelledDataset) -> list[str]:
-    return [
-        f"{count} rows were left out: {reason}"
-        for reason, count in sorted(dataset.outside_window.items())
-    ]
 
 
 def _source_digests(dataset: LabelledDataset) -> dict[str, str]:
@@ -169,9 +206,15 @@ def _input_digests(dataset: LabelledDataset) -> dict[str, str]:
 
     A file that is read through a time window is not among them: its other rows may come and go.
     """
-    digests = _source_digests(dataset)
+    sources = {"source": dataset.source, "test_source": dataset.test_source}
+    digests = _source_digests(dataset) | {
+        f"{option}/{number:05d}-{name.rpartition('/')[2]}": digest
+        for option, source in sources.items()
+        if source is not None
+        for number, (name, digest) in enumerate(source.file_digests.items())
+    }
     if dataset.window is not None:
-        del digests["source"]
+        return {name: digest for name, digest in digests.items() if name.startswith("test_source")}
     return digests
 
 
@@ -180,12 +223,17 @@ def _identity_options(
 ) -> dict[str, Any]:
     """Return the options that the shards depend on, under the names that manifests store.
 
-    The number of threads, the location of the data and the time window, whose effect is in the
-    rows, are not among them.
+    The number of threads, the location of the data, how its files are read and the time window,
+    whose effect is in the rows, are not among them.
     """
-    location_and_time = {
+    location_and_reading = {
         "source",
         "test_source",
+        "encoding",
+        "delimiter",
+        "quoting",
+        "escape",
+        "max_classes",
         "tfds_data_dir",
         "time_column",
         "window",
@@ -195,7 +243,7 @@ def _identity_options(
     if model.encoder == "scratch":
         model_options |= {"vocab_size", "lower_case"}
     options = {
-        "data": data.model_dump(mode="json", exclude=location_and_time),
+        "data": data.model_dump(mode="json", exclude=location_and_reading),
         "model": model.model_dump(mode="json", include=model_options),
         "tokenize": tokenize.model_dump(mode="json", include={"rows_per_shard"}),
     }

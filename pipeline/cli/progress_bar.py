@@ -74,6 +74,8 @@ class ProgressView:
         elif kind in ("finished", "reused", "error"):
             self._clear_bar()
             self._print_line(step, kind, event)
+        elif kind == "note":
+            self._console.print(Text(f"{step:<{_STEP_WIDTH}}  note: {event.message}"))
         elif self._console.is_terminal and self._task is not None:
             self._bar.update(
                 self._task,

@@ -73,6 +73,7 @@ class RunSummary:
             "macro_f1": self.report.macro_f1,
             "test_rows": self.report.test_rows,
             "rows": self.rows,
+            "notes": list(self.report.data.notes),
             "gate": self.gate,
             "release": self.release,
             "version": self.version,
@@ -90,6 +91,9 @@ class RunSummary:
         for name, value in self._table_rows().items():
             table.add_row(Text(name, style="bold"), Text(value))
         console.print(table)
+        if self.run_state.steps["tokenize"].status == "reused":  # else they were shown meanwhile
+            for note in self.report.data.notes:
+                print_line(console, f"note: {note}")
         paths = {"release": self.release, "report": self.report_page, "log": str(self.run.log)}
         for name, path in paths.items():
             if path:

@@ -190,7 +190,7 @@ def check_data_and_encoder(config: Config, workdir: Path) -> Finding:
     if source.startswith(("/", ".", "~")) and not Path(source).exists():
         return Finding.missing(f"model.encoder: {source} does not exist", "correct the path")
     download = " (downloaded when needed)" if source and not source.startswith("/") else ""
-    return Finding.ok(f"{config.data.source}; {encoder}{download}")
+    return Finding.ok(f"{', '.join(config.data.sources)}; {encoder}{download}")
 
 
 def check_model_store(config: Config, workdir: Path) -> Finding:

@@ -124,7 +124,7 @@ class _EventMerger:
         state = self._run_state.apply(event)
         if event.metrics.get("unchanged") and event.message not in self._notes:
             self._notes.append(event.message)
-        if state == self._run_state and event.kind:
+        if state == self._run_state and event.kind not in (None, "note"):
             return
         self._run_state = state
         self._show(event)

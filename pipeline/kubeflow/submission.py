@@ -100,10 +100,11 @@ def _with_scheduled_end(data: DataConfig) -> DataConfig:
 
 def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
     parse_window(data)
-    sources = {"data.source": fill_date_placeholder(data), "data.test_source": data.test_source}
-    for option, uri in sources.items():
-        if uri is not None and uri != SAMPLE_SOURCE and not uri.startswith("tfds:"):
-            _check_remote_uri(option, uri)
+    sources = {"data.source": fill_date_placeholder(data), "data.test_source": data.test_sources}
+    for option, names in sources.items():
+        for uri in names:
+            if uri != SAMPLE_SOURCE and not uri.startswith("tfds:"):
+                _check_remote_uri(option, uri)
     if data.tfds_data_dir is not None:
         _check_remote_uri("data.tfds_data_dir", data.tfds_data_dir)
     for option, name in {

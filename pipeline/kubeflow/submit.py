@@ -119,8 +119,8 @@ def _build_run_body(submission: Submission, name: str, *, no_cache: bool) -> dic
     them: such a run has a fingerprint of its own.
     """
     config, runtime_config = submission.config, submission.runtime_config
-    sources = (config.data.source, config.data.test_source)
-    if no_cache or any(uri and is_remote_uri(uri) for uri in sources):
+    sources = (*config.data.sources, *config.data.test_sources)
+    if no_cache or any(is_remote_uri(uri) for uri in sources):
         fingerprint = hashlib.sha256(name.encode()).hexdigest()[:32]
         runtime_config["parameters"]["fingerprint"] = fingerprint
     export = config.export

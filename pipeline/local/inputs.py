@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import components
 from components.config.schema import SAMPLE_SOURCE, Config
+from components.data.source_files import expand_pattern, is_pattern
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.atomic_files import file_sha256
@@ -24,8 +26,8 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
     """
     parse_window(config.data)
     data = {
-        "source": _resolve_source("source", fill_date_placeholder(config.data)),
-        "test_source": _resolve_source("test_source", config.data.test_source),
+        "source": _resolve_sources("source", fill_date_placeholder(config.data)),
+        "test_source": _resolve_sources("test_source", config.data.test_sources),
     }
     tfds = config.data.tfds_data_dir
     data["tfds_data_dir"] = (
@@ -52,8 +54,8 @@ def compute_fingerprint(config: Config) -> str:
     and nothing is reused.
     """
     inputs = [
-        config.data.source,
-        config.data.test_source,
+        *config.data.sources,
+        *config.data.test_sources,
         config.data.tfds_data_dir,
         config.model.encoder.partition(":")[2],
         config.model.preprocessor,
@@ -62,16 +64,16 @@ def compute_fingerprint(config: Config) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _resolve_source(option: str, source: str | None) -> str | None:
-    if (
-        source is None
-        or source == SAMPLE_SOURCE
-        or has_scheme(source)
-        or source.startswith("tfds:")
-    ):
+def _resolve_sources(option: str, names: Sequence[str]) -> str | tuple[str, ...] | None:
+    resolved = tuple(_resolve_source(option, name) for name in names)
+    return resolved if len(resolved) > 1 else next(iter(resolved), None)
+
+
+def _resolve_source(option: str, source: str) -> str:
+    if source == SAMPLE_SOURCE or has_scheme(source) or source.startswith("tfds:"):
         return source
     path = Path(source).expanduser().absolute()
-    if not path.exists():
+    if not path.exists() and not is_pattern(source):
         raise ConfigError(
             f"data.{option}: {path} does not exist; relative paths start at the current directory, "
             f"{Path.cwd()}"
@@ -104,6 +106,8 @@ def _hash_input(name: str) -> str:
     path = Path(name)
     if path.is_file():
         return file_sha256(path)
+    if is_pattern(name) and not has_scheme(name):
+        return repr([(file, file_sha256(Path(file))) for file in expand_pattern(name)])
     if path.is_dir():
         return repr(
             [

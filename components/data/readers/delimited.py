@@ -8,6 +8,7 @@ module, together with as many of the next chunks as its last row needs.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from itertools import accumulate, chain, islice
 from operator import itemgetter
 from pathlib import Path
 
+from components.data.readers.dialect import Dialect
 from components.data.readers.text_chunks import (
     MAX_LINE_CHARACTERS,
     Chunk,
@@ -35,26 +37,29 @@ from components.errors import DataError
 
 LINE_ENDS = {"\n", "\r\n", "\r"}
 UNBALANCED_QUOTES = "quotes that do not match"
-WRONG_FIELD_COUNT = "too few or too many fields"
+_WRONG_FIELD_COUNT = re.compile(r"(\d+) fields? instead of (\d+)")
+_MAX_NAMED_FIELD_COUNT = 1000
 
 
 @dataclass(frozen=True)
 class DelimitedReader:
     """Reads a CSV or TSV file; all values are strings, blank lines are not rows.
 
-    Without a header row (`header`) the columns are called 0, 1, ...
+    Without a header row (`header`) the columns are called 0, 1, ... `encoding` None: UTF-8, or what
+    the byte order mark says.
     """
 
     path: Path
     name: str
-    delimiter: str
+    dialect: Dialect
     header: bool
+    encoding: str | None = None
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns; DataError for an empty file and a first row that cannot be parsed."""
         csv.field_size_limit(MAX_LINE_CHARACTERS)
-        with open_chunks(self.path, self.name) as chunks:
-            parser = _Parser(chunks, self.delimiter)
+        with open_chunks(self.path, self.name, self.encoding) as chunks:
+            parser = _Parser(chunks, self.dialect)
             line, first = parser.first_row(self.name)
             names = first if self.header else [str(index) for index in range(len(first))]
             indices = {
@@ -123,11 +128,11 @@ class _Parser:
     The csv.reader continues into the next chunk if a row does.
     """
 
-    def __init__(self, chunks: Iterator[Chunk], delimiter: str) -> None:
-        self._chunks, self._delimiter = chunks, delimiter
+    def __init__(self, chunks: Iterator[Chunk], dialect: Dialect) -> None:
+        self._chunks, self._dialect = chunks, dialect
         self._pushed_back: Chunk | None = None
         self._lines_split = self._lines_fed = 0
-        self._reader = csv.reader(self._feed_lines(), delimiter=delimiter, strict=True)
+        self._reader = dialect.parse_rows(self._feed_lines())
 
     @property
     def line(self) -> int:
@@ -144,7 +149,9 @@ class _Parser:
                 line = self.line
         except csv.Error:
             raise DataError(
-                f"{name}: the first row has quotes that do not match; is data.format right?"
+                f"{name}: the first row has {UNBALANCED_QUOTES}; is data.format right? If quotes "
+                "are ordinary characters, set data.quoting=none; if a backslash stands before "
+                "them, data.escape=backslash"
             ) from None
         raise DataError(f"{name}: the file is empty")
 
@@ -152,7 +159,7 @@ class _Parser:
         """Return the columns of the next chunk; None if it needs parsing or there is none."""
         if self._unread_lines or (chunk := self._next_chunk()) is None:
             return None
-        columns = split_quoted_columns(chunk.text, self._delimiter, width)
+        columns = self._split_quoted_columns(chunk.text, width)
         if columns is None:
             self._pushed_back = chunk
         else:
@@ -175,6 +182,11 @@ class _Parser:
         except csv.Error:
             return rows, True
         return rows, False
+
+    def _split_quoted_columns(self, text: str, width: int) -> list[list[str]] | None:
+        if not self._dialect.has_quotes or (self._dialect.has_escapes and "\\" in text):
+            return None
+        return split_quoted_columns(text, self._dialect.delimiter, width)
 
     @property
     def _unread_lines(self) -> int:
@@ -252,5 +264,18 @@ def _rows_from_fields(
         if len(fields) == width:
             yield Row(number, line, [fields[index] for index in indices])
         else:
-            yield MalformedRow(number, line, WRONG_FIELD_COUNT)
+            yield MalformedRow(number, line, describe_field_count(len(fields), width))
         number += 1
+
+
+def describe_field_count(count: int, width: int) -> str:
+    """Return the reason why a row with another number of fields than the first one is malformed."""
+    if count > _MAX_NAMED_FIELD_COUNT:
+        return f"more than {_MAX_NAMED_FIELD_COUNT} fields instead of {width}"
+    return f"{count} field{'s' if count > 1 else ''} instead of {width}"
+
+
+def parse_field_count(reason: str) -> tuple[int, int] | None:
+    """Return the numbers in what `describe_field_count` wrote; None for any other reason."""
+    match = _WRONG_FIELD_COUNT.fullmatch(reason)
+    return None if match is None else (int(match[1]), int(match[2]))

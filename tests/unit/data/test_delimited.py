@@ -8,7 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.data.readers import text_chunks
-from components.data.readers.delimited import DelimitedReader, split_quoted_columns
+from components.data.readers.delimited import (
+    DelimitedReader,
+    describe_field_count,
+    split_quoted_columns,
+)
+from components.data.readers.dialect import Dialect
 from components.data.rows import MalformedRow, Row
 from tests.support.rows import list_rows
 
@@ -40,7 +45,7 @@ def one_by_one(text):
             yield (
                 Row(number, line, fields)
                 if len(fields) == 2
-                else MalformedRow(number, line, "too few or too many fields")
+                else MalformedRow(number, line, describe_field_count(len(fields), 2))
             )
         number += 1
 
@@ -53,7 +58,7 @@ def test_rows_and_lines_are_those_of_the_csv_module(tmp_path, monkeypatch, parts
     monkeypatch.setattr(text_chunks, "CHUNK_CHARACTERS", size)
     text = "one,two\n" + "".join(parts)
     (tmp_path / "a.csv").write_bytes(text.encode())
-    reader = DelimitedReader(tmp_path / "a.csv", "a.csv", ",", header=True)
+    reader = DelimitedReader(tmp_path / "a.csv", "a.csv", Dialect(","), header=True)
     assert list_rows(reader.read(["one", "two"])) == list(one_by_one(text))
 
 

@@ -74,13 +74,10 @@ def test_a_window_that_begins_before_the_calendar_is_refused() -> None:
 
 
 def test_the_date_in_a_source_is_the_day_of_until_in_utc() -> None:
-    assert (
-        fill_date_placeholder(
-            DataConfig(source="gs://b/{date}/rows-{date}.csv", end_time="2026-02-01T01:00:00+02:00")
-        )
-        == "gs://b/2026-01-31/rows-2026-01-31.csv"
-    )
-    assert fill_date_placeholder(DataConfig(source="rows.csv")) == "rows.csv"
+    assert fill_date_placeholder(
+        DataConfig(source="gs://b/{date}/rows-{date}.csv", end_time="2026-02-01T01:00:00+02:00")
+    ) == ("gs://b/2026-01-31/rows-2026-01-31.csv",)
+    assert fill_date_placeholder(DataConfig(source="rows.csv")) == ("rows.csv",)
     with pytest.raises(
         ConfigError, match=r"\{date\}, the day of data\.end_time; set data\.end_time"
     ):

@@ -1,0 +1,135 @@
+"""The files that a name in `data.source` stands for: one file, a directory's files, or a pattern's.
+
+They are read in the order of their names, so that the order never depends on the file system.
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from components.errors import DataError
+from components.storage.store import open_store
+from components.storage.uri import is_remote_uri, parse_uri, without_credentials
+
+MAX_FILES = 10_000
+MAX_PARALLEL_DOWNLOADS = 4
+_WILDCARD = re.compile(r"[*?\[]")
+_WEB_SCHEMES = ("http://", "https://", "ftp://")
+_IGNORED_PREFIXES = ("_", ".")
+"""Names of files beside data files, such as _SUCCESS and .part-00000.crc."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of a source: the name that messages call it, and where its bytes are."""
+
+    name: str
+    path: Path
+
+
+def find_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
+    """Return the files that the names stand for; objects are downloaded to `temporary`.
+
+    DataError, naming the option, if one of the names stands for no file, and if a file is named
+    twice.
+    """
+    files = [file for name in names for file in _expand_name(name)]
+    if len(files) > MAX_FILES:
+        raise DataError(f"{names[0]}: {len(files)} files, {MAX_FILES} are allowed; merge them")
+    if repeated := [name for name, count in Counter(files).items() if count > 1]:
+        raise DataError(f"{repeated[0]}: named twice by data.source or data.test_source")
+    return _ensure_local(files, temporary)
+
+
+def is_pattern(name: str) -> bool:
+    """Whether the name is a pattern: it has *, ? or [ and no file is called so."""
+    return bool(_WILDCARD.search(name)) and not Path(name).exists()
+
+
+def expand_pattern(pattern: str) -> list[str]:
+    """Return the local files that match a pattern, sorted by name."""
+    found = glob.glob(pattern)  # noqa: PTH207 - keeps the path as it is written
+    return sorted(each for each in found if Path(each).is_file())
+
+
+def _expand_name(name: str) -> Iterator[str]:
+    if name.startswith(_WEB_SCHEMES):
+        raise DataError(
+            f"{without_credentials(name)}: web addresses are not read; download the file, or copy "
+            "it to gs:// or s3://, and name it there"
+        )
+    if is_remote_uri(name):
+        yield from _expand_uri(name)
+        return
+    path = name.removeprefix("file://")
+    if is_pattern(path):
+        yield from _require_files(_select_data_files(expand_pattern(path)), name)
+    elif Path(path).is_dir():
+        found = sorted(str(each) for each in Path(path).iterdir() if each.is_file())
+        has_directories = any(each.is_dir() for each in Path(path).iterdir())
+        yield from _require_files(_select_data_files(found), name, has_directories)
+    else:
+        yield name
+
+
+def _expand_uri(uri: str) -> Iterator[str]:
+    wildcard = _WILDCARD.search(uri)
+    start = uri[: wildcard.start()].rpartition("/")[0] if wildcard else uri
+    scheme, bucket, key = parse_uri(start)
+    store = open_store(f"{scheme}://{bucket}")
+    root = f"{scheme}://{bucket}/"
+    if wildcard:
+        pattern = f"/{uri.removeprefix(root)}"
+        found = [each for each in store.list(key) if PurePosixPath(f"/{each}").match(pattern)]
+    elif not key:
+        raise DataError(f"{uri}: names a bucket; name a file, a directory or a pattern in it")
+    elif store.exists(key):
+        yield uri
+        return
+    else:
+        found = [each for each in store.list(key) if "/" not in each[len(key) + 1 :]]
+        if not found:
+            yield uri  # opening it says that it does not exist
+            return
+    yield from _require_files(_select_data_files([root + each for each in found]), uri)
+
+
+def _select_data_files(names: Sequence[str]) -> list[str]:
+    """Leave out the files that tools write beside data files, by their names."""
+    return [name for name in names if not name.rpartition("/")[2].startswith(_IGNORED_PREFIXES)]
+
+
+def _require_files(
+    names: Sequence[str], pattern: str, has_directories: bool = False
+) -> Sequence[str]:
+    if names:
+        return names
+    directory = pattern.rstrip("/")
+    advice = f"; its directories are not searched, write {directory}/*/*" if has_directories else ""
+    raise DataError(
+        f"{pattern}: no data file there{advice}; check data.source and data.test_source"
+    )
+
+
+def _ensure_local(names: Sequence[str], temporary: Path) -> list[SourceFile]:
+    """Return the files, with the remote ones downloaded to numbered files in `temporary`."""
+    paths = [
+        temporary / f"{number:05d}" if is_remote_uri(name) else Path(name.removeprefix("file://"))
+        for number, name in enumerate(names)
+    ]
+    files = [SourceFile(name, path) for name, path in zip(names, paths, strict=True)]
+    with ThreadPoolExecutor(MAX_PARALLEL_DOWNLOADS) as pool:
+        for _ in pool.map(_download, [file for file in files if is_remote_uri(file.name)]):
+            pass
+    return files
+
+
+def _download(file: SourceFile) -> None:
+    scheme, bucket, key = parse_uri(file.name)
+    open_store(f"{scheme}://{bucket}").download(key, file.path)
