@@ -24,7 +24,13 @@ from official.nlp.modeling import layers
 
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
-from components.model.encoders import bert, bert_weights, checkpoint_files, hugging_face
+from components.model.encoders import (
+    bert,
+    bert_weights,
+    checkpoint_files,
+    hugging_face,
+    tokenizer_files,
+)
 
 _INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 
@@ -71,11 +77,13 @@ def main(directory: Path) -> None:
     """Export `minilm` and compare; SystemExit when the numbers differ by more than 1e-5."""
     source = hugging_face.locate_checkpoint(ModelConfig().encoder)
     network = bert.build_network(
-        bert.parse_sizes(checkpoint_files.read_json(source / "config.json"), "minilm"), 0.1, None
+        checkpoint_files.parse_sizes(checkpoint_files.read_json(source / "config.json"), "minilm"),
+        0.1,
+        None,
     )
-    tensors = checkpoint_files.SafetensorsFile(source)
+    tensors = checkpoint_files.SafetensorsFiles(source)
     bert_weights.load_weights(network, tensors.names(), tensors.read, "minilm")
-    export_encoder(network, checkpoint_files.read_vocabulary(source), directory)
+    export_encoder(network, tokenizer_files.read_vocabulary(source), directory)
 
     rng = np.random.default_rng(1)
     ids = rng.integers(1000, 30_000, (4, 64), np.int32)

@@ -14,7 +14,7 @@ from official.nlp.modeling.networks import BertEncoderV2
 from safetensors.numpy import save_file
 
 from benchmarks.models import bert_layout
-from components.model.encoders import bert_weights, checkpoint_files, hugging_face
+from components.model.encoders import bert_weights, hugging_face, tokenizer_files
 
 DEVIATION = 0.02
 SIZES: dict[str, int] = {
@@ -52,7 +52,7 @@ def write_trained(network: BertEncoderV2, directory: Path) -> Path:
 
 def _write_files(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
-    vocabulary = checkpoint_files.read_vocabulary(hugging_face.locate_checkpoint("minilm"))
+    vocabulary = tokenizer_files.read_vocabulary(hugging_face.locate_checkpoint("minilm"))
     (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
     (directory / "vocab.txt").write_text(
         "".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8"

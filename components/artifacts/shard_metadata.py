@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from components.artifacts.manifest import Manifest
+from components.artifacts.vocabulary import StripAccents, drop_default_normalization
 from components.data.split_names import SplitName
 from components.errors import DataError
 
@@ -28,13 +37,15 @@ class ShardsContent(BaseModel):
     `refused` counts rejected rows by reason; `refused_examples` names file, row, field and reason
     of the first ones, never their text. `notes` are sentences for a person, for example the number
     of training rows that are in the test split, too. `window` is the part of the source that was
-    read, by time (column, start, until); empty if all of it was read.
+    read, by time (column, start, until); empty if all of it was read. `strip_accents` is that of
+    the vocabulary where `lower_case` does not say it, and left out of the manifest else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     classes: tuple[str, ...] = Field(min_length=2)
     vocabulary_sha256: str
     lower_case: bool
+    strip_accents: StripAccents | None = None
     encoder: str
     max_length: int
     splits: dict[SplitName, SplitInfo]
@@ -43,6 +54,11 @@ class ShardsContent(BaseModel):
     source_sha256: str
     notes: list[str] = []
     window: dict[str, str] = {}
+
+    @model_serializer(mode="wrap")
+    def _leave_out_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return drop_default_normalization(values)
 
 
 PROVENANCE = frozenset({"refused", "refused_examples", "source_sha256", "notes", "window"})

@@ -243,7 +243,9 @@ def open_shards(directory: Path, verify: bool = True) -> TokenShards:
         else manifest.read_manifest(directory, "token_shards")
     )
     content = parse_shards_content(sealed, directory)
-    vocabulary = Vocabulary.read(directory / VOCABULARY_FILE, content.lower_case)
+    vocabulary = Vocabulary.read(
+        directory / VOCABULARY_FILE, content.lower_case, content.strip_accents
+    )
     if vocabulary.sha256 != content.vocabulary_sha256:
         raise DataError(
             f"{directory}: {VOCABULARY_FILE} is not the vocabulary of these rows; tokenize again"

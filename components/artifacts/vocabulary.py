@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -12,18 +13,30 @@ from components.errors import DataError
 
 VOCABULARY_FILE = "vocab.txt"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+StripAccents = Literal["all", "alphabetic", "none"]
+"""Which nonspacing marks are removed from texts: all, those of Latin, Greek and Cyrillic letters
+(in other scripts they are vowels), or none."""
 
 
 class Vocabulary(BaseModel):
     """Word pieces in id order, and whether texts are lower-cased and stripped of accents first.
 
-    Raises ValueError if one of [PAD], [UNK], [CLS], [SEP] is missing, or if a piece is empty,
-    occurs twice or contains a line break.
+    `strip_accents` is by default `all` if texts are lower-cased, else `none`, as in BERT. Raises
+    ValueError if one of [PAD], [UNK], [CLS], [SEP] is missing, or if a piece is empty, occurs twice
+    or contains a line break.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     tokens: tuple[str, ...]
     lower_case: bool
+    strip_accents: StripAccents = "all"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_default(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("strip_accents") is None:
+            return {**values, "strip_accents": "all" if values.get("lower_case") else "none"}
+        return values
 
     @model_validator(mode="after")
     def _complete(self) -> Vocabulary:
@@ -51,6 +64,12 @@ class Vocabulary(BaseModel):
         """The id of [PAD]."""
         return self._index["[PAD]"]
 
+    @property
+    def stored_strip_accents(self) -> StripAccents | None:
+        """What manifests store: None where `lower_case` says it."""
+        default = "all" if self.lower_case else "none"
+        return None if self.strip_accents == default else self.strip_accents
+
     @cached_property
     def text(self) -> str:
         """The content of vocab.txt: one piece per line, the line number is the id."""
@@ -58,22 +77,27 @@ class Vocabulary(BaseModel):
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 (hex) of vocab.txt and lower_case: equal digests give equal ids."""
-        return hashlib.sha256(
-            self.text.encode() + (b"lower_case" if self.lower_case else b"cased")
-        ).hexdigest()
+        """SHA-256 (hex) of vocab.txt and the normalization: equal digests give equal ids."""
+        parts = [self.text, "lower_case" if self.lower_case else "cased"]
+        if self.stored_strip_accents is not None:
+            parts.append(f" strip_accents={self.strip_accents}")
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
 
     def write(self, path: Path) -> None:
         """Write vocab.txt (UTF-8, one piece per line)."""
         path.write_bytes(self.text.encode())
 
     @classmethod
-    def read(cls, path: Path, lower_case: bool) -> Vocabulary:
+    def read(
+        cls, path: Path, lower_case: bool, strip_accents: StripAccents | None = None
+    ) -> Vocabulary:
         """Read a vocab.txt; DataError if it is missing, not UTF-8 or not a BERT vocabulary."""
         try:
             lines = path.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
             return cls(
-                tokens=tuple(line.removesuffix("\r") for line in lines), lower_case=lower_case
+                tokens=tuple(line.removesuffix("\r") for line in lines),
+                lower_case=lower_case,
+                strip_accents=strip_accents,
             )
         except OSError as error:
             raise DataError(
@@ -85,3 +109,13 @@ class Vocabulary(BaseModel):
             raise DataError(
                 f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
             ) from None
+
+
+def drop_default_normalization(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a manifest without a `strip_accents` that `lower_case` implies.
+
+    Manifests that were written before the field existed keep their digests.
+    """
+    if "strip_accents" in values and values["strip_accents"] is None:
+        del values["strip_accents"]
+    return values

@@ -43,6 +43,13 @@ class TokenizeConfig(Section):
         description="threads that tokenize while the next rows are read "
         "(1: tokenize between reads); 0: one per CPU core",
     )
+    max_unknown: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="fraction of word pieces that may be [UNK]; above it the run stops, because "
+        "the tokenizer does not fit the texts",
+    )
 
 
 class TrainConfig(Section):

@@ -68,6 +68,7 @@ def check_compatible(shards: ShardsContent, trained: CheckpointContent, checkpoi
         "classes": (trained.classes, shards.classes),
         "vocabulary_sha256": (trained.vocabulary_sha256, shards.vocabulary_sha256),
         "lower_case": (trained.lower_case, shards.lower_case),
+        "strip_accents": (trained.strip_accents, shards.strip_accents),
         "encoder": (trained.model.encoder, shards.encoder),
         "max_length": (trained.model.max_length, shards.max_length),
     }

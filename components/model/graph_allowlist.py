@@ -34,7 +34,10 @@ SHAPES = (
     "StopGradient StridedSlice Tile Transpose Unpack UnsortedSegmentSum Where ZerosLike "
     "RaggedGather RaggedRange RaggedTensorToTensor RaggedTensorFromVariant RaggedTensorToVariant"
 )
-TEXT = "FastBertNormalize FastWordpieceTokenizeWithOffsets"
+TEXT = (
+    "FastBertNormalize FastWordpieceTokenizeWithOffsets NormalizeUTF8 StaticRegexReplace "
+    "StringLower"
+)
 WEIGHTS = (
     "AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather ResourceGatherNd "
     "VarHandleOp VarIsInitializedOp VariableShape"

@@ -24,7 +24,9 @@ def load_classifier(
     Raises ConfigError if the encoder here differs from the one it was trained with.
     """
     directory, content = checkpoint.directory, checkpoint.content
-    vocabulary = Vocabulary.read(directory / VOCABULARY_FILENAME, content.lower_case)
+    vocabulary = Vocabulary.read(
+        directory / VOCABULARY_FILENAME, content.lower_case, content.strip_accents
+    )
     if (fingerprint := compute_fingerprint(content.model)) != content.encoder_fingerprint:
         raise ConfigError(
             f"{directory}: trained from another {content.model.encoder} "

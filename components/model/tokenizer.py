@@ -1,32 +1,36 @@
 """The tokenizer, one module for tokenizing data sets and for the served model.
 
 Word pieces are looked up by tensorflow_text's FastBertTokenizer: clean, lower-case and strip
-accents (if the vocabulary is lower-cased), split at spaces, punctuation and CJK characters, then
-longest match first. No text is special: a literal "[SEP]" is split like other brackets around a
-word.
+accents (as the vocabulary says), split at spaces, punctuation and CJK characters, then longest
+match first. No text is special: a literal "[SEP]" is split like other brackets around a word.
 """
 
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_text as tf_text
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from components.artifacts.token_shards import TokenIds
-from components.artifacts.vocabulary import SPECIAL_TOKENS, Vocabulary
+from components.artifacts.vocabulary import SPECIAL_TOKENS, StripAccents, Vocabulary
 from components.errors import DataError
 
 # BERT maps words of more than 100 characters to [UNK]; FastBertTokenizer counts bytes. Three bytes
 # per character keep scripts without spaces (Thai, Khmer) readable.
 MAX_WORD_BYTES = 300
 MIN_OCCURRENCES = 2
+MAX_LEARNED_CHARACTERS = 64
+"""Longer words are learned in parts: FastBertTokenizer knows no piece of more than 256 bytes, and
+what the trainer takes for a word grows with the square of its length."""
+ALPHABETIC_MARKS = r"([\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"
 
 
 class WordPiece(tf.Module):
@@ -42,7 +46,8 @@ class WordPiece(tf.Module):
                 vocab=list(vocabulary.tokens),
                 max_bytes_per_word=MAX_WORD_BYTES,
                 token_out_type=tf.int32,
-                lower_case_nfd_strip_accents=vocabulary.lower_case,
+                lower_case_nfd_strip_accents=vocabulary.lower_case
+                and vocabulary.strip_accents == "all",
             )
         except RuntimeError as error:
             raise DataError(
@@ -50,13 +55,14 @@ class WordPiece(tf.Module):
                 "It was cut, or is another kind of file"
             ) from None
         self._cls, self._sep = vocabulary.token_id("[CLS]"), vocabulary.token_id("[SEP]")
+        self._vocabulary = vocabulary
 
     def __call__(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
         """UTF-8 texts, string [n] -> ragged int32 [n, 2 to max_length].
 
         An empty text gives [CLS] [SEP].
         """
-        pieces = self._tokenizer.tokenize(texts)[:, : max_length - 2]
+        pieces = self._tokenizer.tokenize(self._normalize(texts))[:, : max_length - 2]
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
 
@@ -68,10 +74,25 @@ class WordPiece(tf.Module):
         For many texts: numpy truncates and joins in a tenth of the time of ragged tensors. Threads
         can call this at the same time.
         """
-        pieces = self._tokenizer.tokenize(tf.constant(texts, tf.string))
+        pieces = self._tokenizer.tokenize(self._normalize(tf.constant(texts, tf.string)))
         return _add_special_tokens(
             pieces.values.numpy(), pieces.row_splits.numpy(), self._cls, self._sep, max_length
         )
+
+    def _normalize(self, texts: tf.Tensor) -> tf.Tensor:
+        """Lower-case and strip accents where FastBertTokenizer cannot: it does both or neither."""
+        lower_case, strip = self._vocabulary.lower_case, self._vocabulary.strip_accents
+        if self._vocabulary.stored_strip_accents is None:
+            return texts
+        if lower_case:
+            texts = tf.strings.lower(texts, encoding="utf-8")
+        if strip == "none":
+            return texts
+        decomposed = tf_text.normalize_utf8(texts, "NFD")
+        if strip == "all":
+            return tf.strings.regex_replace(decomposed, r"\p{Mn}+", "")
+        stripped = tf.strings.regex_replace(decomposed, ALPHABETIC_MARKS, r"\1")
+        return tf_text.normalize_utf8(stripped, "NFC")
 
 
 def _add_special_tokens(
@@ -103,12 +124,12 @@ def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocab
             "train_vocabulary() reads the texts twice, so it needs a list "
             "or another object that can be iterated again"
         )
+    characters = _count_characters(texts)
+    strip_accents = _choose_strip_accents(characters) if lower_case else "none"
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        lowercase=lower_case, strip_accents=lower_case
-    )
+    tokenizer.normalizer = _build_normalizer(lower_case, strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    alphabet = _learn_alphabet(texts, tokenizer, size // 3)
+    alphabet = _choose_alphabet(characters, tokenizer, size // 3)
     if not alphabet:
         raise DataError("the training texts hold no word to learn a vocabulary from")
     # The trainer numbers pieces in the order of its hash map and breaks ties by number, so that two
@@ -123,16 +144,59 @@ def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocab
         special_tokens=[*SPECIAL_TOKENS, *inner],
         show_progress=False,
     )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            tokenizer.pre_tokenizer,
+            pre_tokenizers.Split(Regex(f".{{1,{MAX_LEARNED_CHARACTERS}}}"), "isolated"),
+        ]
+    )
     tokenizer.train_from_iterator(_batch_texts(texts), trainer)
     pieces: dict[str, int] = tokenizer.get_vocab()
-    return Vocabulary(tokens=tuple(sorted(pieces, key=pieces.__getitem__)), lower_case=lower_case)
+    return Vocabulary(
+        tokens=tuple(sorted(pieces, key=pieces.__getitem__)),
+        lower_case=lower_case,
+        strip_accents=strip_accents,
+    )
 
 
-def _learn_alphabet(texts: Iterable[str], tokenizer: Any, limit: int) -> list[str]:
-    """The `limit` most frequent characters after normalization, sorted."""
-    raw: Counter[str] = Counter()
+def _build_normalizer(lower_case: bool, strip_accents: StripAccents) -> Any:
+    """The normalization of `WordPiece`, for the trainer."""
+    if strip_accents != "alphabetic":
+        return normalizers.BertNormalizer(
+            lowercase=lower_case, strip_accents=strip_accents == "all"
+        )
+    letters, marks = ALPHABETIC_MARKS.strip("(").split(")")
+    return normalizers.Sequence(
+        [
+            normalizers.Lowercase(),
+            normalizers.NFD(),
+            normalizers.Replace(Regex(f"(?<={letters}){marks}"), ""),
+            normalizers.NFC(),
+            normalizers.BertNormalizer(lowercase=False, strip_accents=False),
+        ]
+    )
+
+
+def _choose_strip_accents(characters: Mapping[str, int]) -> StripAccents:
+    """Which accents a lower-cased vocabulary strips: all, unless the texts have vowel signs.
+
+    Combining marks that any letter may have are accents; marks of a script are part of its words.
+    """
+    decomposed = {part for each in characters for part in unicodedata.normalize("NFD", each)}
+    marks = [part for part in decomposed if unicodedata.category(part) == "Mn"]
+    has_vowel_signs = any(not unicodedata.name(mark, "").startswith("COMBINING ") for mark in marks)
+    return "alphabetic" if has_vowel_signs else "all"
+
+
+def _count_characters(texts: Iterable[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
     for group in _batch_texts(texts):
-        raw.update("".join(group))
+        counts.update("".join(group))
+    return counts
+
+
+def _choose_alphabet(raw: Mapping[str, int], tokenizer: Any, limit: int) -> list[str]:
+    """The `limit` most frequent characters after normalization, sorted."""
     normal: Counter[str] = Counter()
     for character, count in raw.items():
         for part in tokenizer.normalizer.normalize_str(character):

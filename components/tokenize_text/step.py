@@ -28,6 +28,7 @@ from components.errors import DataError
 from components.progress import StepName, report, report_note
 from components.tokenize_text.text_batches import batch_by_split, tokenize_batches
 from components.tokenize_text.training_texts import build_vocabulary, report_rows
+from components.tokenize_text.unknown_pieces import UnknownPieces
 
 SplitInfos = dict[SplitName, SplitInfo]
 MAX_LISTED_CLASSES = 20
@@ -40,7 +41,8 @@ def run(
     """Write token shards to `output` and return their description.
 
     Raises DataError for data that cannot be used: an unreadable source, more rejected rows than
-    data.max_bad_rows, an empty split, fewer than two classes in training. Then `output` does not
+    data.max_bad_rows, a larger share of [UNK] than tokenize.max_unknown, an empty split, fewer than
+    two classes in training. Then `output` does not
     exist.
     """
     report(StepName.TOKENIZE, "reading labels")
@@ -67,6 +69,7 @@ def run(
                 vocabulary,
                 model.max_length,
                 tokenize.threads or len(os.sched_getaffinity(0)),
+                tokenize.max_unknown,
             )
             splits = {split: writer.close() for split, writer in writers.items()}
             _check_splits(splits, dataset)
@@ -92,12 +95,16 @@ def _write_shards(
     vocabulary: Vocabulary,
     max_length: int,
     threads: int,
+    max_unknown: float,
 ) -> None:
     from components.model.tokenizer import WordPiece
 
     tokenize = partial(WordPiece(vocabulary).tokenize_flat, max_length=max_length)
+    unknown = UnknownPieces(vocabulary)
     for batch, (ids, row_splits) in tokenize_batches(batch_by_split(examples), tokenize, threads):
+        unknown.add_rows(ids, row_splits, batch.texts)
         writers[batch.split].add_rows(ids, row_splits, batch.labels, batch.texts)
+    unknown.check(max_unknown, tokenize)
 
 
 def _check_splits(splits: SplitInfos, dataset: LabelledDataset) -> None:
@@ -136,6 +143,7 @@ def _describe_shards(
         classes=dataset.labels.classes,
         vocabulary_sha256=vocabulary.sha256,
         lower_case=vocabulary.lower_case,
+        strip_accents=vocabulary.stored_strip_accents,
         encoder=model.encoder,
         max_length=model.max_length,
         splits=splits,

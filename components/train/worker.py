@@ -31,6 +31,7 @@ from components.config.environment import (
 )
 from components.errors import DataError, ExitCode, KubertError
 from components.logging_config import configure_logging
+from components.model.encoders import resolve_pooling
 from components.progress import StepName
 from components.storage.store import open_store
 from components.storage.uri import has_scheme
@@ -134,6 +135,7 @@ def run_worker(
     worker's part of a group without its peers.
     """
     has_peers = len(topology.workers) > 1
+    job = job.model_copy(update={"model": resolve_pooling(job.model)})
     shards = _prepare_shards(job, topology, work)
     os.environ.pop("TF_CONFIG", None)
     if has_peers:

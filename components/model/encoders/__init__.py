@@ -75,6 +75,9 @@ class Encoder(Protocol):
     def find_hidden_size(self, config: ModelConfig) -> int | None:
         """The width of the encoder's vectors; None if its description does not have it."""
 
+    def has_pooler(self, config: ModelConfig) -> bool:
+        """Whether the encoder has a pooled output, which pooling `auto` then takes."""
+
     def describe_weights(self, config: ModelConfig) -> Mapping[str, object]:
         """JSON value that changes with the features of a text, but not with the files' path."""
 
@@ -104,6 +107,18 @@ def find_encoder(config: ModelConfig) -> Encoder:
 def load_vocabulary(config: ModelConfig) -> Vocabulary | None:
     """The encoder's own vocabulary; None if it is learned from the training texts."""
     return find_encoder(config).load_vocabulary(config)
+
+
+def resolve_pooling(config: ModelConfig) -> ModelConfig:
+    """The configuration with the mean of the tokens where `auto` means a pooler that is not there.
+
+    Weights are located, and downloaded if need be.
+    """
+    if config.pooling != "auto" or config.resolved_pooling != "pooled":
+        return config
+    if find_encoder(config).has_pooler(config):
+        return config
+    return config.model_copy(update={"pooling": "mean"})
 
 
 def find_hidden_size(config: ModelConfig) -> int | None:

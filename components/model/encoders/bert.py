@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 from official.nlp.modeling.networks import BertEncoderV2
 
-from components.errors import ConfigError
 from components.model import garden_adapter
 from components.model.dropout import DropoutSeed
+from components.model.encoders.checkpoint_files import BertSizes
 from components.model.fused_transformer import TransformerStack, exact_gelu, layer_norm
-
-_SIZES = {
-    "vocabulary": "vocab_size",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "inner": "intermediate_size",
-    "positions": "max_position_embeddings",
-    "types": "type_vocab_size",
-}
-_SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {
-    "model_type": ("bert",),
-    "hidden_act": ("gelu",),
-    "position_embedding_type": ("absolute", None),
-    "is_decoder": (False, None),
-    "add_cross_attention": (False, None),
-}
-_DEFAULTS = {
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-12,
-    "type_vocab_size": 2,
-    "max_position_embeddings": 512,
-}
-
-
-class BertSizes(NamedTuple):
-    """What a config.json says about the network's shape."""
-
-    vocabulary: int
-    hidden: int
-    layers: int
-    heads: int
-    inner: int
-    positions: int
-    types: int
-    norm_epsilon: float
 
 
 class BertEncoder(tf.keras.layers.Layer):
@@ -103,37 +67,6 @@ def _look_up_few(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
     A product with one-hot vectors: the gradient of a gather is added up token by token.
     """
     return tf.tensordot(tf.one_hot(ids, table.shape[0]), tf.convert_to_tensor(table), 1)
-
-
-def parse_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
-    """The sizes in a config.json; ConfigError names the first field that is not supported."""
-    values = {**_DEFAULTS, **config}
-    for field, supported in _SUPPORTED_VALUES.items():
-        if values.get(field) not in supported:
-            raise ConfigError(
-                f"{source}: config.json: {field} is {values.get(field)!r}; "
-                f"only {supported[0]!r} is supported"
-            )
-    for field in _SIZES.values():
-        value = values.get(field)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(
-                f"{source}: config.json: {field} must be a positive integer, found {value!r}"
-            )
-    epsilon = values["layer_norm_eps"]
-    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise ConfigError(
-            f"{source}: config.json: layer_norm_eps must be between 0 and 1, found {epsilon!r}"
-        )
-    hidden, heads = values["hidden_size"], values["num_attention_heads"]
-    if hidden % heads:
-        raise ConfigError(
-            f"{source}: config.json: hidden_size {hidden} is not a multiple of "
-            f"num_attention_heads {heads}"
-        )
-    return BertSizes(
-        **{name: values[field] for name, field in _SIZES.items()}, norm_epsilon=epsilon
-    )
 
 
 def build_network(

@@ -6,68 +6,107 @@ Nothing is unpickled and no code of a repository runs.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from pydantic import ValidationError
 
-from components.artifacts.vocabulary import Vocabulary
+from components.artifacts.vocabulary import StripAccents, Vocabulary
 from components.errors import ConfigError, DataError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 WEIGHTS_FILE = "model.safetensors"
-_OTHER_WEIGHT_FORMATS = (".bin", ".h5", ".msgpack")
+INDEX_FILE = "model.safetensors.index.json"
+OTHER_WEIGHT_FORMATS = (".bin", ".h5", ".msgpack", ".ckpt", ".pt", ".onnx")
+CONVERT_WEIGHTS = (
+    "load the model with transformers and save it with save_pretrained(DIRECTORY, "
+    "safe_serialization=True)"
+)
+"""What makes safetensors of weights in another format."""
+MAX_HEADER_BYTES = 100 << 20
 _SUPPORTED_DTYPES = ("F32", "F16", "F64")
+_SIZES = {
+    "vocabulary": "vocab_size",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "inner": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "types": "type_vocab_size",
+}
+_SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {
+    "model_type": ("bert",),
+    "hidden_act": ("gelu",),
+    "position_embedding_type": ("absolute", None),
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+}
+_DEFAULTS = {
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-12,
+    "type_vocab_size": 2,
+    "max_position_embeddings": 512,
+}
 
 
-def read_vocabulary(directory: Path) -> Vocabulary:
-    """The word pieces in id order, and whether texts are lower-cased first."""
-    options = read_json(directory / "tokenizer_config.json", optional=True)
-    tokenizer = read_json(directory / "tokenizer.json", optional=True)
-    normalizer = tokenizer.get("normalizer") or {}
-    lower_case = options.get("do_lower_case", normalizer.get("lowercase", True))
-    strips_accents = options.get("strip_accents", normalizer.get("strip_accents"))
-    where = f"{directory}: tokenizer_config.json"
-    if strips_accents is not None and strips_accents != lower_case:
+class BertSizes(NamedTuple):
+    """What a config.json says about the network's shape."""
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    inner: int
+    positions: int
+    types: int
+    norm_epsilon: float
+
+
+def parse_sizes(config: Mapping[str, Any], source: str) -> BertSizes:
+    """The sizes in a config.json; ConfigError names the first field that is not supported."""
+    values = {**_DEFAULTS, **config}
+    for field, supported in _SUPPORTED_VALUES.items():
+        if values.get(field) not in supported:
+            raise ConfigError(
+                f"{source}: config.json: {field} is {values.get(field)!r}; "
+                f"only {supported[0]!r} is supported: choose a BERT checkpoint"
+            )
+    for field in _SIZES.values():
+        value = values.get(field)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(
+                f"{source}: config.json: {field} must be a positive integer, found {value!r}"
+            )
+    epsilon = values["layer_norm_eps"]
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
         raise ConfigError(
-            f"{where}: strip_accents is {strips_accents} and do_lower_case is {lower_case}; "
-            "only equal values are supported"
+            f"{source}: config.json: layer_norm_eps must be between 0 and 1, found {epsilon!r}"
         )
-    if options.get("tokenize_chinese_chars", normalizer.get("handle_chinese_chars", True)) is False:
-        raise ConfigError(f"{where}: tokenize_chinese_chars is False; only True is supported")
-    return build_vocabulary(_read_tokens(directory, tokenizer), bool(lower_case), str(directory))
+    hidden, heads = values["hidden_size"], values["num_attention_heads"]
+    if hidden % heads:
+        raise ConfigError(
+            f"{source}: config.json: hidden_size {hidden} is not a multiple of "
+            f"num_attention_heads {heads}"
+        )
+    return BertSizes(
+        **{name: values[field] for name, field in _SIZES.items()}, norm_epsilon=epsilon
+    )
 
 
-def build_vocabulary(tokens: list[str], lower_case: bool, source: str) -> Vocabulary:
+def build_vocabulary(
+    tokens: list[str], lower_case: bool, source: str, strip_accents: StripAccents | None = None
+) -> Vocabulary:
     """A vocabulary from tokens of a foreign file; DataError names what is wrong with them."""
     try:
-        return Vocabulary(tokens=tuple(tokens), lower_case=lower_case)
+        return Vocabulary.model_validate(
+            {"tokens": tokens, "lower_case": lower_case, "strip_accents": strip_accents}
+        )
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise DataError(f"{source}: {reason}") from None
-
-
-def _read_tokens(directory: Path, tokenizer: dict[str, Any]) -> list[str]:
-    file = directory / "vocab.txt"
-    model = tokenizer.get("model") or {}
-    if file.exists():
-        tokens = read_vocabulary_file(file)
-        if "vocab" in model and len(tokens) != len(model["vocab"]):
-            raise DataError(
-                f"{file}: {len(tokens)} word pieces, but tokenizer.json beside it has "
-                f"{len(model['vocab'])}; one of them was cut or changed"
-            )
-        return tokens
-    if model.get("type") != "WordPiece" or not model.get("vocab"):
-        raise DataError(
-            f"{directory}: has neither vocab.txt nor a tokenizer.json with a WordPiece vocabulary"
-        )
-    ids = dict(model["vocab"])
-    if sorted(ids.values()) != list(range(len(ids))):
-        raise DataError(
-            f"{directory}: tokenizer.json: the vocabulary's ids do not run from 0 to {len(ids) - 1}"
-        )
-    return sorted(ids, key=ids.__getitem__)
 
 
 def read_vocabulary_file(file: Path) -> list[str]:
@@ -99,43 +138,91 @@ def read_json(file: Path, optional: bool = False) -> dict[str, Any]:
     return value
 
 
-class SafetensorsFile:
-    """A checkpoint's model.safetensors, read tensor by tensor; DataError if missing or damaged."""
+class SafetensorsFiles:
+    """A checkpoint's weights, one file or several, read tensor by tensor.
+
+    DataError if a file is missing or damaged.
+    """
 
     def __init__(self, directory: Path) -> None:
         from safetensors import SafetensorError, safe_open
 
-        self.file = directory / WEIGHTS_FILE
-        if not self.file.exists():
-            others = _list_other_weights(directory)
-            hint = (
-                f"; {', '.join(others)} cannot be read: save the model again as one {WEIGHTS_FILE}"
-                if others
-                else ""
-            )
-            raise DataError(f"{self.file}: missing{hint}")
-        try:
-            self._open: Any = safe_open(self.file, framework="numpy")
-        except (SafetensorError, OSError) as error:
-            raise DataError(f"{self.file}: not a readable safetensors file ({error})") from None
+        self._file_by_name: dict[str, Path] = {}
+        self._open: dict[Path, Any] = {}
+        for file in list_weight_files(directory):
+            try:
+                self._open[file] = safe_open(file, framework="numpy")
+            except FileNotFoundError:
+                raise DataError(f"{file}: missing, although {INDEX_FILE} names it") from None
+            except (SafetensorError, OSError) as error:
+                raise DataError(f"{file}: not a readable safetensors file ({error})") from None
+            self._file_by_name.update(dict.fromkeys(self._open[file].keys(), file))
 
     def names(self) -> list[str]:
         """Every tensor's name."""
-        return list(self._open.keys())
+        return list(self._file_by_name)
 
     def read(self, name: str) -> np.ndarray:
         """One tensor as float32."""
-        dtype = self._open.get_slice(name).get_dtype()
+        import numpy as np
+
+        file = self._file_by_name[name]
+        dtype = self._open[file].get_slice(name).get_dtype()
+        if dtype == "BF16":
+            return _read_bfloat16(file, name)
         if dtype not in _SUPPORTED_DTYPES:
             raise DataError(
-                f"{self.file}: {name} is {dtype}; only F32, F16 and F64 weights can be read"
+                f"{file}: {name} is {dtype}; only F32, F16, BF16 and F64 weights can be read"
             )
-        return np.asarray(self._open.get_tensor(name), np.float32)
+        return np.asarray(self._open[file].get_tensor(name), np.float32)
+
+
+def list_weight_files(directory: Path) -> list[Path]:
+    """The files with the weights; DataError if there is none that can be read."""
+    if (directory / WEIGHTS_FILE).exists():
+        return [directory / WEIGHTS_FILE]
+    if (directory / INDEX_FILE).exists():
+        files = read_json(directory / INDEX_FILE).get("weight_map")
+        if not isinstance(files, dict) or not files:
+            raise DataError(f"{directory / INDEX_FILE}: has no weight_map")
+        if unsafe := [name for name in files.values() if Path(str(name)).name != name]:
+            raise DataError(f"{directory / INDEX_FILE}: names {unsafe[0]!r}, not a file beside it")
+        return [directory / name for name in sorted({*files.values()})]
+    others = _list_other_weights(directory)
+    hint = f"; {', '.join(others)} cannot be read: {CONVERT_WEIGHTS}" if others else ""
+    raise DataError(f"{directory / WEIGHTS_FILE}: missing{hint}")
+
+
+def read_tensor_names(directory: Path) -> list[str]:
+    """The names of all tensors, from the files' headers; DataError if one is damaged."""
+    return [name for file in list_weight_files(directory) for name in _read_header(file)[1]]
+
+
+def _read_header(file: Path) -> tuple[int, dict[str, Any]]:
+    """Where the tensors begin in a safetensors file, and dtype, shape and offsets of each."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > MAX_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(stream.read(length))
+        return 8 + length, {name: each for name, each in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(f"{file}: not a readable safetensors file ({error})") from None
+
+
+def _read_bfloat16(file: Path, name: str) -> np.ndarray:
+    """A bfloat16 tensor, which numpy has no type for: the upper half of each float32."""
+    import numpy as np
+
+    start, header = _read_header(file)
+    first, end = header[name]["data_offsets"]
+    halves = np.memmap(file, np.dtype("<u2"), "r", start + first, ((end - first) // 2,))
+    values = (halves.astype(np.uint32) << 16).view(np.float32)
+    return values.reshape(header[name]["shape"])
 
 
 def _list_other_weights(directory: Path) -> list[str]:
     return [
-        path.name
-        for path in sorted(directory.glob("*"))
-        if path.suffix in _OTHER_WEIGHT_FORMATS or ".safetensors" in path.name
+        path.name for path in sorted(directory.glob("*")) if path.suffix in OTHER_WEIGHT_FORMATS
     ]

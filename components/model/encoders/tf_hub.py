@@ -42,6 +42,11 @@ def find_hidden_size(config: ModelConfig) -> None:
     """None: only the loaded graph has it."""
 
 
+def has_pooler(config: ModelConfig) -> bool:
+    """True: the signature of a BERT SavedModel has a pooled output."""
+    return True
+
+
 def describe_weights(config: ModelConfig) -> dict[str, object]:
     """Digests of the files that the features depend on."""
     directory = locate_saved_model(config.encoder)

@@ -206,6 +206,7 @@ def _describe_finished(
         classes=shards.content.classes,
         vocabulary_sha256=shards.content.vocabulary_sha256,
         lower_case=shards.content.lower_case,
+        strip_accents=shards.content.strip_accents,
         model=job.model,
         encoder_fingerprint=compute_fingerprint(job.model),
         history=state.history,

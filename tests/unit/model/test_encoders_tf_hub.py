@@ -14,7 +14,7 @@ from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
 from components.model.classifier import build_classifier
-from components.model.encoders import bert, bert_weights, checkpoint_files, tf_hub
+from components.model.encoders import bert, bert_weights, checkpoint_files, tf_hub, tokenizer_files
 from tests.support.training import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3]], np.int32)
@@ -30,12 +30,12 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def vocabulary(checkpoint):
-    return checkpoint_files.read_vocabulary(checkpoint)
+    return tokenizer_files.read_vocabulary(checkpoint)
 
 
 def _export(checkpoint, vocabulary, directory):
-    network = bert.build_network(bert.parse_sizes(tiny_bert.CONFIG, "tiny"), 0.3, None)
-    tensors = checkpoint_files.SafetensorsFile(checkpoint)
+    network = bert.build_network(checkpoint_files.parse_sizes(tiny_bert.CONFIG, "tiny"), 0.3, None)
+    tensors = checkpoint_files.SafetensorsFiles(checkpoint)
     bert_weights.load_weights(network, tensors.names(), tensors.read, "tiny")
     export_encoder(network, vocabulary, directory)
     return directory

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.config.schema import ModelConfig
 from components.model.dropout import DropoutSeed
-from components.model.encoders import bert, scratch_layer
+from components.model.encoders import bert, checkpoint_files, scratch_layer
 from components.model.fused_transformer import exact_gelu, layer_norm
 from components.model.garden_adapter import read_block, read_layer_norm
 
@@ -28,7 +28,7 @@ TYPES = {
         (np.arange(12) >= 5).astype(np.int32) * (IDS != 0).astype(np.int32)
     )
 }
-SIZES = bert.BertSizes(
+SIZES = checkpoint_files.BertSizes(
     vocabulary=60, hidden=16, layers=2, heads=4, inner=24, positions=12, types=2, norm_epsilon=1e-12
 )
 

@@ -1,0 +1,60 @@
+"""Counts the pieces that are [UNK]: many of them show that the tokenizer does not fit the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from components.artifacts.token_shards import TokenIds
+from components.artifacts.vocabulary import Vocabulary
+from components.errors import DataError
+
+MAX_EXAMPLES = 5
+MAX_EXAMPLE_TEXTS = 20
+MAX_EXAMPLE_CHARACTERS = 40
+SPECIAL_TOKENS_PER_ROW = 2
+
+
+class UnknownPieces:
+    """Number of word pieces and of those that are [UNK], without [CLS] and [SEP]."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._unknown_id = vocabulary.token_id("[UNK]")
+        self._pieces = self._unknown = 0
+        self._texts: list[str] = []
+
+    def add_rows(self, ids: TokenIds, row_splits: npt.NDArray[Any], texts: Sequence[str]) -> None:
+        """Count the pieces of rows: `ids` int32 [tokens], `row_splits` [rows + 1]."""
+        is_unknown = ids == self._unknown_id
+        count = int(np.count_nonzero(is_unknown))
+        self._pieces += len(ids) - SPECIAL_TOKENS_PER_ROW * len(texts)
+        self._unknown += count
+        if count and len(self._texts) < MAX_EXAMPLE_TEXTS:
+            rows = np.searchsorted(row_splits, np.flatnonzero(is_unknown), side="right") - 1
+            room = MAX_EXAMPLE_TEXTS - len(self._texts)
+            self._texts += [texts[row] for row in np.unique(rows)[:room]]
+
+    def check(
+        self, limit: float, tokenize: Callable[[Sequence[str]], tuple[TokenIds, Any]]
+    ) -> None:
+        """Raise DataError, with some of the words, if more than `limit` of the pieces are [UNK]."""
+        if self._unknown <= limit * self._pieces:
+            return
+        words = list(dict.fromkeys(word for text in self._texts for word in text.split()))
+        examples = [word for word in words if self._unknown_id in tokenize([word])[0]]
+        shown = ", ".join(map(repr, map(_shorten, examples[:MAX_EXAMPLES])))
+        raise DataError(
+            f"{self._unknown} of {self._pieces} word pieces ({self._unknown / self._pieces:.1%}) "
+            f"are [UNK], tokenize.max_unknown allows {limit:.1%}; words such as {shown}. The "
+            "vocabulary does not fit the texts: choose an encoder for their language or "
+            "model.encoder=scratch, or raise tokenize.max_unknown"
+        )
+
+
+def _shorten(word: str) -> str:
+    if len(word) <= MAX_EXAMPLE_CHARACTERS:
+        return word
+    return f"{word[:MAX_EXAMPLE_CHARACTERS]}..."
