@@ -93,7 +93,7 @@ def test_a_scheduled_run_reads_the_file_of_its_day_and_the_rows_of_its_window(
 ) -> None:
     data = load_config(EXAMPLES / "07-nightly-schedule.yaml").data
     night = data.model_copy(update={"end_time": "2026-10-14T02:30:00+00:00"})
-    assert fill_date_placeholder(night) == "gs://project-id-kubert/tickets/2026-10-14.csv"
+    assert fill_date_placeholder(night) == ("gs://project-id-kubert/tickets/2026-10-14.csv",)
     (tmp_path / "2026-10-14.csv").symlink_to(TICKETS)
     local = night.model_copy(update={"source": str(tmp_path / "{date}.csv")})
     with open_dataset(local) as dataset:
