@@ -58,7 +58,7 @@ def write_records(examples: dict[str, Any], weights: Path, path: Path) -> Path:
     """The rows as its data loader reads them: ids, mask and segments of 128 each."""
     import tensorflow as tf
 
-    from components.model.encoders import tokenizer_files
+    from components.model.encoders.checkpoint import tokenizer_files
     from components.model.tokenizer import WordPiece
 
     ragged = WordPiece(tokenizer_files.read_vocabulary(weights))(

@@ -24,13 +24,8 @@ from official.nlp.modeling import layers
 
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
-from components.model.encoders import (
-    bert,
-    bert_weights,
-    checkpoint_files,
-    hugging_face,
-    tokenizer_files,
-)
+from components.model.encoders import bert, hugging_face
+from components.model.encoders.checkpoint import bert_weights, checkpoint_files, tokenizer_files
 
 _INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
 

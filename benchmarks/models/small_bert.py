@@ -14,7 +14,8 @@ from official.nlp.modeling.networks import BertEncoderV2
 from safetensors.numpy import save_file
 
 from benchmarks.models import bert_layout
-from components.model.encoders import bert_weights, hugging_face, tokenizer_files
+from components.model.encoders import hugging_face
+from components.model.encoders.checkpoint import bert_weights, tokenizer_files
 
 DEVIATION = 0.02
 SIZES: dict[str, int] = {

@@ -10,7 +10,7 @@ from official.nlp.modeling.networks import BertEncoderV2
 
 from components.model import garden_adapter
 from components.model.dropout import DropoutSeed
-from components.model.encoders.checkpoint_files import BertSizes
+from components.model.encoders.checkpoint.checkpoint_files import BertSizes
 from components.model.fused_transformer import TransformerStack, exact_gelu, layer_norm
 
 

@@ -11,7 +11,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from components.artifacts.vocabulary import Vocabulary
 from components.errors import ConfigError, DataError
-from components.model.encoders.checkpoint_files import build_vocabulary, read_vocabulary_file
+from components.model.encoders.checkpoint.checkpoint_files import (
+    build_vocabulary,
+    read_vocabulary_file,
+)
 from components.model.encoders.tf_hub import first_line, import_hub
 
 _LOWER_CASE_VARIABLE = "do_lower_case/.ATTRIBUTES/VARIABLE_VALUE"

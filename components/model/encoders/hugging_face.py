@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
-from components.model.encoders.checkpoint_files import (
+from components.model.encoders.checkpoint.checkpoint_files import (
     CONVERT_WEIGHTS,
     INDEX_FILE,
     OTHER_WEIGHT_FORMATS,
@@ -23,14 +23,14 @@ from components.model.encoders.checkpoint_files import (
     read_json,
     read_tensor_names,
 )
-from components.model.encoders.fingerprint import check_same_vocabulary, hash_file
-from components.model.encoders.tokenizer_files import (
+from components.model.encoders.checkpoint.tokenizer_files import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
     SPECIAL_TOKENS_FILE,
     VOCABULARY_FILES,
     read_vocabulary,
 )
+from components.model.encoders.fingerprint import check_same_vocabulary, hash_file
 
 if TYPE_CHECKING:
     from components.model.dropout import DropoutSeed
@@ -86,7 +86,8 @@ def build_layer(
     config: ModelConfig, vocabulary: Vocabulary, seed: int, dropout_seed: DropoutSeed
 ) -> BertEncoder:
     """The checkpoint as a layer; ConfigError or DataError where it does not fit the options."""
-    from components.model.encoders import bert, bert_weights
+    from components.model.encoders import bert
+    from components.model.encoders.checkpoint import bert_weights
 
     directory = locate_checkpoint(config.encoder)
     source = f"model.encoder {config.encoder}"

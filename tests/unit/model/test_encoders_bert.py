@@ -8,7 +8,8 @@ import tensorflow as tf
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
-from components.model.encoders import checkpoint_files, hugging_face, tokenizer_files
+from components.model.encoders import hugging_face
+from components.model.encoders.checkpoint import checkpoint_files, tokenizer_files
 from tests.support.training import tiny_bert
 
 GOLDEN = Path(__file__).parents[2] / "data"

@@ -14,7 +14,8 @@ from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
 from components.model.classifier import build_classifier
-from components.model.encoders import bert, bert_weights, checkpoint_files, tf_hub, tokenizer_files
+from components.model.encoders import bert, tf_hub
+from components.model.encoders.checkpoint import bert_weights, checkpoint_files, tokenizer_files
 from tests.support.training import tiny_bert
 
 IDS = np.array([[2, 35, 36, 37, 3, 0, 0, 0], [2, 5, 31, 32, 9, 30, 22, 3]], np.int32)

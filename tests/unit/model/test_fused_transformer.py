@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from components.config.schema import ModelConfig
 from components.model.dropout import DropoutSeed
-from components.model.encoders import bert, checkpoint_files, scratch_layer
+from components.model.encoders import bert, scratch_layer
+from components.model.encoders.checkpoint import checkpoint_files
 from components.model.fused_transformer import exact_gelu, layer_norm
 from components.model.garden_adapter import read_block, read_layer_norm
 

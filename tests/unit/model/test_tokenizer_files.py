@@ -12,8 +12,9 @@ from safetensors.numpy import save_file
 
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
-from components.model.encoders import checkpoint_files, hugging_face, resolve_pooling
-from components.model.encoders.tokenizer_files import read_vocabulary
+from components.model.encoders import hugging_face, resolve_pooling
+from components.model.encoders.checkpoint import checkpoint_files
+from components.model.encoders.checkpoint.tokenizer_files import read_vocabulary
 from components.model.tokenizer import WordPiece
 from tests.support.training import tiny_bert
 
@@ -51,7 +52,7 @@ def write(directory: Path, **files: Any) -> Path:
     return checkpoint
 
 
-def changed(section: str, **values: Any) -> dict[str, Any]:
+def change_section(section: str, **values: Any) -> dict[str, Any]:
     return {**TOKENIZER, section: {**TOKENIZER[section], **values}}
 
 
@@ -90,24 +91,24 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "another-normalizer": (
         "tokenizer",
-        changed("normalizer", type="Sequence"),
+        change_section("normalizer", type="Sequence"),
         "normalizer.type is 'Sequence'",
     ),
     "no-normalizer": ("tokenizer", {**TOKENIZER, "normalizer": None}, "normalizer.type is None"),
     "another-pre-tokenizer": (
         "tokenizer",
-        changed("pre_tokenizer", type="ByteLevel"),
+        change_section("pre_tokenizer", type="ByteLevel"),
         "pre_tokenizer.type is 'ByteLevel'",
     ),
-    "another-model": ("tokenizer", changed("model", type="BPE"), "model.type is 'BPE'"),
+    "another-model": ("tokenizer", change_section("model", type="BPE"), "model.type is 'BPE'"),
     "another-prefix": (
         "tokenizer",
-        changed("model", continuing_subword_prefix="@@"),
+        change_section("model", continuing_subword_prefix="@@"),
         "model.continuing_subword_prefix is '@@'",
     ),
     "another-template": (
         "tokenizer",
-        changed("post_processor", single=SINGLE[1:]),
+        change_section("post_processor", single=SINGLE[1:]),
         "post_processor.single is",
     ),
 }

@@ -17,7 +17,7 @@ import pytest
 
 from docs.hooks.repository_links import Link, blank_code, find_links, find_undefined_references
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(?P<text>.*?)[ \t#]*$", re.MULTILINE)
 HTML_TARGET = re.compile(r"<(?P<tag>a|img)\b[^>]*\b(?:href|src)=[\"'](?P<target>[^\"']+)[\"']")
 HTML_ANCHOR = re.compile(r"<a\b[^>]*\b(?:id|name)=[\"'](?P<name>[^\"']+)[\"']")

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.artifacts.vocabulary import SPECIAL_TOKENS, StripAccents, Vocabulary
 from components.errors import ConfigError, DataError
-from components.model.encoders.checkpoint_files import (
+from components.model.encoders.checkpoint.checkpoint_files import (
     build_vocabulary,
     read_json,
     read_vocabulary_file,
@@ -111,7 +111,7 @@ def _check_fields(file: Path, values: Mapping[str, Any], fields: Mapping[str, Ch
             continue
         value = _get(values, name)
         if not is_supported(value):
-            raise _unsupported(file, name, value)
+            raise _unsupported_error(file, name, value)
 
 
 def _get(values: Mapping[str, Any], name: str) -> Any:
@@ -121,7 +121,7 @@ def _get(values: Mapping[str, Any], name: str) -> Any:
     return found
 
 
-def _unsupported(file: Path, field: str, value: Any) -> ConfigError:
+def _unsupported_error(file: Path, field: str, value: Any) -> ConfigError:
     shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
     return ConfigError(
         f"{file}: {field} is {shown}: this is not BERT's WordPiece tokenizer, and the model would "
@@ -139,7 +139,7 @@ def _check_template(file: Path, tokenizer: Mapping[str, Any]) -> None:
         for kind, part in each.items()
     ]
     if parts != TEMPLATE:
-        raise _unsupported(file, "post_processor.single", [name for _, name in parts])
+        raise _unsupported_error(file, "post_processor.single", [name for _, name in parts])
 
 
 def _check_foreign_files(directory: Path) -> None:
@@ -159,13 +159,13 @@ def _check_special_tokens(
         for name, expected in EXPECTED_SPECIAL_TOKENS.items():
             token = _text_of(values.get(name))
             if token not in (None, expected):
-                raise _unsupported(directory / file, name, token)
+                raise _unsupported_error(directory / file, name, token)
         for token in map(_text_of, values.get("additional_special_tokens") or ()):
             if not _is_own_token(token):
-                raise _unsupported(directory / file, "additional_special_tokens", token)
+                raise _unsupported_error(directory / file, "additional_special_tokens", token)
     for file, field, token in _list_added_tokens(directory, config, tokenizer):
         if not _is_own_token(token):
-            raise _unsupported(directory / file, field, token)
+            raise _unsupported_error(directory / file, field, token)
 
 
 def _list_added_tokens(

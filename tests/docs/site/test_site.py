@@ -16,7 +16,7 @@ import yaml
 from docs.hooks.repository_links import blank_code, rewrite_links
 from docs.hooks.site_assets import add_elements, check_checksum
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
 LIST_ITEM = re.compile(r"(?P<indent> *)(?:[-*+]|\d+[.)]) ")
 FENCE = re.compile(r"(?P<indent> *)(?:```|~~~)")

@@ -1,0 +1,1 @@
+"""The files of a Hugging Face BERT checkpoint: sizes, tokenizer and weights."""
