@@ -30,6 +30,11 @@ MIN_OCCURRENCES = 2
 MAX_LEARNED_CHARACTERS = 64
 """Longer words are learned in parts: FastBertTokenizer knows no piece of more than 256 bytes, and
 what the trainer takes for a word grows with the square of its length."""
+MAX_WORD_BYTES_WITH_VOWEL_SIGNS = 4096
+"""For learned vocabularies of scripts with vowel signs: Thai, Lao and Khmer have no spaces between
+words, so that a sentence counts as one word."""
+VOICING_MARKS = frozenset("\u3099\u309a")
+"""Marks of Japanese consonants, which are part of the letter as vowel signs are."""
 ALPHABETIC_MARKS = r"([\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"
 
 
@@ -44,7 +49,9 @@ class WordPiece(tf.Module):
         try:
             self._tokenizer = tf_text.FastBertTokenizer(
                 vocab=list(vocabulary.tokens),
-                max_bytes_per_word=MAX_WORD_BYTES,
+                max_bytes_per_word=MAX_WORD_BYTES_WITH_VOWEL_SIGNS
+                if vocabulary.strip_accents == "alphabetic"
+                else MAX_WORD_BYTES,
                 token_out_type=tf.int32,
                 lower_case_nfd_strip_accents=vocabulary.lower_case
                 and vocabulary.strip_accents == "all",
@@ -183,8 +190,9 @@ def _choose_strip_accents(characters: Mapping[str, int]) -> StripAccents:
     Combining marks that any letter may have are accents; marks of a script are part of its words.
     """
     decomposed = {part for each in characters for part in unicodedata.normalize("NFD", each)}
-    marks = [part for part in decomposed if unicodedata.category(part) == "Mn"]
-    has_vowel_signs = any(not unicodedata.name(mark, "").startswith("COMBINING ") for mark in marks)
+    marks = {part for part in decomposed if unicodedata.category(part) == "Mn"}
+    accents = {mark for mark in marks if unicodedata.name(mark, "").startswith("COMBINING ")}
+    has_vowel_signs = bool(marks - accents | marks & VOICING_MARKS)
     return "alphabetic" if has_vowel_signs else "all"
 
 

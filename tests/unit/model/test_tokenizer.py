@@ -1,5 +1,7 @@
 """The one tokenizer: ids, cuts, its equality in a SavedModel, and the vocabulary it learns."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -196,3 +198,36 @@ def test_vocabulary_without_words_is_refused():
     )
     with pytest.raises(DataError, match="6 pieces cannot be used"):
         WordPiece(cut)
+
+
+SAMPLES = {
+    "thai": "ผู้ที่ น้ำ ที่นั่น",
+    "hindi": "हिन्दी की में",
+    "arabic": "مَرْحَبا كِتاب",
+    "japanese": "がぎぐ パピプ",
+    "czech": "příliš žluťoučký",
+    "russian": "йогурт ёлка",
+}
+STRIPPED = {"czech": "prilis zlutoucky", "russian": "иогурт елка"}
+
+
+@pytest.mark.parametrize("language", SAMPLES)
+def test_words_are_learned_whole_and_only_accents_of_alphabets_are_stripped(language):
+    text = SAMPLES[language]
+    vocabulary = train_vocabulary([text] * 30, 300, lower_case=True)
+    words = STRIPPED.get(language, unicodedata.normalize("NFC", text)).split()
+    assert {*words} <= {*vocabulary.tokens}
+    ids = WordPiece(vocabulary)([text], 64).to_list()[0][1:-1]
+    assert [vocabulary.tokens[index] for index in ids] == words
+
+
+def test_latin_accents_are_stripped_beside_words_with_vowel_signs():
+    vocabulary = train_vocabulary(["Caf\u00e9 \u0e17\u0e35\u0e48"] * 30, 300, lower_case=True)
+    assert vocabulary.strip_accents == "alphabetic"
+    assert {"cafe", "\u0e17\u0e35\u0e48"} <= {*vocabulary.tokens}
+
+
+def test_endless_words_are_learned_in_parts_that_can_be_looked_up():
+    vocabulary = train_vocabulary(["a" * 200_000, "g" * 300 + " word"] * 2, 300, lower_case=True)
+    assert max(len(token.removeprefix("##").encode()) for token in vocabulary.tokens) <= 256
+    assert WordPiece(vocabulary)(["word"], 8).shape[0] == 1

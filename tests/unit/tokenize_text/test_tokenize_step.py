@@ -106,7 +106,7 @@ def test_the_vocabulary_is_learned_from_training_rows_alone(tmp_path):
     run(
         DataConfig(source=source(tmp_path / "a.csv", rows)),
         SCRATCH,
-        TokenizeConfig(),
+        TokenizeConfig(max_unknown=1.0),
         tmp_path / "all",
     )
     assert open_shards(tmp_path / "all").vocabulary == train_vocabulary(
@@ -153,7 +153,7 @@ def test_what_was_refused_and_noticed_is_written_down(tmp_path):
         content.notes[0]
         == "2 train rows have a text that is in the given test split, too; they were kept"
     )
-    assert content.notes[-1] == "the test split has no rows of: world"
+    assert content.notes[-1] == "the test split has no rows of world"
     assert content.splits["test"].class_counts == {"sport": 5, "world": 0}
     assert set(verify_artifact(tmp_path / "shards").inputs) == {"source", "test_source"}
 
@@ -278,3 +278,12 @@ def test_a_user_error_is_one_message_with_its_exit_code(tmp_path, options, code,
         and "Traceback" not in ended.stderr
         and len(ended.stderr.splitlines()) < 20
     )
+
+
+def test_a_vocabulary_that_does_not_fit_the_texts_stops_the_run(tmp_path):
+    rows = [(f"text {i}", "\u0e44\u0e17\u0e22 words", CLASSES[i % 2]) for i in range(60)]
+    data = DataConfig(source=source(tmp_path / "a.csv", rows))
+    with pytest.raises(DataError, match=r"are \[UNK\], .*max_unknown allows 5\.0%; words such as"):
+        run(data, ModelConfig(encoder="minilm"), TokenizeConfig(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    run(data, ModelConfig(encoder="minilm"), TokenizeConfig(max_unknown=1.0), tmp_path / "out")
