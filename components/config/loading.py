@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from components.config.schema import Config
 from components.errors import ConfigError
 
 CLASSES_OPTION = "data.classes"
+_DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".xlsx")
 
 
 def validate_config(values: Mapping[str, Any], source: str = "config") -> Config:
@@ -41,6 +43,11 @@ def load_config(path: Path | None = None, assignments: Iterable[str] = ()) -> Co
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    if path.name.lower().endswith(_DATA_SUFFIXES):
+        raise ConfigError(
+            f"{path}: a data file, not a configuration; name it in data.source, or give it with "
+            f"--set data.source={path}"
+        )
     try:
         loaded = _parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -48,7 +55,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: {error.strerror or error}; `kubert config` prints one to start from"
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not YAML: {_describe_yaml_error(error)}") from None
     if loaded is not None and not isinstance(loaded, dict):
         raise ConfigError(
             f"{path}: must contain sections (data, model, train, ...), "
@@ -88,6 +95,14 @@ def _find_node(node: yaml.Node, keys: Sequence[str]) -> yaml.Node | None:
     return node
 
 
+def _describe_yaml_error(error: Exception) -> str:
+    """The problem with its line and column, counted from 1, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
 def _apply_assignment(values: dict[str, Any], assignment: str) -> None:
     name, equals, text = assignment.partition("=")
     section, dot, option = name.strip().partition(".")
@@ -112,11 +127,21 @@ def _describe_error(error: Any) -> str:
     if name in RENAMED_OPTIONS:
         return f"  {name}: this option is now called {RENAMED_OPTIONS[name]}"
     if error["type"] == "extra_forbidden":
-        return f"  {name}: no such option; `kubert config` lists them all"
+        return f"  {name}: no such option; `kubert config` lists them all{_suggest_option(name)}"
     message = error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], dict | BaseModel):
         return f"  {name}: {message}"
     return f"  {name}: {message} (given: {_mask_credentials(repr(error['input']))})"
+
+
+def _suggest_option(name: str) -> str:
+    """A question with the most similar name of the same section (or of a section), or nothing."""
+    section, dot, option = name.rpartition(".")
+    names = Config.model_fields
+    if dot:
+        names = getattr(names[section].annotation, "model_fields", {}) if section in names else {}
+    similar = difflib.get_close_matches(option, names, n=1, cutoff=0.85)
+    return f"; did you mean {section}{dot}{similar[0]}?" if similar else ""
 
 
 def _mask_credentials(text: str) -> str:

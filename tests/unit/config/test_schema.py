@@ -144,3 +144,49 @@ def test_every_option_is_described() -> None:
     for section in Config.model_fields:
         for option, field in type(getattr(Config(), section)).model_fields.items():
             assert field.description, f"{section}.{option}"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "end"),
+    [
+        pytest.param("train.epoch=3", "; did you mean train.epochs?", id="similar-option"),
+        pytest.param("dat.label=3", "; did you mean data?", id="similar-section"),
+        pytest.param("train.lr=3", "lists them all", id="nothing-similar"),
+        pytest.param("train.labels=3", "lists them all", id="similar-in-another-section"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_most_similar_name(
+    assignment: str, end: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [assignment])
+    assert str(caught.value).endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        pytest.param(
+            "mine.yaml",
+            "data:\n  source: a.csv\n label: b\n",
+            "mine.yaml: not YAML: line 3, column 2: expected <block end>, ",
+            id="indentation",
+        ),
+        pytest.param("mine.yaml", "a", "must contain sections", id="not-a-mapping"),
+        pytest.param(
+            "mine.csv",
+            "a,b\n",
+            "a data file, not a configuration; name it in data.source",
+            id="csv",
+        ),
+        pytest.param("mine.CSV.GZ", "", "a data file, not a configuration", id="compressed"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused_with_the_reason(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / name)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
