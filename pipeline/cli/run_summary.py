@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,20 @@ from rich.text import Text
 
 from components.artifacts import manifest
 from components.artifacts.report import ReportContent, open_report
+from components.config.schema import SAMPLE_SOURCE
 from pipeline.cli.tables import print_line
 from pipeline.local.runner import LocalRun
 from pipeline.run_state import RunState, StepState
 
-EXAMPLE_TEXT = "Shares of the chip maker fell after it cut its forecast"
+SAMPLE_TEXT = "Shares of the chip maker fell after it cut its forecast"
+OWN_TEXT = "a text of your own"
 
 
 @dataclass(frozen=True)
 class RunSummary:
     """The figures of a finished run; `release` and `version` are None if the gate closed.
 
-    rows: number of rows per split.
+    rows: number of rows per split. example_text: what `kubert predict` is suggested for.
     """
 
     run: LocalRun
@@ -35,6 +38,7 @@ class RunSummary:
     report: ReportContent
     rows: dict[str, int]
     train_examples_per_second: float
+    example_text: str
 
     @property
     def gate(self) -> dict[str, Any]:
@@ -100,7 +104,8 @@ class RunSummary:
                 print_line(console, f"{name:<8}{path}")
         if self.release:
             release = shlex.quote(_shorten_path(self.release))
-            print_line(console, f'\nTry it: {_command_name()} predict {release} "{EXAMPLE_TEXT}"')
+            command = f'{_command_name()} predict {release} "{self.example_text}"'
+            print_line(console, f"\nTry it: {command}")
 
     def _table_rows(self) -> dict[str, str]:
         report = self.report
@@ -121,8 +126,11 @@ class RunSummary:
         }
 
 
-def summarize_run(run: LocalRun, run_state: RunState) -> RunSummary:
-    """Read the figures from the run's artifacts; DataError if one does not verify."""
+def summarize_run(run: LocalRun, run_state: RunState, source: str | Sequence[str]) -> RunSummary:
+    """Read the figures from the run's artifacts; DataError if one does not verify.
+
+    source: the option data.source.
+    """
     shards = manifest.read_manifest(run_state.output_path("tokenize", "shards"), "token_shards")
     checkpoint = manifest.read_manifest(run_state.output_path("train", "checkpoint"), "checkpoint")
     return RunSummary(
@@ -131,7 +139,13 @@ def summarize_run(run: LocalRun, run_state: RunState) -> RunSummary:
         report=open_report(run_state.output_path("evaluate", "report")).content,
         rows={name: split["rows"] for name, split in shards.content["splits"].items()},
         train_examples_per_second=checkpoint.content["train_examples_per_second"],
+        example_text=choose_example_text(source),
     )
+
+
+def choose_example_text(source: str | Sequence[str]) -> str:
+    """A news item for a model of the built-in sample; for other data, words to be replaced."""
+    return SAMPLE_TEXT if source == SAMPLE_SOURCE else OWN_TEXT
 
 
 def _command_name() -> str:

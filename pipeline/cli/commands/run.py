@@ -57,7 +57,7 @@ def run_pipeline(
             run_state = runner.execute_pipeline(run, arguments, view.show)
         if failure := run_state.failure:
             raise StepFailedError(failure.step, failure.message, failure.exit_code, run.log)
-        summary = summarize_run(run, run_state)
+        summary = summarize_run(run, run_state, settings.data.source)
     summary.print(console)
     if as_json:
         print_json(summary.to_dict())
