@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,11 @@ from components.data.read_stats import ReadStats
 from components.data.split_names import SPLITS, SplitName
 from components.errors import DataError
 from components.progress import StepName, report, report_note
-from components.tokenize_text.text_batches import batch_by_split, tokenize_batches
+from components.tokenize_text.text_batches import (
+    TokenizedBatch,
+    batch_by_split,
+    tokenize_batches,
+)
 from components.tokenize_text.training_texts import build_vocabulary, report_rows
 from components.tokenize_text.unknown_pieces import UnknownPieces
 
@@ -51,6 +55,9 @@ def run(
         for note in survey_notes:
             report_note(StepName.TOKENIZE, note)
         vocabulary = build_vocabulary(dataset, model)
+        # Imported here because mistakes in the data should show before TensorFlow is loaded.
+        from components.model.tokenizer import WordPiece
+
         with staged_artifact(output) as directory:
             writers = {
                 split: ShardWriter(
@@ -63,16 +70,19 @@ def run(
                 for split in SPLITS
             }
             examples = dataset.read_examples()
+            wordpiece = WordPiece(vocabulary)
+            tokenize_texts = partial(wordpiece.tokenize_flat, max_length=model.max_length)
+            unknown = UnknownPieces(vocabulary)
             _write_shards(
                 report_rows(examples, "tokenizing", dataset.rows),
                 writers,
-                vocabulary,
-                model.max_length,
+                unknown,
+                tokenize_texts,
                 tokenize.threads or len(os.sched_getaffinity(0)),
-                tokenize.max_unknown,
             )
             splits = {split: writer.close() for split, writer in writers.items()}
             _check_splits(splits, dataset)
+            unknown.check(tokenize.max_unknown, tokenize_texts)
             split_notes = _describe_splits(splits, dataset, examples.stats)
             for note in split_notes:
                 report_note(StepName.TOKENIZE, note)
@@ -92,19 +102,13 @@ def run(
 def _write_shards(
     examples: Iterable[ExampleBatch],
     writers: dict[SplitName, ShardWriter],
-    vocabulary: Vocabulary,
-    max_length: int,
+    unknown: UnknownPieces,
+    tokenize: Callable[[Sequence[str]], TokenizedBatch],
     threads: int,
-    max_unknown: float,
 ) -> None:
-    from components.model.tokenizer import WordPiece
-
-    tokenize = partial(WordPiece(vocabulary).tokenize_flat, max_length=max_length)
-    unknown = UnknownPieces(vocabulary)
     for batch, (ids, row_splits) in tokenize_batches(batch_by_split(examples), tokenize, threads):
         unknown.add_rows(ids, row_splits, batch.texts)
         writers[batch.split].add_rows(ids, row_splits, batch.labels, batch.texts)
-    unknown.check(max_unknown, tokenize)
 
 
 def _check_splits(splits: SplitInfos, dataset: LabelledDataset) -> None:

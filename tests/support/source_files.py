@@ -15,13 +15,13 @@ GOOD = [(f"plain text number {i} with a few words", "ab"[i % 2]) for i in range(
 def tokenize(
     tmp_path: Path, content: bytes | str, name: str = "rows.csv", **options: Any
 ) -> TokenShards:
-    """Write a source file and run the tokenize step on it."""
+    """Write a source file and run the tokenize step on it, however odd its words are."""
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     run(
         DataConfig(source=str(path), text=("text",), **options),
         SCRATCH,
-        TokenizeConfig(rows_per_shard=40),
+        TokenizeConfig(rows_per_shard=40, max_unknown=1.0),
         tmp_path / "shards",
     )
     return open_shards(tmp_path / "shards")
