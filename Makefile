@@ -7,7 +7,7 @@ BENCH_STAMP := $(BENCH)/.installed
 DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 DATA_FILES := the directory with AG News' train.csv and test.csv
-PIP_INSTALL := -m pip install --disable-pip-version-check --quiet --no-deps
+PIP_INSTALL := -W ignore -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
