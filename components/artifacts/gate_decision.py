@@ -13,16 +13,21 @@ from components.storage.atomic_files import atomic_write
 class GateDecision(BaseModel):
     """Whether a checkpoint passed the gate.
 
-    `accuracy` and `champion_accuracy` are fractions of the same `test_rows` rows, None if there is
-    no such metric. `report_digest` and `checkpoint_digest` identify what was decided about; they
-    are empty if the report could not be read, in which case the gate is closed.
+    `accuracy`, `majority_share` (of the most frequent class) and `champion_accuracy` are fractions
+    of the same `test_rows` rows, None if there is no such metric. `unpredicted_classes` have test
+    rows, but no row was given them. `report_digest` and `checkpoint_digest` identify what was
+    decided about; they are empty if the report could not be read, in which case the gate is closed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     passed: bool
     reason: str
     min_accuracy: float
+    min_macro_f1: float = 0.0
     accuracy: float | None = None
+    majority_share: float | None = None
+    macro_f1: float | None = None
+    unpredicted_classes: tuple[str, ...] = ()
     champion_version: int | None = None
     champion_accuracy: float | None = None
     test_rows: int = 0

@@ -9,6 +9,7 @@ when it is read. Imports neither numpy nor TensorFlow, so that reports can be re
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -77,14 +78,22 @@ class Misclassification(FiniteModel):
     text: str
 
 
+def _find_majority_class(fields: dict[str, Any]) -> str:
+    """The first class with the most test rows, by the fields that were read before."""
+    per_class: dict[str, ClassMetrics] = fields.get("per_class", {})
+    return max(per_class, key=lambda name: per_class[name].support, default="")
+
+
 class EvaluationMetrics(FiniteModel):
     """Every metric that follows from labels and scores alone.
 
     accuracy_low and accuracy_high bound the 95% interval (Wilson). majority_accuracy is that of
-    always predicting the most frequent class. macro_f1 is the mean over the classes that have test
-    rows, None if fewer than two have. loss is the mean cross-entropy in nats, ece the expected
-    calibration error. Rows of confusion are true classes, columns predicted ones. roc has one
-    curve per class against the rest (None where it is not defined), micro_roc pools all of them.
+    always predicting majority_class, the first of the classes with the most test rows; in a report
+    without majority_class it follows from per_class. macro_f1 is the mean over the classes that
+    have test rows, None if fewer than two have. loss is the mean cross-entropy in nats, ece the
+    expected calibration error. Rows of confusion are true classes, columns predicted ones. roc has
+    one curve per class against the rest (None where it is not defined), micro_roc pools all of
+    them.
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -97,11 +106,21 @@ class EvaluationMetrics(FiniteModel):
     loss: float = Field(ge=0)
     ece: float = Field(ge=0, le=1)
     per_class: dict[str, ClassMetrics]
+    majority_class: str = Field(default_factory=_find_majority_class)
     missing_classes: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     roc: dict[str, RocCurve | None]
     micro_roc: RocCurve
     calibration: tuple[CalibrationBin, ...]
+
+    @property
+    def unpredicted_classes(self) -> tuple[str, ...]:
+        """The classes that have test rows, but were never predicted."""
+        return tuple(
+            name
+            for name, figures in self.per_class.items()
+            if figures.support and figures.precision is None
+        )
 
     @property
     def one_class(self) -> bool:
@@ -156,13 +175,14 @@ class TrainingSummary(FiniteModel):
 
 
 class ReportContent(EvaluationMetrics):
-    """The metrics, the required accuracy, the worst errors, and the origin of all of it.
+    """The metrics, the required ones, the worst errors, and the origin of all of it.
 
     The digests are those of the inputs' manifests. `mistakes` is empty if the report must not
     contain texts.
     """
 
     min_accuracy: float
+    min_macro_f1: float = 0.0
     mistakes: tuple[Misclassification, ...]
     data: DataSummary
     training: TrainingSummary

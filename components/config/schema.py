@@ -158,6 +158,17 @@ class EvaluateConfig(Section):
     min_accuracy: float = Field(
         0.0, ge=0, le=1, description="test accuracy below which the gate refuses the model"
     )
+    min_macro_f1: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="macro-F1 on the test rows below which the gate refuses the model; "
+        "0: no minimum",
+    )
+    allow_unpredicted_classes: bool = Field(
+        False,
+        description="release a model even if it never predicts a class that has test rows",
+    )
     batch_size: int = Field(128, ge=1, description="rows per evaluation step")
     max_reported_errors: int = Field(
         20,

@@ -108,6 +108,7 @@ def _write_report(
     content = ReportContent(
         **dict(measures),
         min_accuracy=config.min_accuracy,
+        min_macro_f1=config.min_macro_f1,
         mistakes=metrics.describe_errors(wrong, split.read_texts(wrong), labels, scores, classes),
         data=_summarize_data(shards),
         training=_summarize_training(

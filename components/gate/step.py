@@ -1,9 +1,10 @@
 """The gate step: decides from a report whether its checkpoint may be released.
 
-A candidate passes if its accuracy reaches `min_accuracy` and is not below that of the champion on
-the same test rows; equal passes. The champion is pulled and scored on these very rows, so that a
-change of the test data favours neither; where it was made from the candidate's own checkpoint, the
-report has its score.
+A candidate passes if it meets `components.gate.requirements` (the minimum accuracy and macro-F1,
+more right rows than always predicting the most frequent class, no class that it never predicts)
+and its accuracy is not below that of the champion on the same test rows; equal passes. The champion
+is pulled and scored on these very rows, so that a change of the test data favours neither; where it
+was made from the candidate's own checkpoint, the report has its score.
 
 Whatever leaves a doubt closes the gate: a report that is damaged or unfinished, a score that is not
 finite, test rows of one class only, a champion that cannot be loaded or has other classes. The
@@ -27,6 +28,7 @@ from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError
+from components.gate.requirements import ClassCounts, count_classes, list_failures
 from components.progress import StepName
 from components.registry.champion import read_champion
 from components.registry.listing import ModelListing, list_model
@@ -55,10 +57,15 @@ def _decide_by_report(
     config: EvaluateConfig, export: ExportConfig, shards: TokenShards, report: Path
 ) -> GateDecision:
     store = open_store(export.model_store)
-    decision = GateDecision(passed=False, reason="", min_accuracy=config.min_accuracy)
+    decision = GateDecision(
+        passed=False,
+        reason="",
+        min_accuracy=config.min_accuracy,
+        min_macro_f1=config.min_macro_f1,
+    )
     try:
         opened = open_report(report)
-        correct = _count_correct_rows(opened)
+        counts = _count_rows(opened)
     except DataError as error:
         return _close_gate(decision, f"the report cannot be used. {error}")
     content = opened.content
@@ -69,38 +76,38 @@ def _decide_by_report(
     decision = decision.model_copy(
         update={
             "accuracy": content.accuracy,
+            "majority_share": counts.majority_share,
+            "macro_f1": content.macro_f1,
+            "unpredicted_classes": tuple(counts.unpredicted_classes),
             "test_rows": content.test_rows,
             "report_digest": opened.digest,
             "checkpoint_digest": content.checkpoint_digest,
         }
     )
-    accuracy = f"accuracy {content.accuracy:.4f} ({correct} of {content.test_rows} test rows)"
-    if content.one_class:
-        return _close_gate(
-            decision, f"all test rows are of one class, so {accuracy} proves nothing."
-        )
-    if content.accuracy < config.min_accuracy:
-        return _close_gate(decision, f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}.")
+    if failures := list_failures(config, counts, content.macro_f1):
+        return _close_gate(decision, " ".join([failures[0], *map(_capitalize, failures[1:])]))
     listing = list_model(store, export.model_name)
-    return _compare_with_champion(decision, accuracy, correct, config, shards, listing)
+    return _compare_with_champion(decision, counts, config, shards, listing)
 
 
 def _compare_with_champion(
     decision: GateDecision,
-    accuracy: str,
-    correct: int,
+    counts: ClassCounts,
     config: EvaluateConfig,
     shards: TokenShards,
     listing: ModelListing,
 ) -> GateDecision:
-    """The decision about a candidate that reaches `min_accuracy` with `correct` test rows."""
+    """The decision about a candidate that meets all requirements that concern it alone."""
+    accuracy, majority = counts.describe_accuracy(), counts.describe_majority()
     reached = f"{accuracy} reaches min_accuracy {config.min_accuracy:.4f}"
     version = read_champion(listing)
     if version is None:
-        return _open_gate(decision, f"{reached}; no version of {listing.name} is released yet.")
+        return _open_gate(
+            decision, f"{reached}; {majority}; no version of {listing.name} is released yet."
+        )
     decision = decision.model_copy(update={"champion_version": version})
     try:
-        scored = {decision.checkpoint_digest: correct}
+        scored = {decision.checkpoint_digest: counts.correct}
         champion = _count_correct_rows_of_champion(config, listing, version, shards, scored)
     except DataError as error:
         return _close_gate(
@@ -111,10 +118,10 @@ def _compare_with_champion(
     against = (
         f"the {share:.4f} ({champion} rows) of the released version {version} on the same rows"
     )
-    if correct < champion:
+    if counts.correct < champion:
         return _close_gate(decision, f"{accuracy} is worse than {against}.")
-    relation = "equals" if correct == champion else "is better than"
-    return _open_gate(decision, f"{reached} and {relation} {against}.")
+    relation = "equals" if counts.correct == champion else "is better than"
+    return _open_gate(decision, f"{reached} and {relation} {against}; {majority}.")
 
 
 def _close_gate(decision: GateDecision, reason: str) -> GateDecision:
@@ -125,22 +132,26 @@ def _open_gate(decision: GateDecision, reason: str) -> GateDecision:
     return decision.model_copy(update={"passed": True, "reason": f"Passed: {reason}"})
 
 
-def _count_correct_rows(report: Artifact[ReportContent]) -> int:
-    """Correct test rows by the predictions; DataError if the report's accuracy is another."""
+def _capitalize(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def _count_rows(report: Artifact[ReportContent]) -> ClassCounts:
+    """Count the test rows by the predictions; DataError if the report's accuracy is another."""
     content, directory = report.content, report.directory
     predictions = read_predictions(directory)
     if not np.isfinite(predictions.scores).all():
         raise DataError(f"{directory}: holds scores that are not finite numbers")
-    correct = int((predictions.predicted == predictions.labels).sum())
+    counts = count_classes(predictions, content.classes)
     if (
-        len(predictions) != content.test_rows
-        or abs(correct / content.test_rows - content.accuracy) > MAX_ROUNDING_ERROR
+        counts.rows != content.test_rows
+        or abs(counts.correct / content.test_rows - content.accuracy) > MAX_ROUNDING_ERROR
     ):
         raise DataError(
             f"{directory}: its accuracy {content.accuracy} is not that of its predictions "
-            f"({correct} of {len(predictions)})"
+            f"({counts.correct} of {counts.rows})"
         )
-    return correct
+    return counts
 
 
 def _count_correct_rows_of_champion(

@@ -74,6 +74,8 @@ class RunSummary:
             "accuracy": self.report.accuracy,
             "accuracy_low": self.report.accuracy_low,
             "accuracy_high": self.report.accuracy_high,
+            "majority_class": self.report.majority_class,
+            "majority_share": self.report.majority_accuracy,
             "macro_f1": self.report.macro_f1,
             "test_rows": self.report.test_rows,
             "rows": self.rows,
@@ -110,9 +112,11 @@ class RunSummary:
     def _table_rows(self) -> dict[str, str]:
         report = self.report
         interval = f"95% interval {report.accuracy_low:.4f} to {report.accuracy_high:.4f}"
+        baseline = f'always predicting "{report.majority_class}" reaches'
         return {
             "rows": ", ".join(f"{split} {count:,}" for split, count in self.rows.items()),
-            "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, {interval}",
+            "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, {interval}; "
+            f"{baseline} {report.majority_accuracy:.4f}",
             "macro-F1": "undefined: fewer than two classes have test rows"
             if report.macro_f1 is None
             else f"{report.macro_f1:.4f}",

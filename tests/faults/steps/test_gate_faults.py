@@ -54,15 +54,21 @@ def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_report(
-    directory: Path, shards: Path, wrong: int, labels: Sequence[int] = LABELS, **changes: Any
+    directory: Path,
+    shards: Path,
+    wrong: int,
+    labels: Sequence[int] = LABELS,
+    predicted: Sequence[int] | None = None,
+    **changes: Any,
 ) -> Path:
-    """A report whose predictions are wrong for the first `wrong` rows.
+    """A report whose predictions are `predicted`, or wrong for the first `wrong` rows.
 
     `changes` go into report.json unchecked.
     """
     truth = np.asarray(labels, np.int32)
-    predicted = (truth + (np.arange(len(truth)) < wrong)) % 3
-    scores = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
+    if predicted is None:
+        predicted = [(label + (row < wrong)) % 3 for row, label in enumerate(labels)]
+    scores = (0.1 + 0.7 * np.eye(3)[np.asarray(predicted)]).astype(np.float32)
     measures = metrics.compute_metrics(truth, scores, CLASSES)
     content = report_content().model_copy(
         update={**dict(measures), "mistakes": (), "shards_digest": open_shards(shards).digest}
@@ -82,10 +88,11 @@ def decide(
     report: Path,
     store: Path | str | None = None,
     minimum: float = 0.5,
+    **options: Any,
 ) -> GateDecision:
     export = ExportConfig(model_store=str(store or tmp_path / "store"))
     found = gate.run(
-        EvaluateConfig(min_accuracy=minimum),
+        EvaluateConfig(min_accuracy=minimum, **options),
         export,
         shards,
         report,
@@ -101,6 +108,7 @@ def test_the_first_candidate_needs_only_the_minimum(shards: Path, tmp_path: Path
     assert (found.accuracy, found.champion_version, found.test_rows) == (0.8, None, 10)
     assert found.reason == (
         "Passed: accuracy 0.8000 (8 of 10 test rows) reaches min_accuracy 0.5000; "
+        'always predicting "calm" reaches 0.4000; '
         "no version of news is released yet."
     )
 
@@ -121,6 +129,91 @@ def test_an_accuracy_below_the_minimum_closes_the_gate(
             found.reason
             == "Closed: accuracy 0.8000 (8 of 10 test rows) is below min_accuracy 0.8100."
         )
+
+
+@pytest.mark.parametrize(
+    ("predicted", "options", "passed"),
+    [
+        pytest.param([0] * 10, {}, False, id="always-the-majority"),
+        pytest.param([0] * 10, {"allow_unpredicted_classes": True}, False, id="allowed-but-equal"),
+        pytest.param([0, 1, 0, 0, 1, 0, 0, 1, 0, 0], {}, False, id="a-class-is-never-predicted"),
+        pytest.param(
+            [0, 1, 0, 0, 1, 0, 0, 1, 0, 0],
+            {"allow_unpredicted_classes": True},
+            True,
+            id="an-unpredicted-class-is-allowed",
+        ),
+        pytest.param([0, 1, 2, 0, 1, 2, 0, 0, 0, 0], {}, True, id="every-class-is-predicted"),
+    ],
+)
+def test_a_model_that_ignores_a_class_closes_the_gate(
+    predicted: list[int], options: dict[str, Any], passed: bool, shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
+    report = make_report(tmp_path / "report", shards, 0, predicted=predicted)
+    found = decide(tmp_path, shards, report, minimum=0.0, **options)
+    assert found.passed is passed
+    assert found.majority_share == 0.4
+    unpredicted = tuple(name for index, name in enumerate(CLASSES) if index not in predicted)
+    assert found.unpredicted_classes == unpredicted
+    assert ("never predicted" in found.reason.lower()) == (bool(unpredicted) and not options)
+    assert ('not above the 0.4000 that always predicting "calm"' in found.reason) == (
+        predicted == [0] * 10
+    )
+
+
+def test_an_accurate_model_of_imbalanced_rows_that_only_knows_the_majority_closes_the_gate(
+    tmp_path: Path,
+) -> None:
+    """Fault T3."""
+    labels = [0] * 8 + [1, 2]
+    make_shards(tmp_path / "shards", labels, texts=TEXTS)
+    report = make_report(tmp_path / "report", tmp_path / "shards", 0, labels, predicted=[0] * 10)
+    found = decide(tmp_path, tmp_path / "shards", report, min_macro_f1=0.5)
+    assert found.reason == (
+        "Closed: accuracy 0.8000 (8 of 10 test rows) is not above the 0.8000 that always "
+        'predicting "calm" reaches; add rows of the other classes, or train longer. '
+        "Macro-F1 0.2963 is below min_macro_f1 0.5000. Never predicted although the test rows "
+        'have it: "loud" (1 test row), "odd" (1 test row); add rows of each such class, or train '
+        "longer; evaluate.allow_unpredicted_classes=true allows it."
+    )
+    assert found.accuracy == 0.8
+    assert found.macro_f1 == pytest.approx(0.2963, abs=1e-4)
+
+
+@pytest.mark.parametrize("macro_f1", [0.4, None], ids=["below", "undefined"])
+def test_a_macro_f1_that_does_not_reach_its_minimum_closes_the_gate(
+    macro_f1: float | None, shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
+    report = make_report(tmp_path / "report", shards, wrong=2, macro_f1=macro_f1)
+    assert decide(tmp_path, shards, report).passed
+    found = decide(tmp_path, shards, report, min_macro_f1=0.5)
+    assert not found.passed and found.champion_version is None
+    assert "min_macro_f1 0.5000" in found.reason
+
+
+def test_predictions_of_a_class_that_does_not_exist_close_the_gate(
+    shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
+    classes = CLASSES[:2]
+    report = make_report(tmp_path / "report", shards, wrong=0, classes=classes)
+    found = decide(tmp_path, shards, report)
+    assert not found.passed and "but there are 2 classes" in found.reason
+
+
+def test_a_report_made_before_the_majority_class_is_decided_alike(
+    shards: Path, tmp_path: Path
+) -> None:
+    report = make_report(tmp_path / "report", shards, wrong=2)
+    figures = json.loads((report / CONTENT_FILENAME).read_text())
+    del figures["majority_class"], figures["min_macro_f1"]
+    (report / "manifest.json").unlink()
+    (report / CONTENT_FILENAME).write_text(json.dumps(figures))
+    manifest.commit(report, "report", content={})
+    found = decide(tmp_path, shards, report)
+    assert found.passed and found.majority_share == 0.4
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,29 @@ def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert open_report(tmp_path / "report").content == content
 
 
+def test_a_report_made_before_the_majority_class_is_read(tmp_path: Path) -> None:
+    content = report_content()
+    written = json.loads(content.model_dump_json())
+    del written["majority_class"], written["min_macro_f1"]
+    commit_report(tmp_path / "report", json.dumps(written))
+    found = open_report(tmp_path / "report").content
+    most = max(figures.support for figures in content.per_class.values())
+    assert content.per_class[found.majority_class].support == most
+    assert found == content
+
+
+@pytest.mark.parametrize("value", ["null", "[]", '{"calm": 1}'])
+def test_a_report_with_neither_majority_class_nor_figures_per_class_is_refused(
+    value: str, tmp_path: Path
+) -> None:
+    written = json.loads(report_content().model_dump_json())
+    del written["majority_class"]
+    written["per_class"] = json.loads(value)
+    commit_report(tmp_path / "report", json.dumps(written))
+    with pytest.raises(DataError, match=r"report\.json: (per_class|majority_class)"):
+        open_report(tmp_path / "report")
+
+
 def test_a_report_that_was_changed_is_refused(tmp_path: Path) -> None:
     commit_report(tmp_path / "report", report_content().model_dump_json())
     path = tmp_path / "report" / CONTENT_FILENAME

@@ -44,7 +44,8 @@ def test_the_figures_of_a_small_example_worked_by_hand() -> None:
     actual = metrics.compute_metrics(labels, certain([0, 0, 1, 1, 1, 0]), CLASSES)
     assert actual.confusion == ((2, 1, 0), (0, 2, 0), (1, 0, 0))
     assert actual.accuracy == pytest.approx(4 / 6)
-    assert actual.majority_accuracy == 0.5
+    assert (actual.majority_class, actual.majority_accuracy) == ("calm", 0.5)
+    assert actual.unpredicted_classes == ("odd",)
     assert actual.per_class["calm"].model_dump() == pytest.approx(
         {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "support": 3}
     )
@@ -61,6 +62,17 @@ def test_the_figures_of_a_small_example_worked_by_hand() -> None:
     assert actual.loss == pytest.approx(-(4 * math.log(0.8) + 2 * math.log(0.1)) / 6, rel=1e-6)
     assert actual.ece == pytest.approx(0.8 - 4 / 6, rel=1e-6)
     assert actual.missing_classes == () and not actual.one_class
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([0, 1, 1, 2, 2], "loud"), ([2, 2, 0], "odd")],
+    ids=["the first of equal ones", "the last class"],
+)
+def test_the_majority_class_has_the_most_test_rows(labels: list[int], expected: str) -> None:
+    actual = metrics.compute_metrics(np.array(labels, np.int32), certain(labels), CLASSES)
+    assert actual.majority_class == expected
+    assert actual.unpredicted_classes == ()
 
 
 def test_the_loss_is_scikit_learns() -> None:

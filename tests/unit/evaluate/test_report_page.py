@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from components.artifacts.report import ReportContent
-from components.evaluate import report_page
+from components.evaluate import metrics, report_page
 from tests.support.releases.made_report import report_content
 
 
@@ -190,6 +190,46 @@ def test_one_class_never_reaches_the_minimum() -> None:
         report_content(labels=np.ones(240, np.int32), min_accuracy=0.01)
     )
     assert "All test texts are of one class" in html and "<strong>reached</strong>" not in html
+
+
+def replace_predictions(content: ReportContent, labels: list[int], always: int) -> ReportContent:
+    """The content with the metrics of always predicting one class."""
+    scores = np.full((len(labels), len(content.classes)), 0.1, np.float32)
+    scores[:, always] = 0.8
+    measures = metrics.compute_metrics(np.array(labels, np.int32), scores, content.classes)
+    return content.model_copy(update={**dict(measures), "mistakes": ()})
+
+
+def test_the_page_names_the_majority_class_and_its_share() -> None:
+    content = report_content(classes=("<i>", "<b>", "<u>"))
+    text = " ".join(Elements(report_page.render_report(content)).text.split())
+    share = f"{max(figures.support for figures in content.per_class.values()) / 240:.1%}"
+    expected = f"“{content.majority_class}”, the most frequent class, would reach {share}."
+    assert f"Always answering {expected}" in text
+    assert "is not above" not in text and "No text was given" not in text
+
+
+def test_a_model_that_never_predicts_a_class_is_called_so() -> None:
+    content = replace_predictions(report_content(), [0] * 57 + [1, 2, 2], always=0)
+    text = " ".join(Elements(report_page.render_report(content)).text.split())
+    assert "The accuracy is not above that of always answering “calm”. The gate stays" in text
+    assert "No text was given the classes loud (1 test text), odd (2 test texts)." in text
+    assert "The gate stays closed unless evaluate.allow_unpredicted_classes is true." in text
+
+
+@pytest.mark.parametrize(
+    ("minimum", "words"),
+    [(0.0, None), (0.1, "is reached."), (0.99, "is not reached: the gate stays closed.")],
+    ids=["none", "reached", "not reached"],
+)
+def test_the_page_says_whether_the_minimum_macro_f1_is_reached(
+    minimum: float, words: str | None
+) -> None:
+    content = report_content().model_copy(update={"min_macro_f1": minimum})
+    text = " ".join(Elements(report_page.render_report(content)).text.split())
+    assert ("minimum macro-F1" in text) == (words is not None)
+    if words:
+        assert f"The minimum macro-F1 of {minimum:.3f} {words}" in text
 
 
 def test_confusions_are_listed_from_the_largest() -> None:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from components.artifacts.predictions import Predictions
+from components.config.schema import EvaluateConfig
+from components.errors import DataError
+from components.gate.requirements import ClassCounts, count_classes, list_failures
+
+HAM_AND_SPAM = ("ham", "spam")
+ALL_HAM = ClassCounts({"ham": 570, "spam": 30}, {"ham": 600, "spam": 0}, correct=570)
+BETTER = ClassCounts({"ham": 570, "spam": 30}, {"ham": 590, "spam": 10}, correct=571)
+
+
+def predictions(labels: Sequence[int], predicted: Sequence[int]) -> Predictions:
+    return Predictions(
+        labels=np.asarray(labels, np.int32),
+        predicted=np.asarray(predicted, np.int32),
+        scores=np.zeros((len(labels), 2), np.float32),
+        texts=None,
+    )
+
+
+def test_rows_are_counted_by_label_and_by_prediction() -> None:
+    counts = count_classes(predictions([0, 0, 1, 0], [0, 0, 0, 0]), HAM_AND_SPAM)
+    assert counts == ClassCounts({"ham": 3, "spam": 1}, {"ham": 4, "spam": 0}, correct=3)
+    assert (counts.rows, counts.majority_class, counts.majority_share) == (4, "ham", 0.75)
+    assert counts.unpredicted_classes == {"spam": 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted"),
+    [([0, 2], [0, 0]), ([0, -1], [0, 0]), ([0, 0], [0, 2])],
+    ids=["label", "negative", "prediction"],
+)
+def test_a_class_index_out_of_range_is_refused(labels: list[int], predicted: list[int]) -> None:
+    with pytest.raises(DataError, match="but there are 2 classes"):
+        count_classes(predictions(labels, predicted), HAM_AND_SPAM)
+
+
+def test_of_equally_frequent_classes_the_first_is_the_majority() -> None:
+    counts = ClassCounts({"a": 1, "b": 2, "c": 2}, {"a": 1, "b": 2, "c": 2}, correct=5)
+    assert (counts.majority_class, counts.majority_rows) == ("b", 2)
+
+
+def test_a_class_without_test_rows_need_not_be_predicted() -> None:
+    counts = ClassCounts({"a": 2, "b": 2, "c": 0}, {"a": 2, "b": 2, "c": 0}, correct=4)
+    assert counts.unpredicted_classes == {}
+    assert list_failures(EvaluateConfig(), counts, 1.0) == []
+
+
+def test_a_model_that_says_what_always_the_majority_says_fails() -> None:
+    (majority, unpredicted) = list_failures(EvaluateConfig(), ALL_HAM, 0.4872)
+    assert majority == (
+        "accuracy 0.9500 (570 of 600 test rows) is not above the 0.9500 that always predicting "
+        '"ham" reaches; add rows of the other classes, or train longer.'
+    )
+    assert unpredicted == (
+        'never predicted although the test rows have it: "spam" (30 test rows); add rows of each '
+        "such class, or train longer; evaluate.allow_unpredicted_classes=true allows it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("correct", "failures"), [(569, 1), (570, 1), (571, 0)], ids=["below", "equal", "above"]
+)
+def test_a_candidate_must_beat_the_majority_share(correct: int, failures: int) -> None:
+    counts = ClassCounts(BETTER.labels, BETTER.predictions, correct)
+    assert len(list_failures(EvaluateConfig(), counts, 0.5)) == failures
+
+
+def test_unpredicted_classes_are_allowed_by_their_option_alone() -> None:
+    counts = ClassCounts({"a": 6, "b": 3, "c": 1}, {"a": 7, "b": 3, "c": 0}, correct=9)
+    (failure,) = list_failures(EvaluateConfig(), counts, 0.6)
+    assert failure.startswith('never predicted although the test rows have it: "c" (1 test row); ')
+    assert list_failures(EvaluateConfig(allow_unpredicted_classes=True), counts, 0.6) == []
+    allowed = EvaluateConfig(allow_unpredicted_classes=True)
+    (majority,) = list_failures(allowed, ALL_HAM, 0.4872)
+    assert "is not above the 0.9500" in majority
+
+
+def test_of_many_unpredicted_classes_the_first_five_are_named() -> None:
+    labels = {f"class {number}": 2 for number in range(9)}
+    counts = ClassCounts(labels, {**dict.fromkeys(labels, 0), "class 0": 18}, correct=3)
+    (failure,) = list_failures(EvaluateConfig(), counts, 0.1)
+    assert '"class 5" (2 test rows), 3 more; ' in failure
+    assert '"class 6"' not in failure
+
+
+def test_a_long_class_name_is_cut() -> None:
+    counts = ClassCounts({"x" * 300: 2, "b": 1}, {"x" * 300: 3, "b": 0}, correct=2)
+    assert all(len(failure) < 260 for failure in list_failures(EvaluateConfig(), counts, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("minimum", "macro_f1", "expected"),
+    [
+        pytest.param(0.0, None, [], id="no minimum"),
+        pytest.param(0.6, 0.6, [], id="equal"),
+        pytest.param(0.6, 0.5999, ["macro-F1 0.5999 is below min_macro_f1 0.6000."], id="below"),
+        pytest.param(
+            0.6,
+            None,
+            [
+                "macro-F1 is undefined, so min_macro_f1 0.6000 is not reached; "
+                "add test rows of more classes."
+            ],
+            id="undefined",
+        ),
+    ],
+)
+def test_macro_f1_must_reach_its_minimum(
+    minimum: float, macro_f1: float | None, expected: list[str]
+) -> None:
+    assert list_failures(EvaluateConfig(min_macro_f1=minimum), BETTER, macro_f1) == expected
+
+
+def test_every_failed_requirement_is_named() -> None:
+    config = EvaluateConfig(min_accuracy=0.96, min_macro_f1=0.6)
+    failures = list_failures(config, ALL_HAM, 0.4872)
+    words = ("below min_accuracy 0.9600", "not above the 0.9500", "below min_macro_f1", '"spam"')
+    assert len(failures) == len(words)
+    assert all(word in failure for word, failure in zip(words, failures, strict=True))
+
+
+def test_test_rows_of_one_class_are_not_compared_with_the_majority() -> None:
+    counts = ClassCounts({"ham": 20, "spam": 0}, {"ham": 20, "spam": 0}, correct=20)
+    assert list_failures(EvaluateConfig(), counts, None) == [
+        "all test rows are of one class, so accuracy 1.0000 (20 of 20 test rows) proves nothing."
+    ]
+    assert len(list_failures(EvaluateConfig(min_macro_f1=0.1), counts, None)) == 2
