@@ -34,13 +34,15 @@ SMALL = (
         "model.num_heads=1",
         "train.epochs=1",
         "train.batch_size=256",
+        "train.learning_rate=0.01",
     ),
 )
 GATE = (
     "import sys; from pathlib import Path; "
     "from components.config.schema import EvaluateConfig, ExportConfig; "
     "from components.gate.step import run; store, *paths = sys.argv[1:]; "
-    "run(EvaluateConfig(), ExportConfig(model_store=store), *map(Path, paths))"
+    "evaluate = EvaluateConfig(allow_unpredicted_classes=True); "
+    "run(evaluate, ExportConfig(model_store=store), *map(Path, paths))"
 )
 TOKENIZE = "tokenize (MiniLM's vocabulary)"
 SECONDS_BETWEEN_LOOKS = 0.02
