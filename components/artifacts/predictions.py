@@ -113,3 +113,14 @@ def read_predictions(directory: Path) -> Predictions:
         scores=scores.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), int(widths[0])),
         texts=None if texts.null_count else tuple(texts.to_pylist()),
     )
+
+
+def read_first_texts(directory: Path, rows: int) -> list[str]:
+    """The texts of the first rows of a report; none if the report must not contain texts."""
+    path = directory / PREDICTIONS_FILENAME
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+            texts = file.get_batch(0).column("text").slice(0, rows).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run the evaluation again") from None
+    return [text for text in texts if text is not None]

@@ -30,6 +30,7 @@ from components.data.read_stats import ReadStats, RejectedRows
 from components.data.readers.remedies import suggest_remedies
 from components.data.row_cache import CachedRows
 from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader, Source
+from components.data.source_files import check_disjoint
 from components.data.sources import open_source
 from components.data.split_names import SPLITS
 from components.data.splits import assign_splits, hash_texts
@@ -198,7 +199,7 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
             test_source = stack.enter_context(
                 open_source(data.test_sources, data, splits=("test", "train"))
             )
-            _check_disjoint(source, test_source)
+            check_disjoint(source.files, test_source.files)
         elif "test" in source.splits:
             test_source = source.select_split("test")
         source = _with_stages(source, window)
@@ -232,15 +233,6 @@ def _with_stages(source: Source, window: Window | None) -> Source:
     if window is not None:
         reader = WindowedRows(reader, window)
     return replace(source, reader=CachedRows(reader))
-
-
-def _check_disjoint(source: Source, test_source: Source) -> None:
-    """DataError for a file that is in both sources."""
-    if common := {*source.files} & {*test_source.files}:
-        raise DataError(
-            f"{min(common)}: is in data.source and in data.test_source; a text that the model is "
-            "tested with must not be trained on: name the other files only"
-        )
 
 
 def _collect_statistics(

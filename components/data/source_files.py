@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -47,6 +47,24 @@ def find_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
     return _ensure_local(files, temporary)
 
 
+def refuse_web_address(name: str) -> None:
+    """Raise DataError for an http, https or ftp address."""
+    if name.startswith(_WEB_SCHEMES):
+        raise DataError(
+            f"{without_credentials(name)}: web addresses are not read; download the file, or copy "
+            "it to gs:// or s3://, and name it there"
+        )
+
+
+def check_disjoint(names: Collection[str], test_names: Collection[str]) -> None:
+    """DataError for a file that is in both sources."""
+    if common := {*names} & {*test_names}:
+        raise DataError(
+            f"{min(common)}: is in data.source and in data.test_source; a text that the model is "
+            "tested with must not be trained on: name the other files only"
+        )
+
+
 def is_pattern(name: str) -> bool:
     """Whether the name is a pattern: it has *, ? or [ and no file is called so."""
     return bool(_WILDCARD.search(name)) and not Path(name).exists()
@@ -59,11 +77,7 @@ def expand_pattern(pattern: str) -> list[str]:
 
 
 def _expand_name(name: str) -> Iterator[str]:
-    if name.startswith(_WEB_SCHEMES):
-        raise DataError(
-            f"{without_credentials(name)}: web addresses are not read; download the file, or copy "
-            "it to gs:// or s3://, and name it there"
-        )
+    refuse_web_address(name)
     if is_remote_uri(name):
         yield from _expand_uri(name)
         return

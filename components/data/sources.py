@@ -45,10 +45,33 @@ def open_source(
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
         if [*names] == [SAMPLE_SOURCE]:
             data = data.model_copy(update={"format": "csv"})
-            files = [SourceFile(SAMPLE_SOURCE, NEWS)]
-        else:
-            files = find_files(names, Path(temporary))
-        yield _open_files(files, ", ".join(names), data)
+        yield _open_files(list_files(names, Path(temporary)), ", ".join(names), data)
+
+
+def list_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
+    """Return the files of a source, which may be the built-in sample; see `find_files`."""
+    if [*names] == [SAMPLE_SOURCE]:
+        return [SourceFile(SAMPLE_SOURCE, NEWS)]
+    return find_files(names, temporary)
+
+
+def check_files(files: Sequence[SourceFile], uri: str, data: DataConfig) -> None:
+    """DataError or ConfigError for a file of a kind that is not read, and for several formats.
+
+    `uri` is what messages call all files together.
+    """
+    for file in files:
+        _check_file(file)
+    try:
+        formats = {file_format_of(file.name, data) for file in files}
+    except ConfigError as error:
+        advice = "" if len(files) == 1 else f"; or name the data files by a pattern, {uri}/*.csv"
+        raise ConfigError(f"{error}{advice}") from None
+    if len(formats) > 1:
+        raise DataError(
+            f"{uri}: files of several formats ({', '.join(sorted(formats))}); name one kind with a "
+            "pattern such as *.csv, or set data.format"
+        )
 
 
 @dataclass(frozen=True)
@@ -65,18 +88,7 @@ class ConcatenatedRows:
 
 
 def _open_files(files: Sequence[SourceFile], uri: str, data: DataConfig) -> Source:
-    for file in files:
-        _check_file(file)
-    try:
-        formats = {file_format_of(file.name, data) for file in files}
-    except ConfigError as error:
-        advice = "" if len(files) == 1 else f"; or name the data files by a pattern, {uri}/*.csv"
-        raise ConfigError(f"{error}{advice}") from None
-    if len(formats) > 1:
-        raise DataError(
-            f"{uri}: files of several formats ({', '.join(sorted(formats))}); name one kind with a "
-            "pattern such as *.csv, or set data.format"
-        )
+    check_files(files, uri, data)
     readers, digests = {}, {}
     for file in files:
         readers[file.name] = open_file_reader(file.path, file.name, data)

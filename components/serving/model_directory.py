@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.artifacts.manifest import read_manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, read_manifest
 from components.artifacts.release import parse_release_content
 from components.errors import DataError, UsageError
-from components.registry.listing import VERSION_PATTERN
+from components.registry.listing import MODEL_NAME_PATTERN, PRIVATE_DIRECTORY, VERSION_PATTERN
 
 LOCK_FILENAME = ".kubert-pull"
 UNFINISHED_PATTERN = re.compile(r"^\.[0-9]+\..+")
@@ -55,6 +55,29 @@ def list_numbered_paths(directory: Path) -> list[tuple[int, Path]]:
         for path in directory.iterdir()
         if path.name.isascii() and path.name.isdigit()
     )
+
+
+def find_models_below(directory: Path) -> list[str]:
+    """Names of the models in a local registry, sorted; none if it is a model's directory itself."""
+    if (directory / MANIFEST_FILENAME).exists() or (directory / PRIVATE_DIRECTORY).exists():
+        return []
+    if any(path.is_dir() for _, path in list_numbered_paths(directory)):
+        return []
+    return sorted(
+        path.name
+        for path in directory.iterdir()
+        if path.is_dir() and MODEL_NAME_PATTERN.match(path.name) and _has_release(path)
+    )
+
+
+def _has_release(directory: Path) -> bool:
+    try:
+        return any(
+            VERSION_PATTERN.match(path.name) and (path / MANIFEST_FILENAME).is_file()
+            for path in directory.iterdir()
+        )
+    except OSError:
+        return False
 
 
 def check_highest_version(directory: Path, name: str, champion: int) -> None:

@@ -20,6 +20,11 @@ from components.storage.backend import ObjectChecksum, RetryCall, TemporaryError
 _BLOCK_BYTES = 2**20
 
 
+def find_nearest_existing(path: Path) -> Path:
+    """Return the path, or the nearest of its parents that exists, where it would be created."""
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
 class LocalBackend:
     """A directory; symbolic links below it are refused."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -24,6 +25,8 @@ from pipeline.run_state import RunState, StepState
 
 SAMPLE_TEXT = "Shares of the chip maker fell after it cut its forecast"
 OWN_TEXT = "a text of your own"
+MAX_EXAMPLE_CHARACTERS = 80
+MAX_EXAMPLE_CANDIDATES = 50
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ class RunSummary:
                 print_line(console, f"{name:<8}{path}")
         if self.release:
             release = shlex.quote(_shorten_path(self.release))
-            command = f'{_command_name()} predict {release} "{self.example_text}"'
+            release = shlex.quote(_shorten_path(self.release))
+            command = f"{_command_name()} predict {release} {shlex.quote(self.example_text)}"
             print_line(console, f"\nTry it: {command}")
 
     def _table_rows(self) -> dict[str, str]:
@@ -135,21 +139,45 @@ def summarize_run(run: LocalRun, run_state: RunState, source: str | Sequence[str
 
     source: the option data.source.
     """
+    from components.artifacts.predictions import read_first_texts
+
+    report = run_state.output_path("evaluate", "report")
     shards = manifest.read_manifest(run_state.output_path("tokenize", "shards"), "token_shards")
     checkpoint = manifest.read_manifest(run_state.output_path("train", "checkpoint"), "checkpoint")
     return RunSummary(
         run=run,
         run_state=run_state,
-        report=open_report(run_state.output_path("evaluate", "report")).content,
+        report=open_report(report).content,
         rows={name: split["rows"] for name, split in shards.content["splits"].items()},
         train_examples_per_second=checkpoint.content["train_examples_per_second"],
-        example_text=choose_example_text(source),
+        example_text=choose_example_text(source, read_first_texts(report, MAX_EXAMPLE_CANDIDATES)),
     )
 
 
-def choose_example_text(source: str | Sequence[str]) -> str:
-    """A news item for a model of the built-in sample; for other data, words to be replaced."""
-    return SAMPLE_TEXT if source == SAMPLE_SOURCE else OWN_TEXT
+def choose_example_text(source: str | Sequence[str], texts: Sequence[str]) -> str:
+    """A news item for a model of the built-in sample, else one of the texts, on one line.
+
+    The first one that is short enough, or the first one cut. Without one that can be an argument of
+    `kubert predict` as it is, words to be replaced.
+    """
+    if source == SAMPLE_SOURCE:
+        return SAMPLE_TEXT
+    lines = (" ".join(text.split()) for text in texts)
+    usable = [line for line in lines if _is_plain_argument(line)]
+    short = (line for line in usable if len(line) <= MAX_EXAMPLE_CHARACTERS)
+    return next(short, _cut_text(usable[0]) if usable else OWN_TEXT)
+
+
+def _is_plain_argument(line: str) -> bool:
+    """Whether `kubert predict` takes it for a text, and not for an option or a file."""
+    is_file = os.path.isfile(line)  # noqa: PTH113 - False, and no error, for any long text
+    return bool(line) and line.isprintable() and not line.startswith("-") and not is_file
+
+
+def _cut_text(line: str) -> str:
+    """The beginning of a line, up to the end of a word where it has spaces."""
+    start, space, _ = line[: MAX_EXAMPLE_CHARACTERS + 1].rpartition(" ")
+    return start if space else line[:MAX_EXAMPLE_CHARACTERS]
 
 
 def _command_name() -> str:

@@ -10,9 +10,18 @@ from functools import partial
 from typing import Any
 
 from components.config.schema import Config
-from pipeline.doctor import Check, access_checks, capacity_checks, extension_checks, service_checks
+from components.errors import ConfigError, DataError
+from pipeline.doctor import (
+    Check,
+    Finding,
+    access_checks,
+    capacity_checks,
+    extension_checks,
+    join_lines,
+    service_checks,
+)
 from pipeline.doctor.cluster_reader import ClusterReader, run_api_check
-from pipeline.kubeflow import endpoint
+from pipeline.kubeflow import endpoint, submission
 
 SLOW_CHECK_TIMEOUT_SECONDS = 60
 
@@ -27,6 +36,7 @@ def build_checks(config: Config) -> list[Check]:
         return Check(name, run, requires=requires)
 
     checks = [
+        Check("submission", partial(check_submission, config)),
         Check("kubernetes", reader.check_api_server),
         api_check("namespace", "kubernetes", access_checks.check_namespace, cluster),
     ]
@@ -59,3 +69,16 @@ def build_checks(config: Config) -> list[Check]:
         for name, uri in stores.items()
         if uri
     ]
+
+
+def check_submission(config: Config) -> Finding:
+    """`kubert submit` accepts the inputs. A warning if not: runs on this machine may use them."""
+    try:
+        unread = submission.check_inputs(config, config.data)
+    except (ConfigError, DataError) as error:
+        return Finding.warning(
+            f"`kubert submit` refuses this configuration: {join_lines(error)}",
+            "give the configuration that you submit",
+        )
+    left = f"; read by the steps only: {', '.join(unread)}" if unread else ""
+    return Finding.ok(f"`kubert submit` accepts the inputs{left}")

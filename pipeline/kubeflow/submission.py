@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from components.config.schema import SAMPLE_SOURCE, Config, DataConfig
+from components.data.source_files import refuse_web_address
+from components.data.source_validation import validate_sources
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
 from components.storage.uri import is_remote_uri, parse_uri
@@ -69,7 +71,7 @@ def prepare_submission(
     if not allow_tags:
         _check_image_digests(cluster.train_image, cluster.tools_image)
     config = config.model_copy(update={"cluster": cluster})
-    _check_inputs_are_remote(config, _with_scheduled_end(config.data) if scheduled else config.data)
+    check_inputs(config, _with_scheduled_end(config.data) if scheduled else config.data)
     arguments = parameters.build_arguments(config)
     _check_template_markers(arguments)
     with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
@@ -98,11 +100,21 @@ def _with_scheduled_end(data: DataConfig) -> DataConfig:
     return data.model_copy(update={"end_time": EXAMPLE_SCHEDULED_TIME})
 
 
+def check_inputs(config: Config, data: DataConfig) -> list[str]:
+    """Check what pods will read; return the sources that only the steps will read.
+
+    ConfigError or DataError for what is on this machine, or what a step would refuse.
+    """
+    _check_inputs_are_remote(config, data)
+    return validate_sources(data)
+
+
 def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
     parse_window(data)
     sources = {"data.source": fill_date_placeholder(data), "data.test_source": data.test_sources}
     for option, names in sources.items():
         for uri in names:
+            refuse_web_address(uri)
             if uri != SAMPLE_SOURCE and not uri.startswith("tfds:"):
                 _check_remote_uri(option, uri)
     if data.tfds_data_dir is not None:

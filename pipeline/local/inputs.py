@@ -17,6 +17,18 @@ from components.storage.atomic_files import file_sha256
 from components.storage.uri import has_scheme, parse_uri
 
 
+def prepare_inputs(config: Config, workdir: Path) -> tuple[Config, list[str]]:
+    """The configuration with absolute local paths, and the inputs that only the steps will read.
+
+    All others are checked here. Raises ConfigError or DataError for what a step would refuse.
+    """
+    # Imported here because the encoders take half a second to import.
+    from components.input_validation import validate_inputs
+
+    resolved = resolve_paths(config, workdir)
+    return resolved, validate_inputs(resolved)
+
+
 def resolve_paths(config: Config, workdir: Path) -> Config:
     """The configuration with absolute local paths.
 

@@ -29,6 +29,7 @@ import psutil
 from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import ExitCode, KubertError, UsageError
 from components.progress import ProgressEvent
+from components.storage.local import find_nearest_existing
 from pipeline.run_state import EventFile, RunState, StepFailure
 
 LOG_FILENAME = "kubert.log"
@@ -67,6 +68,21 @@ class RunInterruptedError(KubertError):
     exit_code = ExitCode.INTERRUPTED
 
 
+def check_workdir(workdir: Path) -> None:
+    """Raise UsageError for a work directory that cannot be written; nothing is created."""
+    try:
+        with tempfile.TemporaryFile(dir=find_nearest_existing(workdir)):
+            pass
+    except OSError as error:
+        raise _unwritable_error(workdir, error) from None
+
+
+def _unwritable_error(workdir: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"--workdir {workdir}: {error.strerror or error}; choose a directory you can write to"
+    )
+
+
 @contextmanager
 def create_run(workdir: Path) -> Iterator[LocalRun]:
     """A new run with a directory of its own; locks the work directory while the block runs.
@@ -77,9 +93,7 @@ def create_run(workdir: Path) -> Iterator[LocalRun]:
         (workdir / "runs").mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w")
     except OSError as error:
-        raise UsageError(
-            f"--workdir {workdir}: {error.strerror or error}; choose a directory you can write to"
-        ) from None
+        raise _unwritable_error(workdir, error) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,13 @@ class JsonReader:
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns; DataError at the end if no row has one of them."""
         return batch_rows(self._read_rows(columns), columns)
+
+    def list_fields(self, rows: int) -> list[str]:
+        """Return the fields that the first rows have, in the order of their appearance."""
+        values = (value for _, value in islice(self._read_values(), rows))
+        return [
+            *dict.fromkeys(field for value in values if isinstance(value, dict) for field in value)
+        ]
 
     def _read_rows(self, columns: Sequence[str]) -> Iterator[Row | MalformedRow]:
         known_fields: dict[str, None] = {}

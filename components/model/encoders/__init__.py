@@ -72,6 +72,12 @@ class Encoder(Protocol):
     def load_vocabulary(self, config: ModelConfig) -> Vocabulary | None:
         """The encoder's own vocabulary; None if it is learned from the training texts."""
 
+    def validate_files(self, config: ModelConfig) -> bool:
+        """Check the local files without loading weights; False if they are not on this machine.
+
+        ConfigError or DataError for files that `build_layer` would refuse.
+        """
+
     def find_hidden_size(self, config: ModelConfig) -> int | None:
         """The width of the encoder's vectors; None if its description does not have it."""
 
@@ -107,6 +113,14 @@ def find_encoder(config: ModelConfig) -> Encoder:
 def load_vocabulary(config: ModelConfig) -> Vocabulary | None:
     """The encoder's own vocabulary; None if it is learned from the training texts."""
     return find_encoder(config).load_vocabulary(config)
+
+
+def validate_files(config: ModelConfig) -> bool:
+    """Check the encoder's local files without loading weights; False if a hub has them.
+
+    Nothing is downloaded. ConfigError or DataError for files that a step would refuse.
+    """
+    return find_encoder(config).validate_files(config)
 
 
 def resolve_pooling(config: ModelConfig) -> ModelConfig:

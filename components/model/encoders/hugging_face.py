@@ -6,6 +6,7 @@ Only config.json, the vocabulary and model.safetensors of a checkpoint are read.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +18,7 @@ from components.model.encoders.checkpoint.checkpoint_files import (
     INDEX_FILE,
     OTHER_WEIGHT_FORMATS,
     WEIGHTS_FILE,
+    BertSizes,
     SafetensorsFiles,
     list_weight_files,
     parse_sizes,
@@ -61,10 +63,21 @@ def load_vocabulary(config: ModelConfig) -> Vocabulary:
     return read_vocabulary(directory)
 
 
+def validate_files(config: ModelConfig) -> bool:
+    """Check description, tokenizer and weights of a local checkpoint; False for a repository."""
+    if config.encoder != "minilm" and not _is_local(config.encoder):
+        return False
+    directory = locate_checkpoint(config.encoder)
+    read_fitting_sizes(config, directory, load_vocabulary(config))
+    names = SafetensorsFiles(directory).names()
+    if config.pooling == "pooled" and not _find_pooler(names):
+        raise _missing_pooler_error(config)
+    return True
+
+
 def has_pooler(config: ModelConfig) -> bool:
     """Whether the weights have a pooler; those of masked language models often have none."""
-    names = read_tensor_names(locate_checkpoint(config.encoder))
-    return any(name.removeprefix("bert.").startswith("pooler.") for name in names)
+    return _find_pooler(read_tensor_names(locate_checkpoint(config.encoder)))
 
 
 def find_hidden_size(config: ModelConfig) -> int | None:
@@ -91,8 +104,21 @@ def build_layer(
 
     directory = locate_checkpoint(config.encoder)
     source = f"model.encoder {config.encoder}"
-    sizes = parse_sizes(read_json(directory / "config.json"), source)
     check_same_vocabulary(read_vocabulary(directory), vocabulary, source)
+    sizes = read_fitting_sizes(config, directory, vocabulary)
+    output_range = None if config.resolved_pooling == "mean" else 1
+    network = bert.build_network(sizes, config.dropout, dropout_seed, output_range)
+    tensors = SafetensorsFiles(directory)
+    pooler_exists = bert_weights.load_weights(network, tensors.names(), tensors.read, source)
+    if config.resolved_pooling == "pooled" and not pooler_exists:
+        raise _missing_pooler_error(config)
+    return bert.BertEncoder(network, name="encoder")
+
+
+def read_fitting_sizes(config: ModelConfig, directory: Path, vocabulary: Vocabulary) -> BertSizes:
+    """The sizes in config.json; ConfigError if they are too small for vocabulary or max_length."""
+    source = f"model.encoder {config.encoder}"
+    sizes = parse_sizes(read_json(directory / "config.json"), source)
     if len(vocabulary.tokens) > sizes.vocabulary:
         raise ConfigError(
             f"{source}: {len(vocabulary.tokens)} word pieces, but config.json: vocab_size is "
@@ -103,15 +129,7 @@ def build_layer(
             f"model.max_length {config.max_length}: {config.encoder} has only "
             f"{sizes.positions} positions"
         )
-    output_range = None if config.resolved_pooling == "mean" else 1
-    network = bert.build_network(sizes, config.dropout, dropout_seed, output_range)
-    tensors = SafetensorsFiles(directory)
-    pooler_exists = bert_weights.load_weights(network, tensors.names(), tensors.read, source)
-    if config.resolved_pooling == "pooled" and not pooler_exists:
-        raise ConfigError(
-            f"model.pooling: {config.encoder} has no pooler in its weights; use mean or cls"
-        )
-    return bert.BertEncoder(network, name="encoder")
+    return sizes
 
 
 def locate_checkpoint(encoder: str, with_weights: bool = True) -> Path:
@@ -125,7 +143,7 @@ def locate_checkpoint(encoder: str, with_weights: bool = True) -> Path:
     if (directory := _find_local_directory(encoder)) is not None:
         return directory
     name = encoder.removeprefix("hf:").strip()
-    if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+    if _is_local(encoder):
         path = Path(name).expanduser()
         raise ConfigError(f"model.encoder {encoder}: there is no directory {path}")
     patterns = [*_DESCRIPTION_FILES, *(_WEIGHT_PATTERNS if with_weights else ())]
@@ -133,6 +151,23 @@ def locate_checkpoint(encoder: str, with_weights: bool = True) -> Path:
     if with_weights and not any(directory.glob(pattern) for pattern in _WEIGHT_PATTERNS):
         _raise_missing_weights(name)
     return directory
+
+
+def _is_local(encoder: str) -> bool:
+    """Whether it names a directory, that exists or not, rather than a repository."""
+    name = encoder.removeprefix("hf:").strip()
+    looks_local = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    return looks_local or _find_local_directory(encoder) is not None
+
+
+def _find_pooler(names: Iterable[str]) -> bool:
+    return any(name.removeprefix("bert.").startswith("pooler.") for name in names)
+
+
+def _missing_pooler_error(config: ModelConfig) -> ConfigError:
+    return ConfigError(
+        f"model.pooling: {config.encoder} has no pooler in its weights; use mean or cls"
+    )
 
 
 def _find_local_directory(encoder: str) -> Path | None:

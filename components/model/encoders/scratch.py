@@ -16,6 +16,11 @@ def load_vocabulary(config: ModelConfig) -> None:
     """None: the vocabulary is learned from the training texts."""
 
 
+def validate_files(config: ModelConfig) -> bool:
+    """True: it has no files."""
+    return True
+
+
 def find_hidden_size(config: ModelConfig) -> int:
     """The configured width."""
     return config.hidden_size

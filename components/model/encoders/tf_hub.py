@@ -38,6 +38,16 @@ def load_vocabulary(config: ModelConfig) -> Vocabulary:
     return hub_vocabulary.read_encoder(directory, f"model.encoder {config.encoder}")
 
 
+def validate_files(config: ModelConfig) -> bool:
+    """Whether the encoder is a local SavedModel; ConfigError for a directory that holds none."""
+    if config.preprocessor and _is_local(config.preprocessor):
+        locate_saved_model(config.preprocessor, "model.preprocessor")
+    if not _is_local(config.encoder):
+        return False
+    locate_saved_model(config.encoder)
+    return True
+
+
 def find_hidden_size(config: ModelConfig) -> None:
     """None: only the loaded graph has it."""
 
@@ -87,9 +97,16 @@ def locate_saved_model(encoder: str, option: str = "model.encoder") -> Path:
             f"{option} {encoder}: copy it to a local directory first; "
             "only http(s) addresses are downloaded"
         )
-    if name.startswith(("/", ".", "~")) or "/" not in name:
+    if _is_local(encoder):
         raise ConfigError(f"{option} {encoder}: there is no directory {path}")
     return _download_model(resolve_url(name), f"{option} {encoder}")
+
+
+def _is_local(encoder: str) -> bool:
+    """Whether it names a directory, that exists or not, rather than an address or a handle."""
+    name = encoder.removeprefix("hub:").strip()
+    looks_local = name.startswith(("/", ".", "~")) or "/" not in name
+    return looks_local or Path(name).expanduser().is_dir()
 
 
 def resolve_url(name: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+
+from components.errors import UsageError
 
 
 def predict_texts(
@@ -29,7 +33,12 @@ def predict_texts(
         typer.Option("--json", help="Print one JSON object per text: text, label, scores."),
     ] = False,
 ) -> None:
-    """Classify texts with a released model."""
+    """Classify texts with a released model.
+
+    The lines of a file are classified with `kubert predict RELEASE - < FILE`.
+    """
+    for text in texts or ():
+        _refuse_file(release, text)
     from components.serving.predict import predict
     from pipeline.cli.tables import print_json
 
@@ -39,3 +48,15 @@ def predict_texts(
             print_json({"text": answer.text, "label": answer.label, "scores": answer.scores})
         else:
             typer.echo(f"{answer.label}\t{answer.scores[answer.label]:.4f}\t{answer.text}")
+
+
+def _refuse_file(release: str, text: str) -> None:
+    """UsageError for a text that names a file, whose lines rather than its name are meant."""
+    if not os.path.isfile(text):  # noqa: PTH113 - False, and no error, for any long text
+        return
+    release, name = shlex.quote(release), shlex.quote(text)
+    raise UsageError(
+        f"{text}: is a file, and its name would be classified as a text; classify its lines, one "
+        f"text each: kubert predict {release} - < {name}; if the name is the text: "
+        f"echo {name} | kubert predict {release} -"
+    )

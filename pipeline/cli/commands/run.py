@@ -34,6 +34,7 @@ def run_pipeline(
 ) -> None:
     """Run the whole pipeline on this machine: tokenize, train, evaluate, gate, export.
 
+    Data, encoder and model store are checked before the first step, as `kubert doctor` does.
     Steps that an earlier run in the same work directory has finished with the same inputs, options
     and code are reused.
     """
@@ -44,7 +45,8 @@ def run_pipeline(
     from pipeline.local import inputs, runner
 
     workdir = workdir.absolute()
-    settings = inputs.resolve_paths(presets.load_preset(config, assignments), workdir)
+    runner.check_workdir(workdir)
+    settings, _ = inputs.prepare_inputs(presets.load_preset(config, assignments), workdir)
     console = create_console(to_stderr=as_json)
     with runner.create_run(workdir) as run:
         arguments = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,15 @@ def serve_model(
         )
     if name is not None and (not name or set(name) & set("/:")):
         raise UsageError(f"--name {name!r}: must not be empty or contain / or :")
+    from components.serving.model_directory import find_models_below
+
+    if models := find_models_below(directory):
+        commands = "; ".join(
+            f"kubert serve {shlex.quote(str(directory / each))}" for each in models
+        )
+        raise UsageError(
+            f"{directory}: is a registry, of which one model is served; choose it: {commands}"
+        )
     typer.echo(f"loading the model in {directory}")
     from components.logging_config import configure_logging
     from components.serving.rest_server import serve

@@ -101,6 +101,14 @@ def test_version_prints_the_name_and_version() -> None:
             ["compile", "-o", "nope/pipeline.yaml"], "directory that exists", id="compile-nowhere"
         ),
         pytest.param(["predict", "nope", "text"], "nope", id="no-release"),
+        pytest.param(
+            ["run", "--set", "data.text=nope"], "kubert: sample: no column 'nope'", id="no-column"
+        ),
+        pytest.param(
+            ["predict", "news", "a text", sys.executable],
+            f"kubert predict news - < {sys.executable}",
+            id="predict-a-file",
+        ),
     ],
 )
 def test_a_user_error_exits_with_2_and_a_remedy(
@@ -182,3 +190,12 @@ def test_an_unknown_log_level_is_a_user_error() -> None:
     result = run_kubert("config", KUBERT_LOG_LEVEL="loud")
     assert result.returncode == 2
     assert "KUBERT_LOG_LEVEL='loud': unknown level; use one of DEBUG, INFO" in result.stderr
+
+
+def test_serving_a_registry_names_its_models(tmp_path: Path) -> None:
+    for model in ("news", "tickets"):
+        (tmp_path / model / "1").mkdir(parents=True)
+        (tmp_path / model / "1" / "manifest.json").write_text("{}")
+    result = run_kubert("serve", str(tmp_path))
+    assert result.returncode == 2
+    assert f"kubert serve {tmp_path}/news; kubert serve {tmp_path}/tickets" in result.stderr

@@ -156,7 +156,7 @@ def test_a_mistake_in_the_data_is_one_message_and_exit_code_2(tmp_path: Path) ->
         command(tmp_path / "work", f"data.source={source}"), capture_output=True, text=True
     )
     assert ended.returncode == 2, ended.stderr
-    assert "kubert: tokenize: " in ended.stderr and str(source) in ended.stderr
+    assert "kubert: 1 rows rejected" in ended.stderr and str(source) in ended.stderr
     assert "Traceback" not in ended.stderr + ended.stdout
     assert half_made(tmp_path / "work") == []
 

@@ -59,6 +59,9 @@ class OneHotEncoder:
     def find_hidden_size(self, config: ModelConfig) -> int | None:
         return len(VOCABULARY)
 
+    def validate_files(self, config: ModelConfig) -> bool:
+        return True
+
     def describe_weights(self, config: ModelConfig) -> Mapping[str, object]:
         return {"kind": "one-hot"}
 

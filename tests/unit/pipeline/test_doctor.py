@@ -114,7 +114,11 @@ def test_checks_create_no_directories(tmp_path: Path) -> None:
     [
         (["data.source=nope.csv"], "nope.csv does not exist"),
         (["data.test_source=nope.csv"], "nope.csv does not exist"),
-        (["model.encoder=hf:/nowhere/bert"], "model.encoder: /nowhere/bert does not exist"),
+        (
+            ["model.encoder=hf:/nowhere/bert"],
+            "model.encoder hf:/nowhere/bert: there is no directory /nowhere/bert",
+        ),
+        (["data.text=nope"], "sample: no column 'nope'"),
         (["data.time_column=t", "data.window=7d"], "data.window: 7d has no end"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from components.artifacts.predictions import read_first_texts, write_predictions
 from pipeline.cli.run_summary import RunSummary, choose_example_text
 from pipeline.local.runner import LocalRun
 from pipeline.run_state import RunState, StepState
@@ -18,7 +21,9 @@ from tests.support.releases.made_report import report_content
 LABELS = np.repeat(np.array([0, 1, 2], np.int32), [180, 40, 20])
 
 
-def make_summary(source: str = "sample", **report: Any) -> RunSummary:
+def make_summary(
+    source: str | tuple[str, ...] = "sample", texts: Sequence[str] = (), **report: Any
+) -> RunSummary:
     """The summary of a run that released a model; `report` goes to `report_content`."""
     steps = {
         "evaluate": StepState("evaluate", "finished", outputs={"report": "/work/report"}),
@@ -31,7 +36,7 @@ def make_summary(source: str = "sample", **report: Any) -> RunSummary:
         report=report_content(**report),
         rows={"train": 3, "validation": 1, "test": 1},
         train_examples_per_second=1.0,
-        example_text=choose_example_text(source),
+        example_text=choose_example_text(source, texts),
     )
 
 
@@ -41,17 +46,48 @@ def print_summary(summary: RunSummary, width: int = 80) -> str:
     return stream.getvalue()
 
 
+LONG = "a parcel that has not arrived " * 9
+
+
 @pytest.mark.parametrize(
-    ("source", "text"),
+    ("source", "texts", "text"),
     [
-        pytest.param("sample", "Shares of the chip maker fell after it cut", id="sample"),
-        pytest.param("/data/reviews.csv", "a text of your own", id="own-data"),
+        pytest.param(
+            "sample",
+            ["another"],
+            "Shares of the chip maker fell after it cut its forecast",
+            id="sample",
+        ),
+        pytest.param("/data/reviews.csv", [], "a text of your own", id="report-without-texts"),
+        pytest.param(
+            "/data/a.csv", [LONG, 'It\'s $HOME\nor "!"'], 'It\'s $HOME or "!"', id="short"
+        ),
+        pytest.param("/data/a.csv", [LONG], LONG[:77].rstrip(), id="long-is-cut-after-a-word"),
+        pytest.param("/data/a.csv", ["x" * 500], "x" * 80, id="one-long-word"),
+        pytest.param(
+            ("/a.csv", "/b.csv"),
+            ["--json", "-", __file__, "\x1b[31mred", "", "fine"],
+            "fine",
+            id="options-files-and-control-characters",
+        ),
     ],
 )
-def test_the_suggested_text_belongs_to_the_data(source: str, text: str) -> None:
-    last_line = print_summary(make_summary(source)).splitlines()[-1]
-    assert last_line.startswith("Try it: ")
-    assert f'predict /models/x/1 "{text}' in last_line
+def test_the_suggested_text_belongs_to_the_data(
+    source: str | tuple[str, ...], texts: list[str], text: str
+) -> None:
+    last_line = print_summary(make_summary(source, texts), width=200).splitlines()[-1]
+    words = shlex.split(last_line.partition("Try it: ")[2])
+    assert words[1:] == ["predict", "/models/x/1", text]
+    assert len(text) <= 80
+
+
+@pytest.mark.parametrize("texts", [["first", "second", "third"], None], ids=["texts", "no-texts"])
+def test_the_texts_are_those_of_the_first_test_rows(
+    texts: list[str] | None, tmp_path: Path
+) -> None:
+    scores = np.full((3, 2), 0.5, np.float32)
+    write_predictions(tmp_path, np.zeros(3, np.int32), scores, texts)
+    assert read_first_texts(tmp_path, 2) == (texts or [])[:2]
 
 
 def test_programs_read_the_majority_class_beside_the_accuracy() -> None:
