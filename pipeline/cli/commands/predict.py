@@ -17,8 +17,9 @@ def predict_texts(
     release: Annotated[
         str,
         typer.Argument(
+            metavar="RELEASE",
             help="A release: its directory as `kubert run` prints it, or STORE/NAME or "
-            "STORE/NAME/VERSION with a path, gs:// or s3:// as STORE."
+            "STORE/NAME/VERSION with a path, gs:// or s3:// as STORE.",
         ),
     ],
     texts: Annotated[
