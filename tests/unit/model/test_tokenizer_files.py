@@ -186,8 +186,14 @@ def test_weights_in_several_files_are_loaded(tmp_path: Path) -> None:
     assert sorted(found.names()) == sorted(checkpoint_files.read_tensor_names(split)) == names
     for name in names:
         np.testing.assert_array_equal(found.read(name), whole.read(name))
+    (split / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    assert sorted(checkpoint_files.SafetensorsFiles(split).names()) == names
+    (split / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     (split / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(DataError, match=r"00002-of-00002\.safetensors: missing, although"):
+        checkpoint_files.SafetensorsFiles(split)
+    (split / "model.safetensors.index.json").unlink()
+    with pytest.raises(DataError, match=r"1 of 2 files .* are there"):
         checkpoint_files.SafetensorsFiles(split)
 
 

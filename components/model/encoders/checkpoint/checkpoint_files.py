@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+SHARD_PATTERN = "model-*.safetensors"
 OTHER_WEIGHT_FORMATS = (".bin", ".h5", ".msgpack", ".ckpt", ".pt", ".onnx")
 CONVERT_WEIGHTS = (
     "load the model with transformers and save it with save_pretrained(DIRECTORY, "
@@ -181,16 +182,27 @@ def list_weight_files(directory: Path) -> list[Path]:
     """The files with the weights; DataError if there is none that can be read."""
     if (directory / WEIGHTS_FILE).exists():
         return [directory / WEIGHTS_FILE]
-    if (directory / INDEX_FILE).exists():
-        files = read_json(directory / INDEX_FILE).get("weight_map")
-        if not isinstance(files, dict) or not files:
-            raise DataError(f"{directory / INDEX_FILE}: has no weight_map")
-        if unsafe := [name for name in files.values() if Path(str(name)).name != name]:
+    index = read_json(directory / INDEX_FILE, optional=True).get("weight_map")
+    if isinstance(index, dict) and index:
+        if unsafe := [name for name in index.values() if Path(str(name)).name != name]:
             raise DataError(f"{directory / INDEX_FILE}: names {unsafe[0]!r}, not a file beside it")
-        return [directory / name for name in sorted({*files.values()})]
+        return [directory / name for name in sorted({*index.values()})]
+    if shards := sorted(directory.glob(SHARD_PATTERN)):
+        _check_all_shards(shards)
+        return shards
     others = _list_other_weights(directory)
     hint = f"; {', '.join(others)} cannot be read: {CONVERT_WEIGHTS}" if others else ""
     raise DataError(f"{directory / WEIGHTS_FILE}: missing{hint}")
+
+
+def _check_all_shards(shards: list[Path]) -> None:
+    """DataError if one of model-00001-of-0000N.safetensors to N is missing."""
+    total = shards[0].stem.rpartition("-of-")[2]
+    if total.isdecimal() and len(shards) != int(total):
+        raise DataError(
+            f"{shards[0].parent}: {len(shards)} of {int(total)} files {SHARD_PATTERN} are there; "
+            "copy the others, too"
+        )
 
 
 def read_tensor_names(directory: Path) -> list[str]:
