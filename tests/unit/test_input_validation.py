@@ -129,3 +129,11 @@ def test_neither_tensorflow_nor_pyarrow_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.usefixtures("any_size")
+def test_a_column_that_none_of_many_json_rows_has_is_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", '{"title": "x", "team": "y"}\n' * 3000)
+    assert "no column 'label'; columns: 'title', 'team'" in error_of(
+        tmp_path, data={"source": source, "text": "title"}
+    )
