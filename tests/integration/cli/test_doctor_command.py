@@ -140,7 +140,7 @@ def test_no_cluster_is_one_finding_and_skips_the_checks_of_it(tmp_path: Path) ->
     _, found = run_cluster_checks(tmp_path)
     assert found["kubernetes"][0] == "missing"
     assert "set KUBECONFIG" in found["kubernetes"][1]
-    assert set(found) == {"kubernetes", "kubeflow pipelines", "images"}
+    assert set(found) == {"submission", "kubernetes", "kubeflow pipelines", "images"}
 
 
 @pytest.mark.slow

@@ -151,7 +151,7 @@ def test_a_closed_gate_exits_with_3_and_releases_nothing(
 
 def test_a_mistake_in_the_data_is_one_message_and_exit_code_2(tmp_path: Path) -> None:
     source = tmp_path / "news.csv"
-    source.write_text("title,description,label\n" + "a b,c d,x\n" * 50 + "e,f,\n")
+    source.write_text("title,description,label\n" + "a b,c d,x\ng h,i,y\n" * 25 + "e,f,\n")
     ended = subprocess.run(
         command(tmp_path / "work", f"data.source={source}"), capture_output=True, text=True
     )
