@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from components.errors import DataError
+from components.errors import ConfigError, DataError
 from components.storage.store import open_store
 from components.storage.uri import is_remote_uri, parse_uri, without_credentials
 
@@ -48,11 +48,11 @@ def find_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
 
 
 def refuse_web_address(name: str) -> None:
-    """Raise DataError for an http, https or ftp address."""
+    """Raise ConfigError for an http, https or ftp address."""
     if name.startswith(_WEB_SCHEMES):
-        raise DataError(
+        raise ConfigError(
             f"{without_credentials(name)}: web addresses are not read; download the file, or copy "
-            "it to gs:// or s3://, and name it there"
+            "it to gs:// or s3://, and name it in data.source or data.test_source"
         )
 
 

@@ -175,7 +175,7 @@ def test_file_uris_and_a_set_format(tmp_path):
         ),
         pytest.param({"source": "docker"}, ConfigError, "or name the data files", id="directory"),
         pytest.param({"source": "ab://host/a.csv"}, ConfigError, "unknown scheme", id="scheme"),
-        pytest.param({"source": "https://host/a.csv"}, DataError, "download the file", id="web"),
+        pytest.param({"source": "https://host/a.csv"}, ConfigError, "download the file", id="web"),
         pytest.param(
             {"source": "s3://bucket"}, DataError, "names a bucket; name a file", id="bucket"
         ),
