@@ -26,12 +26,12 @@ def make_summary(
 ) -> RunSummary:
     """The summary of a run that released a model; `report` goes to `report_content`."""
     steps = {
-        "evaluate": StepState("evaluate", "finished", outputs={"report": "/work/report"}),
+        "evaluate": StepState("evaluate", "finished", outputs={"report": "/srv/report"}),
         "gate": StepState("gate", "finished", figures={"passed": True, "reason": "Passed."}),
         "export": StepState("export", "finished", figures={"release": "/models/x/1", "version": 1}),
     }
     return RunSummary(
-        run=LocalRun(Path("/work"), Path("/work/runs/a")),
+        run=LocalRun(Path("/srv"), Path("/srv/runs/a")),
         run_state=RunState({**RunState().steps, **steps}),
         report=report_content(**report),
         rows={"train": 3, "validation": 1, "test": 1},
