@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+MAX_SHOWN_CHARACTERS = 40
+
 
 class ExitCode(IntEnum):
     """The exit codes of the `kubert` command and of the steps, each with a `description`.
@@ -62,3 +64,9 @@ class ConfigError(KubertError):
 
 USER_ERROR_CODES = frozenset(int(code) for code in (ExitCode.USAGE, ExitCode.DATA, ExitCode.CONFIG))
 """Codes of steps and workers that only a change by the user can mend; never retried."""
+
+
+def shorten_value(value: object, limit: int = MAX_SHOWN_CHARACTERS) -> str:
+    """A value as text for a message: of a longer one the first `limit` characters, and dots."""
+    text = str(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."

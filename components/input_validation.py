@@ -6,14 +6,13 @@ second or two. Imports no TensorFlow.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from components.config.schema import Config
 from components.data.source_validation import validate_sources
 from components.errors import ConfigError
 from components.model.encoders import validate_files
-from components.storage.local import find_nearest_existing
+from components.storage.local import check_writable, find_nearest_existing
 from components.storage.uri import is_remote_uri
 
 
@@ -34,11 +33,9 @@ def validate_model_store(store: str) -> None:
     """ConfigError for a local directory in which no release could be written."""
     if is_remote_uri(store):
         return
-    path = Path(store.removeprefix("file://")).absolute()
-    existing = find_nearest_existing(path)
+    existing = find_nearest_existing(Path(store.removeprefix("file://")).absolute())
     try:
-        with tempfile.TemporaryFile(dir=existing):
-            pass
+        check_writable(existing)
     except OSError as error:
         raise ConfigError(
             f"export.model_store: {existing}: not writable ({error.strerror}); make the directory "

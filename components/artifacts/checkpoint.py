@@ -16,15 +16,13 @@ from typing import Any
 from pydantic import (
     BaseModel,
     ConfigDict,
-    SerializerFunctionWrapHandler,
     field_serializer,
     field_validator,
-    model_serializer,
 )
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
-from components.artifacts.vocabulary import StripAccents, drop_default_normalization
+from components.artifacts.vocabulary import StoredStripAccents
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
@@ -64,7 +62,7 @@ class CheckpointContent(BaseModel):
     classes: tuple[str, ...]
     vocabulary_sha256: str
     lower_case: bool
-    strip_accents: StripAccents | None = None
+    strip_accents: StoredStripAccents = None
     model: ModelConfig
     encoder_fingerprint: str
     history: tuple[EpochMetrics, ...]
@@ -79,11 +77,6 @@ class CheckpointContent(BaseModel):
     @classmethod
     def _read_stored_names(cls, model: Any) -> Any:
         return from_stored_names("model", model) if isinstance(model, Mapping) else model
-
-    @model_serializer(mode="wrap")
-    def _leave_out_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        return drop_default_normalization(values)
 
     @field_serializer("model")
     def _write_stored_names(self, model: ModelConfig) -> dict[str, Any]:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
 )
 
 from components.artifacts.manifest import Manifest
-from components.artifacts.vocabulary import StripAccents, drop_default_normalization
+from components.artifacts.vocabulary import StoredStripAccents
 from components.data.split_names import SplitName
 from components.errors import DataError
 
@@ -45,7 +42,7 @@ class ShardsContent(BaseModel):
     classes: tuple[str, ...] = Field(min_length=2)
     vocabulary_sha256: str
     lower_case: bool
-    strip_accents: StripAccents | None = None
+    strip_accents: StoredStripAccents = None
     encoder: str
     max_length: int
     splits: dict[SplitName, SplitInfo]
@@ -54,11 +51,6 @@ class ShardsContent(BaseModel):
     source_sha256: str
     notes: list[str] = []
     window: dict[str, str] = {}
-
-    @model_serializer(mode="wrap")
-    def _leave_out_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = serialize(self)
-        return drop_default_normalization(values)
 
 
 PROVENANCE = frozenset({"refused", "refused_examples", "source_sha256", "notes", "window"})

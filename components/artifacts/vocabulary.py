@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from components.errors import DataError
 
@@ -16,6 +16,9 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 StripAccents = Literal["all", "alphabetic", "none"]
 """Which nonspacing marks are removed from texts: all, those of Latin, Greek and Cyrillic letters
 (in other scripts they are vowels), or none."""
+StoredStripAccents = Annotated[StripAccents | None, Field(exclude_if=lambda value: value is None)]
+"""As manifests have it: None, where `lower_case` implies it, is left out, so that the digests of
+manifests from before the field existed hold."""
 
 
 class Vocabulary(BaseModel):
@@ -109,13 +112,3 @@ class Vocabulary(BaseModel):
             raise DataError(
                 f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
             ) from None
-
-
-def drop_default_normalization(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a manifest without a `strip_accents` that `lower_case` implies.
-
-    Manifests that were written before the field existed keep their digests.
-    """
-    if "strip_accents" in values and values["strip_accents"] is None:
-        del values["strip_accents"]
-    return values

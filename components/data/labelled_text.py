@@ -21,6 +21,7 @@ from components.config.schema import DataConfig
 from components.data.labels import (
     MISSING,
     NOT_A_NAME,
+    NOT_A_NAME_REMEDY,
     LabelMap,
     LabelStatistics,
     build_label_map,
@@ -124,7 +125,7 @@ class ExampleReader:
         }
         remedies = suggest_remedies(files, dataset.data, rejected.counts)
         if NOT_A_NAME in rejected.counts:
-            remedies.append("A row has one label; a list or a record of labels is not supported.")
+            remedies.append(NOT_A_NAME_REMEDY)
         elif any("label" in reason for reason in rejected.counts):
             remedies.append(f"A label must be {dataset.labels.allowed_labels}.")
         rejected.raise_error(remedies, dataset.label_counts, dataset.rows)
@@ -273,5 +274,5 @@ def _describe_unusable_rows(
         lines.append(f"  the first one: {malformed.examples[0]}")
     remedies = suggest_remedies(source.files, data, malformed.counts)
     if NOT_A_NAME in statistics.without_label:
-        remedies.append("A row has one label; a list or a record of labels is not supported.")
+        remedies.append(NOT_A_NAME_REMEDY)
     return lines + remedies

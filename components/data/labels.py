@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from components.errors import DataError
+from components.errors import DataError, shorten_value
 
 MAX_CLASSES_OF_FEW_ROWS = 20
-MAX_NAME_CHARACTERS = 40
 CLEAR_SEPARATORS = ("|", ";")
 """What stands between several labels in one field, and hardly ever in a class name."""
 POSSIBLE_SEPARATORS = (",", "/", "&", "+")
@@ -31,6 +30,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 MISSING = "missing label"
 NOT_A_NAME = "label that is a list or a record"
+NOT_A_NAME_REMEDY = "A row has one label; a list or a record of labels is not supported."
 UNKNOWN = "unknown label"
 OUT_OF_RANGE = "label out of range"
 NEGATIVE = "negative label"
@@ -207,8 +207,8 @@ def _find_classes(statistics: LabelStatistics, column: str) -> LabelMap:
         combined = next(name for name in counts if separator in name)
         raise DataError(
             f"{column}: several labels in one field, separated by {separator!r}, such as "
-            f"{_shorten(combined)!r}; a row has one label here: keep one per row, or, if these are "
-            "names of classes, list them in data.classes"
+            f"{shorten_value(combined)!r}; a row has one label here: keep one per row, or, if "
+            "these are names of classes, list them in data.classes"
         )
     number_rows = sum(count for name, count in counts.items() if NUMBER.fullmatch(name))
     if 2 * number_rows > counts.total():
@@ -260,10 +260,6 @@ def find_similar_names(names: Sequence[str]) -> list[tuple[str, ...]]:
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]}..."
-
-
 def _list_names(names: Sequence[str], max_names: int = 20) -> str:
-    shortened = [_shorten(name) for name in names[:max_names]]
+    shortened = [shorten_value(name) for name in names[:max_names]]
     return ", ".join([*shortened, "..."] if len(names) > max_names else shortened)

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from components.errors import DataError
+from components.errors import DataError, shorten_value
 
 MAX_REPORTED_ROWS = 20
 MAX_REPORTED_VALUES = 5
-MAX_VALUE_CHARACTERS = 40
 MAX_COUNTED_REASONS = 100
 OTHER_REASONS = "other reasons"
 
@@ -46,7 +45,7 @@ class RejectedRows:
         if len(self.counts) >= MAX_COUNTED_REASONS and reason not in self.counts:
             reason = OTHER_REASONS
         self.counts[reason] += 1
-        shown = "" if label is None else f" {_shorten(label)!r}"
+        shown = "" if label is None else f" {shorten_value(label)!r}"
         if shown:
             values = self.values.setdefault(reason, [])
             if len(values) < MAX_REPORTED_VALUES and shown not in values:
@@ -87,7 +86,7 @@ class RejectedRows:
     def _suggest_limit(self, label_counts: Mapping[str, int], rows: int) -> str:
         gone = [name for name, count in label_counts.items() if 1 < count <= self.lost[name]]
         if gone:
-            names = ", ".join(repr(_shorten(name)) for name in gone[:MAX_REPORTED_VALUES])
+            names = ", ".join(repr(shorten_value(name)) for name in gone[:MAX_REPORTED_VALUES])
             more = ", ..." if len(gone) > MAX_REPORTED_VALUES else ""
             return f"Correct these rows: without them there is no row of {names}{more}."
         if 2 * self.counts.total() > rows:
@@ -106,8 +105,3 @@ class ReadStats:
     rejected: RejectedRows
     duplicates_of_test: Counter[str] = field(default_factory=Counter)
     number_columns: set[str] = field(default_factory=set)
-
-
-def _shorten(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}..."

@@ -11,7 +11,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from components.errors import DataError
+from components.errors import DataError, shorten_value
 
 MAX_BATCH_ROWS = 1000
 MAX_BATCH_CHARACTERS = 1 << 22
@@ -167,9 +167,7 @@ def column_index(column: str, names: Sequence[str], source: str, hint: str = "")
     problem = (
         f"no column {column!r}" if not found else f"{len(found)} columns are called {column!r}"
     )
-    listed = ", ".join(
-        repr(name if len(name) <= 40 else f"{name[:40]}...") for name in names[:MAX_LISTED_COLUMNS]
-    )
+    listed = ", ".join(repr(shorten_value(name)) for name in names[:MAX_LISTED_COLUMNS])
     more = ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
     raise DataError(
         f"{source}: {problem}; columns: {listed}{more}{hint} "

@@ -97,7 +97,7 @@ def _open_files(files: Sequence[SourceFile], uri: str, data: DataConfig) -> Sour
     return Source(
         uri,
         first if len(files) == 1 else ConcatenatedRows(readers),
-        _combine_digests(digests),
+        combine_digests([*digests.values()]),
         notes=tuple(_describe_files(files, uri, [*readers.values()], data)),
         files={file.name: file.path for file in files},
         file_digests=digests if len(files) > 1 else {},
@@ -113,11 +113,11 @@ def _check_file(file: SourceFile) -> None:
         ) from None
 
 
-def _combine_digests(digests: Mapping[str, str]) -> str:
-    """Return the digest of a file, or of all files' digests in their order."""
+def combine_digests(digests: Sequence[str]) -> str:
+    """Return the only digest, or the SHA-256 (hex) of several in their order."""
     if len(digests) == 1:
-        return next(iter(digests.values()))
-    return hashlib.sha256(" ".join(digests.values()).encode()).hexdigest()
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 def _describe_files(

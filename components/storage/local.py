@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,12 @@ from components.storage.atomic_files import (
 from components.storage.backend import ObjectChecksum, RetryCall, TemporaryError
 
 _BLOCK_BYTES = 2**20
+
+
+def check_writable(directory: Path) -> None:
+    """Raise OSError if no file can be created in a directory; none is left there."""
+    with tempfile.TemporaryFile(dir=directory):
+        pass
 
 
 def find_nearest_existing(path: Path) -> Path:

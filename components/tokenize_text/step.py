@@ -8,7 +8,6 @@ depend on the number of threads.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset, open_dataset
 from components.data.labels import find_similar_names
 from components.data.read_stats import ReadStats
+from components.data.sources import combine_digests
 from components.data.split_names import SPLITS, SplitName
 from components.errors import DataError
 from components.progress import StepName, report, report_note
@@ -46,8 +46,7 @@ def run(
 
     Raises DataError for data that cannot be used: an unreadable source, more rejected rows than
     data.max_bad_rows, a larger share of [UNK] than tokenize.max_unknown, an empty split, fewer than
-    two classes in training. Then `output` does not
-    exist.
+    two classes in training. Then `output` does not exist.
     """
     report(StepName.TOKENIZE, "reading labels")
     with open_dataset(data) as dataset:
@@ -142,7 +141,6 @@ def _describe_shards(
     stats: ReadStats,
     notes: list[str],
 ) -> ShardsContent:
-    digests = [*_source_digests(dataset).values()]
     return ShardsContent(
         classes=dataset.labels.classes,
         vocabulary_sha256=vocabulary.sha256,
@@ -153,9 +151,7 @@ def _describe_shards(
         splits=splits,
         refused=dict(stats.rejected.counts),
         refused_examples=stats.rejected.examples,
-        source_sha256=digests[0]
-        if len(digests) == 1
-        else hashlib.sha256(" ".join(digests).encode()).hexdigest(),
+        source_sha256=combine_digests([*_source_digests(dataset).values()]),
         notes=notes,
         window={} if dataset.window is None else dataset.window.to_dict(),
     )

@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from components.artifacts.token_shards import TokenIds
 from components.artifacts.vocabulary import Vocabulary
-from components.errors import DataError
+from components.errors import DataError, shorten_value
 
 MAX_EXAMPLES = 5
 MAX_EXAMPLE_TEXTS = 20
-MAX_EXAMPLE_CHARACTERS = 40
 SPECIAL_TOKENS_PER_ROW = 2
 
 
@@ -45,16 +44,10 @@ class UnknownPieces:
             return
         words = list(dict.fromkeys(word for text in self._texts for word in text.split()))
         examples = [word for word in words if self._unknown_id in tokenize([word])[0]]
-        shown = ", ".join(map(repr, map(_shorten, examples[:MAX_EXAMPLES])))
+        shown = ", ".join(map(repr, map(shorten_value, examples[:MAX_EXAMPLES])))
         raise DataError(
             f"{self._unknown} of {self._pieces} word pieces ({self._unknown / self._pieces:.1%}) "
             f"are [UNK], tokenize.max_unknown allows {limit:.1%}; words such as {shown}. The "
             "vocabulary does not fit the texts: choose an encoder for their language or "
             "model.encoder=scratch, or raise tokenize.max_unknown"
         )
-
-
-def _shorten(word: str) -> str:
-    if len(word) <= MAX_EXAMPLE_CHARACTERS:
-        return word
-    return f"{word[:MAX_EXAMPLE_CHARACTERS]}..."

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ import psutil
 import components
 from components.config.schema import Config
 from components.errors import ConfigError, DataError, KubertError
-from components.storage.local import find_nearest_existing
+from components.storage.local import check_writable, find_nearest_existing
 from components.storage.store import Store, open_store
 from components.storage.uri import is_remote_uri
 from pipeline.doctor import MAX_REASON_CHARACTERS, Check, Finding, join_lines
@@ -160,11 +159,11 @@ def check_work_directory(workdir: Path) -> Finding:
     """The work directory is writable and has room."""
     existing = find_nearest_existing(workdir)
     try:
-        with tempfile.NamedTemporaryFile(dir=existing):
-            pass
+        check_writable(existing)
     except OSError as error:
         return Finding.missing(
-            f"{existing}: not writable ({error.strerror})", "choose another one with --workdir"
+            f"{existing}: not writable ({error.strerror})",
+            "choose another one with --workdir",
         )
     free = shutil.disk_usage(existing).free
     message = f"{workdir} is writable, {free / BYTES_PER_GIB:.1f} GiB free"

@@ -29,7 +29,7 @@ import psutil
 from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import ExitCode, KubertError, UsageError
 from components.progress import ProgressEvent
-from components.storage.local import find_nearest_existing
+from components.storage.local import check_writable, find_nearest_existing
 from pipeline.run_state import EventFile, RunState, StepFailure
 
 LOG_FILENAME = "kubert.log"
@@ -71,8 +71,7 @@ class RunInterruptedError(KubertError):
 def check_workdir(workdir: Path) -> None:
     """Raise UsageError for a work directory that cannot be written; nothing is created."""
     try:
-        with tempfile.TemporaryFile(dir=find_nearest_existing(workdir)):
-            pass
+        check_writable(find_nearest_existing(workdir))
     except OSError as error:
         raise _unwritable_error(workdir, error) from None
 

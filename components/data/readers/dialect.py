@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 CANDIDATE_DELIMITERS = (",", ";", "|", "\t")
 """In the order of preference."""
-MAX_EXAMINED_ROWS = 200
 MIN_SHARE_OF_EQUAL_WIDTH = 0.9
 
 
