@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.config.schema import SAMPLE_SOURCE, DataConfig
+from components.config.schema import DataConfig
 from components.data.readers import open_file_reader
 from components.data.readers.jsonl import JsonReader
 from components.data.readers.remedies import suggest_remedies
@@ -50,22 +50,18 @@ def validate_sources(data: DataConfig) -> list[str]:
         )
     # Kinds and formats first: they say more about a wrong file than its rows do.
     for found, each in ((files, names), (test_files, test_names)):
-        check_files(found, ", ".join(each), data if [*each] != [SAMPLE_SOURCE] else _as_csv(data))
+        check_files(found, ", ".join(each), data)
     check_disjoint([file.name for file in files], [file.name for file in test_files])
     if not unread and _estimate_bytes([*files, *test_files]) <= MAX_BYTES_READ_IN_FULL:
         _read_all_rows(data)
     else:
         for file in [*files[:MAX_EXAMINED_FILES], *test_files[:MAX_EXAMINED_FILES]]:
-            _read_first_rows(file, _as_csv(data) if file.name == SAMPLE_SOURCE else data)
+            _read_first_rows(file, data)
     return unread
 
 
 def _is_local(name: str) -> bool:
     return not is_remote_uri(name) and not name.startswith(TFDS_PREFIX)
-
-
-def _as_csv(data: DataConfig) -> DataConfig:
-    return data.model_copy(update={"format": "csv"})
 
 
 def _estimate_bytes(files: Sequence[SourceFile]) -> int:

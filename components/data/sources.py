@@ -43,8 +43,6 @@ def open_source(
         yield source.select_split(available[0] if available else splits[-1])
         return
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
-        if [*names] == [SAMPLE_SOURCE]:
-            data = data.model_copy(update={"format": "csv"})
         yield _open_files(list_files(names, Path(temporary)), ", ".join(names), data)
 
 

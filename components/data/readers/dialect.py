@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,32 +52,34 @@ def find_delimiter(lines: Sequence[str], data: DataConfig) -> str:
     `lines` are the first lines of a file. With a header row, the columns must be in it; without
     one, nearly all rows must have the same number of fields, which includes the columns' numbers.
     """
-    found = ((_score(lines, data, delimiter), delimiter) for delimiter in CANDIDATE_DELIMITERS)
-    score, delimiter = max(found, key=lambda each: each[0])
-    return delimiter if score > 0 else CANDIDATE_DELIMITERS[0]
+    columns = {*data.text, data.label} | ({data.time_column} if data.time_column else set())
+    best, best_score = CANDIDATE_DELIMITERS[0], 0.0
+    for delimiter in CANDIDATE_DELIMITERS:
+        rows = _parse_rows(lines, Dialect.from_config(data, delimiter))
+        if data.header:
+            if columns <= {*next(rows, [])}:
+                return delimiter
+        elif (score := _score_rows([*rows], columns)) > best_score:
+            best, best_score = delimiter, score
+    return best
 
 
-def _score(lines: Sequence[str], data: DataConfig, delimiter: str) -> float:
-    """Return how likely a delimiter is, from 0 (impossible) to 1.
+def _parse_rows(lines: Sequence[str], dialect: Dialect) -> Iterator[list[str]]:
+    """Yield the rows that are not blank, up to the first one that cannot be parsed."""
+    with suppress(csv.Error):
+        yield from filter(None, dialect.parse_rows(lines))
+
+
+def _score_rows(rows: Sequence[Sequence[str]], columns: Collection[str]) -> float:
+    """Return how likely rows without a header are split as meant, from 0 (impossible) to 1.
 
     It is the share of rows with the most frequent width, less that of fields that begin with a
-    space; with a header row, whether the columns are in it.
+    space.
     """
-    widths: list[int] = []
-    names: list[str] = []
-    spaces = 0
-    try:
-        for row in Dialect.from_config(data, delimiter).parse_rows(lines):
-            names = names or row
-            widths += [len(row)] if row else []
-            spaces += sum(field.startswith(" ") for field in row[1:])
-    except csv.Error:
-        pass  # the rows before the error tell enough
-    columns = {*data.text, data.label} | ({data.time_column} if data.time_column else set())
-    if data.header:
-        return float(columns <= {*names})
+    widths = [*map(len, rows)]
     if not widths or not all(column.isdecimal() for column in columns):
         return 0.0
+    spaces = sum(field.startswith(" ") for row in rows for field in row[1:])
     width = max({*widths}, key=widths.count)
     share = widths.count(width) / len(widths)
     has_columns = max(map(int, columns)) < width

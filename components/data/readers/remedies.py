@@ -12,9 +12,9 @@ from components.data.readers.delimited import UNBALANCED_QUOTES, parse_field_cou
 from components.data.readers.encoding_guess import guess_encoding
 from components.data.readers.jsonl import NOT_AN_OBJECT, NOT_JSON
 from components.data.readers.text_chunks import NOT_UNICODE, open_bytes
-from components.errors import ConfigError
 
 DELIMITED_FORMATS = ("csv", "tsv")
+MAX_EXAMINED_FILES = 8
 _EXAMINED_BYTES = 1 << 20
 _ESCAPED_QUOTE = b'\\"'
 
@@ -24,10 +24,10 @@ def suggest_remedies(
 ) -> list[str]:
     """Return one sentence per kind of reason that an option or a change of the file mends.
 
-    `files` are the files of the source by their names; of each the first MiB is read.
+    `files` are the files of the source by their names; of the first of them the first MiB is read.
     """
-    formats = {_format_of(name, data) for name in files}
-    starts = [*islice(map(_read_start, files.values()), 1 if len(files) == 1 else 8)]
+    formats = {file_format_of(name, data) for name in files}
+    starts = [*map(_read_start, islice(files.values(), MAX_EXAMINED_FILES))]
     remedies: list[str] = []
     if NOT_UNICODE in reasons and formats & {*DELIMITED_FORMATS, "jsonl"}:
         remedies += _suggest_encoding(starts, data)
@@ -84,13 +84,6 @@ def _describe_field_counts(
     if width == 1:
         return "The first row has one field only: set data.delimiter to what separates the fields."
     return "Check data.delimiter and data.quoting, and that the first row names all columns."
-
-
-def _format_of(name: str, data: DataConfig) -> str:
-    try:
-        return file_format_of(name, data)
-    except ConfigError:
-        return "csv"  # the built-in sample
 
 
 def _read_start(path: Path) -> bytes:
