@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts.vocabulary import SPECIAL_TOKENS, StripAccents, Vocabulary
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, shorten_value
 from components.model.encoders.checkpoint.checkpoint_files import (
     build_vocabulary,
     read_json,
@@ -122,10 +122,10 @@ def _get(values: Mapping[str, Any], name: str) -> Any:
 
 
 def _unsupported_error(file: Path, field: str, value: Any) -> ConfigError:
-    shown = repr(value) if len(repr(value)) <= 80 else f"{repr(value)[:80]}..."
     return ConfigError(
-        f"{file}: {field} is {shown}: this is not BERT's WordPiece tokenizer, and the model would "
-        "see other words than it was trained with; choose a checkpoint with a BERT tokenizer"
+        f"{file}: {field} is {shorten_value(repr(value), 80)}: this is not BERT's WordPiece "
+        "tokenizer, and the model would see other words than it was trained with; choose a "
+        "checkpoint with a BERT tokenizer"
     )
 
 
