@@ -35,7 +35,8 @@ MAX_WORD_BYTES_WITH_VOWEL_SIGNS = 4096
 words, so that a sentence counts as one word."""
 VOICING_MARKS = frozenset("\u3099\u309a")
 """Marks of Japanese consonants, which are part of the letter as vowel signs are."""
-ALPHABETIC_MARKS = r"([\p{Latin}\p{Greek}\p{Cyrillic}])\p{Mn}+"
+ALPHABETIC_LETTER = r"[\p{Latin}\p{Greek}\p{Cyrillic}]"
+MARKS = r"\p{Mn}+"
 
 
 class WordPiece(tf.Module):
@@ -97,8 +98,8 @@ class WordPiece(tf.Module):
             return texts
         decomposed = tf_text.normalize_utf8(texts, "NFD")
         if strip == "all":
-            return tf.strings.regex_replace(decomposed, r"\p{Mn}+", "")
-        stripped = tf.strings.regex_replace(decomposed, ALPHABETIC_MARKS, r"\1")
+            return tf.strings.regex_replace(decomposed, MARKS, "")
+        stripped = tf.strings.regex_replace(decomposed, f"({ALPHABETIC_LETTER}){MARKS}", r"\1")
         return tf_text.normalize_utf8(stripped, "NFC")
 
 
@@ -172,12 +173,11 @@ def _build_normalizer(lower_case: bool, strip_accents: StripAccents) -> Any:
         return normalizers.BertNormalizer(
             lowercase=lower_case, strip_accents=strip_accents == "all"
         )
-    letters, marks = ALPHABETIC_MARKS.strip("(").split(")")
     return normalizers.Sequence(
         [
             normalizers.Lowercase(),
             normalizers.NFD(),
-            normalizers.Replace(Regex(f"(?<={letters}){marks}"), ""),
+            normalizers.Replace(Regex(f"(?<={ALPHABETIC_LETTER}){MARKS}"), ""),
             normalizers.NFC(),
             normalizers.BertNormalizer(lowercase=False, strip_accents=False),
         ]
