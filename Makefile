@@ -10,7 +10,7 @@ DATA_FILES := the directory with AG News' train.csv and test.csv
 PIP_INSTALL := -W ignore -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
+.PHONY: help setup run test fuzz e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -29,6 +29,12 @@ run: $(STAMP) ## run the whole pipeline on the built-in sample
 test: $(STAMP) ## run every test that needs neither a cluster nor a network
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/faults
 	$(BIN)/python -m pytest tests/faults
+
+fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
+	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),30))); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  $(BIN)/python -m pytest tests/fuzz -x --hypothesis-profile=fuzz || exit 1; \
+	done
 
 e2e: $(STAMP) ## run the tests that need a cluster, on the one of KUBECONFIG
 	$(BIN)/python -m pytest -m e2e tests/e2e -rs

@@ -7,9 +7,11 @@ use further codes to tell their launcher whether to restart them: `components.wo
 
 from __future__ import annotations
 
+import unicodedata
 from enum import IntEnum
 
 MAX_SHOWN_CHARACTERS = 40
+UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs"})
 
 
 class ExitCode(IntEnum):
@@ -39,9 +41,15 @@ class ExitCode(IntEnum):
 
 
 class KubertError(Exception):
-    """A failure whose message tells the user what is wrong and what to do."""
+    """A failure whose message tells the user what is wrong and what to do.
+
+    The message may quote what was read: control characters in it are shown as escapes.
+    """
 
     exit_code: int = ExitCode.FAILURE
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(escape_unprintable(str(message)))
 
 
 class UsageError(KubertError):
@@ -64,6 +72,22 @@ class ConfigError(KubertError):
 
 USER_ERROR_CODES = frozenset(int(code) for code in (ExitCode.USAGE, ExitCode.DATA, ExitCode.CONFIG))
 """Codes of steps and workers that only a change by the user can mend; never retried."""
+
+
+def escape_unprintable(text: str) -> str:
+    """The text with escapes such as \\x1b for control characters, save tab and line feed.
+
+    Lone surrogates, which no stream encodes, are escaped, too. Nothing that was read from a file
+    can then move the cursor, or change the colours, of a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in UNPRINTABLE_CATEGORIES and character not in "\n\t"
+        else character
+        for character in text
+    )
 
 
 def shorten_value(value: object, limit: int = MAX_SHOWN_CHARACTERS) -> str:

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Literal, TypeGuard, get_args
 
 from components.config.environment import ENV_PROGRESS
+from components.errors import escape_unprintable
 
 
 class StepName(StrEnum):
@@ -90,7 +91,7 @@ def report(
 
 def report_note(step: StepName, note: str) -> None:
     """Report a sentence that a person should read, also when the step has finished."""
-    write_progress_event(ProgressEvent(step, note, kind="note"))
+    write_progress_event(ProgressEvent(step, escape_unprintable(note), kind="note"))
 
 
 def write_progress_event(event: ProgressEvent) -> None:

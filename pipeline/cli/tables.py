@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from components.errors import escape_unprintable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -34,7 +36,7 @@ def print_line(console: Console, text: str, style: str = "") -> None:
 def format_cell(row: Row, column: str) -> str:
     """The value as text; empty where there is none."""
     value = row.get(column)
-    return "" if value is None else str(value)
+    return "" if value is None else escape_unprintable(str(value))
 
 
 def print_table(

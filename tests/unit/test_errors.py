@@ -45,3 +45,16 @@ def test_user_errors_are_the_only_codes_that_are_never_retried() -> None:
     errors = [UsageError, DataError, ConfigError]
     assert {error.exit_code for error in errors} == USER_ERROR_CODES == {64, 65, 78}
     assert KubertError.exit_code not in USER_ERROR_CODES
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("naïve 日本語\tone\ntwo", "naïve 日本語\tone\ntwo", id="as-it-is"),
+        pytest.param("a\x1b[2Jb\x00\x85", "a\\x1b[2Jb\\x00\\x85", id="control-characters"),
+        pytest.param("a\ud800b", "a\\ud800b", id="lone-surrogate"),
+        pytest.param("line\r", "line\\r", id="carriage-return"),
+    ],
+)
+def test_a_message_shows_control_characters_as_escapes(text: str, shown: str) -> None:
+    assert str(DataError(text)) == shown

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from components.errors import UsageError
+from components.errors import UsageError, escape_unprintable
 
 
 def predict_texts(
@@ -48,7 +48,8 @@ def predict_texts(
         if as_json:
             print_json({"text": answer.text, "label": answer.label, "scores": answer.scores})
         else:
-            typer.echo(f"{answer.label}\t{answer.scores[answer.label]:.4f}\t{answer.text}")
+            label, text = map(escape_unprintable, (answer.label, answer.text))
+            typer.echo(f"{label}\t{answer.scores[answer.label]:.4f}\t{text}")
 
 
 def _refuse_file(release: str, text: str) -> None:
