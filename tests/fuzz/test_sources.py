@@ -18,7 +18,7 @@ from components.data.labels import LabelStatistics, build_label_map, label_text
 from components.data.source_validation import validate_sources
 from components.data.text_columns import text_error
 from components.errors import ConfigError, DataError
-from tests.support.mutated_sources import (
+from tests.fuzz.mutated_sources import (
     LABELS,
     ODD_VALUES,
     SourceDocument,
