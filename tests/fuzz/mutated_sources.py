@@ -64,15 +64,15 @@ def source_documents(draw: st.DrawFn) -> SourceDocument:
         content = _write_parquet(rows)
     else:
         content = _write_json(draw, rows, kind == "json")
-    content = draw(damaged(content))
+    content = draw(damage_bytes(content))
     name = f"rows.{kind}"
     if draw(st.integers(0, 9)) == 0:
-        name, content = f"{name}.gz", draw(damaged(gzip.compress(content)))
+        name, content = f"{name}.gz", draw(damage_bytes(gzip.compress(content)))
     return SourceDocument(name, content, _draw_options(draw))
 
 
 @st.composite
-def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+def damage_bytes(draw: st.DrawFn, content: bytes) -> bytes:
     """The content with up to four changes: bytes flipped, cut out, repeated or inserted."""
     for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2, 4]))):
         start = draw(st.integers(0, len(content)))
@@ -138,14 +138,18 @@ def _write_json(draw: st.DrawFn, rows: list[list[Any]], is_array: bool) -> bytes
 
 
 def _write_parquet(rows: list[list[Any]]) -> bytes:
-    columns = {}
-    for name, values in zip(COLUMNS, zip(*rows, strict=True), strict=True) if rows else ():
-        try:
-            columns[name] = pa.array(values)
-        except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError):
-            columns[name] = pa.array([str(value).encode(errors="replace") for value in values])
+    values_of = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * 3, strict=True))
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns or {name: pa.array([], pa.string()) for name in COLUMNS}), sink)
+    try:
+        table = pa.table({name: pa.array(values) for name, values in values_of.items()})
+        pq.write_table(table, sink)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError, TypeError):
+        strings = {
+            name: pa.array([str(value).encode(errors="replace") for value in values], pa.binary())
+            for name, values in values_of.items()
+        }
+        sink = io.BytesIO()
+        pq.write_table(pa.table(strings), sink)
     return sink.getvalue()
 
 
