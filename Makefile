@@ -33,7 +33,7 @@ test: $(STAMP) ## run every test that needs neither a cluster nor a network
 fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),30))); \
 	while [ $$(date +%s) -lt $$end ]; do \
-	  $(BIN)/python -m pytest tests/fuzz -x --hypothesis-profile=fuzz || exit 1; \
+	  $(BIN)/python -m pytest tests/fuzz -x --timeout 0 --hypothesis-profile=fuzz || exit 1; \
 	done
 
 e2e: $(STAMP) ## run the tests that need a cluster, on the one of KUBECONFIG

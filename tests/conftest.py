@@ -11,7 +11,7 @@ from components.logging_config import LOGGER_NAMES
 from tests.support.stores.object_stores import remote, server_address, storage_location  # noqa: F401
 
 settings.register_profile("default", deadline=None)
-settings.register_profile("fuzz", deadline=None, max_examples=20_000)
+settings.register_profile("fuzz", deadline=None, max_examples=2_000)
 settings.load_profile("default")
 
 

@@ -9,15 +9,27 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts.manifest import MANIFEST_FILENAME, read_manifest
 from components.artifacts.release import parse_release_content
 from components.errors import DataError, UsageError
+from components.registry import find_champion
 from components.registry.listing import MODEL_NAME_PATTERN, PRIVATE_DIRECTORY, VERSION_PATTERN
+from components.storage.store import open_store
 
 LOCK_FILENAME = ".kubert-pull"
 UNFINISHED_PATTERN = re.compile(r"^\.[0-9]+\..+")
+
+
+@dataclass(frozen=True)
+class VersionDirectory:
+    """A version in the directory; a new manifest under the same number is another release."""
+
+    number: int
+    path: Path
+    manifest_mtime_ns: int
 
 
 @contextmanager
@@ -115,3 +127,45 @@ def _is_release_of(path: Path, name: str) -> bool:
     except (DataError, OSError):
         return False
     return (content.name, content.version) == (name, int(path.name))
+
+
+def select_served_version(directory: Path) -> VersionDirectory:
+    """The version to serve; DataError if there is none, see `find_served_version`."""
+    version = find_served_version(directory)
+    if version is None:
+        raise DataError(
+            f"{directory}: holds no version (directories 1, 2, ...); "
+            f"`kubert pull STORE/NAME --to {directory}` brings one"
+        )
+    return version
+
+
+def find_served_version(directory: Path) -> VersionDirectory | None:
+    """The version to serve: the release itself, a local champion, or the highest number."""
+    if (directory / MANIFEST_FILENAME).is_file():
+        content = parse_release_content(read_manifest(directory, "release"), directory)
+        return _read_version_directory(max(1, content.version), directory)
+    if (directory / PRIVATE_DIRECTORY).is_dir():
+        registry_root, name = directory.absolute().parent, directory.absolute().name
+        champion = find_champion(open_store(str(registry_root)), name)
+        if champion is None:
+            return None
+        return _read_version_directory(champion, directory / str(champion))
+    try:
+        numbered = [
+            path
+            for path in directory.iterdir()
+            if path.name.isascii() and path.name.isdigit() and path.is_dir()
+        ]
+    except OSError as error:
+        raise DataError(f"{directory}: {error.strerror}") from None
+    highest = max(numbered, key=lambda path: int(path.name), default=None)
+    return None if highest is None else _read_version_directory(int(highest.name), highest)
+
+
+def _read_version_directory(number: int, path: Path) -> VersionDirectory:
+    try:
+        mtime_ns = (path / MANIFEST_FILENAME).stat().st_mtime_ns
+    except OSError:
+        mtime_ns = 0
+    return VersionDirectory(number, path, mtime_ns)

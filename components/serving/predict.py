@@ -12,7 +12,6 @@ from pathlib import Path
 from components.artifacts.artifact import Artifact
 from components.artifacts.manifest import MANIFEST_FILENAME
 from components.artifacts.release import MODEL_FILENAME, ReleaseContent, open_release
-from components.model.serving_model import load_scorer
 from components.registry.reference import parse_model_reference, pull, resolve_version
 from components.storage.uri import is_remote_uri
 
@@ -36,6 +35,8 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
     if the release is incomplete, was changed, or has operations outside the allowlist.
     """
     with _open_reference(reference) as release:
+        from components.model.serving_model import load_scorer  # TensorFlow takes seconds
+
         classes = release.content.classes
         scorer = load_scorer(release.directory)
         stream = iter(texts)

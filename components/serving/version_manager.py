@@ -20,9 +20,8 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from components.artifacts.manifest import MANIFEST_FILENAME, read_manifest
-from components.artifacts.release import MODEL_FILENAME, open_release, parse_release_content
-from components.errors import DataError, KubertError
+from components.artifacts.release import MODEL_FILENAME, open_release
+from components.errors import KubertError
 from components.model.serving_model import (
     DEFAULT_BATCH_SIZE,
     INPUT_NAME,
@@ -31,10 +30,12 @@ from components.model.serving_model import (
     Scorer,
     load_scorer,
 )
-from components.registry import find_champion
-from components.registry.listing import PRIVATE_DIRECTORY
+from components.serving.model_directory import (
+    VersionDirectory,
+    find_served_version,
+    select_served_version,
+)
 from components.serving.rest_protocol import BadRequestError
-from components.storage.store import open_store
 
 LOADING, AVAILABLE, END = "LOADING", "AVAILABLE", "END"
 """States of a version, by the names of TensorFlow Serving's status call."""
@@ -42,15 +43,6 @@ WARM_UP_TEXTS = (b"", b"ready?")
 DEFAULT_MODEL_NAME = "model"
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class VersionDirectory:
-    """A version in the directory; a new manifest under the same number is another release."""
-
-    number: int
-    path: Path
-    manifest_mtime_ns: int
 
 
 @dataclass(frozen=True)
@@ -115,13 +107,7 @@ class VersionManager:
 
     def start(self) -> LoadedModel:
         """Load the version to serve; DataError if there is none or it does not verify."""
-        version = find_served_version(self._directory)
-        if version is None:
-            raise DataError(
-                f"{self._directory}: holds no version (directories 1, 2, ...); "
-                f"`kubert pull STORE/NAME --to {self._directory}` brings one"
-            )
-        return self._activate(version)
+        return self._activate(select_served_version(self._directory))
 
     def refresh(self) -> None:
         """Load the version to serve if it is another one; if that fails, the current one stays.
@@ -172,29 +158,6 @@ class VersionManager:
         return loaded
 
 
-def find_served_version(directory: Path) -> VersionDirectory | None:
-    """The version to serve: the release itself, a local champion, or the highest number."""
-    if (directory / MANIFEST_FILENAME).is_file():
-        content = parse_release_content(read_manifest(directory, "release"), directory)
-        return _read_version_directory(max(1, content.version), directory)
-    if (directory / PRIVATE_DIRECTORY).is_dir():
-        registry_root, name = directory.absolute().parent, directory.absolute().name
-        champion = find_champion(open_store(str(registry_root)), name)
-        if champion is None:
-            return None
-        return _read_version_directory(champion, directory / str(champion))
-    try:
-        numbered = [
-            path
-            for path in directory.iterdir()
-            if path.name.isascii() and path.name.isdigit() and path.is_dir()
-        ]
-    except OSError as error:
-        raise DataError(f"{directory}: {error.strerror}") from None
-    highest = max(numbered, key=lambda path: int(path.name), default=None)
-    return None if highest is None else _read_version_directory(int(highest.name), highest)
-
-
 def load_version(version: VersionDirectory, name: str | None = None) -> LoadedModel:
     """Load a version; DataError if a file or an operation of its graph does not verify."""
     content = open_release(version.path).content
@@ -205,14 +168,6 @@ def load_version(version: VersionDirectory, name: str | None = None) -> LoadedMo
         load_scorer(version.path),
         _read_signatures(version.path),
     )
-
-
-def _read_version_directory(number: int, path: Path) -> VersionDirectory:
-    try:
-        mtime_ns = (path / MANIFEST_FILENAME).stat().st_mtime_ns
-    except OSError:
-        mtime_ns = 0
-    return VersionDirectory(number, path, mtime_ns)
 
 
 def _read_signatures(path: Path) -> dict[str, Any]:

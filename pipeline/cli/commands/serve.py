@@ -43,7 +43,7 @@ def serve_model(
         )
     if name is not None and (not name or set(name) & set("/:")):
         raise UsageError(f"--name {name!r}: must not be empty or contain / or :")
-    from components.serving.model_directory import find_models_below
+    from components.serving.model_directory import find_models_below, select_served_version
 
     if models := find_models_below(directory):
         commands = "; ".join(
@@ -52,6 +52,7 @@ def serve_model(
         raise UsageError(
             f"{directory}: is a registry, of which one model is served; choose it: {commands}"
         )
+    select_served_version(directory)  # refused here, before TensorFlow is imported
     typer.echo(f"loading the model in {directory}")
     from components.logging_config import configure_logging
     from components.serving.rest_server import serve
