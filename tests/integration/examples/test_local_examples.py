@@ -1,4 +1,7 @@
-"""The examples for one machine, by `kubert run`: real steps, and less training where it is long."""
+"""The examples for one machine, by `kubert run`: real steps, and less training where it is long.
+
+01 has the options of the preset `quickstart`, which the documentation's tests run.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,6 @@ from components.artifacts.report import open_report
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[3]
 SHORTER = {
-    "01-quickstart.yaml": ["train.epochs=1", "model.max_length=32", "evaluate.min_accuracy=0.5"],
     "02-own-csv.yaml": [
         "model.freeze=true",
         "train.epochs=20",
@@ -62,14 +64,6 @@ def output_path(result: dict[str, Any], step: str, name: str) -> Path:
     return path
 
 
-def test_quickstart_releases_a_model_of_the_sample(run_example: RunExample) -> None:
-    result = run_example("01-quickstart.yaml")
-    assert result["gate"]["passed"] is True
-    assert result["rows"] == SAMPLE_ROWS
-    assert result["accuracy"] > 0.6
-    assert Path(result["release"]).parts[-3:] == ("models", "news", "1")
-
-
 def test_own_csv_counts_the_bad_row_and_releases(run_example: RunExample) -> None:
     result = run_example("02-own-csv.yaml")
     assert result["gate"]["passed"] is True
@@ -91,18 +85,10 @@ def test_frozen_minilm_trains_only_the_head(run_example: RunExample) -> None:
     assert result["train_examples_per_second"] > 500, "the features are read from the cache"
 
 
-def test_two_workers_learn_what_one_worker_learns(run_example: RunExample) -> None:
-    results = {
-        workers: run_example("04-two-workers-local.yaml", f"train.workers={workers}")
-        for workers in (1, 2)
-    }
-    epochs = {}
-    for workers, result in results.items():
-        assert result["rows"] == SAMPLE_ROWS
-        checkpoint = open_checkpoint(output_path(result, "train", "checkpoint")).content
-        assert checkpoint.workers == workers
-        epochs[workers] = [(e.train_loss, e.validation_loss) for e in checkpoint.history]
-    assert len(epochs[1]) == 4
-    for one, two in zip(epochs[1], epochs[2], strict=True):
-        assert one == pytest.approx(two, abs=1e-4)
-    assert results[1]["accuracy"] == pytest.approx(results[2]["accuracy"], abs=0.01)
+def test_two_workers_train_and_release(run_example: RunExample) -> None:
+    result = run_example("04-two-workers-local.yaml")
+    assert result["gate"]["passed"] is True
+    assert result["rows"] == SAMPLE_ROWS
+    checkpoint = open_checkpoint(output_path(result, "train", "checkpoint")).content
+    assert checkpoint.workers == 2
+    assert len(checkpoint.history) == 4
