@@ -36,7 +36,8 @@ class VersionDirectory:
 def lock_directory(directory: Path) -> Iterator[None]:
     """Create the directory if need be, and be the only puller that changes it in the block.
 
-    Of two pullers one would remove what the other downloads. What killed pullers left is removed.
+    Of two pullers one would remove what the other downloads. What killed pullers left is removed at
+    first, and at the end what a signal left that came between two instructions of a pull.
     UsageError if the directory cannot be used or another puller has it.
     """
     try:
@@ -52,10 +53,11 @@ def lock_directory(directory: Path) -> Iterator[None]:
                 f"--to {directory}: another pull is at work there; end it first, "
                 "or use another directory"
             ) from None
-        for leftover in directory.iterdir():
-            if UNFINISHED_PATTERN.match(leftover.name):
-                shutil.rmtree(leftover, ignore_errors=True)
-        yield
+        _remove_unfinished(directory)
+        try:
+            yield
+        finally:
+            _remove_unfinished(directory)
     finally:
         os.close(lock)
 
@@ -169,3 +171,9 @@ def _read_version_directory(number: int, path: Path) -> VersionDirectory:
     except OSError:
         mtime_ns = 0
     return VersionDirectory(number, path, mtime_ns)
+
+
+def _remove_unfinished(directory: Path) -> None:
+    for path in directory.iterdir():
+        if UNFINISHED_PATTERN.match(path.name):
+            shutil.rmtree(path, ignore_errors=True)

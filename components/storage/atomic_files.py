@@ -127,7 +127,7 @@ def replace_directory(staging: Path, output: Path) -> None:
         elif output.exists():
             output.unlink()
         os.replace(staging, output)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             removed.rmdir()  # stays if it has the old directory
         raise
