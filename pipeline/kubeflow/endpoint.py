@@ -302,6 +302,6 @@ def _read_forwarded_port(process: subprocess.Popen[str], namespace: str) -> int:
         timer.cancel()
     reason = errors[-1][:300] if errors else f"no answer in {PORT_FORWARD_TIMEOUT_SECONDS:.0f} s"
     raise PortForwardError(
-        f"kubectl port-forward to svc/{API_SERVICE} in namespace {namespace} failed: {reason}\n"
+        f"kubectl port-forward to svc/{API_SERVICE} in namespace {namespace} failed: {reason};\n"
         "check the cluster that KUBECONFIG names and cluster.kubeflow_namespace, or give --endpoint"
     )
