@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from pipeline.cli.options import DEFAULT_CONFIG, ConfigName
+from pipeline.cli.options import DEFAULT_CONFIG, Assignments, ConfigName
 
 
-def print_config(config: ConfigName = DEFAULT_CONFIG) -> None:
+def print_config(config: ConfigName = DEFAULT_CONFIG, assignments: Assignments = None) -> None:
     """Print a configuration with every option, its unit, default and a description.
 
     Save it to a file, change it, and pass the file to `kubert run` or `kubert submit`.
@@ -19,4 +19,6 @@ def print_config(config: ConfigName = DEFAULT_CONFIG) -> None:
         "The default is shown where a value differs from it. "
         f"Shipped configurations: {', '.join(presets.list_presets())}."
     )
-    typer.echo(presets.render_config(presets.load_preset(config), heading.strip()), nl=False)
+    typer.echo(
+        presets.render_config(presets.load_preset(config, assignments), heading.strip()), nl=False
+    )

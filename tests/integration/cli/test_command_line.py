@@ -183,3 +183,8 @@ def test_serving_a_registry_names_its_models(tmp_path: Path) -> None:
     result = run_kubert("serve", str(tmp_path))
     assert result.returncode == 2
     assert f"kubert serve {tmp_path}/news; kubert serve {tmp_path}/tickets" in result.stderr
+
+
+def test_config_prints_what_set_changes() -> None:
+    result = run_kubert("config", "--set", "train.epochs=7")
+    assert yaml.safe_load(result.stdout)["train"]["epochs"] == 7

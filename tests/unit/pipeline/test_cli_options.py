@@ -57,7 +57,7 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
         "run": ["--set", "--workdir", "--json"],
         "predict": ["--json"],
         "compile": ["--output", "-o", "--set"],
-        "config": [],
+        "config": ["--set"],
         "doctor": ["--cluster", "--set", "--workdir", "--json"],
         "pull": ["--to", "--watch", "--keep", "--json"],
         "serve": ["--name", "--host", "--port"],
