@@ -38,7 +38,7 @@ fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
 e2e: $(STAMP) ## run the tests that need a cluster, on the one of KUBECONFIG
 	$(BIN)/python -m pytest -m e2e tests/e2e -rs
 
-images: ## build both images and build/images.env (DEVICE=gpu, BASE=, PUSH=)
+images: ## build the images and build/images.env (DEVICE=gpu, BASE=, PUSH=)
 	docker/build.sh
 
 lint: $(STAMP) ## check rules, format and types (ruff, mypy)

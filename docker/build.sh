@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the images and writes their references by digest to build/images.env. Settings, all from the environment:
 #   CONTAINER_TOOL  podman or docker; by default the one that is installed
-#   DEVICE          cpu (default) or gpu: which train image
+#   DEVICE          cpu (default): one train image, for steps and workers
+#                   gpu: two, with TensorFlow for GPUs for the workers, and for CPUs for the steps
 #   BASE            the base image, preferably by digest
 #   PUSH            a registry and repository to push to; by default the images are written to build/*.tar,
 #                   which nodes can load
@@ -48,7 +49,7 @@ case $("$tool" --version) in
 esac
 
 build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
-  local image=${PUSH:-localhost}/$1:$2 digest
+  local image=${PUSH:-localhost}/$1:$2 archive=build/$1${2#"$version"}.tar digest
   # shellcheck disable=SC2086  # BUILD_FLAGS holds several words
   "$tool" build "${dated[@]}" "${secrets[@]}" ${BASE:+--build-arg "BASE=$BASE"} --build-arg "VERSION=$version" \
     --build-arg "REVISION=$revision" "${@:4}" ${BUILD_FLAGS:-} -t "$image" -f "$3" . >&2
@@ -57,9 +58,9 @@ build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
     "$tool" push "$image" >&2
     digest=$("$tool" image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" | sed -n "s|^${image%:*}@||p" | tail -n 1)
   elif [[ $("$tool" --version) == podman* ]]; then
-    rm -f "build/$1.tar"
-    "$tool" save --quiet --format oci-archive -o "build/$1.tar" "$image" >&2
-    digest=$(tar -xOf "build/$1.tar" index.json | sed -nE 's/.*"digest": *"(sha256:[0-9a-f]{64})".*/\1/p')
+    rm -f "$archive"
+    "$tool" save --quiet --format oci-archive -o "$archive" "$image" >&2
+    digest=$(tar -xOf "$archive" index.json | sed -nE 's/.*"digest": *"(sha256:[0-9a-f]{64})".*/\1/p')
   else
     die "docker knows the digest of an image only after a push: set PUSH=<registry>/<repository>, or CONTAINER_TOOL=podman"
   fi
@@ -68,10 +69,10 @@ build() { # build NAME TAG DOCKERFILE [FLAG...]: prints the reference by digest
 }
 
 mkdir -p build
-suffix=
-[[ $device == cpu ]] || suffix=-gpu
-train=$(build kubert-train-python "$version$suffix" docker/train.Dockerfile --build-arg "DEVICE=$device")
+step=$(build kubert-train-python "$version" docker/train.Dockerfile --build-arg DEVICE=cpu)
+train=$step
+[[ $device == cpu ]] || train=$(build kubert-train-python "$version-gpu" docker/train.Dockerfile --build-arg DEVICE=gpu)
 tools=$(build kubert-tools-python "$version" docker/tools.Dockerfile)
-printf '%s\n' "KUBERT_TRAIN_IMAGE=$train" "KUBERT_TOOLS_IMAGE=$tools" >"$private/images.env"
+printf '%s\n' "KUBERT_TRAIN_IMAGE=$train" "KUBERT_STEP_IMAGE=$step" "KUBERT_TOOLS_IMAGE=$tools" >"$private/images.env"
 mv "$private/images.env" build/images.env
 cat build/images.env

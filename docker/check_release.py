@@ -29,7 +29,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("components", "pipeline")
-IMAGE_VARIABLES = ("KUBERT_TRAIN_IMAGE", "KUBERT_TOOLS_IMAGE")
+IMAGE_VARIABLES = ("KUBERT_TRAIN_IMAGE", "KUBERT_STEP_IMAGE", "KUBERT_TOOLS_IMAGE")
 TENSORFLOW_BUILDS = {"tensorflow": "tensorflow-cpu", "tensorflow-cpu": "tensorflow"}
 """The same library for GPUs and for CPUs: a lock has one of them (locks/overrides-*.txt)."""
 MAX_SHOWN = 3
@@ -280,7 +280,7 @@ def find_wrong_sdist_files(names: Iterable[str], expected: set[str]) -> list[str
 
 
 def check_images(root: Path) -> Result:
-    """build/images.env names both images by digest, in a registry."""
+    """build/images.env names the images by digest, in a registry."""
     remedy = "make images PUSH=REGISTRY/FOLDER"
     path = root / "build" / "images.env"
     if not path.exists():
@@ -295,7 +295,7 @@ def check_images(root: Path) -> Result:
             )
         if reference.startswith("localhost/"):
             return Result("missing", f"{name} is on this machine only", remedy)
-    return Result("ok", "both by digest")
+    return Result("ok", "all by digest")
 
 
 def check_program(_root: Path, name: str, purpose: str) -> Result:

@@ -17,7 +17,7 @@ DESCRIPTION = "Labelled text to a verified, servable BERT classifier."
 def build_pipeline(cluster: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
     """The pipeline; for a cluster, with the settings of each step's pod.
 
-    `cluster` names both images (`images.resolve_images`). If `scheduled`, the data end at the time
+    `cluster` names the images (`images.resolve_images`). If `scheduled`, the data end at the time
     that the run was scheduled for. KFP passes it only to a step's input that is exactly its
     placeholder.
     """
@@ -52,8 +52,10 @@ def build_pipeline(cluster: ClusterConfig | None = None, *, scheduled: bool = Fa
             export.set_caching_options(enable_caching=False)
 
         if cluster is not None:
-            for task in (tokenize, evaluate, gate, export):
+            for task in (tokenize, gate):
                 pod_settings.configure_step(task, cluster)
+            for name, task in (("evaluate", evaluate), ("export", export)):
+                pod_settings.configure_step(task, cluster, gpus=int(name in cluster.gpu_steps))
             pod_settings.configure_training(train, cluster)
 
     run_steps.__signature__ = _build_signature()  # type: ignore[attr-defined]

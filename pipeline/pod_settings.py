@@ -26,10 +26,12 @@ _LAUNCHER = (
 _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
 
-def configure_step(task: Any, cluster: ClusterConfig) -> None:
-    """Configure a step that runs in its own pod."""
-    _configure_common(task, cluster, str(cluster.train_image))
+def configure_step(task: Any, cluster: ClusterConfig, *, gpus: int = 0) -> None:
+    """Configure a step other than training; with `gpus`, for the workers' nodes and image."""
+    _configure_common(task, cluster, str(cluster.train_image if gpus else cluster.step_image))
     _set_resources(task, cluster.step_cpu, cluster.step_memory)
+    if gpus:
+        _schedule_on_worker_nodes(task, cluster, gpus)
 
 
 def configure_training(task: Any, cluster: ClusterConfig) -> None:
@@ -59,8 +61,12 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
         medium="Memory",
         size_limit=cluster.shared_memory,
     )
-    if cluster.gpus:
-        task.set_accelerator_type(cluster.gpu_resource).set_accelerator_limit(cluster.gpus)
+    _schedule_on_worker_nodes(task, cluster, cluster.gpus)
+
+
+def _schedule_on_worker_nodes(task: Any, cluster: ClusterConfig, gpus: int) -> None:
+    if gpus:
+        task.set_accelerator_type(cluster.gpu_resource).set_accelerator_limit(gpus)
     for label, value in cluster.node_selector.items():
         kubernetes.add_node_selector(task, label, value)
     for toleration in cluster.tolerations:

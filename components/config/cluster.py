@@ -62,8 +62,13 @@ class ClusterConfig(Section):
     )
     train_image: str | None = Field(
         None,
-        description="image of the steps and workers, by digest (name@sha256:...); "
-        "default: KUBERT_TRAIN_IMAGE",
+        description="image of the workers, and of the steps unless `step_image` is known, by "
+        "digest (name@sha256:...); default: KUBERT_TRAIN_IMAGE",
+    )
+    step_image: str | None = Field(
+        None,
+        description="image of the steps that use no GPU (tokenize, evaluate, gate, export), by "
+        "digest; default: KUBERT_STEP_IMAGE, else `train_image`",
     )
     tools_image: str | None = Field(
         None,
@@ -121,6 +126,11 @@ class ClusterConfig(Section):
         "nvidia.com/gpu",
         pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$",
         description="resource name of the GPUs",
+    )
+    gpu_steps: tuple[Literal["evaluate", "export"], ...] = Field(
+        (),
+        description="steps besides training that get a GPU: evaluate, export; they use "
+        "`train_image` and the workers' `node_selector` and `tolerations`",
     )
     shared_memory: str = Field(
         "1Gi",
@@ -208,6 +218,15 @@ class ClusterConfig(Section):
         if self.checkpoint_uri and self.checkpoint_pvc:
             raise ValueError(
                 "checkpoint_uri and checkpoint_pvc exclude each other; set only one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_gpu_steps_have_the_gpu_image(self) -> ClusterConfig:
+        if self.gpu_steps and not self.gpus:
+            raise ValueError(
+                f"gpu_steps={list(self.gpu_steps)} needs workers with GPUs, because their image is "
+                "the one with CUDA; set gpus, or leave gpu_steps out"
             )
         return self
 

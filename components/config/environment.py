@@ -26,6 +26,7 @@ ENV_POD_NAME: Final = "KUBERT_POD_NAME"
 ENV_POD_UID: Final = "KUBERT_POD_UID"
 ENV_PROGRESS: Final = "KUBERT_PROGRESS"
 ENV_RUN: Final = "KUBERT_RUN"
+ENV_STEP_IMAGE: Final = "KUBERT_STEP_IMAGE"
 ENV_STOP_GRACE: Final = "KUBERT_STOP_GRACE"
 ENV_THREADS: Final = "KUBERT_THREADS"
 ENV_TOKEN: Final = "KUBERT_TOKEN"  # noqa: S105 - the name of a variable
@@ -107,9 +108,16 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_TRAIN_IMAGE,
-        "Image of the steps and workers, used when cluster.train_image is unset. "
-        "`make images` prints it.",
+        "Image of the workers, used when cluster.train_image is unset. `make images` prints it.",
         "kubert-train-python:<version>",
+        "kubert submit, schedule, compile, doctor",
+        "user",
+    ),
+    EnvironmentVariable(
+        ENV_STEP_IMAGE,
+        "Image of the steps that use no GPU, used when cluster.step_image is unset. "
+        "`make images` prints it.",
+        "the workers' image",
         "kubert submit, schedule, compile, doctor",
         "user",
     ),

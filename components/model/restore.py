@@ -21,8 +21,13 @@ def load_classifier(
 ) -> tuple[Classifier, CheckpointContent, Vocabulary]:
     """The classifier with its best weights, the checkpoint's content, and its vocabulary.
 
+    From here on this process multiplies float32 as such on GPUs, too, where TensorFlow's default is
+    TF32: its 10 bits would differ from a server's CPU by more than the parity check of a release
+    allows.
+
     Raises ConfigError if the encoder here differs from the one it was trained with.
     """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     directory, content = checkpoint.directory, checkpoint.content
     vocabulary = Vocabulary.read(
         directory / VOCABULARY_FILENAME, content.lower_case, content.strip_accents

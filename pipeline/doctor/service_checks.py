@@ -35,20 +35,19 @@ def check_kubeflow_pipelines(cluster: ClusterConfig) -> Finding:
 
 
 def check_images(cluster: ClusterConfig) -> Finding:
-    """Both images are named by digest, so that their content cannot change."""
-    resolved = images.resolve_images(cluster)
-    without_digest = [
-        image
-        for image in (str(resolved.train_image), str(resolved.tools_image))
-        if not images.has_digest(image)
-    ]
+    """All images are named by digest, so that their content cannot change."""
+    found = images.list_images(images.resolve_images(cluster))
+    # A dictionary, because steps and workers may have one image.
+    without_digest = dict.fromkeys(i for i in found.values() if not images.has_digest(i))
     if without_digest:
         return Finding.warning(
             f"without a digest: {', '.join(without_digest)}",
-            "set KUBERT_TRAIN_IMAGE and KUBERT_TOOLS_IMAGE to what `make images` prints, "
-            "name@sha256:...",
+            "set KUBERT_TRAIN_IMAGE, KUBERT_STEP_IMAGE and KUBERT_TOOLS_IMAGE to what "
+            "`make images` prints, name@sha256:...",
         )
-    return Finding.ok("both by digest")
+    if cluster.gpus and found["step_image"] == found["train_image"]:
+        return Finding.ok("by digest; steps without a GPU use the workers' image")
+    return Finding.ok("by digest")
 
 
 def check_storage_secret(reader: Reader, cluster: ClusterConfig) -> Finding:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.config.cluster import ClusterConfig
 from components.config.schema import SAMPLE_SOURCE, Config, DataConfig
 from components.data.source_files import refuse_web_address
 from components.data.source_validation import validate_sources
@@ -69,7 +70,7 @@ def prepare_submission(
     """
     cluster = images.resolve_images(config.cluster)
     if not allow_tags:
-        _check_image_digests(cluster.train_image, cluster.tools_image)
+        _check_image_digests(cluster)
     config = config.model_copy(update={"cluster": cluster})
     check_inputs(config, _with_scheduled_end(config.data) if scheduled else config.data)
     arguments = parameters.build_arguments(config)
@@ -80,9 +81,9 @@ def prepare_submission(
         yield Submission(config, package, arguments)
 
 
-def _check_image_digests(train_image: str | None, tools_image: str | None) -> None:
-    for option, image in {"train_image": train_image, "tools_image": tools_image}.items():
-        if not images.has_digest(str(image)):
+def _check_image_digests(cluster: ClusterConfig) -> None:
+    for option, image in images.list_images(cluster).items():
+        if not images.has_digest(image):
             raise ConfigError(
                 f"cluster.{option}={image}: has no digest, so it may come to mean another image; "
                 "give name@sha256:... (`make images` prints it), or use --allow-tags where only "

@@ -27,7 +27,9 @@ def load_script() -> Any:
 check_release = load_script()
 DIGEST = f"sha256:{'0' * 64}"
 PIN = f"pyyaml==6.0.2 \\\n    --hash={DIGEST}\n    # via -r dev.in\n"
-IMAGES = f"KUBERT_TRAIN_IMAGE=r/train@{DIGEST}\nKUBERT_TOOLS_IMAGE=r/tools@{DIGEST}\n"
+IMAGES = "".join(
+    f"KUBERT_{name}_IMAGE=r/{name.lower()}@{DIGEST}\n" for name in ("TRAIN", "STEP", "TOOLS")
+)
 PYPROJECT = """[build-system]
 requires = ["setuptools"]
 build-backend = "setuptools.build_meta"
@@ -274,7 +276,7 @@ def test_a_file_that_a_wheel_or_an_sdist_should_not_have_is_named() -> None:
     ("text", "state", "found"),
     [
         pytest.param(None, "missing", "build/images.env is not there", id="not-built"),
-        pytest.param(IMAGES, "ok", "both by digest", id="pushed"),
+        pytest.param(IMAGES, "ok", "all by digest", id="pushed"),
         pytest.param(
             IMAGES.replace("=r/", "=localhost/"), "missing", "on this machine only", id="local"
         ),

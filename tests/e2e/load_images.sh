@@ -9,14 +9,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 present=$(ctr --namespace k8s.io images ls -q)
 while IFS='=' read -r _ reference; do
   name=${reference%@*}
-  archive=build/${name##*/}.tar
   if grep -qxF "$reference" <<<"$present"; then
     echo "$reference: there"
     continue
   fi
-  [[ -s $archive ]] || { echo "$archive is missing; run: make images, without PUSH" >&2; exit 2; }
-  # --digests adds name@digest beside the tag: the kubelet looks images up by name, not by content.
-  ctr --namespace k8s.io images import --digests --base-name "$name" "$archive"
+  for archive in "build/${name##*/}.tar" "build/${name##*/}-gpu.tar"; do
+    # The index of an archive names the image's digest.
+    [[ -s $archive ]] && tar -xOf "$archive" index.json | grep -qF "${reference#*@}" || continue
+    # --digests adds name@digest beside the tag: the kubelet looks images up by name, not by content.
+    ctr --namespace k8s.io images import --digests --base-name "$name" "$archive"
+  done
   present=$(ctr --namespace k8s.io images ls -q)
-  grep -qxF "$reference" <<<"$present" || { echo "$archive does not hold $reference; run: make images" >&2; exit 1; }
+  grep -qxF "$reference" <<<"$present" || { echo "no archive in build/ holds $reference; run: make images, without PUSH" >&2; exit 2; }
 done <build/images.env

@@ -100,7 +100,7 @@ def test_uris_that_pods_cannot_or_must_not_read_are_refused(
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["train_image", "tools_image"])
+@pytest.mark.parametrize("option", ["train_image", "step_image", "tools_image"])
 def test_an_image_without_a_digest_is_refused(option: str) -> None:
     """Fault A8."""
     moving = build_config(cluster={option: "images.example/train:1.0"})

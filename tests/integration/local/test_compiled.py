@@ -82,6 +82,7 @@ def test_every_parameter_is_optional_and_described(compiled_pipeline: Path) -> N
 
 
 TRAIN = "images.example/kubert-train@sha256:" + "a" * 64
+STEP = "images.example/kubert-train@sha256:" + "c" * 64
 TOOLS = "images.example/kubert-tools@sha256:" + "b" * 64
 
 
@@ -92,22 +93,51 @@ TOOLS = "images.example/kubert-tools@sha256:" + "b" * 64
 def test_nothing_is_installed_when_a_step_starts_and_the_launcher_needs_no_tensorflow(
     tmp_path: Path, backend: str, launcher: str
 ) -> None:
-    images = {"KUBERT_TRAIN_IMAGE": TRAIN, "KUBERT_TOOLS_IMAGE": TOOLS}
-    spec = compile_to(tmp_path / "pipeline.yaml", "--set", f"cluster.backend={backend}", **images)
-    executors = spec["deploymentSpec"]["executors"]
-    found = {
-        name.removeprefix("exec-"): executor["container"]["image"]
-        for name, executor in executors.items()
+    images = {
+        "KUBERT_TRAIN_IMAGE": TRAIN,
+        "KUBERT_STEP_IMAGE": STEP,
+        "KUBERT_TOOLS_IMAGE": TOOLS,
     }
-    assert found == {
-        **dict.fromkeys(("tokenize", "evaluate", "gate", "export"), TRAIN),
+    spec = compile_to(tmp_path / "pipeline.yaml", "--set", f"cluster.backend={backend}", **images)
+    containers = read_containers(spec)
+    assert {name: container["image"] for name, container in containers.items()} == {
+        **dict.fromkeys(("tokenize", "evaluate", "gate", "export"), STEP),
         "train": launcher,
     }
     assert not any(
-        "pip install" in part
-        for executor in executors.values()
-        for part in executor["container"]["command"]
+        "pip install" in part for container in containers.values() for part in container["command"]
     )
+
+
+def test_only_steps_that_are_named_get_a_gpu_and_the_image_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    options = [
+        "cluster.backend=jobset",
+        "cluster.gpus=4",
+        "cluster.gpu_steps=[evaluate]",
+        "cluster.node_selector={pool: gpu}",
+        f"cluster.train_image={TRAIN}",
+        f"cluster.step_image={STEP}",
+    ]
+    spec = compile_to(path, *[part for option in options for part in ("--set", option)])
+    containers, platform = read_containers(spec), read_platform_spec(path)
+    with_gpu = {name for name, each in containers.items() if "accelerator" in each["resources"]}
+    assert with_gpu == {"evaluate"}
+    assert containers["evaluate"]["resources"]["accelerator"]["resourceCount"] == "1"
+    images = {name: container["image"] for name, container in containers.items()}
+    assert (images["evaluate"], images["export"]) == (TRAIN, STEP)
+    variables = {entry["name"]: entry["value"] for entry in containers["evaluate"]["env"]}
+    assert variables["KUBERT_IMAGE"] == TRAIN
+    selected = {name for name, executor in platform.items() if "nodeSelector" in executor}
+    assert selected == {"exec-evaluate"}
+
+
+def read_containers(spec: dict) -> dict:
+    """The container of each step."""
+    return {
+        name.removeprefix("exec-"): executor["container"]
+        for name, executor in spec["deploymentSpec"]["executors"].items()
+    }
 
 
 def read_platform_spec(path: Path) -> dict:

@@ -35,6 +35,12 @@ IMPOSSIBLE_VALUES = [
     pytest.param("cluster.memory=4 GB", "cluster.memory", id="quantity"),
     pytest.param("cluster.gpus=-1", "cluster.gpus", id="negative"),
     pytest.param(
+        "cluster.gpu_steps=[evaluate]",
+        r"gpu_steps=\['evaluate'\] needs workers with GPUs",
+        id="gpu-step-without-the-gpu-image",
+    ),
+    pytest.param("cluster.gpu_steps=[gate]", "cluster.gpu_steps", id="gpu-for-the-gate"),
+    pytest.param(
         "cluster.environment={TF_CONFIG: x}", "TF_CONFIG is set by kubert itself", id="own-variable"
     ),
     pytest.param(

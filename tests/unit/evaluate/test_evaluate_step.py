@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from components.artifacts import manifest
 from components.artifacts.checkpoint import open_checkpoint
@@ -68,6 +69,12 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
     assert content.training.options["Learning rate schedule"] == "linear"
     assert content.data.rows == {"train": 13, "validation": 13, "test": 13}
     assert sum(content.data.length_histogram.values()) == 39
+
+
+def test_float32_scores_are_not_computed_in_tf32(inputs: Path, tmp_path: Path) -> None:
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    evaluate(inputs, tmp_path / "report")
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from components.config.cluster import ClusterConfig
-from components.config.environment import ENV_TOOLS_IMAGE, ENV_TRAIN_IMAGE
+from components.config.environment import ENV_STEP_IMAGE, ENV_TOOLS_IMAGE, ENV_TRAIN_IMAGE
 from components.errors import ConfigError
 from pipeline import images
 
@@ -19,6 +19,7 @@ MOVING = [
 ]
 OPTIONS = [
     pytest.param("train_image", ENV_TRAIN_IMAGE, id="train"),
+    pytest.param("step_image", ENV_STEP_IMAGE, id="step"),
     pytest.param("tools_image", ENV_TOOLS_IMAGE, id="tools"),
 ]
 
@@ -56,11 +57,20 @@ def test_moving_or_malformed_references_are_refused(
         images.resolve_images(ClusterConfig(**{option: image}))
 
 
+def test_steps_use_the_workers_image_where_no_other_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(ENV_STEP_IMAGE, raising=False)
+    assert images.resolve_images(ClusterConfig(train_image=DIGEST)).step_image == DIGEST
+    monkeypatch.setenv(ENV_STEP_IMAGE, OTHER)
+    assert images.resolve_images(ClusterConfig(train_image=DIGEST)).step_image == OTHER
+
+
 def test_the_defaults_are_this_version_and_quiet_under_kfp_local(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(ENV_TRAIN_IMAGE, raising=False)
-    monkeypatch.delenv(ENV_TOOLS_IMAGE, raising=False)
+    for variable in (ENV_TRAIN_IMAGE, ENV_STEP_IMAGE, ENV_TOOLS_IMAGE):
+        monkeypatch.delenv(variable, raising=False)
     found = images.resolve_images(ClusterConfig())
     assert found.train_image and found.tools_image and found.train_image != found.tools_image
     assert "python" in found.train_image and "python" in found.tools_image
