@@ -17,8 +17,8 @@ UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs"})
 class ExitCode(IntEnum):
     """The exit codes of the `kubert` command and of the steps, each with a `description`.
 
-    64, 65 and 78 are those of sysexits.h. A step ends with them, and they are never retried; the
-    `kubert` command reports all three as USER_ERROR.
+    64, 65, 72 and 78 are those of sysexits.h. A step ends with them, and they are never retried;
+    the `kubert` command reports all four as USER_ERROR.
     """
 
     description: str
@@ -35,6 +35,7 @@ class ExitCode(IntEnum):
     GATE_CLOSED = 3, "The run succeeded, but the gate refused the model; nothing was released."
     USAGE = 64, "A step was called wrongly (EX_USAGE)."
     DATA = 65, "The input data, or an artifact made from it, cannot be used (EX_DATAERR)."
+    HARDWARE = 72, "A GPU that the configuration asks for is missing (EX_OSFILE)."
     CONFIG = 78, "The configuration is invalid, or does not fit the data (EX_CONFIG)."
     INTERRUPTED = 130, "Interrupted by SIGINT (Ctrl-C), or a run that was stopped by a signal."
     TERMINATED = 143, "A step or a pull was terminated by SIGTERM."
@@ -64,13 +65,21 @@ class DataError(KubertError):
     exit_code = ExitCode.DATA
 
 
+class HardwareError(KubertError):
+    """A GPU that the configuration asks for is missing: the node, or its driver, has to change."""
+
+    exit_code = ExitCode.HARDWARE
+
+
 class ConfigError(KubertError):
     """The configuration is invalid, or does not fit the data or the artifacts."""
 
     exit_code = ExitCode.CONFIG
 
 
-USER_ERROR_CODES = frozenset(int(code) for code in (ExitCode.USAGE, ExitCode.DATA, ExitCode.CONFIG))
+USER_ERROR_CODES = frozenset(
+    int(code) for code in (ExitCode.USAGE, ExitCode.DATA, ExitCode.HARDWARE, ExitCode.CONFIG)
+)
 """Codes of steps and workers that only a change by the user can mend; never retried."""
 
 

@@ -49,7 +49,7 @@ def format_exit_codes() -> str:
         "Exit codes",
         wrap(
             "This page lists the exit codes of the `kubert` command and of the steps, for scripts "
-            "and for the diagnosis of pods. The command reports 64, 65 and 78 of a step as 2."
+            "and for the diagnosis of pods. The command reports 64, 65, 72 and 78 of a step as 2."
         ),
         format_table(("code", "name", "meaning"), rows),
         "## Training workers\n\n"

@@ -17,6 +17,8 @@ ENV_DEBUG: Final = "KUBERT_DEBUG"
 ENV_ENDPOINT: Final = "KUBERT_ENDPOINT"
 ENV_EXPERIMENT: Final = "KUBERT_EXPERIMENT"
 ENV_FAILURE_FILE: Final = "KUBERT_FAILURE"
+ENV_GPUS: Final = "KUBERT_GPUS"
+ENV_GPUS_OPTIONAL: Final = "KUBERT_GPUS_OPTIONAL"
 ENV_IMAGE: Final = "KUBERT_IMAGE"
 ENV_LAUNCHER_PID: Final = "KUBERT_LAUNCHER"
 ENV_LOG_LEVEL: Final = "KUBERT_LOG_LEVEL"
@@ -182,6 +184,20 @@ ENVIRONMENT_VARIABLES: Final = (
         ENV_WORKERS,
         "Number of workers in the JobSet.",
         "required in a JobSet",
+        "training workers",
+        "kubert",
+    ),
+    EnvironmentVariable(
+        ENV_GPUS,
+        "GPUs that a worker needs. One that sees fewer ends at once with exit code 72.",
+        "0: the worker uses what it sees",
+        "training workers",
+        "kubert",
+    ),
+    EnvironmentVariable(
+        ENV_GPUS_OPTIONAL,
+        f"Any value: a worker that sees fewer GPUs than {ENV_GPUS} warns instead.",
+        "unset",
         "training workers",
         "kubert",
     ),

@@ -1,14 +1,22 @@
-"""Precision and thread counts that suit the machine's processor."""
+"""Precision and thread counts that suit the processor, and the check that GPUs are there."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from components.config.schema import TrainConfig
+from components.errors import HardwareError
+from components.gpu.driver import GpuDevice, probe_driver
+from components.gpu.missing_gpus import find_cause, format_missing_gpus
+from components.gpu.tensorflow_build import read_tensorflow_build
 
 CPU_INFO_FILE = Path("/proc/cpuinfo")
 _BFLOAT16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+BFLOAT16_COMPUTE_CAPABILITY = (8, 0)
+"""Ampere, the first NVIDIA GPUs whose tensor cores multiply bfloat16."""
 MAX_NARROW_HIDDEN_SIZE = 128
 """Up to this hidden size, half of the cores are enough for one operation.
 
@@ -36,18 +44,39 @@ def choose_thread_counts(cores: int, hidden_size: int | None) -> ThreadCounts:
 
 
 def resolve_precision(
-    train: TrainConfig, backend: str, cpu_info: Path = CPU_INFO_FILE
+    train: TrainConfig,
+    backend: str,
+    gpus: Sequence[GpuDevice] = (),
+    cpu_info: Path = CPU_INFO_FILE,
 ) -> TrainConfig:
     """The options with `train.precision=auto` replaced by bfloat16 or float32.
 
-    `auto` is bfloat16 if the workers run on this machine and its CPU has native bfloat16 products.
-    It is float32 everywhere else: without native support bfloat16 is slower than float32, and the
-    nodes of a cluster are not known here.
+    `auto` is bfloat16 if the workers run on this machine and what computes there has native
+    bfloat16 products: its GPUs, if they use any, else its CPU. It is float32 everywhere else:
+    without native support bfloat16 is slower than float32, and the nodes of a cluster are not known
+    here.
     """
     if train.precision != "auto":
         return train
-    is_native = backend == "local" and not _BFLOAT16_CPU_FLAGS.isdisjoint(_read_cpu_flags(cpu_info))
+    if gpus:
+        is_native = all(gpu.compute_capability >= BFLOAT16_COMPUTE_CAPABILITY for gpu in gpus)
+    else:
+        is_native = not _BFLOAT16_CPU_FLAGS.isdisjoint(_read_cpu_flags(cpu_info))
+    is_native = is_native and backend == "local"
     return train.model_copy(update={"precision": "bfloat16" if is_native else "float32"})
+
+
+def check_gpus(wanted: int) -> None:
+    """HardwareError with the reason and the remedy if TensorFlow sees fewer than `wanted` GPUs.
+
+    Imports TensorFlow, and initializes none of its devices.
+    """
+    import tensorflow as tf
+
+    seen = len(tf.config.list_physical_devices("GPU"))
+    if seen < wanted:
+        cause = find_cause(wanted, read_tensorflow_build(), probe_driver(), os.environ)
+        raise HardwareError(format_missing_gpus("a worker needs", wanted, seen, cause))
 
 
 def _read_cpu_flags(cpu_info: Path) -> set[str]:

@@ -6,6 +6,7 @@ Runs without TensorFlow, NumPy and Arrow: only the workers need them.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from functools import partial
@@ -20,6 +21,8 @@ from components.artifacts.shard_metadata import ShardsContent, parse_shards_cont
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
+from components.gpu.assignment import CUDA_VISIBLE_DEVICES
+from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
 from components.progress import StepName
 from components.storage.uri import has_scheme, is_remote_uri
 from components.train.checkpointing.finished_checkpoint import (
@@ -55,7 +58,8 @@ def run(
         _check_reachable(cluster, shards, state_uri)
     manifest = _read_shards_manifest(shards)
     check_compatible(model, train, parse_shards_content(manifest, shards))
-    train = resolve_precision(train, cluster.backend)
+    gpus = find_local_gpus(cluster.gpus) if cluster.backend == "local" else LocalGpus()
+    train = resolve_precision(train, cluster.backend, gpus.devices)
     state = f"{state_uri}/{training_id(model, train, manifest.digest)}"
     job = Job(model=model, train=train, shards=shards, state=state)
     _LOGGER.debug("training state in %s", job.state)
@@ -66,26 +70,39 @@ def run(
             unchanged=True,
         )
     else:
-        workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
-        progress.report(StepName.TRAIN, f"starting {workers}, products in {train.precision}")
-        _run_workers(job, cluster)
+        if gpus.note:
+            progress.report(StepName.TRAIN, gpus.note)
+        progress.report(StepName.TRAIN, _describe_start(train, len(gpus.devices)))
+        _run_workers(job, cluster, len(gpus.devices))
     return export_finished_checkpoint(job.state, output)
 
 
-def _run_workers(job: Job, cluster: ClusterConfig) -> None:
+def _describe_start(train: TrainConfig, gpus: int) -> str:
+    workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
+    devices = f" on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else ""
+    return f"starting {workers}{devices}, products in {train.precision}"
+
+
+def _run_workers(job: Job, cluster: ClusterConfig, gpus: int) -> None:
+    """Run the workers to their end; local ones divide `gpus` GPUs of this machine."""
     if cluster.backend == "jobset":
         from components.workers.kubernetes.launcher import run_jobset
 
         run_jobset(build_worker_group(job), cluster)
-    elif not has_scheme(job.state) and not has_scheme(job.shards):
-        run_local(build_worker_group(job), Path(job.state))
+        return
+    variables = build_gpu_variables(
+        job.train.workers, gpus, cluster.gpus, os.environ.get(CUDA_VISIBLE_DEVICES)
+    )
+    if not has_scheme(job.state) and not has_scheme(job.shards):
+        run_local(build_worker_group(job), Path(job.state), variables)
     else:
         home = Path(tempfile.mkdtemp(prefix="kubert-train-"))
         if has_scheme(job.shards):
             transfer.download_artifact(job.shards, home / "shards", "token_shards")
             job = job.model_copy(update={"shards": str(home / "shards")})
         try:
-            run_local(build_worker_group(job), home if has_scheme(job.state) else Path(job.state))
+            directory = home if has_scheme(job.state) else Path(job.state)
+            run_local(build_worker_group(job), directory, variables)
         finally:
             shutil.rmtree(home / "shards", ignore_errors=True)
         shutil.rmtree(home)  # only after success: a failure's logs stay

@@ -23,13 +23,15 @@ from components.artifacts import transfer
 from components.artifacts.artifact import verify_artifact
 from components.config.environment import (
     ENV_FAILURE_FILE,
+    ENV_GPUS,
+    ENV_GPUS_OPTIONAL,
     ENV_LAUNCHER_PID,
     ENV_OWNER,
     ENV_STOP_GRACE,
     ENV_THREADS,
     ENV_WORK_DIR,
 )
-from components.errors import DataError, ExitCode, KubertError
+from components.errors import DataError, ExitCode, HardwareError, KubertError
 from components.logging_config import configure_logging
 from components.model.encoders import resolve_pooling
 from components.progress import StepName
@@ -38,7 +40,7 @@ from components.storage.uri import has_scheme
 from components.train.checkpointing.directory_state_store import open_directory_store
 from components.train.checkpointing.object_state_store import open_object_store
 from components.train.checkpointing.state_store import TrainingStateStore
-from components.train.hardware import choose_thread_counts
+from components.train.hardware import check_gpus, choose_thread_counts
 from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.process_control import (
@@ -79,6 +81,7 @@ def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tupl
         configure_logging()
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
+        _check_gpus(topology)  # before anything that takes time: the node may be paid for
         job = read_job(job_uri)
         store = _open_state_store(job, work)
         if not topology.is_chief:
@@ -186,6 +189,21 @@ def run_worker(
     if has_peers:
         _wait_for_collectives(topology)
     return code, reason
+
+
+def _check_gpus(topology: WorkerTopology) -> None:
+    """HardwareError, or a warning where GPUs are optional, if this worker sees too few of them."""
+    wanted = int(os.environ.get(ENV_GPUS, "0"))
+    if not wanted:
+        return
+    try:
+        check_gpus(wanted)
+    except HardwareError as error:
+        if ENV_GPUS_OPTIONAL not in os.environ:
+            raise
+        _logger.warning("%s", error)
+        if topology.is_chief:
+            progress.report(StepName.TRAIN, str(error))
 
 
 def _open_state_store(job: Job, work: Path) -> TrainingStateStore:

@@ -6,6 +6,7 @@
 | 64, 65, 78 | usage, data or configuration                       | fails with the same error |
 | 69         | a peer's name did not resolve, or nothing answered | restarts all workers      |
 | 70         | a peer was lost, or this worker stalled            | restarts all workers      |
+| 72         | fewer GPUs than asked for                          | fails with the same error |
 | 74         | no space left on the disk                          | restarts all workers      |
 | 75         | SIGTERM, and a checkpoint was saved                | restarts all, not counted |
 | any other  | crash                                              | restarts all workers      |
@@ -15,24 +16,33 @@ Restarts count towards the group's maximum, except after code 75.
 
 from __future__ import annotations
 
-from components.errors import USER_ERROR_CODES, ConfigError, DataError, KubertError, UsageError
+from components.errors import (
+    USER_ERROR_CODES,
+    ConfigError,
+    DataError,
+    HardwareError,
+    KubertError,
+    UsageError,
+)
 
 SUCCESS = 0
 RENDEZVOUS_TIMEOUT = 69
 PEER_LOST = 70
+GPU_MISSING = HardwareError.exit_code
 DISK_FULL = 74
 PREEMPTED = 75
 
 PERMANENT = USER_ERROR_CODES
-"""Usage, data or configuration: would fail the same way again, so these are never retried."""
+"""Usage, data, missing GPUs or configuration: would fail the same way again, so never retried."""
 
-_ERROR_BY_CODE: dict[int, type[UsageError | DataError | ConfigError]] = {
-    error.exit_code: error for error in (UsageError, DataError, ConfigError)
+_ERROR_BY_CODE: dict[int, type[UsageError | DataError | HardwareError | ConfigError]] = {
+    error.exit_code: error for error in (UsageError, DataError, HardwareError, ConfigError)
 }
 _PHRASES = {
     SUCCESS: "finished",
     RENDEZVOUS_TIMEOUT: "did not reach a peer in time",
     PEER_LOST: "lost a peer",
+    GPU_MISSING: f"saw fewer GPUs than it needs (exit code {GPU_MISSING})",
     DISK_FULL: "found no space left on the disk",
     PREEMPTED: "stopped after saving its checkpoint",
     -9: "was killed (SIGKILL)",
@@ -58,10 +68,11 @@ class WorkerGroupFailedError(KubertError):
 
 def describe_exit_code(code: int) -> str:
     """Return one phrase for an exit code; negative codes are signals, as in `subprocess`."""
+    if code in _PHRASES:
+        return _PHRASES[code]
     if code in PERMANENT:
         return f"rejected its input (exit code {code})"
-    unknown = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    return _PHRASES.get(code, unknown)
+    return f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
 
 
 def error_from_exit_code(rank: int, code: int, message: str) -> KubertError:

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -52,8 +52,12 @@ _CGROUP_MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 _LOGGER = logging.getLogger(__name__)
 
 
-def run_local(group: WorkerGroup, home: Path) -> None:
+def run_local(
+    group: WorkerGroup, home: Path, worker_variables: Sequence[Mapping[str, str]] = ()
+) -> None:
     """Return when the group is finished; the job document, logs and scratch files go to `home`.
+
+    `worker_variables` are further environment variables of each worker, by rank.
 
     Raises the error that a worker reported for the user, WorkerGroupInterruptedError, or
     WorkerGroupFailedError with the workers' last lines.
@@ -68,7 +72,9 @@ def run_local(group: WorkerGroup, home: Path) -> None:
     ):
         while not group.is_finished():
             attempt += 1
-            codes = _run_attempt(group, home, {ENV_OWNER: owner, ENV_WORK_DIR: work}, attempt, stop)
+            variables = {ENV_OWNER: owner, ENV_WORK_DIR: work}
+            by_rank = [variables | dict(own) for own in worker_variables or [{}] * group.workers]
+            codes = _run_attempt(group, home, by_rank, attempt, stop)
             if stop.is_set():
                 raise WorkerGroupInterruptedError
             if all(code == exit_codes.SUCCESS for code in codes):
@@ -95,9 +101,16 @@ def worker_log_path(home: Path, attempt: int, rank: int) -> Path:
 
 
 def _run_attempt(
-    group: WorkerGroup, home: Path, variables: dict[str, str], attempt: int, stop: threading.Event
+    group: WorkerGroup,
+    home: Path,
+    variables: Sequence[Mapping[str, str]],
+    attempt: int,
+    stop: threading.Event,
 ) -> list[int]:
-    """Start all workers and wait until all have ended; exit codes by rank, as in `subprocess`."""
+    """Start all workers and wait until all have ended; exit codes by rank, as in `subprocess`.
+
+    `variables` are the environment variables of each worker, by rank.
+    """
     shutil.rmtree(home / "failures", ignore_errors=True)
     (home / "failures").mkdir()
     cores_per_worker = max(1, count_usable_cores() // group.workers)
@@ -109,7 +122,7 @@ def _run_attempt(
                     group.module,
                     home / "job.json",
                     {
-                        **variables,
+                        **variables[topology.rank],
                         ENV_THREADS: str(cores_per_worker),
                         ENV_FAILURE_FILE: str(_failure_path(home, topology.rank)),
                         "TF_CONFIG": topology.to_tf_config(),

@@ -23,6 +23,7 @@ LAYERS = {
     "components.logging_config": 1,
     "components.gc_disabled_import": 1,
     "components.config": 2,
+    "components.gpu": 2,
     "components.storage": 2,
     "components.kubernetes_client": 2,
     "components.data": 3,

@@ -11,6 +11,7 @@ from components.errors import (
     ConfigError,
     DataError,
     ExitCode,
+    HardwareError,
     KubertError,
     UsageError,
 )
@@ -25,6 +26,7 @@ def test_codes_are_those_that_scripts_rely_on() -> None:
         "GATE_CLOSED": 3,
         "USAGE": 64,
         "DATA": 65,
+        "HARDWARE": 72,
         "CONFIG": 78,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
@@ -42,8 +44,8 @@ def test_a_code_is_written_as_its_number() -> None:
 
 
 def test_user_errors_are_the_only_codes_that_are_never_retried() -> None:
-    errors = [UsageError, DataError, ConfigError]
-    assert {error.exit_code for error in errors} == USER_ERROR_CODES == {64, 65, 78}
+    errors = [UsageError, DataError, HardwareError, ConfigError]
+    assert {error.exit_code for error in errors} == USER_ERROR_CODES == {64, 65, 72, 78}
     assert KubertError.exit_code not in USER_ERROR_CODES
 
 

@@ -171,12 +171,20 @@ def _find_user_error(observation: Observation) -> Match | None:
         return None
     for pod in observation.attempt:
         if pod.exit_code in exit_codes.PERMANENT:
-            return Match(pod.message, worker=pod, user_error=(pod.rank, pod.exit_code))
+            message = _locate(pod) if pod.exit_code == exit_codes.GPU_MISSING else pod.message
+            return Match(message, worker=pod, user_error=(pod.rank, pod.exit_code))
     warnings = (str(event) for event in observation.events if event.is_warning)
     found = parse_exit_code_message(warnings)
     if found and found[1] in exit_codes.PERMANENT:
         return Match(exit_codes.describe_exit_code(found[1]), user_error=found)
     return None
+
+
+def _locate(pod: WorkerPod) -> str:
+    """Return the worker's message with the node that it is about: others may be in order."""
+    node = f" on node {pod.node}" if pod.node else ""
+    message = pod.message or exit_codes.describe_exit_code(exit_codes.GPU_MISSING)
+    return f"worker {pod.rank}{node}: {message}"
 
 
 def _find_out_of_memory(observation: Observation) -> Match | None:

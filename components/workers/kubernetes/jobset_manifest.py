@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.environment import (
     ENV_FAILURE_FILE,
+    ENV_GPUS,
     ENV_IMAGE,
     ENV_NAMESPACE,
     ENV_OWNER,
@@ -297,6 +298,7 @@ def _render_environment(group: WorkerGroup, cluster: ClusterConfig) -> list[dict
         ENV_WORK_DIR: WORK_DIR,
         ENV_STOP_GRACE: str(cluster.termination_grace_period),
         ENV_FAILURE_FILE: "/dev/termination-log",
+        **({ENV_GPUS: str(cluster.gpus)} if cluster.gpus else {}),
         **({"AWS_ENDPOINT_URL": cluster.storage_endpoint} if cluster.storage_endpoint else {}),
         **cluster.environment,
     }

@@ -20,7 +20,7 @@ from components.artifacts import checkpoint
 from components.artifacts.checkpoint import CheckpointContent
 from components.config.environment import ENV_FAILURE_FILE
 from components.config.schema import TrainConfig
-from components.errors import KubertError
+from components.errors import HardwareError, KubertError
 from components.train import step
 from components.train.checkpointing import directory_state_store
 from components.train.job import Job
@@ -308,6 +308,26 @@ def test_out_of_memory_is_reported_and_not_retried(
         local.run_local(step.build_worker_group(job), tmp_path / "home")
     kernel.join()
     assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
+
+
+def test_a_worker_without_its_gpus_ends_at_once_and_is_not_restarted(
+    shards: Path, tmp_path: Path
+) -> None:
+    """Fault W12."""
+    job = Job(
+        model=training_shards.MODEL,
+        train=TrainConfig(batch_size=8),
+        shards=str(shards),
+        state=str(tmp_path / "scratch"),
+    )
+    reason = (
+        r"a worker needs 2 GPUs \(cluster\.gpus\), TensorFlow sees 0: "
+        r"this TensorFlow is built for CPUs only\nwhat to do: use the GPU image"
+    )
+    with pytest.raises(HardwareError, match=reason):
+        local.run_local(step.build_worker_group(job), tmp_path / "home", [{"KUBERT_GPUS": "2"}])
+    assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
+    assert not (tmp_path / "scratch").exists()
 
 
 def _kill_as_the_kernel_does(events: Path) -> None:

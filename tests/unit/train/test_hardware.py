@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.config.schema import TrainConfig
+from components.gpu.driver import GpuDevice
 from components.train.hardware import ThreadCounts, choose_thread_counts, resolve_precision
 
 
@@ -31,7 +32,24 @@ def test_auto_is_what_the_workers_processor_multiplies_fastest(
             f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n"
         )
     train = TrainConfig.model_validate({"precision": asked, "epochs": 7})
-    assert resolve_precision(train, backend, file) == train.model_copy(update={"precision": wanted})
+    found = resolve_precision(train, backend, (), file)
+    assert found == train.model_copy(update={"precision": wanted})
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "wanted"),
+    [
+        pytest.param([(8, 0), (8, 9)], "bfloat16", id="Ampere and later"),
+        pytest.param([(8, 0), (7, 5)], "float32", id="one is older"),
+    ],
+)
+def test_auto_is_about_the_gpus_if_the_workers_use_any(
+    capabilities: list[tuple[int, int]], wanted: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx512_bf16\n")
+    gpus = [GpuDevice("GPU", 2**34, capability) for capability in capabilities]
+    found = resolve_precision(TrainConfig(precision="auto"), "local", gpus, tmp_path / "cpuinfo")
+    assert found.precision == wanted
 
 
 @pytest.mark.parametrize(

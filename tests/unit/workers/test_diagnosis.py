@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -32,6 +32,7 @@ LATE = Limits(**{**vars(LIMITS), "starting_seconds": 121})
 OVERTIME = Limits(**{**vars(LIMITS), "running_seconds": 3601})
 STARTING = recorded_jobset("starting")
 CHIEF = recorded_pod("running", rank=0)
+GPU_EXIT_MESSAGE = recorded_event("exit code").message.replace("exit code 65", "exit code 72")
 FULL_DISK = recorded_pod(
     "killed",
     attempt=0,
@@ -77,6 +78,18 @@ CASES = {
         r"rejected its input \(exit code 65\)",
         jobset=recorded_jobset("refused"),
         events=(recorded_event("exit code"),),
+    ),
+    "a worker sees fewer GPUs than it needs": Case(
+        "user-error",
+        r"worker \d on node .+: a worker needs 1 GPU",
+        jobset=recorded_jobset("refused"),
+        pods=(recorded_pod("refused", exit_code=72, message="a worker needs 1 GPU"),),
+    ),
+    "a worker saw fewer GPUs than it needs and its pod is gone": Case(
+        "user-error",
+        r"saw fewer GPUs than it needs \(exit code 72\)",
+        jobset=recorded_jobset("refused"),
+        events=(replace(recorded_event("exit code"), message=GPU_EXIT_MESSAGE),),
     ),
     "out of memory, seen while the JobSet restarts its workers": Case(
         "out-of-memory",

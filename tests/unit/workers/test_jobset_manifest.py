@@ -150,7 +150,7 @@ def exit_message(code: int, rule_index: int) -> str:
 @pytest.mark.parametrize(
     ("message", "rule"),
     [
-        *((exit_message(code, rule_index=0), "permanent") for code in (64, 65, 78)),
+        *((exit_message(code, rule_index=0), "permanent") for code in (64, 65, 72, 78)),
         (exit_message(75, rule_index=2), "disrupted"),
         (
             "Pod kubert/x-worker-0-0-abcde has condition DisruptionTarget "
@@ -186,7 +186,7 @@ def test_failures_are_treated_by_their_reason() -> None:
         for rule in job["podFailurePolicy"]["rules"]
         if "onExitCodes" in rule
     ]
-    assert codes == [[64, 65, 78], [exit_codes.PREEMPTED]]
+    assert codes == [[64, 65, 72, 78], [exit_codes.PREEMPTED]]
     assert set(codes[0]) == exit_codes.PERMANENT
     assert job["backoffLimit"] == 0
 
@@ -254,6 +254,7 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     assert "suspend" not in plain["spec"]
     assert [volume["name"] for volume in pod(plain)["volumes"]] == ["work", "shared-memory"]
     assert "nvidia.com/gpu" not in container(plain)["resources"]["limits"]
+    assert "KUBERT_GPUS" not in variables(plain)
     assert "cpu" not in container(plain)["resources"]["limits"]  # a limit would only slow it down
 
 

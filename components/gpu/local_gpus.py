@@ -1,0 +1,66 @@
+"""The GPUs of this machine that local workers use, and the variables that give each its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from components.config.environment import ENV_GPUS, ENV_GPUS_OPTIONAL
+from components.errors import HardwareError
+from components.gpu.assignment import CUDA_VISIBLE_DEVICES, split_gpus
+from components.gpu.driver import DriverReport, GpuDevice, probe_driver
+from components.gpu.missing_gpus import find_cause, format_missing_gpus
+from components.gpu.tensorflow_build import TensorFlowBuild, read_tensorflow_build
+
+
+class LocalGpus(NamedTuple):
+    """`devices` are used, each by one worker; `note` says why others are not, if there are any."""
+
+    devices: tuple[GpuDevice, ...] = ()
+    note: str = ""
+
+
+def find_local_gpus(wanted: int) -> LocalGpus:
+    """The GPUs of this machine that TensorFlow can use; HardwareError if fewer than `wanted`.
+
+    Neither imports TensorFlow nor keeps the driver loaded: the driver is asked in a process of its
+    own, and TensorFlow's build is read from its file.
+    """
+    return choose_local_gpus(wanted, read_tensorflow_build(), probe_driver(), os.environ)
+
+
+def choose_local_gpus(
+    wanted: int,
+    build: TensorFlowBuild | None,
+    driver: DriverReport,
+    environment: Mapping[str, str],
+) -> LocalGpus:
+    """`find_local_gpus` for a given build, driver and environment."""
+    can_compute = build is None or build.is_cuda
+    usable = driver.devices if can_compute else ()
+    if len(usable) < wanted:
+        cause = find_cause(wanted, build, driver, environment)
+        raise HardwareError(format_missing_gpus("the training needs", wanted, len(usable), cause))
+    count = len(driver.devices)
+    if count and not can_compute:
+        cause = find_cause(1, build, driver, environment)
+        return LocalGpus(
+            (), f"{count} GPU{'s' if count > 1 else ''} not used: {cause.reason}; {cause.remedy}"
+        )
+    return LocalGpus(usable)
+
+
+def build_gpu_variables(
+    workers: int, gpus: int, wanted: int, visible: str | None
+) -> list[dict[str, str]]:
+    """The environment variables about GPUs of each local worker, by rank.
+
+    `gpus` is the number of GPUs to use, `wanted` cluster.gpus: if it is 0, a worker that sees fewer
+    GPUs than its share warns, and trains with what it sees. Raises ConfigError as `split_gpus`.
+    """
+    masks = split_gpus(workers, gpus, visible)
+    if not gpus:
+        return [{} for _ in masks]
+    common = {ENV_GPUS: str(gpus // workers), **({} if wanted else {ENV_GPUS_OPTIONAL: "1"})}
+    return [common | ({} if mask is None else {CUDA_VISIBLE_DEVICES: mask}) for mask in masks]
