@@ -11,7 +11,8 @@
 ARG BASE=docker.io/library/python:3.11-slim
 
 FROM ${BASE} AS build
-# cpu, or gpu: TensorFlow with its own CUDA libraries, so that no CUDA base image is needed.
+# cpu, or gpu: TensorFlow with CUDA libraries from NVIDIA's packages, so that no CUDA base image is
+# needed. It finds them beside itself (DT_RUNPATH), and has NCCL inside. The driver comes from the node.
 ARG DEVICE=cpu
 COPY locks/train.txt locks/train-gpu.txt locks/executor.txt /locks/
 # pip's settings are secrets of the build, so no layer has them. The one package that exists only as
@@ -54,8 +55,10 @@ COPY --from=build /layers/packages /
 COPY --from=build /layers/code /
 
 # HOME: the only writable directory when the root is read-only. _KFP_RUNTIME: kfp without its client
-# and compiler.
+# and compiler. LD_LIBRARY_PATH: where GKE mounts the driver (libcuda.so.1 and its parts, no CUDA
+# library); elsewhere the directory does not exist, and the container runtime registers the driver.
 ENV PATH=/opt/kubert/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 _KFP_RUNTIME=true
+ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64
 # By number, because Kubernetes (runAsNonRoot) cannot verify a name.
 USER 10001:10001
 WORKDIR /tmp

@@ -88,6 +88,11 @@ def test_it_runs_with_a_read_only_root(file):
     assert "PYTHONDONTWRITEBYTECODE=1" in environment
 
 
+def test_the_train_image_looks_for_the_driver_where_gke_mounts_it(file):
+    variables = [rest for word, rest in last_stage(file) if word == "ENV"]
+    assert ("LD_LIBRARY_PATH=/usr/local/nvidia/lib64" in variables) == (file.stem == "train")
+
+
 def test_what_pip_needs_to_know_is_a_secret_not_an_argument(file):
     arguments = [rest.partition("=")[0] for word, rest in instructions(file) if word == "ARG"]
     assert set(arguments) <= {"BASE", "DEVICE", "VERSION", "REVISION"}
