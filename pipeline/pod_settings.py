@@ -6,7 +6,7 @@ from typing import Any
 
 from kfp import kubernetes
 
-from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.cluster import GPU_ENVIRONMENT, STATE_MOUNT, ClusterConfig
 from components.config.environment import (
     ENV_IMAGE,
     ENV_NAMESPACE,
@@ -62,6 +62,8 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
         size_limit=cluster.shared_memory,
     )
     _schedule_on_worker_nodes(task, cluster, cluster.gpus)
+    for name in GPU_ENVIRONMENT.keys() - cluster.environment.keys() if cluster.gpus else ():
+        task.set_env_variable(name, GPU_ENVIRONMENT[name])
 
 
 def _schedule_on_worker_nodes(task: Any, cluster: ClusterConfig, gpus: int) -> None:

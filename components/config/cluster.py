@@ -11,10 +11,20 @@ from components.config.section import Section
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+_LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+_DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+EXTENDED_RESOURCE = f"^{_DNS_SUBDOMAIN}/{_LABEL_NAME}"
+LABEL_KEY = f"^({_DNS_SUBDOMAIN}/)?{_LABEL_NAME}"
 HTTP_URL = r"^https?://[^\s@]+$"
 REMOTE_SCHEMES = ("gs://", "s3://", "minio://")
 STATE_MOUNT = "/mnt/kubert-state"
 """Where `checkpoint_pvc` is mounted, in the launcher's pod and in the workers'."""
+GPU_ENVIRONMENT = {"NCCL_DEBUG": "WARN"}
+"""Variables of workers with GPUs, unless `environment` sets them.
+
+From WARN on, NCCL says why it failed. NCCL_SOCKET_IFNAME stays unset: NCCL takes all interfaces but
+lo and docker*, which is what a pod has (NCCL user guide, Environment Variables).
+"""
 _RESERVED_PREFIXES = ("KUBERT_", "JOBSET_")
 _RESERVED_VARIABLES = ("TF_CONFIG", "JOB_COMPLETION_INDEX")
 _TOLERATION_FIELDS = ("key", "operator", "value", "effect", "tolerationSeconds")
@@ -124,8 +134,10 @@ class ClusterConfig(Section):
     gpus: int = Field(0, ge=0, le=16, description="GPUs per worker")
     gpu_resource: str = Field(
         "nvidia.com/gpu",
-        pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$",
-        description="resource name of the GPUs",
+        pattern=EXTENDED_RESOURCE,
+        max_length=317,
+        description="resource name of the GPUs; that of a MIG partition is like "
+        "nvidia.com/mig-1g.5gb, of shared GPUs often nvidia.com/gpu.shared",
     )
     gpu_steps: tuple[Literal["evaluate", "export"], ...] = Field(
         (),
@@ -147,6 +159,12 @@ class ClusterConfig(Section):
         "4Gi",
         pattern=QUANTITY,
         description="memory request and limit of each step's pod",
+    )
+    topology_key: str | None = Field(
+        None,
+        pattern=LABEL_KEY,
+        description="label of nodes of which all workers of a training must have the same value, "
+        "such as topology.kubernetes.io/zone; default: workers may be anywhere",
     )
     node_selector: dict[str, str] = Field(
         {}, description="labels of the nodes that workers may run on"
@@ -218,6 +236,16 @@ class ClusterConfig(Section):
         if self.checkpoint_uri and self.checkpoint_pvc:
             raise ValueError(
                 "checkpoint_uri and checkpoint_pvc exclude each other; set only one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_one_part_of_a_gpu(self) -> ClusterConfig:
+        name = self.gpu_resource.partition("/")[2]
+        if self.gpus > 1 and (name.startswith("mig-") or name.endswith(".shared")):
+            raise ValueError(
+                f"gpus={self.gpus}: a worker can use only one {self.gpu_resource}, a part of a "
+                "GPU; set gpus to 1 and raise train.workers"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -101,6 +102,26 @@ def build(folder: Path) -> list[Object]:
     assert built.returncode == 0, built.stderr
     assert built.stderr == ""
     return [manifest for manifest in yaml.safe_load_all(built.stdout) if manifest]
+
+
+def kubectl(
+    *arguments: str, given: object = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run kubectl on the cluster of KUBECONFIG, with an object as its standard input."""
+    text = None if given is None else json.dumps(given)
+    done = subprocess.run(
+        ["kubectl", *arguments], input=text, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 or not check, (
+        f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    )
+    return done
+
+
+def dry_run(namespace: str, manifest: object) -> subprocess.CompletedProcess[str]:
+    """What the API server says to an object, which it does not store."""
+    options = ("create", "--dry-run=server", "-o", "json", "-f", "-")
+    return kubectl("-n", namespace, *options, given=manifest, check=False)
 
 
 def _read(path: Path) -> list[Object]:

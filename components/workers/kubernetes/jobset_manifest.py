@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.cluster import GPU_ENVIRONMENT, STATE_MOUNT, ClusterConfig
 from components.config.environment import (
     ENV_FAILURE_FILE,
     ENV_GPUS,
@@ -44,6 +44,7 @@ JOBSET_GROUP, JOBSET_VERSION, JOBSET_PLURAL = "jobset.x-k8s.io", "v1alpha2", "jo
 SPEC_DIGEST_ANNOTATION = "kubert.dev/spec-sha256"
 RUN_ANNOTATION = "kubert.dev/run"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+JOBSET_NAME_LABEL = "jobset.sigs.k8s.io/jobset-name"
 REPLICATED_JOB = "worker"
 USER_ID = 10001
 WORK_DIR = "/tmp"  # noqa: S108 - the only directory that is always writable
@@ -224,6 +225,7 @@ def _render_pod_spec(
     group: WorkerGroup, document_uri: str, cluster: ClusterConfig
 ) -> dict[str, Any]:
     optional = {
+        "affinity": _render_affinity(group, cluster.topology_key),
         "imagePullSecrets": [{"name": secret} for secret in cluster.image_pull_secrets],
         "nodeSelector": dict(cluster.node_selector),
         "tolerations": [dict(toleration) for toleration in cluster.tolerations],
@@ -257,6 +259,19 @@ def _render_pod_spec(
             ),
         ],
     }
+
+
+def _render_affinity(group: WorkerGroup, topology_key: str | None) -> dict[str, Any]:
+    """Keep a JobSet's workers together. The first one may run anywhere: it matches its own term."""
+    if topology_key is None:
+        return {}
+    term = {
+        "labelSelector": {"matchLabels": worker_labels(group.step)},
+        # Only workers of the same JobSet, whose name is not known yet: it depends on this spec.
+        "matchLabelKeys": [JOBSET_NAME_LABEL],
+        "topologyKey": topology_key,
+    }
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
 
 
 def _render_container(
@@ -300,10 +315,11 @@ def _render_environment(group: WorkerGroup, cluster: ClusterConfig) -> list[dict
         ENV_FAILURE_FILE: "/dev/termination-log",
         **({ENV_GPUS: str(cluster.gpus)} if cluster.gpus else {}),
         **({"AWS_ENDPOINT_URL": cluster.storage_endpoint} if cluster.storage_endpoint else {}),
+        **(GPU_ENVIRONMENT if cluster.gpus else {}),
         **cluster.environment,
     }
     labels = {
-        "JOBSET_NAME": "jobset.sigs.k8s.io/jobset-name",
+        "JOBSET_NAME": JOBSET_NAME_LABEL,
         "REPLICATED_JOB": "jobset.sigs.k8s.io/replicatedjob-name",
         "JOB_INDEX": "jobset.sigs.k8s.io/job-index",
         ENV_OWNER: "jobset.sigs.k8s.io/jobset-uid",

@@ -207,6 +207,8 @@ def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
     assert training["nodeSelector"]["labels"] == {"pool": "gpu"}
     assert training["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert training["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+    variables = {entry["name"]: entry["value"] for entry in read_containers(spec)["train"]["env"]}
+    assert variables["NCCL_DEBUG"] == "WARN"
 
 
 def test_the_data_of_a_scheduled_pipeline_end_at_its_scheduled_time(tmp_path: Path) -> None:

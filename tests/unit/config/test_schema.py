@@ -39,6 +39,11 @@ IMPOSSIBLE_VALUES = [
         r"gpu_steps=\['evaluate'\] needs workers with GPUs",
         id="gpu-step-without-the-gpu-image",
     ),
+    *[
+        pytest.param(f"cluster.gpu_resource={name}", "cluster.gpu_resource", id=f"resource-{name}")
+        for name in ("gpu", "nvidia.com/", "nvidia.com/gpu/1", "Nvidia.com/gpu", "nvidia.com/-gpu")
+    ],
+    pytest.param("cluster.topology_key=zone of it", "cluster.topology_key", id="topology-key"),
     pytest.param("cluster.gpu_steps=[gate]", "cluster.gpu_steps", id="gpu-for-the-gate"),
     pytest.param(
         "cluster.environment={TF_CONFIG: x}", "TF_CONFIG is set by kubert itself", id="own-variable"
@@ -76,6 +81,14 @@ def test_credentials_in_an_address_are_not_repeated() -> None:
         load_config(None, ["cluster.endpoint=https://me:canary-5f1d@kfp.example.com"])
     assert "canary" not in str(caught.value)
     assert "https://***@kfp.example.com" in str(caught.value)
+
+
+@pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared"])
+def test_a_worker_has_only_one_part_of_a_gpu(resource: str) -> None:
+    options = [f"cluster.gpu_resource={resource}", "cluster.gpus=1"]
+    assert load_config(None, options).cluster.gpu_resource == resource
+    with pytest.raises(ConfigError, match=f"gpus=2: a worker can use only one {resource}"):
+        load_config(None, [*options, "cluster.gpus=2"])
 
 
 def test_running_trainings_keep_checkpoints_in_one_location() -> None:

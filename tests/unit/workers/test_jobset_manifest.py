@@ -54,7 +54,8 @@ EVERYTHING = ClusterConfig(
     ephemeral_storage="50Gi",
     gpus=2,
     shared_memory="8Gi",
-    environment={"NCCL_DEBUG": "WARN"},
+    environment={"NCCL_DEBUG": "INFO"},
+    topology_key="topology.kubernetes.io/zone",
     node_selector={"cloud.google.com/gke-accelerator": "nvidia-l4"},
     tolerations=({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
     queue="gpus",
@@ -248,7 +249,7 @@ def test_secrets_are_named_and_never_copied() -> None:
 def test_what_is_not_asked_for_is_not_there() -> None:
     plain = render()
     assert (
-        not {"nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"}
+        not {"affinity", "nodeSelector", "tolerations", "priorityClassName", "imagePullSecrets"}
         & pod(plain).keys()
     )
     assert "suspend" not in plain["spec"]
@@ -256,6 +257,34 @@ def test_what_is_not_asked_for_is_not_there() -> None:
     assert "nvidia.com/gpu" not in container(plain)["resources"]["limits"]
     assert "KUBERT_GPUS" not in variables(plain)
     assert "cpu" not in container(plain)["resources"]["limits"]  # a limit would only slow it down
+    assert "NCCL_DEBUG" not in variables(plain)
+
+
+@pytest.mark.parametrize(
+    "resource", ["nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared"]
+)
+def test_gpus_are_requested_by_the_name_of_their_resource(resource: str) -> None:
+    found = render(ClusterConfig(train_image=IMAGE, gpus=1, gpu_resource=resource))
+    for amounts in container(found)["resources"].values():
+        assert {name: n for name, n in amounts.items() if "/" in name} == {resource: "1"}
+
+
+def test_nccl_names_the_cause_of_its_errors_unless_it_is_set_otherwise() -> None:
+    assert variables(render(ClusterConfig(train_image=IMAGE, gpus=1)))["NCCL_DEBUG"] == "WARN"
+    assert variables(render(EVERYTHING))["NCCL_DEBUG"] == "INFO"
+
+
+def test_workers_of_one_jobset_stay_in_one_zone() -> None:
+    found = render(ClusterConfig(train_image=IMAGE, topology_key="topology.kubernetes.io/zone"))
+    (term,) = pod(found)["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    job = found["spec"]["replicatedJobs"][0]["template"]["spec"]
+    own_labels = job["template"]["metadata"]["labels"]
+    # The first worker is scheduled only if it matches its own term.
+    assert term["labelSelector"]["matchLabels"].items() <= own_labels.items()
+    assert term["matchLabelKeys"] == ["jobset.sigs.k8s.io/jobset-name"]
+    assert term["topologyKey"] == "topology.kubernetes.io/zone"
 
 
 def test_a_queue_suspends_the_jobset_until_there_is_room() -> None:
