@@ -10,7 +10,7 @@ from components.config.environment import ENV_GPUS, ENV_GPUS_OPTIONAL
 from components.errors import HardwareError
 from components.gpu.assignment import CUDA_VISIBLE_DEVICES, split_gpus
 from components.gpu.driver import DriverReport, GpuDevice, probe_driver
-from components.gpu.missing_gpus import find_cause, format_missing_gpus
+from components.gpu.missing_gpus import find_cause, format_missing_gpus, list_usable_gpus
 from components.gpu.tensorflow_build import TensorFlowBuild, read_tensorflow_build
 
 
@@ -37,17 +37,16 @@ def choose_local_gpus(
     environment: Mapping[str, str],
 ) -> LocalGpus:
     """`find_local_gpus` for a given build, driver and environment."""
-    can_compute = build is None or build.is_cuda
-    usable = driver.devices if can_compute else ()
-    if len(usable) < wanted:
+    usable = list_usable_gpus(build, driver)
+    if wanted and len(usable) < max(wanted, len(driver.devices)):
         cause = find_cause(wanted, build, driver, environment)
         raise HardwareError(format_missing_gpus("the training needs", wanted, len(usable), cause))
     count = len(driver.devices)
-    if count and not can_compute:
-        cause = find_cause(1, build, driver, environment)
-        return LocalGpus(
-            (), f"{count} GPU{'s' if count > 1 else ''} not used: {cause.reason}; {cause.remedy}"
-        )
+    if len(usable) < count:
+        # With some of them TensorFlow's own numbering would not be that of CUDA_VISIBLE_DEVICES.
+        cause = find_cause(count, build, driver, environment)
+        number = f"{count} GPU{'s' if count > 1 else ''}"
+        return LocalGpus((), f"{number} not used: {cause.reason}; {cause.remedy}")
     return LocalGpus(usable)
 
 

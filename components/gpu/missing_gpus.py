@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from components.gpu.driver import GKE_DRIVER_DIRECTORY, LIBRARY, DriverReport
-from components.gpu.tensorflow_build import TensorFlowBuild
+from components.gpu.driver import GKE_DRIVER_DIRECTORY, LIBRARY, DriverReport, GpuDevice
+from components.gpu.tensorflow_build import TensorFlowBuild, find_kernel_support
 
 MAX_LISTED_DIRECTORIES = 12
 _INSTALL_DRIVER = (
@@ -36,6 +36,20 @@ class Cause(NamedTuple):
     remedy: str
 
 
+def list_usable_gpus(build: TensorFlowBuild | None, driver: DriverReport) -> tuple[GpuDevice, ...]:
+    """The GPUs that this TensorFlow can compute on; all of them if its build is not known."""
+    if build is None:
+        return driver.devices
+    if not build.is_cuda or is_driver_too_old(build, driver):
+        return ()
+    return tuple(gpu for gpu in driver.devices if _has_kernels(build, gpu))
+
+
+def is_driver_too_old(build: TensorFlowBuild, driver: DriverReport) -> bool:
+    """Whether the driver is for an older major version of CUDA than TensorFlow's."""
+    return _major(driver.cuda_version) < _major(build.cuda_version)
+
+
 def find_cause(
     wanted: int,
     build: TensorFlowBuild | None,
@@ -58,16 +72,23 @@ def find_cause(
             "lower cluster.gpus, or give the worker more GPUs; a process can use only one MIG "
             "device, so with those cluster.gpus is 1",
         )
-    if build is not None and _major(driver.cuda_version) < _major(build.cuda_version):
+    if build is not None and is_driver_too_old(build, driver):
         return Cause(
             f"the driver ({driver.version}) supports CUDA up to {driver.cuda_version}, TensorFlow "
             f"is built for {build.cuda_version}",
             "install a newer driver on the nodes; GKE: gpu-driver-version=latest",
         )
+    if build is not None and len(list_usable_gpus(build, driver)) < wanted:
+        names = sorted({_describe(gpu) for gpu in driver.devices if not _has_kernels(build, gpu)})
+        return Cause(
+            f"this TensorFlow has no kernels for {', '.join(names)}; it was built for "
+            f"{', '.join(build.capabilities)}",
+            "use newer GPUs, or hide these with CUDA_VISIBLE_DEVICES",
+        )
     return Cause(
         f"the driver shows {len(driver.devices)}, TensorFlow does not take them",
         "read TensorFlow's lines in the worker's log: a CUDA library is missing (install "
-        "locks/train-gpu.txt), or the GPU is too old",
+        "locks/train-gpu.txt)",
     )
 
 
@@ -81,6 +102,15 @@ def format_missing_gpus(who_needs: str, wanted: int, seen: int, cause: Cause) ->
         f"{who_needs} {number} (cluster.gpus), TensorFlow sees {seen}: {cause.reason}\n"
         f"what to do: {cause.remedy}"
     )
+
+
+def _has_kernels(build: TensorFlowBuild, gpu: GpuDevice) -> bool:
+    return find_kernel_support(build.capabilities, gpu.compute_capability) != "none"
+
+
+def _describe(gpu: GpuDevice) -> str:
+    major, minor = gpu.compute_capability
+    return f"{gpu.name} (compute capability {major}.{minor})"
 
 
 def _find_loading_cause(driver: DriverReport, environment: Mapping[str, str]) -> Cause:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from components.errors import KubertError
 
@@ -20,26 +20,34 @@ MAX_REASON_CHARACTERS = 200
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check; `remedy` is empty if nothing has to be done."""
+    """The result of a check; `remedy` is empty if nothing has to be done.
+
+    details: the values in the message, for programs.
+    """
 
     state: State
     message: str
     remedy: str = ""
+    details: Mapping[str, Any] | None = None
 
     @classmethod
-    def ok(cls, message: str) -> Finding:
+    def ok(cls, message: str, details: Mapping[str, Any] | None = None) -> Finding:
         """It exists and works."""
-        return cls("ok", message)
+        return cls("ok", message, details=details)
 
     @classmethod
-    def warning(cls, message: str, remedy: str) -> Finding:
+    def warning(
+        cls, message: str, remedy: str, details: Mapping[str, Any] | None = None
+    ) -> Finding:
         """Runs work without it, or it could not be checked."""
-        return cls("warning", message, remedy)
+        return cls("warning", message, remedy, details)
 
     @classmethod
-    def missing(cls, message: str, remedy: str) -> Finding:
+    def missing(
+        cls, message: str, remedy: str, details: Mapping[str, Any] | None = None
+    ) -> Finding:
         """Runs will not work."""
-        return cls("missing", message, remedy)
+        return cls("missing", message, remedy, details)
 
 
 @dataclass(frozen=True)

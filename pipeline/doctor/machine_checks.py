@@ -17,10 +17,13 @@ import psutil
 import components
 from components.config.schema import Config
 from components.errors import ConfigError, DataError, KubertError
+from components.gpu.driver import PROBE_TIMEOUT_SECONDS, DriverReport, probe_driver
+from components.gpu.missing_gpus import find_cause, list_usable_gpus
+from components.gpu.tensorflow_build import TensorFlowBuild, read_tensorflow_build
 from components.storage.local import check_writable, find_nearest_existing
 from components.storage.store import Store, open_store
 from components.storage.uri import is_remote_uri
-from pipeline.doctor import MAX_REASON_CHARACTERS, Check, Finding, join_lines
+from pipeline.doctor import MAX_REASON_CHARACTERS, Check, Finding, gpu_checks, join_lines
 from pipeline.local import inputs
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
@@ -31,6 +34,7 @@ MIN_CORES = 2
 MAX_LISTED_PACKAGES = 5
 IMPORT_TIMEOUT_SECONDS = 170
 STORE_TIMEOUT_SECONDS = 60
+GPU_TIMEOUT_SECONDS = PROBE_TIMEOUT_SECONDS + 10
 LOCK_FILE = Path(components.__file__).parents[1] / "locks" / "dev.txt"
 REINSTALL = (
     "recreate .venv: `make setup`, or pip install --no-deps --require-hashes -r locks/dev.txt"
@@ -47,7 +51,8 @@ def build_checks(config: Config, workdir: Path) -> list[Check]:
     return [
         Check("python", check_python),
         Check("packages", check_packages),
-        Check("tensorflow", check_tensorflow, IMPORT_TIMEOUT_SECONDS + 10),
+        Check("tensorflow", check_tensorflow, IMPORT_TIMEOUT_SECONDS + GPU_TIMEOUT_SECONDS),
+        Check("gpus", partial(gpu_checks.check_gpus, config), GPU_TIMEOUT_SECONDS),
         Check("cores", check_cores),
         Check("memory", check_memory),
         Check("work directory", partial(check_work_directory, workdir)),
@@ -129,6 +134,17 @@ def check_tensorflow() -> Finding:
         )
         return Finding.missing(f"cannot be imported: {lines[-1][:MAX_REASON_CHARACTERS]}", remedy)
     version, gpus = result.stdout.split()[-2:]
+    return assess_tensorflow_gpus(version, int(gpus), read_tensorflow_build(), probe_driver())
+
+
+def assess_tensorflow_gpus(
+    version: str, gpus: int, build: TensorFlowBuild | None, driver: DriverReport
+) -> Finding:
+    """TensorFlow works; a warning if it sees fewer GPUs than the driver has and it can use."""
+    usable = len(list_usable_gpus(build, driver))
+    if gpus < usable:
+        cause = find_cause(usable, build, driver, os.environ)
+        return Finding.warning(f"{version}, {gpus} of {usable} GPUs: {cause.reason}", cause.remedy)
     return Finding.ok(f"{version}, {gpus} GPUs")
 
 

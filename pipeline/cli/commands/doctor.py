@@ -62,6 +62,7 @@ def check_environment(
     if as_json:
         rows = [
             {"check": name, "state": each.state, "found": each.message, "remedy": each.remedy}
+            | ({"details": each.details} if each.details else {})
             for name, each in findings
         ]
         print_json({"missing": counts["missing"], "warnings": counts["warning"], "checks": rows})

@@ -50,7 +50,8 @@ def test_a_machine_with_nothing_missing(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     lines = ended.stdout.splitlines()
     assert lines[-1].startswith("nothing missing")
-    assert len(lines) == 9, "one line per check"
+    assert len(lines) == 10, "one line per check"
+    assert any(line.split() == ["ok", "gpus", "none"] for line in lines)
     assert not (tmp_path / "work").exists()
 
 

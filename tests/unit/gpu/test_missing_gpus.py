@@ -10,6 +10,7 @@ from components.gpu.tensorflow_build import TensorFlowBuild
 
 CUDA_BUILD = TensorFlowBuild(True, "12.5.1", ("sm_80", "compute_90"))
 GPU = GpuDevice("NVIDIA L4", 24 * 2**30, (8, 9))
+OLD_GPU = GpuDevice("Tesla M60", 8 * 2**30, (5, 2))
 LOADED = DriverReport(library="/usr/lib64/libcuda.so.550.54.15", version="550.54.15")
 NOT_FOUND = "libcuda.so.1: cannot open shared object file: No such file or directory"
 ABSENT = DriverReport(error=NOT_FOUND, searched=("/usr/local/lib", "/lib"))
@@ -83,6 +84,14 @@ ABSENT = DriverReport(error=NOT_FOUND, searched=("/usr/local/lib", "/lib"))
             "the driver (470.1) supports CUDA up to 11.4, TensorFlow is built for 12.5.1",
             "install a newer driver",
             id="old driver",
+        ),
+        pytest.param(
+            CUDA_BUILD,
+            DriverReport("/lib/libcuda.so.1", "550.1", "12.4", devices=(GPU, OLD_GPU)),
+            {},
+            "has no kernels for Tesla M60 (compute capability 5.2); it was built for sm_80,",
+            "use newer GPUs",
+            id="old GPU",
         ),
         pytest.param(
             CUDA_BUILD,

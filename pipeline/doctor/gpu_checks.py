@@ -1,0 +1,153 @@
+"""The check of this machine's GPUs: what the driver shows, and what a run uses of it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.config.schema import Config
+from components.errors import ConfigError
+from components.gpu.assignment import CUDA_VISIBLE_DEVICES, split_gpus
+from components.gpu.driver import DriverReport, GpuDevice, probe_driver
+from components.gpu.missing_gpus import Cause, find_cause, list_usable_gpus
+from components.gpu.tensorflow_build import (
+    KernelSupport,
+    TensorFlowBuild,
+    find_kernel_support,
+    read_tensorflow_build,
+)
+from pipeline.doctor import Finding
+
+KERNEL_DRIVER_FILE = Path("/proc/driver/nvidia/version")
+"""Exists where NVIDIA's kernel driver is loaded, also in containers without its libraries."""
+BYTES_PER_GIB = 2**30
+_COMPILES = "the driver compiles them at the start of a training, which may take 30 minutes or fail"
+_OLDER_GPUS = "use GPUs of compute capability 9.0 or lower"
+
+
+def check_gpus(config: Config) -> Finding:
+    """The GPUs of this machine and whether a local run uses them; one quiet line without any."""
+    return assess_gpus(
+        config,
+        read_tensorflow_build(),
+        probe_driver(),
+        os.environ,
+        has_kernel_driver=KERNEL_DRIVER_FILE.exists(),
+    )
+
+
+def assess_gpus(
+    config: Config,
+    build: TensorFlowBuild | None,
+    driver: DriverReport,
+    environment: Mapping[str, str],
+    *,
+    has_kernel_driver: bool,
+) -> Finding:
+    """`check_gpus` for a given build, driver and environment."""
+    is_local = config.cluster.backend == "local"
+    wanted = config.cluster.gpus if is_local else 0
+    has_gpus = bool(driver.library or driver.other_directories or has_kernel_driver)
+    is_hidden = environment.get(CUDA_VISIBLE_DEVICES) in ("", "-1")
+    if not wanted and (not has_gpus or is_hidden):
+        return Finding.ok(f"none, {CUDA_VISIBLE_DEVICES} hides them" if is_hidden else "none")
+    details = _list_details(build, driver)
+    cause = _find_obstacle(wanted, build, driver, environment)
+    found = [text for text in (_describe_gpus(build, driver), _describe_driver(driver)) if text]
+    if cause is not None:
+        make = Finding.missing if wanted else Finding.warning
+        return make("; ".join([*found, f"not used: {cause.reason}"]), cause.remedy, details)
+    found.append(f"TensorFlow for CUDA {build.cuda_version} with NCCL" if build else "TensorFlow")
+    workers = config.train.workers
+    if not is_local:
+        return Finding.ok("; ".join([*found, "the workers run on the cluster"]), details)
+    try:
+        split_gpus(workers, len(driver.devices), environment.get(CUDA_VISIBLE_DEVICES))
+    except ConfigError as error:
+        return Finding.missing("; ".join(found), str(error), details)
+    count = len(driver.devices)
+    found.append(
+        f"a run uses {'all of them' if count > 1 else 'it'}: {_count(workers, 'worker')} with "
+        f"{_count(count // workers, 'replica')}{' each' if workers > 1 else ''}"
+    )
+    details["used"] = count
+    if build and "compiled at start" in _supports(build, driver.devices):
+        return Finding.warning("; ".join(found), f"{_COMPILES}; {_OLDER_GPUS}", details)
+    return Finding.ok("; ".join(found), details)
+
+
+def _find_obstacle(
+    wanted: int,
+    build: TensorFlowBuild | None,
+    driver: DriverReport,
+    environment: Mapping[str, str],
+) -> Cause | None:
+    """Why a run uses no GPU; None if it can use all of them."""
+    needed = max(wanted, len(driver.devices), 1)
+    if len(list_usable_gpus(build, driver)) >= needed:
+        return None
+    return find_cause(needed, build, driver, environment)
+
+
+def _supports(build: TensorFlowBuild, devices: tuple[GpuDevice, ...]) -> set[KernelSupport]:
+    return {find_kernel_support(build.capabilities, gpu.compute_capability) for gpu in devices}
+
+
+def _describe_gpus(build: TensorFlowBuild | None, driver: DriverReport) -> str:
+    """Equal GPUs once, with their number."""
+    texts = []
+    for gpu, count in Counter(driver.devices).items():
+        kernels = ""
+        if build is not None and build.is_cuda:
+            kernels = f", kernels {find_kernel_support(build.capabilities, gpu.compute_capability)}"
+        memory = f"{gpu.memory_bytes / BYTES_PER_GIB:.1f} GiB"
+        capability = f"compute capability {_format_version(gpu.compute_capability)}"
+        texts.append(f"{count} x {gpu.name} ({memory}, {capability}{kernels})")
+    return ", ".join(texts)
+
+
+def _describe_driver(driver: DriverReport) -> str:
+    if not driver.library:
+        return ""
+    cuda = f" for CUDA up to {driver.cuda_version}" if driver.cuda_version else ""
+    return f"driver {driver.version}{cuda} ({driver.library})"
+
+
+def _list_details(build: TensorFlowBuild | None, driver: DriverReport) -> dict[str, Any]:
+    """The values in the message, for `--json`; `used` is the number of GPUs that a run uses."""
+    capabilities = build.capabilities if build else ()
+    return {
+        "gpus": [
+            {
+                "name": gpu.name,
+                "memory_bytes": gpu.memory_bytes,
+                "compute_capability": _format_version(gpu.compute_capability),
+                "kernels": find_kernel_support(capabilities, gpu.compute_capability),
+            }
+            for gpu in driver.devices
+        ],
+        "driver": {
+            "library": driver.library,
+            "version": driver.version,
+            "cuda_version": driver.cuda_version,
+            "error": driver.error,
+        },
+        "tensorflow": {
+            "is_cuda": bool(build and build.is_cuda),
+            "cuda_version": build.cuda_version if build else "",
+            "compute_capabilities": list(capabilities),
+            "has_nccl": bool(build and build.is_cuda),
+        },
+        "used": 0,
+    }
+
+
+def _format_version(capability: tuple[int, int]) -> str:
+    return f"{capability[0]}.{capability[1]}"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' if number > 1 else ''}"
