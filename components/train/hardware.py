@@ -10,8 +10,9 @@ from typing import NamedTuple
 from components.config.schema import TrainConfig
 from components.errors import HardwareError
 from components.gpu.driver import GpuDevice, probe_driver
+from components.gpu.kernel_compilation import describe_compilation
 from components.gpu.missing_gpus import find_cause, format_missing_gpus
-from components.gpu.tensorflow_build import read_tensorflow_build
+from components.gpu.tensorflow_build import find_kernel_support, read_tensorflow_build
 
 CPU_INFO_FILE = Path("/proc/cpuinfo")
 _BFLOAT16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
@@ -73,10 +74,33 @@ def check_gpus(wanted: int) -> None:
     """
     import tensorflow as tf
 
-    seen = len(tf.config.list_physical_devices("GPU"))
+    built = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
+    capabilities = [gpu.compute_capability for gpu in list_tensorflow_gpus()]
+    # TensorFlow lists GPUs that it has no kernels for, and leaves them out when it starts.
+    seen = sum(find_kernel_support(built, each) != "none" for each in capabilities)
     if seen < wanted:
         cause = find_cause(wanted, read_tensorflow_build(), probe_driver(), os.environ)
         raise HardwareError(format_missing_gpus("a worker needs", wanted, seen, cause))
+
+
+def describe_kernel_compilation() -> str:
+    """What the user should know if TensorFlow has no kernels for its GPUs; empty if it has."""
+    import tensorflow as tf
+
+    built = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
+    return describe_compilation(built, list_tensorflow_gpus())
+
+
+def list_tensorflow_gpus() -> list[GpuDevice]:
+    """The GPUs that TensorFlow sees; their memory is 0, because that would initialize them."""
+    import tensorflow as tf
+
+    found = []
+    for gpu in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpu)
+        capability = details.get("compute_capability", (0, 0))
+        found.append(GpuDevice(details.get("device_name", gpu.name), 0, capability))
+    return found
 
 
 def _read_cpu_flags(cpu_info: Path) -> set[str]:

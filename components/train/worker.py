@@ -32,6 +32,7 @@ from components.config.environment import (
     ENV_WORK_DIR,
 )
 from components.errors import DataError, ExitCode, HardwareError, KubertError
+from components.gpu.kernel_compilation import choose_cache_variables, choose_step_limits
 from components.logging_config import configure_logging
 from components.model.encoders import resolve_pooling
 from components.progress import StepName
@@ -40,7 +41,7 @@ from components.storage.uri import has_scheme
 from components.train.checkpointing.directory_state_store import open_directory_store
 from components.train.checkpointing.object_state_store import open_object_store
 from components.train.checkpointing.state_store import TrainingStateStore
-from components.train.hardware import check_gpus, choose_thread_counts
+from components.train.hardware import check_gpus, choose_thread_counts, describe_kernel_compilation
 from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.process_control import (
@@ -81,8 +82,8 @@ def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tupl
         configure_logging()
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
-        _check_gpus(topology)  # before anything that takes time: the node may be paid for
         job = read_job(job_uri)
+        _check_gpus(job, topology)  # before anything that takes time: the node may be paid for
         store = _open_state_store(job, work)
         if not topology.is_chief:
             return run_worker(job, store, topology, work, stop)
@@ -159,14 +160,20 @@ def run_worker(
     tf.config.threading.set_inter_op_parallelism_threads(threads.inter_op)
     if has_peers:
         wait_for_peers(topology, job.train.rendezvous_timeout)
+    compilation = describe_kernel_compilation()
+    if compilation and topology.is_chief:
+        progress.report(StepName.TRAIN, compilation)
+    limits = choose_step_limits(
+        job.train.rendezvous_timeout, job.train.stall_timeout, compiles_kernels=bool(compilation)
+    )
     # While TensorFlow waits here for a peer that was lost meanwhile, no Python thread runs: only a
     # signal can end this process.
-    signal.alarm(job.train.rendezvous_timeout)
+    signal.alarm(limits.first)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     signal.alarm(0)
     watchdog = StallWatchdog(
-        job.train.stall_timeout,
-        first_timeout=job.train.rendezvous_timeout,
+        limits.later,
+        first_timeout=limits.first,
         option="train.stall_timeout",
     )
     collectives = WorkerCollectives(strategy, topology)
@@ -191,11 +198,13 @@ def run_worker(
     return code, reason
 
 
-def _check_gpus(topology: WorkerTopology) -> None:
+def _check_gpus(job: Job, topology: WorkerTopology) -> None:
     """HardwareError, or a warning where GPUs are optional, if this worker sees too few of them."""
     wanted = int(os.environ.get(ENV_GPUS, "0"))
     if not wanted:
         return
+    # Before TensorFlow initializes the driver, which reads them.
+    os.environ.update(choose_cache_variables(os.environ, job.state, topology.rank))
     try:
         check_gpus(wanted)
     except HardwareError as error:
