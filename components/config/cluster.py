@@ -131,7 +131,9 @@ class ClusterConfig(Section):
     ephemeral_storage: str = Field(
         "10Gi", pattern=QUANTITY, description="disk per worker, for shards and checkpoints"
     )
-    gpus: int = Field(0, ge=0, le=16, description="GPUs per worker")
+    gpus: int = Field(
+        0, ge=0, le=16, description="GPUs per worker; one that sees fewer ends before any training"
+    )
     gpu_resource: str = Field(
         "nvidia.com/gpu",
         pattern=EXTENDED_RESOURCE,
