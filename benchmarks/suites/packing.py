@@ -65,7 +65,7 @@ def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
         build_batch_spec(strategy, inputs),
     )
     batch = slice_batch(inputs.read_batch(np.arange(rows), length), slice(0, rows))
-    return lambda: step(batch, 1, False)
+    return lambda: step(batch, 1, False).read()
 
 
 def measure_cpu_per_step(step: Callable[[], object]) -> float:

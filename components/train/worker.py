@@ -151,7 +151,7 @@ def run_worker(
     from components.model.encoders import find_hidden_size
     from components.train.loop.batch_plan import replica_slice
     from components.train.loop.build_trainer import build_trainer
-    from components.train.loop.collectives import WorkerCollectives
+    from components.train.loop.collectives import WorkerCollectives, create_strategy
     from components.train.loop.trainer import PreemptionError, WorkerControl
 
     cores = int(os.environ.get(ENV_THREADS, count_usable_cores()))
@@ -169,7 +169,7 @@ def run_worker(
     # While TensorFlow waits here for a peer that was lost meanwhile, no Python thread runs: only a
     # signal can end this process.
     signal.alarm(limits.first)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    strategy = create_strategy()
     signal.alarm(0)
     watchdog = StallWatchdog(
         limits.later,

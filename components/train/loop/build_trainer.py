@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,19 +29,26 @@ from components.train.loop.callback import TrainingCallback
 from components.train.loop.collectives import WorkerCollectives
 from components.train.loop.deferred_adamw import MAX_RATE_TIMES_DECAY
 from components.train.loop.feature_cache import load_or_compute_features
-from components.train.loop.input_pipeline import SplitInputs, build_batch_spec
+from components.train.loop.input_pipeline import HOST_DEVICE, SplitInputs, build_batch_spec
 from components.train.loop.optimizer import (
     StepOptimizer,
     build_learning_rate_schedule,
     build_optimizer,
 )
 from components.train.loop.progress_reporter import ProgressReporter
-from components.train.loop.train_step import TrainStep, build_forward, build_validation_step
+from components.train.loop.train_step import (
+    TrainStep,
+    build_features_step,
+    build_forward,
+    build_validation_step,
+    choose_pack_bytes,
+)
 from components.train.loop.trainer import ModelSteps, Trainer, WorkerControl
 from components.train.loop.training_data import TrainingData
 
 _KERAS_POLICIES = {
     "float32": "float32",
+    "tf32": "float32",
     "bfloat16": "mixed_bfloat16",
     "float16": "mixed_float16",
 }
@@ -60,14 +66,14 @@ def build_trainer(
     slice_rows: SliceRows = replica_slice,
 ) -> Trainer:
     """The trainer of this worker; every worker calls this, in the same order of collectives."""
-    tf.keras.mixed_precision.set_global_policy(_KERAS_POLICIES[job.train.precision])
+    set_precision(job.train)
     with strategy.scope():
         model = build_classifier(
             job.model, shards.vocabulary, len(shards.content.classes), job.train.seed
         )
     table = choose_deferred_table(model, job.model, job.train)
     build_inputs = partial(
-        _build_inputs, job, shards, store.features, model, collectives, control, callbacks
+        _build_inputs, job, shards, store.features, model, strategy, collectives, control, callbacks
     )
     train = build_inputs(shards.open_split("train"), has_unique_token_ids=table is not None)
     validation = build_inputs(shards.open_split("validation"), has_unique_token_ids=False)
@@ -94,6 +100,13 @@ def build_trainer(
         reporter = ProgressReporter(job.train, total_steps, steps.learning_rate, summary_writer)
         callbacks = [*callbacks, reporter]
     return Trainer(job.train, data, steps, checkpoints, control, callbacks)
+
+
+def set_precision(train: TrainConfig) -> None:
+    """Have this process compute matrix products in `train.precision`, which is not `auto`."""
+    tf.keras.mixed_precision.set_global_policy(_KERAS_POLICIES[train.precision])
+    # TensorFlow allows TF32 by default: from Ampere on, float32 would not be float32 on GPUs.
+    tf.config.experimental.enable_tensor_float_32_execution(train.precision == "tf32")
 
 
 def choose_deferred_table(
@@ -126,6 +139,7 @@ def _build_inputs(
     shards: TokenShards,
     cache: FeatureCache,
     model: Classifier,
+    strategy: tf.distribute.Strategy,
     collectives: WorkerCollectives,
     control: WorkerControl,
     callbacks: Sequence[TrainingCallback],
@@ -137,17 +151,15 @@ def _build_inputs(
         return SplitInputs.from_tokens(
             split, model.pad_id, has_unique_token_ids=has_unique_token_ids
         )
-    compute_features = tf.function(
-        lambda token_ids: model.features({"input_word_ids": token_ids}),
-        input_signature=[tf.TensorSpec((None, None), tf.int32)],
-    )
+    compute_on_replicas = build_features_step(strategy, model)
 
-    def compute(token_ids: npt.NDArray[np.int32]) -> Any:
+    def compute(batches: Sequence[npt.NDArray[np.int32]]) -> list[npt.NDArray[np.float32]]:
         control.heartbeat()
-        values = compute_features(token_ids)
+        features = compute_on_replicas(batches)
         for callback in callbacks:
-            callback.on_features_computed(split.name, len(token_ids))
-        return values
+            for token_ids in batches:
+                callback.on_features_computed(split.name, len(token_ids))
+        return features
 
     features = load_or_compute_features(
         cache,
@@ -157,6 +169,7 @@ def _build_inputs(
         compute,
         model.logits.kernel.shape[0],
         collectives,
+        batches_per_call=len(strategy.extended.worker_devices),
     )
     return SplitInputs.from_features(split, features)
 
@@ -181,6 +194,11 @@ def _build_steps(
 ) -> ModelSteps:
     forward = build_forward(model, has_features=job.model.freeze)
     schedule = build_learning_rate_schedule(job.train, total_steps)
+
+    def compute_rate(step: int) -> float:
+        with tf.device(HOST_DEVICE):
+            return float(schedule(step))
+
     return ModelSteps(
         train=TrainStep(
             strategy,
@@ -190,12 +208,13 @@ def _build_steps(
             model.dropout_seed,
             job.train,
             build_batch_spec(strategy, data.train),
+            choose_pack_bytes(strategy, job.train),
         ),
         validate=build_validation_step(
             strategy, forward, build_batch_spec(strategy, data.validation)
         ),
         flush_optimizer=partial(optimizer.flush, strategy),
-        learning_rate=lambda step: float(schedule(step)),
+        learning_rate=compute_rate,
     )
 
 

@@ -30,7 +30,7 @@ class TrainingCallback:
     def on_step_end(
         self, state: TrainState, metrics: StepMetrics, plan: EpochPlan, index: int
     ) -> None:
-        """Batch `index` of the epoch's plan was trained on."""
+        """Batch `index` of the epoch's plan was trained on; the next step may have begun before."""
 
     def on_validation_begin(self) -> None:
         """The epoch's steps are done, and all weights are up to date."""

@@ -6,10 +6,10 @@ faster. Batches are cut the same way for any number of workers, so the features 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,11 @@ from components.train.checkpointing.state_store import FeatureCache
 from components.train.loop.batch_plan import EpochPlan, plan_by_length
 
 FEATURE_BATCH_SIZE = 64
-REPORT_EVERY_BATCHES = 8
+REPORT_EVERY_CALLS = 8
+
+
+ComputeFeatures = Callable[[Sequence[npt.NDArray[np.int32]]], Sequence[npt.NDArray[np.float32]]]
+"""Batches of token ids, int32 [rows, length] each -> features of each, float32 [rows, width]."""
 
 
 class Collectives(Protocol):
@@ -40,15 +44,17 @@ def load_or_compute_features(
     prefix: str,
     split: SplitReader,
     buckets: tuple[int, ...],
-    compute: Callable[[npt.NDArray[np.int32]], Any],
+    compute: ComputeFeatures,
     width: int,
     collectives: Collectives,
+    *,
+    batches_per_call: int = 1,
 ) -> npt.NDArray[np.float32]:
     """Features of a split, float32 [rows, width], memory-mapped in row order.
 
-    `prefix` names the data and the weights. `compute` maps int32 token ids [n, length] to float32
-    [n, width]. With W workers each computes every W-th batch into a file of its own; the chief
-    merges them.
+    `prefix` names the data and the weights. `compute` gets `batches_per_call` batches at a time, or
+    what is left at the end. With W workers each computes every W-th batch into a file of its own;
+    the chief merges them.
     """
     plan = plan_by_length(split.read_lengths(), batch_size=FEATURE_BATCH_SIZE, buckets=buckets)
     rank, workers = collectives.rank, collectives.workers
@@ -58,7 +64,11 @@ def load_or_compute_features(
     if collectives.sum(int(is_missing)):
         if cache.get(parts[rank]) is None:
             indices = range(rank, len(plan), workers)
-            values = _compute_part(split, plan, indices, compute, width, reports=rank == 0)
+            groups = [
+                indices[start : start + batches_per_call]
+                for start in range(0, len(indices), batches_per_call)
+            ]
+            values = _compute_part(split, plan, groups, compute, width, reports=rank == 0)
             cache.publish(parts[rank], partial(np.save, arr=values))
         collectives.barrier()
         if rank == 0:
@@ -81,22 +91,23 @@ def _require_file(cache: FeatureCache, name: str) -> Path:
 def _compute_part(
     split: SplitReader,
     plan: EpochPlan,
-    indices: range,
-    compute: Callable[[npt.NDArray[np.int32]], Any],
+    groups: Sequence[range],
+    compute: ComputeFeatures,
     width: int,
     *,
     reports: bool,
 ) -> npt.NDArray[np.float32]:
     values = [np.zeros((0, width), np.float32)]
-    for done, index in enumerate(indices):
-        token_ids = split.read_padded(plan.batch(index), int(plan.widths[index]))
-        values.append(np.asarray(compute(token_ids), np.float32))
-        if reports and done % REPORT_EVERY_BATCHES == 0:
+    for done, indices in enumerate(groups):
+        values += compute(
+            [split.read_padded(plan.batch(index), int(plan.widths[index])) for index in indices]
+        )
+        if reports and done % REPORT_EVERY_CALLS == 0:
             progress.report(
                 StepName.TRAIN,
                 f"features of the {split.name} rows",
                 done=done,
-                total=len(indices),
+                total=len(groups),
             )
     return np.concatenate(values)
 

@@ -16,6 +16,8 @@ from components.artifacts.token_shards import SplitReader
 from components.train.loop.batch_plan import EpochPlan, RowIndices, SliceRows, replica_slice
 
 PREFETCH_BATCHES = 4
+HOST_DEVICE = "/cpu:0"
+"""Tensors made without a device would be made on the first GPU, whichever replica they are for."""
 
 
 class Batch(NamedTuple):
@@ -97,15 +99,25 @@ class SplitInputs:
         return Batch(values, unique_token_ids, mask, self.labels[rows], 0)
 
 
-def slice_batch(batch: Batch, rows: slice) -> Batch:
-    """The slice's rows of an entire batch, as tensors."""
-    return Batch(
-        tf.constant(batch.inputs[rows]),
-        tf.constant(batch.unique_token_ids),
-        tf.constant(batch.mask[rows]),
-        tf.constant(batch.labels[rows]),
-        tf.constant(rows.start, tf.int64),
-    )
+def slice_batch(batch: Batch, rows: slice, device: str = HOST_DEVICE) -> Batch:
+    """The slice's rows of an entire batch, as tensors on the replica's device."""
+    with tf.device(HOST_DEVICE):
+        tensors = Batch(
+            tf.constant(batch.inputs[rows]),
+            tf.constant(batch.unique_token_ids),
+            tf.constant(batch.mask[rows]),
+            tf.constant(batch.labels[rows]),
+            tf.constant(rows.start, tf.int64),
+        )
+    if _is_host_device(device):
+        return tensors
+    with tf.device(device):
+        return Batch(*(tf.identity(tensor) for tensor in tensors))
+
+
+def _is_host_device(device: str) -> bool:
+    spec = tf.DeviceSpec.from_string(device)
+    return (spec.device_type, spec.device_index) == ("CPU", 0)
 
 
 def build_batch_spec(strategy: tf.distribute.Strategy, inputs: SplitInputs) -> Any:
@@ -117,10 +129,28 @@ def build_batch_spec(strategy: tf.distribute.Strategy, inputs: SplitInputs) -> A
     vector = tf.TensorSpec((None,), tf.int32)
     mask = tf.TensorSpec((None, None), tf.int32)
     spec = Batch(inputs.spec, vector, mask, vector, tf.TensorSpec((), tf.int64))
+    return build_local_spec(strategy, spec)
+
+
+def build_local_spec(strategy: tf.distribute.Strategy, spec: Any) -> Any:
+    """The type of `make_local_values` of this type."""
     if len(strategy.extended.worker_devices) == 1:
         return spec
     empty: tf.data.Dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=spec)
     return strategy.distribute_datasets_from_function(lambda _: empty).element_spec
+
+
+def make_local_values(
+    strategy: tf.distribute.Strategy,
+    make: Callable[[tf.distribute.experimental.ValueContext], Any],
+) -> Any:
+    """What `make` returns for each replica of this worker, as an argument of `strategy.run`."""
+    values = strategy.experimental_distribute_values_from_function(make)
+    if len(strategy.extended.worker_devices) > 1:
+        return values
+    return tf.nest.map_structure(
+        lambda value: strategy.experimental_local_results(value)[0], values
+    )
 
 
 def read_batches(
@@ -132,22 +162,24 @@ def read_batches(
 ) -> Iterator[Batch]:
     """The batches for `strategy.run`, from batch `first` to the plan's end; each is read once.
 
+    They are copied to the replicas' devices while the steps before run.
+
     Not a distributed tf.data iterator: all workers know the plan, so none has to ask the others at
     every step whether they have rows left, and dropping such an iterator at an epoch's end took up
     to 30 s.
     """
+
+    devices = strategy.extended.worker_devices
 
     def read(index: int) -> Batch:
         batch = inputs.read_batch(plan.batch(index), int(plan.widths[index]))
 
         def read_slice(context: tf.distribute.experimental.ValueContext) -> Batch:
             replica, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
-            return slice_batch(batch, slice_rows(len(batch.labels), replica, replicas))
+            rows = slice_rows(len(batch.labels), replica, replicas)
+            return slice_batch(batch, rows, devices[replica % len(devices)])
 
-        values = strategy.experimental_distribute_values_from_function(read_slice)
-        if len(strategy.extended.worker_devices) > 1:
-            return Batch(*values)
-        return Batch(*(strategy.experimental_local_results(value)[0] for value in values))
+        return Batch(*make_local_values(strategy, read_slice))
 
     with ThreadPoolExecutor(1) as reader:
         pending = deque(

@@ -8,21 +8,32 @@ which floating-point numbers are added.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from components.config.schema import TrainConfig
 from components.model.classifier import Classifier
 from components.model.dropout import DropoutSeed
-from components.train.loop.input_pipeline import Batch
+from components.train.loop.input_pipeline import (
+    HOST_DEVICE,
+    Batch,
+    build_local_spec,
+    make_local_values,
+)
 from components.train.loop.optimizer import StepOptimizer
 
 Tensor = Any
+PACK_BYTES = 32 << 20
+"""Gradients that are reduced together on GPUs: a reduction starts when the backward pass has made
+that many, and runs while it makes the next. Smaller ones would not fill the links."""
 Forward = Callable[[Batch, Tensor | None, bool], Tensor]
 """(batch, token embeddings or None for the model's own, training) -> logits [rows, classes]."""
+ForwardBackward = Callable[[Tensor, Batch, Tensor], tuple[Tensor, list[Tensor]]]
+"""(embeddings of the batch's tokens, batch, step) -> (sums [2], gradients)."""
 
 
 class StepMetrics(NamedTuple):
@@ -33,6 +44,24 @@ class StepMetrics(NamedTuple):
     rows: float
     stops: float
     gradient_norm: float
+
+
+class PendingMetrics(Protocol):
+    """The metrics of a step that may still run."""
+
+    def read(self) -> StepMetrics:
+        """Wait for the step's end; its metrics."""
+
+
+class DeviceMetrics(NamedTuple):
+    """`PendingMetrics` in a tensor of the replicas' devices."""
+
+    strategy: tf.distribute.Strategy
+    tensor: Tensor
+
+    def read(self) -> StepMetrics:
+        values = np.asarray(self.strategy.experimental_local_results(self.tensor)[0])
+        return StepMetrics(*values.tolist())
 
 
 def build_forward(model: Classifier, *, has_features: bool) -> Forward:
@@ -52,12 +81,13 @@ def build_forward(model: Classifier, *, has_features: bool) -> Forward:
 
 
 class TrainStep:
-    """One compiled optimizer step: (batch, step, stop) -> StepMetrics.
+    """One compiled optimizer step: (batch, step, stop) -> PendingMetrics.
 
     It updates `variables`, and the rows of the optimizer's deferred embedding table that the
     batch names. That table must not be among `variables`; `forward` then gets token embeddings.
     XLA would compile anew for every number of different tokens, so it needs no such table.
-    `batch_spec` is the type of the batches (`build_batch_spec`).
+    `batch_spec` is the type of the batches (`build_batch_spec`), `pack_bytes` how many bytes of
+    gradients are reduced together (0: all of them).
     """
 
     def __init__(
@@ -69,21 +99,22 @@ class TrainStep:
         dropout: DropoutSeed,
         config: TrainConfig,
         batch_spec: Any,
+        pack_bytes: int = 0,
     ) -> None:
         self._strategy, self._forward, self._variables = strategy, forward, variables
         self._optimizer, self._dropout, self._config = optimizer, dropout, config
-        self._forward_backward = tf.function(self.forward_backward, jit_compile=config.xla)
+        self._pack_bytes = pack_bytes
+        self._compiled: list[ForwardBackward] = []
         number, flag = tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)
         self._run_on_replicas = tf.function(
             self._distribute, input_signature=[batch_spec, number, flag]
         )
 
-    def __call__(self, batch: Batch, step: int, stop: bool) -> StepMetrics:
-        """Do optimizer step number `step`; `stop`: this worker was asked to stop."""
-        metrics = self._run_on_replicas(
-            batch, tf.constant(step, tf.int64), tf.constant(float(stop))
-        )
-        return _local_metrics(self._strategy, metrics)
+    def __call__(self, batch: Batch, step: int, stop: bool) -> PendingMetrics:
+        """Start optimizer step number `step`; `stop`: this worker was asked to stop."""
+        with tf.device(HOST_DEVICE):
+            number, flag = tf.constant(step, tf.int64), tf.constant(float(stop))
+        return DeviceMetrics(self._strategy, self._run_on_replicas(batch, number, flag))
 
     def _distribute(self, batch: Batch, step: Tensor, stop: Tensor) -> Tensor:
         return self._strategy.run(self.run_on_replica, args=(batch, step, stop))
@@ -93,7 +124,7 @@ class TrainStep:
         unique_embeddings = self._optimizer.read_rows(batch.unique_token_ids)
         totals, gradients = self.accumulate_gradients(unique_embeddings, batch, step)
         counts = tf.stack([tf.cast(tf.size(batch.labels), tf.float32), stop])
-        *gradients, totals, counts = all_reduce([*gradients, totals, counts])
+        *gradients, totals, counts = all_reduce([*gradients, totals, counts], self._pack_bytes)
         gradients, norm = self.clip(gradients)
         self.apply(gradients, batch.unique_token_ids)
         return tf.concat([totals, counts, [norm]], axis=0)
@@ -127,10 +158,13 @@ class TrainStep:
     ) -> tuple[Tensor, list[Tensor]]:
         """`forward_backward` of the batch, summed over consecutive parts where so configured."""
         parts = self._config.gradient_accumulation_steps
+        forward_backward = self._compile_forward_backward()
         if parts == 1:
-            totals, gradients = self._forward_backward(unique_embeddings, batch, step)
+            totals, gradients = forward_backward(unique_embeddings, batch, step)
             return totals, gradients
-        rows = tf.shape(batch.labels, tf.int64)[0]
+        # int32, which TensorFlow computes on the host: with int64 the host would wait for the GPU
+        # in every iteration, to know whether there is another one.
+        rows = tf.shape(batch.labels)[0]
 
         def add_part(
             part: Tensor, totals: Tensor, sums: list[Tensor]
@@ -141,15 +175,15 @@ class TrainStep:
                 batch.unique_token_ids,
                 batch.mask[start:stop],
                 batch.labels[start:stop],
-                batch.first_row + start,
+                batch.first_row + tf.cast(start, tf.int64),
             )
-            more, gradients = self._forward_backward(unique_embeddings, part_batch, step)
+            more, gradients = forward_backward(unique_embeddings, part_batch, step)
             sums = [total + value for total, value in zip(sums, gradients, strict=True)]
             return part + 1, totals + more, sums
 
         zeros = [tf.zeros(variable.shape, variable.dtype) for variable in self._variables]
         initial = (
-            tf.constant(0, tf.int64),
+            tf.constant(0),
             tf.zeros(2),
             [tf.zeros_like(unique_embeddings), *zeros],
         )
@@ -157,6 +191,16 @@ class TrainStep:
             lambda part, *_: part < parts, add_part, initial, maximum_iterations=parts
         )
         return totals, sums
+
+    def _compile_forward_backward(self) -> ForwardBackward:
+        """`forward_backward`, compiled for the replica that is traced.
+
+        A compiled function reads the variables of the replica that it was traced for, so replicas
+        cannot share one.
+        """
+        compiled: ForwardBackward = tf.function(self.forward_backward, jit_compile=self._config.xla)
+        self._compiled.append(compiled)  # its graph must outlive the trace
+        return compiled
 
     def clip(self, gradients: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """(unscaled gradients, clipped to `train.clip_norm` if that is set; their norm before)."""
@@ -175,8 +219,8 @@ class TrainStep:
 
 def build_validation_step(
     strategy: tf.distribute.Strategy, forward: Forward, batch_spec: Any
-) -> Callable[[Batch], StepMetrics]:
-    """A function batch -> StepMetrics, without dropout; flush the optimizer before."""
+) -> Callable[[Batch], PendingMetrics]:
+    """A function batch -> PendingMetrics, without dropout; flush the optimizer before."""
 
     def run_on_replica(batch: Batch) -> Tensor:
         loss_sum, correct = _score(forward(batch, None, False), batch.labels)
@@ -187,23 +231,70 @@ def build_validation_step(
     def run_on_replicas(batch: Batch) -> Tensor:
         return strategy.run(run_on_replica, args=(batch,))
 
-    return lambda batch: _local_metrics(strategy, run_on_replicas(batch))
+    return lambda batch: DeviceMetrics(strategy, run_on_replicas(batch))
 
 
-def all_reduce(values: list[Tensor]) -> list[Tensor]:
-    """Each tensor's sum over all replicas, by one reduction."""
+def build_features_step(
+    strategy: tf.distribute.Strategy, model: Classifier
+) -> Callable[[Sequence[npt.NDArray[np.int32]]], list[npt.NDArray[np.float32]]]:
+    """A function: one batch of token ids [rows, width] per replica of this worker, or fewer ->
+    the frozen encoder's features of each batch, float32 [rows, hidden]."""
+    spec = build_local_spec(strategy, tf.TensorSpec((None, None), tf.int32))
+
+    def run_on_replica(token_ids: Tensor) -> Tensor:
+        return model.features({"input_word_ids": token_ids})
+
+    @tf.function(input_signature=[spec])
+    def run_on_replicas(token_ids: Tensor) -> Tensor:
+        return strategy.run(run_on_replica, args=(token_ids,))
+
+    def compute(batches: Sequence[npt.NDArray[np.int32]]) -> list[npt.NDArray[np.float32]]:
+        def read_batch(context: tf.distribute.experimental.ValueContext) -> Tensor:
+            # All replicas have to run: those without a batch compute the last one again.
+            replica = context.replica_id_in_sync_group % len(strategy.extended.worker_devices)
+            return tf.constant(batches[min(replica, len(batches) - 1)])
+
+        values = run_on_replicas(make_local_values(strategy, read_batch))
+        features = strategy.experimental_local_results(values)
+        return [np.asarray(value) for value in features[: len(batches)]]
+
+    return compute
+
+
+def choose_pack_bytes(strategy: tf.distribute.Strategy, config: TrainConfig) -> int:
+    """`PACK_BYTES` where a reduction can overlap with the backward pass, else 0.
+
+    It cannot on CPUs, where more reductions are slower, nor where the gradients appear all at once:
+    at the end of a loop over parts of the batch, or of a function that XLA compiled.
+    """
+    is_gpu = "GPU" in strategy.extended.worker_devices[0]
+    is_gradual = config.gradient_accumulation_steps == 1 and not config.xla
+    return PACK_BYTES if is_gpu and is_gradual else 0
+
+
+def all_reduce(values: list[Tensor], pack_bytes: int = 0) -> list[Tensor]:
+    """Each tensor's sum over all replicas, by one reduction, or one per `pack_bytes`."""
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         return values
-    total: list[Tensor] = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
-    return total
+    if not pack_bytes:
+        total: list[Tensor] = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+        return total
+    # One tensor of unknown size among them would make TensorFlow reduce all of them together.
+    options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=pack_bytes)
+    groups: dict[bool, list[int]] = {True: [], False: []}
+    for index, value in enumerate(values):
+        groups[value.shape.is_fully_defined()].append(index)
+    totals = list(values)
+    for indices in filter(None, groups.values()):
+        parts = [values[index] for index in indices]
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, parts, options)
+        for index, value in zip(indices, sums, strict=True):
+            totals[index] = value
+    return totals
 
 
 def _score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
     return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
-
-
-def _local_metrics(strategy: tf.distribute.Strategy, metrics: Tensor) -> StepMetrics:
-    return StepMetrics(*np.asarray(strategy.experimental_local_results(metrics)[0]).tolist())

@@ -2,6 +2,10 @@
 
 Everything that decides when to stop is summed over all workers first, so that all of them stop at
 the same step.
+
+The outcome of a step is read after the next one was started, so that a GPU never waits for this
+process. Before anything is saved, the outcomes of all steps that were started are read: what is
+saved has finite losses, and its variables are those of its step.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from components.train.checkpointing.train_state import TrainState
 from components.train.loop.batch_plan import EpochPlan
 from components.train.loop.callback import TrainingCallback
 from components.train.loop.input_pipeline import Batch
-from components.train.loop.train_step import StepMetrics
+from components.train.loop.train_step import PendingMetrics, StepMetrics
 from components.train.loop.training_data import TrainingData
 
 
@@ -43,11 +47,21 @@ class WorkerControl:
 class ModelSteps:
     """The compiled functions of model and optimizer; all workers call them together."""
 
-    train: Callable[[Batch, int, bool], StepMetrics]
-    validate: Callable[[Batch], StepMetrics]
+    train: Callable[[Batch, int, bool], PendingMetrics]
+    validate: Callable[[Batch], PendingMetrics]
     flush_optimizer: Callable[[], None]
     """Bring all weights up to date: the optimizer may have deferred the updates of some."""
     learning_rate: Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class RunningStep:
+    """A step whose outcome was not read; `seconds` is the time that its start took."""
+
+    outcome: PendingMetrics
+    batch_index: int
+    seconds: float
+    is_timed: bool
 
 
 class Trainer:
@@ -100,15 +114,26 @@ class Trainer:
         losses = list(state.step_losses)
         for callback in self._callbacks:
             callback.on_epoch_begin(len(plan.order))
+        previous: RunningStep | None = None
+        stops = False
         for index, batch in self._enumerate_batches(plan, first):
-            state, metrics = self._train_step(state, batch, is_timed=index != first)
-            losses.append(metrics.loss_sum / metrics.rows)
-            for callback in self._callbacks:
-                callback.on_step_end(state, metrics, plan, index)
-            if metrics.stops:
+            step = epoch * steps_per_epoch + index
+            running = self._start_step(batch, step, index, is_timed=index != first)
+            if previous is not None:
+                state, stops = self._finish_step(state, previous, plan, losses)
+            is_last = index + 1 == len(plan)
+            is_checkpoint = (step + 1) % self._config.checkpoint_every_steps == 0
+            if not (stops or is_last or is_checkpoint):
+                previous = running
+                continue
+            # Only with no other step running do the variables belong to the state, and is it known
+            # that they are finite.
+            previous = None
+            state, stops_now = self._finish_step(state, running, plan, losses)
+            if stops or stops_now:
                 self._checkpoints.save(state.with_losses(losses))
                 raise PreemptionError(f"stopped at step {state.step}")
-            if state.step % self._config.checkpoint_every_steps == 0 and index + 1 < len(plan):
+            if not is_last:
                 self._checkpoints.save(state.with_losses(losses))
         return state.with_losses(losses)
 
@@ -117,10 +142,11 @@ class Trainer:
         self._steps.flush_optimizer()
         for callback in self._callbacks:
             callback.on_validation_begin()
-        totals = []
+        running = []
         for batch in self._data.read_validation_batches():
-            totals.append(self._steps.validate(batch))
+            running.append(self._steps.validate(batch))
             self._control.heartbeat()
+        totals = [pending.read() for pending in running]
         epoch = self._summarize_epoch(state, totals)
         check_finite(self._config, state.step, {"validation loss": epoch.validation_loss})
         is_best = best_epoch(self._config, (*state.history, epoch)) is epoch
@@ -141,13 +167,22 @@ class Trainer:
                 callback.on_step_begin()
             yield index, batch
 
-    def _train_step(
-        self, state: TrainState, batch: Batch, *, is_timed: bool
-    ) -> tuple[TrainState, StepMetrics]:
+    def _start_step(
+        self, batch: Batch, step: int, batch_index: int, *, is_timed: bool
+    ) -> RunningStep:
         started = time.perf_counter()
-        metrics = self._steps.train(batch, state.step, self._control.stop_requested())
+        outcome = self._steps.train(batch, step, self._control.stop_requested())
         seconds = time.perf_counter() - started
         self._control.heartbeat()
+        return RunningStep(outcome, batch_index, seconds, is_timed)
+
+    def _finish_step(
+        self, state: TrainState, running: RunningStep, plan: EpochPlan, losses: list[float]
+    ) -> tuple[TrainState, bool]:
+        """The state after the oldest step that runs, and whether a worker was asked to stop."""
+        started = time.perf_counter()
+        metrics = running.outcome.read()
+        seconds = running.seconds + time.perf_counter() - started
         figures = {"loss": metrics.loss_sum}
         if self._config.precision != "float16":
             # Loss scaling finds its scale by overflowing now and then, and skips those steps.
@@ -158,9 +193,12 @@ class Trainer:
             correct=metrics.correct,
             rows=metrics.rows,
             seconds=seconds,
-            is_timed=is_timed,
+            is_timed=running.is_timed,
         )
-        return state, metrics
+        losses.append(metrics.loss_sum / metrics.rows)
+        for callback in self._callbacks:
+            callback.on_step_end(state, metrics, plan, running.batch_index)
+        return state, bool(metrics.stops)
 
     def _summarize_epoch(self, state: TrainState, totals: Sequence[StepMetrics]) -> EpochMetrics:
         train_rows = len(self._data.train)

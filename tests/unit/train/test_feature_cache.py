@@ -56,13 +56,15 @@ def test_workers_get_each_other_s_features_in_row_order_and_only_once(
     split = open_shards(training_shards.make(tmp_path / "shards")).open_split("train")
     computed: list[int] = []
 
-    def compute(ids: Any) -> Any:
-        computed.append(len(ids))
-        return np.stack([ids.sum(axis=1), (ids != 0).sum(axis=1)], axis=1)
+    def compute(batches: Any) -> Any:
+        computed.append(sum(len(ids) for ids in batches))
+        return [np.stack([ids.sum(axis=1), (ids != 0).sum(axis=1)], axis=1) for ids in batches]
 
     def run(collectives: ThreadCollectives, home: Path) -> Any:
         cache = open_cache(home, collectives.rank)
-        return load_or_compute_features(cache, "prefix", split, (20,), compute, 2, collectives)
+        return load_or_compute_features(
+            cache, "prefix", split, (20,), compute, 2, collectives, batches_per_call=2
+        )
 
     for repeat in range(2):
         barrier, terms = Barrier(WORKERS), [0] * WORKERS

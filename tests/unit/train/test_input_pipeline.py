@@ -173,16 +173,21 @@ spec = build_batch_spec(strategy, inputs)
 step = TrainStep(strategy, forward, [shift], optimizer, seed, config, spec)
 check = build_validation_step(strategy, forward, build_batch_spec(strategy, tokens))
 batches = read_batches(strategy, inputs, plan())
-outcomes = [step(batch, number, number == 2) for number, batch in enumerate(batches)]
+outcomes = [step(batch, number, number == 2).read() for number, batch in enumerate(batches)]
 optimizer.flush(strategy)
-outcomes += [check(batch) for batch in read_batches(strategy, tokens, plan())]
-print(json.dumps(outcomes))
+outcomes += [check(batch).read() for batch in read_batches(strategy, tokens, plan())]
+# A value that the last replica alone has.
+strategy.experimental_local_results(shift)[-1].assign([100.0] + [0.0] * 44)
+batch = next(read_batches(strategy, inputs, plan()))
+devices = [part.device for part in strategy.experimental_local_results(batch.inputs)]
+other = step(batch, 0, False).read()
+print(json.dumps({"outcomes": outcomes, "other": other, "devices": devices}))
 """
 
 
 @pytest.mark.slow
 def test_two_devices_of_one_worker_do_what_one_does() -> None:
-    one, two = (
+    results = [
         json.loads(
             subprocess.run(
                 [sys.executable, "-c", TWO_DEVICES, str(count)],
@@ -192,7 +197,8 @@ def test_two_devices_of_one_worker_do_what_one_does() -> None:
             ).stdout
         )
         for count in (1, 2)
-    )
+    ]
+    one, two = (result["outcomes"] for result in results)
     assert [outcome[3] for outcome in two] == [2.0 * (number == 2) for number in range(6)] + [
         0.0
     ] * 6
@@ -205,3 +211,7 @@ def test_two_devices_of_one_worker_do_what_one_does() -> None:
     ]
     np.testing.assert_allclose(drop_stops[0], drop_stops[1], rtol=1e-5)
     assert [outcome[2] for outcome in one] == np.diff(plan().starts).tolist() * 2
+    assert [device[-5:] for device in results[1]["devices"]] == ["CPU:0", "CPU:1"]
+    # Each replica reads its own variables: of two, one computes with the value that differs.
+    losses = [result["other"][0] for result in results]
+    assert 100 < losses[1] < losses[0] * 0.9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,16 @@ from components.train.loop.training_data import TrainingData
 
 ROWS, BATCH, EPOCHS, VALIDATION_BATCHES = 10, 4, 3, 3
 STEPS = 3 * EPOCHS
+CHECKPOINTS = [2, 3, 4, 6, 8, 9]
+"""Every second step, and each epoch's last."""
 
 
 class MemoryCheckpoints:
-    """A `CheckpointWriter` in memory."""
+    """A `CheckpointWriter` in memory; `events` has its saves, and what else is appended to it."""
 
     def __init__(self, initial: TrainState | None = None) -> None:
         self.initial = initial or TrainState()
+        self.events: list[tuple[str, int]] = []
         self.saved: list[TrainState] = []
         self.best: list[int] = []
         self.finished: list[TrainState] = []
@@ -45,9 +49,11 @@ class MemoryCheckpoints:
         return self.initial
 
     def save(self, state: TrainState) -> None:
+        self.events.append(("save", state.step))
         self.saved.append(state)
 
     def save_best(self, state: TrainState) -> None:
+        self.events.append(("save", state.step))
         self.best.append(state.step)
 
     def wait_until_finished(self) -> None:
@@ -55,6 +61,18 @@ class MemoryCheckpoints:
 
     def finish(self, state: TrainState) -> None:
         self.finished.append(state)
+
+
+@dataclass(frozen=True)
+class MemoryMetrics:
+    """`PendingMetrics` that are known already; `on_read` is called when they are asked for."""
+
+    metrics: StepMetrics
+    on_read: Callable[[], None] = lambda: None
+
+    def read(self) -> StepMetrics:
+        self.on_read()
+        return self.metrics
 
 
 class Recorder(TrainingCallback):
@@ -97,12 +115,16 @@ def make_trainer(
     """`validation` and `loss` give losses by step; a stop is requested at step `stop_at`."""
     done = {"steps": checkpoints.initial.step}
 
-    def train(batch: Batch, step: int, stop: bool) -> StepMetrics:
+    def train(batch: Batch, step: int, stop: bool) -> MemoryMetrics:
         done["steps"] = step + 1
+        checkpoints.events.append(("start", step + 1))
         labels = batch.labels.numpy()
         stops = float(step + 1 == stop_at)
-        return StepMetrics(
-            loss(step) * len(labels), float(labels.sum()), len(labels), stops, gradient
+        return MemoryMetrics(
+            StepMetrics(
+                loss(step) * len(labels), float(labels.sum()), len(labels), stops, gradient
+            ),
+            lambda: checkpoints.events.append(("read", step + 1)),
         )
 
     config = TrainConfig(
@@ -117,7 +139,9 @@ def make_trainer(
     )
     steps = ModelSteps(
         train=train,
-        validate=lambda _: StepMetrics(validation(done["steps"]), 1.0, 1.0, 0.0, 0.0),
+        validate=lambda _: MemoryMetrics(
+            StepMetrics(validation(done["steps"]), 1.0, 1.0, 0.0, 0.0)
+        ),
         flush_optimizer=lambda: None if flushes is None else flushes.append(done["steps"]),
         learning_rate=lambda step: 0.1,
     )
@@ -146,11 +170,14 @@ def test_a_stop_at_any_step_changes_nothing_of_the_rest(stop_at: int) -> None:
     """Fault W3."""
     uninterrupted = make_trainer(MemoryCheckpoints()).run()
     checkpoints = MemoryCheckpoints()
-    with pytest.raises(PreemptionError, match=f"step {stop_at}"):
+    # The outcome of a step that no checkpoint follows is read when the next one runs already.
+    is_read_at_once = stop_at in CHECKPOINTS
+    last = stop_at if is_read_at_once else stop_at + 1
+    with pytest.raises(PreemptionError, match=f"step {last}"):
         make_trainer(checkpoints, stop_at=stop_at).run()
     assert (checkpoints.finished, checkpoints.waits) == ([], 1)
     saved = checkpoints.saved[-1]
-    assert saved.step == len(saved.step_losses) == stop_at
+    assert saved.step == len(saved.step_losses) == last
     resumed = make_trainer(MemoryCheckpoints(saved)).run()
     assert figures(resumed) == figures(uninterrupted)
     assert resumed.step_losses == uninterrupted.step_losses
@@ -160,7 +187,7 @@ def test_a_stop_at_any_step_changes_nothing_of_the_rest(stop_at: int) -> None:
 def test_checkpoints_are_saved_at_intervals_and_after_each_epoch() -> None:
     checkpoints = MemoryCheckpoints()
     final = make_trainer(checkpoints).run()
-    assert [state.step for state in checkpoints.saved] == [2, 3, 4, 6, 8, 9]
+    assert [state.step for state in checkpoints.saved] == CHECKPOINTS
     assert [len(state.history) for state in checkpoints.saved] == [0, 1, 1, 2, 2, 3]
     assert [len(state.step_losses) for state in checkpoints.saved] == [2, 3, 4, 6, 8, 9]
     assert (checkpoints.finished, checkpoints.waits) == ([final], 1)
@@ -175,8 +202,44 @@ def test_the_optimizer_is_flushed_before_every_validation() -> None:
 def test_callbacks_are_called_in_the_order_of_the_work() -> None:
     recorder = Recorder()
     make_trainer(MemoryCheckpoints(), callbacks=(recorder,), epochs=1).run()
-    steps = [call for step in (1, 2, 3) for call in ("batch", "step begin", f"step {step} end")]
-    assert recorder.calls == ["epoch of 10 rows", *steps, "validation", "epoch 1 end"]
+    begin = ["batch", "step begin"]
+    assert recorder.calls == [
+        "epoch of 10 rows",
+        *(*begin, *begin, "step 1 end", "step 2 end"),
+        *(*begin, "step 3 end", "validation", "epoch 1 end"),
+    ]
+
+
+def test_an_outcome_is_read_while_the_next_step_runs_and_before_anything_is_saved() -> None:
+    checkpoints = MemoryCheckpoints()
+    make_trainer(checkpoints, epochs=1, checkpoint_every_steps=1000, batch_size=1).run()
+    order = [("start", 1)]
+    for step in range(2, ROWS + 1):
+        order += [("start", step), ("read", step - 1)]
+    order += [("read", ROWS), ("save", ROWS), ("save", ROWS)]  # the best weights, the checkpoint
+    assert checkpoints.events == order
+
+
+@pytest.mark.parametrize("bad_step", range(1, STEPS + 1))
+@pytest.mark.parametrize("every", [1, 2, 1000])
+def test_nothing_is_saved_while_an_outcome_is_not_known_to_be_finite(
+    bad_step: int, every: int
+) -> None:
+    """Fault T1."""
+    checkpoints = MemoryCheckpoints()
+    with pytest.raises(NonFiniteLossError, match=f"step {bad_step}: the loss is nan"):
+        make_trainer(
+            checkpoints,
+            loss=lambda step: math.nan if step + 1 >= bad_step else 1.0,
+            checkpoint_every_steps=every,
+        ).run()
+    for number, (event, step) in enumerate(checkpoints.events):
+        if event == "save":
+            before = checkpoints.events[:number]
+            assert step < bad_step
+            # All that was started is read: the variables are those of this step and no later one.
+            assert {at for what, at in before if what == "start"} == set(range(1, step + 1))
+            assert {at for what, at in before if what == "read"} == set(range(1, step + 1))
 
 
 def test_a_finished_training_does_no_step() -> None:
