@@ -87,14 +87,17 @@ class TrainConfig(Section):
     clip_norm: float = Field(
         1.0, ge=0, description="maximum global norm of the gradient; 0: no clipping"
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] = Field(
         "float32",
         description="data type of the matrix products, all else is float32 (float16 scales the "
-        "loss); auto: bfloat16 if this machine's CPU multiplies it natively, else float32",
+        "loss); tf32: float32 with products of 10 instead of 23 bits of mantissa, on GPUs from "
+        "Ampere on; auto: bfloat16 if this machine's GPUs, or without GPUs its CPU, multiply it "
+        "natively, else float32",
     )
     xla: bool = Field(
         False,
-        description="compile the training step with XLA (slower on CPUs, faster on most GPUs)",
+        description="compile the training step with XLA (slower on CPUs, faster on most GPUs); "
+        "training batches then have at most 4 of the lengths of `length_buckets`",
     )
     seed: int = Field(
         1, ge=0, le=MAX_SEED, description="seed of the initial weights, the row order and dropout"

@@ -12,13 +12,15 @@ remainder of the sorting it would always have a window's longest rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from components.config.schema import TrainConfig
 
+MAX_XLA_WIDTHS = 4
+"""XLA compiles the step once per shape, each time for seconds to minutes; padding costs less."""
 RowIndices = npt.NDArray[np.int64]
 SliceRows = Callable[[int, int, int], slice]
 """(rows of a batch, replica, number of replicas) -> the replica's rows: `replica_slice`."""
@@ -51,6 +53,20 @@ def count_batches(rows: int, batch_size: int) -> int:
 def select_length_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
     """The configured widths below max_length, and max_length itself."""
     return (*(width for width in config.length_buckets if width < max_length), max_length)
+
+
+def select_train_buckets(config: TrainConfig, buckets: tuple[int, ...]) -> tuple[int, ...]:
+    """The widths of training batches: with XLA a few of `buckets`, evenly chosen, and the last."""
+    if not config.xla:
+        return buckets
+    stride = -(-len(buckets) // MAX_XLA_WIDTHS)
+    return buckets[::-1][::stride][::-1]
+
+
+def widen_short_batch(plan: EpochPlan, batch_size: int, width: int) -> EpochPlan:
+    """The plan with the short batch padded to `width`, so that it has one shape in all epochs."""
+    is_short = np.diff(plan.starts) < batch_size
+    return replace(plan, widths=np.where(is_short, np.int32(width), plan.widths))
 
 
 def plan_epoch(

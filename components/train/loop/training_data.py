@@ -15,6 +15,8 @@ from components.train.loop.batch_plan import (
     plan_by_length,
     plan_epoch,
     replica_slice,
+    select_train_buckets,
+    widen_short_batch,
 )
 from components.train.loop.input_pipeline import Batch, SplitInputs, read_batches
 
@@ -34,7 +36,8 @@ class TrainingData:
         slice_rows: SliceRows = replica_slice,
     ) -> None:
         """`buckets`: widths that batches are padded to; `slice_rows`: see `read_batches`."""
-        self._config, self._strategy, self._buckets = config, strategy, buckets
+        self._config, self._strategy = config, strategy
+        self._buckets = select_train_buckets(config, buckets)
         self.train, self.validation, self._slice_rows = train, validation, slice_rows
         self._validation_plan = plan_by_length(
             validation.lengths,
@@ -49,7 +52,7 @@ class TrainingData:
 
     def plan_epoch(self, epoch: int) -> EpochPlan:
         """The batches of an epoch, which is counted from 0."""
-        return plan_epoch(
+        plan = plan_epoch(
             self.train.lengths,
             batch_size=self._config.batch_size,
             buckets=self._buckets,
@@ -57,6 +60,9 @@ class TrainingData:
             seed=self._config.seed,
             epoch=epoch,
         )
+        if self._config.xla:
+            return widen_short_batch(plan, self._config.batch_size, self._buckets[-1])
+        return plan
 
     def read_train_batches(self, plan: EpochPlan, first: int) -> Iterator[Batch]:
         """The plan's batches from batch `first` on."""

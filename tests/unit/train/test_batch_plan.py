@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -16,6 +18,7 @@ from components.train.loop.batch_plan import (
     plan_epoch,
     replica_slice,
     select_length_buckets,
+    select_train_buckets,
 )
 
 Lengths = npt.NDArray[np.int32]
@@ -173,6 +176,21 @@ def test_the_last_bucket_is_always_max_length(
     buckets: tuple[int, ...], max_length: int, usable: tuple[int, ...]
 ) -> None:
     assert select_length_buckets(TrainConfig(length_buckets=buckets), max_length) == usable
+
+
+@pytest.mark.parametrize(
+    ("buckets", "xla", "chosen"),
+    [
+        pytest.param(range(8, 129, 8), True, (32, 64, 96, 128), id="a_quarter"),
+        pytest.param((16, 32, 48, 64, 80), True, (16, 48, 80), id="not_divisible"),
+        pytest.param((48,), True, (48,), id="one"),
+        pytest.param((16, 32, 48, 64, 80), False, (16, 32, 48, 64, 80), id="all_without_xla"),
+    ],
+)
+def test_the_widths_of_training_batches(
+    buckets: Iterable[int], xla: bool, chosen: tuple[int, ...]
+) -> None:
+    assert select_train_buckets(TrainConfig(xla=xla), tuple(buckets)) == chosen
 
 
 def test_padding_efficiency_counts_real_tokens_among_positions() -> None:
