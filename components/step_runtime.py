@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -18,10 +19,14 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
+from components.config.environment import ENV_GPUS
 from components.config.loading import validate_config
 from components.config.schema import Config
 from components.config.section import Section
-from components.errors import ConfigError, ExitCode, KubertError
+from components.errors import ConfigError, ExitCode, HardwareError, KubertError
+from components.gpu.driver import probe_driver
+from components.gpu.missing_gpus import find_cause, format_missing_gpus, list_usable_gpus
+from components.gpu.tensorflow_build import read_tensorflow_build
 from components.logging_config import configure_logging
 from components.progress import ProgressEvent, StepName, write_progress_event
 from components.storage.uri import has_scheme
@@ -58,6 +63,19 @@ def parse_section(kind: type[S], text: str, **values: Any) -> S:
     return section
 
 
+def _check_gpus(step: StepName) -> None:
+    """HardwareError if the step was given a GPU (`cluster.gpu_steps`) that it cannot use."""
+    wanted = int(os.environ.get(ENV_GPUS, "0"))
+    if not wanted:
+        return
+    driver, build = probe_driver(), read_tensorflow_build()
+    usable = list_usable_gpus(build, driver)
+    if len(usable) < wanted:
+        cause = find_cause(wanted, build, driver, os.environ)
+        who_needs = f"the step {step} (cluster.gpu_steps) needs"
+        raise HardwareError(format_missing_gpus(who_needs, wanted, len(usable), cause))
+
+
 @contextmanager
 def step_run(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
     """Report the start of a step, then its result, with the figures put into the yielded dict.
@@ -73,6 +91,7 @@ def step_run(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
     figures: dict[str, Any] = {}
     try:
         configure_logging()
+        _check_gpus(step)
         yield figures
     except KubertError as error:
         _report_error(step, str(error), error.exit_code)

@@ -8,6 +8,7 @@ from kfp import kubernetes
 
 from components.config.cluster import GPU_ENVIRONMENT, STATE_MOUNT, ClusterConfig
 from components.config.environment import (
+    ENV_GPUS,
     ENV_IMAGE,
     ENV_NAMESPACE,
     ENV_POD_NAME,
@@ -31,6 +32,7 @@ def configure_step(task: Any, cluster: ClusterConfig, *, gpus: int = 0) -> None:
     _configure_common(task, cluster, str(cluster.train_image if gpus else cluster.step_image))
     _set_resources(task, cluster.step_cpu, cluster.step_memory)
     if gpus:
+        task.set_env_variable(ENV_GPUS, str(gpus))
         _schedule_on_worker_nodes(task, cluster, gpus)
 
 

@@ -189,9 +189,10 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_GPUS,
-        "GPUs that a worker needs. One that sees fewer ends at once with exit code 72.",
+        "GPUs that a worker needs, or a step of cluster.gpu_steps. One that sees fewer ends at "
+        "once with exit code 72.",
         "0: the worker uses what it sees",
-        "training workers",
+        "training workers, steps",
         "kubert",
     ),
     EnvironmentVariable(

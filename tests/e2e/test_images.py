@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from components import __version__
+from tests.support.stand_in_driver.compile_driver import compile_driver
 
 TRAIN, TOOLS = (
     f"localhost/kubert-train-python:{__version__}",
     f"localhost/kubert-tools-python:{__version__}",
 )
+GPU = f"{TRAIN}-gpu"
+DRIVER_DIRECTORY = "/usr/local/nvidia/lib64"
+LIST_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 both = pytest.mark.parametrize("image", [TRAIN, TOOLS], ids=["train", "tools"])
 LIGHT = "import components.workers.local, components.train.step, components.serving.puller"
 NO_TENSORFLOW = (
@@ -40,7 +44,16 @@ def images():
             pytest.skip(f"podman has no {image}; run: make images")
 
 
-def run(image, *command, user="10001"):
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """The options that mount a stand-in for the driver as GKE mounts the real one."""
+    if podman("image", "exists", GPU).returncode:
+        pytest.skip(f"podman has no {GPU}; run: make images DEVICE=gpu")
+    directory = compile_driver(tmp_path_factory.mktemp("driver"))
+    return (f"--volume={directory}:{DRIVER_DIRECTORY}:ro",)
+
+
+def run(image, *command, user="10001", options=()):
     done = podman(
         "run",
         "--rm",
@@ -48,6 +61,7 @@ def run(image, *command, user="10001"):
         "--tmpfs=/tmp:size=2g",
         f"--user={user}",
         "--network=none",
+        *options,
         image,
         *command,
     )
@@ -105,6 +119,19 @@ def test_it_runs_a_step_of_kfp(image):
 
 def test_tools_start_without_tensorflow():
     run(TOOLS, "python", "-c", f"{LIGHT}; {NO_TENSORFLOW}")
+
+
+def test_the_gpu_image_finds_the_driver_where_gke_mounts_it(driver):
+    report = json.loads(run(GPU, "python", "-m", "components.gpu.driver", options=driver))
+    assert report["library"].startswith(f"{DRIVER_DIRECTORY}/")
+    assert len(report["devices"]) == 1
+    without = json.loads(run(GPU, "python", "-m", "components.gpu.driver"))
+    assert without["searched"][0] == DRIVER_DIRECTORY
+
+
+def test_tensorflow_opens_all_of_its_cuda_libraries_in_the_gpu_image(driver):
+    """TensorFlow lists no GPU if one of them is missing."""
+    assert run(GPU, "python", "-c", LIST_GPUS, options=driver).splitlines()[-1] == "1"
 
 
 @pytest.mark.slow

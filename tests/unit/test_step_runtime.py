@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
-from components.config.environment import ENV_PROGRESS
+from components.config.environment import ENV_GPUS, ENV_PROGRESS
 from components.config.schema import EvaluateConfig, ModelConfig, TrainConfig
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, ExitCode
 from components.step_runtime import default_state_uri, end_time_or_none, parse_section, step_run
 
 
@@ -60,6 +60,19 @@ def test_parse_section_merges_json_and_typed_values() -> None:
 def test_parse_section_refuses(kind: type, text: str, values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_section(kind, text, **values)
+
+
+def test_a_step_that_lacks_its_gpu_ends_before_it_starts(
+    events: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_GPUS, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SystemExit) as ended, step_run("evaluate"):
+        pytest.fail("the step has started")
+    assert ended.value.code == ExitCode.HARDWARE
+    message = read(events)[-1]["message"]
+    assert message.startswith("the step evaluate (cluster.gpu_steps) needs 1 GPU")
+    assert "built for CPUs only" in message
 
 
 def test_step_run_reports_start_and_end_with_outputs_and_figures(events: Path) -> None:

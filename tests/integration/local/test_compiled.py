@@ -127,7 +127,7 @@ def test_only_steps_that_are_named_get_a_gpu_and_the_image_for_it(tmp_path: Path
     images = {name: container["image"] for name, container in containers.items()}
     assert (images["evaluate"], images["export"]) == (TRAIN, STEP)
     variables = {entry["name"]: entry["value"] for entry in containers["evaluate"]["env"]}
-    assert variables["KUBERT_IMAGE"] == TRAIN
+    assert (variables["KUBERT_IMAGE"], variables["KUBERT_GPUS"]) == (TRAIN, "1")
     selected = {name for name, executor in platform.items() if "nodeSelector" in executor}
     assert selected == {"exec-evaluate"}
 

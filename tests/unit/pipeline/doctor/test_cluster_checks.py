@@ -15,6 +15,7 @@ from pipeline.doctor import (
 )
 from pipeline.doctor.cluster_reader import ApiRequestError, Reader, run_api_check
 
+BY_DIGEST = "x/image@sha256:" + "{0}" * 64
 CLUSTER = ClusterConfig(backend="jobset", queue="team", storage_secret="store")
 NAMESPACE = f"/api/v1/namespaces/{CLUSTER.namespace}"
 ACCOUNT = f"{NAMESPACE}/serviceaccounts/{CLUSTER.service_account}"
@@ -250,4 +251,23 @@ def test_a_refused_request_is_a_warning_only_if_this_account_lacks_the_right(
     server = FakeApiServer(refused={"/api/v1/nodes": ApiRequestError(status, "etcd is away")})
     check: Callable[..., Finding] = read_nodes
     finding = run_api_check(check, server)
+    assert (finding.state, finding.message) == (state, message)
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "message"),
+    [
+        ({"step_image": BY_DIGEST.format("b")}, "ok", "by digest"),
+        ({}, "ok", "by digest; steps without a GPU use the workers' image"),
+        ({"step_image": "x/step:1"}, "warning", "without a digest: x/step:1"),
+        ({"train_image": "x/train:1"}, "warning", "without a digest: x/train:1"),
+    ],
+    ids=["own-image", "one-image", "step-by-tag", "one-image-by-tag"],
+)
+def test_every_image_has_a_digest_and_cuda_is_pulled_where_it_is_used(
+    options: dict[str, Any], state: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERT_STEP_IMAGE", raising=False)
+    images = {"train_image": BY_DIGEST.format("a"), "tools_image": BY_DIGEST.format("c")}
+    finding = service_checks.check_images(ClusterConfig(**{"gpus": 1, **images, **options}))
     assert (finding.state, finding.message) == (state, message)
