@@ -282,6 +282,9 @@ def test_a_file_that_a_wheel_or_an_sdist_should_not_have_is_named() -> None:
         ),
         pytest.param(IMAGES.replace("@sha256", ":1"), "failed", "with a digest", id="by-tag"),
         pytest.param("", "failed", "KUBERT_TRAIN_IMAGE is not an image", id="empty"),
+        pytest.param(
+            IMAGES.replace("STEP", "OLD"), "failed", "KUBERT_STEP_IMAGE is not", id="one-missing"
+        ),
     ],
 )
 def test_images_are_named_by_digest(
