@@ -195,8 +195,9 @@ class TrainStep:
     def _compile_forward_backward(self) -> ForwardBackward:
         """`forward_backward`, compiled for the replica that is traced.
 
-        A compiled function reads the variables of the replica that it was traced for, so replicas
-        cannot share one.
+        A compiled function reads the variables of the replica that it was traced for. Replicas that
+        share one depend on TensorFlow tracing it again for each device: it does so unless the
+        strategy was made from a list of devices.
         """
         compiled: ForwardBackward = tf.function(self.forward_backward, jit_compile=self._config.xla)
         self._compiled.append(compiled)  # its graph must outlive the trace

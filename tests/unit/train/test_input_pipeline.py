@@ -154,6 +154,8 @@ from components.train.loop.optimizer import StepOptimizer, build_optimizer
 from tests.unit.train.test_input_pipeline import make_inputs, plan
 
 strategy = tf.distribute.MirroredStrategy([f"/cpu:{n}" for n in range(int(sys.argv[1]))])
+# TensorFlow then traces a function once for all devices, and the step must not depend on that.
+strategy.extended._retrace_functions_for_each_device = False
 config = TrainConfig(batch_size=8, learning_rate=0.1, warmup_fraction=0, clip_norm=0.5)
 seed = DropoutSeed(3)
 with strategy.scope():
