@@ -1,6 +1,7 @@
 """Fixtures of all tests; imports `components` first, which selects Keras 2 for TensorFlow."""
 
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,19 @@ from tests.support.stores.object_stores import remote, server_address, storage_l
 settings.register_profile("default", deadline=None)
 settings.register_profile("fuzz", deadline=None, max_examples=2_000)
 settings.load_profile("default")
+
+
+def pytest_configure() -> None:
+    """Give each process of pytest-xdist its own share of the cores, with all that it starts.
+
+    Two TensorFlow processes that share two cores wait for each other with threads that spin.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        return
+    cores, count = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    if len(cores) >= count:
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: count])
 
 
 @pytest.fixture(autouse=True)

@@ -68,7 +68,7 @@ def assert_as_undisturbed(home: Path, undisturbed_run: Path) -> CheckpointConten
 
 
 def read_log_message(log: Path) -> str:
-    """The last message of a worker's log, without time, level and logger; one other is before it."""
+    """The last message of a worker's log, without time, level and logger, after one other."""
     start, line = log.read_text().splitlines()
     assert "gradients are summed by RING" in start
     return line.partition(": ")[2]
