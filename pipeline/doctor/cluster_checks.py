@@ -42,6 +42,12 @@ def build_checks(config: Config) -> list[Check]:
     ]
     if cluster.backend == "jobset":
         checks.append(api_check("jobset", "namespace", extension_checks.check_jobset, cluster))
+        if cluster.priority_class:
+            checks.append(
+                api_check(
+                    "priority class", "kubernetes", extension_checks.check_priority_class, cluster
+                )
+            )
     if cluster.queue:
         checks.append(api_check("kueue", "namespace", extension_checks.check_local_queue, cluster))
     checks += [

@@ -39,6 +39,27 @@ def check_jobset(reader: Reader, cluster: ClusterConfig) -> Finding:
     return Finding.ok(f"{JOBSET_VERSION}, accepts a JobSet (dry run)")
 
 
+def check_priority_class(reader: Reader, cluster: ClusterConfig) -> Finding:
+    """The workers' priority class exists, and JobSet can create pods with it.
+
+    JobSet 0.11 and 0.12 copy the priority to a label, which cannot begin with a minus sign
+    (kubernetes-sigs/jobset#1280).
+    """
+    name = cluster.priority_class
+    priority_class = reader.get(f"/apis/scheduling.k8s.io/v1/priorityclasses/{name}")
+    if priority_class is None:
+        return Finding.missing(
+            f"there is no {name}", "apply an overlay of k8s/, or set cluster.priority_class"
+        )
+    value = priority_class["value"]
+    if value < 0:
+        return Finding.missing(
+            f"{name} has the value {value}: JobSet 0.11 and 0.12 cannot create pods with it",
+            "use a class whose value is 0 or more",
+        )
+    return Finding.ok(f"{name}, value {value}")
+
+
 def check_local_queue(reader: Reader, cluster: ClusterConfig) -> Finding:
     """Kueue is installed and has the local queue that the configuration names."""
     queue, namespace = cluster.queue, cluster.namespace

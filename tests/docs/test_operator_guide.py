@@ -173,6 +173,7 @@ def test_the_doctors_checks_are_listed_in_their_order() -> None:
         {
             "cluster": {
                 "backend": "jobset",
+                "priority_class": "low",
                 "queue": "team",
                 "storage_secret": "keys",
                 "pipeline_root": "gs://bucket/runs",

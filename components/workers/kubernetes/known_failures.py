@@ -53,6 +53,19 @@ STARTUP_FAILURES = (
         r"no PriorityClass with name",
         "create the priority class, or set cluster.priority_class",
     ),
+    # JobSet 0.11 and 0.12 copy the priority to a label, which cannot begin with a minus sign
+    # (kubernetes-sigs/jobset#1280).
+    KnownFailure(
+        "negative-priority",
+        r'metadata\.labels: Invalid value: "-\d+"',
+        "the installed JobSet cannot create pods with a negative priority: "
+        "set cluster.priority_class to a class whose value is 0 or more",
+    ),
+    KnownFailure(
+        "invalid-pod",
+        r"Pod .* is invalid",
+        "Kubernetes rejects the pods; change the option whose value the message quotes",
+    ),
     # These may pass as the cluster changes.
     KnownFailure(
         "image-pull",

@@ -230,3 +230,14 @@ def test_written_manifests_are_found() -> None:
     """So that none of the tests above passes for want of files."""
     assert len(WRITTEN) > 30 and len(PODS) == 4
     assert isinstance(WRITTEN[0], Written)
+
+
+def test_priority_classes_are_not_negative() -> None:
+    """JobSet 0.11 and 0.12 cannot create pods with a negative priority."""
+    values = {
+        written.file: written.manifest["value"]
+        for written in manifests.list_written()
+        if written.manifest["kind"] == "PriorityClass"
+    }
+    assert values
+    assert min(values.values()) >= 0, values

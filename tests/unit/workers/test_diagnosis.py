@@ -197,6 +197,18 @@ CASES = {
         "cluster.priority_class",
         events=(recorded_event("no priority class"),),
     ),
+    "a negative priority": Case(
+        "negative-priority",
+        r'only 0 of 2 workers started: FailedCreate: .*metadata\.labels: Invalid value: "-10"',
+        "cluster.priority_class",
+        events=(recorded_event("negative priority"),),
+    ),
+    "a pod that Kubernetes rejects": Case(
+        "invalid-pod",
+        r".*is invalid: spec\.containers",
+        "the option whose value",
+        events=not_created('Error creating: Pod "x" is invalid: spec.containers[0].name: Invalid'),
+    ),
     "no service account": Case(
         "no-service-account",
         r".*error looking up service account kubert/none-such",

@@ -152,6 +152,25 @@ def test_jobset_is_tried_with_a_dry_run() -> None:
     assert "controller does not answer" in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("objects", "state", "message"),
+    [
+        ({}, "missing", "there is no low"),
+        ({"value": 0}, "ok", "low, value 0"),
+        ({"value": -1}, "missing", "low has the value -1: JobSet 0.11 and 0.12 cannot create"),
+    ],
+)
+def test_the_priority_class_exists_and_is_not_negative(
+    objects: dict[str, Any], state: str, message: str
+) -> None:
+    path = "/apis/scheduling.k8s.io/v1/priorityclasses/low"
+    server = FakeApiServer({path: objects} if objects else {})
+    cluster = ClusterConfig(backend="jobset", priority_class="low")
+    finding = extension_checks.check_priority_class(server, cluster)
+    assert finding.state == state
+    assert finding.message.startswith(message)
+
+
 def test_kueue_and_its_local_queue() -> None:
     group = {"/apis/kueue.x-k8s.io": {"preferredVersion": {"version": "v1beta1"}}}
     queue: dict[str, Any] = {"/apis/kueue.x-k8s.io/v1beta1/namespaces/kubert/localqueues/team": {}}
