@@ -25,6 +25,7 @@ class Recorder:
 def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting() -> None:
     rounds = Recorder()
     callback = EpochMeasurement(rounds)  # type: ignore[arg-type]
+    started = time.perf_counter()
     callback.on_epoch_begin(5)
     for _ in range(2):
         callback.on_batch_begin()
@@ -32,10 +33,12 @@ def test_a_round_is_the_training_of_an_epoch_and_counts_the_waiting() -> None:
         callback.on_step_begin()
         time.sleep(0.03)
     callback.on_validation_begin()
+    seconds = time.perf_counter() - started
     assert rounds.log == ["begin", "end 5"]
-    assert rounds.extra["first_wait"] == pytest.approx(0.02, abs=0.015)
-    assert rounds.extra["other_waits"] == pytest.approx(0.02, abs=0.015)
-    assert rounds.extra["step_wall"] == pytest.approx(0.05, abs=0.04)
+    waits = rounds.extra["first_wait"], rounds.extra["other_waits"]
+    assert min(waits) >= 0.02
+    assert sum(waits) <= seconds - 2 * 0.03, "the steps are no waiting"
+    assert 0.05 <= rounds.extra["step_wall"] <= seconds
     assert rounds.extra["feature_cpu"] == 0.0
 
 
