@@ -18,16 +18,17 @@ settings.load_profile("default")
 
 
 def pytest_configure() -> None:
-    """Give each process of pytest-xdist its own share of the cores, with all that it starts.
+    """Bind each process of pytest-xdist to its share of the cores, with all that it starts.
 
-    Two TensorFlow processes that share two cores wait for each other with threads that spin.
+    Two TensorFlow processes that share two cores wait for each other with threads that spin. With
+    more processes than cores, several share one, because many tests wait.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return
-    cores, count = sorted(os.sched_getaffinity(0)), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    if len(cores) >= count:
-        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) :: count])
+    cores = sorted(os.sched_getaffinity(0))
+    count = min(len(cores), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % count :: count])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
