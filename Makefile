@@ -27,7 +27,7 @@ run: $(STAMP) ## run the whole pipeline on the built-in sample
 	$(BIN)/kubert run
 
 test: $(STAMP) ## run every test that needs neither a cluster nor a network
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),30))); \
