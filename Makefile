@@ -10,7 +10,7 @@ DATA_FILES := the directory with AG News' train.csv and test.csv
 PIP_INSTALL := -W ignore -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test fuzz e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
+.PHONY: help setup run test nightly fuzz e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -28,6 +28,9 @@ run: $(STAMP) ## run the whole pipeline on the built-in sample
 
 test: $(STAMP) ## run every test that needs neither a cluster nor a network
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+nightly: $(STAMP) ## run the slow tests that repeat others with other values
+	$(BIN)/python -m pytest -m nightly -n 2 --dist loadfile
 
 fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),30))); \

@@ -115,7 +115,13 @@ def assert_as_undisturbed(home: Path, uninterrupted_home: Path) -> CheckpointCon
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [pytest.param(1, id="a_worker"), pytest.param(0, id="the_chief")])
+@pytest.mark.parametrize(
+    "rank",
+    [
+        pytest.param(1, id="a_worker"),
+        pytest.param(0, id="the_chief", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_killed_worker_group_resumes_from_the_store(
     rank: int, shards: Path, uninterrupted_home: Path, tmp_path: Path
 ) -> None:

@@ -80,7 +80,13 @@ def messages(home: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [pytest.param(1, id="a_worker"), pytest.param(0, id="the_chief")])
+@pytest.mark.parametrize(
+    "rank",
+    [
+        pytest.param(1, id="a_worker", marks=pytest.mark.nightly),
+        pytest.param(0, id="the_chief"),
+    ],
+)
 def test_after_a_kill_all_workers_restart_and_end_with_the_undisturbed_weights(
     rank: int, shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:
@@ -106,7 +112,10 @@ def test_after_a_kill_all_workers_restart_and_end_with_the_undisturbed_weights(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("everyone", [pytest.param(False, id="one"), pytest.param(True, id="all")])
+@pytest.mark.parametrize(
+    "everyone",
+    [pytest.param(False, id="one", marks=pytest.mark.nightly), pytest.param(True, id="all")],
+)
 def test_sigterm_saves_the_step_and_restarts_without_being_counted(
     everyone: bool, shards: Path, undisturbed_run: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def test_the_stored_outputs_are_complete_small_and_name_no_machine() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
 def test_the_cells_run_in_order_and_print_what_is_stored(tmp_path: Path) -> None:
     folder = tmp_path / "examples"

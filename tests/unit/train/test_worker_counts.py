@@ -67,7 +67,13 @@ def assert_same(one: CheckpointContent, other: CheckpointContent, tolerance: flo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 3], ids=lambda count: f"{count} workers")
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param(2, id="2 workers"),
+        pytest.param(3, id="3 workers", marks=pytest.mark.nightly),
+    ],
+)
 def test_several_workers_learn_what_one_learns(workers: int, train_once: Trained) -> None:
     """Fault W11."""
     (alone_home, alone), (home, together) = (
@@ -143,7 +149,9 @@ def test_accumulating_changes_memory_and_not_the_result(train_once: Trained) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.nightly)]
+)
 def test_half_precision_learns_too(precision: str, train_once: Trained) -> None:
     (_, exact), (home, rough) = (
         train_once(train__workers=1),
