@@ -7,6 +7,7 @@ BENCH_STAMP := $(BENCH)/.installed
 DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 DATA_FILES := the directory with AG News' train.csv and test.csv
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -W ignore -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
@@ -27,10 +28,10 @@ run: $(STAMP) ## run the whole pipeline on the built-in sample
 	$(BIN)/kubert run
 
 test: $(STAMP) ## run every test that needs neither a cluster nor a network
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 nightly: $(STAMP) ## run the slow tests that repeat others with other values
-	$(BIN)/python -m pytest -m nightly -n 2 --dist loadfile
+	$(PYTEST) -m nightly
 
 fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
 	end=$$(($$(date +%s) + 60 * $(or $(MINUTES),30))); \

@@ -25,7 +25,7 @@ from components.config.schema import Config
 from components.config.section import Section
 from components.errors import ConfigError, ExitCode, HardwareError, KubertError
 from components.gpu.driver import probe_driver
-from components.gpu.missing_gpus import find_cause, format_missing_gpus, list_usable_gpus
+from components.gpu.missing_gpus import find_obstacle, format_missing_gpus, list_usable_gpus
 from components.gpu.tensorflow_build import read_tensorflow_build
 from components.logging_config import configure_logging
 from components.progress import ProgressEvent, StepName, write_progress_event
@@ -69,11 +69,11 @@ def _check_gpus(step: StepName) -> None:
     if not wanted:
         return
     driver, build = probe_driver(), read_tensorflow_build()
-    usable = list_usable_gpus(build, driver)
-    if len(usable) < wanted:
-        cause = find_cause(wanted, build, driver, os.environ)
+    cause = find_obstacle(wanted, build, driver, os.environ)
+    if cause is not None:
         who_needs = f"the step {step} (cluster.gpu_steps) needs"
-        raise HardwareError(format_missing_gpus(who_needs, wanted, len(usable), cause))
+        usable = len(list_usable_gpus(build, driver))
+        raise HardwareError(format_missing_gpus(who_needs, wanted, usable, cause))
 
 
 @contextmanager

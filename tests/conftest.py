@@ -20,8 +20,8 @@ settings.load_profile("default")
 def pytest_configure() -> None:
     """Bind each process of pytest-xdist to its share of the cores, with all that it starts.
 
-    Two TensorFlow processes that share two cores wait for each other with threads that spin. With
-    more processes than cores, several share one, because many tests wait.
+    Two TensorFlow processes that share two cores wait for each other with threads that spin.
+    With more processes than cores, several share one.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:

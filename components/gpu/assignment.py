@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.errors import ConfigError
+from components.gpu.driver import count_gpus
 
 CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 _USE_CPUS = f"{CUDA_VISIBLE_DEVICES}= (empty) trains on CPUs"
@@ -23,8 +24,8 @@ def split_gpus(workers: int, gpus: int, visible: str | None) -> list[str | None]
     if gpus % workers:
         divisors = ", ".join(str(count) for count in range(1, gpus + 1) if gpus % count == 0)
         raise ConfigError(
-            f"train.workers is {workers}, and this machine shows {gpus} GPU"
-            f"{'s' if gpus > 1 else ''}: each worker needs as many as the others, at least one; "
+            f"train.workers is {workers}, and this machine shows {count_gpus(gpus)}: each worker "
+            "needs as many as the others, at least one; "
             f"set train.workers to {divisors}, or {CUDA_VISIBLE_DEVICES} to a multiple of "
             f"{workers} GPUs; {_USE_CPUS}"
         )

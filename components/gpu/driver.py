@@ -46,6 +46,16 @@ class GpuDevice:
     memory_bytes: int
     compute_capability: tuple[int, int]
 
+    @property
+    def capability(self) -> str:
+        """The compute capability as NVIDIA writes it, such as 8.9."""
+        return ".".join(map(str, self.compute_capability))
+
+    @property
+    def title(self) -> str:
+        """The name and what TensorFlow's kernels depend on, for messages."""
+        return f"{self.name} (compute capability {self.capability})"
+
 
 @dataclass(frozen=True)
 class DriverReport:
@@ -66,6 +76,11 @@ class DriverReport:
     devices: tuple[GpuDevice, ...] = ()
     searched: tuple[str, ...] = ()
     other_directories: tuple[str, ...] = ()
+
+
+def count_gpus(number: int) -> str:
+    """The number with its noun, for messages: "1 GPU", "2 GPUs"."""
+    return f"{number} GPU{'s' if number > 1 else ''}"
 
 
 def probe_driver(environment: Mapping[str, str] | None = None) -> DriverReport:

@@ -41,7 +41,7 @@ def describe_compilation(capabilities: Iterable[str], gpus: Iterable[GpuDevice])
     built = tuple(capabilities)
     names = sorted(
         {
-            f"{gpu.name} (compute capability {'.'.join(map(str, gpu.compute_capability))})"
+            gpu.title
             for gpu in gpus
             if find_kernel_support(built, gpu.compute_capability) == "compiled at start"
         }

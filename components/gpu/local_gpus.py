@@ -9,8 +9,8 @@ from typing import NamedTuple
 from components.config.environment import ENV_GPUS, ENV_GPUS_OPTIONAL
 from components.errors import HardwareError
 from components.gpu.assignment import CUDA_VISIBLE_DEVICES, split_gpus
-from components.gpu.driver import DriverReport, GpuDevice, probe_driver
-from components.gpu.missing_gpus import find_cause, format_missing_gpus, list_usable_gpus
+from components.gpu.driver import DriverReport, GpuDevice, count_gpus, probe_driver
+from components.gpu.missing_gpus import find_obstacle, format_missing_gpus, list_usable_gpus
 from components.gpu.tensorflow_build import TensorFlowBuild, read_tensorflow_build
 
 
@@ -37,17 +37,14 @@ def choose_local_gpus(
     environment: Mapping[str, str],
 ) -> LocalGpus:
     """`find_local_gpus` for a given build, driver and environment."""
-    usable = list_usable_gpus(build, driver)
-    if wanted and len(usable) < max(wanted, len(driver.devices)):
-        cause = find_cause(wanted, build, driver, environment)
+    usable, count = list_usable_gpus(build, driver), len(driver.devices)
+    # All of them: with some, TensorFlow's own numbering would not be that of CUDA_VISIBLE_DEVICES.
+    cause = find_obstacle(max(wanted, count), build, driver, environment)
+    if cause is None:
+        return LocalGpus(usable)
+    if wanted:
         raise HardwareError(format_missing_gpus("the training needs", wanted, len(usable), cause))
-    count = len(driver.devices)
-    if len(usable) < count:
-        # With some of them TensorFlow's own numbering would not be that of CUDA_VISIBLE_DEVICES.
-        cause = find_cause(count, build, driver, environment)
-        number = f"{count} GPU{'s' if count > 1 else ''}"
-        return LocalGpus((), f"{number} not used: {cause.reason}; {cause.remedy}")
-    return LocalGpus(usable)
+    return LocalGpus((), f"{count_gpus(count)} not used: {cause.reason}; {cause.remedy}")
 
 
 def build_gpu_variables(

@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from components.gpu.driver import GKE_DRIVER_DIRECTORY, LIBRARY, DriverReport, GpuDevice
+from components.gpu.driver import (
+    GKE_DRIVER_DIRECTORY,
+    LIBRARY,
+    DriverReport,
+    GpuDevice,
+    count_gpus,
+)
 from components.gpu.tensorflow_build import TensorFlowBuild, find_kernel_support
 
 MAX_LISTED_DIRECTORIES = 12
@@ -79,7 +85,7 @@ def find_cause(
             "install a newer driver on the nodes; GKE: gpu-driver-version=latest",
         )
     if build is not None and len(list_usable_gpus(build, driver)) < wanted:
-        names = sorted({_describe(gpu) for gpu in driver.devices if not _has_kernels(build, gpu)})
+        names = sorted({gpu.title for gpu in driver.devices if not _has_kernels(build, gpu)})
         return Cause(
             f"this TensorFlow has no kernels for {', '.join(names)}; it was built for "
             f"{', '.join(build.capabilities)}",
@@ -92,25 +98,32 @@ def find_cause(
     )
 
 
+def find_obstacle(
+    needed: int,
+    build: TensorFlowBuild | None,
+    driver: DriverReport,
+    environment: Mapping[str, str],
+) -> Cause | None:
+    """Why TensorFlow cannot compute on `needed` GPUs; None if it can."""
+    if len(list_usable_gpus(build, driver)) >= needed:
+        return None
+    return find_cause(needed, build, driver, environment)
+
+
 def format_missing_gpus(who_needs: str, wanted: int, seen: int, cause: Cause) -> str:
     """The message for the user: the numbers, the reason, and a line with the remedy.
 
     `who_needs` is its beginning, such as "a worker needs".
     """
-    number = f"{wanted} GPU{'s' if wanted > 1 else ''}"
     return (
-        f"{who_needs} {number} (cluster.gpus), TensorFlow sees {seen}: {cause.reason}\n"
+        f"{who_needs} {count_gpus(wanted)} (cluster.gpus), TensorFlow sees {seen}: "
+        f"{cause.reason}\n"
         f"what to do: {cause.remedy}"
     )
 
 
 def _has_kernels(build: TensorFlowBuild, gpu: GpuDevice) -> bool:
     return find_kernel_support(build.capabilities, gpu.compute_capability) != "none"
-
-
-def _describe(gpu: GpuDevice) -> str:
-    major, minor = gpu.compute_capability
-    return f"{gpu.name} (compute capability {major}.{minor})"
 
 
 def _find_loading_cause(driver: DriverReport, environment: Mapping[str, str]) -> Cause:

@@ -72,9 +72,7 @@ def check_gpus(wanted: int) -> None:
 
     Imports TensorFlow, and initializes none of its devices.
     """
-    import tensorflow as tf
-
-    built = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
+    built = _list_built_capabilities()
     capabilities = [gpu.compute_capability for gpu in list_tensorflow_gpus()]
     # TensorFlow lists GPUs that it has no kernels for, and leaves them out when it starts.
     seen = sum(find_kernel_support(built, each) != "none" for each in capabilities)
@@ -85,10 +83,7 @@ def check_gpus(wanted: int) -> None:
 
 def describe_kernel_compilation() -> str:
     """What the user should know if TensorFlow has no kernels for its GPUs; empty if it has."""
-    import tensorflow as tf
-
-    built = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
-    return describe_compilation(built, list_tensorflow_gpus())
+    return describe_compilation(_list_built_capabilities(), list_tensorflow_gpus())
 
 
 def list_tensorflow_gpus() -> list[GpuDevice]:
@@ -101,6 +96,13 @@ def list_tensorflow_gpus() -> list[GpuDevice]:
         capability = details.get("compute_capability", (0, 0))
         found.append(GpuDevice(details.get("device_name", gpu.name), 0, capability))
     return found
+
+
+def _list_built_capabilities() -> Sequence[str]:
+    import tensorflow as tf
+
+    capabilities: Sequence[str] = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
+    return capabilities
 
 
 def _read_cpu_flags(cpu_info: Path) -> set[str]:

@@ -22,6 +22,7 @@ from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError
 from components.gpu.assignment import CUDA_VISIBLE_DEVICES
+from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
 from components.progress import StepName
 from components.storage.uri import has_scheme, is_remote_uri
@@ -79,7 +80,7 @@ def run(
 
 def _describe_start(train: TrainConfig, gpus: int) -> str:
     workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
-    devices = f" on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else ""
+    devices = f" on {count_gpus(gpus)}" if gpus else ""
     return f"starting {workers}{devices}, products in {train.precision}"
 
 

@@ -12,7 +12,7 @@ from components.config.schema import Config
 from components.errors import ConfigError
 from components.gpu.assignment import CUDA_VISIBLE_DEVICES, split_gpus
 from components.gpu.driver import DriverReport, GpuDevice, probe_driver
-from components.gpu.missing_gpus import Cause, find_cause, list_usable_gpus
+from components.gpu.missing_gpus import find_obstacle
 from components.gpu.tensorflow_build import (
     KernelSupport,
     TensorFlowBuild,
@@ -55,7 +55,7 @@ def assess_gpus(
     if not wanted and (not has_gpus or is_hidden):
         return Finding.ok(f"none, {CUDA_VISIBLE_DEVICES} hides them" if is_hidden else "none")
     details = _list_details(build, driver)
-    cause = _find_obstacle(wanted, build, driver, environment)
+    cause = find_obstacle(max(wanted, len(driver.devices), 1), build, driver, environment)
     found = [text for text in (_describe_gpus(build, driver), _describe_driver(driver)) if text]
     if cause is not None:
         make = Finding.missing if wanted else Finding.warning
@@ -79,19 +79,6 @@ def assess_gpus(
     return Finding.ok("; ".join(found), details)
 
 
-def _find_obstacle(
-    wanted: int,
-    build: TensorFlowBuild | None,
-    driver: DriverReport,
-    environment: Mapping[str, str],
-) -> Cause | None:
-    """Why a run uses no GPU; None if it can use all of them."""
-    needed = max(wanted, len(driver.devices), 1)
-    if len(list_usable_gpus(build, driver)) >= needed:
-        return None
-    return find_cause(needed, build, driver, environment)
-
-
 def _supports(build: TensorFlowBuild, devices: tuple[GpuDevice, ...]) -> set[KernelSupport]:
     return {find_kernel_support(build.capabilities, gpu.compute_capability) for gpu in devices}
 
@@ -104,8 +91,9 @@ def _describe_gpus(build: TensorFlowBuild | None, driver: DriverReport) -> str:
         if build is not None and build.is_cuda:
             kernels = f", kernels {find_kernel_support(build.capabilities, gpu.compute_capability)}"
         memory = f"{gpu.memory_bytes / BYTES_PER_GIB:.1f} GiB"
-        capability = f"compute capability {_format_version(gpu.compute_capability)}"
-        texts.append(f"{count} x {gpu.name} ({memory}, {capability}{kernels})")
+        texts.append(
+            f"{count} x {gpu.name} ({memory}, compute capability {gpu.capability}{kernels})"
+        )
     return ", ".join(texts)
 
 
@@ -124,7 +112,7 @@ def _list_details(build: TensorFlowBuild | None, driver: DriverReport) -> dict[s
             {
                 "name": gpu.name,
                 "memory_bytes": gpu.memory_bytes,
-                "compute_capability": _format_version(gpu.compute_capability),
+                "compute_capability": gpu.capability,
                 "kernels": find_kernel_support(capabilities, gpu.compute_capability),
             }
             for gpu in driver.devices
@@ -143,10 +131,6 @@ def _list_details(build: TensorFlowBuild | None, driver: DriverReport) -> dict[s
         },
         "used": 0,
     }
-
-
-def _format_version(capability: tuple[int, int]) -> str:
-    return f"{capability[0]}.{capability[1]}"
 
 
 def _count(number: int, name: str) -> str:

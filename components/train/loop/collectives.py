@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from components.train.loop.input_pipeline import HOST_DEVICE
 from components.workers.topology import WorkerTopology
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class WorkerCollectives:
             per_replica = self._strategy.run(tf.identity, args=(mine,))
             return self._strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
 
-        with tf.device("/cpu:0"):
+        with tf.device(HOST_DEVICE):
             mine = tf.constant(value, tf.int64)
         return int(add(mine)) // self._replicas_per_worker
 

@@ -35,6 +35,10 @@ def test_gpus_that_are_asked_for_must_be_there() -> None:
         choose_local_gpus(3, CUDA_BUILD, TWO_GPUS, {})
     with pytest.raises(HardwareError, match=r"needs 1 GPU .* sees 0: .* built for CPUs only"):
         choose_local_gpus(1, CPU_BUILD, TWO_GPUS, {})
+    old = GpuDevice("Tesla M60", 8 * 2**30, (5, 2))
+    mixed = DriverReport("/lib/libcuda.so.1", "550.1", "12.4", devices=(GPU, old))
+    with pytest.raises(HardwareError, match=r"needs 1 GPU .* sees 1: .* no kernels for Tesla M60"):
+        choose_local_gpus(1, CUDA_BUILD, mixed, {})
 
 
 def test_a_machine_without_a_gpu_needs_no_variables() -> None:
