@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,26 +13,11 @@ from kubernetes.utils import parse_quantity
 from components.config.schema import Config
 from pipeline.doctor import cluster_checks
 from tests.support import manifests
+from tests.support.documents.page_tables import Row, read_page, read_table
 
-GUIDE = Path(__file__).parents[2] / "docs" / "operator-guide"
-PAGES = ("kind", "gke", "eks", "object-storage", "schedules", "security", "cost")
+PAGES = ("kind", "gke", "eks", "object-storage", "schedules", "security", "cost", "from-tfjob")
 TEMPLATES = manifests.ROOT / "overlays"
 MIB = 2**20
-Row = list[str]
-
-
-def read_page(name: str) -> str:
-    return (GUIDE / f"{name}.md").read_text(encoding="utf-8")
-
-
-def read_table(page: str, section: str, number: int = 0) -> list[Row]:
-    """Rows of a table below a heading, without the head; its cells without code marks."""
-    text = read_page(page).split(f"\n## {section}\n", 1)[1].split("\n## ", 1)[0]
-    tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.M)
-    return [
-        [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
-        for line in tables[number].splitlines()[2:]
-    ]
 
 
 def read_patches(file: str) -> dict[tuple[str, str], dict[str, Any]]:
