@@ -49,6 +49,9 @@ CASES: dict[str, dict[str, Any]] = {
 pytestmark = pytest.mark.timeout(1200)  # of the first test of a number of replicas
 REPLICA_COUNTS = {1: list(CASES), 2: list(CASES), 4: ["scratch"]}
 ATOL = 2e-6
+# Processors with float16 products add their terms in an order that depends on the number of rows,
+# and each gradient is rounded to 11 bits.
+ATOL_FLOAT16 = 1e-4
 Trained = Callable[[str, int], CheckpointContent]
 
 
@@ -95,14 +98,14 @@ def make_shards(directory: Path, encoder: str = "scratch") -> Path:
     )
 
 
-def assert_same(one: CheckpointContent, other: CheckpointContent) -> None:
-    np.testing.assert_allclose(one.step_losses, other.step_losses, rtol=0, atol=ATOL)
+def assert_same(one: CheckpointContent, other: CheckpointContent, atol: float = ATOL) -> None:
+    np.testing.assert_allclose(one.step_losses, other.step_losses, rtol=0, atol=atol)
     assert [epoch.steps for epoch in one.history] == [epoch.steps for epoch in other.history]
     np.testing.assert_allclose(
         [epoch.validation_loss for epoch in one.history],
         [epoch.validation_loss for epoch in other.history],
         rtol=0,
-        atol=ATOL,
+        atol=atol,
     )
     assert one.steps == other.steps == len(one.step_losses) == STEPS
 
@@ -110,7 +113,8 @@ def assert_same(one: CheckpointContent, other: CheckpointContent) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_replicas_of_a_worker_learn_what_one_learns(case: str, train_case: Trained) -> None:
-    assert_same(train_case(case, 1), train_case(case, 2))
+    atol = ATOL_FLOAT16 if case == ACCUMULATION else ATOL
+    assert_same(train_case(case, 1), train_case(case, 2), atol)
 
 
 @pytest.mark.slow
