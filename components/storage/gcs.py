@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ _DAMAGED_UPLOAD = "match calculated CRC32C"
 """Part of the server's answer to an upload that arrived with other bytes than were sent."""
 _UPLOAD_SESSION = "upload_id="
 """Part of the URL of an upload in parts; if the server forgot it, the upload starts again."""
+EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
 _NO_CREDENTIALS = (
     "no Google credentials; run `gcloud auth application-default login`, "
     "or bind the pod's service account to a Google identity"
@@ -42,7 +44,7 @@ class GcsBackend(ObjectStorageBackend):
 
         try:
             with _translated_errors():
-                self._client = storage.Client(project=None)
+                self._client = storage.Client(project=None, client_options=_find_emulator())
         except ValueError as error:
             raise PermissionError(errno.EACCES, str(error)) from None
         # The client would fetch the bucket's metadata with every call, for traces that are off.
@@ -111,6 +113,18 @@ class GcsBackend(ObjectStorageBackend):
             STORAGE_RETRIES.first_wait_seconds, STORAGE_RETRIES.max_wait_seconds
         ).with_timeout(STORAGE_RETRIES.deadline_seconds)
         return {"retry": retry, "timeout": REQUEST_TIMEOUT_SECONDS}
+
+
+def _find_emulator() -> dict[str, str] | None:
+    """The client's options for the emulator of STORAGE_EMULATOR_HOST; None without one.
+
+    Kubeflow's launcher reads the same variable and takes `host:port` only; Google's client for
+    Python takes a URL only. Both forms are accepted here.
+    """
+    address = os.environ.get(EMULATOR_VARIABLE, "")
+    if not address:
+        return None
+    return {"api_endpoint": address if "://" in address else f"http://{address}"}
 
 
 @contextmanager

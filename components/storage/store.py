@@ -185,10 +185,10 @@ class Store:
 def open_store(uri: str) -> Store:
     """The store at a local path (plain or file://), gs://, s3:// or minio:// bucket and prefix.
 
-    gs:// uses the application default credentials (or STORAGE_EMULATOR_HOST), s3:// the usual AWS
-    variables, with AWS_ENDPOINT_URL; minio:// is s3:// at the object store of Kubeflow Pipelines,
-    or at AWS_ENDPOINT_URL. Raises ConfigError for any other scheme, `..`, user information, queries
-    and network addresses.
+    gs:// uses the application default credentials (or the emulator of STORAGE_EMULATOR_HOST, as
+    host:port or http://host:port), s3:// the usual AWS variables, with AWS_ENDPOINT_URL; minio://
+    is s3:// at the object store of Kubeflow Pipelines, or at AWS_ENDPOINT_URL. Raises ConfigError
+    for any other scheme, `..`, user information, queries and network addresses.
     """
     scheme, bucket, prefix = parse_uri(uri)
     if scheme == "file":
