@@ -31,7 +31,7 @@ TYPED_PARAMETERS = {
 """Parameters with a name and a type of their own, and the option that each stands for."""
 SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
 SUBMISSION_OPTIONS = {
-    "cluster": {"endpoint", "auth", "kubeflow_namespace", "experiment", "pipeline_root"}
+    "cluster": {"endpoint", "auth", "ui", "kubeflow_namespace", "experiment", "pipeline_root"}
 }
 """Options about how a run is submitted: steps do not see them, so changing one reruns no step."""
 RUN_PARAMETERS = {

@@ -42,16 +42,26 @@ class ClusterConfig(Section):
     auth: Literal["auto", "none", "in-cluster", "token", "cookie", "port-forward"] = Field(
         "auto",
         description="how to reach the API: with the pod's own token (in-cluster), KUBERT_TOKEN, "
-        "KUBERT_COOKIE, or through a port-forward; auto: the first that is available",
+        "KUBERT_COOKIE, or through a port-forward, which takes KUBERT_TOKEN or KUBERT_COOKIE along; "
+        "auto: the first that is available",
+    )
+    ui: str | None = Field(
+        None,
+        pattern=HTTP_URL,
+        description="address of the web pages of Kubeflow Pipelines, such as "
+        "https://kubeflow.example.com/pipeline or http://localhost:8080, for links to runs and "
+        "schedules; default: no links",
     )
     namespace: str = Field(
-        "kubert", pattern=DNS_LABEL, description="namespace of the runs and of the workers' pods"
+        "kubert",
+        pattern=DNS_LABEL,
+        description="namespace of the runs and of the workers' pods on a multi-user server",
     )
     kubeflow_namespace: str = Field(
         "kubeflow",
         pattern=DNS_LABEL,
         description="namespace of Kubeflow Pipelines, for its address inside the cluster and for "
-        "the port-forward",
+        "the port-forward; a single-user server starts all runs in it",
     )
     experiment: str = Field(
         "kubert", min_length=1, max_length=128, description="experiment that lists the runs"

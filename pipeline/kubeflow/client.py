@@ -18,14 +18,17 @@ import kfp_server_api as kfp
 
 from pipeline.kubeflow import transport
 from pipeline.kubeflow.endpoint import Endpoint
-from pipeline.kubeflow.errors import InvalidRequestError, NotFoundError
+from pipeline.kubeflow.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from pipeline.kubeflow.records import Run, Schedule, ServerHealth, parse_run, parse_schedule
+from pipeline.kubeflow.workflow.manifest import Workflow, parse_workflow
 
 _RECORD_FIELDS = {
     "display_name": "name",
     "recurring_run_id": "schedule_id",
 }
 """Fields of the API that can be filtered by, and the records' fields that hold them."""
+_WORKFLOW_PATH = "/apis/v1beta1/runs/{run_id}"
+"""Only this version of the API returns a run's workflow."""
 
 
 class KubeflowClient:
@@ -172,6 +175,29 @@ class KubeflowClient:
                 f"find run {run_id}", self._runs.run_service_get_run, run_id
             )
         )
+
+    def find_workflow(self, run_id: str) -> Workflow | None:
+        """The run's workflow as the server stored it last; None where it shows none."""
+
+        def call(**options: Any) -> Any:
+            return self._transport.api_client.call_api(
+                _WORKFLOW_PATH,
+                "GET",
+                {"run_id": run_id},
+                [],
+                {"Accept": "application/json"},
+                response_type="object",
+                auth_settings=["Bearer"],
+                _return_http_data_only=True,
+                **options,
+            )
+
+        try:
+            found = self._transport.call_with_retries(f"read the workflow of run {run_id}", call)
+        except (NotFoundError, InvalidRequestError, PermissionDeniedError):
+            return None
+        runtime = found.get("pipeline_runtime") or {}
+        return parse_workflow(runtime.get("workflow_manifest") or "")
 
     def create_run(self, body: Mapping[str, Any]) -> Run:
         """Create a run, in one attempt: AmbiguousOutcomeError or RateLimitedError if it failed."""

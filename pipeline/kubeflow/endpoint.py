@@ -62,17 +62,14 @@ class Endpoint:
     ca_file: str | None = None
     credential: CredentialKind = "none"
     read_secret: Callable[[], str] = field(default=lambda: "", repr=False)
-
-    @property
-    def has_web_ui(self) -> bool:
-        """Whether the address still leads to the web UI after the command has ended."""
-        return self.method != "port-forward" and API_SERVICE not in (
-            urlsplit(self.url).hostname or ""
-        ).split(".")
+    ui: str | None = None
 
     def page_url(self, kind: Literal["runs", "recurringrun"], identifier: str) -> str | None:
-        """Address of the UI's page about a run or a schedule; None where there is no web UI."""
-        return f"{self.url}/#/{kind}/details/{identifier}" if self.has_web_ui else None
+        """Address of the UI's page about a run or a schedule; None if `cluster.ui` is not set.
+
+        The address of the API says nothing about that of the UI, which is another service.
+        """
+        return f"{self.ui.rstrip('/')}/#/{kind}/details/{identifier}" if self.ui else None
 
 
 def resolve_connection(
@@ -113,19 +110,30 @@ def open_endpoint(
     """
     method = _choose_auth_method(cluster, environment)
     ca_file = _find_ca_file(environment)
+    credential, secret = _find_credential(method, environment)
+
+    def endpoint(url: str) -> Endpoint:
+        return Endpoint(
+            url.rstrip("/"),
+            method,
+            cluster.namespace,
+            cluster.experiment,
+            ca_file,
+            credential,
+            secret,
+            cluster.ui,
+        )
+
     if method == "port-forward":
         with _forward_port(cluster.kubeflow_namespace) as url:
-            yield Endpoint(url, method, cluster.namespace, cluster.experiment, ca_file)
+            yield endpoint(url)
         return
     url = (
         cluster.endpoint
         or f"http://{API_SERVICE}.{cluster.kubeflow_namespace}.svc.cluster.local:{API_PORT}"
     )
-    credential, secret = _find_credential(method, environment)
     _check_encrypted(url, credential)
-    yield Endpoint(
-        url.rstrip("/"), method, cluster.namespace, cluster.experiment, ca_file, credential, secret
-    )
+    yield endpoint(url)
 
 
 def _choose_auth_method(cluster: ClusterConfig, environment: Mapping[str, str]) -> AuthMethod:
@@ -138,11 +146,8 @@ def _choose_auth_method(cluster: ClusterConfig, environment: Mapping[str, str]) 
         return cluster.auth
     in_cluster = _find_token_file(environment).exists()
     if cluster.endpoint:
-        if environment.get(ENV_TOKEN) or environment.get(ENV_TOKEN_FILE):
-            return "token"
-        if environment.get(ENV_COOKIE):
-            return "cookie"
-        return "in-cluster" if in_cluster else "none"
+        given = _find_given_credential(environment)
+        return given or ("in-cluster" if in_cluster else "none")
     if in_cluster:
         return "in-cluster"
     if shutil.which("kubectl", path=environment.get("PATH")):
@@ -153,6 +158,12 @@ def _choose_auth_method(cluster: ClusterConfig, environment: Mapping[str, str]) 
     )
 
 
+def _find_given_credential(environment: Mapping[str, str]) -> Literal["token", "cookie"] | None:
+    if environment.get(ENV_TOKEN) or environment.get(ENV_TOKEN_FILE):
+        return "token"
+    return "cookie" if environment.get(ENV_COOKIE) else None
+
+
 def _find_token_file(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("KF_PIPELINES_SA_TOKEN_PATH") or IN_CLUSTER_TOKEN_PATH)
 
@@ -160,6 +171,9 @@ def _find_token_file(environment: Mapping[str, str]) -> Path:
 def _find_credential(
     method: AuthMethod, environment: Mapping[str, str]
 ) -> tuple[CredentialKind, Callable[[], str]]:
+    if method == "port-forward":
+        # The forward is only a way to the server: a multi-user one needs a credential, too.
+        method = _find_given_credential(environment) or "none"
     if method == "token":
         if path := environment.get(ENV_TOKEN_FILE):
             return "token", _validate_secret(

@@ -1,13 +1,14 @@
 """Follows a run on the server until it ends.
 
-Two sources are merged: the tasks' states from the API, and the steps' own progress events from
-their pods' logs, where Kubernetes shows them.
+Three sources are merged: the tasks' states from the API, the steps' own progress events from their
+pods' logs, where Kubernetes shows them, and, once a run has failed, the messages of its workflow.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from components.errors import USER_ERROR_CODES, ExitCode
@@ -16,22 +17,35 @@ from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.errors import ServerUnavailableError
 from pipeline.kubeflow.records import Run, Task
 from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
+from pipeline.kubeflow.workflow.manifest import Workflow
 from pipeline.run_state import STEP_NAMES, RunState
 
 POLL_INTERVAL_SECONDS = 3.0
 MAX_OUTAGE_SECONDS = 900.0
 """How long the server may be unavailable while a run is followed."""
 NO_REASON = "the server gives no reason; the pods' logs may"
+NO_STEP_REASON = "failed; its pod's log has the reason"
+MIN_STEP_SECONDS = 2.0
+"""No pod runs a step in less: a task that succeeded sooner was answered from the server's cache."""
 ShowEvent = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run with the state of its steps; `notes` are what steps reported as remarkable."""
+    """A run with the state of its steps; `notes` are what steps reported as remarkable.
+
+    `workflow` is only known of a run that failed.
+    """
 
     run: Run
     run_state: RunState
     notes: tuple[str, ...]
+    workflow: Workflow | None = None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether the run ended because someone stopped it; the server shows it as failed."""
+        return is_stopped(self.run, self.workflow)
 
     @property
     def exit_code(self) -> int:
@@ -42,7 +56,7 @@ class RunResult:
             )
         failure = self.run_state.failure
         is_user_error = failure is not None and failure.exit_code in USER_ERROR_CODES
-        return ExitCode.USER_ERROR if is_user_error else ExitCode.FAILURE
+        return ExitCode.USER_ERROR if is_user_error and not self.was_stopped else ExitCode.FAILURE
 
     @property
     def verdict(self) -> str:
@@ -55,11 +69,40 @@ class RunResult:
             if "release" not in release:
                 return "released"
             return f"released version {release['version']}: {release['release']}"
-        if self.run.stop_requested and not failure:
+        if self.was_stopped:
             return "stopped"
         if failure:
             return f"failed: {failure.step}: {failure.message}"
-        return f"failed: {self.run.error or NO_REASON}"
+        return f"failed: {self.run.error or describe_workflow_failure(self.workflow) or NO_REASON}"
+
+    def step_status(self, step: str) -> str:
+        """The step's status, for tables; a step that a stop interrupted is `stopped`."""
+        status = self.run_state.steps[step].status
+        if self.was_stopped and self.run.has_ended and status in ("running", "failed"):
+            return "stopped"
+        return status
+
+
+def is_stopped(run: Run, workflow: Workflow | None) -> bool:
+    """Whether a run that did not succeed was stopped by someone."""
+    return run.stop_requested or (workflow is not None and workflow.is_stopped)
+
+
+def find_workflow(client: KubeflowClient, run: Run) -> Workflow | None:
+    """The workflow of a run that has failed; None for other runs, and where it cannot be read."""
+    if run.state != "FAILED":
+        return None
+    with suppress(ServerUnavailableError):
+        return client.find_workflow(run.id)
+    return None
+
+
+def describe_workflow_failure(workflow: Workflow | None) -> str:
+    """What the workflow says of its failure; empty if it says nothing."""
+    if workflow is None:
+        return ""
+    node = workflow.find_failure()
+    return f"{'.'.join(node.path)}: {node.message}" if node else workflow.message
 
 
 def follow_run(
@@ -87,16 +130,16 @@ def follow_run(
         pods = _merge_pod_events(pods, merger)
         merger.add_tasks(run.tasks)
         if run.has_ended:
-            return merger.build_result(run)
+            return merger.build_result(run, find_workflow(client, run), pods)
         sleep(POLL_INTERVAL_SECONDS)
 
 
 def read_run(client: KubeflowClient, run_id: str, pods: RunPods | None) -> RunResult:
     """The run as it is now, ended or not, with all that is known about its steps."""
     run, merger = client.get_run(run_id), _EventMerger(lambda event: None)
-    _merge_pod_events(pods, merger)
+    pods = _merge_pod_events(pods, merger)
     merger.add_tasks(run.tasks)
-    return merger.build_result(run)
+    return merger.build_result(run, find_workflow(client, run), pods)
 
 
 def _merge_pod_events(pods: RunPods | None, merger: _EventMerger) -> RunPods | None:
@@ -130,26 +173,58 @@ class _EventMerger:
         self._show(event)
 
     def add_tasks(self, tasks: tuple[Task, ...]) -> None:
-        """Derive events from the tasks' states, in the order of the steps."""
-        for name in STEP_NAMES:
-            for task in (task for task in tasks if task.name == name):
-                self._add_task(task)
+        """Derive events from the tasks' states, in the order of the steps.
 
-    def build_result(self, run: Run) -> RunResult:
-        """The run with all that was merged."""
-        return RunResult(run, self._run_state, tuple(self._notes))
+        A failed task is left to `build_result`: only then is it known whether the run was stopped,
+        and why the task failed.
+        """
+        for task in _sort_by_step(tasks):
+            self._add_task(task)
+
+    def build_result(self, run: Run, workflow: Workflow | None, pods: RunPods | None) -> RunResult:
+        """The run with all that was merged, its failed tasks included."""
+        if run.has_ended and not is_stopped(run, workflow):
+            reasons = _find_reasons(workflow, {} if pods is None else pods.fatal_lines)
+            for task in _sort_by_step(run.tasks):
+                self._add_failed_task(task, reasons)
+        return RunResult(run, self._run_state, tuple(self._notes), workflow)
 
     def _add_task(self, task: Task) -> None:
         step = StepName(task.name)
         status = self._run_state.steps[step].status
+        seconds = _compute_duration_seconds(task)
+        if status == "waiting" and task.state == "SUCCEEDED" and seconds < MIN_STEP_SECONDS:
+            self.add_event(ProgressEvent(step, kind="reused"))
+            return
         if status == "waiting" and task.state in ("RUNNING", "SUCCEEDED", "FAILED"):
             self.add_event(ProgressEvent(step, kind="started"))
         if status in ("waiting", "running") and task.state == "SUCCEEDED":
-            seconds = _compute_duration_seconds(task)
             self.add_event(ProgressEvent(step, kind="finished", seconds=seconds))
-        if status in ("waiting", "running") and task.state == "FAILED":
-            message = task.error or "failed; its pod's log has the reason"
+
+    def _add_failed_task(self, task: Task, reasons: Mapping[str, str]) -> None:
+        """A failed task is its step's failure, also if the step itself had finished: KFP's launcher
+        uploads the outputs after it."""
+        step = StepName(task.name)
+        if task.state == "FAILED" and self._run_state.steps[step].status != "failed":
+            message = task.error or reasons.get(step) or NO_STEP_REASON
             self.add_event(ProgressEvent(step, message, "error", exit_code=ExitCode.FAILURE))
+
+
+def _sort_by_step(tasks: tuple[Task, ...]) -> list[Task]:
+    return [task for name in STEP_NAMES for task in tasks if task.name == name]
+
+
+def _find_reasons(
+    workflow: Workflow | None, fatal_lines: Mapping[str, str]
+) -> dict[str, str]:
+    """Why each step's task failed: the launcher's last line, else the message of its node."""
+    nodes = sorted(workflow.nodes if workflow else (), key=lambda node: node.finished_at)
+    messages = {
+        node.step: node.message
+        for node in nodes
+        if node.step is not None and node.has_failed and node.message
+    }
+    return {**messages, **fatal_lines}
 
 
 def _compute_duration_seconds(task: Task) -> float:

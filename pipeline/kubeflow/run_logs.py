@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +11,16 @@ from typing import Any
 from components.errors import KubertError
 from components.kubernetes_client import ClusterNotFoundError, describe_refusal, new_api_client
 from components.progress import ProgressEvent, parse_progress_event
+from components.redaction import redact_to_line
+from pipeline.kubeflow.workflow.manifest import find_step, split_node_name
 
 RUN_LABEL = "pipeline/runid"
+NODE_NAME_ANNOTATION = "workflows.argoproj.io/node-name"
 CONTAINER = "main"
 REQUEST_TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect, and between two reads."""
+_FATAL_LINE = re.compile(r"F\d{4} [\d:.]+ +\d+ [\w.-]+:\d+\] (.+)")
+"""The line with which Kubeflow's launcher or driver ends when it fails."""
 
 
 class PodLogsUnavailableError(KubertError):
@@ -39,6 +45,8 @@ class RunPods:
     _api: Any = field(repr=False)
     _lines_read: dict[str, int] = field(default_factory=dict)
     _fully_read: set[str] = field(default_factory=set)
+    fatal_lines: dict[str, str] = field(default_factory=dict)
+    """The last line of Kubeflow's launcher or driver per step, where it failed."""
 
     @classmethod
     def connect(cls, run: str, namespace: str) -> RunPods:
@@ -75,11 +83,20 @@ class RunPods:
                 continue
             has_ended = pod["status"].get("phase") in ("Succeeded", "Failed")
             lines = self._read_lines(name)
-            events += parse_progress_events(lines[self._lines_read.get(name, 0) :])
+            new_lines = lines[self._lines_read.get(name, 0) :]
+            events += parse_progress_events(new_lines)
+            self._note_fatal_line(pod, new_lines)
             self._lines_read[name] = len(lines)
             if has_ended:
                 self._fully_read.add(name)
         return sorted(events, key=lambda event: event.time)
+
+    def _note_fatal_line(self, pod: dict[str, Any], lines: list[str]) -> None:
+        annotations = pod["metadata"].get("annotations") or {}
+        step = find_step(split_node_name(annotations.get(NODE_NAME_ANNOTATION, "")))
+        line = find_fatal_line(lines)
+        if step and line:
+            self.fatal_lines[step] = line
 
     def _list_pods(self) -> list[dict[str, Any]]:
         from kubernetes.client import ApiException
@@ -122,6 +139,12 @@ class RunPods:
             ) from None
         text: str = reply.data.decode(errors="replace")
         return text[: text.rfind("\n") + 1].splitlines()
+
+
+def find_fatal_line(lines: list[str]) -> str | None:
+    """The message of the last fatal line that Kubeflow's launcher or driver wrote, if any."""
+    found = [match[1] for line in lines if (match := _FATAL_LINE.fullmatch(line))]
+    return redact_to_line(found[-1]) if found else None
 
 
 def parse_progress_events(lines: list[str]) -> list[ProgressEvent]:

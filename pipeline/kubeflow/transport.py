@@ -53,6 +53,10 @@ REQUEST_RETRIES = RetryPolicy(
 PAGE_SIZE = 100
 UNAUTHENTICATED_STATUS_CODES = (301, 302, 303, 307, 308, 401)
 """Redirects lead to a sign-in page and are not followed: they would carry the credential away."""
+CREATE_TOKEN = (
+    "kubectl -n {0.namespace} create token kubert-submitter --audience pipelines.kubeflow.org"
+)
+"""Command that prints a token for a multi-user server."""
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
 
@@ -236,7 +240,8 @@ class Transport:
         }
         hint = hints.get(
             self._endpoint.credential,
-            "set KUBERT_TOKEN or KUBERT_COOKIE, or use cluster.auth=port-forward",
+            f"no credential was sent: set KUBERT_TOKEN ({CREATE_TOKEN.format(self._endpoint)}) or "
+            "KUBERT_COOKIE",
         )
         answer = f"{status}: {message}" if message else str(status)
         return PermissionDeniedError(

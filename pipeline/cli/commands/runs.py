@@ -37,7 +37,7 @@ def list_runs(
     with connect_to_server(server) as (api, _):
         experiment_id = api.find_experiment(api.endpoint.experiment)
         runs = api.list_runs(experiment_id, limit=limit) if experiment_id else []
-        rows = [run_row(run) for run in runs]
+        rows = [run_row(run, was_stopped=was_stopped(api, run)) for run in runs]
     if as_json:
         print_json(rows)
         return
@@ -57,11 +57,16 @@ def show_run(run: RunId, server: ServerOptions, as_json: JsonOutput = False) -> 
         known = read_run(api, run_id, find_run_pods(api, cluster, run_id))
         url = api.endpoint.page_url("runs", run_id)
     steps = [
-        {"step": step.name, "status": step.status, "seconds": step.seconds}
+        {
+            "step": step.name,
+            "status": known.step_status(step.name),
+            "seconds": None if step.status == "reused" else step.seconds,
+        }
         for step in known.run_state.steps.values()
     ]
     verdict = known.verdict if known.run.has_ended else None
-    summary = {**run_row(known.run), "schedule": known.run.schedule_id or None, "url": url}
+    row = run_row(known.run, was_stopped=known.was_stopped)
+    summary = {**row, "schedule": known.run.schedule_id or None, "url": url}
     if as_json:
         print_json(
             {
@@ -136,23 +141,31 @@ def stop_run(run: RunId, server: ServerOptions) -> None:
         run_id = _find_run_id(api, run)
         before = api.get_run(run_id)
         if before.has_ended:
-            typer.echo(f"run {run_id} has ended already: {before.state.lower()}")
+            state = run_row(before, was_stopped=was_stopped(api, before))["state"]
+            typer.echo(f"run {run_id} has ended already: {state}")
             return
         api.terminate_run(run_id)
     typer.echo(f"run {run_id} is stopping")
 
 
-def run_row(run: Run) -> dict[str, Any]:
-    """What tables and JSON show of a run."""
+def run_row(run: Run, *, was_stopped: bool) -> dict[str, Any]:
+    """What tables and JSON show of a run; the server calls one that was stopped failed."""
     duration = run.finished_at - run.created_at if run.finished_at else None
     return {
         "run": run.id,
         "name": run.name,
-        "state": "stopped" if run.stop_requested and run.has_ended else run.state.lower(),
+        "state": "stopped" if was_stopped and run.has_ended else run.state.lower(),
         "created": _format_utc(run.created_at),
         "slot": _format_utc(run.scheduled_time) if run.schedule_id and run.scheduled_time else "",
         "minutes": round(duration.total_seconds() / 60, 1) if duration else "",
     }
+
+
+def was_stopped(api: KubeflowClient, run: Run) -> bool:
+    """Whether someone stopped the run; asks for its workflow where the run itself does not say."""
+    from pipeline.kubeflow.follow_run import find_workflow, is_stopped
+
+    return run.stop_requested or is_stopped(run, find_workflow(api, run))
 
 
 def _find_run_id(api: KubeflowClient, run: str) -> str:

@@ -117,7 +117,7 @@ def list_schedules(server: ServerOptions, as_json: JsonOutput = False) -> None:
 @with_server_options()
 def show_schedule(name: ScheduleName, server: ServerOptions, as_json: JsonOutput = False) -> None:
     """Show a schedule: its next times in its own time zone, its latest runs, its parameters."""
-    from pipeline.cli.commands.runs import run_row
+    from pipeline.cli.commands.runs import run_row, was_stopped
     from pipeline.cli.connection import connect_to_server
     from pipeline.cli.tables import print_fields, print_json, print_table
     from pipeline.kubeflow import schedules
@@ -129,7 +129,7 @@ def show_schedule(name: ScheduleName, server: ServerOptions, as_json: JsonOutput
         times = _next_times(api, cron) if cron else []
         experiment_id = api.find_experiment(api.endpoint.experiment) or ""
         runs = schedules.list_schedule_runs(api, experiment_id, schedule, limit=MAX_SHOWN)
-        latest = [run_row(run) for run in runs]
+        latest = [run_row(run, was_stopped=was_stopped(api, run)) for run in runs]
         url = api.endpoint.page_url("recurringrun", schedule.id)
     if as_json:
         parameters = dict(schedule.parameters)

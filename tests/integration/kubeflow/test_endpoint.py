@@ -80,7 +80,6 @@ def test_the_first_credential_at_hand(
             credential,
             secret,
         )
-        assert found.page_url("runs", "1") == f"{URL}/#/runs/details/1"
         assert "from-file" not in repr(found)
 
 
@@ -88,9 +87,24 @@ def test_in_a_pod_no_address_is_needed(nobody: dict[str, str], tmp_path: Path) -
     (tmp_path / "no-token").write_text("old")
     with open_endpoint(build_cluster_config(kubeflow_namespace="pipelines"), nobody) as found:
         assert found.url == "http://ml-pipeline.pipelines.svc.cluster.local:8888"
-        assert found.page_url("runs", "1") is None
         (tmp_path / "no-token").write_text("new")
         assert found.read_secret() == "new"
+
+
+@pytest.mark.parametrize(
+    ("ui", "link"),
+    [
+        (None, None),
+        ("https://kubeflow.example/pipeline", "https://kubeflow.example/pipeline/#/runs/details/1"),
+        ("http://localhost:8080/", "http://localhost:8080/#/runs/details/1"),
+    ],
+)
+def test_links_lead_to_the_ui_and_never_to_the_api(
+    nobody: dict[str, str], ui: str | None, link: str | None
+) -> None:
+    options = {"endpoint": URL, **({"ui": ui} if ui else {})}
+    with open_endpoint(build_cluster_config(**options), nobody) as found:
+        assert found.page_url("runs", "1") == link
 
 
 def test_without_a_way_to_the_server_the_error_lists_all_ways(nobody: dict[str, str]) -> None:
@@ -176,9 +190,10 @@ def test_a_port_is_forwarded_and_kubectl_ended(
     )
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with open_endpoint(
-        build_cluster_config(auth="port-forward", kubeflow_namespace="pipelines")
+        build_cluster_config(auth="port-forward", kubeflow_namespace="pipelines"),
+        {"PATH": os.environ["PATH"]},
     ) as found:
-        assert (found.url, found.page_url("runs", "1")) == ("http://127.0.0.1:40123", None)
+        assert (found.url, found.credential) == ("http://127.0.0.1:40123", "none")
         pid, *arguments = (tmp_path / "called").read_text().split()
         assert arguments == [
             "port-forward",
@@ -191,6 +206,22 @@ def test_a_port_is_forwarded_and_kubectl_ended(
         ]
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
+
+
+@pytest.mark.parametrize(
+    ("environment", "credential"),
+    [({"KUBERT_TOKEN": "t"}, "token"), ({"KUBERT_COOKIE": "session=c"}, "cookie")],
+)
+def test_a_port_forward_takes_the_credential_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], credential: str
+) -> None:
+    kubectl(
+        tmp_path, "print('Forwarding from 127.0.0.1:40123 -> 8888', flush=True)\ntime.sleep(60)\n"
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with open_endpoint(build_cluster_config(auth="port-forward"), environment) as found:
+        assert (found.method, found.credential) == ("port-forward", credential)
+        assert found.read_secret() == next(iter(environment.values()))
 
 
 def test_a_forward_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,7 +204,9 @@ def test_a_cookie(server: FakeServer) -> None:
 
 def test_with_users_the_namespace_is_named(tmp_path: Path) -> None:
     with run_server(multi_user=True) as server:
-        api = new_client(server.url, namespace="team")
+        api = new_client(
+            server.url, namespace="team", method="token", read_secret=lambda: "secret-1"
+        )
         api.get_health()
         submit.submit_run(api, build_submission(tmp_path), None)
         assert [item["namespace"] for item in server.state.experiments.values()] == ["team"]

@@ -10,15 +10,16 @@ import pytest
 from components.progress import ProgressEvent
 from pipeline.kubeflow import submit
 from pipeline.kubeflow.errors import NotFoundError
-from pipeline.kubeflow.follow_run import RunResult, follow_run, read_run
-from pipeline.kubeflow.run_logs import parse_progress_events
+from pipeline.kubeflow.follow_run import NO_REASON, RunResult, follow_run, read_run
+from pipeline.kubeflow.run_logs import find_fatal_line, parse_progress_events
 from tests.support.fake_kfp.clients import (
     InvokeCommand,
     build_submission,
     new_client,
     sleep_briefly,
 )
-from tests.support.fake_kfp.run_states import SUCCEEDED_TASKS, make_task
+from tests.support.fake_kfp.documents import Object
+from tests.support.fake_kfp.run_states import SUCCEEDED_TASKS, make_task, make_workflow
 from tests.support.fake_kfp.server import FakeServer
 from tests.support.progress_events import make_event
 
@@ -26,8 +27,9 @@ from tests.support.progress_events import make_event
 class Pods:
     """Stands for a run's pods by what they wrote."""
 
-    def __init__(self, *events: dict) -> None:
+    def __init__(self, *events: dict, **fatal_lines: str) -> None:
         self._events = [make_event(**event) for event in events]
+        self.fatal_lines = fatal_lines
 
     def read_new_events(self) -> list[ProgressEvent]:
         found, self._events = self._events, []
@@ -56,8 +58,10 @@ def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path:
     assert kubert("runs", "stop", "two", *at)[:2] == (0, f"run {second} is stopping\n")
     assert server.state.runs[second]["state"] == "CANCELING"
     server.state.move_run(second, "FAILED")
-    assert kubert("runs", "stop", second, *at)[1] == f"run {second} has ended already: failed\n"
+    assert kubert("runs", "stop", second, *at)[1] == f"run {second} has ended already: stopped\n"
     assert "stopped" in kubert("runs", "show", second, *at)[1]
+    rows = json.loads(kubert("runs", "list", *at, "--json")[1])
+    assert {row["name"]: row["state"] for row in rows} == {"one": "pending", "two": "stopped"}
 
 
 def test_no_such_run(server: FakeServer, kubert: InvokeCommand) -> None:
@@ -131,6 +135,136 @@ def test_a_mistake_that_a_step_found_is_the_users(
     }
     ended = read_run(new_client(server.url), run, Pods(error))  # type: ignore[arg-type]
     assert (ended.exit_code, ended.verdict) == (code, "failed: tokenize: row 3: no label")
+
+
+def end_run(
+    server: FakeServer, tmp_path: Path, pods: Pods | None, workflow: Object, **tasks: str
+) -> RunResult:
+    """A run that failed with these tasks and this workflow, as it is read afterwards."""
+    run = submit_package(server, tmp_path)
+    made = [make_task(name, state) for name, state in tasks.items()]
+    server.state.move_run(run, "FAILED", made)
+    server.state.workflows[run] = workflow
+    return read_run(new_client(server.url), run, pods)  # type: ignore[arg-type]
+
+
+TRAINED = {"step": "train", "kind": "finished", "seconds": 60.0, "figures": {}}
+NO_ACCOUNT = 'serviceaccount "kubert-pipeline" not found'
+NOT_UPLOADED = 'failed to upload output artifact "checkpoint"'
+
+
+@pytest.mark.parametrize(
+    ("pods", "workflow", "tasks", "verdict", "code"),
+    [
+        pytest.param(
+            None,
+            make_workflow(("root.train.executor", "Failed", "Error (exit code 1)"), stopped=True),
+            {"tokenize": "SUCCEEDED", "train": "FAILED"},
+            "stopped",
+            1,
+            id="stopped-although-the-step-failed",
+        ),
+        pytest.param(
+            Pods({"step": "train", "kind": "error", "message": "lost", "exit_code": 78}),
+            make_workflow(stopped=True),
+            {"train": "FAILED"},
+            "stopped",
+            1,
+            id="stopped-although-the-step-reported-an-error",
+        ),
+        pytest.param(
+            None,
+            make_workflow(("root-driver", "Error", NO_ACCOUNT)),
+            {},
+            f"failed: root-driver: {NO_ACCOUNT}",
+            1,
+            id="no-step-started",
+        ),
+        pytest.param(
+            None,
+            make_workflow(message="quota exceeded"),
+            {},
+            "failed: quota exceeded",
+            1,
+            id="only-the-workflow-has-a-message",
+        ),
+        pytest.param(
+            None,
+            make_workflow(
+                ("root.train.executor(0)", "Error", "node lost"),
+                ("root.train.executor(1)", "Failed", "OOMKilled (exit code 137)"),
+            ),
+            {"train": "FAILED"},
+            "failed: train: OOMKilled (exit code 137)",
+            1,
+            id="the-last-attempt-counts",
+        ),
+        pytest.param(
+            Pods(TRAINED, train=NOT_UPLOADED),
+            make_workflow(("root.train.executor(0)", "Failed", "Error (exit code 1)")),
+            {"tokenize": "SUCCEEDED", "train": "FAILED"},
+            f"failed: train: {NOT_UPLOADED}",
+            1,
+            id="the-upload-failed-after-the-step",
+        ),
+        pytest.param(
+            Pods(), {}, {"train": "FAILED"}, "failed: train: failed; its pod's", 1, id="nothing"
+        ),
+    ],
+)
+def test_the_verdict_is_what_is_known(
+    server: FakeServer,
+    tmp_path: Path,
+    pods: Pods | None,
+    workflow: Object,
+    tasks: dict[str, str],
+    verdict: str,
+    code: int,
+) -> None:
+    ended = end_run(server, tmp_path, pods, workflow, **tasks)
+    assert ended.verdict.startswith(verdict)
+    assert ended.exit_code == code
+
+
+def test_a_step_that_a_stop_interrupted_is_stopped(server: FakeServer, tmp_path: Path) -> None:
+    ended = end_run(server, tmp_path, None, make_workflow(stopped=True), train="FAILED")
+    assert ended.step_status("train") == "stopped"
+    assert ended.step_status("gate") == "waiting"
+
+
+def test_a_server_without_the_first_api_version_only_lacks_the_reason(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.add_fault("GET /apis/v1beta1", "refuse", status=404)
+    ended = end_run(server, tmp_path, None, make_workflow(("root-driver", "Error", NO_ACCOUNT)))
+    assert ended.verdict == f"failed: {NO_REASON}"
+
+
+def test_steps_of_the_cache_are_reused(
+    server: FakeServer, tmp_path: Path, kubert: InvokeCommand
+) -> None:
+    run = submit_package(server, tmp_path)
+    cached = [make_task(name, "SUCCEEDED", seconds=0) for name in ("tokenize", "train")]
+    executed = [make_task(name, "SUCCEEDED", seconds=20) for name in ("evaluate", "gate")]
+    server.state.move_run(run, "SUCCEEDED", [*cached, *executed])
+    shown = json.loads(kubert("runs", "show", run, "--endpoint", server.url, "--json")[1])
+    assert {step["step"]: (step["status"], step["seconds"]) for step in shown["steps"]} == {
+        "tokenize": ("reused", None),
+        "train": ("reused", None),
+        "evaluate": ("finished", 20.0),
+        "gate": ("finished", 20.0),
+        "export": ("waiting", 0.0),
+    }
+
+
+def test_the_launchers_last_line_is_read_from_its_log() -> None:
+    lines = [
+        "I1129 10:00:00.123456       1 launcher_v2.go:150] input",
+        '{"step": "train", "kind": "finished"}',
+        "F1129 10:00:09.123456       1 main.go:59] failed to execute component: access denied",
+    ]
+    assert find_fatal_line(lines) == "failed to execute component: access denied"
+    assert find_fatal_line(lines[:2]) is None
 
 
 def test_events_are_distinguished_from_a_launchers_own_lines() -> None:

@@ -79,7 +79,12 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
 ) -> None:
     play_states(server, ("SUCCEEDED", {**SUCCEEDED_TASKS, "export": "SUCCEEDED"}))
     code, out, err = kubert(
-        "submit", *set_arguments(), "--endpoint", server.url, "--wait", "--json"
+        "submit",
+        *set_arguments("cluster.ui=https://kubeflow.example/pipeline/"),
+        "--endpoint",
+        server.url,
+        "--wait",
+        "--json",
     )
     (run,) = server.state.runs.values()
     shown = json.loads(out)
@@ -89,7 +94,7 @@ def test_json_is_the_last_line_and_alone_on_standard_output(
         "SUCCEEDED",
         True,
     )
-    assert shown["url"] == f"{server.url}/#/runs/details/{run['run_id']}"
+    assert shown["url"] == f"https://kubeflow.example/pipeline/#/runs/details/{run['run_id']}"
     assert "tokenize" in err
 
 

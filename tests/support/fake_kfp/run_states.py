@@ -23,6 +23,25 @@ def make_task(name: str, state: str, seconds: int = 60) -> Object:
     }
 
 
+def make_workflow(*nodes: tuple[str, str, str], message: str = "", stopped: bool = False) -> Object:
+    """The manifest of a run's workflow: of each pod its path below the root, phase and message."""
+    made = {
+        f"id-{number}": {
+            "name": f"kubert-x7k2p.{path}",
+            "displayName": path.rpartition(".")[2],
+            "type": "Pod",
+            "phase": phase,
+            "message": text,
+            "finishedAt": f"2030-01-01T00:{number:02}:00Z",
+        }
+        for number, (path, phase, text) in enumerate(nodes)
+    }
+    return {
+        "spec": {"activeDeadlineSeconds": 0} if stopped else {},
+        "status": {"message": message, "nodes": made},
+    }
+
+
 def play_states(server: FakeServer, *states: tuple[str, dict[str, str]]) -> threading.Thread:
     """Move the first run through these states and tasks, one after the other, in a thread."""
 

@@ -21,6 +21,7 @@ from tests.support.fake_kfp.documents import ApiError, Object
 from tests.support.fake_kfp.state import FakeState
 
 API_PREFIX = "/apis/v2beta1"
+V1_RUN_PREFIX = "/apis/v1beta1/runs/"
 SIGN_IN_PAGE = b"<!doctype html><html><title>Sign in</title></html>"
 
 
@@ -185,6 +186,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _check_caller(self) -> None:
         server, given = self.kfp, self.headers
+        # A proxy in front may ask for a credential for all paths; the server itself does not for
+        # its health.
+        has_identity = {"authorization", "cookie"} & {name.lower() for name in given}
+        if server.state.multi_user and not has_identity and not self.path.endswith("/healthz"):
+            reason = "User identity is empty in the request header"
+            raise ApiError(401, f"Failed to check authorization. {reason}", 16)
         if server.token is not None and given.get("authorization") != f"Bearer {server.token}":
             raise ApiError(401, f"the token {given.get('authorization')} is not valid", 16)
         if server.cookie is not None and given.get("cookie") != server.cookie:
@@ -201,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _route(self, path: str, query: dict[str, str], body: bytes) -> Object:
         state, method = self.kfp.state, self.command
+        if method == "GET" and path.startswith(V1_RUN_PREFIX):
+            return state.get_run_detail(path.removeprefix(V1_RUN_PREFIX))
         if not path.startswith(API_PREFIX):
             raise ApiError(404, "Not Found", 5)
         kind, _, rest = path.removeprefix(f"{API_PREFIX}/").partition("/")

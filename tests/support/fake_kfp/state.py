@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class FakeState:
     versions: dict[str, Object] = field(default_factory=dict)
     runs: dict[str, Object] = field(default_factory=dict)
     schedules: dict[str, Object] = field(default_factory=dict)
+    workflows: dict[str, Object] = field(default_factory=dict)
     triggered: dict[str, tuple[int, datetime.datetime | None]] = field(default_factory=dict)
 
     def formatted_time(self) -> str:
@@ -170,8 +172,21 @@ class FakeState:
         run = self.get_object(self.runs, identifier, "Run")
         if run.get("state") not in ("PENDING", "RUNNING", "PAUSED", None):
             raise bad_request(f"Failed to terminate a run {identifier}. Row not found")
-        self.move_run(identifier, "CANCELING")
+        # Not in `state_history`: there it is only if the run is reported while it is ending.
+        run["state"] = "CANCELING"
+        self.workflows.setdefault(identifier, {}).setdefault("spec", {})[
+            "activeDeadlineSeconds"
+        ] = 0
         return {}
+
+    def get_run_detail(self, identifier: str) -> Object:
+        """The run as version 1 of the API shows it, with the manifest of its workflow."""
+        run = self.get_object(self.runs, identifier, "Run")
+        manifest = json.dumps(self.workflows.get(identifier, {}))
+        return {
+            "run": {"id": identifier, "name": run["display_name"]},
+            "pipeline_runtime": {"workflow_manifest": manifest},
+        }
 
     def delete_run(self, identifier: str) -> Object:
         self.get_object(self.runs, identifier, "Run")
