@@ -74,7 +74,7 @@ def describe_refusal(action: str, namespace: str, error: Any) -> str:
     """One sentence about an `ApiException`, such as for the action "list pods"."""
     text = f"Kubernetes refuses to {action} in namespace {namespace}: {describe_api_error(error)}"
     if error.status in (401, 403):
-        text += "; give the account the role in k8s/base that allows it"
+        text += "; give the account the role in k8s/accounts that allows it"
     return text
 
 

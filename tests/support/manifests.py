@@ -14,6 +14,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2] / "k8s"
 OVERLAYS = ("kind", "gke", "eks")
+ELSEWHERE = {"device-plugin": "kube-system", "kubert-storage-clients": "kubeflow"}
+"""Namespaces of the objects that are not in kubert's own, by a part of their name."""
 CLUSTER_WIDE = {"Namespace", "PriorityClass", "ResourceFlavor", "ClusterQueue"}
 Object = dict[str, Any]
 
@@ -23,6 +25,14 @@ class Written(NamedTuple):
 
     file: str
     manifest: Object
+
+
+def expected_namespace(manifest: Object) -> str | None:
+    """The namespace that an object must be in; None for one of the whole cluster."""
+    if manifest["kind"] in CLUSTER_WIDE:
+        return None
+    name = manifest["metadata"]["name"]
+    return next((where for part, where in ELSEWHERE.items() if part in name), "kubert")
 
 
 def files() -> list[Path]:

@@ -102,7 +102,7 @@ def test_a_refusal_names_action_namespace_and_reason() -> None:
     error.body = json.dumps({"message": "pods is\nforbidden"})
     assert describe_refusal("list pods", "kubert", error) == (
         "Kubernetes refuses to list pods in namespace kubert: pods is forbidden; "
-        "give the account the role in k8s/base that allows it"
+        "give the account the role in k8s/accounts that allows it"
     )
     error.body = "<html>"
     assert describe_api_error(error) == "403 Forbidden"

@@ -42,14 +42,20 @@ def test_all_of_it_is_labelled_and_in_the_namespace(built_manifests: list[Object
     for manifest in built_manifests:
         metadata = manifest["metadata"]
         assert metadata["labels"]["app.kubernetes.io/part-of"] == "kubert"
-        where = (
-            None
-            if manifest["kind"] in manifests.CLUSTER_WIDE
-            else "kube-system"
-            if manifest["kind"] == "DaemonSet"
-            else "kubert"
-        )
-        assert metadata.get("namespace") == where
+        assert metadata.get("namespace") == manifests.expected_namespace(manifest)
+
+
+def test_single_user_adds_accounts_and_rights_to_kubeflow_s_namespace_and_nothing_else() -> None:
+    built = manifests.build(manifests.ROOT / "single-user")
+    assert {manifest["kind"] for manifest in built} == {"ServiceAccount", "Role", "RoleBinding"}
+    assert {manifest["metadata"]["namespace"] for manifest in built} == {"kubeflow"}
+    bindings = [manifest for manifest in built if manifest["kind"] == "RoleBinding"]
+    subjects = [subject for binding in bindings for subject in binding["subjects"]]
+    assert {subject["namespace"] for subject in subjects} == {"kubeflow"}
+    accounts = {m["metadata"]["name"] for m in built if m["kind"] == "ServiceAccount"}
+    assert accounts == {"kubert-pipeline", "kubert-worker", "kubert-submitter"}
+    assert {subject["name"] for subject in subjects} <= accounts
+    assert any("secrets" in rule["resources"] for m in built for rule in m.get("rules", []))
 
 
 def test_nothing_is_there_twice(built_manifests: list[Object]) -> None:

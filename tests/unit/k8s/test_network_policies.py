@@ -119,9 +119,27 @@ def test_on_gke_pods_reach_workload_identity_s_server_and_no_other_link_local_ad
     assert not reaches(WORKER, "169.254.1.1", 80, policies)
 
 
+STOCK_STORE_POLICY = {
+    "metadata": {"namespace": "kubeflow"},
+    "spec": {
+        "podSelector": {"matchLabels": {"app": "seaweedfs"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 8333}]}],
+    },
+}
+"""What Kubeflow Pipelines itself has: its own namespace, and those of profiles."""
+SEAWEEDFS = Pod({"app": "seaweedfs"}, namespace="kubeflow")
+
+
 def test_kubeflow_s_store_is_reached_where_it_is_switched_on() -> None:
-    assert not reaches(WORKER, PIPELINES, 8333)
-    assert reaches(WORKER, PIPELINES, 8333, [*BASE, NAMED["kubeflow-storage"][1]])
+    stock = [*BASE, STOCK_STORE_POLICY]
+    added = [NAMED["kubeflow-storage"][1], NAMED["kubert-storage-clients"][1]]
+    for pod in (WORKER, STEP):
+        assert not reaches(pod, SEAWEEDFS, 8333, stock)
+        assert not reaches(pod, SEAWEEDFS, 8333, [*stock, added[0]]), "its own policy refuses"
+        assert reaches(pod, SEAWEEDFS, 8333, [*stock, *added])
+    assert not reaches(STRANGER, SEAWEEDFS, 8333, [*stock, *added])
+    assert reaches(PIPELINES, SEAWEEDFS, 8333, [*BASE, *added]), "Kubeflow is never shut out"
 
 
 def test_the_steps_are_selected_by_the_label_of_their_run() -> None:

@@ -11,6 +11,7 @@ import pytest
 from components.config.cluster import ClusterConfig
 from components.workers.kubernetes import client
 from components.workers.kubernetes.jobset_manifest import JOBSET_GROUP, JOBSET_PLURAL
+from pipeline.kubeflow import client as kubeflow_client
 from tests.support import manifests
 
 WRITTEN = manifests.list_written()
@@ -99,6 +100,18 @@ def test_no_role_reads_secrets_but_the_one_of_kubeflow_s_store(role: manifests.O
         for overlay in manifests.OVERLAYS
         for component in manifests.kustomization(f"overlays/{overlay}")["components"]
     ]
+
+
+def test_whoever_submits_may_do_all_that_the_client_calls() -> None:
+    """Taking back a duplicate of a key deletes a run."""
+    source = Path(kubeflow_client.__file__).read_text(encoding="utf-8")
+    calls = set(re.findall(r"\b(run|recurring_run)_service_([a-z]+)_(?:recurring_)?runs?\b", source))
+    resources = {"run": "runs", "recurring_run": "jobs"}
+    needed = {(resources[kind], action) for kind, action in calls}
+    assert ("runs", "delete") in needed
+    group = "pipelines.kubeflow.org"
+    allowed = rights(manifests.one("Role", "kubert-submitter"))
+    assert {(group, resource, action) for resource, action in needed} <= allowed
 
 
 def test_no_right_reaches_beyond_the_namespace() -> None:

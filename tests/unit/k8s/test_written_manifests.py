@@ -36,12 +36,7 @@ CLOUDS = list(EXAMPLES)
 def test_it_is_named_labelled_and_in_the_namespace(file: str, manifest: Object) -> None:
     metadata = manifest["metadata"]
     assert {"app.kubernetes.io/name", "app.kubernetes.io/component"} <= set(metadata["labels"])
-    if manifest["kind"] in manifests.CLUSTER_WIDE:
-        assert "namespace" not in metadata
-    else:
-        assert metadata["namespace"] == (
-            "kube-system" if file == PLUGIN else ClusterConfig().namespace
-        )
+    assert metadata.get("namespace") == manifests.expected_namespace(manifest)
 
 
 def test_every_file_belongs_to_a_kustomization() -> None:
@@ -62,7 +57,7 @@ def test_every_file_belongs_to_a_kustomization() -> None:
     ends = {
         manifests.ROOT / "overlays" / overlay / "kustomization.yaml"
         for overlay in manifests.OVERLAYS
-    }
+    } | {manifests.ROOT / "single-user/kustomization.yaml"}
     assert set(manifests.files()) == known | ends
 
 

@@ -137,8 +137,8 @@ def test_a_missing_jobset_is_none_and_its_deletion_no_error(
 @pytest.mark.parametrize(
     ("status", "named"),
     [
-        (403, "the role in k8s/base"),
-        (401, "the role in k8s/base"),
+        (403, "the role in k8s/accounts"),
+        (401, "the role in k8s/accounts"),
         (404, "is JobSet installed there"),
         (422, "refuses to create jobsets"),
     ],
