@@ -42,8 +42,8 @@ class ClusterConfig(Section):
     auth: Literal["auto", "none", "in-cluster", "token", "cookie", "port-forward"] = Field(
         "auto",
         description="how to reach the API: with the pod's own token (in-cluster), KUBERT_TOKEN, "
-        "KUBERT_COOKIE, or through a port-forward, which takes KUBERT_TOKEN or KUBERT_COOKIE along; "
-        "auto: the first that is available",
+        "KUBERT_COOKIE, or through a port-forward, which takes KUBERT_TOKEN or KUBERT_COOKIE with "
+        "it; auto: the first that is available",
     )
     ui: str | None = Field(
         None,

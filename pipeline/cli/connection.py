@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from components.config.cluster import ClusterConfig
+    from components.config.schema import Config
     from pipeline.kubeflow.client import KubeflowClient
     from pipeline.kubeflow.deduplication import SubmittedRun
     from pipeline.kubeflow.follow_run import RunResult
@@ -48,6 +49,17 @@ def connect_to_cluster(cluster: ClusterConfig) -> Iterator[KubeflowClient]:
         api = KubeflowClient(endpoint)
         submit.check_server(api)
         yield api
+
+
+def check_run_requirements(api: KubeflowClient, settings: Config) -> None:
+    """Raise ConfigError if the cluster of the current context lacks what the run needs.
+
+    Does nothing where there is no such cluster, or it is not the server's.
+    """
+    from pipeline.doctor.requirements import refuse_without_requirements
+    from pipeline.kubeflow.submit import set_run_namespace
+
+    refuse_without_requirements(settings, set_run_namespace(settings.cluster, api.get_health()))
 
 
 @contextmanager

@@ -57,6 +57,15 @@ AllowTags = Annotated[
 ]
 
 
+SkipClusterCheck = Annotated[
+    bool,
+    typer.Option(
+        "--skip-cluster-check",
+        help="Send without checking that accounts, secrets, JobSet, queue and quota are there.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class ServerOptions:
     """The options that say where Kubeflow Pipelines is.

@@ -9,6 +9,7 @@ from pipeline.doctor import Finding
 from pipeline.doctor.cluster_reader import Reader
 
 APPLY_MANIFESTS = "kubectl apply -k k8s/overlays/<yours>"
+APPLY_SINGLE_USER = "kubectl apply -k k8s/single-user"
 REQUIRED_POD_SECURITY_LEVEL = "restricted"
 
 
@@ -46,13 +47,18 @@ FORBIDDEN_RIGHTS = (
 
 
 def check_namespace(reader: Reader, cluster: ClusterConfig) -> Finding:
-    """The namespace exists and enforces the restricted Pod Security Standard."""
+    """The namespace exists and enforces the restricted Pod Security Standard.
+
+    The namespace of Kubeflow Pipelines itself has pods that the standard would refuse.
+    """
     name = cluster.namespace
     namespace = reader.get(f"/api/v1/namespaces/{name}")
     if namespace is None:
         return Finding.missing(
             f"there is no namespace {name}", f"{APPLY_MANIFESTS}, or set cluster.namespace"
         )
+    if name == cluster.kubeflow_namespace:
+        return Finding.ok(f"{name}, that of Kubeflow Pipelines")
     labels = namespace["metadata"].get("labels") or {}
     level = labels.get("pod-security.kubernetes.io/enforce", "none")
     if level != REQUIRED_POD_SECURITY_LEVEL:
@@ -78,11 +84,11 @@ def check_pipeline_account(reader: Reader, cluster: ClusterConfig) -> Finding:
     """The steps' account exists, with the rights it needs and without the forbidden ones."""
     name, namespace = cluster.service_account, cluster.namespace
     if not _has_service_account(reader, namespace, name):
-        return _missing_account(namespace, name)
+        return _missing_account(cluster, name)
     needed = STEP_RIGHTS + (LAUNCHER_RIGHTS if cluster.backend == "jobset" else ())
     denied = find_denied_rights(reader, namespace, needed, account=name)
     if denied:
-        return Finding.missing(f"{name} may not {', '.join(denied)}", APPLY_MANIFESTS)
+        return Finding.missing(f"{name} may not {', '.join(denied)}", choose_manifests(cluster))
     return check_forbidden_rights(reader, namespace, name)
 
 
@@ -90,7 +96,7 @@ def check_worker_account(reader: Reader, cluster: ClusterConfig) -> Finding:
     """The workers' account exists, without the forbidden rights."""
     name, namespace = cluster.worker_service_account, cluster.namespace
     if not _has_service_account(reader, namespace, name):
-        return _missing_account(namespace, name)
+        return _missing_account(cluster, name)
     return check_forbidden_rights(reader, namespace, name)
 
 
@@ -156,5 +162,12 @@ def _has_service_account(reader: Reader, namespace: str, name: str) -> bool:
     return reader.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}") is not None
 
 
-def _missing_account(namespace: str, name: str) -> Finding:
-    return Finding.missing(f"no service account {name} in {namespace}", APPLY_MANIFESTS)
+def _missing_account(cluster: ClusterConfig, name: str) -> Finding:
+    message = f"no service account {name} in {cluster.namespace}, where runs start"
+    return Finding.missing(message, choose_manifests(cluster))
+
+
+def choose_manifests(cluster: ClusterConfig) -> str:
+    """The command that makes the accounts and roles in the namespace of runs."""
+    is_single_user = cluster.namespace == cluster.kubeflow_namespace
+    return APPLY_SINGLE_USER if is_single_user else APPLY_MANIFESTS

@@ -33,8 +33,13 @@ def check_nodes(reader: Reader, cluster: ClusterConfig) -> Finding:
     )
 
 
-def check_quota(reader: Reader, cluster: ClusterConfig, workers: int) -> Finding:
-    """All resource quotas of the namespace have room for the workers."""
+def check_quota(
+    reader: Reader, cluster: ClusterConfig, workers: int, *, ignore_usage: bool = False
+) -> Finding:
+    """All resource quotas of the namespace have room for the workers.
+
+    `ignore_usage`: once everything else has ended.
+    """
     quotas = reader.get(f"/api/v1/namespaces/{cluster.namespace}/resourcequotas")["items"]
     per_worker = {
         "requests.cpu": cluster.cpu,
@@ -45,7 +50,8 @@ def check_quota(reader: Reader, cluster: ClusterConfig, workers: int) -> Finding
     }
     exceeded = []
     for quota in quotas:
-        hard, used = quota["status"].get("hard") or {}, quota["status"].get("used") or {}
+        hard = quota["status"].get("hard") or {}
+        used = {} if ignore_usage else quota["status"].get("used") or {}
         for name in per_worker.keys() & hard.keys():
             free = parse_quantity(hard[name]) - parse_quantity(used.get(name, "0"))
             if free < workers * parse_quantity(per_worker[name]):

@@ -6,9 +6,10 @@ right to read is a warning.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from components.config.cluster import ClusterConfig
 from components.config.schema import Config
 from components.errors import ConfigError, DataError
 from pipeline.doctor import (
@@ -20,55 +21,56 @@ from pipeline.doctor import (
     join_lines,
     service_checks,
 )
-from pipeline.doctor.cluster_reader import ClusterReader, run_api_check
+from pipeline.doctor.cluster_reader import ClusterReader, Reader, run_api_check
+from pipeline.doctor.requirements import list_requirements
+from pipeline.doctor.store_probe import PROBE_TIMEOUT_SECONDS, check_stores_from_a_pod
 from pipeline.kubeflow import endpoint, submission
 
 SLOW_CHECK_TIMEOUT_SECONDS = 60
+ClusterCheck = Callable[[Reader, ClusterConfig], Finding]
 
 
-def build_checks(config: Config) -> list[Check]:
-    """The checks for `kubert submit` with this configuration, in the current context's cluster."""
+def build_checks(config: Config, *, probe_store: bool = False) -> list[Check]:
+    """The checks for `kubert submit` with this configuration, in the current context's cluster.
+
+    The server is asked first: its mode decides in which namespace the others look. With
+    `probe_store` a pod in that namespace tries the stores, instead of this machine.
+    """
     cluster = endpoint.resolve_connection(config.cluster)
-    reader = ClusterReader()
+    server, reader = service_checks.KubeflowServer(cluster), ClusterReader()
 
-    def api_check(name: str, requires: str, function: Any, *arguments: Any) -> Check:
-        run = partial(run_api_check, function, reader, *arguments)
-        return Check(name, run, requires=requires)
+    def api_check(name: str, requires: str, function: ClusterCheck) -> Check:
+        # The namespace of runs is known only once the server has been asked.
+        return Check(
+            name,
+            lambda: run_api_check(function, reader, server.run_cluster),
+            requires=requires,
+        )
 
     checks = [
         Check("submission", partial(check_submission, config)),
+        Check("kubeflow pipelines", server.check, SLOW_CHECK_TIMEOUT_SECONDS),
         Check("kubernetes", reader.check_api_server),
-        api_check("namespace", "kubernetes", access_checks.check_namespace, cluster),
-    ]
-    if cluster.backend == "jobset":
-        checks.append(api_check("jobset", "namespace", extension_checks.check_jobset, cluster))
-        if cluster.priority_class:
-            checks.append(
-                api_check(
-                    "priority class", "kubernetes", extension_checks.check_priority_class, cluster
-                )
-            )
-    if cluster.queue:
-        checks.append(api_check("kueue", "namespace", extension_checks.check_local_queue, cluster))
-    checks += [
-        api_check("own rights", "namespace", access_checks.check_user_rights, cluster),
-        api_check("pipeline's account", "namespace", access_checks.check_pipeline_account, cluster),
-        api_check("workers' account", "namespace", access_checks.check_worker_account, cluster),
-        api_check("workflows", "kubernetes", extension_checks.check_argo_workflows),
-        Check(
-            "kubeflow pipelines",
-            partial(service_checks.check_kubeflow_pipelines, cluster),
-            SLOW_CHECK_TIMEOUT_SECONDS,
+        *(
+            api_check(name, requires, function)
+            for name, requires, function in list_requirements(config, cluster)
         ),
-        api_check("nodes", "kubernetes", capacity_checks.check_nodes, cluster),
-        api_check("quota", "namespace", capacity_checks.check_quota, cluster, config.train.workers),
+        api_check("own rights", "namespace", access_checks.check_user_rights),
+        api_check("workflows", "kubernetes", extension_checks.check_argo_workflows),
+        api_check("nodes", "kubernetes", capacity_checks.check_nodes),
         Check("images", partial(service_checks.check_images, cluster)),
+        api_check("kserve", "kubernetes", extension_checks.check_kserve),
     ]
-    if cluster.storage_secret:
-        checks.append(
-            api_check("storage secret", "namespace", service_checks.check_storage_secret, cluster)
-        )
-    checks.append(api_check("kserve", "kubernetes", extension_checks.check_kserve))
+    if probe_store:
+        return [
+            *checks,
+            Check(
+                "stores",
+                lambda: run_api_check(check_stores_from_a_pod, reader, config, server.run_cluster),
+                PROBE_TIMEOUT_SECONDS + SLOW_CHECK_TIMEOUT_SECONDS,
+                requires="pipeline's account",
+            ),
+        ]
     stores = {"pipeline root": cluster.pipeline_root, "checkpoints": cluster.checkpoint_uri}
     return checks + [
         Check(name, partial(service_checks.check_remote_store, uri), SLOW_CHECK_TIMEOUT_SECONDS)

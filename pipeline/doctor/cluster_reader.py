@@ -36,6 +36,16 @@ class Reader(Protocol):
         """The answer to a POST request, like `get`; with `dry_run` nothing is created."""
 
 
+class PodClient(Reader, Protocol):
+    """What the probe of the stores needs, too."""
+
+    def get_text(self, path: str) -> str:
+        """The text at a path, such as a pod's log; empty for 404."""
+
+    def delete(self, path: str) -> None:
+        """Delete the object at a path; nothing happens if there is none."""
+
+
 class ClusterReader:
     """The API server of the cluster that `components.kubernetes_client` finds."""
 
@@ -50,6 +60,14 @@ class ClusterReader:
     def post(self, path: str, body: dict[str, Any], *, dry_run: bool = False) -> Any:
         """See `Reader`."""
         return self._request("POST", path, body, [("dryRun", "All")] if dry_run else [])
+
+    def get_text(self, path: str) -> str:
+        """See `Reader`."""
+        return str(self._request("GET", path, None, response_type="str") or "")
+
+    def delete(self, path: str) -> None:
+        """See `Reader`."""
+        self._request("DELETE", path, None)
 
     def check_api_server(self) -> Finding:
         """The API server answers and is new enough."""
@@ -72,7 +90,12 @@ class ClusterReader:
         return Finding.ok(message)
 
     def _request(
-        self, method: str, path: str, body: Any, query: list[tuple[str, str]] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        query: list[tuple[str, str]] | None = None,
+        response_type: str = "object",
     ) -> Any:
         from kubernetes.client import ApiException
 
@@ -82,9 +105,12 @@ class ClusterReader:
                 method,
                 body=body,
                 query_params=query or [],
-                response_type="object",
+                response_type=response_type,
                 auth_settings=["BearerToken"],
-                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                header_params={
+                    "Accept": "application/json, */*",
+                    "Content-Type": "application/json",
+                },
                 _return_http_data_only=True,
                 _request_timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
             )

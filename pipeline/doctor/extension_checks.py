@@ -75,7 +75,7 @@ def check_local_queue(reader: Reader, cluster: ClusterConfig) -> Finding:
     return Finding.ok(f"queue {queue}")
 
 
-def check_argo_workflows(reader: Reader) -> Finding:
+def check_argo_workflows(reader: Reader, _cluster: ClusterConfig) -> Finding:
     """Argo Workflows, which Kubeflow Pipelines runs on, is installed."""
     name = "workflows.argoproj.io"
     if reader.get("/apis/argoproj.io") is None:
@@ -83,7 +83,7 @@ def check_argo_workflows(reader: Reader) -> Finding:
     return Finding.ok(name)
 
 
-def check_kserve(reader: Reader) -> Finding:
+def check_kserve(reader: Reader, _cluster: ClusterConfig) -> Finding:
     """KServe, which is optional."""
     if reader.get("/apis/serving.kserve.io") is None:
         return Finding.ok("not installed; only k8s/serve/kserve needs it")

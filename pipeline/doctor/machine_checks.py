@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import uuid
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import psutil
 
 import components
 from components.config.schema import Config
-from components.errors import ConfigError, DataError, KubertError
+from components.errors import ConfigError, DataError
 from components.gpu.driver import PROBE_TIMEOUT_SECONDS, DriverReport, probe_driver
 from components.gpu.missing_gpus import find_cause, list_usable_gpus
 from components.gpu.tensorflow_build import TensorFlowBuild, read_tensorflow_build
 from components.storage.local import check_writable, find_nearest_existing
-from components.storage.store import Store, open_store
+from components.storage.probe import try_store
 from components.storage.uri import is_remote_uri
 from pipeline.doctor import MAX_REASON_CHARACTERS, Check, Finding, gpu_checks, join_lines
 from pipeline.local import inputs
@@ -212,49 +211,11 @@ def check_model_store(config: Config, workdir: Path) -> Finding:
 
 def check_store(uri: str) -> Finding:
     """Creates, reads, lists and deletes a temporary object, and refuses to create it twice."""
-    try:
-        problem = _try_store(open_store(uri))
-    except KubertError as error:
-        return Finding.missing(join_lines(error), _store_remedy(uri))
-    if problem is not None:
-        return Finding.missing(f"{uri}: {problem[0]}", problem[1])
-    return Finding.ok(f"{uri}: creates, reads, lists and deletes objects; creates only once")
-
-
-def _try_store(store: Store) -> tuple[str, str] | None:
-    """What the store does wrong, and the remedy; None if it works."""
-    key = f"kubert-doctor-{uuid.uuid4().hex}"
-    content, other_content = uuid.uuid4().bytes, uuid.uuid4().bytes
-    try:
-        created, created_again = store.create(key, content), store.create(key, other_content)
-        read, is_listed = store.read_bytes(key), key in store.list()
-    finally:
-        store.delete(key)
-    if not created or created_again or read != content:
-        return (
-            "overwrites an existing object on create, so two releases could get the same version",
-            "use a store with conditional writes (If-None-Match, ifGenerationMatch)",
-        )
-    if not is_listed or store.exists(key):
-        return (
-            "a written object is not listed, or a deleted one still exists",
-            "use a store with consistent listings",
-        )
-    return None
-
-
-def _store_remedy(uri: str) -> str:
-    if uri.startswith("gs://"):
-        return (
-            "provide credentials (gcloud auth application-default login, or "
-            "GOOGLE_APPLICATION_CREDENTIALS) with object rights on the bucket"
-        )
-    if is_remote_uri(uri):
-        return (
-            "provide AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY with rights on the bucket, and "
-            "AWS_ENDPOINT_URL for a service other than AWS"
-        )
-    return "make the directory writable, or set export.model_store"
+    found = try_store(uri)
+    if found is None:
+        return Finding.ok(f"{uri}: creates, reads, lists and deletes objects; creates only once")
+    message = found.problem if uri in found.problem else f"{uri}: {found.problem}"
+    return Finding.missing(message, found.remedy)
 
 
 def _read_pins() -> dict[str, str]:

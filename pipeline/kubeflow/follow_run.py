@@ -214,9 +214,7 @@ def _sort_by_step(tasks: tuple[Task, ...]) -> list[Task]:
     return [task for name in STEP_NAMES for task in tasks if task.name == name]
 
 
-def _find_reasons(
-    workflow: Workflow | None, fatal_lines: Mapping[str, str]
-) -> dict[str, str]:
+def _find_reasons(workflow: Workflow | None, fatal_lines: Mapping[str, str]) -> dict[str, str]:
     """Why each step's task failed: the launcher's last line, else the message of its node."""
     nodes = sorted(workflow.nodes if workflow else (), key=lambda node: node.finished_at)
     messages = {

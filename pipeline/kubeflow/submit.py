@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from components import __version__
+from components.config.cluster import ClusterConfig
 from components.errors import ConfigError, UsageError
 from components.storage.uri import is_remote_uri
 from pipeline import definition
@@ -34,6 +35,15 @@ def check_server(client: KubeflowClient) -> ServerHealth:
     if (experiment_id := client.find_experiment(client.endpoint.experiment)) is not None:
         client.list_runs(experiment_id, limit=1)
     return health
+
+
+def set_run_namespace(cluster: ClusterConfig, health: ServerHealth) -> ClusterConfig:
+    """The section with the namespace in which the server starts runs.
+
+    A single-user server starts all of them in its own, whatever the configuration says.
+    """
+    namespace = cluster.namespace if health.multi_user else cluster.kubeflow_namespace
+    return cluster.model_copy(update={"namespace": namespace})
 
 
 def check_key(key: str) -> str:

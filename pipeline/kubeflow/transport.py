@@ -54,7 +54,8 @@ PAGE_SIZE = 100
 UNAUTHENTICATED_STATUS_CODES = (301, 302, 303, 307, 308, 401)
 """Redirects lead to a sign-in page and are not followed: they would carry the credential away."""
 CREATE_TOKEN = (
-    "kubectl -n {0.namespace} create token kubert-submitter --audience pipelines.kubeflow.org"
+    "kubectl -n {0.namespace} create token "  # noqa: S105 - a command
+    "kubert-submitter --audience pipelines.kubeflow.org"
 )
 """Command that prints a token for a multi-user server."""
 T = TypeVar("T")

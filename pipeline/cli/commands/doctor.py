@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.errors import ExitCode
+from components.errors import ExitCode, UsageError
 from pipeline.cli.options import (
     DEFAULT_CONFIG,
     DEFAULT_WORKDIR,
@@ -34,6 +34,14 @@ def check_environment(
             help="Also check the cluster of the current context, and Kubeflow Pipelines.",
         ),
     ] = False,
+    probe_store: Annotated[
+        bool,
+        typer.Option(
+            "--probe-store",
+            help="With --cluster: try the stores from a pod in the namespace of runs, which is "
+            "deleted again.",
+        ),
+    ] = False,
     assignments: Assignments = None,
     workdir: Workdir = DEFAULT_WORKDIR,
     as_json: JsonOutput = False,
@@ -41,18 +49,20 @@ def check_environment(
     """Check what runs need on this machine and, with --cluster, on Kubernetes.
 
     Exits with 0 if nothing is missing, with 1 otherwise; warnings do not count as missing. Writes
-    nothing but a temporary object in each store.
+    nothing but a temporary object in each store, and with --probe-store a pod.
     """
     from pipeline import presets
     from pipeline.cli.tables import create_console, print_json
     from pipeline.doctor import machine_checks, run_checks
 
+    if probe_store and not cluster:
+        raise UsageError("--probe-store tries the stores from a pod; give --cluster, too")
     settings = presets.load_preset(config, assignments)
     checks = machine_checks.build_checks(settings, workdir.absolute())
     if cluster:
         from pipeline.doctor import cluster_checks
 
-        checks += cluster_checks.build_checks(settings)
+        checks += cluster_checks.build_checks(settings, probe_store=probe_store)
     console = create_console(to_stderr=as_json)
     findings = []
     for name, finding in run_checks(checks):

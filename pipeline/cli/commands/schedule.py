@@ -16,6 +16,7 @@ from pipeline.cli.options import (
     JsonOutput,
     RunKey,
     ServerOptions,
+    SkipClusterCheck,
     WaitForRun,
     with_server_options,
 )
@@ -47,6 +48,7 @@ def apply_schedule(
     server: ServerOptions,
     dry_run: DryRun = False,
     allow_tags: AllowTags = False,
+    skip_cluster_check: SkipClusterCheck = False,
     as_json: JsonOutput = False,
 ) -> None:
     """Create or update the schedule on the server to match the configuration.
@@ -55,7 +57,11 @@ def apply_schedule(
     or run twice.
     """
     from pipeline import presets
-    from pipeline.cli.connection import connect_to_cluster, resolve_cluster
+    from pipeline.cli.connection import (
+        check_run_requirements,
+        connect_to_cluster,
+        resolve_cluster,
+    )
     from pipeline.cli.tables import create_console, print_json, print_line
     from pipeline.kubeflow import schedules
     from pipeline.kubeflow.submission import prepare_submission
@@ -68,6 +74,8 @@ def apply_schedule(
         desired = schedules.desired_schedule(submission)
         with connect_to_cluster(cluster) as api:
             schedules.check_server_version(api.get_health(), api.endpoint.url)
+            if not skip_cluster_check:
+                check_run_requirements(api, settings)
             if dry_run:
                 _print_plan(api, desired, as_json)
                 return

@@ -15,6 +15,7 @@ from pipeline.cli.options import (
     JsonOutput,
     RunKey,
     ServerOptions,
+    SkipClusterCheck,
     WaitForRun,
     with_server_options,
 )
@@ -34,6 +35,7 @@ def submit_run(
         typer.Option("--no-cache", help="Reuse no steps of earlier runs from the server's cache."),
     ] = False,
     allow_tags: AllowTags = False,
+    skip_cluster_check: SkipClusterCheck = False,
     as_json: JsonOutput = False,
 ) -> None:
     """Run the whole pipeline on a cluster with Kubeflow Pipelines.
@@ -42,7 +44,12 @@ def submit_run(
     ends as soon as the run is created.
     """
     from pipeline import presets
-    from pipeline.cli.connection import connect_to_cluster, report_submitted_run, resolve_cluster
+    from pipeline.cli.connection import (
+        check_run_requirements,
+        connect_to_cluster,
+        report_submitted_run,
+        resolve_cluster,
+    )
     from pipeline.cli.tables import create_console, print_json, print_yaml
     from pipeline.kubeflow import submit
     from pipeline.kubeflow.submission import prepare_submission
@@ -56,6 +63,8 @@ def submit_run(
         prepare_submission(settings, allow_tags=allow_tags) as submission,
         connect_to_cluster(cluster) as api,
     ):
+        if not skip_cluster_check:
+            check_run_requirements(api, settings)
         if dry_run:
             plan = submit.plan_submission(api, submission, key, no_cache=no_cache)
             (print_json if as_json else print_yaml)(plan)

@@ -105,7 +105,9 @@ def test_no_role_reads_secrets_but_the_one_of_kubeflow_s_store(role: manifests.O
 def test_whoever_submits_may_do_all_that_the_client_calls() -> None:
     """Taking back a duplicate of a key deletes a run."""
     source = Path(kubeflow_client.__file__).read_text(encoding="utf-8")
-    calls = set(re.findall(r"\b(run|recurring_run)_service_([a-z]+)_(?:recurring_)?runs?\b", source))
+    calls = set(
+        re.findall(r"\b(run|recurring_run)_service_([a-z]+)_(?:recurring_)?runs?\b", source)
+    )
     resources = {"run": "runs", "recurring_run": "jobs"}
     needed = {(resources[kind], action) for kind, action in calls}
     assert ("runs", "delete") in needed

@@ -100,7 +100,12 @@ def test_the_namespace_enforces_the_restricted_profile(
 @pytest.mark.parametrize(
     ("objects", "denied", "state", "message"),
     [
-        ({}, FORBIDDEN, "missing", "no service account kubert-pipeline in kubert"),
+        (
+            {},
+            FORBIDDEN,
+            "missing",
+            "no service account kubert-pipeline in kubert, where runs start",
+        ),
         (
             {ACCOUNT: {}},
             (*FORBIDDEN, "create jobsets", "get pods/log"),
