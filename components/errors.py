@@ -65,6 +65,10 @@ class DataError(KubertError):
     exit_code = ExitCode.DATA
 
 
+class MissingArtifactError(DataError):
+    """An artifact that an earlier step made is not there, or not complete: it has been deleted."""
+
+
 class HardwareError(KubertError):
     """A GPU that the configuration asks for is missing: the node, or its driver, has to change."""
 

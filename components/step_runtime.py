@@ -23,7 +23,13 @@ from components.config.environment import ENV_GPUS
 from components.config.loading import validate_config
 from components.config.schema import Config
 from components.config.section import Section
-from components.errors import ConfigError, ExitCode, HardwareError, KubertError
+from components.errors import (
+    ConfigError,
+    ExitCode,
+    HardwareError,
+    KubertError,
+    MissingArtifactError,
+)
 from components.gpu.driver import probe_driver
 from components.gpu.missing_gpus import find_obstacle, format_missing_gpus, list_usable_gpus
 from components.gpu.tensorflow_build import read_tensorflow_build
@@ -33,6 +39,10 @@ from components.storage.uri import has_scheme
 
 S = TypeVar("S", bound=Section)
 PIPELINE_NAME = "kubert"
+MAKE_AGAIN = (
+    "If an earlier run made it and it was deleted since, `kubert submit --no-cache` with the same "
+    "configuration makes every step again"
+)
 logger = logging.getLogger(__name__)
 
 
@@ -93,6 +103,11 @@ def step_run(step_name: str, **outputs: str) -> Iterator[dict[str, Any]]:
         configure_logging()
         _check_gpus(step)
         yield figures
+    except MissingArtifactError as error:
+        message = f"{error}. {MAKE_AGAIN}"
+        _report_error(step, message, error.exit_code, missing_artifact=True)
+        logger.error("%s: %s", step, message)
+        sys.exit(error.exit_code)
     except KubertError as error:
         _report_error(step, str(error), error.exit_code)
         logger.error("%s: %s", step, error)
@@ -131,8 +146,10 @@ def default_state_uri(cluster: ClusterConfig, output: Path, uri: str) -> str:
     return f"{root}{pipeline}state" if has_scheme(uri) and pipeline else f"{output}-state"
 
 
-def _report_error(step: StepName, message: str, exit_code: int) -> None:
-    write_progress_event(ProgressEvent(step, message, kind="error", exit_code=exit_code))
+def _report_error(step: StepName, message: str, exit_code: int, **metrics: bool) -> None:
+    write_progress_event(
+        ProgressEvent(step, message, kind="error", exit_code=exit_code, metrics=metrics)
+    )
 
 
 def _exit_on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:

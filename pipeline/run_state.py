@@ -22,11 +22,15 @@ _STATUS: Mapping[EventKind, StepStatus] = {
 
 @dataclass(frozen=True)
 class StepFailure:
-    """Why a step failed: the message for the user, and the step's exit code."""
+    """Why a step failed: the message for the user, and the step's exit code.
+
+    `missing_artifact`: what an earlier step made was not there.
+    """
 
     step: str
     message: str
     exit_code: int
+    missing_artifact: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,10 @@ class RunState:
         step, failure = self.steps[event.step], self.failure
         if event.kind == "error":
             failure = failure or StepFailure(
-                step.name, event.message, event.exit_code or ExitCode.FAILURE
+                step.name,
+                event.message,
+                event.exit_code or ExitCode.FAILURE,
+                bool(event.metrics.get("missing_artifact")),
             )
         step = replace(
             step,

@@ -20,7 +20,7 @@ from components.artifacts.manifest import (
     Manifest,
     read_manifest,
 )
-from components.errors import DataError
+from components.errors import DataError, MissingArtifactError
 from components.storage.atomic_files import file_sha256
 
 MAX_FILES = 10_000
@@ -79,7 +79,7 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
     for name, entry in manifest.files.items():
         path = directory / name
         if name not in found:
-            raise DataError(
+            raise MissingArtifactError(
                 f"{path}: missing, although the manifest names it; make the artifact again"
             )
         if (size := path.stat().st_size) != entry.size:

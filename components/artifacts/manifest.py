@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components import __version__
 from components.config.environment import ENV_IMAGE
-from components.errors import DataError
+from components.errors import DataError, MissingArtifactError
 from components.storage.atomic_files import (
     FileEntry,
     atomic_write,
@@ -116,13 +116,13 @@ def serialize_manifest(manifest: Manifest) -> bytes:
 def read_manifest(directory: Path, kind: ArtifactKind | None = None) -> Manifest:
     """The directory's manifest; no other file is looked at.
 
-    DataError if there is none, it is damaged, or it is of another kind or format.
+    MissingArtifactError if there is none; DataError if it is damaged, or of another kind or format.
     """
     path = directory / MANIFEST_FILENAME
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise DataError(
+        raise MissingArtifactError(
             f"{directory}: no {MANIFEST_FILENAME}, so this is not a finished artifact; "
             "run the step that makes it again"
         ) from None

@@ -20,7 +20,7 @@ from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, MissingArtifactError
 from components.gpu.assignment import CUDA_VISIBLE_DEVICES
 from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
@@ -148,7 +148,7 @@ def _read_shards_manifest(shards: str) -> Manifest:
         return verify_artifact(Path(shards), "token_shards")
     manifest = transfer.find_remote_manifest(shards, "token_shards")
     if manifest is None:
-        raise DataError(
+        raise MissingArtifactError(
             f"{shards}: no {MANIFEST_FILENAME}, so these are no finished token shards; "
             "run the step that makes them again"
         )

@@ -5,7 +5,7 @@ Precedence of where the server is: options, then KUBERT_ variables, then the con
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +91,13 @@ def report_submitted_run(
     *,
     wait: bool,
     as_json: bool,
+    submit_without_cache: Callable[[], SubmittedRun] | None = None,
 ) -> None:
-    """Print the submitted run; with `wait`, follow it to its end and exit with its code."""
+    """Print the submitted run; with `wait`, follow it to its end and exit with its code.
+
+    If the run meets a cached step whose artifact has been deleted, the run of
+    `submit_without_cache` is followed in its place.
+    """
     run, page = submitted.run, api.endpoint.page_url("runs", submitted.run.id)
     state = "created" if submitted.created else "already exists with this key"
     hint = page or f"show it: kubert runs show {run.id}"
@@ -108,6 +113,11 @@ def report_submitted_run(
             print_json(result)
         return
     ended = wait_for_run(api, cluster, run.id, console)
+    if ended.lacks_cached_artifact and submit_without_cache is not None:
+        print_line(console, "the artifact of a reused step is gone: all steps run again")
+        again = submit_without_cache()
+        report_submitted_run(api, cluster, again, console, wait=wait, as_json=as_json)
+        return
     if as_json:
         verdict = {"state": ended.run.state, "verdict": ended.verdict, "notes": ended.notes}
         print_json({**result, **verdict})

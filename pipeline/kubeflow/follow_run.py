@@ -75,6 +75,13 @@ class RunResult:
             return f"failed: {failure.step}: {failure.message}"
         return f"failed: {self.run.error or describe_workflow_failure(self.workflow) or NO_REASON}"
 
+    @property
+    def lacks_cached_artifact(self) -> bool:
+        """Whether it failed because what the server's cache answered with has been deleted."""
+        failure = self.run_state.failure
+        reused = any(step.status == "reused" for step in self.run_state.steps.values())
+        return failure is not None and failure.missing_artifact and reused and not self.was_stopped
+
     def step_status(self, step: str) -> str:
         """The step's status, for tables; a step that a stop interrupted is `stopped`."""
         status = self.run_state.steps[step].status

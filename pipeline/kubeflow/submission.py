@@ -48,14 +48,25 @@ class Submission:
         """
         cluster = self.config.cluster
         parts = [self.version_name, self.arguments, cluster.service_account, cluster.pipeline_root]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return digest[:DIGEST_LENGTH]
+        return compute_digest(json.dumps(parts, sort_keys=True))
 
     @property
     def runtime_config(self) -> dict[str, Any]:
-        """KFP's `runtime_config`: typed values, and the root of the artifacts if configured."""
+        """KFP's `runtime_config`: typed values, and the root of the artifacts if configured.
+
+        The server's cache does not look at the root: without a fingerprint of its own, a run with
+        another root would be answered with the artifacts of the first one.
+        """
         root = self.config.cluster.pipeline_root
-        return {"parameters": dict(self.arguments), **({"pipeline_root": root} if root else {})}
+        if not root:
+            return {"parameters": dict(self.arguments)}
+        parameters = {**self.arguments, "fingerprint": compute_digest(root)}
+        return {"parameters": parameters, "pipeline_root": root}
+
+
+def compute_digest(text: str) -> str:
+    """SHA-256 (hex, shortened) of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import time
@@ -15,12 +14,19 @@ from components.errors import ConfigError, UsageError
 from components.storage.uri import is_remote_uri
 from pipeline import definition
 from pipeline.kubeflow.client import KubeflowClient
-from pipeline.kubeflow.deduplication import RunMarker, SubmittedRun, create_deduplicated
+from pipeline.kubeflow.deduplication import (
+    RunMarker,
+    SubmittedRun,
+    create_deduplicated,
+    parse_run_marker,
+)
 from pipeline.kubeflow.records import ServerHealth
-from pipeline.kubeflow.submission import Submission
+from pipeline.kubeflow.submission import Submission, compute_digest
 
 KEY_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 MIN_SERVER_VERSION = (2, 0)
+RECENT_RUNS = 100
+"""Runs among which the latest one of the same content is looked for: one page of the API."""
 
 
 def check_server(client: KubeflowClient) -> ServerHealth:
@@ -71,8 +77,9 @@ def submit_run(
     experiment_id = client.ensure_experiment(client.endpoint.experiment)
     pipeline_id, version_id = upload_pipeline(client, submission)
     name = key or _generate_run_name(submission)
+    fingerprint = _choose_fingerprint(client, experiment_id, submission, name, no_cache=no_cache)
     body = {
-        **_build_run_body(submission, name, no_cache=no_cache),
+        **_build_run_body(submission, name, fingerprint),
         "experiment_id": experiment_id,
         "pipeline_version_reference": {
             "pipeline_id": pipeline_id,
@@ -94,6 +101,7 @@ def plan_submission(
         client.find_pipeline_version(pipeline_id, submission.version_name) if pipeline_id else None
     )
     existing = client.list_runs(experiment_id, display_name=name) if key and experiment_id else []
+    fingerprint = _choose_fingerprint(client, experiment_id, submission, name, no_cache=no_cache)
     return {
         "endpoint": client.endpoint.url,
         "namespace": client.endpoint.namespace,
@@ -104,7 +112,7 @@ def plan_submission(
             "uploaded": version_id is not None,
         },
         "key": {"name": key, "run": existing[-1].id if existing else None},
-        "run": _build_run_body(submission, name, no_cache=no_cache),
+        "run": _build_run_body(submission, name, fingerprint),
     }
 
 
@@ -122,16 +130,39 @@ def _generate_run_name(submission: Submission) -> str:
     return f"{model_name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
-def _build_run_body(submission: Submission, name: str, *, no_cache: bool) -> dict[str, Any]:
-    """The run as the API takes it, without ids.
+def _choose_fingerprint(
+    client: KubeflowClient,
+    experiment_id: str | None,
+    submission: Submission,
+    name: str,
+    *,
+    no_cache: bool,
+) -> str:
+    """What decides, beside inputs and options, whether the server's cache answers; empty: nothing.
 
-    Data in object storage may change without notice, so the server's cache must not answer for
-    them: such a run has a fingerprint of its own.
+    A run without the cache has one of its own. Data in object storage may change without notice, so
+    a run that reads them has one, too. Any other run takes that of the latest run of the same
+    content that succeeded: what `--no-cache` made again is used from then on, instead of artifacts
+    that were deleted.
     """
-    config, runtime_config = submission.config, submission.runtime_config
+    config = submission.config
     sources = (*config.data.sources, *config.data.test_sources)
     if no_cache or any(is_remote_uri(uri) for uri in sources):
-        fingerprint = hashlib.sha256(name.encode()).hexdigest()[:32]
+        return compute_digest(name)
+    default = submission.runtime_config["parameters"].get("fingerprint", "")
+    if experiment_id is None:
+        return str(default)
+    for run in client.list_runs(experiment_id, limit=RECENT_RUNS):
+        marker = parse_run_marker(run)
+        if marker and marker.content == submission.content_digest and run.state == "SUCCEEDED":
+            return str(run.parameters.get("fingerprint") or "")
+    return str(default)
+
+
+def _build_run_body(submission: Submission, name: str, fingerprint: str) -> dict[str, Any]:
+    """The run as the API takes it, without ids."""
+    config, runtime_config = submission.config, submission.runtime_config
+    if fingerprint:
         runtime_config["parameters"]["fingerprint"] = fingerprint
     export = config.export
     return {

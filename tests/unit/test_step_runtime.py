@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.artifacts.artifact import verify_artifact
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.environment import ENV_GPUS, ENV_PROGRESS
 from components.config.schema import EvaluateConfig, ModelConfig, TrainConfig
@@ -73,6 +74,18 @@ def test_a_step_that_lacks_its_gpu_ends_before_it_starts(
     message = read(events)[-1]["message"]
     assert message.startswith("the step evaluate (cluster.gpu_steps) needs 1 GPU")
     assert "built for CPUs only" in message
+
+
+def test_a_deleted_artifact_is_reported_with_the_command_that_makes_it_again(
+    events: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit) as ended, step_run("evaluate"):
+        verify_artifact(tmp_path / "shards", "token_shards")
+    assert ended.value.code == ExitCode.DATA
+    event = read(events)[-1]
+    assert event["missing_artifact"] is True
+    assert f"{tmp_path}/shards: no manifest.json" in event["message"]
+    assert "`kubert submit --no-cache`" in event["message"]
 
 
 def test_step_run_reports_start_and_end_with_outputs_and_figures(events: Path) -> None:

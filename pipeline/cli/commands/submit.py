@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -41,7 +42,8 @@ def submit_run(
     """Run the whole pipeline on a cluster with Kubeflow Pipelines.
 
     Everything that can be checked is checked before anything is sent. Without --wait the command
-    ends as soon as the run is created.
+    ends as soon as the run is created. With --wait and without --key, a run that meets a cached
+    step whose artifact has been deleted is submitted again without the cache.
     """
     from pipeline import presets
     from pipeline.cli.connection import (
@@ -71,4 +73,16 @@ def submit_run(
             return
         submitted = submit.submit_run(api, submission, key, no_cache=no_cache)
         console = create_console(to_stderr=as_json)
-        report_submitted_run(api, cluster, submitted, console, wait=wait, as_json=as_json)
+        # A key is one run: then the verdict names the command, and the user chooses another key.
+        may_repeat = key is None and not no_cache
+        report_submitted_run(
+            api,
+            cluster,
+            submitted,
+            console,
+            wait=wait,
+            as_json=as_json,
+            submit_without_cache=partial(submit.submit_run, api, submission, None, no_cache=True)
+            if may_repeat
+            else None,
+        )
