@@ -57,10 +57,10 @@ AllowTags = Annotated[
 ]
 
 
-SkipClusterCheck = Annotated[
+SkipCheck = Annotated[
     bool,
     typer.Option(
-        "--skip-cluster-check",
+        "--skip-check",
         help="Send without checking that accounts, secrets, JobSet, queue and quota are there.",
     ),
 ]

@@ -81,7 +81,7 @@ def refuse_without_requirements(
                 [
                     f"namespace {cluster.namespace} is not ready for this run; nothing was sent:",
                     *lines,
-                    "`kubert doctor --cluster` checks more; --skip-cluster-check sends it anyway",
+                    "`kubert doctor --cluster` checks more; --skip-check sends it anyway",
                 ]
             )
         )

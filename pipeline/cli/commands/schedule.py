@@ -16,7 +16,7 @@ from pipeline.cli.options import (
     JsonOutput,
     RunKey,
     ServerOptions,
-    SkipClusterCheck,
+    SkipCheck,
     WaitForRun,
     with_server_options,
 )
@@ -48,7 +48,7 @@ def apply_schedule(
     server: ServerOptions,
     dry_run: DryRun = False,
     allow_tags: AllowTags = False,
-    skip_cluster_check: SkipClusterCheck = False,
+    skip_check: SkipCheck = False,
     as_json: JsonOutput = False,
 ) -> None:
     """Create or update the schedule on the server to match the configuration.
@@ -74,7 +74,7 @@ def apply_schedule(
         desired = schedules.desired_schedule(submission)
         with connect_to_cluster(cluster) as api:
             schedules.check_server_version(api.get_health(), api.endpoint.url)
-            if not skip_cluster_check:
+            if not skip_check:
                 check_run_requirements(api, settings)
             if dry_run:
                 _print_plan(api, desired, as_json)

@@ -16,7 +16,7 @@ from pipeline.cli.options import (
     JsonOutput,
     RunKey,
     ServerOptions,
-    SkipClusterCheck,
+    SkipCheck,
     WaitForRun,
     with_server_options,
 )
@@ -36,7 +36,7 @@ def submit_run(
         typer.Option("--no-cache", help="Reuse no steps of earlier runs from the server's cache."),
     ] = False,
     allow_tags: AllowTags = False,
-    skip_cluster_check: SkipClusterCheck = False,
+    skip_check: SkipCheck = False,
     as_json: JsonOutput = False,
 ) -> None:
     """Run the whole pipeline on a cluster with Kubeflow Pipelines.
@@ -65,7 +65,7 @@ def submit_run(
         prepare_submission(settings, allow_tags=allow_tags) as submission,
         connect_to_cluster(cluster) as api,
     ):
-        if not skip_cluster_check:
+        if not skip_check:
             check_run_requirements(api, settings)
         if dry_run:
             plan = submit.plan_submission(api, submission, key, no_cache=no_cache)

@@ -5,17 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import yaml
 
-from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow import transport
 from tests.support.fake_kfp.clients import (
     IMAGES,
@@ -25,7 +21,7 @@ from tests.support.fake_kfp.clients import (
     start_command,
 )
 from tests.support.fake_kfp.documents import format_time
-from tests.support.fake_kfp.run_states import SUCCEEDED_TASKS, make_task, play_states
+from tests.support.fake_kfp.run_states import SUCCEEDED_TASKS, play_states
 from tests.support.fake_kfp.server import FakeServer
 
 
@@ -297,61 +293,6 @@ def test_the_servers_no_is_one_clear_message(
     assert not server.state.runs
 
 
-class _KubernetesWithoutAccounts(BaseHTTPRequestHandler):
-    """A Kubernetes API server with Kubeflow Pipelines and an empty namespace for its runs."""
-
-    def do_GET(self) -> None:
-        known = {
-            "/api/v1/namespaces/kubeflow": {"metadata": {}},
-            "/api/v1/namespaces/kubeflow/services/ml-pipeline": {"metadata": {}},
-            "/api/v1/namespaces/kubeflow/resourcequotas": {"items": []},
-        }
-        found = known.get(self.path)
-        self.send_response(200 if found else 404)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(found or {"message": "not found"}).encode())
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """KUBECONFIG names a cluster in which no account of kubert exists."""
-    api = ThreadingHTTPServer(("127.0.0.1", 0), _KubernetesWithoutAccounts)
-    thread = threading.Thread(target=api.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    named = {
-        "clusters": [
-            {"name": "c", "cluster": {"server": f"http://127.0.0.1:{api.server_address[1]}"}}
-        ],
-        "users": [{"name": "u", "user": {}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(named))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    yield
-    api.shutdown()
-    thread.join()
-    api.server_close()
-
-
-@pytest.mark.parametrize("command", [("submit",), ("schedule", "apply")])
-def test_a_cluster_without_the_accounts_is_refused_before_anything_is_sent(
-    server: FakeServer, kubert: InvokeCommand, kubernetes: None, command: tuple[str, ...]
-) -> None:
-    arguments = [*set_arguments("schedule.cron=0 3 * * *"), "--endpoint", server.url]
-    code, out, err = kubert(*command, *arguments)
-    assert (code, out) == (2, "")
-    assert "namespace kubeflow is not ready for this run; nothing was sent" in err
-    assert "no service account kubert-pipeline in kubeflow, where runs start" in err
-    assert "kubectl apply -k k8s/single-user" in err
-    assert not [line for line in server.log if not line.startswith("GET")]
-    assert kubert(*command, *arguments, "--skip-cluster-check")[0] == 0
-
-
 @pytest.mark.slow
 def test_a_process_with_settings_from_a_file_and_the_environment(
     server: FakeServer, tmp_path: Path
@@ -370,92 +311,3 @@ def test_a_process_with_settings_from_a_file_and_the_environment(
     )
     assert [row["run"] for row in json.loads(listed.stdout)] == [run["run_id"]]
     assert format_time(server.clock())
-
-
-GONE = ProgressEvent(
-    StepName.EVALUATE,
-    "no manifest.json",
-    "error",
-    exit_code=65,
-    metrics={"missing_artifact": True},
-)
-
-
-class _PodsOfFirstRun:
-    """Stands for the pods of the first run, whose evaluation finds no shards."""
-
-    fatal_lines: ClassVar[dict[str, str]] = {}
-
-    def __init__(self, is_first: bool) -> None:
-        self._events = [GONE] if is_first else []
-
-    def read_new_events(self) -> list[ProgressEvent]:
-        found, self._events = self._events, []
-        return found
-
-
-def play_a_deleted_artifact(server: FakeServer) -> None:
-    """The first run reuses two steps and fails at the third one; a second one succeeds."""
-    cached = [make_task(name, "SUCCEEDED", seconds=0) for name in ("tokenize", "train")]
-    failed = [*cached, make_task("evaluate", "FAILED")]
-    made = [make_task(name, "SUCCEEDED") for name in (*SUCCEEDED_TASKS, "export")]
-
-    def move_runs() -> None:
-        for number, (state, tasks) in enumerate((("FAILED", failed), ("SUCCEEDED", made))):
-            while len(server.state.runs) <= number:
-                time.sleep(0.05)
-            with server.state.lock:
-                server.state.move_run(list(server.state.runs)[number], state, tasks)
-
-    threading.Thread(target=move_runs, daemon=True).start()
-
-
-@pytest.fixture
-def pods_of_first_run(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "pipeline.cli.connection.find_run_pods",
-        lambda api, cluster, run: _PodsOfFirstRun(run == next(iter(server.state.runs))),
-    )
-
-
-def test_a_run_that_meets_a_deleted_artifact_is_made_again_without_the_cache(
-    server: FakeServer, kubert: InvokeCommand, fast_polling: None, pods_of_first_run: None
-) -> None:
-    play_a_deleted_artifact(server)
-    code, out, _ = kubert("submit", *set_arguments(), "--endpoint", server.url, "--wait")
-    first, second = server.state.runs.values()
-    assert code == 0
-    assert "the artifact of a reused step is gone: all steps run again" in out
-    assert not first["runtime_config"]["parameters"].get("fingerprint")
-    healed = second["runtime_config"]["parameters"]["fingerprint"]
-    assert healed
-    # What was made again is used from now on, and not what is gone.
-    assert kubert("submit", *set_arguments(), "--endpoint", server.url)[0] == 0
-    third = list(server.state.runs.values())[2]
-    assert third["runtime_config"]["parameters"]["fingerprint"] == healed
-    assert kubert("submit", *set_arguments("train.epochs=9"), "--endpoint", server.url)[0] == 0
-    other = list(server.state.runs.values())[3]
-    assert not other["runtime_config"]["parameters"].get("fingerprint")
-
-
-def test_a_key_is_one_run_also_if_an_artifact_is_gone(
-    server: FakeServer, kubert: InvokeCommand, fast_polling: None, pods_of_first_run: None
-) -> None:
-    play_a_deleted_artifact(server)
-    arguments = [*set_arguments(), "--endpoint", server.url, "--wait", "--key", "k"]
-    code, out, _ = kubert("submit", *arguments)
-    assert (code, len(server.state.runs)) == (2, 1)
-    assert out.splitlines()[-1] == "failed: evaluate: no manifest.json"
-
-
-def test_runs_with_different_roots_never_share_cached_steps(
-    server: FakeServer, kubert: InvokeCommand
-) -> None:
-    roots = ("gs://one/root", "gs://two/root", "gs://one/root")
-    for root in roots:
-        options = set_arguments(f"cluster.pipeline_root={root}")
-        assert kubert("submit", *options, "--endpoint", server.url)[0] == 0
-    used = [
-        run["runtime_config"]["parameters"]["fingerprint"] for run in server.state.runs.values()
-    ]
-    assert used[0] == used[2] != used[1]

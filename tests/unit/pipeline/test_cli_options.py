@@ -52,13 +52,17 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
             options = [flag for each in subcommand.params for flag in each.opts]
             flags[f"{name} {subname}".strip()] = [flag for flag in options if flag[0] == "-"]
     server = ["--endpoint", "--namespace", "--experiment"]
-    wait, dry, tags = ["--key", "--wait", "--json"], ["--dry-run"], ["--allow-tags", "--json"]
+    wait, dry, tags = (
+        ["--key", "--wait", "--json"],
+        ["--dry-run"],
+        ["--allow-tags", "--skip-check", "--json"],
+    )
     assert flags == {
         "run": ["--set", "--workdir", "--json"],
         "predict": ["--json"],
         "compile": ["--output", "-o", "--set"],
         "config": ["--set"],
-        "doctor": ["--cluster", "--set", "--workdir", "--json"],
+        "doctor": ["--cluster", "--probe-store", "--set", "--workdir", "--json"],
         "pull": ["--to", "--watch", "--keep", "--json"],
         "serve": ["--name", "--host", "--port"],
         "submit": ["--set", *server, *wait[:2], *dry, "--no-cache", *tags],
