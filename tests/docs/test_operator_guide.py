@@ -15,7 +15,17 @@ from pipeline.doctor import cluster_checks
 from tests.support import manifests
 from tests.support.documents.page_tables import Row, read_page, read_table
 
-PAGES = ("kind", "gke", "eks", "object-storage", "schedules", "security", "cost", "from-tfjob")
+PAGES = (
+    "kind",
+    "gke",
+    "eks",
+    "kubeflow",
+    "object-storage",
+    "schedules",
+    "security",
+    "cost",
+    "from-tfjob",
+)
 TEMPLATES = manifests.ROOT / "overlays"
 MIB = 2**20
 
