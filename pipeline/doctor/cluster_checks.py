@@ -59,6 +59,7 @@ def build_checks(config: Config, *, probe_store: bool = False) -> list[Check]:
         api_check("workflows", "kubernetes", extension_checks.check_argo_workflows),
         api_check("nodes", "kubernetes", capacity_checks.check_nodes),
         Check("images", partial(service_checks.check_images, cluster)),
+        api_check("loaded images", "kubernetes", service_checks.check_loaded_images),
         api_check("kserve", "kubernetes", extension_checks.check_kserve),
     ]
     if probe_store:

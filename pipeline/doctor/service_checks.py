@@ -75,6 +75,35 @@ def check_images(cluster: ClusterConfig) -> Finding:
     return Finding.ok("by digest")
 
 
+def check_loaded_images(reader: Reader, cluster: ClusterConfig) -> Finding:
+    """Images that no registry has are loaded on a node; a warning, since a node lists 50 at most."""
+    names = images.list_images(images.resolve_images(cluster)).values()
+    local = [name for name in dict.fromkeys(names) if is_local_image(name)]
+    if not local:
+        return Finding.ok("all are a registry's")
+    nodes = reader.get("/api/v1/nodes")["items"]
+    loaded = {
+        name
+        for node in nodes
+        for image in node["status"].get("images") or []
+        for name in image.get("names") or []
+    }
+    absent = [name for name in local if not {name, f"docker.io/library/{name}"} & loaded]
+    if absent:
+        return Finding.warning(
+            f"no node has {', '.join(absent)}, which no registry has",
+            "load it into the nodes (`kind load image-archive`), or set KUBERT_TRAIN_IMAGE, "
+            "KUBERT_STEP_IMAGE and KUBERT_TOOLS_IMAGE",
+        )
+    return Finding.ok(f"on a node: {', '.join(local)}")
+
+
+def is_local_image(name: str) -> bool:
+    """Whether the reference names no registry: localhost/..., or no host at all."""
+    host, slash, _ = name.partition("/")
+    return not slash or host == "localhost"
+
+
 def check_storage_secret(reader: Reader, cluster: ClusterConfig) -> Finding:
     """The secret with the keys of the object storage exists; its values are not shown."""
     name, keys = str(cluster.storage_secret), cluster.storage_secret_keys

@@ -295,3 +295,23 @@ def test_every_image_has_a_digest_and_cuda_is_pulled_where_it_is_used(
     images = {"train_image": BY_DIGEST.format("a"), "tools_image": BY_DIGEST.format("c")}
     finding = service_checks.check_images(ClusterConfig(**{"gpus": 1, **images, **options}))
     assert (finding.state, finding.message) == (state, message)
+
+
+@pytest.mark.parametrize(
+    ("image", "loaded", "state", "message"),
+    [
+        (BY_DIGEST.format("a"), [], "ok", "all are a registry's"),
+        ("kubert:1", ["docker.io/library/kubert:1"], "ok", "on a node: kubert:1"),
+        ("localhost/kubert:1", ["localhost/kubert:1"], "ok", "on a node: localhost/kubert:1"),
+        ("kubert:1", ["localhost/kubert:1"], "warning", "no node has kubert:1, which no registry"),
+    ],
+    ids=["registry", "loaded", "loaded-as-localhost", "loaded-under-another-name"],
+)
+def test_images_without_a_registry_are_on_a_node(
+    image: str, loaded: list[str], state: str, message: str
+) -> None:
+    nodes = {"items": [{"status": {"images": [{"names": loaded}]}}, {"status": {}}]}
+    cluster = ClusterConfig(train_image=image, tools_image=image, step_image=image)
+    finding = service_checks.check_loaded_images(FakeApiServer({"/api/v1/nodes": nodes}), cluster)
+    assert finding.state == state
+    assert finding.message.startswith(message)
