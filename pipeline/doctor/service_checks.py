@@ -76,7 +76,7 @@ def check_images(cluster: ClusterConfig) -> Finding:
 
 
 def check_loaded_images(reader: Reader, cluster: ClusterConfig) -> Finding:
-    """Images that no registry has are loaded on a node; a warning, since a node lists 50 at most."""
+    """Images that no registry has are on a node; a warning, since a node lists 50 at most."""
     names = images.list_images(images.resolve_images(cluster)).values()
     local = [name for name in dict.fromkeys(names) if is_local_image(name)]
     if not local:
