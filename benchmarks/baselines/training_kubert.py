@@ -18,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.contender import MeasurementLoop, cpu_seconds
+from components.config.environment import ENV_GPUS
 from components.data.split_names import SplitName
 from components.train import worker
 from components.train.checkpointing.directory_state_store import open_directory_store
 from components.train.loop.batch_plan import SliceRows
+from components.train.hardware import check_gpus
 from components.train.loop.callback import TrainingCallback
 from components.workers.process_control import PreemptionHandler
 from components.workers.topology import topology_from_environment
@@ -29,6 +31,9 @@ from components.workers.topology import topology_from_environment
 
 class EpochMeasurement(TrainingCallback):
     """Starts an epoch when a round is requested, and measures its steps and its waits for batches.
+
+    Counts the outcomes that were read, and those read after the next step was started: at these the
+    host waits while the device has work.
 
     Also measures the CPU time of a training row's features, from the end of the first batch on,
     whose computation includes compiling.
@@ -39,6 +44,7 @@ class EpochMeasurement(TrainingCallback):
         self._rows = 0
         self._batches: list[tuple[float, float]] = []
         self._waits: list[float] = []
+        self._outcomes = self._late_outcomes = 0
         self._features: list[tuple[int, float]] = []
 
     def on_features_computed(self, split: SplitName, rows: int) -> None:
@@ -48,12 +54,17 @@ class EpochMeasurement(TrainingCallback):
     def on_epoch_begin(self, rows: int) -> None:
         self._rounds.wait_for_start()
         self._rows, self._batches, self._waits = rows, [], []
+        self._outcomes = self._late_outcomes = 0
 
     def on_batch_begin(self) -> None:
         self._batches.append((time.perf_counter(), cpu_seconds()))
 
     def on_step_begin(self) -> None:
         self._waits.append(time.perf_counter() - self._batches[-1][0])
+
+    def on_step_end(self, *_: object) -> None:
+        self._outcomes += 1
+        self._late_outcomes += len(self._waits) > self._outcomes
 
     def on_validation_begin(self) -> None:
         self.on_batch_begin()
@@ -65,6 +76,9 @@ class EpochMeasurement(TrainingCallback):
             step_wall=wall,
             step_cpu=cpu,
             feature_cpu=self._feature_seconds_per_row(),
+            steps=len(self._waits),
+            outcomes=self._outcomes,
+            late_outcomes=self._late_outcomes,
         )
 
     def _feature_seconds_per_row(self) -> float:
@@ -86,6 +100,8 @@ def main() -> None:
         help="alone, but with the rows of one worker of several",
     )
     arguments = parser.parse_args()
+    if wanted := int(os.environ.get(ENV_GPUS, "0")):
+        check_gpus(wanted)
     job = worker.read_job(str(arguments.job))
     callback = EpochMeasurement(MeasurementLoop())
     with tempfile.TemporaryDirectory() as work:

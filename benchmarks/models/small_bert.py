@@ -1,6 +1,6 @@
-"""A small BERT in Hugging Face's layout (4 layers, 128 wide) that every contender can load.
+"""Untrained BERTs in Hugging Face's layout that every contender can load; a small one by default.
 
-Its vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
+Their vocabulary is MiniLM's, which is BERT's own (uncased, 30,522 pieces).
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from official.nlp.modeling.networks import BertEncoderV2
 from safetensors.numpy import save_file
 
 from benchmarks.models import bert_layout
 from components.model.encoders import hugging_face
-from components.model.encoders.checkpoint import bert_weights, tokenizer_files
+from components.model.encoders.checkpoint import tokenizer_files
+
+if TYPE_CHECKING:
+    from official.nlp.modeling.networks import BertEncoderV2
 
 DEVIATION = 0.02
 SIZES: dict[str, int] = {
@@ -27,6 +30,15 @@ SIZES: dict[str, int] = {
     "max_position_embeddings": 512,
     "type_vocab_size": 2,
 }
+"""4 layers, 128 wide."""
+BERT_BASE = SIZES | {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+}
+TINY = SIZES | {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
+"""For tests."""
 _OPTIONS = {
     "architectures": ["BertModel"],
     "model_type": "bert",
@@ -39,22 +51,26 @@ _OPTIONS = {
 }
 
 
-def write_untrained(directory: Path, seed: int = 1) -> Path:
-    """Write the untrained BERT: two JSON files, vocab.txt and model.safetensors."""
-    return _write_files(directory, _random_tensors(seed))
+def write_untrained(directory: Path, seed: int = 1, sizes: Mapping[str, int] = SIZES) -> Path:
+    """Write an untrained BERT: two JSON files, vocab.txt and model.safetensors."""
+    return _write_files(directory, sizes, _random_tensors(seed, sizes))
 
 
 def write_trained(network: BertEncoderV2, directory: Path) -> Path:
     """Write the BERT with the current weights of `network`, loaded from such a directory."""
+    from components.model.encoders.checkpoint import bert_weights
+
     tensors = bert_weights.map_checkpoint_tensors(network)
     values = {name: tensor.to_checkpoint() for name, tensor in tensors.items()}
-    return _write_files(directory, values)
+    return _write_files(directory, SIZES, values)
 
 
-def _write_files(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
+def _write_files(
+    directory: Path, sizes: Mapping[str, int], tensors: Mapping[str, np.ndarray]
+) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     vocabulary = tokenizer_files.read_vocabulary(hugging_face.locate_checkpoint("minilm"))
-    (directory / "config.json").write_text(json.dumps(SIZES | _OPTIONS), encoding="utf-8")
+    (directory / "config.json").write_text(json.dumps({**sizes, **_OPTIONS}), encoding="utf-8")
     (directory / "vocab.txt").write_text(
         "".join(f"{piece}\n" for piece in vocabulary.tokens), encoding="utf-8"
     )
@@ -65,12 +81,12 @@ def _write_files(directory: Path, tensors: Mapping[str, np.ndarray]) -> Path:
     return directory
 
 
-def _random_tensors(seed: int) -> dict[str, np.ndarray]:
+def _random_tensors(seed: int, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
     """BERT's initial weights: normal with deviation 0.02, biases 0, layer norms 1."""
     random = np.random.default_rng(seed)
     return {
         name: _initial_value(name, shape, random)
-        for name, shape in bert_layout.tensor_shapes(SIZES).items()
+        for name, shape in bert_layout.tensor_shapes(sizes).items()
     }
 
 

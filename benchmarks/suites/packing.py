@@ -17,55 +17,23 @@ from collections.abc import Callable
 import components  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
 
 # isort: split
-import numpy as np
 import tensorflow as tf
 
+from benchmarks.baselines.single_step import build_single_step
 from benchmarks.harness.report import Table, format_table
 from components.config.schema import ModelConfig, TrainConfig
-from components.model.classifier import build_classifier
-from components.model.encoders import load_vocabulary
-from components.train.loop.input_pipeline import SplitInputs, build_batch_spec, slice_batch
-from components.train.loop.optimizer import StepOptimizer, build_optimizer
-from components.train.loop.train_step import TrainStep, build_forward
 
 SHAPES = ((32, 56), (13, 128))
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+PRECISIONS = ("float32", "bfloat16")
 TURNS, STEPS, WARM = 7, 4, 3
 
 
 def build_step(rows: int, length: int, precision: str) -> Callable[[], object]:
     """A compiled training step of MiniLM on one batch of full rows, on one thread."""
-    tf.keras.mixed_precision.set_global_policy(POLICIES[precision])
-    config = ModelConfig(encoder="minilm")
-    vocabulary = load_vocabulary(config)
-    assert vocabulary is not None
-    model = build_classifier(config, vocabulary, 4, seed=1)
     train = TrainConfig.model_validate({"precision": precision})
-    table = model.encoder.word_embeddings
-    others = [variable for variable in model.trainable_variables if variable is not table]
-    optimizer = StepOptimizer(build_optimizer(train, 10_000, table), table)
-    optimizer.create_slots([*others, table])
-    ids = np.random.default_rng(1).integers(1_000, 1_400, (rows, length)).astype(np.int32)
-    inputs = SplitInputs(
-        np.full(rows, length, np.int32),
-        np.arange(rows, dtype=np.int32) % 4,
-        lambda indices, _: ids[indices],
-        tf.TensorSpec((None, None), tf.int32),
-        has_token_ids=True,
-        has_unique_token_ids=True,
-    )
-    strategy = tf.distribute.get_strategy()
-    step = TrainStep(
-        strategy,
-        build_forward(model, has_features=False),
-        others,
-        optimizer,
-        model.dropout_seed,
-        train,
-        build_batch_spec(strategy, inputs),
-    )
-    batch = slice_batch(inputs.read_batch(np.arange(rows), length), slice(0, rows))
-    return lambda: step(batch, 1, False).read()
+    step = build_single_step(ModelConfig(encoder="minilm"), train, rows, length)
+    batch = step.make_batch(rows, length)
+    return lambda: step.run(batch)
 
 
 def measure_cpu_per_step(step: Callable[[], object]) -> float:
@@ -82,7 +50,7 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     lines = []
-    for precision in POLICIES:
+    for precision in PRECISIONS:
         steps = [build_step(*shape, precision) for shape in SHAPES]
         for step in steps:
             for _ in range(WARM):

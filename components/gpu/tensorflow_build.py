@@ -24,6 +24,7 @@ class TensorFlowBuild:
     is_cuda: bool
     cuda_version: str = ""
     capabilities: tuple[str, ...] = ()
+    cudnn_version: str = ""
 
 
 def read_tensorflow_build() -> TensorFlowBuild | None:
@@ -48,6 +49,7 @@ def parse_build_info(text: str) -> TensorFlowBuild:
                     bool(values.get("is_cuda_build")),
                     str(values.get("cuda_version", "")),
                     tuple(map(str, values.get("cuda_compute_capabilities", ()))),
+                    str(values.get("cudnn_version", "")),
                 )
             case _:
                 pass

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.harness import logical_devices
 from components.config.schema import ModelConfig, TrainConfig
 from components.logging_config import configure_logging
 from components.train import worker
@@ -105,19 +106,10 @@ def _use_logical_devices(count: int) -> None:
     It asks for NCCL, which TensorFlow replaces by its ring on CPUs, and reduces in small packs.
     """
     import tensorflow as tf
-    from tensorflow.python.distribute import collective_all_reduce_strategy
 
     from components.train.loop import build_trainer, collectives
 
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    devices = [tf.config.LogicalDeviceConfiguration()] * count
-    tf.config.set_logical_device_configuration(cpu, devices)
-
-    def name_devices(_: Any, __: Any, worker_device: str) -> tuple[tuple[str, ...], str]:
-        return tuple(f"{worker_device}/device:CPU:{index}" for index in range(count)), "CPU"
-
-    extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
-    mock.patch.object(extended, "_initialize_local_devices", name_devices).start()
+    logical_devices.use_logical_devices(count)
     mock.patch.object(collectives, "choose_communication", lambda _: "NCCL").start()
     mock.patch.object(build_trainer, "choose_pack_bytes", _choose_small_packs).start()
     tf.get_logger().setLevel("INFO")  # it says how it reduces

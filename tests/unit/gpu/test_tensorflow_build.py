@@ -45,9 +45,10 @@ def test_the_build_is_read_as_tensorflow_writes_it() -> None:
         "import collections\n\n"
         "build_info = collections.OrderedDict([('cpu_compiler', '/usr/bin/clang'), "
         "('cuda_compute_capabilities', ['sm_60', 'compute_90']), ('cuda_version', '12.5.1'), "
+        "('cudnn_version', '9'), "
         "('is_cuda_build', True), ('is_rocm_build', False)])\n"
     )
-    assert parse_build_info(text) == TensorFlowBuild(True, "12.5.1", ("sm_60", "compute_90"))
+    assert parse_build_info(text) == TensorFlowBuild(True, "12.5.1", ("sm_60", "compute_90"), "9")
     with pytest.raises(ValueError, match="build_info"):
         parse_build_info("x = 1\n")
 
