@@ -22,8 +22,8 @@ from components.config.environment import ENV_GPUS
 from components.data.split_names import SplitName
 from components.train import worker
 from components.train.checkpointing.directory_state_store import open_directory_store
-from components.train.loop.batch_plan import SliceRows
 from components.train.hardware import check_gpus
+from components.train.loop.batch_plan import SliceRows
 from components.train.loop.callback import TrainingCallback
 from components.workers.process_control import PreemptionHandler
 from components.workers.topology import topology_from_environment

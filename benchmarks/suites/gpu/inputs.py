@@ -61,14 +61,16 @@ class ModelInputs:
         return path
 
 
-def prepare_inputs(model: str, home: Path, rows: int, length: int) -> ModelInputs:
+def prepare_inputs(model: str, workdir: Path, rows: int, length: int) -> ModelInputs:
     """Write the rows, and the weights of a model that is not part of kubert (random ones)."""
-    encoder, weights = model, home / "weights"
+    home = workdir / f"{model}-{rows}-rows"
+    encoder, weights = model, workdir / f"{model}-weights"
     if model in UNTRAINED_SIZES:
-        if not (weights / "config.json").exists():
+        if not weights.exists():
             small_bert.write_untrained(weights, sizes=UNTRAINED_SIZES[model])
         encoder = f"hf:{weights}"
     else:
         weights = hugging_face.locate_checkpoint(model)
-    write_full_rows(home, encoder, read_vocabulary(weights), rows, length)
+    if not home.exists():
+        write_full_rows(home, encoder, read_vocabulary(weights), rows, length)
     return ModelInputs(encoder, weights, home, length)

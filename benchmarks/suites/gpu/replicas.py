@@ -76,14 +76,16 @@ def run_section(settings: GpuSettings, devices: Devices, workdir: Path) -> Secti
     """Train the same rows by every group, and compare the losses of the steps."""
     inputs = prepare_inputs(
         settings.replica_model,
-        workdir / "replicas",
+        workdir,
         # The last batch is short: the replicas' shares of it differ.
         BATCH_SIZE * settings.replica_steps - BATCH_SIZE // 2 - 1,
         settings.length,
     )
     groups = list_groups(devices.count, has_worker_groups=settings.has_worker_groups)
     one, *others = [
-        train_group(inputs, devices, workers, replicas, inputs.home / f"{workers}x{replicas}")
+        train_group(
+            inputs, devices, workers, replicas, workdir / "replicas" / f"{workers}x{replicas}"
+        )
         for workers, replicas in groups
     ]
     checks = [check_losses(one, other) for other in others]
