@@ -37,7 +37,7 @@ BERT_BASE = SIZES | {
     "num_attention_heads": 12,
     "intermediate_size": 3072,
 }
-TINY = SIZES | {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64}
+TINY = SIZES | {"hidden_size": 32, "num_hidden_layers": 1, "intermediate_size": 64}
 """For tests."""
 _OPTIONS = {
     "architectures": ["BertModel"],

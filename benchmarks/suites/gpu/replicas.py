@@ -24,7 +24,6 @@ largest was 7e-7; on GPUs the parts of a batch are multiplied by other kernels t
 MIN_CHANGE = 100 * TOLERANCE
 """Losses must differ between the steps by this, or equal losses would show nothing."""
 BATCH_SIZE = 16
-LEARNING_RATE = 1e-3
 ONE = (1, 1)
 WORKER = "components.train.worker"
 LOGICAL_WORKER = "benchmarks.baselines.training_logical_devices"
@@ -43,6 +42,12 @@ class TrainedLosses:
     def title(self) -> str:
         """For tables, such as "1 worker x 2"."""
         return f"{self.workers} worker{'s' if self.workers > 1 else ''} x {self.replicas}"
+
+
+def prepare_rows(settings: GpuSettings, workdir: Path) -> ModelInputs:
+    """The rows of the groups; the last batch is short, so that replicas' shares of it differ."""
+    rows = BATCH_SIZE * settings.replica_steps - BATCH_SIZE // 2 - 1
+    return prepare_inputs(settings.replica_model, workdir, rows, settings.length)
 
 
 def list_groups(devices: int, *, has_worker_groups: bool) -> list[tuple[int, int]]:
@@ -74,17 +79,15 @@ def check_losses(one: TrainedLosses, other: TrainedLosses) -> Check:
 
 def run_section(settings: GpuSettings, devices: Devices, workdir: Path) -> Section:
     """Train the same rows by every group, and compare the losses of the steps."""
-    inputs = prepare_inputs(
-        settings.replica_model,
-        workdir,
-        # The last batch is short: the replicas' shares of it differ.
-        BATCH_SIZE * settings.replica_steps - BATCH_SIZE // 2 - 1,
-        settings.length,
-    )
+    inputs = prepare_rows(settings, workdir)
     groups = list_groups(devices.count, has_worker_groups=settings.has_worker_groups)
     one, *others = [
         train_group(
-            inputs, devices, workers, replicas, workdir / "replicas" / f"{workers}x{replicas}"
+            inputs,
+            settings.replica_learning_rate,
+            devices,
+            (workers, replicas),
+            workdir / "replicas" / f"{workers}x{replicas}",
         )
         for workers, replicas in groups
     ]
@@ -113,17 +116,18 @@ def run_section(settings: GpuSettings, devices: Devices, workdir: Path) -> Secti
 
 def train_group(
     inputs: ModelInputs,
+    learning_rate: float,
     devices: Devices,
-    workers: int,
-    replicas: int,
+    group: tuple[int, int],
     home: Path,
     module: str | None = None,
 ) -> TrainedLosses:
-    """The losses of one epoch by real workers; `module` replaces the worker's.
+    """The losses of one epoch by a group (workers, replicas of each) of real workers.
 
-    RuntimeError if a worker fails.
+    `module` replaces the worker's. RuntimeError if a worker fails.
     """
-    job = inputs.write_job(home, epochs=1, batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE)
+    workers, replicas = group
+    job = inputs.write_job(home, epochs=1, batch_size=BATCH_SIZE, learning_rate=learning_rate)
     is_logical = replicas > 1 and not devices.gpus
     addresses = tuple(f"127.0.0.1:{find_free_port()}" for _ in range(workers))
     members = [

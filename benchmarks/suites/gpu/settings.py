@@ -42,6 +42,7 @@ class GpuSettings:
     rounds: int
     replica_model: str
     replica_steps: int
+    replica_learning_rate: float
     has_worker_groups: bool
     reduction_bytes: tuple[int, ...]
     peak_tflops: float | None = None
@@ -91,6 +92,7 @@ def choose_settings(
             rounds=1,
             replica_model="tiny",
             replica_steps=5,
+            replica_learning_rate=0.02,
             has_worker_groups=device == "gpu",
             reduction_bytes=(MIB // 16, MIB),
         )
@@ -105,6 +107,7 @@ def choose_settings(
         rounds=5 if is_gpu else 1,
         replica_model="minilm",
         replica_steps=20 if is_gpu else 5,
+        replica_learning_rate=2e-4,
         has_worker_groups=True,
         reduction_bytes=tuple(MIB * size for size in ((1, 4, 16, 32, 64, 256) if is_gpu else (1,))),
     )

@@ -56,3 +56,18 @@ def test_the_cpu_time_of_features_is_that_of_training_rows_without_the_first_bat
     callback.on_step_begin()
     callback.on_validation_begin()
     assert rounds.extra["feature_cpu"] == pytest.approx(6 / 100)
+
+
+def test_outcomes_that_are_read_while_the_next_step_runs_are_counted() -> None:
+    rounds = Recorder()
+    callback = EpochMeasurement(rounds)  # type: ignore[arg-type]
+    callback.on_epoch_begin(3)
+    for step in range(3):
+        callback.on_batch_begin()
+        callback.on_step_begin()
+        if step:
+            callback.on_step_end()
+    callback.on_step_end()
+    callback.on_validation_begin()
+    counted = [rounds.extra[key] for key in ("steps", "outcomes", "late_outcomes")]
+    assert counted == [3, 3, 2]
