@@ -85,7 +85,7 @@ def choose_settings(
         return GpuSettings(
             device=device,
             setups=(TrainingSetup("tiny", "float32"),),
-            graph_setups=(TrainingSetup("scratch", "float16"),),
+            graph_setups=(TrainingSetup("scratch", "float32"),),
             batch_size=8,
             length=32,
             round_steps=4,

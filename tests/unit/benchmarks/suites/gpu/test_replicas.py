@@ -8,6 +8,9 @@ from benchmarks.suites.gpu import replicas
 from benchmarks.suites.gpu.replicas import TrainedLosses, check_losses, list_groups
 
 LOSSES = (1.39, 1.41, 1.36)
+ONE_REPLICA = (1.3871276, 1.4129958, 1.3644390, 1.4983426, 1.4744827)
+OWN_GRADIENTS = (1.3871276, 1.3915946, 1.3713481, 1.4978411, 1.5236889)
+"""Of two replicas that do not add up their gradients (tests.support.training.broken_reduction)."""
 
 
 def make(*losses: float, workers: int = 1, count: int = 2) -> TrainedLosses:
@@ -28,6 +31,12 @@ def test_only_rounding_passes(losses: tuple[float, ...], passed: bool) -> None:
     check = check_losses(make(*LOSSES, count=1), make(*losses))
     assert check.passed is passed
     assert "1 worker x 2" in check.name
+
+
+def test_replicas_that_do_not_add_up_their_gradients_fail_the_check() -> None:
+    check = check_losses(make(*ONE_REPLICA, count=1), make(*OWN_GRADIENTS))
+    assert check.passed is False
+    assert check.detail == "largest difference 4.9e-02, allowed 1e-04"
 
 
 def test_losses_that_never_change_show_nothing() -> None:
