@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -49,6 +50,7 @@ SUITES: dict[str, tuple[str, ...]] = {
 }
 """The suites in the page's order, each with the figures that it writes to latest.json."""
 _SHOWN_PACKAGES = (
+    "tensorflow",
     "tensorflow-cpu",
     "tf-models-official",
     "tf-keras",
@@ -160,6 +162,8 @@ def _memory_gigabytes() -> int:
 
 def _read_commit() -> str:
     """The commit that is checked out, marked where the working tree differs; empty without git."""
+    if shutil.which("git") is None:
+        return ""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return completed.stdout.strip()

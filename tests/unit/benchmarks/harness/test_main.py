@@ -123,3 +123,10 @@ def test_the_page_has_the_machine_the_tables_and_what_failed():
     )
     assert "| a | b |\n| --- | --- |\n| 1 | 2 |" in page
     assert "- A note." in page
+
+
+def test_a_machine_without_git_is_described_without_a_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert __main__.describe_machine()["commit"] == ""
