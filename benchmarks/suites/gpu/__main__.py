@@ -15,9 +15,10 @@ import dataclasses
 import datetime
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.harness.__main__ import RESULTS, describe_machine, name_page
@@ -89,8 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run_suite(
     settings: GpuSettings, devices: Devices, found: machine.Machine, only: Sequence[str], work: Path
-) -> list[Section]:
-    """The sections that are wanted; one that ends with an error is a failed check."""
+) -> Iterator[Section]:
+    """Run the sections that are wanted; one that ends with an error is a failed check."""
     is_stand_in = settings.device == "cpu"
     gpu_name = STAND_IN_NAME if is_stand_in else found.driver.devices[0].name
     parts: dict[str, tuple[str, Callable[[], Section]]] = {
@@ -107,7 +108,6 @@ def run_suite(
         ),
         "graph": (step_graph.TITLE, lambda: step_graph.run_section(settings, devices, work)),
     }
-    sections = []
     for name in SECTIONS:
         if name not in only:
             continue
@@ -115,11 +115,10 @@ def run_suite(
         print(f"{name}: ", end="", flush=True)
         try:
             section = run()
-        except (RuntimeError, OSError) as error:
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             section = report_failure(title, error)
-        sections.append(section)
         print("FAILED" if has_failed([section]) else "finished", flush=True)
-    return sections
+        yield section
 
 
 def choose_output(output: Path | None, device: str, gpu_name: str, today: datetime.date) -> Path:
@@ -154,14 +153,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return ExitCode.USER_ERROR
+    words = sys.argv[1:] if arguments is None else arguments
+    command = f"python -m {MODULE} {shlex.join(words)}".rstrip()
+    sections: list[Section] = []
+    json_file = page.with_suffix(".json")
     with tempfile.TemporaryDirectory(prefix="gpu-suite-") as temporary:
         work = (options.workdir or Path(temporary)).resolve()
-        sections = run_suite(settings, devices, found, options.only or SECTIONS, work)
-    words = sys.argv[1:] if arguments is None else arguments
-    content = (f"python -m {MODULE} {shlex.join(words)}".rstrip(), describe_machine(), sections)
-    page.write_text(format_page(*content, today, is_stand_in=is_stand_in), encoding="utf-8")
-    json_file = page.with_suffix(".json")
-    json_file.write_text(format_json(*content, today, is_stand_in=is_stand_in), encoding="utf-8")
+        for section in run_suite(settings, devices, found, options.only or SECTIONS, work):
+            # After every part: what was measured stays if the next one is interrupted.
+            sections.append(section)
+            content = (command, describe_machine(), sections, today)
+            page.write_text(format_page(*content, is_stand_in=is_stand_in), encoding="utf-8")
+            json_file.write_text(format_json(*content, is_stand_in=is_stand_in), encoding="utf-8")
     print(f"wrote {page} and {json_file.name}")
     return ExitCode.FAILURE if has_failed(sections) else ExitCode.SUCCESS
 

@@ -48,7 +48,7 @@ class ModelInputs:
 
     def write_job(self, directory: Path, **train: Any) -> Path:
         """The file of a job on these rows with its state in `directory`."""
-        options = {"checkpoint_every_steps": MANY, "stall_timeout": MANY, **train}
+        options = {"checkpoint_every_steps": MANY, **train}
         job = Job(
             model=self.config,
             train=TrainConfig.model_validate(options),

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.harness.contender import Contender, start_contenders
 from benchmarks.harness.interleaving import Measurement, median
 from benchmarks.harness.report import BenchmarkReport, Table
-from benchmarks.suites.gpu.inputs import ModelInputs, prepare_inputs
+from benchmarks.suites.gpu.inputs import MANY, ModelInputs, prepare_inputs
 from benchmarks.suites.gpu.page import Check, Section
 from benchmarks.suites.gpu.processes import Devices
 from benchmarks.suites.gpu.settings import GpuSettings, TrainingSetup
@@ -115,6 +115,9 @@ def build_contender(
         batch_size=settings.batch_size * gpus,
         precision=setup.precision,
         xla=setup.xla,
+        # XLA may compile for minutes, and a contender waits while another one has its turn.
+        rendezvous_timeout=MANY,
+        stall_timeout=MANY,
     )
     contender = Contender(
         "benchmarks.baselines.training_kubert",
