@@ -8,6 +8,7 @@ both: each node's message, and the deadline of 0 by which a run is stopped.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from components.progress import StepName
 
 _DRIVER_SUFFIX = "-driver"
+_ATTEMPT = re.compile(r"\(\d+\)$")
 _FAILED_PHASES = ("Failed", "Error")
 _SHUTDOWN_STRATEGIES = ("Stop", "Terminate")
 
@@ -81,8 +83,8 @@ def find_step(path: tuple[str, ...]) -> str | None:
 
 
 def split_node_name(name: str) -> tuple[str, ...]:
-    """The path in a node's full name, such as kubert-x7k2p.root.train.executor(0)."""
-    return tuple(name.split(".")[1:])
+    """The path in a node's full name, without the attempts: kubert-x7k2p.root.train-driver(0)."""
+    return tuple(_ATTEMPT.sub("", part) for part in name.split(".")[1:])
 
 
 def _parse_node(node: Mapping[str, Any]) -> Node:

@@ -174,7 +174,7 @@ NOT_UPLOADED = 'failed to upload output artifact "checkpoint"'
         ),
         pytest.param(
             None,
-            make_workflow(("root-driver", "Error", NO_ACCOUNT)),
+            make_workflow(("root-driver(0)", "Error", NO_ACCOUNT)),
             {},
             f"failed: root-driver: {NO_ACCOUNT}",
             1,
@@ -198,6 +198,14 @@ NOT_UPLOADED = 'failed to upload output artifact "checkpoint"'
             "failed: train: OOMKilled (exit code 137)",
             1,
             id="the-last-attempt-counts",
+        ),
+        pytest.param(
+            None,
+            make_workflow(("root.tokenize-driver(0)", "Failed", "Error (exit code 1)")),
+            {"tokenize": "FAILED"},
+            "failed: tokenize: Error (exit code 1)",
+            1,
+            id="the-driver-of-a-step",
         ),
         pytest.param(
             Pods(TRAINED, train=NOT_UPLOADED),
