@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ from typing import Any
 
 from components.errors import KubertError
 from components.kubernetes_client import ClusterNotFoundError, describe_refusal, new_api_client
-from components.progress import ProgressEvent, parse_progress_event
+from components.progress import ProgressEvent, StepName, parse_progress_event
 from components.redaction import redact_to_line
 from pipeline.kubeflow.workflow.manifest import find_step, split_node_name
+from pipeline.kubeflow.workflow.pending_pods import describe_waiting, is_late
 
 RUN_LABEL = "pipeline/runid"
 NODE_NAME_ANNOTATION = "workflows.argoproj.io/node-name"
@@ -47,6 +49,7 @@ class RunPods:
     _fully_read: set[str] = field(default_factory=set)
     fatal_lines: dict[str, str] = field(default_factory=dict)
     """The last line of Kubeflow's launcher or driver per step, where it failed."""
+    _reported: set[str] = field(default_factory=set)
 
     @classmethod
     def connect(cls, run: str, namespace: str) -> RunPods:
@@ -81,6 +84,7 @@ class RunPods:
             name = pod["metadata"]["name"]
             if name in self._fully_read:
                 continue
+            events += self._read_waiting(pod)
             has_ended = pod["status"].get("phase") in ("Succeeded", "Failed")
             lines = self._read_lines(name)
             new_lines = lines[self._lines_read.get(name, 0) :]
@@ -91,9 +95,41 @@ class RunPods:
                 self._fully_read.add(name)
         return sorted(events, key=lambda event: event.time)
 
+    def _read_waiting(self, pod: dict[str, Any]) -> list[ProgressEvent]:
+        """A note, once per pod, about one that should have started.
+
+        A pod before all steps, that of the graph's driver, counts as the first step's.
+        """
+        name = pod["metadata"]["name"]
+        if name in self._reported or not is_late(pod, datetime.datetime.now(datetime.UTC)):
+            return []
+        reason = redact_to_line(describe_waiting(pod, self._list_warnings(name)) or "")
+        if not reason:
+            return []
+        self._reported.add(name)
+        step = StepName(_find_pod_step(pod) or StepName.TOKENIZE)
+        return [ProgressEvent(step, f"pod {name} waits: {reason}", "note")]
+
+    def _list_warnings(self, pod: str) -> list[str]:
+        from kubernetes.client import ApiException
+
+        try:
+            reply = _translate_connection_errors(
+                lambda: self._api.list_namespaced_event(
+                    self.namespace,
+                    field_selector=f"involvedObject.name={pod},type=Warning",
+                    _preload_content=False,
+                    _request_timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+            )
+        except ApiException:
+            return []  # without the right to list events the pod's own status remains
+        return [
+            str(item.get("message") or "") for item in json.loads(reply.data).get("items") or []
+        ]
+
     def _note_fatal_line(self, pod: dict[str, Any], lines: list[str]) -> None:
-        annotations = pod["metadata"].get("annotations") or {}
-        step = find_step(split_node_name(annotations.get(NODE_NAME_ANNOTATION, "")))
+        step = _find_pod_step(pod)
         line = find_fatal_line(lines)
         if step and line:
             self.fatal_lines[step] = line
@@ -139,6 +175,11 @@ class RunPods:
             ) from None
         text: str = reply.data.decode(errors="replace")
         return text[: text.rfind("\n") + 1].splitlines()
+
+
+def _find_pod_step(pod: dict[str, Any]) -> str | None:
+    annotations = pod["metadata"].get("annotations") or {}
+    return find_step(split_node_name(annotations.get(NODE_NAME_ANNOTATION, "")))
 
 
 def find_fatal_line(lines: list[str]) -> str | None:
