@@ -108,7 +108,7 @@ class RunPods:
             return []
         self._reported.add(name)
         step = StepName(_find_pod_step(pod) or StepName.TOKENIZE)
-        return [ProgressEvent(step, f"pod {name} waits: {reason}", "note")]
+        return [ProgressEvent(step, f"pod {name} has not started: {reason}", "note")]
 
     def _list_warnings(self, pod: str) -> list[str]:
         from kubernetes.client import ApiException
