@@ -171,7 +171,13 @@ def test_a_worker_that_stops_answering_is_ended_within_the_deadline(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1], ids=["chief waits", "worker waits"])
+@pytest.mark.parametrize(
+    "rank",
+    [
+        pytest.param(0, id="chief waits"),
+        pytest.param(1, id="worker waits", marks=pytest.mark.nightly),
+    ],
+)
 def test_a_peer_that_never_starts_is_named_before_the_deadline(
     rank: int, shards: Path, tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_two_replicas_of_a_worker_learn_what_one_learns(case: str, train_case: T
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_four_replicas_of_a_worker_learn_what_one_learns(train_case: Trained) -> None:
     assert_same(train_case("scratch", 1), train_case("scratch", 4))
 

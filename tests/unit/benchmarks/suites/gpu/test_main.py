@@ -19,6 +19,7 @@ BROKEN_WORKER = "tests.support.training.broken_reduction"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_whole_command_runs_to_its_end_without_a_gpu(tmp_path: Path) -> None:
     code = main(["--device=cpu", "--quick", f"--output={tmp_path}/page.md"])
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
