@@ -35,6 +35,10 @@ class ExitCode(IntEnum):
     GATE_CLOSED = 3, "The run succeeded, but the gate refused the model; nothing was released."
     USAGE = 64, "A step was called wrongly (EX_USAGE)."
     DATA = 65, "The input data, or an artifact made from it, cannot be used (EX_DATAERR)."
+    WORKERS_FAILED = (
+        70,
+        "The training workers failed in a way that no retry mends (EX_SOFTWARE).",
+    )
     HARDWARE = 72, "A GPU that the configuration asks for is missing (EX_OSFILE)."
     CONFIG = 78, "The configuration is invalid, or does not fit the data (EX_CONFIG)."
     INTERRUPTED = 130, "Interrupted by SIGINT (Ctrl-C), or a run that was stopped by a signal."

@@ -17,7 +17,13 @@ from components.config.environment import (
 )
 
 USER_ID = 10001
+SUPERVISOR = ("python", "-m", "components.step_supervisor")
 MAX_RETRIES = 2
+RETRY_BACKOFF = "5s"
+"""A launcher has to be back before its workers take it for lost."""
+MAX_RETRY_DURATION = f"{30 * 86_400}s"
+"""Since the start of the first pod. Argo retries none after it, and ends the retried pod then: with
+Kubeflow's default of an hour no longer training could be retried."""
 _RUN = (ENV_RUN, "metadata.labels['pipeline/runid']")
 _LAUNCHER = (
     (ENV_POD_NAME, "metadata.name"),
@@ -39,8 +45,7 @@ def configure_step(task: Any, cluster: ClusterConfig, *, gpus: int = 0) -> None:
 def configure_training(task: Any, cluster: ClusterConfig) -> None:
     """Configure the training step: a small launcher if workers have their own pods, else a worker.
 
-    A launcher whose pod was lost is started again: it attaches to its workers, or restarts them
-    from their checkpoints.
+    A launcher whose pod was lost goes on with its workers, or restarts them from their checkpoints.
     """
     is_launcher = cluster.backend == "jobset"
     _configure_common(
@@ -48,7 +53,6 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
     )
     if cluster.checkpoint_pvc:
         kubernetes.mount_pvc(task, pvc_name=cluster.checkpoint_pvc, mount_path=STATE_MOUNT)
-    task.set_retry(num_retries=MAX_RETRIES, backoff_duration="30s")
     if is_launcher:
         _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
         for name, path in _LAUNCHER:
@@ -84,7 +88,23 @@ def _schedule_on_worker_nodes(task: Any, cluster: ClusterConfig, gpus: int) -> N
         )
 
 
+def _configure_retries(task: Any) -> None:
+    """Retry a pod that was lost, and in the pod a command that died.
+
+    Which pods are retried is a setting of Kubeflow's controller; a compiled pipeline cannot name
+    the policy.
+    """
+    task.set_retry(
+        num_retries=MAX_RETRIES,
+        backoff_duration=RETRY_BACKOFF,
+        backoff_max_duration=MAX_RETRY_DURATION,
+    )
+    container = task.container_spec
+    container.command = [*SUPERVISOR, task.name, *container.command]
+
+
 def _configure_common(task: Any, cluster: ClusterConfig, image: str) -> None:
+    _configure_retries(task)
     task.set_container_image(image)
     task.set_env_variable(ENV_IMAGE, image)
     task.set_env_variable("HOME", "/tmp")  # noqa: S108 - always writable

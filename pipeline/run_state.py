@@ -58,6 +58,8 @@ class RunState:
         if event.kind is None or event.kind == "note":
             return self
         step, failure = self.steps[event.step], self.failure
+        if event.kind == "started" and failure is not None and failure.step == step.name:
+            failure = None  # the step is retried
         if event.kind == "error":
             failure = failure or StepFailure(
                 step.name,

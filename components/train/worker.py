@@ -44,6 +44,7 @@ from components.train.checkpointing.state_store import TrainingStateStore
 from components.train.hardware import check_gpus, choose_thread_counts, describe_kernel_compilation
 from components.train.job import Job
 from components.workers import exit_codes
+from components.workers.launcher_heartbeat import LauncherWatch
 from components.workers.process_control import (
     PreemptionHandler,
     StallWatchdog,
@@ -78,26 +79,32 @@ def main(job_uri: str) -> None:
 def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tuple[int, str]:
     """Run the job; the exit code, and the reason for it."""
     has_peers = False
+    watch: LauncherWatch | None = None
     try:
         configure_logging()
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
         job = read_job(job_uri)
+        watch = _watch_launcher(job, work)
         _check_gpus(job, topology)  # before anything that takes time: the node may be paid for
         store = _open_state_store(job, work)
         if not topology.is_chief:
-            return run_worker(job, store, topology, work, stop)
+            return run_worker(job, store, topology, work, stop, watch=watch)
         store.lock.acquire()
         try:
-            return run_worker(job, store, topology, work, stop)
+            return run_worker(job, store, topology, work, stop, watch=watch)
         finally:
             store.lock.release()
     except KubertError as error:
         if has_peers:
             _wait_for_collectives(topology)
+        if watch is not None and watch.is_launcher_lost():
+            return exit_codes.LAUNCHER_LOST, f"the launcher is gone, and {error}"
         return error.exit_code, str(error)
     except BaseException as error:
         _logger.exception("the worker failed")
+        if watch is not None and watch.is_launcher_lost():
+            return exit_codes.LAUNCHER_LOST, "the launcher is gone, and the worker failed"
         if _is_disk_full(error):
             return (
                 exit_codes.DISK_FULL,
@@ -130,10 +137,11 @@ def run_worker(
     work: Path,
     stop: PreemptionHandler,
     *,
+    watch: LauncherWatch | None = None,
     callbacks: Sequence[TrainingCallback] = (),
     slice_rows: SliceRows | None = None,
 ) -> tuple[int, str]:
-    """Meet the peers and train; the exit code (success or preempted), and the reason for it.
+    """Meet the peers and train; the exit code (success or why it stopped), and the reason for it.
 
     `work` is a directory of this worker's own. `slice_rows` replaces `replica_slice`, to measure a
     worker's part of a group without its peers.
@@ -152,7 +160,7 @@ def run_worker(
     from components.train.loop.batch_plan import replica_slice
     from components.train.loop.build_trainer import build_trainer
     from components.train.loop.collectives import WorkerCollectives, create_strategy
-    from components.train.loop.trainer import PreemptionError, WorkerControl
+    from components.train.loop.trainer import PreemptionError, StopRequest, WorkerControl
 
     cores = int(os.environ.get(ENV_THREADS, count_usable_cores()))
     threads = choose_thread_counts(cores, find_hidden_size(job.model))
@@ -171,11 +179,21 @@ def run_worker(
     signal.alarm(limits.first)
     strategy = create_strategy()
     signal.alarm(0)
+    if watch is not None and topology.is_chief:
+        watch.allow_saving()
+    elif watch is not None:
+        watch.stop()
     watchdog = StallWatchdog(
         limits.later,
         first_timeout=limits.first,
         option="train.stall_timeout",
     )
+
+    def find_stop_request() -> StopRequest:
+        if watch is not None and watch.is_launcher_lost():
+            return StopRequest.LAUNCHER_LOST
+        return StopRequest.PREEMPTED if stop.is_stop_requested() else StopRequest.NONE
+
     collectives = WorkerCollectives(strategy, topology)
     trainer = build_trainer(
         job,
@@ -183,7 +201,7 @@ def run_worker(
         store,
         strategy,
         collectives,
-        WorkerControl(stop.is_stop_requested, watchdog.heartbeat),
+        WorkerControl(find_stop_request, watchdog.heartbeat),
         callbacks=callbacks,
         slice_rows=slice_rows or replica_slice,
     )
@@ -191,11 +209,25 @@ def run_worker(
     try:
         trainer.run()
     except PreemptionError as error:
-        code, reason = exit_codes.PREEMPTED, str(error)
+        is_lost = error.request is StopRequest.LAUNCHER_LOST
+        code = exit_codes.LAUNCHER_LOST if is_lost else exit_codes.PREEMPTED
+        reason = f"{error}: the launcher is gone" if is_lost else str(error)
     collectives.barrier()  # no worker exits before the chief's last upload has finished
     if has_peers:
         _wait_for_collectives(topology)
     return code, reason
+
+
+def _watch_launcher(job: Job, work: Path) -> LauncherWatch | None:
+    """Watch the launcher of a JobSet; local workers are killed by the kernel together with it."""
+    jobset = os.environ.get("JOBSET_NAME")
+    if jobset is None:
+        return None
+
+    def end_process() -> None:
+        _exit_process(work, exit_codes.LAUNCHER_LOST, "the launcher is gone")
+
+    return LauncherWatch(open_store(job.state), jobset, end_process)
 
 
 def _check_gpus(job: Job, topology: WorkerTopology) -> None:

@@ -9,6 +9,7 @@
 | 72         | fewer GPUs than asked for                          | fails with the same error |
 | 74         | no space left on the disk                          | restarts all workers      |
 | 75         | SIGTERM, and a checkpoint was saved                | restarts all, not counted |
+| 76         | no launcher has been there for half a minute       | nobody restarts them      |
 | any other  | crash                                              | restarts all workers      |
 
 Restarts count towards the group's maximum, except after code 75.
@@ -20,6 +21,7 @@ from components.errors import (
     USER_ERROR_CODES,
     ConfigError,
     DataError,
+    ExitCode,
     HardwareError,
     KubertError,
     UsageError,
@@ -31,9 +33,12 @@ PEER_LOST = 70
 GPU_MISSING = HardwareError.exit_code
 DISK_FULL = 74
 PREEMPTED = 75
+LAUNCHER_LOST = 76
 
 PERMANENT = USER_ERROR_CODES
 """Usage, data, missing GPUs or configuration: would fail the same way again, so never retried."""
+NEVER_RESTARTED = PERMANENT | {LAUNCHER_LOST}
+"""Codes after which a JobSet ends: another attempt fails the same way, or serves no run."""
 
 _ERROR_BY_CODE: dict[int, type[UsageError | DataError | HardwareError | ConfigError]] = {
     error.exit_code: error for error in (UsageError, DataError, HardwareError, ConfigError)
@@ -45,6 +50,7 @@ _PHRASES = {
     GPU_MISSING: f"saw fewer GPUs than it needs (exit code {GPU_MISSING})",
     DISK_FULL: "found no space left on the disk",
     PREEMPTED: "stopped after saving its checkpoint",
+    LAUNCHER_LOST: "stopped because its launcher was gone",
     -9: "was killed (SIGKILL)",
     -14: "was not joined by its peers in time (SIGALRM)",
     -15: "was terminated (SIGTERM)",
@@ -64,6 +70,8 @@ class WorkerGroupInterruptedError(KubertError):
 
 class WorkerGroupFailedError(KubertError):
     """The workers failed more often than they may be restarted, or in a way no restart cures."""
+
+    exit_code = ExitCode.WORKERS_FAILED
 
 
 def describe_exit_code(code: int) -> str:

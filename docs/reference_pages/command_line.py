@@ -16,7 +16,7 @@ INTRODUCTION = """\
 This page lists every command of `kubert` with its arguments and options, for everyone who uses the
 command line. `kubert COMMAND --help` prints the same.
 """
-STEP_CODES = {*USER_ERROR_CODES, ExitCode.TERMINATED}
+STEP_CODES = {*USER_ERROR_CODES, ExitCode.WORKERS_FAILED, ExitCode.TERMINATED}
 
 
 def format_command_line() -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.artifacts import checkpoint, transfer
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, ExitCode
 from components.storage.store import open_store
 from tests.support.training import cluster_training, local_training, training_shards
 from tests.support.training.cluster_training import ClusterTraining
@@ -226,7 +226,7 @@ def test_a_worker_group_that_cannot_start_is_explained_in_time(
 ) -> None:
     """Fault W6."""
     ended, _, seconds = run_to_failure(store_uri, tmp_path, options)
-    assert ended.code == 1
+    assert ended.code == ExitCode.WORKERS_FAILED
     for text in named:
         assert text in ended.output
     assert seconds < within
@@ -243,7 +243,7 @@ def test_a_crash_loop_is_bounded_and_shows_the_worker_s_last_lines(
         "cluster__environment": {"PYTHONHOME": "/none"},
     }
     ended, messages, _ = run_to_failure(store_uri, tmp_path, options)
-    assert ended.code == 1
+    assert ended.code == ExitCode.WORKERS_FAILED
     assert "the train step failed after 1 restarts (train.max_restarts=1): worker 0" in ended.output
     assert "last lines of worker 0:" in ended.output
     assert "No module named 'encodings'" in ended.output

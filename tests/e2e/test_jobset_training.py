@@ -292,3 +292,56 @@ def test_a_launcher_finds_the_jobset_that_an_earlier_one_left(
             ]
             assert [found["metadata"]["uid"] for found in cluster_training.jobsets(run)] == [uid]
     assert_as_local(tmp_path, local)
+
+
+def test_workers_of_a_killed_launcher_are_gone_within_a_minute_and_the_next_run_continues(
+    store_uri: str, tmp_path: Path
+) -> None:
+    """Fault W13."""
+    scratch, options = f"{store_uri}/{uuid.uuid4().hex[:8]}", {"train__epochs": 60}
+    with cluster_training.launch(tmp_path / "first", f"{store_uri}/shards", scratch, options) as it:
+        name = it.jobset()["metadata"]["name"]
+        it.wait_for_progress(60)
+        it.process.kill()  # it has no pod, so nothing deletes the JobSet
+        killed = time.monotonic()
+
+        def have_ended() -> bool:
+            phases = {pod["status"].get("phase") for pod in cluster_training.pods(name)}
+            return phases <= {"Succeeded", "Failed"}
+
+        local_training.wait_for(have_ended, "the workers' end")
+        seconds = time.monotonic() - killed
+        print(f"the last worker ended {seconds:.1f} s after the launcher")
+        assert seconds < 60
+        (jobset,) = cluster_training.jobsets(it.run)
+        assert jobset["status"]["terminalState"] == "Failed"  # nothing starts them again
+        with cluster_training.launch(
+            tmp_path / "second", f"{store_uri}/shards", scratch, options
+        ) as second:
+            ended = second.wait()
+            assert ended.code == 0, ended.output
+            (resumed,) = [
+                int(text.split()[4])
+                for text in second.messages()
+                if text.startswith("going on from step")
+            ]
+            assert resumed >= 60
+
+
+def test_a_second_run_of_a_training_adopts_its_workers(store_uri: str, tmp_path: Path) -> None:
+    scratch, options = f"{store_uri}/{uuid.uuid4().hex[:8]}", {"train__epochs": 20}
+    shards = f"{store_uri}/shards"
+    with cluster_training.launch(tmp_path / "first", shards, scratch, options) as first:
+        first.wait_for_progress(30)
+        with cluster_training.launch(tmp_path / "second", shards, scratch, options) as second:
+            local_training.wait_for(
+                lambda: [text for text in second.messages() if text.startswith("attached")],
+                "the second launcher",
+            )
+            time.sleep(6)  # until each has seen the other's heartbeat
+            first.process.terminate()
+            assert first.wait().code == 75
+            ended = second.wait()
+            assert ended.code == 0, ended.output
+            assert not [text for text in second.messages() if "was deleted" in text]
+            assert cluster_training.jobsets(second.run) == []

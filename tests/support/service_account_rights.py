@@ -26,6 +26,7 @@ RIGHTS: list[tuple[str, str, str, str, bool]] = [
     ("kubert-submitter", "get", "", "serviceaccounts", True),
     ("kubert-submitter", "get", "kueue.x-k8s.io", "localqueues", True),
     ("kubert-submitter", "get", "", "pods/log", True),
+    ("kubert-submitter", "delete", "jobset.x-k8s.io", "jobsets", True),
     ("kubert-submitter", "create", "jobset.x-k8s.io", "jobsets", False),
     ("kubert-submitter", "get", "", "secrets", False),
     *[

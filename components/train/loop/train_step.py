@@ -37,7 +37,7 @@ ForwardBackward = Callable[[Tensor, Batch, Tensor], tuple[Tensor, list[Tensor]]]
 
 
 class StepMetrics(NamedTuple):
-    """Sums over all replicas (cross-entropy in nats, rows, stop flags), and the gradient norm."""
+    """Sums over all replicas (cross-entropy in nats, rows, requests to stop); the gradient norm."""
 
     loss_sum: float
     correct: float
@@ -110,8 +110,8 @@ class TrainStep:
             self._distribute, input_signature=[batch_spec, number, flag]
         )
 
-    def __call__(self, batch: Batch, step: int, stop: bool) -> PendingMetrics:
-        """Start optimizer step number `step`; `stop`: this worker was asked to stop."""
+    def __call__(self, batch: Batch, step: int, stop: int) -> PendingMetrics:
+        """Start optimizer step number `step`; `stop` is this worker's request to stop, or 0."""
         with tf.device(HOST_DEVICE):
             number, flag = tf.constant(step, tf.int64), tf.constant(float(stop))
         return DeviceMetrics(self._strategy, self._run_on_replicas(batch, number, flag))

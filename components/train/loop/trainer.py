@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from components.artifacts.checkpoint import EpochMetrics
 from components.config.schema import TrainConfig
@@ -31,15 +32,36 @@ class NonFiniteLossError(DataError):
     """The loss or the gradient is not finite: a retry would end the same way."""
 
 
+class StopRequest(IntEnum):
+    """Why a worker asks all workers to stop; their sum over all replicas tells the gravest.
+
+    A launcher that is gone counts more than any number of preempted workers: they all have to end
+    with the code after which none is started again.
+    """
+
+    NONE = 0
+    PREEMPTED = 1
+    LAUNCHER_LOST = 1 << 16
+
+    @classmethod
+    def from_sum(cls, total: float) -> StopRequest:
+        """The gravest of the requests that were summed."""
+        return max(request for request in cls if request <= total)
+
+
 class PreemptionError(Exception):
-    """A worker was asked to stop; the checkpoint of this step is saved."""
+    """A worker asked to stop; the checkpoint of this step is saved."""
+
+    def __init__(self, message: str, request: StopRequest = StopRequest.PREEMPTED) -> None:
+        super().__init__(message)
+        self.request = request
 
 
 @dataclass(frozen=True)
 class WorkerControl:
     """The process may be asked to stop, and must show that it is alive."""
 
-    stop_requested: Callable[[], bool]
+    stop_requested: Callable[[], StopRequest]
     heartbeat: Callable[[], None]
 
 
@@ -47,7 +69,7 @@ class WorkerControl:
 class ModelSteps:
     """The compiled functions of model and optimizer; all workers call them together."""
 
-    train: Callable[[Batch, int, bool], PendingMetrics]
+    train: Callable[[Batch, int, int], PendingMetrics]
     validate: Callable[[Batch], PendingMetrics]
     flush_optimizer: Callable[[], None]
     """Bring all weights up to date: the optimizer may have deferred the updates of some."""
@@ -115,24 +137,25 @@ class Trainer:
         for callback in self._callbacks:
             callback.on_epoch_begin(len(plan.order))
         previous: RunningStep | None = None
-        stops = False
+        request = StopRequest.NONE
         for index, batch in self._enumerate_batches(plan, first):
             step = epoch * steps_per_epoch + index
             running = self._start_step(batch, step, index, is_timed=index != first)
             if previous is not None:
-                state, stops = self._finish_step(state, previous, plan, losses)
+                state, request = self._finish_step(state, previous, plan, losses)
             is_last = index + 1 == len(plan)
             is_checkpoint = (step + 1) % self._config.checkpoint_every_steps == 0
-            if not (stops or is_last or is_checkpoint):
+            if not (request or is_last or is_checkpoint):
                 previous = running
                 continue
             # Only with no other step running do the variables belong to the state, and is it known
             # that they are finite.
             previous = None
-            state, stops_now = self._finish_step(state, running, plan, losses)
-            if stops or stops_now:
+            state, last_request = self._finish_step(state, running, plan, losses)
+            request = max(request, last_request)
+            if request:
                 self._checkpoints.save(state.with_losses(losses))
-                raise PreemptionError(f"stopped at step {state.step}")
+                raise PreemptionError(f"stopped at step {state.step}", request)
             if not is_last:
                 self._checkpoints.save(state.with_losses(losses))
         return state.with_losses(losses)
@@ -178,8 +201,8 @@ class Trainer:
 
     def _finish_step(
         self, state: TrainState, running: RunningStep, plan: EpochPlan, losses: list[float]
-    ) -> tuple[TrainState, bool]:
-        """The state after the oldest step that runs, and whether a worker was asked to stop."""
+    ) -> tuple[TrainState, StopRequest]:
+        """The state after the oldest step that runs, and whether the workers have to stop."""
         started = time.perf_counter()
         metrics = running.outcome.read()
         seconds = running.seconds + time.perf_counter() - started
@@ -198,7 +221,7 @@ class Trainer:
         losses.append(metrics.loss_sum / metrics.rows)
         for callback in self._callbacks:
             callback.on_step_end(state, metrics, plan, running.batch_index)
-        return state, bool(metrics.stops)
+        return state, StopRequest.from_sum(metrics.stops)
 
     def _summarize_epoch(self, state: TrainState, totals: Sequence[StepMetrics]) -> EpochMetrics:
         train_rows = len(self._data.train)

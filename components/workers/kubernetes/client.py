@@ -87,21 +87,29 @@ class JobSetClient:
             return None
         return cast(KubernetesObject, found)
 
-    def delete_jobset(self, name: str) -> None:
-        """Delete a JobSet, if it exists; its name is free when its pods have ended."""
+    def delete_jobset(self, name: str, uid: str = "") -> None:
+        """Delete a JobSet, if it exists; its name is free when its pods have ended.
+
+        With `uid` only that JobSet, and not one that another launcher has created meanwhile.
+        """
+        options = client.V1DeleteOptions(
+            preconditions=client.V1Preconditions(uid=uid) if uid else None
+        )
         try:
             self._call_with_retries(
                 "delete jobsets",
                 lambda: self._custom.delete_namespaced_custom_object(
                     *self._jobsets,
                     name,
+                    body=options,
                     propagation_policy="Foreground",
                     _request_timeout=REQUEST_TIMEOUT_SECONDS,
                 ),
                 even_when_stopped=True,
             )
         except client.ApiException as error:
-            if error.status != 404:
+            is_another = error.status == 409 and uid
+            if error.status != 404 and not is_another:
                 raise self._rejection_error("delete jobsets", error) from None
 
     def list_pods(self, jobset: str) -> list[KubernetesObject]:

@@ -180,6 +180,17 @@ def _find_user_error(observation: Observation) -> Match | None:
     return None
 
 
+def _find_launcher_lost(observation: Observation) -> Match | None:
+    if observation.jobset.phase != "failed":
+        return None
+    codes = {pod.exit_code for pod in observation.attempt}
+    warnings = (str(event) for event in observation.events if event.is_warning)
+    found = parse_exit_code_message(warnings)
+    if exit_codes.LAUNCHER_LOST not in codes | {found[1] if found else None}:
+        return None
+    return Match("the workers stopped because they saw no launcher for half a minute")
+
+
 def _locate(pod: WorkerPod) -> str:
     """Return the worker's message with the node that it is about: others may be in order."""
     node = f" on node {pod.node}" if pod.node else ""
@@ -318,6 +329,13 @@ def _count_started(observation: Observation) -> str:
 RULES: tuple[Rule, ...] = (
     # A worker rejected its input and would do so again: its own error is the user's.
     Rule("user-error", _find_user_error),
+    # The workers were well, but nobody followed them, or its heartbeat did not reach the store.
+    Rule(
+        "launcher-lost",
+        _find_launcher_lost,
+        "check that the training step's pod reaches the store of the training's state; "
+        "a run with the same data and options continues from the last checkpoint",
+    ),
     # More memory or disk than a worker may have is not found by a restart, so do not wait for one.
     Rule("out-of-memory", _find_out_of_memory),
     Rule("over-disk-limit", _find_over_disk_limit, "raise cluster.ephemeral_storage"),

@@ -1,7 +1,8 @@
 """Renders a worker group as a JobSet (jobset.sigs.k8s.io): one pod per worker, restarted together.
 
-Equal groups on equal clusters give equal JobSets, under a name that is derived from the pipeline
-run and the spec, so that a restarted launcher finds its JobSet again.
+Equal groups on equal clusters give equal JobSets, under a name that is derived from the spec and
+the job document. So a restarted launcher, and that of another run of the same training, finds the
+JobSet that runs already.
 
 Which failures are retried is decided by the JobSet's failure policy and not by the launcher, so
 the group keeps running while no launcher watches. The policy's rules depend on the text of the Job
@@ -50,9 +51,9 @@ USER_ID = 10001
 WORK_DIR = "/tmp"  # noqa: S108 - the only directory that is always writable
 KUBELET_MARGIN_SECONDS = 10
 """Seconds between the worker's own deadline after SIGTERM and the kubelet's SIGKILL."""
-_PERMANENT = sorted(exit_codes.PERMANENT)
+_NEVER_RESTARTED = sorted(exit_codes.NEVER_RESTARTED)
 FAILURE_MESSAGE_PATTERNS = {
-    "permanent": [f"exit code ({'|'.join(map(str, _PERMANENT))}) matching"],
+    "permanent": [f"exit code ({'|'.join(map(str, _NEVER_RESTARTED))}) matching"],
     "disrupted": [
         "condition DisruptionTarget matching",
         f"exit code {exit_codes.PREEMPTED} matching",
@@ -100,16 +101,14 @@ def worker_labels(step: StepName) -> dict[str, str]:
     return {"app.kubernetes.io/name": "kubert", "app.kubernetes.io/component": f"{step}-worker"}
 
 
-def jobset_name(step: StepName, run: str, digest: str) -> str:
+def jobset_name(step: StepName, digest: str) -> str:
     """Return a DNS label of at most 46 characters, so that the pods' names fit in 63."""
-    run_part = f"{hashlib.sha256(run.encode()).hexdigest()[:8]}-" if run else ""
-    return f"kubert-{step}-{run_part}{digest[:12]}"
+    return f"kubert-{step}-{digest[:20]}"
 
 
-def job_document_name(group: WorkerGroup, launcher: LauncherPod) -> str:
-    """Return the job document's file name below the group's directory, different for each run."""
-    digest = hashlib.sha256((group.job_document + launcher.run).encode()).hexdigest()
-    return f"jobs/{digest[:16]}.json"
+def job_document_name(group: WorkerGroup) -> str:
+    """Return the job document's file name below the group's directory."""
+    return f"jobs/{hashlib.sha256(group.job_document.encode()).hexdigest()[:16]}.json"
 
 
 def render_jobset(
@@ -132,7 +131,7 @@ def render_jobset(
         "apiVersion": f"{JOBSET_GROUP}/{JOBSET_VERSION}",
         "kind": "JobSet",
         "metadata": {
-            "name": jobset_name(group.step, launcher.run, digest),
+            "name": jobset_name(group.step, digest),
             "namespace": launcher.namespace,
             "labels": worker_labels(group.step)
             | ({QUEUE_LABEL: cluster.queue} if cluster.queue else {}),
@@ -206,7 +205,7 @@ def _render_job_spec(
         "activeDeadlineSeconds": cluster.active_deadline,
         "podFailurePolicy": {
             "rules": [
-                fail_on_exit_codes(*_PERMANENT),
+                fail_on_exit_codes(*_NEVER_RESTARTED),
                 {
                     "action": "FailJob",
                     "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],

@@ -48,6 +48,14 @@ EVENT_INTERVAL_SECONDS = 5.0
 MAX_EVENT_OBJECTS = 4
 
 
+class JobSetDeletedError(WorkerGroupFailedError):
+    """The JobSet is gone, and this launcher did not delete it."""
+
+
+class LauncherLostError(WorkerGroupFailedError):
+    """The workers saved and stopped, because no launcher's heartbeat reached them."""
+
+
 class JobSetMonitor:
     """Follows the JobSet `name` of a worker group until it has completed or failed.
 
@@ -120,7 +128,7 @@ class JobSetMonitor:
         found = self._client.get_jobset(self._name)
         if found is None:
             self.has_ended = True
-            raise WorkerGroupFailedError(
+            raise JobSetDeletedError(
                 f"the JobSet {self._name} was deleted by someone else; "
                 "the next run continues from the last checkpoint"
             )
@@ -166,7 +174,9 @@ class JobSetMonitor:
         """Return the error of a diagnosis, with what is worth reading about it."""
         if diagnosis.user_error:
             return error_from_exit_code(*diagnosis.user_error, diagnosis.message)
-        return WorkerGroupFailedError(
+        is_launcher_lost = diagnosis.rule == "launcher-lost"
+        error = LauncherLostError if is_launcher_lost else WorkerGroupFailedError
+        return error(
             format_failure(
                 diagnosis.message,
                 remedy=diagnosis.remedy,

@@ -65,11 +65,15 @@ class WorkerPod:
 
 @dataclass(frozen=True)
 class JobSetStatus:
-    """The state of a JobSet. `counted_restarts` are those that count towards `max_restarts`."""
+    """The state of a JobSet. `counted_restarts` are those that count towards `max_restarts`.
+
+    owner_uids: of the launchers' pods with which Kubernetes deletes the JobSet.
+    """
 
     uid: str
     spec_digest: str
     phase: JobSetPhase
+    owner_uids: tuple[str, ...] = ()
     is_deleting: bool = False
     restarts: int = 0
     counted_restarts: int = 0
@@ -111,6 +115,7 @@ def parse_jobset(found: KubernetesObject) -> JobSetStatus:
         uid=metadata["uid"],
         spec_digest=metadata.get("annotations", {}).get(SPEC_DIGEST_ANNOTATION, ""),
         phase=phase,
+        owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences", ())),
         is_deleting="deletionTimestamp" in metadata,
         restarts=int(status.get("restarts", 0)),
         counted_restarts=int(status.get("restartsCountTowardsMax", 0)),

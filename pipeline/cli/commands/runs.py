@@ -131,13 +131,14 @@ def print_logs(
 @app.command("stop")
 @with_server_options()
 def stop_run(run: RunId, server: ServerOptions) -> None:
-    """Stop a run.
+    """Stop a run, and its training workers.
 
-    Its workers save a checkpoint first; submitting the same training again resumes from it.
+    Workers save a checkpoint first; submitting the same training again resumes from it. Without
+    access to Kubernetes they notice by themselves, and end within a minute.
     """
     from pipeline.cli.connection import connect_to_server
 
-    with connect_to_server(server) as (api, _):
+    with connect_to_server(server) as (api, cluster):
         run_id = _find_run_id(api, run)
         before = api.get_run(run_id)
         if before.has_ended:
@@ -145,7 +146,24 @@ def stop_run(run: RunId, server: ServerOptions) -> None:
             typer.echo(f"run {run_id} has ended already: {state}")
             return
         api.terminate_run(run_id)
+        namespace = api.namespace or cluster.kubeflow_namespace
     typer.echo(f"run {run_id} is stopping")
+    _delete_workers(run_id, namespace)
+
+
+def _delete_workers(run_id: str, namespace: str) -> None:
+    """Delete the run's JobSets, which its launcher may not have the time to do."""
+    from components.errors import KubertError
+    from components.workers.kubernetes.run_jobsets import delete_run_jobsets
+
+    try:
+        for name in delete_run_jobsets(run_id, namespace):
+            typer.echo(f"JobSet {name} is stopping")
+    except KubertError as error:
+        typer.echo(
+            f"training workers of the run, if any, end by themselves within a minute; {error}",
+            err=True,
+        )
 
 
 def run_row(run: Run, *, was_stopped: bool) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from components.artifacts import checkpoint
 from components.artifacts.artifact import verify_artifact
 from components.config.schema import TrainConfig
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, ExitCode
 from components.model.classifier import build_classifier
 from components.train.checkpointing.train_state import (
     TrainState,
@@ -148,7 +148,7 @@ def test_a_run_on_a_full_disk_fails_with_the_cause_and_resumes_when_there_is_spa
         it.wait_for_step(6)
         ballast = fill(small_disk)
         ended = it.wait()
-    assert ended.code == 1, ended.output
+    assert ended.code == ExitCode.WORKERS_FAILED, ended.output
     assert f"worker 0 {exit_codes.describe_exit_code(exit_codes.DISK_FULL)}" in ended.output
     assert "Traceback" not in ended.output.partition("worker 0, ")[0]
     assert not (home / "checkpoint").exists()

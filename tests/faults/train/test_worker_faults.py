@@ -20,7 +20,7 @@ from components.artifacts import checkpoint
 from components.artifacts.checkpoint import CheckpointContent
 from components.config.environment import ENV_FAILURE_FILE
 from components.config.schema import TrainConfig
-from components.errors import HardwareError, KubertError
+from components.errors import ExitCode, HardwareError, KubertError
 from components.train import step
 from components.train.checkpointing import directory_state_store
 from components.train.job import Job
@@ -225,7 +225,7 @@ def test_a_crash_loop_is_bounded_and_shows_the_last_lines(shards: Path, tmp_path
         )
         (local_training.work(tmp_path) / "checkpoints").write_text("in the way")
         ended = it.wait()
-    assert ended.code == 1
+    assert ended.code == ExitCode.WORKERS_FAILED
     assert (
         "the train step failed 2 times and is not restarted again (train.max_restarts=1): "
         "worker 0 failed with exit code 1" in ended.output

@@ -55,7 +55,9 @@ def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path:
     shown = json.loads(kubert("runs", "show", "one", *at, "--json")[1])
     assert (shown["run"], shown["state"], shown["verdict"]) == (first, "pending", None)
     assert shown["parameters"]["epochs"] == 3
-    assert kubert("runs", "stop", "two", *at)[:2] == (0, f"run {second} is stopping\n")
+    code, out, err = kubert("runs", "stop", "two", *at)
+    assert (code, out) == (0, f"run {second} is stopping\n")
+    assert err.startswith("training workers of the run, if any, end by themselves within a minute")
     assert server.state.runs[second]["state"] == "CANCELING"
     server.state.move_run(second, "FAILED")
     assert kubert("runs", "stop", second, *at)[1] == f"run {second} has ended already: stopped\n"

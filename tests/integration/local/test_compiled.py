@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.config.cluster import ClusterConfig
 from pipeline import definition
 
 GOLDEN = Path(__file__).with_name("golden.yaml")
@@ -177,12 +178,27 @@ def test_storage_keys_come_from_a_secret_by_name(tmp_path: Path) -> None:
         }
 
 
-def test_the_launcher_knows_its_pod_and_is_retried(tmp_path: Path) -> None:
+def test_every_step_is_retried_in_its_pod_and_in_another_one(compiled_pipeline: Path) -> None:
+    spec = yaml.safe_load(compiled_pipeline.read_text().split("---")[0])
+    for name in ("tokenize", "train", "evaluate", "gate", "export"):
+        command = spec["deploymentSpec"]["executors"][f"exec-{name}"]["container"]["command"]
+        assert command[:5] == ["python", "-m", "components.step_supervisor", name, "sh"]
+    root = spec["root"]["dag"]["tasks"]
+    released = spec["components"]["comp-condition-1"]["dag"]["tasks"]
+    for name, task in {**root, **released}.items():
+        if "condition" in name:
+            continue
+        policy = task["retryPolicy"]
+        assert (policy["maxRetryCount"], policy["backoffDuration"]) == (2, "5s")
+        # Argo retries nothing after this time, and ends a retried pod when it is over.
+        assert int(policy["backoffMaxDuration"].rstrip("s")) > 2 * ClusterConfig().active_deadline
+
+
+def test_the_launcher_knows_its_pod(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     spec = compile_to(path, "--set", "cluster.backend=jobset", "--set", "cluster.gpus=4")
     fields = {field["name"] for field in read_platform_spec(path)["exec-train"]["fieldPathAsEnv"]}
     assert fields == {"KUBERT_RUN", "KUBERT_POD_NAME", "KUBERT_POD_UID", "KUBERT_NAMESPACE"}
-    assert spec["root"]["dag"]["tasks"]["train"]["retryPolicy"]["maxRetryCount"] == 2
     assert (
         "accelerator"
         not in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]

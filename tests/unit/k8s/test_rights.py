@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from components.config.cluster import ClusterConfig
-from components.workers.kubernetes import client
+from components.workers.kubernetes import client, run_jobsets
 from components.workers.kubernetes.jobset_manifest import JOBSET_GROUP, JOBSET_PLURAL
 from pipeline.kubeflow import client as kubeflow_client
 from tests.support import manifests
@@ -46,9 +47,9 @@ def rights(role: manifests.Object) -> set[Right]:
     }
 
 
-def calls() -> set[Right]:
-    """What the launcher's calls of the Kubernetes client need."""
-    tree = ast.parse(Path(client.__file__).read_text(encoding="utf-8"))
+def calls(module: ModuleType) -> set[Right]:
+    """What a module's calls of the Kubernetes client need."""
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     found = {
         match
         for node in ast.walk(tree)
@@ -58,17 +59,22 @@ def calls() -> set[Right]:
 
 
 def test_the_launcher_s_role_is_what_the_launcher_calls() -> None:
-    assert rights(manifests.one("Role", "kubert-launcher")) == calls()
+    assert rights(manifests.one("Role", "kubert-launcher")) == calls(client)
 
 
-def test_only_one_module_of_training_speaks_to_kubernetes() -> None:
+def test_whoever_submits_may_delete_the_workers_of_a_run() -> None:
+    assert calls(run_jobsets) <= rights(manifests.one("Role", "kubert-submitter"))
+
+
+def test_only_one_module_of_the_launcher_speaks_to_kubernetes() -> None:
     folder = Path(client.__file__).parents[1]
     speaking = {
         path.name
         for path in folder.rglob("*.py")
         if re.search(r"^\s*(from|import) kubernetes\b", path.read_text(), flags=re.M)
     }
-    assert speaking == {"client.py"}
+    # The other one runs with the rights of the user who stops a run.
+    assert speaking == {"client.py", "run_jobsets.py"}
 
 
 @pytest.mark.parametrize("role", ROLES)

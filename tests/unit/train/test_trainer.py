@@ -22,6 +22,7 @@ from components.train.loop.trainer import (
     ModelSteps,
     NonFiniteLossError,
     PreemptionError,
+    StopRequest,
     Trainer,
     WorkerControl,
     best_epoch,
@@ -104,6 +105,7 @@ def make_trainer(
     checkpoints: MemoryCheckpoints,
     *,
     stop_at: int | None = None,
+    stops: float = 1.0,
     validation: Callable[[int], float] = lambda step: 1 / (1 + step),
     loss: Callable[[int], float] = lambda step: 2.0 - step / 10,
     gradient: float = 1.0,
@@ -112,17 +114,20 @@ def make_trainer(
     callbacks: tuple[TrainingCallback, ...] = (),
     **options: Any,
 ) -> Trainer:
-    """`validation` and `loss` give losses by step; a stop is requested at step `stop_at`."""
+    """`validation` and `loss` give losses by step; `stops` are the requests at step `stop_at`."""
     done = {"steps": checkpoints.initial.step}
 
-    def train(batch: Batch, step: int, stop: bool) -> MemoryMetrics:
+    def train(batch: Batch, step: int, stop: int) -> MemoryMetrics:
         done["steps"] = step + 1
         checkpoints.events.append(("start", step + 1))
         labels = batch.labels.numpy()
-        stops = float(step + 1 == stop_at)
         return MemoryMetrics(
             StepMetrics(
-                loss(step) * len(labels), float(labels.sum()), len(labels), stops, gradient
+                loss(step) * len(labels),
+                float(labels.sum()),
+                len(labels),
+                stops * (step + 1 == stop_at),
+                gradient,
             ),
             lambda: checkpoints.events.append(("read", step + 1)),
         )
@@ -145,7 +150,7 @@ def make_trainer(
         flush_optimizer=lambda: None if flushes is None else flushes.append(done["steps"]),
         learning_rate=lambda step: 0.1,
     )
-    control = WorkerControl(stop_requested=lambda: False, heartbeat=heartbeat)
+    control = WorkerControl(stop_requested=lambda: StopRequest.NONE, heartbeat=heartbeat)
     return Trainer(config, data, steps, checkpoints, control, callbacks)
 
 
@@ -182,6 +187,21 @@ def test_a_stop_at_any_step_changes_nothing_of_the_rest(stop_at: int) -> None:
     assert figures(resumed) == figures(uninterrupted)
     assert resumed.step_losses == uninterrupted.step_losses
     assert len(resumed.history) == EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("stops", "request_"),
+    [
+        pytest.param(1.0, StopRequest.PREEMPTED, id="one_worker_was_preempted"),
+        pytest.param(512.0, StopRequest.PREEMPTED, id="all_of_many_were"),
+        pytest.param(65536.0, StopRequest.LAUNCHER_LOST, id="the_chief_lost_the_launcher"),
+        pytest.param(8 * 65536.0 + 511, StopRequest.LAUNCHER_LOST, id="both"),
+    ],
+)
+def test_all_workers_stop_for_the_gravest_reason(stops: float, request_: StopRequest) -> None:
+    with pytest.raises(PreemptionError) as caught:
+        make_trainer(MemoryCheckpoints(), stop_at=3, stops=stops).run()
+    assert caught.value.request is request_
 
 
 def test_checkpoints_are_saved_at_intervals_and_after_each_epoch() -> None:

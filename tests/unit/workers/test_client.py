@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from components.errors import ConfigError, KubertError
-from components.kubernetes_client import KubernetesUnavailableError
+from components.kubernetes_client import KubernetesRefusedError, KubernetesUnavailableError
 from components.workers.kubernetes import client
 from components.workers.kubernetes.client import JobSetClient
+from components.workers.kubernetes.run_jobsets import delete_run_jobsets
 
 WEBHOOK_DOWN = 'Internal error occurred: failed calling webhook "mjobset.kb.io": connection refused'
 Answer = tuple[int, object]
@@ -151,6 +152,29 @@ def test_a_rejected_request_is_the_user_s_error_and_is_not_repeated(
         api.create_jobset({})
     assert "because of this" in str(caught.value)
     assert len(server.requests) == 1
+
+
+def test_only_the_jobsets_of_a_stopped_run_are_deleted(server: Server) -> None:
+    jobsets = [
+        {"metadata": {"name": name, "annotations": {"kubert.dev/run": run}}}
+        for name, run in (("a", "run-1"), ("b", "run-2"))
+    ]
+    path = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/kubert/jobsets"
+    server.answers = [(200, {"items": [*jobsets, {"metadata": {"name": "c"}}]}), (200, {})]
+    assert delete_run_jobsets("run-2", "kubert") == ["b"]
+    assert server.requests == [f"GET {path}", f"DELETE {path}/b"]
+
+
+@pytest.mark.parametrize("status", [403, 401])
+def test_a_user_without_the_right_to_delete_jobsets_gets_the_remedy(status: int, server: Server) -> None:
+    server.answers = [(status, "because of this")]
+    with pytest.raises(KubernetesRefusedError, match=r"list jobsets .* the role in k8s/base"):
+        delete_run_jobsets("run-2", "kubert")
+
+
+def test_a_cluster_without_jobset_has_none_to_delete(server: Server) -> None:
+    server.answers = [(404, "not found")]
+    assert delete_run_jobsets("run-2", "kubert") == []
 
 
 def test_events_are_sorted_by_time(server: Server, api: JobSetClient) -> None:

@@ -33,6 +33,7 @@ OVERTIME = Limits(**{**vars(LIMITS), "running_seconds": 3601})
 STARTING = recorded_jobset("starting")
 CHIEF = recorded_pod("running", rank=0)
 GPU_EXIT_MESSAGE = recorded_event("exit code").message.replace("exit code 65", "exit code 72")
+LAUNCHER_EXIT_MESSAGE = recorded_event("exit code").message.replace("exit code 65", "exit code 76")
 FULL_DISK = recorded_pod(
     "killed",
     attempt=0,
@@ -90,6 +91,19 @@ CASES = {
         r"saw fewer GPUs than it needs \(exit code 72\)",
         jobset=recorded_jobset("refused"),
         events=(replace(recorded_event("exit code"), message=GPU_EXIT_MESSAGE),),
+    ),
+    "no launcher was there": Case(
+        "launcher-lost",
+        "the workers stopped because they saw no launcher for half a minute",
+        "reaches the store",
+        jobset=recorded_jobset("refused"),
+        pods=(recorded_pod("lost its peer"), recorded_pod("refused", exit_code=76)),
+    ),
+    "no launcher was there and the pods are gone": Case(
+        "launcher-lost",
+        "the workers stopped because they saw no launcher for half a minute",
+        jobset=recorded_jobset("refused"),
+        events=(replace(recorded_event("exit code"), message=LAUNCHER_EXIT_MESSAGE),),
     ),
     "out of memory, seen while the JobSet restarts its workers": Case(
         "out-of-memory",

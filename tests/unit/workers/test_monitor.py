@@ -1,4 +1,4 @@
-"""Monitoring and launching a JobSet, against a client that replays recorded objects."""
+"""Monitoring a JobSet, against a client that replays recorded objects."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import Any, cast
 import pytest
 
 from components.config.cluster import ClusterConfig
-from components.errors import ConfigError, DataError
+from components.errors import DataError
 from components.progress import StepName
 from components.workers.exit_codes import WorkerGroupFailedError, WorkerGroupInterruptedError
 from components.workers.group import WorkerGroup
-from components.workers.kubernetes import launcher, monitor
+from components.workers.kubernetes import monitor
 from components.workers.kubernetes.client import JobSetClient, KubernetesObject
-from components.workers.kubernetes.jobset_manifest import SPEC_DIGEST_ANNOTATION
 from components.workers.kubernetes.monitor import Clocks, JobSetMonitor, PodHistory
 from tests.support.kubernetes_objects import RECORDED, recorded_jobset, recorded_pod
 
@@ -215,59 +214,3 @@ def test_a_restart_starts_the_clock_of_the_attempt_again() -> None:
     clocks.update(recorded_jobset("restarting"), all_started=False)
     assert clocks.starting_seconds < starting
     assert clocks.running_seconds >= running
-
-
-class JobSetRegister:
-    """The JobSets of a namespace: at most one, which is deleted after some polls."""
-
-    def __init__(self, existing: KubernetesObject | None) -> None:
-        self.existing, self.deleted = existing, False
-
-    def create_jobset(self, body: KubernetesObject) -> bool:
-        if self.existing and not self.deleted:
-            return False
-        self.existing = body
-        return True
-
-    def get_jobset(self, name: str) -> KubernetesObject | None:
-        return self.existing
-
-    def delete_jobset(self, name: str) -> None:
-        self.deleted = True
-
-
-def create_or_attach(register: JobSetRegister, body: KubernetesObject, timeout: float) -> None:
-    launcher.create_or_attach(
-        cast(JobSetClient, register), body, StepName.TRAIN, timeout, threading.Event()
-    )
-
-
-def test_a_launcher_attaches_to_a_running_jobset_of_the_same_spec(progress_file: Path) -> None:
-    existing = with_namespace("starting")
-    register = JobSetRegister(existing)
-    create_or_attach(register, existing, timeout=1)
-    assert not register.deleted
-    name = existing["metadata"]["name"]
-    assert messages(progress_file) == [f"attached to the running JobSet {name}"]
-
-
-def test_a_jobset_that_has_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "RECREATE_INTERVAL_SECONDS", 0.01)
-    ended = with_namespace("out of restarts")
-    register = JobSetRegister(ended)
-    body = {**ended, "spec": {"new": True}}
-    create_or_attach(register, body, timeout=1)
-    assert register.existing == body
-
-
-def test_a_jobset_of_another_spec_is_left_alone() -> None:
-    existing = with_namespace("starting")
-    body = with_namespace("starting")
-    body["metadata"]["annotations"] = {SPEC_DIGEST_ANNOTATION: "other"}
-    with pytest.raises(ConfigError, match="with another spec exists in namespace kubert"):
-        create_or_attach(JobSetRegister(existing), body, timeout=1)
-
-
-def with_namespace(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = RECORDED["jobsets"][name]
-    return {**found, "metadata": {**found["metadata"], "namespace": "kubert"}}

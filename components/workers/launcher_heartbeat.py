@@ -1,0 +1,185 @@
+"""The launcher's heartbeat: an object in the state, by which workers know that their run goes on.
+
+Workers have no access to Kubernetes, but they read and write the state. So the launcher changes one
+object per JobSet every few seconds, from a thread that ends with its process, however that ends.
+Workers compare contents, never clocks: what counts is how long the content has not changed, on the
+worker's own clock. Time in which the object cannot be read does not count, because the launcher may
+not be able to write it then either.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from components.errors import KubertError
+from components.storage.store import MissingError, Store
+
+INTERVAL_SECONDS = 5.0
+CLOSE_TIMEOUT_SECONDS = 2.0
+_LOGGER = logging.getLogger(__name__)
+
+
+def heartbeat_key(jobset: str) -> str:
+    """Return the key of the heartbeat below the directory of the worker group."""
+    return f"launchers/{jobset}"
+
+
+class LauncherHeartbeat:
+    """Tells the workers of a JobSet that a launcher follows them, while the block runs.
+
+    Enter it before the JobSet is created. Several launchers may follow one JobSet; each knows of
+    the others by their heartbeats. The last one to leave removes the object. Raises KubertError if
+    the first heartbeat cannot be written; later failures are logged.
+    """
+
+    def __init__(self, store: Store, jobset: str, interval: float = INTERVAL_SECONDS) -> None:
+        self._store, self._key, self._interval = store, heartbeat_key(jobset), interval
+        self._id = uuid.uuid4().hex
+        self._count = 0
+        self._stop = threading.Event()
+        self._other_launcher_until = 0.0
+        self._thread = threading.Thread(target=self._beat_until_stopped, daemon=True, name="beats")
+
+    def __enter__(self) -> Self:
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join(CLOSE_TIMEOUT_SECONDS)
+        if not self.has_other_launcher:
+            with suppress(KubertError):
+                self._store.delete(self._key)
+
+    @property
+    def has_other_launcher(self) -> bool:
+        """Whether another launcher wrote its heartbeat a short time ago."""
+        return time.monotonic() < self._other_launcher_until
+
+    def wait_for_next(self, stop: threading.Event, timeout: float) -> bool:
+        """Wait until one more heartbeat was written; False after `timeout` seconds or a stop."""
+        before, deadline = self._count, time.monotonic() + timeout
+        while self._count == before:
+            if time.monotonic() > deadline or stop.wait(self._interval / 10):
+                return False
+        return True
+
+    def _beat(self) -> None:
+        content = read_heartbeat(self._store, self._key)
+        # A launcher overwrites what it finds, so what is there now was written since the last time.
+        if content and self._id.encode() not in content:
+            self._other_launcher_until = time.monotonic() + 3 * self._interval
+        record = {"launcher": self._id, "count": self._count}
+        self._store.write(self._key, json.dumps(record).encode())
+        self._count += 1
+
+    def _beat_until_stopped(self) -> None:
+        while not self._stop.wait(self._interval):
+            try:
+                self._beat()
+            except Exception as error:
+                _LOGGER.warning("the launcher's heartbeat could not be written: %s", error)
+
+
+def read_heartbeat(store: Store, key: str) -> bytes:
+    """Return the content of a heartbeat, which is empty if there is none."""
+    with suppress(MissingError):
+        return store.read_bytes(key)
+    return b""
+
+
+@dataclass(frozen=True)
+class WatchLimits:
+    """Times of a `LauncherWatch` in seconds.
+
+    poll: between two reads.
+    silence: how long the heartbeat may stay the same; a launcher that is restarted in its pod, or
+        in a new one, is back before.
+    save: from then to the end of the process. With `silence` and the time until a peer notices it
+        makes less than a minute.
+    """
+
+    poll: float = 2.0
+    silence: float = 30.0
+    save: float = 20.0
+
+
+class LauncherWatch:
+    """Ends a worker whose launcher is gone; starts at once, in a thread.
+
+    Until `allow_saving` there is nothing to save, and `end_process` is called when the heartbeat
+    has been silent for too long. Afterwards `is_launcher_lost` becomes true, and `end_process` is
+    called only if the process has not ended by itself within `limits.save` seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        jobset: str,
+        end_process: Callable[[], object],
+        limits: WatchLimits | None = None,
+    ) -> None:
+        self._store, self._key = store, heartbeat_key(jobset)
+        self._end_process, self._limits = end_process, limits or WatchLimits()
+        self._stopped, self._can_save = threading.Event(), threading.Event()
+        self._lost = threading.Event()
+        threading.Thread(target=self._watch, daemon=True, name="launcher-watch").start()
+
+    def is_launcher_lost(self) -> bool:
+        """Whether the heartbeat has been silent for too long."""
+        return self._lost.is_set()
+
+    def allow_saving(self) -> None:
+        """From now on all workers stop together, and save a checkpoint, when the launcher is lost.
+
+        Call it in the chief when all workers have met.
+        """
+        self._can_save.set()
+
+    def stop(self) -> None:
+        """Watch no longer: the chief does it for all workers that have met."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        if not self._wait_for_silence():
+            return
+        _LOGGER.error("no launcher has been there for %.0f s", self._limits.silence)
+        self._lost.set()
+        if self._can_save.is_set():
+            time.sleep(self._limits.save)
+        self._end_process()
+
+    def _wait_for_silence(self) -> bool:
+        """Return True when the heartbeat has been silent for too long, False if stopped."""
+        last: bytes | None = None
+        silence, previous = 0.0, time.monotonic()
+        while not self._stopped.wait(self._limits.poll):
+            try:
+                content = read_heartbeat(self._store, self._key)
+            except Exception as error:
+                _LOGGER.debug("the launcher's heartbeat could not be read: %s", error)
+                previous = time.monotonic()
+                continue
+            now = time.monotonic()
+            # A read that was repeated for long, or a process that was halted, is no evidence.
+            elapsed = min(now - previous, 2 * self._limits.poll)
+            silence = silence + elapsed if content == last else 0.0
+            last, previous = content, now
+            if silence >= self._limits.silence:
+                return True
+        return False

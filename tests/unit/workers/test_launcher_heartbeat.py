@@ -1,0 +1,144 @@
+"""The launcher's heartbeat and its watch, with times of tenths of a second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.errors import KubertError
+from components.storage.local import LocalBackend
+from components.storage.store import Store, open_store
+from components.workers.launcher_heartbeat import (
+    LauncherHeartbeat,
+    LauncherWatch,
+    WatchLimits,
+    heartbeat_key,
+    read_heartbeat,
+)
+
+JOBSET = "kubert-train-x"
+KEY = heartbeat_key(JOBSET)
+INTERVAL = 0.05
+LIMITS = WatchLimits(poll=0.02, silence=0.4, save=0.3)
+
+
+class UnreliableBackend(LocalBackend):
+    """A store that refuses reads or writes while `fails`; refusals are not repeated."""
+
+    fails = False
+
+    def get_size(self, key: str) -> int | None:
+        if self.fails:
+            raise PermissionError("refused")
+        return super().get_size(key)
+
+
+class Worker:
+    """What a watch does to its process."""
+
+    def __init__(self, store: Store, limits: WatchLimits = LIMITS) -> None:
+        self.ended = threading.Event()
+        self.watch = LauncherWatch(store, JOBSET, self.ended.set, limits)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path))
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_the_heartbeat_changes_and_is_removed_at_the_end(store: Store) -> None:
+    seen = set()
+    with LauncherHeartbeat(store, JOBSET, INTERVAL) as heartbeat:
+        seen.add(read_heartbeat(store, KEY))  # before the block starts
+        assert heartbeat.wait_for_next(threading.Event(), timeout=20)
+        seen.add(read_heartbeat(store, KEY))
+    assert len(seen) == 2
+    assert store.list() == []
+
+
+def test_a_worker_goes_on_while_a_launcher_is_there(store: Store) -> None:
+    with LauncherHeartbeat(store, JOBSET, INTERVAL):
+        worker = Worker(store)
+        assert not worker.ended.wait(3 * LIMITS.silence)
+        worker.watch.stop()
+
+
+@pytest.mark.parametrize("is_left", [True, False], ids=["silent_since", "never_there"])
+def test_a_worker_that_has_not_met_its_peers_ends_at_once(is_left: bool, store: Store) -> None:
+    if is_left:
+        store.write(KEY, b"of a launcher that was killed")
+    started = time.monotonic()
+    worker = Worker(store)
+    assert worker.ended.wait(20)
+    assert LIMITS.silence <= time.monotonic() - started < LIMITS.silence + 2
+
+
+def test_a_chief_may_save_for_a_bounded_time(store: Store) -> None:
+    worker = Worker(store)
+    worker.watch.allow_saving()
+    wait_until(worker.watch.is_launcher_lost)
+    lost_at = time.monotonic()
+    assert not worker.ended.is_set()
+    assert worker.ended.wait(20)
+    assert time.monotonic() - lost_at >= LIMITS.save * 0.9
+
+
+def test_a_stopped_watch_ends_nothing(store: Store) -> None:
+    worker = Worker(store)
+    worker.watch.stop()
+    assert not worker.ended.wait(2 * LIMITS.silence)
+    assert not worker.watch.is_launcher_lost()
+
+
+def test_time_in_which_the_store_cannot_be_read_does_not_count(tmp_path: Path) -> None:
+    backend = UnreliableBackend(tmp_path)
+    store = Store(backend, str(tmp_path))
+    with LauncherHeartbeat(store, JOBSET, INTERVAL) as heartbeat:
+        worker = Worker(store)
+        worker.watch.allow_saving()
+        backend.fails = True
+        assert not worker.ended.wait(3 * LIMITS.silence)
+        backend.fails = False
+        assert heartbeat.wait_for_next(threading.Event(), timeout=20)  # it went on by itself
+        assert not worker.watch.is_launcher_lost()
+    assert worker.ended.wait(20)
+
+
+def test_a_first_heartbeat_that_fails_is_an_error(tmp_path: Path) -> None:
+    backend = UnreliableBackend(tmp_path)
+    backend.fails = True
+    with (
+        pytest.raises(KubertError, match="access refused"),
+        LauncherHeartbeat(Store(backend, str(tmp_path)), JOBSET, INTERVAL),
+    ):
+        pass
+
+
+def test_two_launchers_know_of_each_other_and_the_last_one_removes_the_heartbeat(
+    store: Store,
+) -> None:
+    with LauncherHeartbeat(store, JOBSET, INTERVAL) as last:
+        assert not last.has_other_launcher
+        with LauncherHeartbeat(store, JOBSET, INTERVAL) as first:
+            wait_until(lambda: first.has_other_launcher and last.has_other_launcher)
+        assert store.exists(KEY)
+        wait_until(lambda: not last.has_other_launcher)
+    assert not store.exists(KEY)
+
+
+def test_waiting_for_a_heartbeat_ends_with_a_stop(store: Store) -> None:
+    stop = threading.Event()
+    stop.set()
+    with LauncherHeartbeat(store, JOBSET, interval=60) as heartbeat:
+        assert not heartbeat.wait_for_next(stop, timeout=60)
