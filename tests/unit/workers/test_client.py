@@ -166,7 +166,9 @@ def test_only_the_jobsets_of_a_stopped_run_are_deleted(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 401])
-def test_a_user_without_the_right_to_delete_jobsets_gets_the_remedy(status: int, server: Server) -> None:
+def test_a_user_without_the_right_to_delete_jobsets_gets_the_remedy(
+    status: int, server: Server
+) -> None:
     server.answers = [(status, "because of this")]
     with pytest.raises(KubernetesRefusedError, match=r"list jobsets .* the role in k8s/base"):
         delete_run_jobsets("run-2", "kubert")
