@@ -19,6 +19,7 @@ from pipeline.doctor import (
     capacity_checks,
     extension_checks,
     join_lines,
+    retry_checks,
     service_checks,
 )
 from pipeline.doctor.cluster_reader import ClusterReader, Reader, run_api_check
@@ -57,6 +58,7 @@ def build_checks(config: Config, *, probe_store: bool = False) -> list[Check]:
         ),
         api_check("own rights", "namespace", access_checks.check_user_rights),
         api_check("workflows", "kubernetes", extension_checks.check_argo_workflows),
+        api_check("retries", "kubernetes", retry_checks.check_retry_policy),
         api_check("nodes", "kubernetes", capacity_checks.check_nodes),
         Check("images", partial(service_checks.check_images, cluster)),
         api_check("loaded images", "kubernetes", service_checks.check_loaded_images),
