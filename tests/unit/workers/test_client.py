@@ -170,7 +170,7 @@ def test_a_user_without_the_right_to_delete_jobsets_gets_the_remedy(
     status: int, server: Server
 ) -> None:
     server.answers = [(status, "because of this")]
-    with pytest.raises(KubernetesRefusedError, match=r"list jobsets .* the role in k8s/base"):
+    with pytest.raises(KubernetesRefusedError, match=r"list jobsets .* the role in k8s/accounts"):
         delete_run_jobsets("run-2", "kubert")
 
 
