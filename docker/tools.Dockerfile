@@ -30,6 +30,7 @@ RUN _KFP_RUNTIME=true /opt/kubert/bin/python /docker/bytecode.py \
 COPY components/*.py /layers/code/opt/kubert/lib/python3.11/site-packages/components/
 COPY components/config /layers/code/opt/kubert/lib/python3.11/site-packages/components/config
 COPY components/storage /layers/code/opt/kubert/lib/python3.11/site-packages/components/storage
+COPY components/gpu /layers/code/opt/kubert/lib/python3.11/site-packages/components/gpu
 COPY components/data /layers/code/opt/kubert/lib/python3.11/site-packages/components/data
 COPY components/artifacts /layers/code/opt/kubert/lib/python3.11/site-packages/components/artifacts
 COPY components/registry /layers/code/opt/kubert/lib/python3.11/site-packages/components/registry
