@@ -1,8 +1,10 @@
-"""One contract for both servers: the fake one, and the real one that KUBERT_TEST_KFP names."""
+"""One contract for both servers: the fake one, and the real one that KUBERT_TEST_KFP names.
+
+The real one is sent the token of KUBERT_TEST_KFP_TOKEN, if there is one.
+"""
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,19 +16,15 @@ from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.errors import AmbiguousOutcomeError, InvalidRequestError, NotFoundError
 from tests.support.fake_kfp.clients import build_submission, new_client
 from tests.support.fake_kfp.server import run_server
-
-REAL = os.environ.get("KUBERT_TEST_KFP")
+from tests.support.real_kfp.server import SKIP_REASON, find_server
 
 
 @pytest.fixture(params=["stand-in", "real"])
 def api(request: pytest.FixtureRequest) -> Iterator[KubeflowClient]:
     experiment = f"kubert-test-{secrets.token_hex(4)}"
     if request.param == "real":
-        if not REAL:
-            pytest.skip("KUBERT_TEST_KFP names no Kubeflow Pipelines API")
-        found = new_client(REAL, experiment=experiment)
-        found.get_health()
-        yield found
+        real = find_server() or pytest.skip(SKIP_REASON)
+        yield real.connect(experiment)
         return
     with run_server() as server:
         found = new_client(server.url, experiment=experiment)

@@ -1,0 +1,47 @@
+"""A real Kubeflow Pipelines, an experiment of its own, and a small configuration."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support.real_kfp.server import SKIP_REASON, KubertCommand, RealServer, find_server
+from tests.support.real_kfp.small_run import build_config, new_store_uri
+
+
+@pytest.fixture(scope="session")
+def server(cluster: None) -> RealServer:
+    """The server of KUBERT_TEST_KFP; skips the test where there is none."""
+    return find_server() or pytest.skip(SKIP_REASON)
+
+
+@pytest.fixture(scope="session")
+def store_uri(server: RealServer) -> str:
+    return new_store_uri()
+
+
+@pytest.fixture(scope="module")
+def kubert(server: RealServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubertCommand]:
+    """The command, in an experiment of its own; its runs are stopped in the end."""
+    experiment = f"kubert-e2e-{secrets.token_hex(4)}"
+    command = KubertCommand(server, experiment, tmp_path_factory.mktemp("kubert"))
+    yield command
+    client = server.connect(experiment)
+    if experiment_id := client.find_experiment(experiment):
+        for schedule in client.list_schedules(experiment_id):
+            client.delete_schedule(schedule.id)
+        for run in client.list_runs(experiment_id):
+            if not run.has_ended:
+                client.terminate_run(run.id)
+
+
+@pytest.fixture(scope="module")
+def jobset_config(store_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration with two workers as a JobSet."""
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(yaml.safe_dump(build_config(store_uri, backend="jobset")), encoding="utf-8")
+    return path

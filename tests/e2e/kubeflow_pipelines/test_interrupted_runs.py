@@ -1,0 +1,104 @@
+"""Runs that are stopped, and launchers that are killed, while two workers train."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.real_kfp.polling import wait_for
+from tests.support.real_kfp.run_objects import RunObjects
+from tests.support.real_kfp.server import KubertCommand
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+RUN_TIMEOUT_SECONDS = 900.0
+WORKERS_GONE_SECONDS = 60.0
+EPOCHS = 120
+"""So many that a training is still running when its launcher has been started again."""
+
+
+def submit(kubert: KubertCommand, config: Path, *options: str) -> RunObjects:
+    """A run that trains for a minute or more, under way."""
+    assignments = [
+        part for option in (f"train.epochs={EPOCHS}", *options) for part in ("--set", option)
+    ]
+    run = kubert.read_json("submit", str(config), *assignments)
+    assert run["created"]
+    return RunObjects(run["run"], kubert.server.namespace)
+
+
+def wait_for_end(kubert: KubertCommand, run: RunObjects) -> None:
+    client = kubert.server.connect(kubert.experiment)
+    wait_for(
+        lambda: client.get_run(run.run_id).has_ended,
+        f"the end of run {run.run_id}",
+        RUN_TIMEOUT_SECONDS,
+    )
+
+
+def test_a_stopped_run_is_stopped_with_its_workers_and_goes_on_when_submitted_again(
+    kubert: KubertCommand, jobset_config: Path
+) -> None:
+    run = submit(kubert, jobset_config, "train.seed=2")
+    run.wait_for_training(40)
+    (jobset,) = [found["metadata"]["name"] for found in run.list_jobsets()]
+    ended = kubert.run("runs", "stop", run.run_id)
+    assert (ended.returncode, ended.stdout) == (0, f"run {run.run_id} is stopping\n")
+    stopped = time.monotonic()
+    wait_for(lambda: not run.list_workers(jobset), "the end of the workers", WORKERS_GONE_SECONDS)
+    print(f"the last worker was gone {time.monotonic() - stopped:.1f} s after the stop")
+    wait_for_end(kubert, run)
+    shown = kubert.read_json("runs", "show", run.run_id)
+    assert (shown["state"], shown["verdict"]) == ("stopped", "stopped")
+    again = kubert.run("runs", "stop", run.run_id)
+    assert (again.returncode, again.stdout.startswith(f"run {run.run_id} has ended already")) == (
+        0,
+        True,
+    )
+
+    resumed = submit(kubert, jobset_config, "train.seed=2")
+    pod = resumed.wait_for_training(41)
+    messages = [event.message for event in resumed.read_events()[pod]]
+    (step,) = [int(text.split()[4]) for text in messages if text.startswith("going on from step")]
+    assert step >= 40
+    kubert.run("runs", "stop", resumed.run_id)
+    wait_for_end(kubert, resumed)
+
+
+def kill_process(run: RunObjects, pod: str) -> None:
+    run.kill_step(pod)
+
+
+def delete_pod(run: RunObjects, pod: str) -> None:
+    run.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+
+
+@pytest.mark.parametrize(
+    ("harm", "seed"),
+    [
+        pytest.param(kill_process, 3, id="the-launcher-is-killed"),
+        pytest.param(delete_pod, 4, id="the-launchers-pod-is-deleted"),
+    ],
+)
+def test_a_run_that_loses_its_launcher_goes_on(
+    harm, seed: int, kubert: KubertCommand, jobset_config: Path
+) -> None:
+    """Fault W2."""
+    run = submit(kubert, jobset_config, f"train.seed={seed}")
+    pod = run.wait_for_training(40)
+    harm(run, pod)
+    harmed = time.monotonic()
+
+    def find_next_launcher() -> str:
+        return next((name for name in run.find_launchers() if name != pod), "")
+
+    wait_for(find_next_launcher, "the next launcher", 300)
+    print(f"the next launcher reported {time.monotonic() - harmed:.1f} s after the harm")
+    wait_for_end(kubert, run)
+    shown = kubert.read_json("runs", "show", run.run_id)
+    assert shown["state"] == "succeeded", shown["verdict"]
+    assert shown["verdict"].startswith("released version ")
+    (jobset,) = run.list_jobsets()
+    assert jobset["status"]["terminalState"] == "Completed"
+    assert run.list_workers(jobset["metadata"]["name"]) == []

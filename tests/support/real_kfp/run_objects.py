@@ -1,0 +1,113 @@
+"""What kubectl shows of a run: its JobSets, the pods of its steps; and how a launcher is killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from components.progress import ProgressEvent
+from pipeline.kubeflow.run_logs import RUN_LABEL, parse_progress_events
+from tests.support.real_kfp.polling import wait_for
+
+RUN_ANNOTATION = "kubert.dev/run"
+KILL_STEP = """
+import os, pathlib, signal
+for process in pathlib.Path("/proc").glob("[0-9]*"):
+    if b"kfp.dsl.executor_main" in (process / "cmdline").read_bytes().split(b"\\0"):
+        os.kill(int(process.name), signal.SIGKILL)
+        print("killed", process.name)
+"""
+"""Kills the step's own process in its container, as the kernel does when memory runs out."""
+
+
+@dataclass(frozen=True)
+class RunObjects:
+    """The objects of one run in its namespace."""
+
+    run_id: str
+    namespace: str
+
+    def kubectl(self, *arguments: str, check: bool = True) -> str:
+        """What kubectl prints."""
+        done = subprocess.run(
+            ["kubectl", "--namespace", self.namespace, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout
+
+    def list_objects(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
+        """Objects of a kind."""
+        found = json.loads(self.kubectl("get", kind, "--output", "json", *arguments))
+        return list(found["items"])
+
+    def list_jobsets(self) -> list[dict[str, Any]]:
+        """The JobSets that the run's launcher has made."""
+        return [
+            found
+            for found in self.list_objects("jobsets")
+            if found["metadata"].get("annotations", {}).get(RUN_ANNOTATION) == self.run_id
+        ]
+
+    def list_workers(self, jobset: str) -> list[str]:
+        """The pods of a JobSet that have not ended, whether or not the JobSet still exists."""
+        selector = f"jobset.sigs.k8s.io/jobset-name={jobset}"
+        return [
+            pod["metadata"]["name"]
+            for pod in self.list_objects("pods", "--selector", selector)
+            if pod["status"]["phase"] in ("Pending", "Running")
+        ]
+
+    def list_archived_nodes(self) -> dict[str, str]:
+        """The workflow's nodes that have an archived log, by the display name of their step."""
+        (workflow,) = self.list_objects("workflows", "--selector", f"{RUN_LABEL}={self.run_id}")
+        nodes = workflow["status"]["nodes"]
+        return {
+            nodes[node["boundaryID"]]["displayName"]: node_id
+            for node_id, node in nodes.items()
+            if any(
+                artifact["name"] == "main-logs"
+                for artifact in node.get("outputs", {}).get("artifacts", ())
+            )
+        }
+
+    def read_events(self) -> dict[str, list[ProgressEvent]]:
+        """The progress events in the logs of the run's pods, by pod."""
+        events = {}
+        for pod in self.list_objects("pods", "--selector", f"{RUN_LABEL}={self.run_id}"):
+            name = pod["metadata"]["name"]
+            log = self.kubectl("logs", name, "--container", "main", check=False)
+            if found := parse_progress_events(log.splitlines()):
+                events[name] = found
+        return events
+
+    def find_launchers(self) -> list[str]:
+        """The pods of the train step, as far as they have reported something."""
+        return [
+            pod
+            for pod, events in self.read_events().items()
+            if any(event.step == "train" for event in events)
+        ]
+
+    def wait_for_training(self, step: int) -> str:
+        """The launcher's pod, once it has reported this training step."""
+
+        def find_pod() -> str:
+            for pod, events in self.read_events().items():
+                if any(
+                    event.step == "train" and event.total and (event.done or 0) >= step
+                    for event in events
+                ):
+                    return pod
+            return ""
+
+        return str(wait_for(find_pod, f"step {step} of run {self.run_id}", 300))
+
+    def kill_step(self, pod: str) -> None:
+        """Kill the step's process (SIGKILL); its container ends with exit code 137."""
+        output = self.kubectl("exec", pod, "--container", "main", "--", "python", "-c", KILL_STEP)
+        assert output.startswith("killed"), output
