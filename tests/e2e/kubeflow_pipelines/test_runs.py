@@ -12,6 +12,7 @@ import pytest
 from components.progress import StepName
 from tests.support.real_kfp.run_objects import RunObjects
 from tests.support.real_kfp.server import KubertCommand, RealServer
+from tests.support.real_kfp.step_costs import format_table, measure_steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 RUN_TIMEOUT_SECONDS = 900.0
@@ -112,6 +113,15 @@ def test_the_server_has_the_log_of_each_step_in_its_archive(
     )
     for step in StepName:
         assert f'"step": "{step}", "kind": "finished"' in logs, f"{step}: {sorted(nodes)}"
+
+
+def test_the_costs_of_each_step_can_be_measured(
+    objects: RunObjects,
+) -> None:
+    costs = measure_steps(objects)
+    print(format_table(costs))
+    assert [cost.step for cost in costs] == list(StepName)
+    assert all(cost.overhead_seconds > 0 for cost in costs)
 
 
 def test_the_training_left_one_jobset_that_has_completed(objects: RunObjects) -> None:

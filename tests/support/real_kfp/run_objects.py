@@ -85,13 +85,13 @@ class RunObjects:
                 events[name] = found
         return events
 
-    def find_launchers(self) -> list[str]:
-        """The pods of the train step, as far as they have reported something."""
-        return [
-            pod
-            for pod, events in self.read_events().items()
-            if any(event.step == "train" for event in events)
-        ]
+    def count_starts(self, step: str) -> int:
+        """How often a step has been started, in the pods that still exist."""
+        return sum(
+            (event.step, event.kind) == (step, "started")
+            for events in self.read_events().values()
+            for event in events
+        )
 
     def wait_for_training(self, step: int) -> str:
         """The launcher's pod, once it has reported this training step."""
