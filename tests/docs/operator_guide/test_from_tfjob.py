@@ -19,7 +19,7 @@ PREFIXES["CONTAINER"] = f"{PREFIXES['POD']}.containers[0]"
 OUTCOMES = {
     "other": "restarted, counted",
     "disrupted": "restarted, not counted",
-    "permanent": "final, the run ends with exit code 2",
+    "permanent": "final",
 }
 
 
@@ -92,4 +92,4 @@ def test_every_exit_code_of_a_worker_is_in_the_table() -> None:
         exit_codes.DISK_FULL,
         exit_codes.PREEMPTED,
     }
-    assert known | exit_codes.PERMANENT <= shown
+    assert known | exit_codes.NEVER_RESTARTED <= shown
