@@ -62,18 +62,21 @@ class RunObjects:
             if pod["status"]["phase"] in ("Pending", "Running")
         ]
 
-    def list_archived_nodes(self) -> dict[str, str]:
-        """The workflow's nodes that have an archived log, by the display name of their step."""
+    def list_workflow_pods(self) -> list[dict[str, Any]]:
+        """The nodes of the run's workflow that are pods: drivers and steps."""
         (workflow,) = self.list_objects("workflows", "--selector", f"{RUN_LABEL}={self.run_id}")
-        nodes = workflow["status"]["nodes"]
-        return {
-            nodes[node["boundaryID"]]["displayName"]: node_id
-            for node_id, node in nodes.items()
+        return [node for node in workflow["status"]["nodes"].values() if node["type"] == "Pod"]
+
+    def list_archived_nodes(self) -> list[str]:
+        """The ids of the nodes that have a log in the archive."""
+        return [
+            node["id"]
+            for node in self.list_workflow_pods()
             if any(
                 artifact["name"] == "main-logs"
                 for artifact in node.get("outputs", {}).get("artifacts", ())
             )
-        }
+        ]
 
     def read_events(self) -> dict[str, list[ProgressEvent]]:
         """The progress events in the logs of the run's pods, by pod."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.progress import StepName, parse_progress_event
+from pipeline.kubeflow.run_logs import RUN_LABEL
 from tests.support.real_kfp.run_objects import RunObjects
 
 PHASES = ("driver", "to pod", "pod start", "launcher", "our start", "work", "end", "to next")
@@ -35,10 +36,9 @@ class StepCost:
 
 def measure_steps(run: RunObjects) -> list[StepCost]:
     """The costs of the steps of a run that has ended and whose pods are still there."""
-    (workflow,) = run.list_objects("workflows", "--selector", f"pipeline/runid={run.run_id}")
-    nodes = list(workflow["status"]["nodes"].values())
+    nodes = run.list_workflow_pods()
     costs = []
-    for pod in run.list_objects("pods", "--selector", f"pipeline/runid={run.run_id}"):
+    for pod in run.list_objects("pods", "--selector", f"{RUN_LABEL}={run.run_id}"):
         log = run.kubectl(
             "logs", pod["metadata"]["name"], "--container", "main", "--timestamps", check=False
         )
@@ -70,14 +70,8 @@ def _measure_step(
     (main,) = [each for each in pod["status"]["containerStatuses"] if each["name"] == "main"]
     ended = main["state"]["terminated"]
     container_end = _parse_time(ended["finishedAt"])
-    (driver,) = [
-        node for node in nodes if node["type"] == "Pod" and node["displayName"] == f"{step}-driver"
-    ]
-    later = [
-        start
-        for node in nodes
-        if node["type"] == "Pod" and (start := _parse_time(node["startedAt"])) >= container_end
-    ]
+    (driver,) = [node for node in nodes if node["displayName"].startswith(f"{step}-driver")]
+    later = [start for node in nodes if (start := _parse_time(node["startedAt"])) >= container_end]
     moments = [
         _parse_time(driver["startedAt"]),
         _parse_time(driver["finishedAt"]),
