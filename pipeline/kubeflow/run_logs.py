@@ -69,11 +69,17 @@ class RunPods:
         return cls(run, namespace, client.CoreV1Api(api_client))
 
     def read_logs(self, step: str | None = None) -> Iterator[PodLog]:
-        """Logs of the containers that report on the step (None: on any step), oldest pod first."""
+        """Logs of the containers that belong to the step (None: to any step), oldest pod first.
+
+        A container belongs to the steps that it reports on. One that reports on none belongs to the
+        step that it failed in: it may have ended before the first report, and a driver has none.
+        """
         for pod in self._list_pods():
             name = pod["metadata"]["name"]
             lines = self._read_lines(name)
-            steps = {event.step for event in parse_progress_events(lines)}
+            steps: set[str | None] = {event.step for event in parse_progress_events(lines)}
+            if not steps and find_fatal_line(lines):
+                steps = {_find_pod_step(pod)}
             if lines and (step is None or step in steps):
                 yield PodLog(name, CONTAINER, lines)
 

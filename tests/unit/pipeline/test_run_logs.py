@@ -1,0 +1,63 @@
+"""Which logs of a run's pods belong to a step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from components.progress import ProgressEvent, StepName
+from pipeline.kubeflow.run_logs import NODE_NAME_ANNOTATION, RunPods
+
+FATAL = "F1129 16:20:11.093741      23 main.go:59] failed to execute component: exit status 1"
+EVENT = ProgressEvent(StepName.TRAIN, "reading shards").to_json()
+LOGS = {
+    "train-reports": ("kubert-x7k2p.root.train", [EVENT]),
+    "train-died-at-import": ("kubert-x7k2p.root.train(0)", ["ModuleNotFoundError: ...", FATAL]),
+    "train-driver": ("kubert-x7k2p.root.train-driver", ["I1129 16:20:10 driver"]),
+    "train-driver-died": ("kubert-x7k2p.root.train-driver", ["no such secret", FATAL]),
+    "evaluate-died": ("kubert-x7k2p.root.evaluate", [FATAL]),
+    "evaluate-started": ("kubert-x7k2p.root.evaluate", []),
+}
+
+
+@dataclass
+class _Reply:
+    data: bytes
+
+
+@dataclass
+class _PodsApi:
+    """The two calls of Kubernetes' API that are used, with the pods of `LOGS`."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def list_namespaced_pod(self, namespace: str, **options: Any) -> _Reply:
+        self.asked.append(options["label_selector"])
+        items = [
+            {"metadata": {"name": name, "annotations": {NODE_NAME_ANNOTATION: node}}}
+            for name, (node, _) in LOGS.items()
+        ]
+        return _Reply(json.dumps({"items": items}).encode())
+
+    def read_namespaced_pod_log(self, pod: str, namespace: str, **options: Any) -> _Reply:
+        return _Reply("".join(f"{line}\n" for line in LOGS[pod][1]).encode())
+
+
+@pytest.mark.parametrize(
+    ("step", "pods"),
+    [
+        ("train", ["train-reports", "train-died-at-import", "train-driver-died"]),
+        ("evaluate", ["evaluate-died"]),
+        ("export", []),
+        (None, [name for name in LOGS if LOGS[name][1]]),
+    ],
+)
+def test_a_step_has_the_logs_that_report_on_it_and_those_that_failed_in_it(
+    step: str | None, pods: list[str]
+) -> None:
+    api = _PodsApi()
+    assert [log.pod for log in RunPods("r1", "team", api).read_logs(step)] == pods
+    assert api.asked == ["pipeline/runid=r1"]
