@@ -26,6 +26,7 @@ def test_codes_are_those_that_scripts_rely_on() -> None:
         "GATE_CLOSED": 3,
         "USAGE": 64,
         "DATA": 65,
+        "WORKERS_FAILED": 70,
         "HARDWARE": 72,
         "CONFIG": 78,
         "INTERRUPTED": 130,
