@@ -120,7 +120,8 @@ def read_driver() -> DriverReport:
             other_directories=find_library(set(KNOWN_DRIVER_DIRECTORIES) - set(searched)),
         )
     path = _find_mapped_library()
-    report = DriverReport(library=path, version=path.rpartition(".so.")[2])
+    suffix = path.rpartition(".so.")[2]
+    report = DriverReport(library=path, version=suffix if "." in suffix else "")
     if code := library.cuInit(0):
         return replace(report, error=f"cuInit: {_read_error(library, code)}")
     count, cuda = ctypes.c_int(), ctypes.c_int()

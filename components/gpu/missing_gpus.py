@@ -18,6 +18,7 @@ from components.gpu.driver import (
 from components.gpu.tensorflow_build import TensorFlowBuild, find_kernel_support
 
 MAX_LISTED_DIRECTORIES = 12
+_NO_DEVICE, _VISIBLE = "CUDA_ERROR_NO_DEVICE", "CUDA_VISIBLE_DEVICES"
 _INSTALL_DRIVER = (
     "GKE: create the node pool with gpu-driver-version=default, and have "
     f"LD_LIBRARY_PATH={GKE_DRIVER_DIRECTORY} in the image or in cluster.environment; "
@@ -67,6 +68,11 @@ def find_cause(
         return Cause("this TensorFlow is built for CPUs only", _USE_GPU_BUILD)
     if not driver.library:
         return _find_loading_cause(driver, environment)
+    if driver.error and _NO_DEVICE in driver.error and _VISIBLE in environment:
+        return Cause(
+            f"the driver shows none{_mask(environment)}",
+            f"unset {_VISIBLE}, or name GPUs in it that nvidia-smi -L lists",
+        )
     if driver.error:
         return Cause(
             f"the driver ({driver.library}) does not work: {driver.error}{_mask(environment)}",
@@ -148,7 +154,7 @@ def _find_loading_cause(driver: DriverReport, environment: Mapping[str, str]) ->
 
 def _mask(environment: Mapping[str, str]) -> str:
     """What hides GPUs from this process, if anything does."""
-    variables = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
+    variables = (_VISIBLE, "NVIDIA_VISIBLE_DEVICES")
     found = [f"{name}={environment[name]!r}" for name in variables if name in environment]
     return f" ({', '.join(found)})" if found else ""
 

@@ -122,13 +122,17 @@ def run_suite(
 
 
 def choose_output(output: Path | None, device: str, gpu_name: str, today: datetime.date) -> Path:
-    """The page's path; its directory is created. OSError if it cannot be written."""
+    """The page's path; its directory is created. OSError if page or JSON cannot be written."""
     chosen = output or (STAND_IN_OUTPUT if device == "cpu" else RESULTS)
     if chosen.suffix != ".md":
         chosen = chosen / name_page(["gpu"], gpu_name, today)
     chosen.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=chosen.parent):
-        return chosen
+        pass
+    for file in (chosen, chosen.with_suffix(".json")):
+        if file.exists():
+            file.open("a").close()
+    return chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,12 +163,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     json_file = page.with_suffix(".json")
     with tempfile.TemporaryDirectory(prefix="gpu-suite-") as temporary:
         work = (options.workdir or Path(temporary)).resolve()
-        for section in run_suite(settings, devices, found, options.only or SECTIONS, work):
-            # After every part: what was measured stays if the next one is interrupted.
-            sections.append(section)
-            content = (command, describe_machine(), sections, today)
-            page.write_text(format_page(*content, is_stand_in=is_stand_in), encoding="utf-8")
-            json_file.write_text(format_json(*content, is_stand_in=is_stand_in), encoding="utf-8")
+        try:
+            for section in run_suite(settings, devices, found, options.only or SECTIONS, work):
+                # After every part: what was measured stays if the next one is interrupted.
+                sections.append(section)
+                content = (command, describe_machine(), sections, today)
+                page.write_text(format_page(*content, is_stand_in=is_stand_in), encoding="utf-8")
+                text = format_json(*content, is_stand_in=is_stand_in)
+                json_file.write_text(text, encoding="utf-8")
+        except KeyboardInterrupt:
+            kept = f"; {page} has the parts that were finished" if sections else ""
+            print(f"\ngpu: interrupted{kept}", file=sys.stderr)
+            return ExitCode.INTERRUPTED
     print(f"wrote {page} and {json_file.name}")
     return ExitCode.FAILURE if has_failed(sections) else ExitCode.SUCCESS
 

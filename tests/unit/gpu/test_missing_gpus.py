@@ -56,6 +56,14 @@ ABSENT = DriverReport(error=NOT_FOUND, searched=("/usr/local/lib", "/lib"))
         pytest.param(
             CUDA_BUILD,
             DriverReport(library="/lib/libcuda.so.1", error="cuInit: CUDA_ERROR_NO_DEVICE"),
+            {"CUDA_VISIBLE_DEVICES": "GPU-xyz"},
+            "the driver shows none (CUDA_VISIBLE_DEVICES='GPU-xyz')",
+            "unset CUDA_VISIBLE_DEVICES, or name GPUs in it that nvidia-smi -L lists",
+            id="all GPUs are hidden",
+        ),
+        pytest.param(
+            CUDA_BUILD,
+            DriverReport(library="/lib/libcuda.so.1", error="cuInit: CUDA_ERROR_NO_DEVICE"),
             {"NVIDIA_VISIBLE_DEVICES": "void"},
             "does not work: cuInit: CUDA_ERROR_NO_DEVICE (NVIDIA_VISIBLE_DEVICES='void')",
             "run nvidia-smi on the node",

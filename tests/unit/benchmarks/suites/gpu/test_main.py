@@ -84,3 +84,24 @@ def test_options_that_cannot_be_are_refused(
         code = end.code
     assert code == ExitCode.USER_ERROR
     assert message in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_ends_the_command_before_its_first_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "page.md"
+    directory.mkdir()
+    assert main(["--device=cpu", "--quick", f"--output={directory}"]) == 2
+    assert f"cannot write {directory}: Is a directory; use --output" in capsys.readouterr().err
+
+
+def test_an_interrupted_command_ends_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.suites.gpu.machine.describe_machine", interrupt)
+    code = main(["--device=cpu", "--quick", "--only=machine", f"--output={tmp_path}"])
+    assert (code, capsys.readouterr().err) == (130, "\ngpu: interrupted\n")
+    assert not list(tmp_path.iterdir())
