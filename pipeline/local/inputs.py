@@ -29,6 +29,14 @@ def prepare_inputs(config: Config, workdir: Path) -> tuple[Config, list[str]]:
     return resolved, validate_inputs(resolved)
 
 
+def check_gpus(config: Config) -> None:
+    """HardwareError if the workers of a run on this machine would lack the GPUs asked for."""
+    from components.gpu.local_gpus import find_local_gpus
+
+    if config.cluster.backend == "local" and config.cluster.gpus:
+        find_local_gpus(config.cluster.gpus)
+
+
 def resolve_paths(config: Config, workdir: Path) -> Config:
     """The configuration with absolute local paths.
 

@@ -34,7 +34,7 @@ def run_pipeline(
 ) -> None:
     """Run the whole pipeline on this machine: tokenize, train, evaluate, gate, export.
 
-    Data, encoder and model store are checked before the first step, as `kubert doctor` does.
+    Data, encoder, model store and GPUs are checked before the first step, as `kubert doctor` does.
     Steps that an earlier run in the same work directory has finished with the same inputs, options
     and code are reused.
     """
@@ -47,6 +47,7 @@ def run_pipeline(
     workdir = workdir.absolute()
     runner.check_workdir(workdir)
     settings, _ = inputs.prepare_inputs(presets.load_preset(config, assignments), workdir)
+    inputs.check_gpus(settings)
     console = create_console(to_stderr=as_json)
     with runner.create_run(workdir) as run:
         arguments = {
