@@ -21,17 +21,16 @@ from types import FrameType
 from components import progress
 from components.errors import USER_ERROR_CODES, ExitCode
 from components.progress import StepName
+from components.workers import exit_codes
 
 ENV_POD_RETRY = "KFP_RETRY_INDEX"
 """Set by Kubeflow Pipelines in a pod that replaces one that was lost."""
 MAX_RETRIES = 2
 RETRY_WAIT_SECONDS = 5.0
-STOPPED = 75
-"""The launcher of training was asked to stop (`components.workers.exit_codes`)."""
 FINAL_CODES = USER_ERROR_CODES | {
     ExitCode.SUCCESS,
     ExitCode.WORKERS_FAILED,
-    STOPPED,
+    exit_codes.PREEMPTED,
     ExitCode.INTERRUPTED,
     ExitCode.TERMINATED,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from components.gpu.assignment import CUDA_VISIBLE_DEVICES
 from components.gpu.driver import (
     GKE_DRIVER_DIRECTORY,
     LIBRARY,
@@ -18,7 +19,7 @@ from components.gpu.driver import (
 from components.gpu.tensorflow_build import TensorFlowBuild, find_kernel_support
 
 MAX_LISTED_DIRECTORIES = 12
-_NO_DEVICE, _VISIBLE = "CUDA_ERROR_NO_DEVICE", "CUDA_VISIBLE_DEVICES"
+_NO_DEVICE = "CUDA_ERROR_NO_DEVICE"
 _INSTALL_DRIVER = (
     "GKE: create the node pool with gpu-driver-version=default, and have "
     f"LD_LIBRARY_PATH={GKE_DRIVER_DIRECTORY} in the image or in cluster.environment; "
@@ -68,10 +69,10 @@ def find_cause(
         return Cause("this TensorFlow is built for CPUs only", _USE_GPU_BUILD)
     if not driver.library:
         return _find_loading_cause(driver, environment)
-    if driver.error and _NO_DEVICE in driver.error and _VISIBLE in environment:
+    if driver.error and _NO_DEVICE in driver.error and CUDA_VISIBLE_DEVICES in environment:
         return Cause(
             f"the driver shows none{_mask(environment)}",
-            f"unset {_VISIBLE}, or name GPUs in it that nvidia-smi -L lists",
+            f"unset {CUDA_VISIBLE_DEVICES}, or name GPUs in it that nvidia-smi -L lists",
         )
     if driver.error:
         return Cause(
@@ -154,7 +155,7 @@ def _find_loading_cause(driver: DriverReport, environment: Mapping[str, str]) ->
 
 def _mask(environment: Mapping[str, str]) -> str:
     """What hides GPUs from this process, if anything does."""
-    variables = (_VISIBLE, "NVIDIA_VISIBLE_DEVICES")
+    variables = (CUDA_VISIBLE_DEVICES, "NVIDIA_VISIBLE_DEVICES")
     found = [f"{name}={environment[name]!r}" for name in variables if name in environment]
     return f" ({', '.join(found)})" if found else ""
 

@@ -34,6 +34,7 @@ LAYERS = {
     "components.step_command": 7,
     "components.step_runtime": 7,
     "components.input_validation": 7,
+    "components.step_supervisor": 7,
     **{f"components.{step}": 8 for step in STEPS},
     "pipeline": 9,
     "pipeline.local": 10,

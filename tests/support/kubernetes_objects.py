@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from components.progress import StepName
+from components.workers.group import WorkerGroup
 from components.workers.kubernetes.status import (
     ClusterEvent,
     JobSetStatus,
@@ -19,6 +21,17 @@ RECORDED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "kubernetes_objects.json").read_text(encoding="utf-8")
 )
 CONTAINER = "train"
+GROUP = WorkerGroup(
+    step=StepName.TRAIN,
+    workers=1,
+    module="no.such.module",
+    job_document="{}",
+    directory="unused",
+    max_restarts=1,
+    is_finished=lambda: False,
+    memory_remedy="lower train.batch_size",
+)
+"""A group of which no worker is ever started here."""
 
 
 def recorded_pod(name: str, **changes: Any) -> WorkerPod:

@@ -35,7 +35,7 @@ from components.workers.kubernetes.monitor import (
     JobSetMonitor,
     LauncherLostError,
 )
-from components.workers.kubernetes.status import parse_jobset
+from components.workers.kubernetes.status import parse_jobset, read_owner_uids
 from components.workers.launcher_heartbeat import LauncherHeartbeat
 from components.workers.process_control import graceful_stop_event
 
@@ -82,8 +82,7 @@ def run_to_end(
     It is created again after it was deleted together with the launcher's pod that owned it, and
     after its workers ended because they saw no heartbeat: at most MAX_RECREATIONS times.
     """
-    name, owners = body["metadata"]["name"], body["metadata"]["ownerReferences"]
-    own_uids = tuple(owner["uid"] for owner in owners)
+    name, own_uids = body["metadata"]["name"], read_owner_uids(body)
     recreations = 0
     while not group.is_finished():
         owner_uids = create_or_attach(client, body, group.step, cluster.pod_start_timeout, stop)
@@ -160,7 +159,7 @@ def create_or_attach(
         stop.wait(RECREATE_INTERVAL_SECONDS)
         if stop.is_set():
             raise WorkerGroupInterruptedError
-    return tuple(owner["uid"] for owner in metadata.get("ownerReferences", ()))
+    return read_owner_uids(body)
 
 
 def _write_job_document(group: WorkerGroup, name: str) -> None:

@@ -95,6 +95,11 @@ class ClusterEvent:
         return f"{self.reason}{times}: {self.message}"
 
 
+def read_owner_uids(jobset: KubernetesObject) -> tuple[str, ...]:
+    """Return the UIDs of the launchers' pods with which Kubernetes deletes a JobSet."""
+    return tuple(owner["uid"] for owner in jobset["metadata"].get("ownerReferences", ()))
+
+
 def parse_jobset(found: KubernetesObject) -> JobSetStatus:
     """Return the status of a JobSet; one that Kueue or a person suspended is queued."""
     metadata, status = found["metadata"], found.get("status", {})
@@ -115,7 +120,7 @@ def parse_jobset(found: KubernetesObject) -> JobSetStatus:
         uid=metadata["uid"],
         spec_digest=metadata.get("annotations", {}).get(SPEC_DIGEST_ANNOTATION, ""),
         phase=phase,
-        owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences", ())),
+        owner_uids=read_owner_uids(found),
         is_deleting="deletionTimestamp" in metadata,
         restarts=int(status.get("restarts", 0)),
         counted_restarts=int(status.get("restartsCountTowardsMax", 0)),

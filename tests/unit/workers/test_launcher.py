@@ -18,26 +18,15 @@ from components.progress import StepName
 from components.storage.store import open_store
 from components.workers import exit_codes
 from components.workers.exit_codes import WorkerGroupInterruptedError
-from components.workers.group import WorkerGroup
 from components.workers.kubernetes import launcher, monitor
 from components.workers.kubernetes.client import JobSetClient, KubernetesObject
 from components.workers.kubernetes.jobset_manifest import SPEC_DIGEST_ANNOTATION
 from components.workers.kubernetes.monitor import JobSetDeletedError, LauncherLostError
 from components.workers.launcher_heartbeat import LauncherHeartbeat
-from tests.support.kubernetes_objects import RECORDED
+from tests.support.kubernetes_objects import GROUP, RECORDED
 
 NAME, OWN_POD, OTHER_POD = "kubert-train-x", "own-pod", "pod-of-another-launcher"
 INTERVAL = 0.02
-GROUP = WorkerGroup(
-    step=StepName.TRAIN,
-    workers=1,
-    module="no.such.module",
-    job_document="{}",
-    directory="unused",
-    max_restarts=0,
-    is_finished=lambda: False,
-    memory_remedy="lower train.batch_size",
-)
 LOST = "refused"
 """The recorded state of a JobSet whose worker ended with a code that is never restarted."""
 

@@ -13,24 +13,11 @@ import pytest
 
 from components.config.cluster import ClusterConfig
 from components.errors import DataError
-from components.progress import StepName
 from components.workers.exit_codes import WorkerGroupFailedError, WorkerGroupInterruptedError
-from components.workers.group import WorkerGroup
 from components.workers.kubernetes import monitor
 from components.workers.kubernetes.client import JobSetClient, KubernetesObject
 from components.workers.kubernetes.monitor import Clocks, JobSetMonitor, PodHistory
-from tests.support.kubernetes_objects import RECORDED, recorded_jobset, recorded_pod
-
-GROUP = WorkerGroup(
-    step=StepName.TRAIN,
-    workers=1,
-    module="no.such.module",
-    job_document="{}",
-    directory="unused",
-    max_restarts=1,
-    is_finished=lambda: False,
-    memory_remedy="lower train.batch_size",
-)
+from tests.support.kubernetes_objects import GROUP, RECORDED, recorded_jobset, recorded_pod
 
 
 class ReplayingClient:
