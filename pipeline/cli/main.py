@@ -17,14 +17,15 @@ import typer
 from components import __version__
 from components.config.environment import ENV_DEBUG, ENV_LOG_LEVEL
 from components.errors import USER_ERROR_CODES, ExitCode, KubertError
-from pipeline.cli.commands import models, runs, schedule
+from pipeline.cli.commands import runs, schedule
 from pipeline.cli.commands.compile import compile_pipeline
 from pipeline.cli.commands.config import print_config
 from pipeline.cli.commands.doctor import check_environment
-from pipeline.cli.commands.predict import predict_texts
-from pipeline.cli.commands.pull import pull_model
+from pipeline.cli.commands.releases import models
+from pipeline.cli.commands.releases.predict import predict_texts
+from pipeline.cli.commands.releases.pull import pull_model
+from pipeline.cli.commands.releases.serve import serve_model
 from pipeline.cli.commands.run import run_pipeline
-from pipeline.cli.commands.serve import serve_model
 from pipeline.cli.commands.submit import submit_run
 
 DEFAULT_LOG_LEVEL = "WARNING"
