@@ -11,9 +11,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal, TypeGuard, get_args
 
 from components.config.environment import ENV_PROGRESS
@@ -21,13 +22,14 @@ from components.errors import escape_unprintable
 
 
 class StepName(StrEnum):
-    """The pipeline's steps, in the order in which they run."""
+    """The steps of the pipelines: those of a training in the order in which they run, and others."""
 
     TOKENIZE = "tokenize"
     TRAIN = "train"
     EVALUATE = "evaluate"
     GATE = "gate"
     EXPORT = "export"
+    SCORE = "score"
 
 
 EventKind = Literal["started", "finished", "reused", "error", "note"]
@@ -119,6 +121,27 @@ def parse_progress_event(line: str | bytes) -> ProgressEvent | None:
     except ValueError:
         return None
     return _decode(values) if isinstance(values, dict) else None
+
+
+class ProgressFile:
+    """Reads a growing file of progress events, each complete line once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read_new_events(self) -> Iterable[ProgressEvent]:
+        """The events of the lines completed since the last call; any other line is skipped."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            for line in stream:
+                if not line.endswith(b"\n"):
+                    return
+                self._offset += len(line)
+                if event := parse_progress_event(line):
+                    yield event
 
 
 def _decode(values: dict[str, Any]) -> ProgressEvent | None:

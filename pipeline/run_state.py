@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import ExitCode
-from components.progress import EventKind, ProgressEvent, StepName, parse_progress_event
+from components.progress import EventKind, ProgressEvent, StepName
 
-STEP_NAMES = tuple(StepName)
+STEP_NAMES = (
+    StepName.TOKENIZE,
+    StepName.TRAIN,
+    StepName.EVALUATE,
+    StepName.GATE,
+    StepName.EXPORT,
+)
 StepStatus = Literal["waiting", "running", "finished", "reused", "failed"]
 _STATUS: Mapping[EventKind, StepStatus] = {
     "started": "running",
@@ -83,24 +89,3 @@ class RunState:
     def output_path(self, step: str, name: str) -> Path:
         """Path of an output of a step that succeeded."""
         return Path(self.steps[step].outputs[name])
-
-
-class EventFile:
-    """Reads a growing file of progress events, each complete line once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def read_new_events(self) -> Iterable[ProgressEvent]:
-        """The events of the lines completed since the last call; any other line is skipped."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    return
-                self._offset += len(line)
-                if event := parse_progress_event(line):
-                    yield event

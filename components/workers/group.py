@@ -11,7 +11,7 @@ from components.progress import StepName
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """Equal worker processes that start, restart and end together, on this machine or as a JobSet.
+    """Equal worker processes that start and end together, on this machine or as a JobSet.
 
     step: the pipeline step that the workers do. Progress events, Kubernetes objects and the
         options in messages (`<step>.workers`, `<step>.max_restarts`) are named after it.
@@ -20,9 +20,13 @@ class WorkerGroup:
     job_document: JSON text that tells all workers what to do. Two groups with equal documents on
         equal clusters are the same group.
     directory: directory or URI that all workers reach. In a cluster the document is written there.
-    max_restarts: restarts of the whole group after a worker failed; preemptions are not counted.
+    max_restarts: restarts of the whole group after a worker failed, or of each independent worker;
+        preemptions are not counted.
     is_finished: whether the result of the group exists, so that no worker has to start.
     memory_remedy: the options to change when a worker runs out of memory, as a clause.
+    independent: the workers do not meet: each does its part alone, finds what it has finished in
+        `directory`, and is started again alone when it fails. They report progress in units of
+        their own parts, which the launcher adds up.
     """
 
     step: StepName
@@ -33,7 +37,15 @@ class WorkerGroup:
     max_restarts: int
     is_finished: Callable[[], bool]
     memory_remedy: str
+    independent: bool = False
 
     def format_job_document(self) -> str:
         """Return the job document as it is written to a file: indented, for people who debug."""
         return json.dumps(json.loads(self.job_document), indent=2, ensure_ascii=False) + "\n"
+
+    def describe_out_of_memory(self, rank: int) -> str:
+        """Return the error message about a worker that this machine had too little memory for."""
+        return (
+            f"worker {rank} was killed for lack of memory; "
+            f"{self.memory_remedy}, or use fewer {self.step}.workers"
+        )

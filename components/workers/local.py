@@ -1,54 +1,49 @@
-"""Runs a worker group as processes of this machine, and restarts all of them when one fails.
+"""Runs a worker group as processes of this machine, and starts those again that fail.
 
 A group that lost a worker cannot continue, and a worker cannot rejoin it alone. So all workers end
-and all start again, from the newest checkpoint. No process outlives the launcher.
+and all start again, from the newest checkpoint; only independent workers are started again alone
+(`components.workers.local_independent`). No process outlives the launcher.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from components import progress
-from components.config.environment import (
-    ENV_FAILURE_FILE,
-    ENV_LAUNCHER_PID,
-    ENV_OWNER,
-    ENV_THREADS,
-    ENV_WORK_DIR,
-)
+from components.config.environment import ENV_OWNER, ENV_THREADS, ENV_WORK_DIR
 from components.storage.atomic_files import atomic_write
 from components.workers import exit_codes
 from components.workers.exit_codes import (
     WorkerGroupFailedError,
     WorkerGroupInterruptedError,
     describe_exit_code,
-    error_from_exit_code,
 )
 from components.workers.group import WorkerGroup
-from components.workers.log_lines import unwrap_log_line
+from components.workers.local_independent import run_independent_workers
 from components.workers.process_control import count_usable_cores, graceful_stop_event
-from components.workers.topology import WorkerTopology
+from components.workers.topology import find_local_topologies
+from components.workers.worker_process import (
+    count_oom_kills,
+    format_log_end,
+    raise_user_error,
+    worker_process,
+)
 
 POLL_INTERVAL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 30.0
 USER_ERROR_GRACE_SECONDS = 5.0
 PEER_LOSS_GRACE_SECONDS = 1.0
-MAX_LOG_LINES = 15
-MAX_LOG_LINE_LENGTH = 200
-_CGROUP_MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -57,47 +52,57 @@ def run_local(
 ) -> None:
     """Return when the group is finished; the job document, logs and scratch files go to `home`.
 
-    `worker_variables` are further environment variables of each worker, by rank.
+    `worker_variables` are further environment variables of each worker, by rank. Independent
+    workers are finished when all of them have ended with success.
 
     Raises the error that a worker reported for the user, WorkerGroupInterruptedError, or
     WorkerGroupFailedError with the workers' last lines.
     """
     home.mkdir(parents=True, exist_ok=True)
     atomic_write(home / "job.json", group.format_job_document())
-    owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    restarts = attempt = 0
     with (
         graceful_stop_event() as stop,
         tempfile.TemporaryDirectory(prefix="work-", dir=home) as work,
     ):
-        while not group.is_finished():
-            attempt += 1
-            variables = {ENV_OWNER: owner, ENV_WORK_DIR: work}
-            by_rank = [variables | dict(own) for own in worker_variables or [{}] * group.workers]
-            codes = _run_attempt(group, home, by_rank, attempt, stop)
-            if stop.is_set():
-                raise WorkerGroupInterruptedError
-            if all(code == exit_codes.SUCCESS for code in codes):
-                continue
-            if all(code in (exit_codes.SUCCESS, exit_codes.PREEMPTED) for code in codes):
-                progress.report(
-                    group.step,
-                    "a worker was asked to stop and saved its checkpoint; restarting all workers",
-                )
-                continue
-            _raise_user_error(home, codes)
-            restarts += 1
-            if restarts > group.max_restarts:
-                raise WorkerGroupFailedError(_format_failure(group, home, attempt, codes))
+        equal = {
+            ENV_OWNER: f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            ENV_WORK_DIR: work,
+            ENV_THREADS: str(max(1, count_usable_cores() // group.workers)),
+        }
+        by_rank = [equal | dict(own) for own in worker_variables or [{}] * group.workers]
+        if group.independent:
+            run_independent_workers(group, home, by_rank, stop)
+        else:
+            _run_attempts(group, home, by_rank, stop)
+
+
+def _run_attempts(
+    group: WorkerGroup, home: Path, variables: Sequence[Mapping[str, str]], stop: threading.Event
+) -> None:
+    """Start all workers again until the group is finished, has failed or is stopped."""
+    restarts = attempt = 0
+    while not group.is_finished():
+        attempt += 1
+        codes = _run_attempt(group, home, variables, attempt, stop)
+        if stop.is_set():
+            raise WorkerGroupInterruptedError
+        if all(code == exit_codes.SUCCESS for code in codes):
+            continue
+        if all(code in (exit_codes.SUCCESS, exit_codes.PREEMPTED) for code in codes):
             progress.report(
                 group.step,
-                f"restart {restarts} of {group.max_restarts}: {_summarize_exit_codes(codes)}",
+                "a worker was asked to stop and saved its checkpoint; restarting all workers",
             )
-
-
-def worker_log_path(home: Path, attempt: int, rank: int) -> Path:
-    """Return the file that a worker's output goes to."""
-    return home / "logs" / f"attempt-{attempt:02d}-worker-{rank}.log"
+            continue
+        for rank, code in enumerate(codes):
+            raise_user_error(home, rank, code)
+        restarts += 1
+        if restarts > group.max_restarts:
+            raise WorkerGroupFailedError(_format_failure(group, home, attempt, codes))
+        progress.report(
+            group.step,
+            f"restart {restarts} of {group.max_restarts}: {_summarize_exit_codes(codes)}",
+        )
 
 
 def _run_attempt(
@@ -111,70 +116,27 @@ def _run_attempt(
 
     `variables` are the environment variables of each worker, by rank.
     """
-    shutil.rmtree(home / "failures", ignore_errors=True)
-    (home / "failures").mkdir()
-    cores_per_worker = max(1, count_usable_cores() // group.workers)
-    oom_kills_before = _count_oom_kills()
+    oom_kills_before = count_oom_kills()
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
-                _worker_process(
+                worker_process(
                     group.module,
-                    home / "job.json",
-                    {
-                        **variables[topology.rank],
-                        ENV_THREADS: str(cores_per_worker),
-                        ENV_FAILURE_FILE: str(_failure_path(home, topology.rank)),
-                        "TF_CONFIG": topology.to_tf_config(),
-                    },
-                    worker_log_path(home, attempt, topology.rank),
+                    home,
+                    topology.rank,
+                    attempt,
+                    {**variables[topology.rank], "TF_CONFIG": topology.to_tf_config()},
                 )
             )
-            for topology in _local_topologies(group.workers)
+            for topology in find_local_topologies(group.workers)
         ]
         pids = [process.pid for process in processes]
         _LOGGER.debug("attempt %d: worker processes %s", attempt, pids)
         codes = _wait_for_processes(processes, stop)
     _LOGGER.debug("attempt %d: exit codes %s", attempt, codes)
-    if _count_oom_kills() > oom_kills_before and -signal.SIGKILL in codes:
-        raise WorkerGroupFailedError(
-            f"worker {codes.index(-signal.SIGKILL)} was killed for lack of memory; "
-            f"{group.memory_remedy}, or use fewer {group.step}.workers"
-        )
+    if count_oom_kills() > oom_kills_before and -signal.SIGKILL in codes:
+        raise WorkerGroupFailedError(group.describe_out_of_memory(codes.index(-signal.SIGKILL)))
     return codes
-
-
-def _local_topologies(count: int) -> list[WorkerTopology]:
-    """Return the topology of each worker, on ports of the loopback interface that were free."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        workers = tuple(f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners)
-    return [WorkerTopology(workers=workers, rank=rank) for rank in range(count)]
-
-
-@contextmanager
-def _worker_process(
-    module: str, document: Path, variables: dict[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """One worker in a session of its own; it is dead when the block ends."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(document)],
-            env={**os.environ, **variables, ENV_LAUNCHER_PID: str(os.getpid())},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
 
 
 def _wait_for_processes(
@@ -206,19 +168,6 @@ def _grace_seconds(codes: list[int]) -> float:
     return PEER_LOSS_GRACE_SECONDS  # peers of a dead worker can only be ended
 
 
-def _raise_user_error(home: Path, codes: list[int]) -> None:
-    """Raise the error of the first worker that ended with a code only the user can act on."""
-    for rank, code in enumerate(codes):
-        if code in exit_codes.PERMANENT:
-            path = _failure_path(home, rank)
-            message = path.read_text(encoding="utf-8") if path.exists() else ""
-            raise error_from_exit_code(rank, code, message)
-
-
-def _failure_path(home: Path, rank: int) -> Path:
-    return home / "failures" / f"worker-{rank}.txt"
-
-
 def _summarize_exit_codes(codes: list[int]) -> str:
     return ", ".join(f"worker {rank} {describe_exit_code(code)}" for rank, code in enumerate(codes))
 
@@ -229,18 +178,5 @@ def _format_failure(group: WorkerGroup, home: Path, attempt: int, codes: list[in
         f"the {group.step} step failed {attempt} times and is not restarted again "
         f"({group.step}.max_restarts={group.max_restarts}): {_summarize_exit_codes(codes)}"
     ]
-    for rank in range(len(codes)):
-        path = worker_log_path(home, attempt, rank)
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-MAX_LOG_LINES:]
-        shown = (f"  {unwrap_log_line(line)[:MAX_LOG_LINE_LENGTH]}" for line in lines)
-        parts.append("\n".join([f"worker {rank}, {path}:", *shown]))
+    parts += [format_log_end(home, attempt, rank) for rank in range(len(codes))]
     return "\n".join(parts)
-
-
-def _count_oom_kills() -> int:
-    """Return how often the kernel killed a process of this control group for lack of memory."""
-    try:
-        fields = dict(line.split() for line in _CGROUP_MEMORY_EVENTS.read_text().splitlines())
-    except (OSError, ValueError):
-        return 0
-    return int(fields.get("oom_kill", 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,6 +56,16 @@ def find_free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def find_local_topologies(count: int) -> list[WorkerTopology]:
+    """Return the topology of each worker, on ports of the loopback interface that were free."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        workers = tuple(f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners)
+    return [WorkerTopology(workers=workers, rank=rank) for rank in range(count)]
 
 
 def _parse_tf_config(text: str) -> WorkerTopology:

@@ -28,9 +28,9 @@ import psutil
 
 from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import ExitCode, KubertError, UsageError
-from components.progress import ProgressEvent
+from components.progress import ProgressEvent, ProgressFile
 from components.storage.local import check_writable, find_nearest_existing
-from pipeline.run_state import EventFile, RunState, StepFailure
+from pipeline.run_state import RunState, StepFailure
 
 LOG_FILENAME = "kubert.log"
 KFP_COMMAND = (sys.executable, "-m", "pipeline.local.kfp_process")
@@ -126,7 +126,7 @@ def execute_pipeline(
         "cache": str(run.workdir / "cache"),
     }
     (run.directory / "run.json").write_text(json.dumps(settings), encoding="utf-8")
-    events, state = EventFile(run.events), RunState()
+    events, state = ProgressFile(run.events), RunState()
     with (
         tempfile.TemporaryDirectory(prefix="kubert-") as temporary,
         run.log.open("ab") as log,

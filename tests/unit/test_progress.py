@@ -10,6 +10,7 @@ import pytest
 from components.config.environment import ENV_PROGRESS
 from components.progress import (
     ProgressEvent,
+    ProgressFile,
     StepName,
     parse_progress_event,
     report,
@@ -104,3 +105,15 @@ def test_without_a_file_events_go_to_standard_output(
     report(StepName.EXPORT, "publishing")
     event = parse_progress_event(capsys.readouterr().out)
     assert event is not None and event.step == "export"
+
+
+def test_each_complete_line_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    events = ProgressFile(path)
+    assert list(events.read_new_events()) == []
+    path.write_bytes(b'{"step": "train"}\nnot json\n[1]\n{"step": "other"}\n{"step": "eva')
+    assert list(events.read_new_events()) == [ProgressEvent(StepName.TRAIN)]
+    with path.open("ab") as stream:
+        stream.write(b'luate"}\n')
+    assert list(events.read_new_events()) == [ProgressEvent(StepName.EVALUATE)]
+    assert list(events.read_new_events()) == []

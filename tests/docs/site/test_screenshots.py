@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from components.progress import StepName
 from docs import take_screenshots
 from docs.take_screenshots import (
     COLUMNS,
@@ -24,6 +23,7 @@ from docs.take_screenshots import (
     iterate_screens,
     record_terminal,
 )
+from pipeline.run_state import STEP_NAMES
 from tests.support.documents.page_directory import ROOT
 
 IMAGES = ROOT / "docs" / "images"
@@ -111,7 +111,7 @@ def test_pictures_load_nothing_from_the_network() -> None:
 @pytest.mark.parametrize("name", ["flow.svg", "terminal.svg"])
 def test_the_pictures_show_all_steps(name: str) -> None:
     words = read_svg_text((IMAGES / name).read_text(encoding="utf-8")).split()
-    steps = [step.value for step in StepName]
+    steps = [step.value for step in STEP_NAMES]
     assert [word for word in words if word in steps][: len(steps)] == steps or set(steps) <= set(
         words
     )
@@ -240,7 +240,7 @@ def test_a_real_run_makes_the_terminal_pictures(
     arguments = ["--only", "terminal", "--output", str(output), "--directory", str(tmp_path)]
     assert take_screenshots.main(arguments) == 0
     finished = read_svg_text((output / "terminal.svg").read_text(encoding="utf-8"))
-    for step in StepName:
+    for step in STEP_NAMES:
         assert re.search(rf"{step} +\d+\.\d s", finished), step
     assert str(tmp_path) not in finished
     training = read_svg_text((output / "terminal_training.svg").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from components.progress import StepName
+from pipeline.run_state import STEP_NAMES
 from tests.support.real_kfp.run_objects import RunObjects
 from tests.support.real_kfp.server import KubertCommand, RealServer
 from tests.support.real_kfp.step_costs import format_table, measure_steps
@@ -86,7 +86,7 @@ def test_a_run_is_listed_and_shown(
     shown = kubert.read_json("runs", "show", key)
     assert (shown["run"], shown["verdict"]) == (released_run["run"], released_run["verdict"])
     assert {step["step"]: step["status"] for step in shown["steps"]} == dict.fromkeys(
-        StepName, "finished"
+        STEP_NAMES, "finished"
     )
     assert shown["parameters"]["workers"] == 2
 
@@ -109,7 +109,7 @@ def test_the_server_has_the_log_of_each_step_in_its_archive(
 ) -> None:
     nodes = objects.list_archived_nodes()
     logs = "".join(server.read_archived_log(released_run["run"], node_id) for node_id in nodes)
-    for step in StepName:
+    for step in STEP_NAMES:
         assert f'"step": "{step}", "kind": "finished"' in logs, step
 
 
@@ -118,7 +118,7 @@ def test_the_costs_of_each_step_can_be_measured(
 ) -> None:
     costs = measure_steps(objects)
     print(format_table(costs))
-    assert [cost.step for cost in costs] == list(StepName)
+    assert [cost.step for cost in costs] == list(STEP_NAMES)
     assert all(cost.overhead_seconds > 0 for cost in costs)
 
 
@@ -135,7 +135,7 @@ def test_equal_steps_are_reused_and_release_nothing_new(
     assert again["run"] != released_run["run"]
     assert again["verdict"] == released_run["verdict"]
     statuses = read_statuses(kubert, again["run"])
-    assert statuses == {step: "reused" if step in CACHED else "finished" for step in StepName}
+    assert statuses == {step: "reused" if step in CACHED else "finished" for step in STEP_NAMES}
     assert RunObjects(again["run"], objects.namespace).list_jobsets() == []
 
 

@@ -24,7 +24,7 @@ from components.errors import ExitCode, HardwareError, KubertError
 from components.train import step
 from components.train.checkpointing import directory_state_store
 from components.train.job import Job
-from components.workers import exit_codes, local
+from components.workers import exit_codes, local, worker_process
 from components.workers.exit_codes import WorkerGroupFailedError
 from components.workers.topology import WorkerTopology, find_free_port
 from tests.support.training import local_training, training_shards
@@ -309,7 +309,7 @@ def test_out_of_memory_is_reported_and_not_retried(
     """Fault W10."""
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom_kill 3\n")
-    monkeypatch.setattr(local, "_CGROUP_MEMORY_EVENTS", events)
+    monkeypatch.setattr(worker_process, "_CGROUP_MEMORY_EVENTS", events)
     job = Job(
         model=training_shards.MODEL,
         train=TrainConfig(batch_size=8),

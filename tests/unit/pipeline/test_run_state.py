@@ -3,8 +3,7 @@ from __future__ import annotations
 from functools import reduce
 from pathlib import Path
 
-from components.progress import ProgressEvent, StepName
-from pipeline.run_state import EventFile, RunState, StepFailure
+from pipeline.run_state import RunState, StepFailure
 from tests.support.progress_events import make_event
 
 
@@ -56,15 +55,3 @@ def test_the_first_failure_stays() -> None:
 
 def test_progress_without_a_kind_changes_nothing() -> None:
     assert fold_events({"step": "train", "message": "epoch 1", "done": 1, "total": 2}) == RunState()
-
-
-def test_each_complete_line_is_read_once(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    events = EventFile(path)
-    assert list(events.read_new_events()) == []
-    path.write_bytes(b'{"step": "train"}\nnot json\n[1]\n{"step": "other"}\n{"step": "eva')
-    assert list(events.read_new_events()) == [ProgressEvent(StepName.TRAIN)]
-    with path.open("ab") as stream:
-        stream.write(b'luate"}\n')
-    assert list(events.read_new_events()) == [ProgressEvent(StepName.EVALUATE)]
-    assert list(events.read_new_events()) == []
