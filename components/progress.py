@@ -22,7 +22,7 @@ from components.errors import escape_unprintable
 
 
 class StepName(StrEnum):
-    """The steps of the pipelines: those of a training in the order in which they run, and others."""
+    """The steps of the pipelines; those of a training in the order in which they run."""
 
     TOKENIZE = "tokenize"
     TRAIN = "train"

@@ -12,7 +12,8 @@ from components.workers import exit_codes
 from tests.support.documents.page_directory import ROOT
 from tests.support.documents.page_tables import Row, read_page, read_table
 
-JOBSET = yaml.safe_load((ROOT / "tests/unit/workers/golden_jobset.yaml").read_text("utf-8"))
+GOLDEN = ROOT / "tests/unit/workers/kubernetes/golden_jobset.yaml"
+JOBSET = yaml.safe_load(GOLDEN.read_text("utf-8"))
 JOB = "spec.replicatedJobs[0].template.spec"
 PREFIXES = {"JOB": JOB, "POD": f"{JOB}.template.spec"}
 PREFIXES["CONTAINER"] = f"{PREFIXES['POD']}.containers[0]"

@@ -1,4 +1,4 @@
-"""A worker without TensorFlow: writes a file for each part that is its own, and ends as told.
+"""A worker without TensorFlow: writes a file for each part that is its own, and ends as the job says.
 
 python -m tests.support.independent_workers.part_worker JOB, where JOB names `directory`, `parts`,
 `seconds` per part, and by rank in `endings` how its processes end after their first part, one
@@ -44,11 +44,11 @@ def work(document: Path) -> int:
         if endings:
             attempt = len((directory / f"starts-{rank}").read_text().splitlines())
             if attempt <= len(endings):
-                end_as_told(endings[attempt - 1])
+                end_process(endings[attempt - 1])
     return exit_codes.SUCCESS
 
 
-def end_as_told(ending: int) -> None:
+def end_process(ending: int) -> None:
     if ending < 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-ending})
         os.kill(os.getpid(), -ending)
