@@ -25,6 +25,7 @@ from components.train.checkpointing.directory_state_store import open_directory_
 from components.train.hardware import check_gpus
 from components.train.loop.batch_plan import SliceRows
 from components.train.loop.callback import TrainingCallback
+from components.workers import worker_runtime
 from components.workers.process_control import PreemptionHandler
 from components.workers.topology import topology_from_environment
 
@@ -110,7 +111,7 @@ def main() -> None:
             open_directory_store(Path(job.state)),
             topology_from_environment(os.environ),
             Path(work),
-            PreemptionHandler(worker.DEFAULT_STOP_GRACE_SECONDS),
+            PreemptionHandler(worker_runtime.DEFAULT_STOP_GRACE_SECONDS),
             callbacks=[callback],
             slice_rows=_slice_of_share(*arguments.share) if arguments.share else None,
         )

@@ -43,7 +43,7 @@ def open_source(
         yield source.select_split(available[0] if available else splits[-1])
         return
     with tempfile.TemporaryDirectory(prefix="kubert-source-") as temporary:
-        yield _open_files(list_files(names, Path(temporary)), ", ".join(names), data)
+        yield open_files(list_files(names, Path(temporary)), ", ".join(names), data)
 
 
 def list_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
@@ -85,7 +85,8 @@ class ConcatenatedRows:
                 yield batch if isinstance(batch, ExcludedRows) else batch._replace(file=name)
 
 
-def _open_files(files: Sequence[SourceFile], uri: str, data: DataConfig) -> Source:
+def open_files(files: Sequence[SourceFile], uri: str, data: DataConfig) -> Source:
+    """Open local files as one source, which messages call `uri`; errors as of `open_source`."""
     check_files(files, uri, data)
     readers, digests = {}, {}
     for file in files:

@@ -27,7 +27,7 @@ from components.progress import StepName
 from components.registry import PublishedVersion, find_published, publish
 from components.storage.store import open_store
 
-EXPORT_FORMAT = 2
+EXPORT_FORMAT = 3
 """Part of the release key: raised when the same checkpoint would give another release."""
 
 

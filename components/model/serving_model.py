@@ -1,5 +1,7 @@
 """The exported model: texts in, class probabilities out, with the tokenizer in the graph.
 
+A second signature gives the encoder's vectors instead, from which the classes are computed.
+
 The SavedModel is self-contained: weights and vocabulary are part of it, and it reads no other
 file. Its operations are checked against an allowlist before it is loaded.
 """
@@ -25,6 +27,8 @@ from components.model.tokenizer import WordPiece
 SIGNATURE_NAME = "serving_default"
 INPUT_NAME = "text"
 OUTPUT_NAMES = ("label", "label_index", "scores")
+EMBED_SIGNATURE_NAME = "embed"
+EMBEDDING_OUTPUT = "embedding"
 DEFAULT_BATCH_SIZE = 64
 
 
@@ -34,12 +38,15 @@ class TokenClassifier(Protocol):
     def __call__(self, inputs: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
         """{"input_word_ids": int32 [batch, tokens]} -> logits [batch, classes]."""
 
+    def features(self, inputs: Mapping[str, tf.Tensor], *, training: bool) -> tf.Tensor:
+        """The same inputs -> the vector of each text that the logits are computed from."""
+
     def fuse_weights_for_serving(self, dtype: tf.DType) -> None:
         """Freeze the weights, with matrix products in `dtype`; ConfigError if that cannot be."""
 
 
 class ServingModel(tf.Module):
-    """Texts -> label, label_index and scores.
+    """Texts -> label, label_index and scores (`classify`), or embeddings (`embed`).
 
     Only the weights that answers depend on are tracked, not the Keras objects, whose training
     functions do not belong into a served graph. The classifier cannot be trained any more, and
@@ -71,21 +78,35 @@ class ServingModel(tf.Module):
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
 
-        self.classify = classify
+        def compute_features(ids: tf.Tensor) -> tf.Tensor:
+            return tf.cast(classifier.features({"input_word_ids": ids}, training=False), tf.float32)
+
+        compute_ragged_features = length_chunked(compute_features, vocabulary.pad_id)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])
+        def embed(text: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {EMBEDDING_OUTPUT: compute_ragged_features(self._tokenizer(text, max_length))}
+
+        self.classify, self.embed = classify, embed
         self._weights = classify.get_concrete_function().variables
 
 
 def save_serving_model(served: ServingModel, directory: Path) -> None:
     """Write the SavedModel, and check that it can be loaded again."""
-    tf.saved_model.save(served, str(directory), signatures={SIGNATURE_NAME: served.classify})
+    signatures = {SIGNATURE_NAME: served.classify, EMBED_SIGNATURE_NAME: served.embed}
+    tf.saved_model.save(served, str(directory), signatures=signatures)
     check_operations(directory)
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A loaded release: texts -> scores, float32 [n, classes], in the texts' order."""
+    """A loaded release: texts -> scores, float32 [n, classes], in the texts' order.
+
+    `output` is the signature's output that counts as scores.
+    """
 
     signature: Callable[..., dict[str, Any]]
+    output: str = "scores"
 
     def __call__(
         self,
@@ -101,20 +122,23 @@ class Scorer:
         parts = []
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
-            # Lone surrogates become replacement characters: no request can hold them either.
-            encoded = [texts[row].encode("utf-8", "replace") for row in part]
-            parts.append(
-                self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})["scores"].numpy()
-            )
+            parts.append(self.compute_batch([texts[row] for row in part]))
             if on_progress is not None:
                 on_progress(start + len(part), len(order))
         if not parts:
-            empty = self.signature(**{INPUT_NAME: tf.constant([], tf.string)})["scores"]
-            return np.zeros((0, int(empty.shape[1])), np.float32)
+            return self.compute_batch([])
         scores = np.concatenate(parts)
         restored = np.empty_like(scores)
         restored[order] = scores
         return restored
+
+    def compute_batch(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Scores of the texts, computed at once."""
+        # Lone surrogates become replacement characters: no request can hold them either.
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        answer = self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})
+        scores: npt.NDArray[np.float32] = answer[self.output].numpy()
+        return scores
 
 
 def load_scorer(directory: Path) -> Scorer:
@@ -123,25 +147,52 @@ def load_scorer(directory: Path) -> Scorer:
     Raises DataError if it is not a SavedModel, has an operation that is not allowed, or another
     signature than kubert's. The caller verifies the files' digests first.
     """
-    check_operations(directory)
-    try:
-        loaded = tf.saved_model.load(str(directory))
-    except Exception as error:
-        raise DataError(
-            f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); "
-            "export or pull it again"
-        ) from None
-    signature = loaded.signatures.get(SIGNATURE_NAME) if hasattr(loaded.signatures, "get") else None
-    if (
-        signature is None
-        or set(signature.structured_input_signature[1]) != {INPUT_NAME}
-        or set(signature.structured_outputs) != set(OUTPUT_NAMES)
-    ):
+    loaded = _load_saved_model(directory)
+    signature = _find_signature(loaded, SIGNATURE_NAME, OUTPUT_NAMES)
+    if signature is None:
         raise DataError(
             f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to "
             f"{', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
         )
     return Scorer(_keep_alive(loaded, signature))
+
+
+def load_embedder(directory: Path) -> Scorer:
+    """The release's encoder as a Scorer whose scores are embeddings: float32 [n, hidden size].
+
+    Raises DataError as `load_scorer` does, and for a release that was exported without.
+    """
+    loaded = _load_saved_model(directory)
+    signature = _find_signature(loaded, EMBED_SIGNATURE_NAME, [EMBEDDING_OUTPUT])
+    if signature is None:
+        raise DataError(
+            f"{directory}: has no signature {EMBED_SIGNATURE_NAME}, because an older version of "
+            "kubert exported it; export its checkpoint again to get embeddings"
+        )
+    return Scorer(_keep_alive(loaded, signature), EMBEDDING_OUTPUT)
+
+
+def _load_saved_model(directory: Path) -> Any:
+    check_operations(directory)
+    try:
+        return tf.saved_model.load(str(directory))
+    except Exception as error:
+        raise DataError(
+            f"{directory}: TensorFlow cannot load this model ({_first_line(error)}); "
+            "export or pull it again"
+        ) from None
+
+
+def _find_signature(loaded: Any, name: str, outputs: Sequence[str]) -> Any:
+    """The signature from texts to these outputs; None if there is none."""
+    signature = loaded.signatures.get(name) if hasattr(loaded.signatures, "get") else None
+    if (
+        signature is None
+        or set(signature.structured_input_signature[1]) != {INPUT_NAME}
+        or set(signature.structured_outputs) != set(outputs)
+    ):
+        return None
+    return signature
 
 
 def _keep_alive(loaded: Any, signature: Any) -> Callable[..., dict[str, Any]]:

@@ -6,13 +6,10 @@ in a local process and in a pod.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,21 +19,15 @@ from components import progress
 from components.artifacts import transfer
 from components.artifacts.artifact import verify_artifact
 from components.config.environment import (
-    ENV_FAILURE_FILE,
     ENV_GPUS,
     ENV_GPUS_OPTIONAL,
-    ENV_LAUNCHER_PID,
     ENV_OWNER,
-    ENV_STOP_GRACE,
     ENV_THREADS,
-    ENV_WORK_DIR,
 )
-from components.errors import DataError, ExitCode, HardwareError, KubertError
+from components.errors import ExitCode, HardwareError, KubertError
 from components.gpu.kernel_compilation import choose_cache_variables, choose_step_limits
-from components.logging_config import configure_logging
 from components.model.encoders import resolve_pooling
 from components.progress import StepName
-from components.storage.store import open_store
 from components.storage.uri import has_scheme
 from components.train.checkpointing.directory_state_store import open_directory_store
 from components.train.checkpointing.object_state_store import open_object_store
@@ -49,16 +40,20 @@ from components.workers.process_control import (
     PreemptionHandler,
     StallWatchdog,
     count_usable_cores,
-    kill_on_parent_exit,
 )
 from components.workers.rendezvous import wait_for_dns, wait_for_peers
 from components.workers.topology import WorkerTopology, topology_from_environment
+from components.workers.worker_runtime import (
+    WorkerProcess,
+    is_disk_full,
+    read_job_document,
+    start_worker_process,
+)
 
 if TYPE_CHECKING:
     from components.train.loop.batch_plan import SliceRows
     from components.train.loop.callback import TrainingCallback
 
-DEFAULT_STOP_GRACE_SECONDS = 25.0
 PEER_GRACE_SECONDS = 15.0
 MAX_REASON_CHARACTERS = 600
 MAX_PEER_REASON_CHARACTERS = 300
@@ -67,25 +62,21 @@ _logger = logging.getLogger("components.train.worker")
 
 def main(job_uri: str) -> None:
     """Run one worker and exit at once: TensorFlow's threads may block a normal exit."""
-    configure_logging()
-    if launcher := os.environ.get(ENV_LAUNCHER_PID):
-        kill_on_parent_exit(int(launcher))
-    stop = PreemptionHandler(float(os.environ.get(ENV_STOP_GRACE, DEFAULT_STOP_GRACE_SECONDS)))
-    work = Path(tempfile.mkdtemp(prefix="kubert-worker-", dir=os.environ.get(ENV_WORK_DIR)))
-    code, message = _run_and_classify(job_uri, work, stop)
-    _exit_process(work, code, message)
+    process = start_worker_process()
+    code, message = _run_and_classify(job_uri, process)
+    process.exit(code, message)
 
 
-def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tuple[int, str]:
+def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
     """Run the job; the exit code, and the reason for it."""
+    work, stop = process.work, process.stop
     has_peers = False
     watch: LauncherWatch | None = None
     try:
-        configure_logging()
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
         job = read_job(job_uri)
-        watch = _watch_launcher(job, work)
+        watch = process.watch_launcher(job.state)
         _check_gpus(job, topology)  # before anything that takes time: the node may be paid for
         store = _open_state_store(job, work)
         if not topology.is_chief:
@@ -105,7 +96,7 @@ def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tupl
         _logger.exception("the worker failed")
         if watch is not None and watch.is_launcher_lost():
             return exit_codes.LAUNCHER_LOST, "the launcher is gone, and the worker failed"
-        if _is_disk_full(error):
+        if is_disk_full(error):
             return (
                 exit_codes.DISK_FULL,
                 f"no space left ({error}); the last checkpoint is intact, "
@@ -121,13 +112,7 @@ def _run_and_classify(job_uri: str, work: Path, stop: PreemptionHandler) -> tupl
 
 def read_job(uri: str) -> Job:
     """Read the job from a local file or a URI; DataError if it is not one."""
-    try:
-        if not has_scheme(uri):
-            return Job.model_validate_json(Path(uri).read_bytes())
-        directory, _, name = uri.rpartition("/")
-        return Job.model_validate_json(open_store(directory).read_bytes(name))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{uri}: not a job ({error})") from None
+    return read_job_document(uri, Job.model_validate_json)
 
 
 def run_worker(
@@ -218,18 +203,6 @@ def run_worker(
     return code, reason
 
 
-def _watch_launcher(job: Job, work: Path) -> LauncherWatch | None:
-    """Watch the launcher of a JobSet; local workers are killed by the kernel together with it."""
-    jobset = os.environ.get("JOBSET_NAME")
-    if jobset is None:
-        return None
-
-    def end_process() -> None:
-        _exit_process(work, exit_codes.LAUNCHER_LOST, "the launcher is gone")
-
-    return LauncherWatch(open_store(job.state), jobset, end_process)
-
-
 def _check_gpus(job: Job, topology: WorkerTopology) -> None:
     """HardwareError, or a warning where GPUs are optional, if this worker sees too few of them."""
     wanted = int(os.environ.get(ENV_GPUS, "0"))
@@ -285,24 +258,6 @@ def _is_peer_loss(error: BaseException) -> bool:
         tf.errors.DeadlineExceededError,
     )
     return isinstance(error, types)
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    # TensorFlow's writers report it under several types, but always with the text of the system.
-    return os.strerror(errno.ENOSPC) in str(error)
-
-
-def _exit_process(work: Path, code: int, message: str) -> None:
-    is_failure = code not in (exit_codes.SUCCESS, exit_codes.PREEMPTED)
-    try:
-        if message:
-            _logger.log(logging.ERROR if is_failure else logging.INFO, "%s", message)
-        if is_failure and (path := os.environ.get(ENV_FAILURE_FILE)):
-            # Not by rename: in a pod this is one file that the kubelet mounted.
-            Path(path).write_text(message + "\n", encoding="utf-8")
-        shutil.rmtree(work, ignore_errors=True)
-    finally:
-        os._exit(code)  # also if the disk is full and the message cannot be written
 
 
 if __name__ == "__main__":

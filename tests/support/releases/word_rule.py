@@ -32,6 +32,10 @@ class WordRule(tf.Module):
         self.table = tf.Variable(table)
 
     def __call__(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
+        return self.features(inputs, training=training)
+
+    def features(self, inputs: Mapping[str, Any], training: bool = False) -> Any:
+        """Its vectors are its logits."""
         return tf.gather(self.table, inputs["input_word_ids"][:, 1])
 
     def fuse_weights_for_serving(self, dtype: tf.DType) -> None:

@@ -1,0 +1,1 @@
+"""Batch prediction: the rows of a text source through a release, into one file (`kubert score`)."""

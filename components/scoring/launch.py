@@ -1,0 +1,116 @@
+"""Runs a scoring to its end: in this process, in local worker processes, or in pods.
+
+Imports no TensorFlow, unless the scoring runs in this process.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from components import progress
+from components.config.cluster import ClusterConfig
+from components.errors import DataError
+from components.scoring.inputs import FETCHED_DIRECTORIES, fetch_inputs
+from components.scoring.job import ScoringJob, describe_identity
+from components.scoring.unit_results import IDENTITY_KEY, find_finished_units, list_results
+from components.storage.store import MissingError, Store, open_store
+from components.storage.uri import has_scheme
+from components.workers.group import WorkerGroup
+from components.workers.local import run_local
+from components.workers.process_control import count_usable_cores
+
+DEFAULT_MAX_RESTARTS = 3
+WORKERS_DIRECTORY = "workers"
+"""Below a local state: the job document and the logs of local workers."""
+
+
+def run_scoring(
+    job: ScoringJob,
+    workers: int,
+    cluster: ClusterConfig | None = None,
+    max_restarts: int = DEFAULT_MAX_RESTARTS,
+) -> None:
+    """Return when every unit of the job has a valid result in `job.state`.
+
+    `workers` is the number of worker processes (with cluster.backend=jobset: of pods); 0 scores in
+    this process. Each worker is restarted up to `max_restarts` times. Raises DataError if the state
+    is that of another job, and what the workers report; finished units stay in any case.
+    """
+    cluster = cluster or ClusterConfig()
+    store = open_store(job.state)
+    claim_state(store, job)
+    for problem in find_finished_units(store, job, range(job.unit_count))[1]:
+        progress.report(job.step, problem)
+    if is_finished(job):
+        progress.report(
+            job.step, "these rows were scored before", done=job.row_count, total=job.row_count
+        )
+    elif workers and cluster.backend == "jobset":
+        from components.workers.kubernetes.launcher import run_jobset
+
+        run_jobset(build_worker_group(job, workers, max_restarts), cluster)
+    else:
+        _run_on_this_machine(job, workers, max_restarts)
+
+
+def claim_state(store: Store, job: ScoringJob) -> None:
+    """Write the job's identity to its state; DataError, naming what differs, if it has another."""
+    identity = describe_identity(job)
+    data = json.dumps(identity, indent=1, sort_keys=True).encode()
+    if store.create(IDENTITY_KEY, data):
+        return
+    try:
+        found = json.loads(store.read_bytes(IDENTITY_KEY))
+    except (MissingError, ValueError) as error:
+        raise DataError(
+            f"{store.uri(IDENTITY_KEY)}: not the identity of a scoring ({error})"
+        ) from None
+    different = [name for name in identity if found.get(name) != identity[name]]
+    if different:
+        raise DataError(
+            f"{store.uri()}: holds results of another scoring ({', '.join(different)} differs); "
+            "give the same model, rows and options as when it was started, or remove it"
+        )
+
+
+def is_finished(job: ScoringJob) -> bool:
+    """Whether every unit has a result; `read_results` verifies them."""
+    return len(list_results(open_store(job.state)).keys() & {*range(job.unit_count)}) == (
+        job.unit_count
+    )
+
+
+def build_worker_group(job: ScoringJob, workers: int, max_restarts: int) -> WorkerGroup:
+    """What the launchers need to know of the job; no more workers than units start."""
+    return WorkerGroup(
+        step=job.step,
+        workers=min(workers, job.unit_count),
+        module="components.scoring.worker",
+        job_document=job.model_dump_json(),
+        directory=job.state,
+        max_restarts=max_restarts,
+        is_finished=partial(is_finished, job),
+        memory_remedy="score in smaller batches",
+        independent=True,
+    )
+
+
+def _run_on_this_machine(job: ScoringJob, workers: int, max_restarts: int) -> None:
+    home = Path(tempfile.mkdtemp(prefix="kubert-score-"))
+    try:
+        job = fetch_inputs(job, home)
+        if workers:
+            logs = home if has_scheme(job.state) else Path(job.state) / WORKERS_DIRECTORY
+            run_local(build_worker_group(job, workers, max_restarts), logs)
+        else:
+            from components.scoring.unit_scoring import score_units
+
+            score_units(job, 0, 1, count_usable_cores())
+    finally:
+        for name in FETCHED_DIRECTORIES:
+            shutil.rmtree(home / name, ignore_errors=True)
+    shutil.rmtree(home)  # only after success: a failure's logs stay

@@ -1,0 +1,81 @@
+"""The models that score a unit: a checkpoint on token ids, a release on texts.
+
+TensorFlow computes each operation in one thread, and several batches side by side: how it splits an
+operation among threads may change the last bits of a result, which must not depend on the cores of
+a machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from components.artifacts.checkpoint import open_checkpoint
+from components.artifacts.release import open_release
+from components.model.restore import load_classifier
+from components.model.serving_model import load_embedder, load_scorer
+
+Values = npt.NDArray[np.float32]
+
+
+class BatchComputer(Protocol):
+    """Computes values of rows; `width` is their number per row, `digest` the model's."""
+
+    width: int
+    digest: str
+
+    def compute(self, batch: Any) -> Values:
+        """Values of the rows of a batch: float32 [rows, width]."""
+
+
+class CheckpointScorer:
+    """Class probabilities of token ids, computed in float32 by a checkpoint's classifier."""
+
+    def __init__(self, directory: Path) -> None:
+        checkpoint = open_checkpoint(directory)
+        self.digest = checkpoint.digest
+        classifier, content, _ = load_classifier(checkpoint)
+        self.width = len(content.classes)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+        def score(ids: Any) -> Any:
+            logits = classifier({"input_word_ids": ids}, training=False)
+            return tf.nn.softmax(tf.cast(logits, tf.float32))
+
+        self._score = score
+
+    def compute(self, batch: npt.NDArray[np.int32]) -> Values:
+        """Scores of padded token ids [rows, tokens]."""
+        scores: Values = self._score(batch).numpy()
+        return scores
+
+
+class ReleaseScorer:
+    """Class probabilities, or embeddings, of texts by a release's SavedModel."""
+
+    def __init__(self, directory: Path, output: str) -> None:
+        self.digest = open_release(directory).digest
+        load = load_embedder if output == "embeddings" else load_scorer
+        self._compute = load(directory).compute_batch
+        self.width = self.compute([]).shape[1]
+
+    def compute(self, batch: Sequence[str]) -> Values:
+        """Scores, or embeddings, of the texts."""
+        return self._compute(batch)
+
+
+def set_thread_counts(threads: int) -> None:
+    """Let TensorFlow run up to `threads` operations side by side, each in one thread.
+
+    Call it before anything else uses TensorFlow: a process that has started it keeps its threads.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        return
