@@ -1,4 +1,4 @@
-"""A worker without TensorFlow: writes a file for each part that is its own, and ends as the job says.
+"""A worker without TensorFlow: writes a file for each part of its own, and ends as the job says.
 
 python -m tests.support.independent_workers.part_worker JOB, where JOB names `directory`, `parts`,
 `seconds` per part, and by rank in `endings` how its processes end after their first part, one
