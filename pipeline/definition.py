@@ -14,12 +14,15 @@ PIPELINE_NAME = "kubert"
 DESCRIPTION = "Labelled text to a verified, servable BERT classifier."
 
 
-def build_pipeline(cluster: ClusterConfig | None = None, *, scheduled: bool = False) -> Any:
+def build_pipeline(
+    cluster: ClusterConfig | None = None, workers: int = 1, *, scheduled: bool = False
+) -> Any:
     """The pipeline; for a cluster, with the settings of each step's pod.
 
-    `cluster` names the images (`images.resolve_images`). If `scheduled`, the data end at the time
-    that the run was scheduled for. KFP passes it only to a step's input that is exactly its
-    placeholder.
+    `cluster` names the images (`images.resolve_images`); `workers` is train.workers, which decides
+    how many GPUs the training step's pod has if it runs the workers itself. If `scheduled`, the
+    data end at the time that the run was scheduled for. KFP passes it only to a step's input that
+    is exactly its placeholder.
     """
 
     def run_steps(*values: Any) -> None:
@@ -56,7 +59,7 @@ def build_pipeline(cluster: ClusterConfig | None = None, *, scheduled: bool = Fa
                 pod_settings.configure_step(task, cluster)
             for name, task in (("evaluate", evaluate), ("export", export)):
                 pod_settings.configure_step(task, cluster, gpus=int(name in cluster.gpu_steps))
-            pod_settings.configure_training(train, cluster)
+            pod_settings.configure_training(train, cluster, workers)
 
     run_steps.__signature__ = _build_signature()  # type: ignore[attr-defined]
     run_steps.__doc__ = _build_docstring()
@@ -67,16 +70,17 @@ def compile_pipeline(
     path: Path,
     values: Mapping[str, Any] | None = None,
     cluster: ClusterConfig | None = None,
+    workers: int = 1,
     *,
     scheduled: bool = False,
 ) -> None:
     """Compile the pipeline into a YAML file, with `values` as its parameters' defaults.
 
-    `cluster` and `scheduled` are those of `build_pipeline`. The same sources and values give the
-    same bytes, and nothing of this machine or its environment is in them.
+    `cluster`, `workers` and `scheduled` are those of `build_pipeline`. The same sources and values
+    give the same bytes, and nothing of this machine or its environment is in them.
     """
     compiler.Compiler().compile(
-        build_pipeline(cluster, scheduled=scheduled),
+        build_pipeline(cluster, workers, scheduled=scheduled),
         str(path),
         pipeline_parameters=dict(values or {}),
     )

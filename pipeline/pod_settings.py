@@ -42,8 +42,10 @@ def configure_step(task: Any, cluster: ClusterConfig, *, gpus: int = 0) -> None:
         _schedule_on_worker_nodes(task, cluster, gpus)
 
 
-def configure_training(task: Any, cluster: ClusterConfig) -> None:
+def configure_training(task: Any, cluster: ClusterConfig, workers: int) -> None:
     """Configure the training step: a small launcher if workers have their own pods, else a worker.
+
+    Workers that run as processes of the step share its pod, which has the GPUs of all of them.
 
     A launcher whose pod was lost goes on with its workers, or restarts them from their checkpoints.
     """
@@ -67,7 +69,7 @@ def configure_training(task: Any, cluster: ClusterConfig) -> None:
         medium="Memory",
         size_limit=cluster.shared_memory,
     )
-    _schedule_on_worker_nodes(task, cluster, cluster.gpus)
+    _schedule_on_worker_nodes(task, cluster, cluster.gpus * workers)
     for name in GPU_ENVIRONMENT.keys() - cluster.environment.keys() if cluster.gpus else ():
         task.set_env_variable(name, GPU_ENVIRONMENT[name])
 

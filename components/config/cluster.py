@@ -16,6 +16,16 @@ _DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?
 EXTENDED_RESOURCE = f"^{_DNS_SUBDOMAIN}/{_LABEL_NAME}"
 LABEL_KEY = f"^({_DNS_SUBDOMAIN}/)?{_LABEL_NAME}"
 HTTP_URL = r"^https?://[^\s@]+$"
+PATTERN_MEANINGS = {
+    DNS_LABEL: "lower-case letters, digits and '-', 63 at most, such as kubert-1",
+    QUANTITY: "a Kubernetes quantity, such as 500m, 2 or 4Gi",
+    EXTENDED_RESOURCE: "DOMAIN/NAME, such as nvidia.com/gpu or nvidia.com/mig-1g.5gb",
+    LABEL_KEY: "a label's key, such as topology.kubernetes.io/zone",
+    HTTP_URL: "an address without credentials, such as https://kfp.example.com",
+}
+"""What a value has to be, for messages: a regular expression helps nobody."""
+_QUOTA_PREFIX = "requests."
+_MAX_RESOURCE_DOMAIN = 253 - len(_QUOTA_PREFIX)
 REMOTE_SCHEMES = ("gs://", "s3://", "minio://")
 STATE_MOUNT = "/mnt/kubert-state"
 """Where `checkpoint_pvc` is mounted, in the launcher's pod and in the workers'."""
@@ -142,7 +152,11 @@ class ClusterConfig(Section):
         "10Gi", pattern=QUANTITY, description="disk per worker, for shards and checkpoints"
     )
     gpus: int = Field(
-        0, ge=0, le=16, description="GPUs per worker; one that sees fewer ends before any training"
+        0,
+        ge=0,
+        le=16,
+        description="GPUs per worker; one that sees fewer ends before any training; 0: none on a "
+        "cluster, and on one machine those that are there: all for one worker, else equal parts",
     )
     gpu_resource: str = Field(
         "nvidia.com/gpu",
@@ -232,6 +246,35 @@ class ClusterConfig(Section):
                     f"{name!r} is not a field of a toleration; "
                     f"those are {', '.join(_TOLERATION_FIELDS)}"
                 )
+        return value
+
+    @field_validator("gpu_resource")
+    @classmethod
+    def _check_resource_is_extended(cls, value: str) -> str:
+        domain = value.partition("/")[0]
+        if "kubernetes.io/" in value:
+            raise ValueError(
+                "kubernetes.io/ is reserved for Kubernetes' own resources; write that of the "
+                "device plugin, such as nvidia.com/gpu"
+            )
+        if value.startswith(_QUOTA_PREFIX):
+            raise ValueError(
+                f"the prefix {_QUOTA_PREFIX} names a resource in a quota only; write "
+                f"{value.removeprefix(_QUOTA_PREFIX)}"
+            )
+        if len(domain) > _MAX_RESOURCE_DOMAIN:
+            raise ValueError(
+                f"the part before / has {len(domain)} characters; Kubernetes takes "
+                f"{_MAX_RESOURCE_DOMAIN} at most, write that of the device plugin, such as "
+                "nvidia.com/gpu"
+            )
+        return value
+
+    @field_validator("gpu_steps")
+    @classmethod
+    def _check_steps_are_named_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"names a step twice; write [{', '.join(dict.fromkeys(value))}]")
         return value
 
     @field_validator("pipeline_root", "checkpoint_uri")

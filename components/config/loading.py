@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from components.config.cluster import PATTERN_MEANINGS
 from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import Config
 from components.errors import ConfigError
@@ -123,15 +124,29 @@ def _apply_assignment(values: dict[str, Any], assignment: str) -> None:
 
 
 def _describe_error(error: Any) -> str:
-    name = ".".join(str(part) for part in error["loc"]) or "config"
+    # Without the index of an entry of a list: the value that is given shows which one it is.
+    parts = [part for part in error["loc"] if isinstance(part, str)]
+    name = ".".join(parts) or "config"
     if name in RENAMED_OPTIONS:
         return f"  {name}: this option is now called {RENAMED_OPTIONS[name]}"
     if error["type"] == "extra_forbidden":
         return f"  {name}: no such option; `kubert config` lists them all{_suggest_option(name)}"
-    message = error["msg"].removeprefix("Value error, ")
+    message = _describe_expectation(error)
     if isinstance(error["input"], dict | BaseModel):
         return f"  {name}: {message}"
     return f"  {name}: {message} (given: {_mask_credentials(repr(error['input']))})"
+
+
+def _describe_expectation(error: Any) -> str:
+    """What is wrong with a value, or what it has to be, with an example where pydantic has none."""
+    given = error["input"]
+    if error["type"] == "tuple_type":
+        return f"must be a list, such as [{given}]" if isinstance(given, str) else "must be a list"
+    if error["type"] == "string_pattern_mismatch":
+        meaning = PATTERN_MEANINGS.get(error["ctx"]["pattern"])
+        if meaning is not None:
+            return f"must be {meaning}"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _suggest_option(name: str) -> str:

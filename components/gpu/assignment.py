@@ -2,44 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components.errors import ConfigError
 from components.gpu.driver import count_gpus
 
 CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
+_HIDING_MASKS = frozenset({"", "-1", "NoDevFiles"})
+"""What people and batch systems set to hide all GPUs; Slurm sets the last."""
 _USE_CPUS = f"{CUDA_VISIBLE_DEVICES}= (empty) trains on CPUs"
 
 
-def split_gpus(workers: int, gpus: int, visible: str | None) -> list[str | None]:
-    """The value of CUDA_VISIBLE_DEVICES for each worker, in the order of their ranks.
+def is_hiding_all(visible: str | None) -> bool:
+    """Whether this CUDA_VISIBLE_DEVICES hides all GPUs on purpose; None if it is not set."""
+    return visible is not None and visible.strip() in _HIDING_MASKS
 
-    `gpus` is the number of GPUs that this process sees with its own CUDA_VISIBLE_DEVICES, which is
-    `visible`; None if it is not set. One worker keeps it, and so uses all of them, with one replica
-    each. Several workers get equally many consecutive ones, because a strategy needs as many
-    replicas on each worker. Without GPUs nothing is set: every entry is None.
 
-    Raises ConfigError if there are fewer GPUs than workers, or if they cannot be divided equally.
+def describe_mask_fault(visible: str) -> str:
+    """Why CUDA shows no GPU for this CUDA_VISIBLE_DEVICES, whatever the machine has; else empty.
+
+    CUDA ends the list at the first entry that names no GPU, and takes a list with an entry twice
+    for an empty one.
     """
-    if gpus == 0 or workers == 1:
-        return [visible] * workers
-    if gpus % workers:
-        divisors = ", ".join(str(count) for count in range(1, gpus + 1) if gpus % count == 0)
-        raise ConfigError(
-            f"train.workers is {workers}, and this machine shows {count_gpus(gpus)}: each worker "
-            "needs as many as the others, at least one; "
-            f"set train.workers to {divisors}, or {CUDA_VISIBLE_DEVICES} to a multiple of "
-            f"{workers} GPUs; {_USE_CPUS}"
-        )
-    names = list_visible(gpus, visible)
-    share = gpus // workers
-    return [",".join(names[rank * share : (rank + 1) * share]) for rank in range(workers)]
+    names = [name.strip() for name in visible.split(",")]
+    if not names[0]:
+        return "begins with an empty entry, which ends the list"
+    named = names[: names.index("")] if "" in names else names
+    twice = next((name for name in named if named.count(name) > 1), None)
+    return f"names {twice} twice, which hides all GPUs" if twice is not None else ""
 
 
 def list_visible(gpus: int, visible: str | None) -> list[str]:
-    """The names of the GPUs that this process sees, as CUDA_VISIBLE_DEVICES takes them.
+    """The names of the `gpus` GPUs that this process sees, as CUDA_VISIBLE_DEVICES takes them.
 
-    In a list, CUDA ignores what follows the first name that it does not know, so the GPUs that are
-    seen are those of its first entries: indices, UUIDs or the beginnings of UUIDs.
+    `visible` is its value; None if it is not set. In a list, CUDA ignores what follows the first
+    name that it does not know, so the GPUs that are seen are those of its first entries: indices,
+    UUIDs or the beginnings of UUIDs. Raises ConfigError if they are not named, once each.
     """
     if visible is None:
         return [str(index) for index in range(gpus)]
-    return [name.strip() for name in visible.split(",")][:gpus]
+    names = [name.strip() for name in visible.split(",")][:gpus]
+    if len(set(names) - {""}) < gpus:
+        raise ConfigError(
+            f"{CUDA_VISIBLE_DEVICES}={visible!r} does not name each of the {count_gpus(gpus)} that "
+            "the driver shows, once: name each by its index or UUID, as nvidia-smi -L lists them, "
+            f"such as {CUDA_VISIBLE_DEVICES}=0,1, or unset it"
+        )
+    return names
+
+
+def split_gpus(workers: int, names: Sequence[str]) -> list[str]:
+    """The value of CUDA_VISIBLE_DEVICES for each worker, in the order of their ranks.
+
+    Workers get equally many consecutive GPUs, because a strategy needs as many replicas on each.
+    Raises ConfigError if there are fewer GPUs than workers, or if they cannot be divided equally.
+    """
+    count = len(names)
+    if count % workers:
+        divisors = ", ".join(str(number) for number in range(1, count + 1) if count % number == 0)
+        raise ConfigError(
+            f"train.workers is {workers}, and this machine shows {count_gpus(count)}: each worker "
+            "needs as many as the others, at least one; "
+            f"set train.workers to {divisors}, or {CUDA_VISIBLE_DEVICES} to a multiple of "
+            f"{workers} GPUs, or cluster.gpus to the number for each worker; {_USE_CPUS}"
+        )
+    share = count // workers
+    return [",".join(names[rank * share : (rank + 1) * share]) for rank in range(workers)]

@@ -77,6 +77,12 @@ class DriverReport:
     searched: tuple[str, ...] = ()
     other_directories: tuple[str, ...] = ()
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is a driver, and it shows nothing because of its `error`."""
+        is_absent = self.error.startswith(LIBRARY) and "No such file" in self.error
+        return bool(self.error) and not is_absent
+
 
 def count_gpus(number: int) -> str:
     """The number with its noun, for messages: "1 GPU", "2 GPUs"."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from components.gpu.assignment import CUDA_VISIBLE_DEVICES
+from components.gpu.assignment import CUDA_VISIBLE_DEVICES, describe_mask_fault
 from components.gpu.driver import (
     GKE_DRIVER_DIRECTORY,
     LIBRARY,
@@ -65,23 +65,15 @@ def find_cause(
     environment: Mapping[str, str],
 ) -> Cause:
     """The first thing that keeps TensorFlow from seeing `wanted` GPUs."""
+    if driver.is_broken:
+        return _find_driver_fault(driver, environment)
     if build is not None and not build.is_cuda:
         return Cause("this TensorFlow is built for CPUs only", _USE_GPU_BUILD)
     if not driver.library:
-        return _find_loading_cause(driver, environment)
-    if driver.error and _NO_DEVICE in driver.error and CUDA_VISIBLE_DEVICES in environment:
-        return Cause(
-            f"the driver shows none{_mask(environment)}",
-            f"unset {CUDA_VISIBLE_DEVICES}, or name GPUs in it that nvidia-smi -L lists",
-        )
-    if driver.error:
-        return Cause(
-            f"the driver ({driver.library}) does not work: {driver.error}{_mask(environment)}",
-            _REPAIR_DRIVER,
-        )
+        return _describe_missing_library(driver, environment)
     if len(driver.devices) < wanted:
         return Cause(
-            f"the driver shows {len(driver.devices)}{_mask(environment)}",
+            f"the driver shows {len(driver.devices)}{_describe_masks(environment)}",
             "lower cluster.gpus, or give the worker more GPUs; a process can use only one MIG "
             "device, so with those cluster.gpus is 1",
         )
@@ -117,33 +109,60 @@ def find_obstacle(
     return find_cause(needed, build, driver, environment)
 
 
-def format_missing_gpus(who_needs: str, wanted: int, seen: int, cause: Cause) -> str:
-    """The message for the user: the numbers, the reason, and a line with the remedy.
+def describe_missing_gpus(
+    who_needs: str, wanted: int, seen: int, reason: str, option: str = "cluster.gpus"
+) -> str:
+    """The numbers and the reason, in one line.
 
-    `who_needs` is its beginning, such as "a worker needs".
+    `who_needs` is its beginning, such as "a worker needs"; `option` is what asks for them.
     """
-    return (
-        f"{who_needs} {count_gpus(wanted)} (cluster.gpus), TensorFlow sees {seen}: "
-        f"{cause.reason}\n"
-        f"what to do: {cause.remedy}"
-    )
+    missing = f", {wanted - seen} missing" if 0 < seen < wanted else ""
+    return f"{who_needs} {count_gpus(wanted)} ({option}), TensorFlow sees {seen}{missing}: {reason}"
+
+
+def format_missing_gpus(who_needs: str, wanted: int, seen: int, cause: Cause) -> str:
+    """The message for the user: `describe_missing_gpus`, and a line with the remedy."""
+    return add_remedy(describe_missing_gpus(who_needs, wanted, seen, cause.reason), cause.remedy)
+
+
+def add_remedy(reason: str, remedy: str) -> str:
+    """The text of an error about GPUs: a line with the reason, and one with the remedy."""
+    return f"{reason}\nwhat to do: {remedy}"
 
 
 def _has_kernels(build: TensorFlowBuild, gpu: GpuDevice) -> bool:
     return find_kernel_support(build.capabilities, gpu.compute_capability) != "none"
 
 
-def _find_loading_cause(driver: DriverReport, environment: Mapping[str, str]) -> Cause:
-    if not driver.searched:
-        return Cause(driver.error, _REPAIR_DRIVER)
+def _find_driver_fault(driver: DriverReport, environment: Mapping[str, str]) -> Cause:
+    """Why a driver that is there shows no GPU."""
+    visible = environment.get(CUDA_VISIBLE_DEVICES)
+    if _NO_DEVICE in driver.error and visible is not None:
+        fault = describe_mask_fault(visible)
+        return Cause(
+            f"the driver shows none{_describe_masks(environment)}"
+            + (f": {CUDA_VISIBLE_DEVICES} {fault}" if fault else ""),
+            f"unset {CUDA_VISIBLE_DEVICES}, or name GPUs in it that nvidia-smi -L lists, each once",
+        )
+    if driver.library:
+        reason = f"the driver ({driver.library}) does not work: {driver.error}"
+        return Cause(f"{reason}{_describe_masks(environment)}", _REPAIR_DRIVER)
+    if driver.searched:
+        reason = f"the driver's library cannot be loaded: {driver.error}"
+        return _describe_missing_library(driver, environment, reason)
+    return Cause(driver.error, _REPAIR_DRIVER)
+
+
+def _describe_missing_library(
+    driver: DriverReport, environment: Mapping[str, str], reason: str = ""
+) -> Cause:
+    """Where the library was looked for, unless another reason is given, and where it may be."""
     library_path = environment.get("LD_LIBRARY_PATH") or "not set"
     directories = ", ".join(driver.searched[:MAX_LISTED_DIRECTORIES])
-    reason = (
+    reason = reason or (
         f"the driver's library {LIBRARY} was not found in {directories} "
         f"(LD_LIBRARY_PATH: {library_path})"
     )
-    if "No such file" not in driver.error:
-        reason = f"the driver's library cannot be loaded: {driver.error}"
     if driver.other_directories:
         other = driver.other_directories[0]
         return Cause(
@@ -153,7 +172,7 @@ def _find_loading_cause(driver: DriverReport, environment: Mapping[str, str]) ->
     return Cause(reason, _INSTALL_DRIVER)
 
 
-def _mask(environment: Mapping[str, str]) -> str:
+def _describe_masks(environment: Mapping[str, str]) -> str:
     """What hides GPUs from this process, if anything does."""
     variables = (CUDA_VISIBLE_DEVICES, "NVIDIA_VISIBLE_DEVICES")
     found = [f"{name}={environment[name]!r}" for name in variables if name in environment]

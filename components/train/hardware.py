@@ -67,6 +67,28 @@ def resolve_precision(
     return train.model_copy(update={"precision": "bfloat16" if is_native else "float32"})
 
 
+def describe_unfit_precision(precision: str, gpus: Sequence[GpuDevice], is_on_gpus: bool) -> str:
+    """What the user should know if a precision was chosen that does not suit; empty if it does.
+
+    `gpus` are those of this machine that compute; the GPUs of a cluster's nodes are not known.
+    """
+    old = sorted(
+        {gpu.title for gpu in gpus if gpu.compute_capability < BFLOAT16_COMPUTE_CAPABILITY}
+    )
+    if precision == "tf32" and (old or not is_on_gpus):
+        where = f"on {', '.join(old)}" if old else "on CPUs"
+        return (
+            f"train.precision=tf32 has no effect {where}: products are exact float32; it needs "
+            "GPUs of compute capability 8.0 or later. train.precision=auto chooses what is fast"
+        )
+    if precision == "float16" and not is_on_gpus:
+        return (
+            "train.precision=float16 is slower than float32 on CPUs; it is for GPUs. "
+            "train.precision=auto chooses what is fast"
+        )
+    return ""
+
+
 def check_gpus(wanted: int) -> None:
     """HardwareError with the reason and the remedy if TensorFlow sees fewer than `wanted` GPUs.
 

@@ -6,7 +6,6 @@ Runs without TensorFlow, NumPy and Arrow: only the workers need them.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from functools import partial
@@ -21,7 +20,6 @@ from components.artifacts.shard_metadata import ShardsContent, parse_shards_cont
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, MissingArtifactError
-from components.gpu.assignment import CUDA_VISIBLE_DEVICES
 from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
 from components.progress import StepName
@@ -30,7 +28,7 @@ from components.train.checkpointing.finished_checkpoint import (
     export_finished_checkpoint,
     is_finished,
 )
-from components.train.hardware import resolve_precision
+from components.train.hardware import describe_unfit_precision, resolve_precision
 from components.train.job import Job, training_id
 from components.workers.group import WorkerGroup
 from components.workers.local import run_local
@@ -59,7 +57,8 @@ def run(
         _check_reachable(cluster, shards, state_uri)
     manifest = _read_shards_manifest(shards)
     check_compatible(model, train, parse_shards_content(manifest, shards))
-    gpus = find_local_gpus(cluster.gpus) if cluster.backend == "local" else LocalGpus()
+    is_local = cluster.backend == "local"
+    gpus = find_local_gpus(train.workers, cluster.gpus) if is_local else LocalGpus()
     train = resolve_precision(train, cluster.backend, gpus.devices)
     state = f"{state_uri}/{training_id(model, train, manifest.digest)}"
     job = Job(model=model, train=train, shards=shards, state=state)
@@ -71,11 +70,19 @@ def run(
             unchanged=True,
         )
     else:
-        if gpus.note:
-            progress.report(StepName.TRAIN, gpus.note)
-        progress.report(StepName.TRAIN, _describe_start(train, len(gpus.devices)))
-        _run_workers(job, cluster, len(gpus.devices))
+        report_start(train, cluster, gpus)
+        _run_workers(job, cluster, gpus)
     return export_finished_checkpoint(job.state, output)
+
+
+def report_start(train: TrainConfig, cluster: ClusterConfig, gpus: LocalGpus) -> None:
+    """What computes, in which precision, and what a person should know about both."""
+    is_on_gpus = bool(gpus.devices or (cluster.backend == "jobset" and cluster.gpus))
+    unused = gpus.unused.note if gpus.unused else ""
+    notes = (unused, describe_unfit_precision(train.precision, gpus.devices, is_on_gpus))
+    for note in filter(None, notes):
+        progress.report_note(StepName.TRAIN, note)
+    progress.report(StepName.TRAIN, _describe_start(train, len(gpus.devices)))
 
 
 def _describe_start(train: TrainConfig, gpus: int) -> str:
@@ -84,16 +91,14 @@ def _describe_start(train: TrainConfig, gpus: int) -> str:
     return f"starting {workers}{devices}, products in {train.precision}"
 
 
-def _run_workers(job: Job, cluster: ClusterConfig, gpus: int) -> None:
-    """Run the workers to their end; local ones divide `gpus` GPUs of this machine."""
+def _run_workers(job: Job, cluster: ClusterConfig, gpus: LocalGpus) -> None:
+    """Run the workers to their end; local ones divide these GPUs of this machine."""
     if cluster.backend == "jobset":
         from components.workers.kubernetes.launcher import run_jobset
 
         run_jobset(build_worker_group(job), cluster)
         return
-    variables = build_gpu_variables(
-        job.train.workers, gpus, cluster.gpus, os.environ.get(CUDA_VISIBLE_DEVICES)
-    )
+    variables = build_gpu_variables(job.train.workers, cluster.gpus, gpus)
     if not has_scheme(job.state) and not has_scheme(job.shards):
         run_local(build_worker_group(job), Path(job.state), variables)
     else:

@@ -10,9 +10,10 @@ from typing import Any
 
 from components.config.schema import Config
 from components.errors import ConfigError
-from components.gpu.assignment import CUDA_VISIBLE_DEVICES, split_gpus
+from components.gpu.assignment import CUDA_VISIBLE_DEVICES, is_hiding_all
 from components.gpu.driver import DriverReport, GpuDevice, probe_driver
-from components.gpu.missing_gpus import find_obstacle
+from components.gpu.local_gpus import UnusedGpus, choose_local_gpus, find_shortage
+from components.gpu.missing_gpus import find_cause
 from components.gpu.tensorflow_build import (
     KernelSupport,
     TensorFlowBuild,
@@ -50,33 +51,48 @@ def assess_gpus(
     """`check_gpus` for a given build, driver and environment."""
     is_local = config.cluster.backend == "local"
     wanted = config.cluster.gpus if is_local else 0
-    has_gpus = bool(driver.library or driver.other_directories or has_kernel_driver)
-    is_hidden = environment.get(CUDA_VISIBLE_DEVICES) in ("", "-1")
+    has_gpus = bool(
+        driver.library or driver.is_broken or driver.other_directories or has_kernel_driver
+    )
+    is_hidden = is_hiding_all(environment.get(CUDA_VISIBLE_DEVICES))
     if not wanted and (not has_gpus or is_hidden):
         return Finding.ok(f"none, {CUDA_VISIBLE_DEVICES} hides them" if is_hidden else "none")
     details = _list_details(build, driver)
-    cause = find_obstacle(max(wanted, len(driver.devices), 1), build, driver, environment)
     found = [text for text in (_describe_gpus(build, driver), _describe_driver(driver)) if text]
-    if cause is not None:
-        make = Finding.missing if wanted else Finding.warning
-        return make("; ".join([*found, f"not used: {cause.reason}"]), cause.remedy, details)
-    found.append(f"TensorFlow for CUDA {build.cuda_version} with NCCL" if build else "TensorFlow")
-    workers = config.train.workers
-    if not is_local:
-        return Finding.ok("; ".join([*found, "the workers run on the cluster"]), details)
+    workers = config.train.workers if is_local else 1
+    if shortage := find_shortage(workers, wanted, build, driver, environment):
+        return Finding.missing("; ".join([*found, shortage.reason]), shortage.remedy, details)
     try:
-        split_gpus(workers, len(driver.devices), environment.get(CUDA_VISIBLE_DEVICES))
+        used = choose_local_gpus(workers, wanted, build, driver, environment)
     except ConfigError as error:
         return Finding.missing("; ".join(found), str(error), details)
-    count = len(driver.devices)
-    found.append(
-        f"a run uses {'all of them' if count > 1 else 'it'}: {_count(workers, 'worker')} with "
-        f"{_count(count // workers, 'replica')}{' each' if workers > 1 else ''}"
-    )
-    details["used"] = count
-    if build and "compiled at start" in _supports(build, driver.devices):
+    unused = used.unused
+    if not used.devices:
+        unused = unused or UnusedGpus("GPUs", find_cause(1, build, driver, environment))
+        return _warn_of_unused(found, unused, details)
+    found.append(f"TensorFlow for CUDA {build.cuda_version} with NCCL" if build else "TensorFlow")
+    if not is_local:
+        return Finding.ok("; ".join([*found, "the workers run on the cluster"]), details)
+    details["used"] = len(used.devices)
+    found.append(_describe_use(workers, len(used.devices), len(driver.devices)))
+    if unused is not None:
+        return _warn_of_unused(found, unused, details)
+    if build and "compiled at start" in _supports(build, used.devices):
         return Finding.warning("; ".join(found), f"{_COMPILES}; {_OLDER_GPUS}", details)
     return Finding.ok("; ".join(found), details)
+
+
+def _warn_of_unused(found: list[str], unused: UnusedGpus, details: dict[str, Any]) -> Finding:
+    reason = f"{unused.gpus} not used: {unused.cause.reason}"
+    return Finding.warning("; ".join([*found, reason]), unused.cause.remedy, details)
+
+
+def _describe_use(workers: int, used: int, count: int) -> str:
+    share = f"all {count}" if used == count else f"{used} of {count}"
+    return (
+        f"a run uses {share if count > 1 else 'it'}: {_count(workers, 'worker')} with "
+        f"{_count(used // workers, 'replica')}{' each' if workers > 1 else ''}"
+    )
 
 
 def _supports(build: TensorFlowBuild, devices: tuple[GpuDevice, ...]) -> set[KernelSupport]:

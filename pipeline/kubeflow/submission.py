@@ -88,7 +88,8 @@ def prepare_submission(
     _check_template_markers(arguments)
     with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
         package = Path(directory) / "pipeline.yaml"
-        definition.compile_pipeline(package, {}, cluster, scheduled=scheduled)
+        workers = config.train.workers
+        definition.compile_pipeline(package, {}, cluster, workers, scheduled=scheduled)
         yield Submission(config, package, arguments)
 
 

@@ -30,11 +30,14 @@ def prepare_inputs(config: Config, workdir: Path) -> tuple[Config, list[str]]:
 
 
 def check_gpus(config: Config) -> None:
-    """HardwareError if the workers of a run on this machine would lack the GPUs asked for."""
+    """Whether each worker of a run on this machine can have its GPUs: the errors of the train step.
+
+    Raises HardwareError for fewer than asked for, and ConfigError if they cannot be divided.
+    """
     from components.gpu.local_gpus import find_local_gpus
 
-    if config.cluster.backend == "local" and config.cluster.gpus:
-        find_local_gpus(config.cluster.gpus)
+    if config.cluster.backend == "local":
+        find_local_gpus(config.train.workers, config.cluster.gpus)
 
 
 def resolve_paths(config: Config, workdir: Path) -> Config:

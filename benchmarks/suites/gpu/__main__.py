@@ -15,11 +15,14 @@ import dataclasses
 import datetime
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from benchmarks.harness.__main__ import RESULTS, describe_machine, name_page
 from benchmarks.suites.gpu import bandwidth, machine, replicas, step_graph, throughput, trainer
@@ -56,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a tiny model and few steps")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=_parse_path,
         help="directory, or file ending in .md; the JSON is written beside it "
         f"(default: benchmarks/results; with --device cpu: {STAND_IN_OUTPUT})",
     )
@@ -83,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
         "give it with --config of one precision",
     )
     parser.add_argument(
-        "--workdir", type=Path, help="keep inputs and logs here (default: a temporary directory)"
+        "--workdir",
+        type=_parse_path,
+        help="keep inputs and logs here (default: a temporary directory)",
     )
     return parser
 
@@ -126,17 +131,42 @@ def choose_output(output: Path | None, device: str, gpu_name: str, today: dateti
     chosen = output or (STAND_IN_OUTPUT if device == "cpu" else RESULTS)
     if chosen.suffix != ".md":
         chosen = chosen / name_page(["gpu"], gpu_name, today)
-    chosen.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=chosen.parent):
-        pass
+    create_writable_directory(chosen.parent)
     for file in (chosen, chosen.with_suffix(".json")):
         if file.exists():
             file.open("a").close()
     return chosen
 
 
+def create_writable_directory(directory: Path) -> None:
+    """OSError if the directory cannot be made, or if no file can be made in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=directory):
+        pass
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite, write page and JSON, and return the exit code."""
+    # As Ctrl-C: the processes of the suite are ended, and its temporary files removed.
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run_command(arguments)
+    except KeyboardInterrupt as interrupt:
+        return _report_interrupt(interrupt)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(ExitCode.TERMINATED)
+
+
+def _report_interrupt(interrupt: KeyboardInterrupt, kept: str = "") -> int:
+    print(f"\ngpu: interrupted{kept}", file=sys.stderr)
+    return interrupt.args[0] if interrupt.args else ExitCode.INTERRUPTED
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     options = build_parser().parse_args(arguments)
     found = machine.read_machine()
     is_stand_in = options.device == "cpu"
@@ -150,10 +180,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu_name = usable[0].name if usable else STAND_IN_NAME
     today = datetime.date.today()
     try:
+        option = "--output"
         page = choose_output(options.output, options.device, gpu_name, today)
+        if options.workdir:
+            option = "--workdir"
+            create_writable_directory(options.workdir)
     except OSError as error:
         print(
-            f"gpu: cannot write {error.filename}: {error.strerror}; use --output DIR",
+            f"gpu: cannot write {error.filename}: {error.strerror}; use {option} DIR",
             file=sys.stderr,
         )
         return ExitCode.USER_ERROR
@@ -171,10 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 page.write_text(format_page(*content, is_stand_in=is_stand_in), encoding="utf-8")
                 text = format_json(*content, is_stand_in=is_stand_in)
                 json_file.write_text(text, encoding="utf-8")
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             kept = f"; {page} has the parts that were finished" if sections else ""
-            print(f"\ngpu: interrupted{kept}", file=sys.stderr)
-            return ExitCode.INTERRUPTED
+            return _report_interrupt(interrupt, kept)
     print(f"wrote {page} and {json_file.name}")
     return ExitCode.FAILURE if has_failed(sections) else ExitCode.SUCCESS
 
@@ -201,14 +234,20 @@ def _parse_setup_option(text: str) -> TrainingSetup:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _parse_path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a directory")
+    return Path(text)
+
+
 def _parse_positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def _parse_length(text: str) -> int:
-    if not text.isdigit() or not 8 <= int(text) <= 512:
+    if not text.isdecimal() or not 8 <= int(text) <= 512:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 8 to 512")
     return int(text)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from benchmarks.harness.report import BenchmarkReport, Table
 from benchmarks.suites.gpu.page import Check, Section
 from benchmarks.suites.gpu.utilisation import find_peak
-from components.gpu.driver import DriverReport, GpuDevice, probe_driver
-from components.gpu.local_gpus import choose_local_gpus
+from components.errors import HardwareError
+from components.gpu.driver import DriverReport, GpuDevice, count_gpus, probe_driver
+from components.gpu.missing_gpus import find_obstacle, list_usable_gpus
 from components.gpu.tensorflow_build import (
     TensorFlowBuild,
     find_kernel_support,
@@ -18,6 +19,11 @@ from components.gpu.tensorflow_build import (
 )
 
 _GIB = 2**30
+_START_IN_GPU_IMAGE = (
+    "on a machine with GPUs and NVIDIA's driver, run the suite in the GPU image (make images "
+    "DEVICE=gpu), which has to be started with the GPUs (docker run --gpus all), or in an "
+    "environment of locks/train-gpu.txt; see docs/developer-guide/performance.md"
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +34,28 @@ class Machine:
     build: TensorFlowBuild | None
 
     def find_usable_gpus(self) -> tuple[GpuDevice, ...]:
-        """The GPUs to measure; HardwareError with the reason and the remedy if there are none."""
-        return choose_local_gpus(1, self.build, self.driver, os.environ).devices
+        """The GPUs to measure; HardwareError with the reason and the remedy if there are none.
+
+        All that the driver shows have to be usable, because they are measured against each other.
+        """
+        needed = max(1, len(self.driver.devices))
+        cause = find_obstacle(needed, self.build, self.driver, os.environ)
+        if cause is None:
+            return self.driver.devices
+        seen = len(list_usable_gpus(self.build, self.driver))
+        raise HardwareError(
+            f"{count_gpus(needed)} to measure, TensorFlow can use {seen}: {cause.reason}\n"
+            f"what to do: {self._choose_remedy(cause.remedy)}"
+        )
+
+    def _choose_remedy(self, remedy: str) -> str:
+        """The cause's own where the machine has GPUs and TensorFlow's build is the right one.
+
+        Otherwise the cause speaks of a cluster's options, which the suite does not read.
+        """
+        is_cpu_build = self.build is not None and not self.build.is_cuda
+        has_driver = bool(self.driver.devices) or self.driver.is_broken
+        return remedy if has_driver and not is_cpu_build else _START_IN_GPU_IMAGE
 
 
 def read_machine() -> Machine:

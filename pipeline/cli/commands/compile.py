@@ -26,7 +26,8 @@ def compile_pipeline(
     settings = presets.load_preset(config, assignments)
     settings = settings.model_copy(update={"cluster": images.resolve_images(settings.cluster)})
     _check_output(output)
-    definition.compile_pipeline(output, parameters.build_arguments(settings), settings.cluster)
+    arguments = parameters.build_arguments(settings)
+    definition.compile_pipeline(output, arguments, settings.cluster, settings.train.workers)
     typer.echo(f"wrote {output}")
 
 

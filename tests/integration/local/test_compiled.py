@@ -205,10 +205,11 @@ def test_the_launcher_knows_its_pod(tmp_path: Path) -> None:
     )
 
 
-def test_a_worker_in_the_steps_own_pod_gets_the_gpus(tmp_path: Path) -> None:
+def test_workers_in_the_steps_own_pod_get_the_gpus_of_each(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     options = [
-        "cluster.gpus=4",
+        "train.workers=2",
+        "cluster.gpus=2",
         "cluster.node_selector={pool: gpu}",
         "cluster.tolerations=[{key: gpu, operator: Exists}]",
     ]

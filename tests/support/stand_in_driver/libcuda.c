@@ -3,7 +3,7 @@
    STAND_IN_GPUS: number of GPUs of the machine. STAND_IN_CAPABILITY: their compute capability times
    ten (120 for 12.0). STAND_IN_CUDA: cuDriverGetVersion. STAND_IN_INIT: cuInit's answer; -1: crash.
    CUDA_VISIBLE_DEVICES hides GPUs as the real driver does: a list of indices, or of GPU-<index>,
-   that ends at the first one that does not exist. */
+   that ends at the first one that does not exist, and that is empty if it has one twice. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,11 +27,13 @@ static int list_visible(int *indices) {
     for (; count < gpus; count++) indices[count] = count;
     return count;
   }
-  char copy[256];
+  char copy[256], *rest = copy;
   snprintf(copy, sizeof copy, "%s", mask);
-  for (char *entry = strtok(copy, ","); entry; entry = strtok(NULL, ",")) {
+  for (char *entry = strsep(&rest, ","); entry; entry = strsep(&rest, ",")) {
     int index = read_index(entry, gpus);
     if (index < 0) break;
+    for (int i = 0; i < count; i++)
+      if (indices[i] == index) return 0;
     indices[count++] = index;
   }
   return count;

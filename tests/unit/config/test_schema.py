@@ -40,11 +40,46 @@ IMPOSSIBLE_VALUES = [
         id="gpu-step-without-the-gpu-image",
     ),
     *[
-        pytest.param(f"cluster.gpu_resource={name}", "cluster.gpu_resource", id=f"resource-{name}")
+        pytest.param(
+            f"cluster.gpu_resource={name}",
+            "cluster.gpu_resource: must be DOMAIN/NAME, such as nvidia.com/gpu .*given: '",
+            id=f"resource-{name}",
+        )
         for name in ("gpu", "nvidia.com/", "nvidia.com/gpu/1", "Nvidia.com/gpu", "nvidia.com/-gpu")
     ],
-    pytest.param("cluster.topology_key=zone of it", "cluster.topology_key", id="topology-key"),
-    pytest.param("cluster.gpu_steps=[gate]", "cluster.gpu_steps", id="gpu-for-the-gate"),
+    pytest.param(
+        "cluster.gpu_resource=kubernetes.io/gpu",
+        r"kubernetes.io/ is reserved .* such as nvidia.com/gpu \(given: 'kubernetes.io/gpu'\)",
+        id="resource-of-kubernetes",
+    ),
+    pytest.param(
+        "cluster.gpu_resource=requests.nvidia.com/gpu",
+        "cluster.gpu_resource: the prefix requests. names a resource in a quota only; write nvidia",
+        id="resource-of-a-quota",
+    ),
+    pytest.param(
+        f"cluster.gpu_resource={'a' * 245}/gpu", "244 at most", id="resource-with-a-long-domain"
+    ),
+    pytest.param(
+        "cluster.topology_key=zone of it",
+        "cluster.topology_key: must be a label's key, such as topology.kubernetes.io/zone",
+        id="topology-key",
+    ),
+    pytest.param(
+        "cluster.gpu_steps=[gate]",
+        r"cluster.gpu_steps: Input should be 'evaluate' or 'export' \(given: 'gate'\)",
+        id="gpu-for-the-gate",
+    ),
+    pytest.param(
+        "cluster.gpu_steps=evaluate",
+        r"cluster.gpu_steps: must be a list, such as \[evaluate\] \(given: 'evaluate'\)",
+        id="gpu-step-without-brackets",
+    ),
+    pytest.param(
+        "cluster.gpu_steps=[export, export]",
+        r"cluster.gpu_steps: names a step twice; write \[export\]",
+        id="gpu-step-twice",
+    ),
     pytest.param(
         "cluster.environment={TF_CONFIG: x}", "TF_CONFIG is set by kubert itself", id="own-variable"
     ),

@@ -44,6 +44,22 @@ def test_only_the_gpus_that_are_visible_count(driver: Path) -> None:
     assert [gpu.name for gpu in report.devices] == ["Stand-in 3", "Stand-in 1"]
 
 
+@pytest.mark.parametrize("mask", ["0,0", "GPU-1,GPU-1", ",0,1", "a,b", "GPU-xyz"])
+def test_a_list_with_an_entry_twice_or_without_a_gpu_shows_none(driver: Path, mask: str) -> None:
+    """As CUDA counts, and PyTorch in its name: the stand-in must not be kinder."""
+    report = probe(driver, STAND_IN_GPUS="2", CUDA_VISIBLE_DEVICES=mask)
+    assert report.devices == () and "CUDA_ERROR_NO_DEVICE" in report.error
+
+
+def test_a_driver_is_broken_if_it_is_there_and_fails(driver: Path, tmp_path: Path) -> None:
+    assert probe(driver, STAND_IN_INIT="803").is_broken
+    assert probe(driver, STAND_IN_INIT="-1").is_broken
+    assert not probe(driver).is_broken
+    assert not probe(tmp_path).is_broken
+    needs_another = "libnvidia-x.so.1: cannot open shared object file: No such file or directory"
+    assert DriverReport(error=needs_another, searched=("/lib",)).is_broken
+
+
 def test_a_driver_that_fails_says_what_cuda_says(driver: Path) -> None:
     assert probe(driver, STAND_IN_INIT="803").error == (
         "cuInit: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH: system has unsupported display driver / "

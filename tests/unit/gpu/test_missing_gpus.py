@@ -58,8 +58,24 @@ ABSENT = DriverReport(error=NOT_FOUND, searched=("/usr/local/lib", "/lib"))
             DriverReport(library="/lib/libcuda.so.1", error="cuInit: CUDA_ERROR_NO_DEVICE"),
             {"CUDA_VISIBLE_DEVICES": "GPU-xyz"},
             "the driver shows none (CUDA_VISIBLE_DEVICES='GPU-xyz')",
-            "unset CUDA_VISIBLE_DEVICES, or name GPUs in it that nvidia-smi -L lists",
+            "unset CUDA_VISIBLE_DEVICES, or name GPUs in it that nvidia-smi -L lists, each once",
             id="all GPUs are hidden",
+        ),
+        pytest.param(
+            CUDA_BUILD,
+            DriverReport(library="/lib/libcuda.so.1", error="cuInit: CUDA_ERROR_NO_DEVICE"),
+            {"CUDA_VISIBLE_DEVICES": "0,0"},
+            "(CUDA_VISIBLE_DEVICES='0,0'): CUDA_VISIBLE_DEVICES names 0 twice, which hides all",
+            "each once",
+            id="a GPU is named twice",
+        ),
+        pytest.param(
+            TensorFlowBuild(False),
+            DriverReport(library="/lib/libcuda.so.1", error="cuInit: CUDA_ERROR_SYSTEM"),
+            {},
+            "the driver (/lib/libcuda.so.1) does not work: cuInit: CUDA_ERROR_SYSTEM",
+            "run nvidia-smi on the node",
+            id="a broken driver comes before the build",
         ),
         pytest.param(
             CUDA_BUILD,
@@ -122,5 +138,7 @@ def test_the_reason_and_the_remedy_are_those_of_what_is_wrong(
     assert reason in cause.reason
     assert remedy in cause.remedy
     message = format_missing_gpus("a worker needs", 2, 1, cause)
-    assert message.startswith("a worker needs 2 GPUs (cluster.gpus), TensorFlow sees 1: ")
+    assert message.startswith(
+        "a worker needs 2 GPUs (cluster.gpus), TensorFlow sees 1, 1 missing: "
+    )
     assert message.splitlines()[1] == f"what to do: {cause.remedy}"

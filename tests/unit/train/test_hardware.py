@@ -6,7 +6,12 @@ import pytest
 
 from components.config.schema import TrainConfig
 from components.gpu.driver import GpuDevice
-from components.train.hardware import ThreadCounts, choose_thread_counts, resolve_precision
+from components.train.hardware import (
+    ThreadCounts,
+    choose_thread_counts,
+    describe_unfit_precision,
+    resolve_precision,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,33 @@ def test_auto_is_about_the_gpus_if_the_workers_use_any(
     gpus = [GpuDevice("GPU", 2**34, capability) for capability in capabilities]
     found = resolve_precision(TrainConfig(precision="auto"), "local", gpus, tmp_path / "cpuinfo")
     assert found.precision == wanted
+
+
+@pytest.mark.parametrize(
+    ("precision", "capabilities", "is_on_gpus", "note"),
+    [
+        pytest.param("tf32", [], False, "tf32 has no effect on CPUs", id="tf32 on CPUs"),
+        pytest.param(
+            "tf32",
+            [(7, 5)],
+            True,
+            "tf32 has no effect on GPU (compute capability 7.5)",
+            id="tf32 on an old GPU",
+        ),
+        pytest.param("tf32", [(8, 0)], True, "", id="tf32 on Ampere"),
+        pytest.param("tf32", [], True, "", id="tf32 on GPUs of a cluster"),
+        pytest.param("float16", [], False, "slower than float32 on CPUs", id="float16 on CPUs"),
+        pytest.param("float16", [(7, 5)], True, "", id="float16 on an old GPU"),
+        pytest.param("float32", [], False, "", id="float32 on CPUs"),
+    ],
+)
+def test_a_precision_that_does_not_suit_is_named(
+    precision: str, capabilities: list[tuple[int, int]], is_on_gpus: bool, note: str
+) -> None:
+    gpus = [GpuDevice("GPU", 2**34, capability) for capability in capabilities]
+    found = describe_unfit_precision(precision, gpus, is_on_gpus)
+    assert note in found
+    assert bool(found) == bool(note)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ CPU_BUILD = TensorFlowBuild(False)
 CUDA_BUILD = TensorFlowBuild(True, "12.5.1", ("sm_80", "sm_89", "compute_90"))
 L4 = GpuDevice("NVIDIA L4", 24 * 2**30, (8, 9))
 B200 = GpuDevice("NVIDIA B200", 180 * 2**30, (10, 0))
-ABSENT = DriverReport(error="No such file", searched=("/lib",))
+NOT_FOUND = "libcuda.so.1: cannot open shared object file: No such file or directory"
+ABSENT = DriverReport(error=NOT_FOUND, searched=("/lib",))
 
 
 def show(*devices: GpuDevice, cuda: str = "12.4") -> DriverReport:
@@ -39,11 +40,14 @@ def test_a_machine_without_a_gpu_has_one_quiet_line() -> None:
 @pytest.mark.parametrize(
     ("options", "used"),
     [
-        pytest.param([], "a run uses all of them: 1 worker with 2 replicas", id="one worker"),
+        pytest.param([], "a run uses all 2: 1 worker with 2 replicas", id="one worker"),
         pytest.param(
             ["train.workers=2"],
-            "a run uses all of them: 2 workers with 1 replica each",
+            "a run uses all 2: 2 workers with 1 replica each",
             id="two workers",
+        ),
+        pytest.param(
+            ["cluster.gpus=1"], "a run uses 1 of 2: 1 worker with 1 replica", id="one is asked for"
         ),
     ],
 )
@@ -57,7 +61,8 @@ def test_gpus_that_a_run_uses_are_shown_with_driver_kernels_and_nccl(
         f"up to 12.4 (/lib/libcuda.so.1); TensorFlow for CUDA 12.5.1 with NCCL; {used}",
     )
     assert found.details is not None
-    assert (found.details["used"], found.details["tensorflow"]["has_nccl"]) == (2, True)
+    assert found.details["used"] == (1 if "1 of 2" in used else 2)
+    assert found.details["tensorflow"]["has_nccl"]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +82,7 @@ def test_gpus_that_a_run_uses_are_shown_with_driver_kernels_and_nccl(
             show(L4, cuda="11.4"),
             [],
             "warning",
-            "not used: the driver (550.1) supports CUDA up to 11.4",
+            "1 GPU not used: the driver (550.1) supports CUDA up to 11.4",
             "install a newer driver",
             id="old driver",
         ),
@@ -95,9 +100,36 @@ def test_gpus_that_a_run_uses_are_shown_with_driver_kernels_and_nccl(
             ABSENT,
             ["cluster.gpus=1"],
             "missing",
-            "not used: the driver's library",
+            "the training needs 1 GPU (cluster.gpus), TensorFlow sees 0: the driver's library",
             "GKE:",
             id="asked for",
+        ),
+        pytest.param(
+            CUDA_BUILD,
+            show(L4, L4),
+            ["cluster.gpus=2", "train.workers=2"],
+            "missing",
+            "needs 4 GPUs (cluster.gpus=2, 2 workers), TensorFlow sees 2, 2 missing",
+            "lower train.workers",
+            id="fewer than each worker asks for",
+        ),
+        pytest.param(
+            CUDA_BUILD,
+            DriverReport("/lib/libcuda.so.1", "550.1", error="cuInit: CUDA_ERROR_X (error 803)"),
+            [],
+            "warning",
+            "does not work: cuInit: CUDA_ERROR_X (error 803)",
+            "run nvidia-smi",
+            id="driver fails",
+        ),
+        pytest.param(
+            CPU_BUILD,
+            DriverReport(error="the driver's library ended the process (exit code -6)"),
+            [],
+            "warning",
+            "GPUs not used: the driver's library ended the process (exit code -6)",
+            "run nvidia-smi",
+            id="driver crashes",
         ),
         pytest.param(
             CUDA_BUILD,
@@ -126,6 +158,24 @@ def test_what_keeps_a_run_from_using_gpus_has_a_remedy(
     ), found
 
 
+def test_a_list_that_hides_all_gpus_by_mistake_is_named_with_its_remedy() -> None:
+    driver = DriverReport("/lib/libcuda.so.1", "550.1", error="cuInit: CUDA_ERROR_NO_DEVICE")
+    found = assess(CUDA_BUILD, driver, mask="a,b")
+    assert (found.state, found.message) == (
+        "warning",
+        "driver 550.1 (/lib/libcuda.so.1); GPUs not used: the driver shows none "
+        "(CUDA_VISIBLE_DEVICES='a,b')",
+    )
+    assert found.remedy.startswith("unset CUDA_VISIBLE_DEVICES, or name GPUs in it")
+
+
+def test_the_kernel_driver_without_its_library_is_a_warning() -> None:
+    found = gpu_checks.assess_gpus(
+        load_config(None, []), CUDA_BUILD, ABSENT, {}, has_kernel_driver=True
+    )
+    assert (found.state, "was not found in /lib" in found.message) == ("warning", True)
+
+
 def test_gpus_of_a_real_library_are_not_used_by_a_tensorflow_for_cpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +188,7 @@ def test_gpus_of_a_real_library_are_not_used_by_a_tensorflow_for_cpus(
         "warning",
         "1 x Stand-in 0 (24.0 GiB, compute capability 8.9), 1 x Stand-in 1 (24.0 GiB, compute "
         f"capability 8.9); driver {VERSION} for CUDA up to 12.4 ({directory}/libcuda.so.{VERSION})"
-        "; not used: this TensorFlow is built for CPUs only",
+        "; 2 GPUs not used: this TensorFlow is built for CPUs only",
     )
     assert "locks/train-gpu.txt" in found.remedy
     assert found.details is not None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +65,8 @@ def test_without_a_gpu_it_ends_with_the_reason_and_what_can_be_tried(
     assert main([]) == ExitCode.HARDWARE
     message = capsys.readouterr().err
     assert "this TensorFlow is built for CPUs only" in message
+    assert "run the suite in the GPU image" in message
+    assert "cluster." not in message
     assert "--device cpu" in message
 
 
@@ -70,9 +75,11 @@ def test_without_a_gpu_it_ends_with_the_reason_and_what_can_be_tried(
     [
         pytest.param(["--config=minilm:int8"], "precisions: float32", id="training"),
         pytest.param(["--batch-size=0"], "of at least 1", id="batch"),
+        pytest.param(["--batch-size=²"], "'²' is not a whole number of at least 1", id="digit"),
         pytest.param(["--length=1024"], "from 8 to 512", id="length"),
         pytest.param(["--peak-tflops=-1"], "above 0", id="peak"),
         pytest.param(["--device=cpu", "--output=/proc/none/page.md"], "cannot write", id="output"),
+        pytest.param(["--output="], "argument --output: is empty", id="empty output"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -93,6 +100,34 @@ def test_an_output_that_cannot_be_written_ends_the_command_before_its_first_part
     directory.mkdir()
     assert main(["--device=cpu", "--quick", f"--output={directory}"]) == 2
     assert f"cannot write {directory}: Is a directory; use --output" in capsys.readouterr().err
+
+
+def test_a_work_directory_that_cannot_be_used_ends_the_command_before_its_first_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    options = ["--device=cpu", "--only=replicas", f"--output={tmp_path}/page.md"]
+    assert main([*options, f"--workdir={tmp_path}/file"]) == ExitCode.USER_ERROR
+    assert capsys.readouterr().err == (
+        f"gpu: cannot write {tmp_path}/file: File exists; use --workdir DIR\n"
+    )
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_a_command_that_is_terminated_removes_its_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def terminate(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("benchmarks.suites.gpu.machine.describe_machine", terminate)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    output = tmp_path / "output"
+    code = main(["--device=cpu", "--quick", "--only=machine", f"--output={output}"])
+    assert (code, capsys.readouterr().err) == (143, "\ngpu: interrupted\n")
+    assert list(tmp_path.rglob("*")) == [output]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_interrupted_command_ends_with_one_line(
