@@ -120,14 +120,20 @@ def test_a_command_that_is_terminated_removes_its_temporary_files(
     def terminate(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    before = signal.getsignal(signal.SIGTERM)
+    def fail(*_: object) -> None:
+        raise AssertionError("SIGTERM was not handled")
+
+    before = signal.signal(signal.SIGTERM, fail)
     monkeypatch.setattr("benchmarks.suites.gpu.machine.describe_machine", terminate)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     output = tmp_path / "output"
-    code = main(["--device=cpu", "--quick", "--only=machine", f"--output={output}"])
+    try:
+        code = main(["--device=cpu", "--quick", "--only=machine", f"--output={output}"])
+        assert signal.getsignal(signal.SIGTERM) is fail
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert (code, capsys.readouterr().err) == (143, "\ngpu: interrupted\n")
     assert list(tmp_path.rglob("*")) == [output]
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_interrupted_command_ends_with_one_line(
