@@ -101,7 +101,8 @@ def find_shortage(
         return None
     seen, is_one = len(list_usable_gpus(build, driver)), workers == 1
     option = "cluster.gpus" if is_one else f"cluster.gpus={per_worker}, {workers} workers"
-    remedies = [cause.remedy, "" if is_one else "lower train.workers", _LOCAL_REMEDY]
+    fewer = "lower train.workers" if seen and not is_one else ""
+    remedies = [cause.remedy, fewer, _LOCAL_REMEDY]
     return Cause(
         describe_missing_gpus("the training needs", needed, seen, cause.reason, option),
         "; ".join(filter(None, remedies)),

@@ -75,7 +75,8 @@ class ProgressView:
             self._clear_bar()
             self._print_line(step, kind, event)
         elif kind == "note":
-            self._console.print(Text(f"{step:<{_STEP_WIDTH}}  note: {event.message}"))
+            note = Text(f"{step:<{_STEP_WIDTH}}  note: {event.message}")
+            self._console.print(note, soft_wrap=True)
         elif self._console.is_terminal and self._task is not None:
             self._bar.update(
                 self._task,

@@ -10,12 +10,16 @@ from pipeline.doctor import Finding
 from pipeline.doctor.cluster_reader import Reader
 
 
-def check_nodes(reader: Reader, cluster: ClusterConfig) -> Finding:
-    """At least one node has the labels, CPUs, memory and GPUs that a worker needs."""
+def check_nodes(reader: Reader, cluster: ClusterConfig, workers: int) -> Finding:
+    """At least one node has the labels, CPUs, memory and GPUs that a worker's pod needs.
+
+    With cluster.backend=local, one pod has the GPUs of all workers.
+    """
     nodes = reader.get("/api/v1/nodes")["items"]
     requests = {"cpu": cluster.cpu, "memory": cluster.memory}
     if cluster.gpus:
-        requests[cluster.gpu_resource] = str(cluster.gpus)
+        workers_per_pod = workers if cluster.backend == "local" else 1
+        requests[cluster.gpu_resource] = str(cluster.gpus * workers_per_pod)
     selected = [node for node in nodes if _has_labels(node, cluster.node_selector)]
     fitting = [node for node in selected if _can_run_worker(node, requests)]
     needed = ", ".join(f"{name} {amount}" for name, amount in requests.items())
@@ -29,7 +33,7 @@ def check_nodes(reader: Reader, cluster: ClusterConfig) -> Finding:
         )
     return Finding.warning(
         f"none of {len(nodes)} can run a worker ({needed})",
-        "lower cluster.cpu or cluster.memory; an autoscaler may add larger nodes",
+        "lower cluster.cpu, cluster.memory or cluster.gpus; an autoscaler may add larger nodes",
     )
 
 

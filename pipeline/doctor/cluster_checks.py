@@ -59,7 +59,11 @@ def build_checks(config: Config, *, probe_store: bool = False) -> list[Check]:
         api_check("own rights", "namespace", access_checks.check_user_rights),
         api_check("workflows", "kubernetes", extension_checks.check_argo_workflows),
         api_check("retries", "kubernetes", retry_checks.check_retry_policy),
-        api_check("nodes", "kubernetes", capacity_checks.check_nodes),
+        api_check(
+            "nodes",
+            "kubernetes",
+            partial(capacity_checks.check_nodes, workers=config.train.workers),
+        ),
         Check("images", partial(service_checks.check_images, cluster)),
         api_check("loaded images", "kubernetes", service_checks.check_loaded_images),
         api_check("kserve", "kubernetes", extension_checks.check_kserve),

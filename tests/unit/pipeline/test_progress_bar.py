@@ -43,6 +43,14 @@ def test_without_a_terminal_there_is_one_plain_line_per_step() -> None:
     ]
 
 
+def test_a_long_note_is_one_line_which_can_be_searched_for() -> None:
+    stream = io.StringIO()
+    with ProgressView(Console(file=stream, width=80, highlight=False)) as view:
+        view.show(make_event(step="train", kind="note", message="GPUs not used: " + "x " * 60))
+    (line,) = stream.getvalue().splitlines()
+    assert line.startswith("train     note: GPUs not used: x x ")
+
+
 def test_on_a_terminal_a_bar_shows_the_figures() -> None:
     assert "epoch 1 of 2  loss 0.500  accuracy 0.750  120 examples/s  1:05 left" in render_progress(
         terminal=True

@@ -207,14 +207,20 @@ def test_kueue_and_its_local_queue() -> None:
             "warning",
             "none of 1 can run a worker (cpu 2, memory 4Gi, nvidia.com/gpu 2)",
         ),
+        (
+            {"gpus": 1, "backend": "local"},
+            [node(cpu="4", memory="8Gi", gpus="1")],
+            "warning",
+            "none of 1 can run a worker (cpu 2, memory 4Gi, nvidia.com/gpu 2)",
+        ),
     ],
-    ids=["fits", "cpu", "memory", "node-selector", "no-gpus", "too-few-gpus"],
+    ids=["fits", "cpu", "memory", "node-selector", "no-gpus", "too-few-gpus", "gpus-of-all"],
 )
 def test_a_worker_fits_on_a_node(
     options: dict[str, Any], nodes: list[dict[str, Any]], state: str, message: str
 ) -> None:
     server = FakeApiServer({"/api/v1/nodes": {"items": nodes}})
-    finding = capacity_checks.check_nodes(server, CLUSTER.model_copy(update=options))
+    finding = capacity_checks.check_nodes(server, CLUSTER.model_copy(update=options), 2)
     assert (finding.state, message in finding.message) == (state, True), finding
 
 
