@@ -216,7 +216,7 @@ class ClusterConfig(Section):
         86_400, ge=60, description="seconds after which a training that still runs is stopped"
     )
     termination_grace_period: int = Field(
-        60,
+        45,
         ge=10,
         le=3600,
         description="seconds in which workers that are stopped save and upload a checkpoint",

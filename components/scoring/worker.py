@@ -56,6 +56,7 @@ def _score(job: ScoringJob, topology: WorkerTopology, process: WorkerProcess) ->
 
     job = fetch_inputs(job, process.work, report=topology.is_chief)
     threads = int(os.environ.get(ENV_THREADS, count_usable_cores()))
+    process.stop.allow_saving()
     try:
         score_units(
             job, topology.rank, len(topology.workers), threads, process.stop.is_stop_requested

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -35,11 +34,13 @@ from components.train.checkpointing.state_store import TrainingStateStore
 from components.train.hardware import check_gpus, choose_thread_counts, describe_kernel_compilation
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.launcher_heartbeat import LauncherWatch
+from components.workers.launcher_heartbeat import LauncherWatch, WatchLimits
 from components.workers.process_control import (
     PreemptionHandler,
     StallWatchdog,
+    cancel_exit,
     count_usable_cores,
+    schedule_exit,
 )
 from components.workers.rendezvous import wait_for_dns, wait_for_peers
 from components.workers.topology import WorkerTopology, topology_from_environment
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from components.train.loop.callback import TrainingCallback
 
 PEER_GRACE_SECONDS = 15.0
+PEER_WATCH_LIMITS = WatchLimits(poll=5.0)
+"""The chief tells its peers that the launcher is gone; they look themselves in case it cannot."""
 MAX_REASON_CHARACTERS = 600
 MAX_PEER_REASON_CHARACTERS = 300
 _logger = logging.getLogger("components.train.worker")
@@ -76,7 +79,8 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
         job = read_job(job_uri)
-        watch = process.watch_launcher(job.state)
+        limits = WatchLimits() if topology.is_chief else PEER_WATCH_LIMITS
+        watch = process.watch_launcher(job.state, limits)
         _check_gpus(job, topology)  # before anything that takes time: the node may be paid for
         store = _open_state_store(job, work)
         if not topology.is_chief:
@@ -161,13 +165,12 @@ def run_worker(
     )
     # While TensorFlow waits here for a peer that was lost meanwhile, no Python thread runs: only a
     # signal can end this process.
-    signal.alarm(limits.first)
+    schedule_exit(limits.first)
     strategy = create_strategy()
-    signal.alarm(0)
-    if watch is not None and topology.is_chief:
+    cancel_exit()
+    stop.allow_saving()
+    if watch is not None:
         watch.allow_saving()
-    elif watch is not None:
-        watch.stop()
     watchdog = StallWatchdog(
         limits.later,
         first_timeout=limits.first,

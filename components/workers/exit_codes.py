@@ -1,21 +1,24 @@
 """Exit codes of a worker process, and the errors that a launcher makes of them (as in sysexits.h).
 
-| code       | meaning                                            | what the launcher does    |
-|------------|----------------------------------------------------|---------------------------|
-| 0          | finished                                           | nothing                   |
-| 64, 65, 78 | usage, data or configuration                       | fails with the same error |
-| 69         | a peer's name did not resolve, or nothing answered | restarts all workers      |
-| 70         | a peer was lost, or this worker stalled            | restarts all workers      |
-| 72         | fewer GPUs than asked for                          | fails with the same error |
-| 74         | no space left on the disk                          | restarts all workers      |
-| 75         | SIGTERM, and a checkpoint was saved                | restarts all, not counted |
-| 76         | no launcher has been there for half a minute       | nobody restarts them      |
-| any other  | crash                                              | restarts all workers      |
+| code       | meaning                                             | what the launcher does    |
+|------------|-----------------------------------------------------|---------------------------|
+| 0          | finished                                            | nothing                   |
+| 14         | TensorFlow's start did not end in time              | restarts all workers      |
+| 64, 65, 78 | usage, data or configuration                        | fails with the same error |
+| 69         | a peer's name did not resolve, or nothing answered  | restarts all workers      |
+| 70         | a peer was lost, or this worker stalled             | restarts all workers      |
+| 72         | fewer GPUs than asked for                           | fails with the same error |
+| 74         | no space left on the disk                           | restarts all workers      |
+| 75         | SIGTERM: saved a checkpoint, or had nothing to save | restarts all, not counted |
+| 76         | no launcher has been there for half a minute        | nobody restarts them      |
+| any other  | crash                                               | restarts all workers      |
 
 Restarts count towards the group's maximum, except after code 75.
 """
 
 from __future__ import annotations
+
+import signal
 
 from components.errors import (
     USER_ERROR_CODES,
@@ -28,6 +31,7 @@ from components.errors import (
 )
 
 SUCCESS = 0
+NOT_JOINED = int(signal.SIGALRM)
 RENDEZVOUS_TIMEOUT = 69
 PEER_LOST = 70
 GPU_MISSING = HardwareError.exit_code
@@ -48,11 +52,11 @@ _PHRASES = {
     RENDEZVOUS_TIMEOUT: "did not reach a peer in time",
     PEER_LOST: "lost a peer",
     GPU_MISSING: f"saw fewer GPUs than it needs (exit code {GPU_MISSING})",
+    NOT_JOINED: "was not joined by its peers in time",
     DISK_FULL: "found no space left on the disk",
     PREEMPTED: "stopped after saving its checkpoint",
     LAUNCHER_LOST: "stopped because its launcher was gone",
     -9: "was killed (SIGKILL)",
-    -14: "was not joined by its peers in time (SIGALRM)",
     -15: "was terminated (SIGTERM)",
     -11: "crashed (SIGSEGV)",
     -6: "aborted (SIGABRT)",

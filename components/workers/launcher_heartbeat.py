@@ -110,8 +110,8 @@ class WatchLimits:
     poll: between two reads.
     silence: how long the heartbeat may stay the same; a launcher that is restarted in its pod, or
         in a new one, is back before.
-    save: from then to the end of the process. With `silence` and the time until a peer notices it
-        makes less than a minute.
+    save: from then to the end of the process. With `silence` and two polls it makes less than a
+        minute.
     """
 
     poll: float = 2.0
@@ -124,7 +124,8 @@ class LauncherWatch:
 
     Until `allow_saving` there is nothing to save, and `end_process` is called when the heartbeat
     has been silent for too long. Afterwards `is_launcher_lost` becomes true, and `end_process` is
-    called only if the process has not ended by itself within `limits.save` seconds.
+    called only if the process has not ended by itself within `limits.save` seconds. No worker
+    depends on its peers for that.
     """
 
     def __init__(
@@ -136,8 +137,7 @@ class LauncherWatch:
     ) -> None:
         self._store, self._key = store, heartbeat_key(jobset)
         self._end_process, self._limits = end_process, limits or WatchLimits()
-        self._stopped, self._can_save = threading.Event(), threading.Event()
-        self._lost = threading.Event()
+        self._can_save, self._lost = threading.Event(), threading.Event()
         threading.Thread(target=self._watch, daemon=True, name="launcher-watch").start()
 
     def is_launcher_lost(self) -> bool:
@@ -147,28 +147,24 @@ class LauncherWatch:
     def allow_saving(self) -> None:
         """From now on all workers stop together, and save a checkpoint, when the launcher is lost.
 
-        Call it in the chief when all workers have met.
+        Call it when all workers have met.
         """
         self._can_save.set()
 
-    def stop(self) -> None:
-        """Watch no longer: the chief does it for all workers that have met."""
-        self._stopped.set()
-
     def _watch(self) -> None:
-        if not self._wait_for_silence():
-            return
+        self._wait_for_silence()
         _LOGGER.error("no launcher has been there for %.0f s", self._limits.silence)
         self._lost.set()
         if self._can_save.is_set():
             time.sleep(self._limits.save)
         self._end_process()
 
-    def _wait_for_silence(self) -> bool:
-        """Return True when the heartbeat has been silent for too long, False if stopped."""
+    def _wait_for_silence(self) -> None:
+        """Return when the heartbeat has been silent for too long."""
         last: bytes | None = None
         silence, previous = 0.0, time.monotonic()
-        while not self._stopped.wait(self._limits.poll):
+        while silence < self._limits.silence:
+            time.sleep(self._limits.poll)
             try:
                 content = read_heartbeat(self._store, self._key)
             except Exception as error:
@@ -180,6 +176,3 @@ class LauncherWatch:
             elapsed = min(now - previous, 2 * self._limits.poll)
             silence = silence + elapsed if content == last else 0.0
             last, previous = content, now
-            if silence >= self._limits.silence:
-                return True
-        return False

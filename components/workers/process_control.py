@@ -27,17 +27,23 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class PreemptionHandler:
     """Records SIGTERM and SIGINT in a worker; create it before importing TensorFlow.
 
-    After a signal the process has `grace_seconds` to exit by itself. Then this ends it with
-    PEER_LOST, whatever its main thread is blocked in.
+    Until `allow_saving` there is nothing to save, and a signal ends the process at once with
+    PREEMPTED: its peers, which it would wait for, may be gone. After a later signal it has
+    `grace_seconds` to exit by itself. Then this ends it with PEER_LOST, whatever its main thread is
+    blocked in.
     """
 
     def __init__(self, grace_seconds: float) -> None:
         self._grace_seconds = grace_seconds
-        self._requested = threading.Event()
+        self._requested, self._can_save = threading.Event(), threading.Event()
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         threading.Thread(
             target=self._wait_for_signal, daemon=True, name="preemption-handler"
         ).start()
+
+    def allow_saving(self) -> None:
+        """From now on a signal is a request to save a checkpoint; call it when workers have met."""
+        self._can_save.set()
 
     def is_stop_requested(self) -> bool:
         """Whether a signal has arrived."""
@@ -49,6 +55,8 @@ class PreemptionHandler:
 
     def _wait_for_signal(self) -> None:
         signal.sigwait(_STOP_SIGNALS)
+        if not self._can_save.is_set():
+            os._exit(exit_codes.PREEMPTED)
         self._requested.set()
         time.sleep(self._grace_seconds)
         os._exit(exit_codes.PEER_LOST)
@@ -101,6 +109,22 @@ class StallWatchdog:
             self._option,
         )
         os._exit(exit_codes.PEER_LOST)
+
+
+def schedule_exit(seconds: int) -> None:
+    """End this process after `seconds` with NOT_JOINED, even while no Python thread runs.
+
+    The handler is a function of the C library. One in Python would wait for the interpreter, and
+    without a handler the signal is ignored in a container, whose first process this is.
+    """
+    library = ctypes.CDLL(None)
+    library.signal(signal.SIGALRM, library._exit)  # called with the number of the signal
+    signal.alarm(seconds)
+
+
+def cancel_exit() -> None:
+    """Take back `schedule_exit`."""
+    signal.alarm(0)
 
 
 def kill_on_parent_exit(parent_pid: int) -> None:

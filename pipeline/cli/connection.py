@@ -59,7 +59,7 @@ def check_run_requirements(api: KubeflowClient, settings: Config) -> None:
     from pipeline.doctor.requirements import refuse_without_requirements
     from pipeline.kubeflow.submit import set_run_namespace
 
-    refuse_without_requirements(settings, set_run_namespace(settings.cluster, api.get_health()))
+    refuse_without_requirements(settings, set_run_namespace(settings.cluster, api.health))
 
 
 @contextmanager

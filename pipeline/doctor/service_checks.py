@@ -42,7 +42,7 @@ class KubeflowServer:
 
         with endpoint.open_endpoint(self._cluster) as opened:
             client = KubeflowClient(opened, retry_timeout_seconds=KFP_RETRY_TIMEOUT_SECONDS)
-            health = self._health = client.get_health()
+            health = self._health = client.health
             mode = "multi-user" if health.multi_user else "single-user"
             found = (
                 f"{health.version or 'version unknown'} at {opened.url} ({opened.method}, {mode})"

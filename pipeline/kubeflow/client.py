@@ -54,7 +54,7 @@ class KubeflowClient:
         self._uploads = kfp.PipelineUploadServiceApi(api_client)
         self._experiments = kfp.ExperimentServiceApi(api_client)
         self._health = kfp.HealthzServiceApi(api_client)
-        self._namespace: str | None = None
+        self._known_health: ServerHealth | None = None
 
     def server_time(self) -> datetime.datetime:
         """The server's time, by the date of its last reply. It dates runs and schedules."""
@@ -63,17 +63,24 @@ class KubeflowClient:
     @property
     def namespace(self) -> str | None:
         """The namespace that calls name; None for a single-user server, or before `get_health`."""
-        return self._namespace
+        known = self._known_health
+        return self.endpoint.namespace if known is not None and known.multi_user else None
+
+    @property
+    def health(self) -> ServerHealth:
+        """What `get_health` returned last; the server is asked if it never was."""
+        return self._known_health or self.get_health()
 
     def get_health(self) -> ServerHealth:
         """The server's version and mode; the mode decides whether later calls name a namespace."""
         found = self._transport.call_with_retries(
             "reach Kubeflow Pipelines", self._health.healthz_service_get_healthz
         )
-        self._namespace = self.endpoint.namespace if found.multi_user else None
         # The generated model has no field for it.
         version = json.loads(self._transport.api_client.last_response.data).get("tag_name")
-        return ServerHealth(version=str(version or ""), multi_user=bool(found.multi_user))
+        health = ServerHealth(version=str(version or ""), multi_user=bool(found.multi_user))
+        self._known_health = health
+        return health
 
     def find_experiment(self, name: str) -> str | None:
         """Id of the experiment of this name, if there is one."""
@@ -260,7 +267,7 @@ class KubeflowClient:
         )
 
     def _namespace_argument(self) -> dict[str, Any]:
-        return {} if self._namespace is None else {"namespace": self._namespace}
+        return {} if self.namespace is None else {"namespace": self.namespace}
 
 
 def _ignore_missing(call: Callable[[], object]) -> None:

@@ -31,7 +31,7 @@ RECENT_RUNS = 100
 
 def check_server(client: KubeflowClient) -> ServerHealth:
     """The server's health. Raises ConfigError if it is too old or forbids listing runs."""
-    health = client.get_health()
+    health = client.health
     found = re.match(r"v?(\d+)\.(\d+)", health.version)
     if found and (int(found[1]), int(found[2])) < MIN_SERVER_VERSION:
         raise ConfigError(

@@ -73,7 +73,7 @@ def apply_schedule(
     with prepare_submission(settings, allow_tags=allow_tags, scheduled=True) as submission:
         desired = schedules.desired_schedule(submission)
         with connect_to_cluster(cluster) as api:
-            schedules.check_server_version(api.get_health(), api.endpoint.url)
+            schedules.check_server_version(api.health, api.endpoint.url)
             if not skip_check:
                 check_run_requirements(api, settings)
             if dry_run:

@@ -154,7 +154,7 @@ def test_a_run_whose_model_is_too_bad_ends_with_3(
     assert ended.returncode == 3, ended.stderr
     answer = json.loads(ended.stdout)
     assert answer["state"] == "SUCCEEDED"
-    assert answer["verdict"].startswith("nothing released_run: ")
+    assert answer["verdict"].startswith("nothing released: ")
     assert "min_accuracy 1.0000" in answer["verdict"]
     assert read_statuses(kubert, answer["run"])["export"] == "waiting"
 

@@ -34,11 +34,10 @@ with LauncherHeartbeat(open_store(sys.argv[1]), "{JOBSET}", interval=0.2):
 """
 WORKER = """
 import sys
-from functools import partial
 from components.train import worker
-from components.workers.launcher_heartbeat import LauncherWatch, WatchLimits
+from components.workers.launcher_heartbeat import WatchLimits
 limits = WatchLimits(poll=0.2, silence=float(sys.argv[2]), save=float(sys.argv[3]))
-worker.LauncherWatch = partial(LauncherWatch, limits=limits)
+worker.WatchLimits, worker.PEER_WATCH_LIMITS = lambda: limits, limits
 worker.main(sys.argv[1])
 """
 
@@ -146,13 +145,14 @@ def test_workers_of_a_killed_launcher_save_and_end_for_good(job: Job, tmp_path: 
 
 
 @pytest.mark.nightly
-def test_a_chief_whose_peer_hangs_ends_all_the_same(job: Job, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rank", [0, 1], ids=["chief", "peer"])
+def test_a_worker_whose_peer_hangs_ends_all_the_same(rank: int, job: Job, tmp_path: Path) -> None:
     """Fault W13."""
     with (
         running_launcher(job) as launcher,
         running_workers(tmp_path, job, save_seconds=3) as workers,
     ):
         local_training.wait_for(lambda: newest_step(job) >= 20, "step 20")
-        workers.processes[1].send_signal(signal.SIGSTOP)
+        workers.processes[1 - rank].send_signal(signal.SIGSTOP)
         launcher.kill()
-        assert workers.processes[0].wait(timeout=60) == exit_codes.LAUNCHER_LOST
+        assert workers.processes[rank].wait(timeout=60) == exit_codes.LAUNCHER_LOST

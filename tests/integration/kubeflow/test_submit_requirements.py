@@ -67,4 +67,5 @@ def test_a_cluster_without_the_accounts_is_refused_before_anything_is_sent(
     assert "no service account kubert-pipeline in kubeflow, where runs start" in err
     assert "kubectl apply -k k8s/single-user" in err
     assert not [line for line in server.log if not line.startswith("GET")]
+    assert server.count("/healthz$") == 1
     assert kubert(*command, *arguments, "--skip-check")[0] == 0

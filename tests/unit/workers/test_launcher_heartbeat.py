@@ -71,7 +71,6 @@ def test_a_worker_goes_on_while_a_launcher_is_there(store: Store) -> None:
     with LauncherHeartbeat(store, JOBSET, INTERVAL):
         worker = Worker(store)
         assert not worker.ended.wait(3 * LIMITS.silence)
-        worker.watch.stop()
 
 
 @pytest.mark.parametrize("is_left", [True, False], ids=["silent_since", "never_there"])
@@ -84,7 +83,7 @@ def test_a_worker_that_has_not_met_its_peers_ends_at_once(is_left: bool, store: 
     assert LIMITS.silence <= time.monotonic() - started < LIMITS.silence + 2
 
 
-def test_a_chief_may_save_for_a_bounded_time(store: Store) -> None:
+def test_a_worker_may_save_for_a_bounded_time(store: Store) -> None:
     worker = Worker(store)
     worker.watch.allow_saving()
     wait_until(worker.watch.is_launcher_lost)
@@ -92,13 +91,6 @@ def test_a_chief_may_save_for_a_bounded_time(store: Store) -> None:
     assert not worker.ended.is_set()
     assert worker.ended.wait(20)
     assert time.monotonic() - lost_at >= LIMITS.save * 0.9
-
-
-def test_a_stopped_watch_ends_nothing(store: Store) -> None:
-    worker = Worker(store)
-    worker.watch.stop()
-    assert not worker.ended.wait(2 * LIMITS.silence)
-    assert not worker.watch.is_launcher_lost()
 
 
 def test_time_in_which_the_store_cannot_be_read_does_not_count(tmp_path: Path) -> None:

@@ -16,8 +16,28 @@ STOP = """\
 import sys, time
 from components.workers.process_control import PreemptionHandler
 stop = PreemptionHandler({grace})
+stop.allow_saving()
 print('ready', flush=True)
 """
+STOP_AT_ONCE = """\
+import time
+from components.workers.process_control import PreemptionHandler
+stop = PreemptionHandler(60)
+print('ready', flush=True)
+time.sleep(600)
+"""
+BLOCKED = """\
+import ctypes
+from components.workers.process_control import cancel_exit, schedule_exit
+schedule_exit(1)
+cancel_exit()
+ctypes.PyDLL(None).sleep(2)
+schedule_exit(1)
+print('ready', flush=True)
+ctypes.PyDLL(None).sleep(600)  # keeps the interpreter's lock
+"""
+CONTAINER = ("unshare", "--map-root-user", "--pid", "--fork", "--kill-child")
+"""The command after it is the first process of its namespace, as in a container."""
 WATCHDOG = """\
 import time
 from components.workers.process_control import StallWatchdog
@@ -43,9 +63,12 @@ time.sleep(600)
 """
 
 
-def start(body: str) -> subprocess.Popen[str]:
+def start(body: str, within: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", body], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*within, sys.executable, "-c", body],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -69,6 +92,20 @@ def test_a_stuck_process_ends_after_its_grace() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == exit_codes.PEER_LOST
     assert time.monotonic() - started >= 0.5
+
+
+def test_a_worker_without_anything_to_save_ends_at_once() -> None:
+    process = start(STOP_AT_ONCE)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == exit_codes.PREEMPTED
+
+
+@pytest.mark.parametrize("within", [(), CONTAINER], ids=["process", "container"])
+def test_a_scheduled_exit_needs_no_python_thread(within: tuple[str, ...]) -> None:
+    if within and subprocess.run([*within, "true"], capture_output=True).returncode:
+        pytest.skip("no process namespaces for this user")
+    process = start(BLOCKED, within)
+    assert process.wait(timeout=30) == exit_codes.NOT_JOINED
 
 
 def test_without_heartbeats_the_watchdog_ends_the_process_and_logs_why() -> None:
