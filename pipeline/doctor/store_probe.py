@@ -45,7 +45,7 @@ def check_stores_from_a_pod(
                 f"the pod did not end within {PROBE_TIMEOUT_SECONDS} s: {_explain_waiting(pod)}",
                 "see `kubectl describe pod` while it runs",
             )
-        return _assess_output(uris, reader.get_text(f"{path}/log"))
+        return _assess_output(uris, cluster, reader.get_text(f"{path}/log"))
     finally:
         reader.delete(path)
 
@@ -127,7 +127,7 @@ def _explain_waiting(pod: dict[str, Any]) -> str:
     return _WAITING_FOR_NODE
 
 
-def _assess_output(uris: list[str], output: str) -> Finding:
+def _assess_output(uris: list[str], cluster: ClusterConfig, output: str) -> Finding:
     """The finding of the probe's lines; its last line if it did not get that far."""
     lines = output.splitlines()
     found = [json.loads(line) for line in lines if line.startswith('{"uri"')]
@@ -135,7 +135,9 @@ def _assess_output(uris: list[str], output: str) -> Finding:
         if one["problem"]:
             message = one["problem"]
             named = message if one["uri"] in message else f"{one['uri']}: {message}"
-            return Finding.missing(f"from a pod: {named}", one["remedy"])
+            secret = cluster.storage_secret
+            keys = f". The pod has the keys of the secret {secret}" if secret else ""
+            return Finding.missing(f"from a pod: {named}", one["remedy"] + keys)
     if len(found) < len(uris):
         last = lines[-1] if lines else "no output"
         return Finding.missing(

@@ -91,6 +91,8 @@ def test_the_finding_is_the_pods_and_the_pod_is_removed(
     finding = store_probe.check_stores_from_a_pod(pods, config, config.cluster, lambda _: None)
     assert finding.state == state
     assert finding.message.startswith(message)
+    if "access refused" in message:
+        assert finding.remedy == "give rights. The pod has the keys of the secret keys"
     assert pods.deleted == ["/api/v1/namespaces/kubert/pods/kubert-probe-1"]
 
 
