@@ -34,13 +34,14 @@ ShowEvent = Callable[[ProgressEvent], None]
 class RunResult:
     """A run with the state of its steps; `notes` are what steps reported as remarkable.
 
-    `workflow` is only known of a run that failed.
+    `workflow` is only known of a run that failed, `graph_failure` where its pods can be read.
     """
 
     run: Run
     run_state: RunState
     notes: tuple[str, ...]
     workflow: Workflow | None = None
+    graph_failure: str = ""
 
     @property
     def was_stopped(self) -> bool:
@@ -73,7 +74,8 @@ class RunResult:
             return "stopped"
         if failure:
             return f"failed: {failure.step}: {failure.message}"
-        return f"failed: {self.run.error or describe_workflow_failure(self.workflow) or NO_REASON}"
+        reason = self.run.error or self.graph_failure or describe_workflow_failure(self.workflow)
+        return f"failed: {reason or NO_REASON}"
 
     @property
     def lacks_cached_artifact(self) -> bool:
@@ -194,7 +196,8 @@ class _EventMerger:
             reasons = _find_reasons(workflow, {} if pods is None else pods.fatal_lines)
             for task in _sort_by_step(run.tasks):
                 self._add_failed_task(task, reasons)
-        return RunResult(run, self._run_state, tuple(self._notes), workflow)
+        graph_failure = "" if pods is None else pods.graph_failure
+        return RunResult(run, self._run_state, tuple(self._notes), workflow, graph_failure)
 
     def _add_task(self, task: Task) -> None:
         step = StepName(task.name)

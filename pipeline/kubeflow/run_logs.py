@@ -12,13 +12,15 @@ from typing import Any
 from components.errors import KubertError
 from components.kubernetes_client import ClusterNotFoundError, describe_refusal, new_api_client
 from components.progress import ProgressEvent, StepName, parse_progress_event
-from components.redaction import redact_to_line
+from components.redaction import MAX_LINE_LENGTH, redact_to_line
 from pipeline.kubeflow.workflow.manifest import find_step, split_node_name
 from pipeline.kubeflow.workflow.pending_pods import describe_waiting, is_late
 
 RUN_LABEL = "pipeline/runid"
 NODE_NAME_ANNOTATION = "workflows.argoproj.io/node-name"
 CONTAINER = "main"
+MAX_FATAL_LINE = 10_000
+CONTEXT_LENGTH = 60
 REQUEST_TIMEOUT_SECONDS = (5.0, 30.0)
 """To connect, and between two reads."""
 _FATAL_LINE = re.compile(r"F\d{4} [\d:.]+ +\d+ [\w.-]+:\d+\] (.+)")
@@ -49,6 +51,8 @@ class RunPods:
     _fully_read: set[str] = field(default_factory=set)
     fatal_lines: dict[str, str] = field(default_factory=dict)
     """The last line of Kubeflow's launcher or driver per step, where it failed."""
+    graph_failure: str = ""
+    """The same of a driver that belongs to no step, such as that of the graph, with its node."""
     _reported: set[str] = field(default_factory=set)
 
     @classmethod
@@ -135,10 +139,12 @@ class RunPods:
         ]
 
     def _note_fatal_line(self, pod: dict[str, Any], lines: list[str]) -> None:
-        step = _find_pod_step(pod)
         line = find_fatal_line(lines)
-        if step and line:
+        path = _find_pod_path(pod)
+        if line and (step := find_step(path)):
             self.fatal_lines[step] = line
+        elif line:
+            self.graph_failure = f"{'.'.join(path)}: {line}"
 
     def _list_pods(self) -> list[dict[str, Any]]:
         from kubernetes.client import ApiException
@@ -183,15 +189,27 @@ class RunPods:
         return text[: text.rfind("\n") + 1].splitlines()
 
 
-def _find_pod_step(pod: dict[str, Any]) -> str | None:
+def _find_pod_path(pod: dict[str, Any]) -> tuple[str, ...]:
     annotations = pod["metadata"].get("annotations") or {}
-    return find_step(split_node_name(annotations.get(NODE_NAME_ANNOTATION, "")))
+    return split_node_name(annotations.get(NODE_NAME_ANNOTATION, ""))
+
+
+def _find_pod_step(pod: dict[str, Any]) -> str | None:
+    return find_step(_find_pod_path(pod))
 
 
 def find_fatal_line(lines: list[str]) -> str | None:
     """The message of the last fatal line that Kubeflow's launcher or driver wrote, if any."""
     found = [match[1] for line in lines if (match := _FATAL_LINE.fullmatch(line))]
-    return redact_to_line(found[-1]) if found else None
+    return _shorten_error_chain(redact_to_line(found[-1], MAX_FATAL_LINE)) if found else None
+
+
+def _shorten_error_chain(line: str) -> str:
+    """The begin and the end of a line that is too long: Go writes what failed first, the cause
+    last."""
+    if len(line) <= MAX_LINE_LENGTH:
+        return line
+    return f"{line[:CONTEXT_LENGTH]} ... {line[CONTEXT_LENGTH - MAX_LINE_LENGTH + 5 :]}"
 
 
 def parse_progress_events(lines: list[str]) -> list[ProgressEvent]:

@@ -29,6 +29,7 @@ class Pods:
 
     def __init__(self, *events: dict, **fatal_lines: str) -> None:
         self._events = [make_event(**event) for event in events]
+        self.graph_failure = fatal_lines.pop("graph", "")
         self.fatal_lines = fatal_lines
 
     def read_new_events(self) -> list[ProgressEvent]:
@@ -216,6 +217,14 @@ NOT_UPLOADED = 'failed to upload output artifact "checkpoint"'
             f"failed: train: {NOT_UPLOADED}",
             1,
             id="the-upload-failed-after-the-step",
+        ),
+        pytest.param(
+            Pods(graph="root.condition-1-driver: two tasks have the same task name"),
+            make_workflow(("root.condition-1-driver(0)", "Failed", "Error (exit code 1)")),
+            {"gate": "SUCCEEDED"},
+            "failed: root.condition-1-driver: two tasks have the same task name",
+            1,
+            id="the-driver-of-the-graph",
         ),
         pytest.param(
             Pods(), {}, {"train": "FAILED"}, "failed: train: failed; its pod's", 1, id="nothing"

@@ -26,6 +26,7 @@ class _PodsOfFirstRun:
     """Stands for the pods of the first run, whose evaluation finds no shards."""
 
     fatal_lines: ClassVar[dict[str, str]] = {}
+    graph_failure = ""
 
     def __init__(self, is_first: bool) -> None:
         self._events = [GONE] if is_first else []

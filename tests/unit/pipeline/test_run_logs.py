@@ -12,6 +12,8 @@ from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow.run_logs import NODE_NAME_ANNOTATION, RunPods
 
 FATAL = "F1129 16:20:11.093741      23 main.go:59] failed to execute component: exit status 1"
+CAUSE = 'two tasks have the same task name "gate_247", id1=258 id2=259'
+CHAIN = f"F1129 19:22:51.938920 14 main.go:127] KFP driver: driver.DAG({'x' * 500}) failed: {CAUSE}"
 EVENT = ProgressEvent(StepName.TRAIN, "reading shards").to_json()
 LOGS = {
     "train-reports": ("kubert-x7k2p.root.train", [EVENT]),
@@ -20,6 +22,7 @@ LOGS = {
     "train-driver-died": ("kubert-x7k2p.root.train-driver", ["no such secret", FATAL]),
     "evaluate-died": ("kubert-x7k2p.root.evaluate", [FATAL]),
     "evaluate-started": ("kubert-x7k2p.root.evaluate", []),
+    "graph-driver-died": ("kubert-x7k2p(0).root(0).condition-1-driver(0)", [CHAIN]),
 }
 
 
@@ -37,7 +40,10 @@ class _PodsApi:
     def list_namespaced_pod(self, namespace: str, **options: Any) -> _Reply:
         self.asked.append(options["label_selector"])
         items = [
-            {"metadata": {"name": name, "annotations": {NODE_NAME_ANNOTATION: node}}}
+            {
+                "metadata": {"name": name, "annotations": {NODE_NAME_ANNOTATION: node}},
+                "status": {"phase": "Failed"},
+            }
             for name, (node, _) in LOGS.items()
         ]
         return _Reply(json.dumps({"items": items}).encode())
@@ -61,3 +67,13 @@ def test_a_step_has_the_logs_that_report_on_it_and_those_that_failed_in_it(
     api = _PodsApi()
     assert [log.pod for log in RunPods("r1", "team", api).read_logs(step)] == pods
     assert api.asked == ["pipeline/runid=r1"]
+
+
+def test_the_last_lines_of_failed_launchers_and_drivers_are_known_with_their_cause() -> None:
+    pods = RunPods("r1", "team", _PodsApi())
+    assert [event.message for event in pods.read_new_events()] == ["reading shards"]
+    error = "failed to execute component: exit status 1"
+    assert pods.fatal_lines == {"train": error, "evaluate": error}
+    assert pods.graph_failure.startswith("root.condition-1-driver: KFP driver: driver.DAG(xxx")
+    assert pods.graph_failure.endswith(f"xxx) failed: {CAUSE}")
+    assert len(pods.graph_failure) < 350
