@@ -27,7 +27,7 @@ from components.artifacts.predictions import read_predictions
 from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
-from components.errors import DataError
+from components.errors import DataError, MissingArtifactError
 from components.gate.requirements import ClassCounts, count_classes, list_failures
 from components.progress import StepName
 from components.registry.champion import read_champion
@@ -44,7 +44,8 @@ def run(
     """Decide about the report's checkpoint and write the decision to the JSON file `output`.
 
     Raises what says nothing about the candidate: DataError for damaged shards and for a report on
-    other shards, ConfigError or StoreError if the registry cannot be reached.
+    other shards, MissingArtifactError for one that is gone, ConfigError or StoreError if the
+    registry cannot be reached.
     """
     progress.report(StepName.GATE, "reading the report")
     decision = _decide_by_report(config, export, open_shards(shards), report)
@@ -66,6 +67,8 @@ def _decide_by_report(
     try:
         opened = open_report(report)
         counts = _count_rows(opened)
+    except MissingArtifactError:
+        raise  # evaluate was reused and its report deleted; the run can make it again
     except DataError as error:
         return _close_gate(decision, f"the report cannot be used. {error}")
     content = opened.content

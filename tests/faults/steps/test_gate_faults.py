@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from components.artifacts.release import open_release
 from components.artifacts.report import CONTENT_FILENAME
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
-from components.errors import ConfigError, DataError
+from components.errors import ConfigError, DataError, MissingArtifactError
 from components.evaluate import metrics
 from components.gate import step as gate
 from components.storage.store import Store, open_store
@@ -283,6 +284,16 @@ def test_a_metric_that_is_missing_or_not_finite_closes_the_gate(
     assert not found.passed
     assert field in found.reason
     assert found.reason.startswith("Closed: the report cannot be used.")
+
+
+def test_a_report_that_is_gone_says_nothing_about_the_candidate(
+    shards: Path, tmp_path: Path
+) -> None:
+    """Fault T4."""
+    report = make_report(tmp_path / "report", shards, wrong=0)
+    shutil.rmtree(report)
+    with pytest.raises(MissingArtifactError, match=r"no manifest\.json"):
+        decide(tmp_path, shards, report)
 
 
 def test_scores_that_are_not_finite_close_the_gate(shards: Path, tmp_path: Path) -> None:
