@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import secrets
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.run_state import STEP_NAMES
+from tests.support.real_kfp.dated_rows import upload_rows
 from tests.support.real_kfp.run_objects import RunObjects
 from tests.support.real_kfp.server import KubertCommand, RealServer
 from tests.support.real_kfp.step_costs import format_table, measure_steps
@@ -108,6 +110,9 @@ def test_the_server_has_the_log_of_each_step_in_its_archive(
     server: RealServer, released_run: dict[str, Any], objects: RunObjects
 ) -> None:
     nodes = objects.list_archived_nodes()
+    assert len(nodes) > len(STEP_NAMES)  # drivers have logs as well
+    if server.multi_user:
+        pytest.skip("2.17 passes no credential on there, and answers with 403")
     logs = "".join(server.read_archived_log(released_run["run"], node_id) for node_id in nodes)
     for step in STEP_NAMES:
         assert f'"step": "{step}", "kind": "finished"' in logs, step
@@ -159,14 +164,16 @@ def test_a_run_whose_model_is_too_bad_ends_with_3(
     assert read_statuses(kubert, answer["run"])["export"] == "waiting"
 
 
-def test_a_mistake_in_the_configuration_ends_with_2_and_its_reason(
-    kubert: KubertCommand, jobset_config: Path
+def test_a_mistake_that_only_a_step_sees_ends_with_2_and_its_reason(
+    kubert: KubertCommand, jobset_config: Path, store_uri: str
 ) -> None:
+    source = f"{store_uri}/rows.csv"
+    upload_rows(source, [datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)] * 20)
     ended = kubert.run(
         "submit",
         str(jobset_config),
-        "--set",
-        "data.label=colour",
+        *("--set", f"data.source={source}", "--set", "data.text=[text]"),
+        *("--set", "data.label=colour"),
         "--wait",
         "--json",
         timeout=RUN_TIMEOUT_SECONDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -65,7 +66,7 @@ class RealServer:
             headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
         )
         with urllib.request.urlopen(request, timeout=30) as reply:
-            return str(reply.read().decode())
+            return base64.b64decode(json.load(reply)["data"]).decode()
 
 
 def find_server(environment: Mapping[str, str] = os.environ) -> RealServer | None:
