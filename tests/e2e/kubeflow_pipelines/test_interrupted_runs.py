@@ -17,11 +17,17 @@ RUN_TIMEOUT_SECONDS = 900.0
 WORKERS_GONE_SECONDS = 60.0
 EPOCHS = 120
 """So many that a training is still running when its launcher has been started again."""
+ENDLESS_EPOCHS = 10_000
 
 
-def submit(kubert: KubertCommand, config: Path, *, seed: int) -> RunObjects:
+def submit(kubert: KubertCommand, config: Path, *, seed: int, epochs: int = EPOCHS) -> RunObjects:
     """A run that trains for a minute or more, under way; each seed is a model of its own."""
-    options = (f"train.epochs={EPOCHS}", f"train.seed={seed}", f"export.model_name=news-{seed}")
+    options = (
+        f"train.epochs={epochs}",
+        "train.early_stopping_patience=0",
+        f"train.seed={seed}",
+        f"export.model_name=news-{seed}",
+    )
     assignments = [part for option in options for part in ("--set", option)]
     run = kubert.read_json("submit", str(config), *assignments)
     assert run["created"]
@@ -40,7 +46,7 @@ def wait_for_end(kubert: KubertCommand, run: RunObjects) -> None:
 def test_a_stopped_run_is_stopped_with_its_workers_and_goes_on_when_submitted_again(
     kubert: KubertCommand, jobset_config: Path
 ) -> None:
-    run = submit(kubert, jobset_config, seed=2)
+    run = submit(kubert, jobset_config, seed=2, epochs=ENDLESS_EPOCHS)
     run.wait_for_training(40)
     (jobset,) = [found["metadata"]["name"] for found in run.list_jobsets()]
     ended = kubert.run("runs", "stop", run.run_id)
@@ -54,7 +60,7 @@ def test_a_stopped_run_is_stopped_with_its_workers_and_goes_on_when_submitted_ag
     again = kubert.run("runs", "stop", run.run_id)
     assert again.returncode == 0 and f"run {run.run_id} has ended already" in again.stdout
 
-    resumed = submit(kubert, jobset_config, seed=2)
+    resumed = submit(kubert, jobset_config, seed=2, epochs=ENDLESS_EPOCHS)
     pod = resumed.wait_for_training(41)
     messages = [event.message for event in resumed.read_events()[pod]]
     (step,) = [int(text.split()[4]) for text in messages if text.startswith("going on from step")]
