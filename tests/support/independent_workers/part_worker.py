@@ -25,6 +25,7 @@ from components.workers.topology import topology_from_environment
 def work(document: Path) -> int:
     kill_on_parent_exit(int(os.environ[ENV_LAUNCHER_PID]))
     stop = PreemptionHandler(20)
+    stop.allow_saving()
     job, topology = json.loads(document.read_text()), topology_from_environment(os.environ)
     directory, rank, workers = Path(job["directory"]), topology.rank, len(topology.workers)
     with open(directory / f"starts-{rank}", "a") as starts:
