@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     field_serializer,
     field_validator,
 )
@@ -36,8 +37,10 @@ _DIRECTORY_PATTERN = re.compile(r"step-(\d{9})")
 class EpochMetrics(BaseModel):
     """Metrics of one epoch.
 
-    Losses are mean cross-entropies in nats, accuracies fractions of 1; `seconds` is the wall time
-    of the training steps.
+    Losses are means in nats: of the training loss, which weights and label smoothing change, and
+    of the cross-entropy of the validation rows. Accuracies and macro-F1 are fractions of 1; the
+    latter is 0, and left out of the manifest, unless it selects the best epoch. `seconds` is the
+    wall time of the training steps.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +50,7 @@ class EpochMetrics(BaseModel):
     train_accuracy: float
     validation_loss: float
     validation_accuracy: float
+    validation_macro_f1: float = Field(0.0, exclude_if=lambda value: value == 0)
     learning_rate: float
     seconds: float
 

@@ -102,6 +102,11 @@ class DataConfig(Section):
         description="fraction of the rows used for testing without `test_source`, chosen by a "
         "hash of the text",
     )
+    stratify: bool = Field(
+        False,
+        description="true: each split gets the same share of the different texts of every class; "
+        "false: of all texts; the rows of `source` are read once more",
+    )
     time_column: str | None = Field(
         None,
         min_length=1,

@@ -17,6 +17,7 @@ from components.config.schema import Config
 from components.errors import ConfigError
 
 CLASSES_OPTION = "data.classes"
+CLASS_WEIGHTS_OPTION = "train.class_weights"
 _DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".xlsx")
 
 
@@ -68,21 +69,34 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _parse_yaml(text: str, option: str | None = None) -> Any:
     """The value of a YAML text: of a whole configuration, or of one option.
 
-    The names in `data.classes` are kept as written: YAML would read 007 as 7 and no as false.
+    The names of classes, in `data.classes` and `train.class_weights`, are kept as written: YAML
+    would read 007 as 7 and no as false.
     """
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        classes = node if option == CLASSES_OPTION else _find_node(node, CLASSES_OPTION.split("."))
-        if isinstance(classes, yaml.SequenceNode) and option in (None, CLASSES_OPTION):
-            for item in classes.value:
-                if isinstance(item, yaml.ScalarNode):
-                    item.tag = "tag:yaml.org,2002:str"
+        names: list[yaml.Node] = []
+        classes = _find_option(node, CLASSES_OPTION, option)
+        if isinstance(classes, yaml.SequenceNode):
+            names += classes.value
+        weights = _find_option(node, CLASS_WEIGHTS_OPTION, option)
+        if isinstance(weights, yaml.MappingNode):
+            names += [name for name, _ in weights.value]
+        for name in names:
+            if isinstance(name, yaml.ScalarNode):
+                name.tag = "tag:yaml.org,2002:str"
         return loader.construct_document(node)
     finally:
         loader.dispose()
+
+
+def _find_option(node: yaml.Node, wanted: str, option: str | None) -> yaml.Node | None:
+    """The node of an option in a whole configuration, or in the value of one `option`."""
+    if option is None:
+        return _find_node(node, wanted.split("."))
+    return node if option == wanted else None
 
 
 def _find_node(node: yaml.Node, keys: Sequence[str]) -> yaml.Node | None:

@@ -1,7 +1,8 @@
-"""Options that were renamed before version 0.1.
+"""Options that were renamed before version 0.1, and options that were added since.
 
 In a configuration an old name is refused with the new one. Artifacts and the identities of
-trainings keep the old names: equal artifacts have equal digests, whichever version made them.
+trainings keep the old names, and have an added option only where it is not at its default: equal
+artifacts have equal digests, whichever version made them.
 """
 
 from __future__ import annotations
@@ -35,12 +36,23 @@ RENAMED_OPTIONS: Final = {
     "cluster.time_limit": "cluster.active_deadline",
     "schedule.concurrency": "schedule.max_concurrent_runs",
 }
+ADDED_OPTIONS: Final = {
+    "data.stratify": False,
+    "train.class_weights": "none",
+    "train.label_smoothing": 0.0,
+}
+"""The defaults of options that artifacts of earlier versions do not have."""
 _STORED_NAMES: Final = {new: old for old, new in RENAMED_OPTIONS.items()}
 
 
 def to_stored_names(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a section under the names that artifacts store."""
-    return _rename_options(_STORED_NAMES, section, options)
+    """The options of a section as artifacts store them: old names, no added option at default."""
+    stored = {
+        name: value
+        for name, value in options.items()
+        if f"{section}.{name}" not in ADDED_OPTIONS or value != ADDED_OPTIONS[f"{section}.{name}"]
+    }
+    return _rename_options(_STORED_NAMES, section, stored)
 
 
 def from_stored_names(section: str, options: Mapping[str, Any]) -> dict[str, Any]:

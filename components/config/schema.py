@@ -8,7 +8,8 @@ impossible values are refused before anything runs.
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -113,10 +114,23 @@ class TrainConfig(Section):
         ge=1,
         description="batches within which rows are grouped by length; 1: no grouping",
     )
-    best_metric: Literal["accuracy", "loss"] = Field(
+    class_weights: Literal["none", "balanced"] | dict[str, float] = Field(
+        "none",
+        description="weights of the classes in the training loss: none: all equal; balanced: "
+        "inversely proportional to their training rows; or a weight above 0 for the name of each "
+        "class; only their ratios matter",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="probability that the training loss takes from a row's class and spreads over "
+        "all classes",
+    )
+    best_metric: Literal["accuracy", "loss", "macro_f1"] = Field(
         "accuracy",
-        description="validation metric that selects the best epoch: highest accuracy (of equal "
-        "ones the lowest loss), or lowest loss",
+        description="validation metric that selects the best epoch: highest accuracy or macro-F1 "
+        "(of equal ones the lowest loss), or lowest loss",
     )
     early_stopping_patience: int = Field(
         0,
@@ -144,6 +158,19 @@ class TrainConfig(Section):
         if value[0] < 1 or any(a >= b for a, b in itertools.pairwise(value)):
             raise ValueError("lengths must be positive and increasing")
         return value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _check_class_weights(cls, value: Any) -> Any:
+        if value in ("none", "balanced"):
+            return value
+        if not isinstance(value, dict) or not value:
+            raise ValueError("must be none, balanced, or a weight for the name of each class")
+        for name, weight in value.items():
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not 0 < weight < math.inf:
+                raise ValueError(f"the weight of {name!r} must be a number above 0, not {weight!r}")
+        return {str(name): float(weight) for name, weight in value.items()}
 
     @model_validator(mode="after")
     def _check_batch_size(self) -> TrainConfig:

@@ -34,7 +34,13 @@ from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader
 from components.data.source_files import check_disjoint
 from components.data.sources import open_source
 from components.data.split_names import SPLITS
-from components.data.splits import assign_splits, hash_texts
+from components.data.splits import (
+    StratifiedThresholds,
+    assign_splits,
+    assign_stratified_splits,
+    find_stratified_thresholds,
+    hash_texts,
+)
 from components.data.text_columns import (
     NOT_TEXT,
     ColumnLayout,
@@ -65,6 +71,7 @@ class LabelledDataset:
 
     `rows` counts valid and rejected rows, `label_counts` those of each label. With a time window,
     `source` yields the rows within it only, and `outside_window` counts the others by reason.
+    `thresholds` are those of stratified splits.
     """
 
     data: DataConfig
@@ -76,6 +83,7 @@ class LabelledDataset:
     label_counts: Mapping[str, int]
     window: Window | None = None
     outside_window: Counter[str] = field(default_factory=Counter)
+    thresholds: StratifiedThresholds | None = None
 
     def read_examples(self) -> ExampleReader:
         """Return an iterable over all examples, in batches."""
@@ -95,7 +103,7 @@ class ExampleReader:
         self.stats = self._new_stats()
 
     def __iter__(self) -> Iterator[ExampleBatch]:
-        dataset, data = self._dataset, self._dataset.data
+        dataset = self._dataset
         self.stats = self._new_stats()
         test_hashes = np.zeros(0, np.uint64)
         if dataset.test_source is not None:
@@ -105,10 +113,9 @@ class ExampleReader:
                 splits = np.full(len(texts), SPLITS.index("test"), np.int8)
                 yield ExampleBatch(texts, labels, splits)
             test_hashes = np.unique(np.concatenate([test_hashes, *hashes]))
-        test_fraction = data.test_fraction if dataset.test_source is None else 0.0
         for texts, labels in self._read_valid_rows(dataset.source):
             text_hashes = hash_texts(texts)
-            splits = assign_splits(text_hashes, data.validation_fraction, test_fraction)
+            splits = self._assign_splits(text_hashes, labels)
             if len(test_hashes):
                 nearest = np.searchsorted(test_hashes, text_hashes).clip(max=len(test_hashes) - 1)
                 duplicates = splits[test_hashes[nearest] == text_hashes]
@@ -116,6 +123,33 @@ class ExampleReader:
             yield ExampleBatch(texts, labels, splits)
         if self.stats.rejected.is_over_limit:
             self._raise_too_many_rejected()
+
+    def find_thresholds(self) -> StratifiedThresholds:
+        """Return the thresholds of stratified splits from all rows: 12 bytes of memory per row."""
+        dataset, data = self._dataset, self._dataset.data
+        hashes, labels = [np.zeros(0, np.uint64)], [np.zeros(0, np.int32)]
+        for texts, class_indices in self._read_valid_rows(dataset.source):
+            hashes.append(hash_texts(texts))
+            labels.append(np.asarray(class_indices, np.int32))
+        return find_stratified_thresholds(
+            np.concatenate(hashes),
+            np.concatenate(labels),
+            len(dataset.labels.classes),
+            data.validation_fraction,
+            self._test_fraction,
+        )
+
+    @property
+    def _test_fraction(self) -> float:
+        return self._dataset.data.test_fraction if self._dataset.test_source is None else 0.0
+
+    def _assign_splits(
+        self, hashes: npt.NDArray[np.uint64], labels: Sequence[int]
+    ) -> npt.NDArray[np.int8]:
+        thresholds = self._dataset.thresholds
+        if thresholds is not None:
+            return assign_stratified_splits(hashes, np.asarray(labels, np.int32), thresholds)
+        return assign_splits(hashes, self._dataset.data.validation_fraction, self._test_fraction)
 
     def _raise_too_many_rejected(self) -> NoReturn:
         dataset, rejected = self._dataset, self.stats.rejected
@@ -215,7 +249,7 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
         except DataError as error:
             causes = _describe_unusable_rows(source, data, statistics, malformed)
             raise DataError("\n".join([str(error), *causes])) from None
-        yield LabelledDataset(
+        dataset = LabelledDataset(
             data,
             layout,
             source,
@@ -226,6 +260,9 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
             window,
             outside_window,
         )
+        if data.stratify:
+            dataset = replace(dataset, thresholds=dataset.read_examples().find_thresholds())
+        yield dataset
 
 
 def _with_stages(source: Source, window: Window | None) -> Source:

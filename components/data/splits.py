@@ -1,6 +1,8 @@
-"""Assigns each text to a split by a hash of the normalized text alone.
+"""Assigns each text to a split by a hash of the normalized text.
 
-Equal texts are therefore always in the same split, and adding rows moves no other row.
+By default by the hash alone: equal texts are in the same split, and adding rows moves no other row.
+Stratified splits compare the hash with thresholds of the text's class, which depend on its other
+texts: equal texts are in the same split, and adding rows moves only texts near a threshold.
 """
 
 from __future__ import annotations
@@ -8,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from components.data.split_names import SPLITS
 
+Hashes = npt.NDArray[np.uint64]
 HASH_BYTES = 8
 _EMPTY_HASH = hashlib.blake2b(digest_size=HASH_BYTES)
 _SEPARATOR = "\xff"
@@ -21,6 +25,19 @@ _LOWER_CASE_AND_SPACES = bytes(
     ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code
     for code in range(256)
 )
+
+
+class StratifiedThresholds(NamedTuple):
+    """The hashes below which a text of a class is a test row, else a validation row: [classes].
+
+    A text with several labels, one of `shared` (ascending), counts as of one class for all of its
+    rows: the first one, in `shared_classes`.
+    """
+
+    test: Hashes
+    validation: Hashes
+    shared: Hashes
+    shared_classes: npt.NDArray[np.int32]
 
 
 def normalize_text(text: str) -> str:
@@ -56,6 +73,72 @@ def assign_splits(
     position = hashes.astype(np.float64) / 2 ** (8 * HASH_BYTES)
     is_test = position < test_fraction
     is_validation = position < test_fraction + (1 - test_fraction) * validation_fraction
+    return _select_splits(is_test, is_validation)
+
+
+def find_stratified_thresholds(
+    hashes: Hashes,
+    labels: npt.NDArray[np.int32],
+    classes: int,
+    validation_fraction: float,
+    test_fraction: float,
+) -> StratifiedThresholds:
+    """Return the thresholds that give each split its share of the different texts of every class.
+
+    `hashes` and `labels` are those of all rows, in any order. Shares are rounded to whole texts. A
+    class with three different texts or more has at least one in each split (two, without a test
+    split); the texts of a smaller class are all training rows.
+    """
+    order = np.lexsort((labels, hashes))
+    hashes, labels = hashes[order], labels[order]
+    is_repeated = hashes[1:] == hashes[:-1]
+    shared = np.unique(hashes[1:][is_repeated & (labels[1:] != labels[:-1])])
+    is_first = np.concatenate([[True], ~is_repeated])[: len(hashes)]
+    hashes, labels = hashes[is_first], labels[is_first]
+    shared_classes = labels[np.searchsorted(hashes, shared)]
+
+    counts = np.bincount(labels, minlength=classes)
+    tests = _count_texts(counts, test_fraction, reserved=2)
+    validations = _count_texts(counts - tests, validation_fraction, reserved=1)
+    validations[counts < (3 if test_fraction else 2)] = 0
+    ordered = np.append(hashes[np.argsort(labels, kind="stable")], np.uint64(0))
+    starts = np.cumsum(counts) - counts
+    return StratifiedThresholds(
+        np.where(tests > 0, ordered[starts + tests], np.uint64(0)),
+        np.where(validations > 0, ordered[starts + tests + validations], np.uint64(0)),
+        shared,
+        shared_classes,
+    )
+
+
+def assign_stratified_splits(
+    hashes: Hashes, labels: npt.NDArray[np.int32], thresholds: StratifiedThresholds
+) -> npt.NDArray[np.int8]:
+    """Return the split of each text with these hashes and class indices, as `assign_splits` does.
+
+    The hashes and labels are among those that the thresholds were found for.
+    """
+    if len(thresholds.shared):
+        nearest = np.searchsorted(thresholds.shared, hashes).clip(max=len(thresholds.shared) - 1)
+        is_shared = thresholds.shared[nearest] == hashes
+        labels = np.where(is_shared, thresholds.shared_classes[nearest], labels)
+    return _select_splits(hashes < thresholds.test[labels], hashes < thresholds.validation[labels])
+
+
+def _count_texts(
+    counts: npt.NDArray[np.int64], fraction: float, *, reserved: int
+) -> npt.NDArray[np.int64]:
+    """The texts of each class in a split: its share, at least 1, and all but `reserved` at most."""
+    if not fraction:
+        return np.zeros_like(counts)
+    share = np.rint(counts * fraction).astype(np.int64)
+    limited: npt.NDArray[np.int64] = np.minimum(np.maximum(share, 1), counts - reserved)
+    return np.maximum(limited, 0)
+
+
+def _select_splits(
+    is_test: npt.NDArray[np.bool_], is_validation: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int8]:
     codes = [SPLITS.index(name) for name in ("test", "validation", "train")]
     return np.select([is_test, is_validation], codes[:2], codes[2]).astype(np.int8)
 

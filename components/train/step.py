@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
-from components.errors import ConfigError, DataError, MissingArtifactError
+from components.errors import ConfigError, DataError, MissingArtifactError, shorten_value
 from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
 from components.progress import StepName
@@ -28,11 +29,13 @@ from components.train.checkpointing.finished_checkpoint import (
     export_finished_checkpoint,
     is_finished,
 )
+from components.train.class_weights import compute_class_weights
 from components.train.hardware import describe_unfit_precision, resolve_precision
 from components.train.job import Job, training_id
 from components.workers.group import WorkerGroup
 from components.workers.local import run_local
 
+MAX_SHOWN_WEIGHTS = 10
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -56,7 +59,8 @@ def run(
     if cluster.backend == "jobset":
         _check_reachable(cluster, shards, state_uri)
     manifest = _read_shards_manifest(shards)
-    check_compatible(model, train, parse_shards_content(manifest, shards))
+    content = parse_shards_content(manifest, shards)
+    check_compatible(model, train, content)
     is_local = cluster.backend == "local"
     gpus = find_local_gpus(train.workers, cluster.gpus) if is_local else LocalGpus()
     train = resolve_precision(train, cluster.backend, gpus.devices)
@@ -71,6 +75,8 @@ def run(
         )
     else:
         report_start(train, cluster, gpus)
+        for note in _describe_loss(train, content.splits["train"].class_counts):
+            progress.report_note(StepName.TRAIN, note)
         _run_workers(job, cluster, gpus)
     return export_finished_checkpoint(job.state, output)
 
@@ -89,6 +95,20 @@ def _describe_start(train: TrainConfig, gpus: int) -> str:
     workers = f"{train.workers} workers" if train.workers > 1 else "1 worker"
     devices = f" on {count_gpus(gpus)}" if gpus else ""
     return f"starting {workers}{devices}, products in {train.precision}"
+
+
+def _describe_loss(train: TrainConfig, class_counts: Mapping[str, int]) -> list[str]:
+    """Notes on what makes the training loss another one than the mean cross-entropy."""
+    notes = []
+    if weights := compute_class_weights(train.class_weights, class_counts):
+        by_name = dict(zip(class_counts, weights, strict=True))
+        heaviest = sorted(by_name, key=by_name.__getitem__, reverse=True)[:MAX_SHOWN_WEIGHTS]
+        listed = ", ".join(f"{shorten_value(name)} {by_name[name]:.3g}" for name in heaviest)
+        more = ", ..." if len(by_name) > len(heaviest) else ""
+        notes.append(f"class weights in the training loss: {listed}{more}")
+    if train.label_smoothing:
+        notes.append(f"label smoothing in the training loss: {train.label_smoothing:g}")
+    return notes
 
 
 def _run_workers(job: Job, cluster: ClusterConfig, gpus: LocalGpus) -> None:
@@ -178,6 +198,7 @@ def check_compatible(model: ModelConfig, train: TrainConfig, shards: ShardsConte
                 f"the shards have no {name} rows; give more data, or another "
                 "data.validation_fraction, and tokenize again"
             )
+    compute_class_weights(train.class_weights, shards.splits["train"].class_counts)
     rows = shards.splits["train"].rows
     if train.batch_size > rows:
         raise ConfigError(

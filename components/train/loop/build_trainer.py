@@ -23,6 +23,7 @@ from components.train.checkpointing.checkpoint_writer import (
 )
 from components.train.checkpointing.state_store import FeatureCache, TrainingStateStore
 from components.train.checkpointing.train_state import TrainState
+from components.train.class_weights import compute_class_weights
 from components.train.job import Job, training_id
 from components.train.loop.batch_plan import SliceRows, replica_slice, select_length_buckets
 from components.train.loop.callback import TrainingCallback
@@ -84,7 +85,10 @@ def build_trainer(
     with strategy.scope():
         optimizer = StepOptimizer(build_optimizer(job.train, total_steps, table), table)
         optimizer.create_slots(model.trainable_variables)
-    steps = _build_steps(job, strategy, model, optimizer, table, data, total_steps)
+    weights = compute_class_weights(
+        job.train.class_weights, shards.content.splits["train"].class_counts
+    )
+    steps = _build_steps(job, strategy, model, optimizer, table, data, total_steps, weights)
     variables = TrainingVariables(
         strategy, model, optimizer.keras_optimizer, describe_identity(job, shards)
     )
@@ -191,6 +195,7 @@ def _build_steps(
     table: tf.Variable | None,
     data: TrainingData,
     total_steps: int,
+    class_weights: Sequence[float] | None,
 ) -> ModelSteps:
     forward = build_forward(model, has_features=job.model.freeze)
     schedule = build_learning_rate_schedule(job.train, total_steps)
@@ -209,9 +214,13 @@ def _build_steps(
             job.train,
             build_batch_spec(strategy, data.train),
             choose_pack_bytes(strategy, job.train),
+            class_weights,
         ),
         validate=build_validation_step(
-            strategy, forward, build_batch_spec(strategy, data.validation)
+            strategy,
+            forward,
+            build_batch_spec(strategy, data.validation),
+            counts_classes=job.train.best_metric == "macro_f1",
         ),
         flush_optimizer=partial(optimizer.flush, strategy),
         learning_rate=compute_rate,

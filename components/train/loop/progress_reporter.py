@@ -62,18 +62,20 @@ class ProgressReporter(TrainingCallback):
         self._write_scalars(state.step, scalars | {"gradient_norm": metrics.gradient_norm})
 
     def on_epoch_end(self, state: TrainState, epoch: EpochMetrics) -> None:
-        self._write_scalars(
-            state.step,
-            {
-                "validation_loss": epoch.validation_loss,
-                "validation_accuracy": epoch.validation_accuracy,
-            },
-        )
+        scalars = {
+            "validation_loss": epoch.validation_loss,
+            "validation_accuracy": epoch.validation_accuracy,
+        }
+        macro_f1 = ""
+        if self._config.best_metric == "macro_f1":
+            scalars["validation_macro_f1"] = epoch.validation_macro_f1
+            macro_f1 = f", validation macro-F1 {epoch.validation_macro_f1:.4f}"
+        self._write_scalars(state.step, scalars)
         progress.report(
             StepName.TRAIN,
             f"epoch {epoch.epoch} of {self._config.epochs}: loss {epoch.train_loss:.4f}, "
             f"validation loss {epoch.validation_loss:.4f}, "
-            f"validation accuracy {epoch.validation_accuracy:.4f}",
+            f"validation accuracy {epoch.validation_accuracy:.4f}{macro_f1}",
             done=state.step,
             total=self._total_steps,
             loss=epoch.train_loss,

@@ -1,9 +1,10 @@
 """One optimizer step on all replicas, and one validation batch: the mathematics, compiled.
 
-The loss of a step is the sum over the batch's rows divided by the configured batch size, whichever
-replica computes a row. Gradients are summed over all replicas before their norm is computed and
-they are clipped. So a step's result does not depend on the number of workers, up to the order in
-which floating-point numbers are added.
+The loss of a step is the sum over the batch's rows, times the weights of their classes, divided by
+the configured batch size, whichever replica computes a row. The weights' mean over the training
+rows is 1, so no step needs the sum of a batch's weights. Gradients are summed over all replicas
+before their norm is computed and they are clipped. So a step's result does not depend on the number
+of workers, up to the order in which floating-point numbers are added.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ Tensor = Any
 PACK_BYTES = 32 << 20
 """Gradients that are reduced together on GPUs: a reduction starts when the backward pass has made
 that many, and runs while it makes the next. Smaller ones would not fill the links."""
+SUMS = 5
+"""The numbers of `StepMetrics`."""
 Forward = Callable[[Batch, Tensor | None, bool], Tensor]
 """(batch, token embeddings or None for the model's own, training) -> logits [rows, classes]."""
 ForwardBackward = Callable[[Tensor, Batch, Tensor], tuple[Tensor, list[Tensor]]]
@@ -37,13 +40,18 @@ ForwardBackward = Callable[[Tensor, Batch, Tensor], tuple[Tensor, list[Tensor]]]
 
 
 class StepMetrics(NamedTuple):
-    """Sums over all replicas (cross-entropy in nats, rows, requests to stop); the gradient norm."""
+    """Sums over all replicas (loss in nats, rows, requests to stop); the gradient norm.
+
+    `class_counts` has, for macro-F1 in validation, the rows of each class, those predicted as it
+    and those of both: [3, classes].
+    """
 
     loss_sum: float
     correct: float
     rows: float
     stops: float
     gradient_norm: float
+    class_counts: npt.NDArray[np.float32] | None = None
 
 
 class PendingMetrics(Protocol):
@@ -61,7 +69,9 @@ class DeviceMetrics(NamedTuple):
 
     def read(self) -> StepMetrics:
         values = np.asarray(self.strategy.experimental_local_results(self.tensor)[0])
-        return StepMetrics(*values.tolist())
+        sums, counts = values[:SUMS], values[SUMS:]
+        metrics = StepMetrics(*sums.tolist())
+        return metrics._replace(class_counts=counts.reshape(3, -1)) if len(counts) else metrics
 
 
 def build_forward(model: Classifier, *, has_features: bool) -> Forward:
@@ -87,7 +97,8 @@ class TrainStep:
     batch names. That table must not be among `variables`; `forward` then gets token embeddings.
     XLA would compile anew for every number of different tokens, so it needs no such table.
     `batch_spec` is the type of the batches (`build_batch_spec`), `pack_bytes` how many bytes of
-    gradients are reduced together (0: all of them).
+    gradients are reduced together (0: all of them). `class_weights` has a weight per class, in
+    their order; None: all are 1.
     """
 
     def __init__(
@@ -100,10 +111,11 @@ class TrainStep:
         config: TrainConfig,
         batch_spec: Any,
         pack_bytes: int = 0,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         self._strategy, self._forward, self._variables = strategy, forward, variables
         self._optimizer, self._dropout, self._config = optimizer, dropout, config
-        self._pack_bytes = pack_bytes
+        self._pack_bytes, self._class_weights = pack_bytes, class_weights
         self._compiled: list[ForwardBackward] = []
         number, flag = tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)
         self._run_on_replicas = tf.function(
@@ -143,7 +155,11 @@ class TrainStep:
                 if self._optimizer.has_deferred_table
                 else None
             )
-            loss_sum, correct = _score(self._forward(batch, token_embeddings, True), batch.labels)
+            logits = self._forward(batch, token_embeddings, True)
+            losses = compute_losses(
+                logits, batch.labels, self._config.label_smoothing, self._class_weights
+            )
+            loss_sum, correct = tf.reduce_sum(losses), _count_hits(logits, batch.labels)
             loss = loss_sum / tf.constant(self._config.batch_size, tf.float32)
             loss = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(
@@ -219,14 +235,26 @@ class TrainStep:
 
 
 def build_validation_step(
-    strategy: tf.distribute.Strategy, forward: Forward, batch_spec: Any
+    strategy: tf.distribute.Strategy,
+    forward: Forward,
+    batch_spec: Any,
+    *,
+    counts_classes: bool = False,
 ) -> Callable[[Batch], PendingMetrics]:
-    """A function batch -> PendingMetrics, without dropout; flush the optimizer before."""
+    """A function batch -> PendingMetrics, without dropout; flush the optimizer before.
+
+    The loss is the plain cross-entropy, so that trainings with other weights can be compared.
+    """
 
     def run_on_replica(batch: Batch) -> Tensor:
-        loss_sum, correct = _score(forward(batch, None, False), batch.labels)
+        logits = forward(batch, None, False)
+        loss_sum = tf.reduce_sum(compute_losses(logits, batch.labels))
+        correct = _count_hits(logits, batch.labels)
         rows = tf.cast(tf.size(batch.labels), tf.float32)
-        return all_reduce([tf.stack([loss_sum, correct, rows, 0.0, 0.0])])[0]
+        sums = tf.stack([loss_sum, correct, rows, 0.0, 0.0])
+        if counts_classes:
+            sums = tf.concat([sums, _count_classes(logits, batch.labels)], axis=0)
+        return all_reduce([sums])[0]
 
     @tf.function(input_signature=[batch_spec])
     def run_on_replicas(batch: Batch) -> Tensor:
@@ -295,7 +323,41 @@ def all_reduce(values: list[Tensor], pack_bytes: int = 0) -> list[Tensor]:
     return totals
 
 
-def _score(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def compute_losses(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float = 0.0,
+    class_weights: Sequence[float] | None = None,
+) -> Tensor:
+    """The loss of each row, float32 [rows]: its cross-entropy, smoothed, times its class's weight.
+
+    With `smoothing` s, the target is 1 - s for the row's class, plus s / classes for every class.
+    """
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    hits = tf.equal(tf.argmax(logits, axis=-1, output_type=labels.dtype), labels)
-    return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(hits, tf.float32))
+    if smoothing:
+        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        losses = (1 - smoothing) * losses + smoothing * uniform
+    if class_weights is not None:
+        losses *= tf.gather(tf.constant(class_weights, tf.float32), labels)
+    return losses
+
+
+def _predict(logits: Tensor, labels: Tensor) -> Tensor:
+    return tf.argmax(logits, axis=-1, output_type=labels.dtype)
+
+
+def _count_hits(logits: Tensor, labels: Tensor) -> Tensor:
+    hits = tf.equal(_predict(logits, labels), labels)
+    return tf.reduce_sum(tf.cast(hits, tf.float32))
+
+
+def _count_classes(logits: Tensor, labels: Tensor) -> Tensor:
+    """`StepMetrics.class_counts` of the rows as one vector, [3 classes]; exact up to 2^24 rows."""
+    predicted, classes = _predict(logits, labels), logits.shape[-1]
+    both = tf.boolean_mask(labels, tf.equal(predicted, labels))
+    ones = [tf.ones_like(ids, tf.float32) for ids in (labels, predicted, both)]
+    counts = [
+        tf.math.unsorted_segment_sum(one, ids, classes)
+        for one, ids in zip(ones, (labels, predicted, both), strict=True)
+    ]
+    return tf.concat(counts, axis=0)

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
+import numpy.typing as npt
+
 from components.artifacts.checkpoint import EpochMetrics
 from components.config.schema import TrainConfig
 from components.errors import DataError
@@ -233,6 +236,7 @@ class Trainer:
             train_accuracy=state.epoch_correct / train_rows,
             validation_loss=sum(metrics.loss_sum for metrics in totals) / validation_rows,
             validation_accuracy=sum(metrics.correct for metrics in totals) / validation_rows,
+            validation_macro_f1=compute_macro_f1(totals),
             learning_rate=self._steps.learning_rate(state.step),
             seconds=state.epoch_seconds,
         )
@@ -244,9 +248,22 @@ def best_epoch(config: TrainConfig, history: Sequence[EpochMetrics]) -> EpochMet
     def score(epoch: EpochMetrics) -> tuple[float, float]:
         if config.best_metric == "loss":
             return -epoch.validation_loss, 0.0
+        if config.best_metric == "macro_f1":
+            return epoch.validation_macro_f1, -epoch.validation_loss
         return epoch.validation_accuracy, -epoch.validation_loss
 
     return max(history, key=score)
+
+
+def compute_macro_f1(totals: Sequence[StepMetrics]) -> float:
+    """The mean F1 of the classes that have validation rows; 0 where they were not counted."""
+    counts = [metrics.class_counts for metrics in totals if metrics.class_counts is not None]
+    if not counts:
+        return 0.0
+    sums: npt.NDArray[np.float64] = np.sum(counts, axis=0, dtype=np.float64)
+    rows, predicted, both = sums[0], sums[1], sums[2]
+    scores = 2 * both[rows > 0] / (rows + predicted)[rows > 0]
+    return float(scores.mean())
 
 
 def check_finite(config: TrainConfig, step: int, figures: dict[str, float]) -> None:

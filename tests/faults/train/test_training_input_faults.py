@@ -103,10 +103,24 @@ def _row_of_step(step: int, shards: Path) -> int:
             ConfigError,
             "train.batch_size is 200, but there are only 192 training rows",
         ),
+        (
+            {},
+            {"class_weights": {"calm": 1, "lout": 2, "odd": 1}},
+            {},
+            ConfigError,
+            "train.class_weights: the data have no class 'lout'",
+        ),
+        (
+            {},
+            {"class_weights": {"calm": 1}},
+            {},
+            ConfigError,
+            "train.class_weights: no weight for 'loud', 'odd'",
+        ),
         ({}, {}, {"train": 0}, DataError, "no train rows"),
         ({}, {}, {"validation": 0}, DataError, "no validation rows"),
     ],
-    ids=["encoder", "length", "batch", "no rows", "no validation rows"],
+    ids=["encoder", "length", "batch", "weight", "no weight", "no rows", "no validation rows"],
 )
 def test_incompatible_options_are_rejected_before_any_worker_starts(
     model: dict[str, Any],

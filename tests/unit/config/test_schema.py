@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from components.config.loading import load_config
-from components.config.renamed_options import RENAMED_OPTIONS, from_stored_names, to_stored_names
+from components.config.renamed_options import (
+    ADDED_OPTIONS,
+    RENAMED_OPTIONS,
+    from_stored_names,
+    to_stored_names,
+)
 from components.config.schema import Config
 from components.errors import ConfigError
 from pipeline import presets
@@ -32,6 +37,20 @@ IMPOSSIBLE_VALUES = [
         "must start with gs://, s3:// or minio://",
         id="root-of-another-kind",
     ),
+    pytest.param(
+        "train.class_weights=equal",
+        "must be none, balanced, or a weight for the name of each class",
+        id="class-weights",
+    ),
+    *[
+        pytest.param(
+            f"train.class_weights={{a: {weight}, b: 1}}",
+            "the weight of 'a' must be a number above 0",
+            id=f"class-weight-{weight}",
+        )
+        for weight in ("0", "-1", ".inf", ".nan", "many", "true")
+    ],
+    pytest.param("train.label_smoothing=1", "train.label_smoothing", id="label-smoothing"),
     pytest.param("cluster.memory=4 GB", "cluster.memory", id="quantity"),
     pytest.param("cluster.gpus=-1", "cluster.gpus", id="negative"),
     pytest.param(
@@ -156,6 +175,7 @@ def test_a_printed_configuration_loads_back(tmp_path: Path) -> None:
         "schedule.cron=30 2 * * 1",
         "data.time_column=at",
         "data.window=4w",
+        "train.class_weights={007: 2, no: 1, 1.50: 3}",
     ]
     config = load_config(None, assignments)
     path = tmp_path / "config.yaml"
@@ -192,6 +212,21 @@ def test_artifacts_store_the_old_names() -> None:
     assert stored == {"decay": "linear", "epochs": 3}
     assert from_stored_names("train", stored) == {"lr_schedule": "linear", "epochs": 3}
     assert from_stored_names("train", {"lr_schedule": "linear"}) == {"lr_schedule": "linear"}
+
+
+def test_artifacts_store_an_added_option_only_where_it_is_not_at_its_default() -> None:
+    for name, default in ADDED_OPTIONS.items():
+        section, _, option = name.partition(".")
+        assert getattr(getattr(Config(), section), option) == default
+        assert to_stored_names(section, {option: default}) == {}
+        assert to_stored_names(section, {option: "set"}) == {option: "set"}
+
+
+def test_names_of_weighted_classes_are_kept_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("train:\n  class_weights: {007: 2, no: 1}\n", encoding="utf-8")
+    for config in (load_config(path), load_config(None, ["train.class_weights={007: 2, no: 1}"])):
+        assert config.train.class_weights == {"007": 2.0, "no": 1.0}
 
 
 def test_every_option_is_described() -> None:

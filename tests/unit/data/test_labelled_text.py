@@ -67,6 +67,26 @@ def test_a_test_source_is_the_whole_test_split(tmp_path):
     assert dataset.rows == 120
 
 
+@pytest.mark.parametrize("has_test_source", [False, True], ids=["test-rows", "test-source"])
+def test_stratified_splits_hold_every_row_and_the_shares_of_each_class(tmp_path, has_test_source):
+    rows = [f"title {i},text,{'common' if i % 10 else 'rare'}" for i in range(200)]
+    options = {"source": source(tmp_path / "a.csv", [*rows, ",,rare", "title 7,text,rare"])}
+    if has_test_source:
+        options["test_source"] = source(tmp_path / "t.csv", ["a test,text,rare"])
+    examples, stats, dataset = read(max_bad_rows=1, stratify=True, **options)
+    assert stats.rejected.counts.total() == 1
+    rare = dataset.labels.classes.index("rare")
+    found = Counter((example.split, example.label == rare) for example in examples)
+    shares = {("validation", False): 18, ("train", False): 162, ("test", True): 1}
+    if not has_test_source:
+        shares = {("test", False): 36, ("validation", False): 14, ("test", True): 4}
+    assert {key: found[key] for key in shares} == pytest.approx(shares, abs=1)
+    assert 2 <= found["validation", True] <= 3
+    assert len({example.split for example in examples if example.text == "title 7 text"}) == 1
+    again, *_ = read(max_bad_rows=1, stratify=True, **options)
+    assert again == examples
+
+
 def test_the_test_source_follows_the_numbering_of_the_training_source(tmp_path):
     train = source(tmp_path / "a.csv", [f"t,{i},{1 + i % 2}" for i in range(50)])
     test = source(tmp_path / "t.csv", ["t,x,1", "t,y,1"])

@@ -73,6 +73,18 @@ def test_shards_hold_every_row_in_order_with_the_serving_ids(tmp_path):
     assert total == 2500
 
 
+def test_stratified_shards_are_others_and_plain_ones_do_not_know_the_option(tmp_path):
+    file = source(tmp_path / "a.csv", rows_of(100))
+    for stratify in (False, True):
+        data = DataConfig(source=file, stratify=stratify)
+        run(data, SCRATCH, TokenizeConfig(), tmp_path / str(stratify))
+    plain, stratified = (open_shards(tmp_path / str(stratify)) for stratify in (False, True))
+    assert "stratify" not in plain.manifest.config["data"]
+    assert stratified.manifest.config["data"]["stratify"] is True
+    counts = stratified.content.splits["test"].class_counts
+    assert counts == dict.fromkeys(CLASSES, 10)
+
+
 def test_the_number_of_threads_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(text_batches, "MAX_BATCH_ROWS", 40)
     data = DataConfig(source=source(tmp_path / "a.csv", rows_of(1000)))

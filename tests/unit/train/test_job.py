@@ -31,6 +31,8 @@ RELEVANT: dict[str, Any] = {
     "seed": 2,
     "length_buckets": (8, 16),
     "length_grouping_batches": 1,
+    "class_weights": {"a": 1.0, "b": 2.0},
+    "label_smoothing": 0.1,
     "best_metric": "loss",
     "early_stopping_patience": 1,
 }

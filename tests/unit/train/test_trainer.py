@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import f1_score
 
 from components.artifacts.checkpoint import EpochMetrics
 from components.config.schema import TrainConfig
@@ -26,6 +27,7 @@ from components.train.loop.trainer import (
     Trainer,
     WorkerControl,
     best_epoch,
+    compute_macro_f1,
 )
 from components.train.loop.training_data import TrainingData
 
@@ -289,6 +291,7 @@ def test_patience_counts_epochs_without_a_lower_loss_and_the_first_best_is_kept(
     [
         pytest.param("accuracy", 3, id="highest accuracy, of equal ones the lowest loss"),
         pytest.param("loss", 1, id="lowest loss"),
+        pytest.param("macro_f1", 4, id="highest macro-F1, of equal ones the lowest loss"),
     ],
 )
 def test_the_best_epoch(best_metric: str, best: int) -> None:
@@ -299,14 +302,35 @@ def test_the_best_epoch(best_metric: str, best: int) -> None:
         "learning_rate": 0.1,
         "seconds": 1.0,
     }
-    measured = [(0.3, 0.80), (0.5, 0.90), (0.4, 0.90), (0.4, 0.90)]
+    measured = [(0.3, 0.80, 0.2), (0.5, 0.90, 0.7), (0.4, 0.90, 0.1), (0.4, 0.90, 0.7)]
     history = [
-        EpochMetrics(epoch=number, validation_loss=loss, validation_accuracy=accuracy, **figures)
-        for number, (loss, accuracy) in enumerate(measured, start=1)
+        EpochMetrics(
+            epoch=number,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            validation_macro_f1=macro_f1,
+            **figures,
+        )
+        for number, (loss, accuracy, macro_f1) in enumerate(measured, start=1)
     ]
     assert (
         best_epoch(TrainConfig.model_validate({"best_metric": best_metric}), history).epoch == best
     )
+
+
+def test_macro_f1_is_that_of_all_validation_rows_together() -> None:
+    random = np.random.default_rng(5)
+    labels, predicted = random.choice([0, 1, 3], 300), random.integers(0, 4, 300)
+    parts = [
+        np.stack(
+            [np.bincount(values, minlength=4) for values in (truth, guess, truth[truth == guess])]
+        ).astype(np.float32)
+        for truth, guess in ((labels[:40], predicted[:40]), (labels[40:], predicted[40:]))
+    ]
+    totals = [StepMetrics(1.0, 1.0, 1.0, 0.0, 0.0, counts) for counts in parts]
+    scores = f1_score(labels, predicted, labels=[0, 1, 3], average=None)
+    assert compute_macro_f1(totals) == pytest.approx(scores.mean())
+    assert compute_macro_f1([StepMetrics(1.0, 1.0, 1.0, 0.0, 0.0)]) == 0
 
 
 @pytest.mark.parametrize(

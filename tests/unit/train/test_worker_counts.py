@@ -140,12 +140,25 @@ def test_a_batch_with_fewer_rows_than_workers_is_trained_on(train_once: Trained)
 
 
 @pytest.mark.slow
-def test_accumulating_changes_memory_and_not_the_result(train_once: Trained) -> None:
-    (_, whole), (_, parts) = (
+def test_workers_and_accumulation_do_not_change_a_weighted_loss(train_once: Trained) -> None:
+    options = {
+        "train__class_weights": {"calm": 1, "loud": 5, "odd": 2},
+        "train__label_smoothing": 0.1,
+        "train__best_metric": "macro_f1",
+    }
+    (_, plain), (home, whole), (_, parts) = (
         train_once(train__workers=1),
-        train_once(train__workers=2, train__gradient_accumulation_steps=3),
+        train_once(train__workers=1, **options),
+        train_once(train__workers=2, train__gradient_accumulation_steps=3, **options),
     )
     assert_same(whole, parts)
+    assert [epoch.validation_macro_f1 for epoch in whole.history] == [
+        epoch.validation_macro_f1 for epoch in parts.history
+    ]
+    assert 0 < whole.history[-1].validation_macro_f1 < 1
+    assert abs(whole.step_losses[0] - plain.step_losses[0]) > 1e-3
+    sealed = verify_artifact(home / "checkpoint", "checkpoint")
+    assert sealed.config["class_weights"] == {"calm": 1, "loud": 5, "odd": 2}
 
 
 @pytest.mark.slow

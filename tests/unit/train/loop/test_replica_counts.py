@@ -40,11 +40,16 @@ SCRATCH: dict[str, Any] = {
     "model__num_heads": 2,
 }
 ACCUMULATION = "Hugging Face, accumulation in float16"
+WEIGHTED = {
+    "train__class_weights": "balanced",
+    "train__label_smoothing": 0.1,
+    "train__best_metric": "macro_f1",
+}
 CASES: dict[str, dict[str, Any]] = {
     "scratch": SCRATCH,
-    ACCUMULATION: {"train__precision": "float16"},
-    "XLA": SCRATCH | {"train__xla": True, "train__length_buckets": [20]},
-    "frozen": {"model__freeze": True, "train__learning_rate": 0.05},
+    ACCUMULATION: WEIGHTED | {"train__precision": "float16"},
+    "XLA": SCRATCH | WEIGHTED | {"train__xla": True, "train__length_buckets": [20]},
+    "frozen": WEIGHTED | {"model__freeze": True, "train__learning_rate": 0.05},
 }
 pytestmark = pytest.mark.timeout(1200)  # of the first test of a number of replicas
 REPLICA_COUNTS = {1: list(CASES), 2: list(CASES), 4: ["scratch"]}

@@ -1,0 +1,56 @@
+"""The weight of each class in the training loss (`train.class_weights`).
+
+Needs neither TensorFlow nor NumPy: launchers check the option before any worker starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from components.errors import ConfigError, shorten_value
+
+MAX_NAMES = 5
+
+
+def compute_class_weights(
+    option: Literal["none", "balanced"] | Mapping[str, float], class_counts: Mapping[str, int]
+) -> tuple[float, ...] | None:
+    """The weight of each class of `class_counts`, its training rows, in their order; None for none.
+
+    Balanced weights are rows / (k rows of the class), for the k classes that have rows. Weights by
+    name are scaled so that, like those, their mean over the training rows is 1: the learning rate
+    and the limit of the gradient's norm then mean the same with any weights. A class without
+    training rows has the weight 1, which nothing uses.
+
+    Raises ConfigError for weights that name an unknown class, or lack one.
+    """
+    if option == "none":
+        return None
+    rows = sum(class_counts.values())
+    if isinstance(option, str):
+        present = sum(count > 0 for count in class_counts.values())
+        return tuple(rows / (present * count) if count else 1.0 for count in class_counts.values())
+    _check_names(option, class_counts)
+    total = sum(option[name] * count for name, count in class_counts.items())
+    return tuple(
+        option[name] * rows / total if count else 1.0 for name, count in class_counts.items()
+    )
+
+
+def _check_names(weights: Mapping[str, float], class_counts: Mapping[str, int]) -> None:
+    if unknown := [name for name in weights if name not in class_counts]:
+        raise ConfigError(
+            f"train.class_weights: the data have no class {_list_names(unknown)}; "
+            f"the classes are {_list_names(list(class_counts))}"
+        )
+    if missing := [name for name in class_counts if name not in weights]:
+        raise ConfigError(
+            f"train.class_weights: no weight for {_list_names(missing)}; give one for each class, "
+            "1 for those that need none of their own"
+        )
+
+
+def _list_names(names: list[str]) -> str:
+    listed = ", ".join(repr(shorten_value(name)) for name in names[:MAX_NAMES])
+    return f"{listed}, ..." if len(names) > MAX_NAMES else listed
