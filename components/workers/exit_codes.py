@@ -54,7 +54,7 @@ _PHRASES = {
     GPU_MISSING: f"saw fewer GPUs than it needs (exit code {GPU_MISSING})",
     NOT_JOINED: "was not joined by its peers in time",
     DISK_FULL: "found no space left on the disk",
-    PREEMPTED: "stopped after saving its checkpoint",
+    PREEMPTED: "stopped after saving its work",
     LAUNCHER_LOST: "stopped because its launcher was gone",
     -9: "was killed (SIGKILL)",
     -15: "was terminated (SIGTERM)",
@@ -69,7 +69,7 @@ class WorkerGroupInterruptedError(KubertError):
     exit_code = PREEMPTED
 
     def __init__(self) -> None:
-        super().__init__("stopped; the next run continues from the last checkpoint")
+        super().__init__("stopped; the next run continues from what was saved")
 
 
 class WorkerGroupFailedError(KubertError):

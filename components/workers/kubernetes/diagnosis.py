@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from components.workers import exit_codes
+from components.workers.kubernetes.independent_workers import find_exhausted_worker, select_newest
 from components.workers.kubernetes.known_failures import STARTUP_FAILURES
 from components.workers.kubernetes.status import ClusterEvent, JobSetStatus, WorkerPod
 
@@ -41,6 +42,7 @@ class Limits:
     step: str = "train"
     queue: str = ""
     memory_remedy: str = ""
+    independent: bool = False
     running_seconds: float = 0.0
     starting_seconds: float = 0.0
 
@@ -76,12 +78,12 @@ class Observation:
     @property
     def attempt(self) -> list[WorkerPod]:
         """The pods of the present attempt, by rank; of a JobSet that failed, of its last one."""
-        return select_attempt(self.pods, self.jobset.restarts)
+        return select_present(self.pods, self.jobset.restarts, self.limits.independent)
 
     @property
     def started_workers(self) -> int:
         """How many workers of the present attempt run or have ended."""
-        return count_started_workers(self.jobset, self.pods)
+        return count_started_workers(self.attempt)
 
     @property
     def is_starting(self) -> bool:
@@ -155,10 +157,14 @@ def parse_exit_code_message(messages: Iterable[str]) -> tuple[int, int] | None:
     return None
 
 
-def count_started_workers(jobset: JobSetStatus, pods: Iterable[WorkerPod]) -> int:
-    """Return how many workers of the present attempt run or have ended."""
-    attempt = select_attempt(pods, jobset.restarts)
-    return sum(pod.has_started for pod in attempt if not pod.is_deleting)
+def count_started_workers(present: Iterable[WorkerPod]) -> int:
+    """Return how many of the workers that are the group now run or have ended."""
+    return sum(pod.has_started for pod in present if not pod.is_deleting)
+
+
+def select_present(pods: Iterable[WorkerPod], restarts: int, independent: bool) -> list[WorkerPod]:
+    """Return the pods that are the group now, by rank; independent ones have no common attempt."""
+    return select_newest(pods) if independent else select_attempt(pods, restarts)
 
 
 def select_attempt(pods: Iterable[WorkerPod], attempt: int) -> list[WorkerPod]:
@@ -227,10 +233,13 @@ def _ended_pods(observation: Observation) -> Sequence[WorkerPod]:
 def _find_failed_worker(observation: Observation) -> Match | None:
     if observation.jobset.phase != "failed":
         return None
+    restarts, limits = observation.jobset.restarts, observation.limits
     pod = find_root_cause_worker(observation.attempt)
+    if limits.independent:
+        pod = find_exhausted_worker(observation.attempt, limits.max_restarts) or pod
     if pod is None:
         return None
-    restarts, limits = observation.jobset.restarts, observation.limits
+    restarts += pod.failures
     option = f"{limits.step}.max_restarts={limits.max_restarts}"
     tried = f" after {restarts} restarts ({option})" if restarts else ""
     node = f" on node {pod.node}" if pod.node else ""
@@ -333,8 +342,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "launcher-lost",
         _find_launcher_lost,
-        "check that the training step's pod reaches the store of the training's state; "
-        "a run with the same data and options continues from the last checkpoint",
+        "check that the launcher's pod reaches the store of the workers' state; "
+        "a run with the same data and options continues from what they saved",
     ),
     # More memory or disk than a worker may have is not found by a restart, so do not wait for one.
     Rule("out-of-memory", _find_out_of_memory),
@@ -344,7 +353,7 @@ RULES: tuple[Rule, ...] = (
         "worker-failed",
         _find_failed_worker,
         "read the worker's last lines; "
-        "a run with the same data and options continues from the last checkpoint",
+        "a run with the same data and options continues from what the workers saved",
     ),
     # or, where none of its pods was seen to fail, what the JobSet controller says.
     Rule("jobset-failed", _find_failed_jobset),
@@ -354,7 +363,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "deadline-exceeded",
         _find_deadline_exceeded,
-        "raise cluster.active_deadline; the next run continues from the last checkpoint",
+        "raise cluster.active_deadline; the next run continues from what the workers saved",
     ),
     # Workers cannot start, and waiting does not help.
     *_startup_rules(retryable=False),

@@ -1,13 +1,11 @@
-"""Renders a worker group as a JobSet (jobset.sigs.k8s.io): one pod per worker, restarted together.
+"""Renders a worker group as a JobSet (jobset.sigs.k8s.io): one pod per worker.
 
 Equal groups on equal clusters give equal JobSets, under a name that is derived from the spec and
 the job document. So a restarted launcher, and that of another run of the same training, finds the
 JobSet that runs already.
 
-Which failures are retried is decided by the JobSet's failure policy and not by the launcher, so
-the group keeps running while no launcher watches. The policy's rules depend on the text of the Job
-controller's messages, which a test pins:
-"Container train for pod <pod> failed with exit code 65 matching FailJob rule at index 0".
+Which failures are retried is decided by the policies in it (`restart_policy`) and not by the
+launcher, so the group keeps running while no launcher watches.
 """
 
 from __future__ import annotations
@@ -37,8 +35,11 @@ from components.config.environment import (
 )
 from components.errors import ConfigError
 from components.progress import StepName
-from components.workers import exit_codes
 from components.workers.group import WorkerGroup
+from components.workers.kubernetes.restart_policy import (
+    render_failure_policy,
+    render_job_policy,
+)
 from components.workers.topology import WORKER_PORT
 
 JOBSET_GROUP, JOBSET_VERSION, JOBSET_PLURAL = "jobset.x-k8s.io", "v1alpha2", "jobsets"
@@ -49,17 +50,10 @@ JOBSET_NAME_LABEL = "jobset.sigs.k8s.io/jobset-name"
 REPLICATED_JOB = "worker"
 USER_ID = 10001
 WORK_DIR = "/tmp"  # noqa: S108 - the only directory that is always writable
+_TENSORFLOW_PORT = {"name": "tensorflow", "containerPort": WORKER_PORT}
+_NETWORK = {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
 KUBELET_MARGIN_SECONDS = 10
 """Seconds between the worker's own deadline after SIGTERM and the kubelet's SIGKILL."""
-_NEVER_RESTARTED = sorted(exit_codes.NEVER_RESTARTED)
-FAILURE_MESSAGE_PATTERNS = {
-    "permanent": [f"exit code ({'|'.join(map(str, _NEVER_RESTARTED))}) matching"],
-    "disrupted": [
-        "condition DisruptionTarget matching",
-        f"exit code {exit_codes.PREEMPTED} matching",
-    ],
-}
-"""Regular expressions over the message of a failed Job, by the rule of the failure policy."""
 
 
 class LauncherPod(BaseModel):
@@ -150,21 +144,8 @@ def _render_jobset_spec(
         # Kueue resumes it when all workers fit. Without Kueue in the cluster it stays suspended.
         **({"suspend": True} if cluster.queue else {}),
         "ttlSecondsAfterFinished": cluster.ttl_after_finished,
-        "network": {"enableDNSHostnames": True, "publishNotReadyAddresses": True},
-        "failurePolicy": {
-            "maxRestarts": group.max_restarts,
-            "restartStrategy": "BlockingRecreate",
-            "rules": [
-                {
-                    "name": "overtime",
-                    "action": "FailJobSet",
-                    "onJobFailureReasons": ["DeadlineExceeded"],
-                },
-                _render_policy_rule("permanent", "FailJobSet"),
-                _render_policy_rule("disrupted", "RestartJobSetAndIgnoreMaxRestarts"),
-                {"name": "other", "action": "RestartJobSet"},
-            ],
-        },
+        "network": {"enableDNSHostnames": False} if group.independent else _NETWORK,
+        "failurePolicy": render_failure_policy(group),
         "replicatedJobs": [
             {
                 "name": REPLICATED_JOB,
@@ -175,44 +156,15 @@ def _render_jobset_spec(
     }
 
 
-def _render_policy_rule(name: str, action: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "action": action,
-        "onJobFailureReasons": ["PodFailurePolicy"],
-        "onJobFailureMessagePatterns": FAILURE_MESSAGE_PATTERNS[name],
-    }
-
-
 def _render_job_spec(
     group: WorkerGroup, document_uri: str, cluster: ClusterConfig
 ) -> dict[str, Any]:
-    def fail_on_exit_codes(*codes: int) -> dict[str, Any]:
-        return {
-            "action": "FailJob",
-            "onExitCodes": {
-                "containerName": group.step.value,
-                "operator": "In",
-                "values": list(codes),
-            },
-        }
-
     return {
         "parallelism": group.workers,
         "completions": group.workers,
         "completionMode": "Indexed",
-        "backoffLimit": 0,
         "activeDeadlineSeconds": cluster.active_deadline,
-        "podFailurePolicy": {
-            "rules": [
-                fail_on_exit_codes(*_NEVER_RESTARTED),
-                {
-                    "action": "FailJob",
-                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                },
-                fail_on_exit_codes(exit_codes.PREEMPTED),
-            ]
-        },
+        **render_job_policy(group),
         "template": {
             "metadata": {"labels": worker_labels(group.step)},
             "spec": _render_pod_spec(group, document_uri, cluster),
@@ -224,7 +176,7 @@ def _render_pod_spec(
     group: WorkerGroup, document_uri: str, cluster: ClusterConfig
 ) -> dict[str, Any]:
     optional = {
-        "affinity": _render_affinity(group, cluster.topology_key),
+        "affinity": {} if group.independent else _render_affinity(group, cluster.topology_key),
         "imagePullSecrets": [{"name": secret} for secret in cluster.image_pull_secrets],
         "nodeSelector": dict(cluster.node_selector),
         "tolerations": [dict(toleration) for toleration in cluster.tolerations],
@@ -284,7 +236,7 @@ def _render_container(
         "imagePullPolicy": cluster.image_pull_policy,
         "command": ["python", "-m", group.module, document_uri],
         "env": _render_environment(group, cluster),
-        "ports": [{"name": "tensorflow", "containerPort": WORKER_PORT}],
+        **({} if group.independent else {"ports": [_TENSORFLOW_PORT]}),
         "resources": {"requests": {"cpu": cluster.cpu, **fixed}, "limits": fixed},
         # The worker writes its last message there. If it was killed first, the kubelet takes the
         # last lines of its log instead.

@@ -91,7 +91,7 @@ STARTUP_FAILURES = (
         "quota",
         r"exceeded quota|must specify",
         "raise the quota of the namespace, "
-        "or lower cluster.cpu, cluster.memory, cluster.gpus or train.workers",
+        "or lower cluster.cpu, cluster.memory, cluster.gpus or the number of workers",
         retryable=True,
     ),
     KnownFailure(

@@ -29,8 +29,10 @@ from components.workers.kubernetes.diagnosis import (
     diagnose,
     find_root_cause_worker,
     select_attempt,
+    select_present,
 )
 from components.workers.kubernetes.failure_report import MAX_LAST_LINES, format_failure
+from components.workers.kubernetes.independent_workers import describe_restart
 from components.workers.kubernetes.jobset_manifest import REPLICATED_JOB
 from components.workers.kubernetes.log_follower import LogFollower
 from components.workers.kubernetes.status import (
@@ -42,6 +44,7 @@ from components.workers.kubernetes.status import (
     parse_pod,
 )
 from components.workers.log_lines import unwrap_log_line
+from components.workers.progress_sum import ProgressSum
 
 POLL_INTERVAL_SECONDS = 1.0
 EVENT_INTERVAL_SECONDS = 5.0
@@ -79,8 +82,14 @@ class JobSetMonitor:
             step=group.step,
             queue=cluster.queue or "",
             memory_remedy=group.memory_remedy,
+            independent=group.independent,
         )
-        self._log = LogFollower(client)
+        self._log = (
+            LogFollower(client, group.workers, ProgressSum(group.workers).add)
+            if group.independent
+            else LogFollower(client)
+        )
+        self._reported_pods: set[str] = set()
         self._history = PodHistory()
         self._clocks = Clocks()
         self._events = RecentEvents(client, (name, f"{name}-{REPLICATED_JOB}-0"))
@@ -107,7 +116,7 @@ class JobSetMonitor:
             if jobset.phase == "completed":
                 return
             # Time runs while workers start, and while they run, but not while they are queued.
-            started = count_started_workers(jobset, self._history.pods)
+            started = count_started_workers(self._select_present(jobset, self._history.pods))
             self._clocks.update(jobset, all_started=started == self._group.workers)
             # Events cost calls, and matter only while workers start or after a failure.
             if jobset.phase == "failed":
@@ -119,7 +128,10 @@ class JobSetMonitor:
             if not diagnosis.retryable:
                 raise self._build_error(jobset, diagnosis)
             # and any other is progress, as is a restart by the JobSet.
-            self._report_restarts(jobset)
+            if self._group.independent:
+                self._report_worker_restarts()
+            else:
+                self._report_restarts(jobset)
             self._report_once(diagnosis.message)
             self._stop.wait(POLL_INTERVAL_SECONDS)
         raise WorkerGroupInterruptedError
@@ -130,12 +142,15 @@ class JobSetMonitor:
             self.has_ended = True
             raise JobSetDeletedError(
                 f"the JobSet {self._name} was deleted by someone else; "
-                "the next run continues from the last checkpoint"
+                "the next run continues from what the workers saved"
             )
         return parse_jobset(found)
 
     def _list_pods(self) -> list[WorkerPod]:
         return [parse_pod(found, self._group.step) for found in self._client.list_pods(self._name)]
+
+    def _select_present(self, jobset: JobSetStatus, pods: list[WorkerPod]) -> list[WorkerPod]:
+        return select_present(pods, jobset.restarts, self._group.independent)
 
     def _diagnose_now(self, jobset: JobSetStatus) -> Diagnosis:
         limits = replace(
@@ -165,6 +180,14 @@ class JobSetMonitor:
             progress.report(self._group.step, f"{cause}; restarting all workers")
         self._last_status = jobset
 
+    def _report_worker_restarts(self) -> None:
+        """Report each pod of an independent worker once when it has failed."""
+        for pod in self._history.pods:
+            message = describe_restart(pod, self._group.max_restarts)
+            if message and pod.uid not in self._reported_pods:
+                self._reported_pods.add(pod.uid)
+                progress.report(self._group.step, message)
+
     def _report_once(self, message: str) -> None:
         if message != self._last_message:
             self._last_message = message
@@ -189,15 +212,15 @@ class JobSetMonitor:
         )
 
     def _last_lines(self, worker: WorkerPod) -> list[str]:
-        if worker.rank == 0 and self._log.last_lines:
-            return list(self._log.last_lines)
+        if lines := self._log.last_lines(worker):
+            return lines
         lines = self._client.read_last_log_lines(worker.name, MAX_LAST_LINES)
         return [unwrap_log_line(line) for line in lines or worker.message.splitlines()]
 
     def _list_warnings(self, jobset: JobSetStatus) -> list[str]:
         """Return the warnings about the JobSet, its Job and the pods that have not started."""
-        attempt = select_attempt(self._history.present, jobset.restarts)
-        waiting = [pod.name for pod in attempt if not pod.has_started]
+        pods = self._select_present(jobset, self._history.present)
+        waiting = [pod.name for pod in pods if not pod.has_started]
         events = self._events.refresh(*waiting)
         # Pods with the same problem have the same events.
         return list(dict.fromkeys(str(event) for event in events if event.is_warning))

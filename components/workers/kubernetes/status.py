@@ -13,14 +13,19 @@ KubernetesObject = Mapping[str, Any]
 JobSetPhase = Literal["queued", "running", "completed", "failed"]
 _GENERIC_REASONS = ("", "Error", "Completed", "ContainerStatusUnknown")
 """Reasons that say no more than that a container ended."""
+_FAILURES_ANNOTATION = "batch.kubernetes.io/job-index-failure-count"
+_IGNORED_FAILURES_ANNOTATION = "batch.kubernetes.io/job-index-ignored-failure-count"
+"""Of the pods of a Job with a back-off limit per index: earlier failures of the same index."""
 _SIGNAL_OFFSET = 128
 """A container that a signal killed has the exit code 128 + signal number."""
 
 
 @dataclass(frozen=True)
 class WorkerPod:
-    """The pod of one worker in one attempt of the group.
+    """The pod of one worker in one attempt of the group, or of the worker if it is independent.
 
+    failures: how often an independent worker failed before, as far as Kubernetes counts it.
+    is_disrupted: Kubernetes ended it, for example to drain its node.
     has_started: the worker's container runs or ran.
     waiting_reason: why it does not run yet, in the scheduler's or kubelet's words.
     exit_code: None until the container has ended.
@@ -33,7 +38,9 @@ class WorkerPod:
     attempt: int
     phase: str
     node: str = ""
+    failures: int = 0
     is_deleting: bool = False
+    is_disrupted: bool = False
     has_started: bool = False
     waiting_reason: str = ""
     exit_code: int | None = None
@@ -132,7 +139,9 @@ def parse_jobset(found: KubernetesObject) -> JobSetStatus:
 def parse_pod(found: KubernetesObject, container_name: str) -> WorkerPod:
     """Return the worker in the container of this name of one of the JobSet's pods."""
     metadata, status = found["metadata"], found.get("status", {})
-    labels = metadata.get("labels", {})
+    labels, annotations = metadata.get("labels", {}), metadata.get("annotations", {})
+    failures = int(annotations.get(_FAILURES_ANNOTATION, 0))
+    restarts = failures + int(annotations.get(_IGNORED_FAILURES_ANNOTATION, 0))
     container = _find_entry(status.get("containerStatuses", ()), "name", container_name)
     state = container.get("state", {})
     terminated, waiting = state.get("terminated") or {}, state.get("waiting") or {}
@@ -140,10 +149,12 @@ def parse_pod(found: KubernetesObject, container_name: str) -> WorkerPod:
         uid=metadata["uid"],
         name=metadata["name"],
         rank=int(labels.get("batch.kubernetes.io/job-completion-index", 0)),
-        attempt=int(labels.get("jobset.sigs.k8s.io/restart-attempt", 0)),
+        attempt=int(labels.get("jobset.sigs.k8s.io/restart-attempt", 0)) + restarts,
         phase=status.get("phase", "Pending"),
         node=found.get("spec", {}).get("nodeName", ""),
+        failures=failures,
         is_deleting="deletionTimestamp" in metadata,
+        is_disrupted=_find_disruption(status).get("status") == "True",
         has_started=bool(
             state.get("running")
             or terminated
@@ -181,7 +192,7 @@ def _termination_reason(status: KubernetesObject, container_reason: str) -> str:
     """Return the most specific reason: the pod's (Evicted), the container's (OOMKilled) unless it
     is generic, that of a disruption, and at last the generic one.
     """
-    disruption = _find_entry(status.get("conditions", ()), "type", "DisruptionTarget")
+    disruption = _find_disruption(status)
     is_disrupted = disruption.get("status") == "True"
     return str(
         status.get("reason")
@@ -189,6 +200,10 @@ def _termination_reason(status: KubernetesObject, container_reason: str) -> str:
         or (disruption.get("reason", "") if is_disrupted else "")
         or container_reason
     )
+
+
+def _find_disruption(status: KubernetesObject) -> KubernetesObject:
+    return _find_entry(status.get("conditions", ()), "type", "DisruptionTarget")
 
 
 def _find_entry(entries: Any, field: str, value: str) -> KubernetesObject:

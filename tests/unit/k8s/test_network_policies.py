@@ -17,6 +17,10 @@ NAMED = {
 }
 BASE = [policy for file, policy in NAMED.values() if file.startswith("base/")]
 WORKER = Pod(worker_labels(StepName.TRAIN))
+SCORERS = {
+    step: Pod(worker_labels(step)) for step in (StepName.SCORE, StepName.EVALUATE, StepName.GATE)
+}
+SCORER = SCORERS[StepName.SCORE]
 STEP = Pod({"pipeline/runid": "8a6b0c9e"})
 SERVER = Pod({"app.kubernetes.io/component": "serving"})
 BOARD = Pod({"app.kubernetes.io/component": "tensorboard"})
@@ -35,6 +39,7 @@ STORE, METADATA = "142.250.1.1", "169.254.169.254"
 ALLOWED = [
     pytest.param(WORKER, WORKER, 2222, id="workers-to-each-other"),
     pytest.param(WORKER, STORE, 443, id="worker-to-storage"),
+    *[pytest.param(pod, STORE, 443, id=f"{step}-to-storage") for step, pod in SCORERS.items()],
     pytest.param(STEP, STORE, 443, id="step-to-storage"),
     pytest.param(STEP, "203.0.113.7", 6443, id="step-to-api-server"),
     pytest.param(STEP, PIPELINES, 8887, id="step-to-pipelines"),
@@ -55,6 +60,9 @@ REFUSED = [
     pytest.param(WORKER, WORKER, 22, id="workers-on-another-port"),
     pytest.param(WORKER, METADATA, 80, id="worker-to-metadata"),
     pytest.param(WORKER, METADATA, 443, id="worker-to-metadata-by-tls"),
+    pytest.param(SCORER, SCORER, 2222, id="independent-workers-to-each-other"),
+    pytest.param(WORKER, SCORER, 2222, id="worker-to-independent-worker"),
+    pytest.param(SCORER, METADATA, 80, id="independent-worker-to-metadata"),
     pytest.param(STEP, METADATA, 80, id="step-to-metadata"),
     pytest.param(WORKER, STORE, 80, id="worker-to-the-web-unencrypted"),
     pytest.param(WORKER, PIPELINES, 8888, id="worker-to-pipelines"),

@@ -129,7 +129,7 @@ CASES = {
         "worker-failed",
         r"the train step failed after 1 restarts \(train\.max_restarts=1\): worker 1 \(.* on node "
         r".*\) was killed \(SIGKILL\)",
-        "continues from the last checkpoint",
+        "continues from what the workers saved",
         jobset=recorded_jobset("out of restarts"),
         pods=(
             recorded_pod("killed", rank=1, attempt=1),

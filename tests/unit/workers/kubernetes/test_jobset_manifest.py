@@ -17,13 +17,13 @@ from components.train.step import build_worker_group
 from components.workers import exit_codes
 from components.workers.group import WorkerGroup
 from components.workers.kubernetes.jobset_manifest import (
-    FAILURE_MESSAGE_PATTERNS,
     LauncherPod,
     job_document_name,
     jobset_name,
     parse_cpu_quantity,
     render_jobset,
 )
+from components.workers.kubernetes.restart_policy import FAILURE_MESSAGE_PATTERNS
 from components.workers.topology import topology_from_environment
 
 GOLDEN = Path(__file__).with_name("golden_jobset.yaml")

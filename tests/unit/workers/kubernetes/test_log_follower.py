@@ -64,7 +64,7 @@ def test_the_chief_s_progress_is_the_launcher_s_and_no_line_comes_twice(
         9,
         0.5,
     )
-    assert list(log.last_lines) == ["a warning", "the end"]
+    assert log.last_lines(chief()) == ["a warning", "the end"]
     assert server.asked[0] is None
     assert all(asked is not None for asked in server.asked[1:])
 

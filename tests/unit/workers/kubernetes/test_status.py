@@ -43,7 +43,7 @@ def test_a_jobset_is_parsed(
         ("killed", True, True, 137, "was killed (SIGKILL)"),
         ("lost its peer", True, True, 70, "lost a peer"),
         ("out of memory", True, True, 137, "was killed for lack of memory (OOMKilled)"),
-        ("evicted", True, True, 75, "stopped after saving its checkpoint (EvictionByEvictionAPI)"),
+        ("evicted", True, True, 75, "stopped after saving its work (EvictionByEvictionAPI)"),
     ],
 )
 def test_a_worker_s_pod_is_parsed(
