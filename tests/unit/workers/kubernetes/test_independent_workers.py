@@ -51,11 +51,11 @@ GROUP = WorkerGroup(
 )
 
 
-def recorded(name: str) -> WorkerPod:
+def recorded_pod(name: str) -> WorkerPod:
     return parse_pod(RECORDED["pods"][f"independent, {name}"], "score")
 
 
-EVICTED, FIRST, LAST = map(recorded, ("evicted", "failed once", "failed again"))
+EVICTED, FIRST, LAST = map(recorded_pod, ("evicted", "failed once", "failed again"))
 
 
 def test_the_whole_jobset_is_the_golden_one() -> None:
