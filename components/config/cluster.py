@@ -10,18 +10,24 @@ from pydantic import Field, field_validator, model_validator
 from components.config.section import Section
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+CPU_QUANTITY = r"^[0-9]+(\.[0-9]+)?m?$"
 QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 _LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 _DNS_SUBDOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 EXTENDED_RESOURCE = f"^{_DNS_SUBDOMAIN}/{_LABEL_NAME}"
 LABEL_KEY = f"^({_DNS_SUBDOMAIN}/)?{_LABEL_NAME}"
 HTTP_URL = r"^https?://[^\s@]+$"
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+_SCHEDULE_NAME = r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}$"
 PATTERN_MEANINGS = {
     DNS_LABEL: "lower-case letters, digits and '-', 63 at most, such as kubert-1",
-    QUANTITY: "a Kubernetes quantity, such as 500m, 2 or 4Gi",
+    CPU_QUANTITY: "a number of CPU cores, such as 2, 0.5 or 500m",
+    QUANTITY: "a Kubernetes quantity, such as 500Mi or 4Gi",
     EXTENDED_RESOURCE: "DOMAIN/NAME, such as nvidia.com/gpu or nvidia.com/mig-1g.5gb",
     LABEL_KEY: "a label's key, such as topology.kubernetes.io/zone",
     HTTP_URL: "an address without credentials, such as https://kfp.example.com",
+    MODEL_NAME: "letters, digits, '_', '.' and '-', 63 at most, such as news-2",
+    _SCHEDULE_NAME: "letters, digits, spaces, '_', '.' and '-', 63 at most, such as news nightly",
 }
 """What a value has to be, for messages: a regular expression helps nobody."""
 _QUOTA_PREFIX = "requests."
@@ -142,7 +148,7 @@ class ClusterConfig(Section):
         ("accesskey", "secretkey"),
         description="names of the access key and the secret key in `storage_secret`",
     )
-    cpu: str = Field("2", pattern=QUANTITY, description="CPU request per worker")
+    cpu: str = Field("2", pattern=CPU_QUANTITY, description="CPU request per worker")
     memory: str = Field(
         "4Gi",
         pattern=QUANTITY,
@@ -180,7 +186,7 @@ class ClusterConfig(Section):
         description="environment variables of the steps and workers, such as NCCL_DEBUG or "
         "NCCL_SOCKET_IFNAME; no secrets",
     )
-    step_cpu: str = Field("1", pattern=QUANTITY, description="CPU request of each step's pod")
+    step_cpu: str = Field("1", pattern=CPU_QUANTITY, description="CPU request of each step's pod")
     step_memory: str = Field(
         "4Gi",
         pattern=QUANTITY,
@@ -333,7 +339,7 @@ class ScheduleConfig(Section):
     )
     name: str | None = Field(
         None,
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}$",
+        pattern=_SCHEDULE_NAME,
         description="name of the schedule; default: the model's name",
     )
     max_concurrent_runs: int = Field(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from components.config.cluster import ClusterConfig, ScheduleConfig
+from components.config.cluster import MODEL_NAME, ClusterConfig, ScheduleConfig
 from components.config.data import SAMPLE_SOURCE, DataConfig
 from components.config.model import ModelConfig
 from components.config.section import Section
@@ -223,7 +223,7 @@ class ExportConfig(Section):
     )
     model_name: str = Field(
         "news",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        pattern=MODEL_NAME,
         description="name of the model in the registry",
     )
     precision: Precision = Field(

@@ -16,12 +16,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from components.artifacts.manifest import MANIFEST_FILENAME
+from components.config.cluster import MODEL_NAME
 from components.errors import ConfigError
 from components.storage.store import Store
 
 PRIVATE_DIRECTORY = ".kubert"
 """Not a number, so that a model server that watches the model's directory ignores it."""
-MODEL_NAME_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+MODEL_NAME_PATTERN = re.compile(MODEL_NAME)
 VERSION_PATTERN = re.compile(r"^[1-9][0-9]{0,17}$")
 
 

@@ -14,13 +14,21 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from components.config.cluster import DNS_LABEL, EXTENDED_RESOURCE, HTTP_URL, LABEL_KEY, QUANTITY
+from components.config.cluster import (
+    CPU_QUANTITY,
+    DNS_LABEL,
+    EXTENDED_RESOURCE,
+    HTTP_URL,
+    LABEL_KEY,
+    QUANTITY,
+)
 from docs.reference_pages.markdown import format_code, format_table, wrap
 
 _PLAIN_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any value"}
 _PATTERN_NAMES = {
     DNS_LABEL: "DNS label",
     HTTP_URL: "http or https URL",
+    CPU_QUANTITY: "number of CPU cores, such as 2 or 500m",
     QUANTITY: "Kubernetes quantity",
     EXTENDED_RESOURCE: "Kubernetes extended resource",
     LABEL_KEY: "Kubernetes label key",

@@ -85,6 +85,21 @@ IMPOSSIBLE_VALUES = [
         id="topology-key",
     ),
     pytest.param(
+        "cluster.cpu=4Gi",
+        r"cluster.cpu: must be a number of CPU cores, such as 2, 0.5 or 500m \(given: '4Gi'\)",
+        id="cpu-in-bytes",
+    ),
+    pytest.param(
+        "export.model_name=my news",
+        r"export.model_name: must be letters, digits, .* such as news-2 \(given: 'my news'\)",
+        id="model-name",
+    ),
+    pytest.param(
+        "schedule.name=news/nightly",
+        "schedule.name: must be letters, digits, spaces, .* such as news nightly",
+        id="schedule-name",
+    ),
+    pytest.param(
         "cluster.gpu_steps=[gate]",
         r"cluster.gpu_steps: Input should be 'evaluate' or 'export' \(given: 'gate'\)",
         id="gpu-for-the-gate",
