@@ -172,7 +172,7 @@ class LauncherWatch:
                 previous = time.monotonic()
                 continue
             now = time.monotonic()
-            # A read that was repeated for long, or a process that was halted, is no evidence.
-            elapsed = min(now - previous, 2 * self._limits.poll)
+            # A process that was halted is no evidence: it takes three reads at least.
+            elapsed = min(now - previous, self._limits.silence / 3)
             silence = silence + elapsed if content == last else 0.0
             last, previous = content, now
