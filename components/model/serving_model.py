@@ -142,7 +142,12 @@ class Scorer:
 
 
 def load_scorer(directory: Path) -> Scorer:
-    """The model in a release's directory, after its operations were checked.
+    """The model in a release's directory, as `load_saved_model` loads it."""
+    return create_scorer(load_saved_model(directory))
+
+
+def load_saved_model(directory: Path) -> Any:
+    """The SavedModel in a release's directory, after its operations were checked.
 
     Raises DataError if it is not a SavedModel, has an operation that is not allowed, or another
     signature than kubert's. The caller verifies the files' digests first.
@@ -154,7 +159,12 @@ def load_scorer(directory: Path) -> Scorer:
             f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to "
             f"{', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
         )
-    return Scorer(_keep_alive(loaded, signature))
+    return loaded
+
+
+def create_scorer(loaded: Any) -> Scorer:
+    """The scorer of a loaded release."""
+    return Scorer(_keep_alive(loaded, loaded.signatures[SIGNATURE_NAME]))
 
 
 def load_embedder(directory: Path) -> Scorer:

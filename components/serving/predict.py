@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from components.artifacts.artifact import Artifact
-from components.artifacts.manifest import MANIFEST_FILENAME
-from components.artifacts.release import MODEL_FILENAME, ReleaseContent, open_release
-from components.registry.reference import parse_model_reference, pull, resolve_version
-from components.storage.uri import is_remote_uri
+from components.registry.opened_release import open_reference
 
 BATCH_TEXTS = 256
 
@@ -34,7 +27,7 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
     `<store>/<name>/<version>`, local, gs:// or s3://. Raises DataError, before anything is loaded,
     if the release is incomplete, was changed, or has operations outside the allowlist.
     """
-    with _open_reference(reference) as release:
+    with open_reference(reference) as release:
         from components.model.serving_model import load_scorer  # TensorFlow takes seconds
 
         classes = release.content.classes
@@ -47,16 +40,3 @@ def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
                     classes[int(scores.argmax())],
                     {name: float(score) for name, score in zip(classes, scores, strict=True)},
                 )
-
-
-@contextmanager
-def _open_reference(reference: str) -> Iterator[Artifact[ReleaseContent]]:
-    """The verified release; one in object storage is pulled for the duration of the block."""
-    if is_remote_uri(reference):
-        with tempfile.TemporaryDirectory(prefix="kubert-predict-") as temporary:
-            yield pull(reference, Path(temporary))
-        return
-    directory = Path(reference.removeprefix("file://"))
-    if not ((directory / MANIFEST_FILENAME).exists() or (directory / MODEL_FILENAME).exists()):
-        directory = Path(resolve_version(parse_model_reference(reference)).uri)
-    yield open_release(directory)

@@ -22,6 +22,7 @@ from pipeline.cli.commands.compile import compile_pipeline
 from pipeline.cli.commands.config import print_config
 from pipeline.cli.commands.doctor import check_environment
 from pipeline.cli.commands.releases import models
+from pipeline.cli.commands.releases.explain import explain_texts
 from pipeline.cli.commands.releases.predict import predict_texts
 from pipeline.cli.commands.releases.pull import pull_model
 from pipeline.cli.commands.releases.serve import serve_model
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.command("run")(run_pipeline)
 app.command("predict")(predict_texts)
+app.command("explain")(explain_texts)
 app.command("compile")(compile_pipeline)
 app.command("config")(print_config)
 app.command("doctor")(check_environment)

@@ -32,6 +32,7 @@ LAYERS = {
     "components.registry": 5,
     "components.model": 5,
     "components.workers": 6,
+    "components.explain": 6,
     "components.scoring": 7,
     "components.step_command": 7,
     "components.step_runtime": 7,

@@ -1,0 +1,140 @@
+"""Contributions of tokens to a class: integrated gradients, and occlusion.
+
+Both are in log-odds of the class, log(p / (1 - p)) of its score p: a contribution of 1 makes the
+odds 2.7 times as high.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int32]
+
+BATCH_ROWS = 16
+"""Rows per call: the memory of an explanation does not grow with steps or words."""
+
+
+class DifferentiableModel(Protocol):
+    """What integrated gradients need; `components.explain.graph_model` has the real one."""
+
+    def embed(self, ids: Ids) -> Floats:
+        """Ids [texts, tokens] -> [texts, tokens, width]."""
+
+    def differentiate(self, ids: Ids, embeddings: Floats, target: int) -> tuple[Floats, Floats]:
+        """The log-odds [texts] of a class with these embeddings, and their gradient."""
+
+
+class ScoringModel(Protocol):
+    """What occlusion needs."""
+
+    def compute_logits(self, ids: Ids) -> Floats:
+        """Ids [texts, tokens] -> [texts, classes]."""
+
+
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """The contribution of each token, [tokens], and what they should add up to.
+
+    log_odds: of the text. baseline: the log-odds where every word piece is [PAD]. gap: what the
+    contributions do not account for of the difference; 0 for an exact integral.
+    """
+
+    contributions: Floats
+    log_odds: float
+    baseline: float
+    gap: float
+
+
+def integrate_gradients(
+    model: DifferentiableModel, ids: Ids, padding: int, target: int, steps: int
+) -> IntegratedGradients:
+    """Integrated gradients (Sundararajan et al. 2017) of one text: int32 [tokens].
+
+    The path is straight, from the embedding of [PAD] in the place of every word piece to the
+    text's own; [CLS], [SEP] and the positions stay, so that words alone contribute. The integral
+    is a Gauss-Legendre quadrature of `steps` points.
+    """
+    end = model.embed(ids[np.newaxis])[0]
+    start = model.embed(_blank(ids, padding)[np.newaxis])[0]
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    positions, weights = (nodes + 1) / 2, weights / 2
+    total = np.zeros(end.shape, np.float64)
+    for first in range(0, steps, BATCH_ROWS):
+        part = slice(first, first + BATCH_ROWS)
+        points = start + positions[part, np.newaxis, np.newaxis] * (end - start)
+        rows = np.repeat(ids[np.newaxis], len(points), axis=0)
+        _, gradients = model.differentiate(rows, points.astype(np.float32), target)
+        total += np.einsum("s,stw->tw", weights[part], gradients)
+    contributions = ((end - start) * total).sum(axis=1)
+    ends, _ = model.differentiate(
+        np.stack([ids, ids]), np.stack([end, start]).astype(np.float32), target
+    )
+    log_odds, baseline = float(ends[0]), float(ends[1])
+    return IntegratedGradients(
+        contributions=contributions.astype(np.float32),
+        log_odds=log_odds,
+        baseline=baseline,
+        gap=log_odds - baseline - float(contributions.sum()),
+    )
+
+
+def occlude_words(
+    model: ScoringModel,
+    ids: Ids,
+    padding: int,
+    target: int,
+    words: Sequence[tuple[int, int]],
+) -> list[float]:
+    """By how much the log-odds fall without each word: token ranges [first, last) of the text.
+
+    The word's pieces become [PAD], which nothing attends to; all others keep their places.
+    """
+    rows = np.repeat(ids[np.newaxis], len(words) + 1, axis=0)
+    for row, (first, last) in zip(rows[1:], words, strict=True):
+        row[first:last] = padding
+    values = np.concatenate(
+        [
+            compute_log_odds(model.compute_logits(rows[start : start + BATCH_ROWS]), target)
+            for start in range(0, len(rows), BATCH_ROWS)
+        ]
+    )
+    return [float(values[0] - value) for value in values[1:]]
+
+
+def compute_log_odds(logits: Floats, target: int) -> npt.NDArray[np.float64]:
+    """log(p / (1 - p)) of the target's score: logits [texts, classes] -> [texts]."""
+    values = logits.astype(np.float64)
+    others = np.delete(values, target, axis=1)
+    highest = others.max(axis=1)
+    rest = highest + np.log(np.exp(others - highest[:, np.newaxis]).sum(axis=1))
+    difference: npt.NDArray[np.float64] = values[:, target] - rest
+    return difference
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's correlation of two rankings, -1 to 1; None for fewer than three words."""
+    if len(first) < 3:
+        return None
+    ranks = [_average_ranks(np.asarray(values, np.float64)) for values in (first, second)]
+    if any(np.ptp(each) == 0 for each in ranks):
+        return None
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _average_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    below = (values[:, np.newaxis] > values).sum(axis=1)
+    equal = (values[:, np.newaxis] == values).sum(axis=1)
+    ranks: npt.NDArray[np.float64] = below + (equal - 1) / 2
+    return ranks
+
+
+def _blank(ids: Ids, padding: int) -> Ids:
+    blank = ids.copy()
+    blank[1:-1] = padding
+    return blank

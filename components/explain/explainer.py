@@ -1,0 +1,307 @@
+"""Explains texts with a model: scores, contributions of words, and attention.
+
+`plan` reads and scores the texts and says what an explanation will cost; `explain` computes it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from components.errors import KubertError, UsageError
+from components.explain import attribution
+from components.explain.attention import AttentionChoice, WordAttention, select_attention
+from components.explain.explanation import Explanation, Word
+from components.explain.words import TokenizedText, WordSpan, match_words, split_words
+
+Floats = npt.NDArray[np.float32]
+
+DEFAULT_STEPS = 32
+MAX_OCCLUDED_WORDS = 50
+"""Occlusion needs a pass per word, so it is a check of short texts only."""
+MAX_SCORE_DIFFERENCE = 1e-3
+"""Beyond rounding, also in bfloat16, where the served products are the same operations."""
+MAX_RELATIVE_GAP = 0.05
+MAX_ABSOLUTE_GAP = 0.01
+UNKNOWN = "[UNK]"
+
+
+class ExplainedModel(attribution.DifferentiableModel, attribution.ScoringModel, Protocol):
+    """What an explanation asks of a model; `graph_model.GraphModel` is one."""
+
+    is_sealed: bool
+
+    def attend(self, ids: npt.NDArray[np.int32]) -> list[Floats]:
+        """The attention of each layer: [texts, heads, queries, tokens]."""
+
+
+@dataclass(frozen=True)
+class ExplanationOptions:
+    """What to explain. target: a class, or None for the one that each text is predicted to be of.
+
+    steps: points of the integral, each a forward and a backward pass.
+    """
+
+    target: str | None = None
+    steps: int = DEFAULT_STEPS
+    attention: AttentionChoice = field(default_factory=AttentionChoice)
+
+
+@dataclass(frozen=True)
+class PlannedText:
+    """A text with its pieces, its words and its scores [classes]."""
+
+    text: str
+    tokenized: TokenizedText
+    words: tuple[WordSpan, ...]
+    scores: Floats
+
+    @property
+    def read_words(self) -> list[WordSpan]:
+        """The words of which the model reads at least the beginning."""
+        return [word for word in self.words if word.first < self.tokenized.read_pieces]
+
+
+@dataclass(frozen=True)
+class ExplanationPlan:
+    """The texts to explain, and what that will cost.
+
+    seconds: as measured with the longest text on this machine; tracing is over.
+    """
+
+    texts: tuple[PlannedText, ...]
+    options: ExplanationOptions
+    forward_passes: int
+    gradient_passes: int
+    seconds: float
+
+    def describe_cost(self) -> str:
+        """The cost in one line."""
+        passes = [
+            f"{count:,} {name} passes"
+            for count, name in (
+                (self.gradient_passes, "forward and backward"),
+                (self.forward_passes, "forward"),
+            )
+            if count
+        ]
+        texts = "1 text" if len(self.texts) == 1 else f"{len(self.texts):,} texts"
+        return f"explaining {texts}: {' and '.join(passes) or 'no passes'}, " + (
+            f"about {self.seconds:.0f} s" if self.seconds >= 1 else "less than a second"
+        )
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A model with its tokenizer and its classes.
+
+    score: texts -> scores as they are served, float32 [texts, classes]; explanations are refused
+    if the graph that they are computed from does not give the same.
+    """
+
+    model: ExplainedModel
+    tokenize: Callable[[Sequence[str]], list[TokenizedText]]
+    score: Callable[[Sequence[str]], Floats]
+    classes: Sequence[str]
+
+    def plan(self, texts: Sequence[str], options: ExplanationOptions) -> ExplanationPlan:
+        """Read and score the texts. UsageError for a class, layer or head that is not there."""
+        if options.target is not None and options.target not in self.classes:
+            raise UsageError(
+                f"--class {options.target}: the model has the classes {', '.join(self.classes)}"
+            )
+        planned = self._read_texts(texts)
+        forward = sum(self._count_occlusions(text) for text in planned)
+        has_gradients = [text for text in planned if text.words and not self.model.is_sealed]
+        gradients = len(has_gradients) * (options.steps + 2)
+        seconds = 0.0
+        if planned:
+            longest = max(planned, key=lambda text: len(text.tokenized.ids))
+            seconds = self._check_and_time(longest, options, forward, gradients)
+        return ExplanationPlan(tuple(planned), options, forward, gradients, seconds)
+
+    def explain(self, plan: ExplanationPlan) -> Iterator[Explanation]:
+        """One explanation per text, in order."""
+        for text in plan.texts:
+            yield self._explain_text(text, plan.options)
+
+    def _read_texts(self, texts: Sequence[str]) -> list[PlannedText]:
+        spans = [list(split_words(text)) for text in texts]
+        parts = [text[a:b] for text, own in zip(texts, spans, strict=True) for a, b in own]
+        tokenized, words = self.tokenize(texts), iter(self.tokenize(parts) if parts else [])
+        scores = self.score(texts) if texts else ()
+        return [
+            PlannedText(text, whole, match_words(text, whole, [next(words) for _ in own], own), row)
+            for text, whole, own, row in zip(texts, tokenized, spans, scores, strict=True)
+        ]
+
+    def _check_and_time(
+        self, text: PlannedText, options: ExplanationOptions, forward: int, gradients: int
+    ) -> float:
+        """Seconds of the passes; KubertError if the graph gives other scores than are served."""
+        ids = text.tokenized.ids[np.newaxis]
+        logits = self.model.compute_logits(ids)[0]
+        scores = np.exp(logits - logits.max())
+        difference = float(np.abs(scores / scores.sum() - text.scores).max())
+        if not difference <= MAX_SCORE_DIFFERENCE:
+            raise KubertError(
+                f"the model's graph gives scores that differ by {difference:.2g} from the served "
+                "ones, so it cannot be explained; export it again with this version of kubert"
+            )
+        if not self.model.is_sealed:
+            select_attention(
+                [layer[0] for layer in self.model.attend(ids)],
+                options.attention,
+                _token_ranges(text),
+            )
+        elif options.attention.layers not in ("last", "all", ()):
+            raise UsageError(
+                "--layers: the encoder is a sealed graph (hub:), whose attention is inside of it"
+            )
+        seconds = forward * _measure_seconds(lambda: self.model.compute_logits(ids))
+        if gradients:
+            points = self.model.embed(ids)
+            self.model.differentiate(ids, points, 0)  # traces it
+            seconds += gradients * _measure_seconds(
+                lambda: self.model.differentiate(ids, points, 0)
+            )
+        return seconds
+
+    def _count_occlusions(self, text: PlannedText) -> int:
+        words = len(text.read_words)
+        is_occluded = words and (self.model.is_sealed or words <= MAX_OCCLUDED_WORDS)
+        return words + 1 if is_occluded else 0
+
+    def _explain_text(self, text: PlannedText, options: ExplanationOptions) -> Explanation:
+        ids, padding = text.tokenized.ids, text.tokenized.padding
+        label = int(text.scores.argmax())
+        target = label if options.target is None else self.classes.index(options.target)
+        ranges = _token_ranges(text)
+        occlusions: list[float] | None = None
+        if self._count_occlusions(text):
+            occlusions = attribution.occlude_words(self.model, ids, padding, target, ranges)
+        logits = self.model.compute_logits(ids[np.newaxis])
+        log_odds = float(attribution.compute_log_odds(logits, target)[0])
+        gradients, attention = None, ()
+        if not self.model.is_sealed:
+            steps = options.steps if text.words else 1
+            gradients = attribution.integrate_gradients(self.model, ids, padding, target, steps)
+            attention = self._attend(ids, options, ranges)
+        words = _build_words(text, ranges, gradients, occlusions)
+        agreement = None
+        if gradients is not None and occlusions is not None:
+            contributions = [word.contribution or 0.0 for word in words]
+            agreement = attribution.rank_correlation(contributions, occlusions)
+        return Explanation(
+            text=text.text,
+            label=self.classes[label],
+            scores=_name_scores(self.classes, text.scores),
+            target=self.classes[target],
+            log_odds=log_odds,
+            baseline=gradients and gradients.baseline,
+            gap=gradients and gradients.gap,
+            steps=0 if gradients is None else options.steps,
+            words=words,
+            agreement=agreement,
+            attention=attention,
+            unread=_find_unread(text),
+            notes=tuple(_list_notes(text, words, gradients, self.model.is_sealed, occlusions)),
+        )
+
+    def _attend(
+        self,
+        ids: npt.NDArray[np.int32],
+        options: ExplanationOptions,
+        ranges: Sequence[tuple[int, int]],
+    ) -> tuple[WordAttention, ...]:
+        if options.attention.layers == ():
+            return ()
+        layers = [layer[0] for layer in self.model.attend(ids[np.newaxis])]
+        return select_attention(layers, options.attention, ranges)
+
+
+def _token_ranges(text: PlannedText) -> list[tuple[int, int]]:
+    """The tokens [first, last) of each word that is read; [CLS] is token 0."""
+    read = text.tokenized.read_pieces
+    return [(word.first + 1, min(word.last, read) + 1) for word in text.read_words]
+
+
+def _build_words(
+    text: PlannedText,
+    ranges: Sequence[tuple[int, int]],
+    gradients: attribution.IntegratedGradients | None,
+    occlusions: Sequence[float] | None,
+) -> tuple[Word, ...]:
+    return tuple(
+        Word(
+            text=word.text,
+            start=word.start,
+            end=word.end,
+            pieces=text.tokenized.pieces[first - 1 : last - 1],
+            contribution=gradients and float(gradients.contributions[first:last].sum()),
+            occlusion=occlusions and occlusions[number],
+        )
+        for number, (word, (first, last)) in enumerate(zip(text.read_words, ranges, strict=True))
+    )
+
+
+def _find_unread(text: PlannedText) -> int | None:
+    """Where the first word begins that is not read, or only in part."""
+    unread = (w for w in text.words if w.last > text.tokenized.read_pieces and w.start >= 0)
+    return next((word.start for word in unread), None)
+
+
+def _list_notes(
+    text: PlannedText,
+    words: Sequence[Word],
+    gradients: attribution.IntegratedGradients | None,
+    is_sealed: bool,
+    occlusions: Sequence[float] | None,
+) -> Iterator[str]:
+    if is_sealed:
+        yield (
+            "The encoder is a sealed graph, so that its gradients and its attention cannot be "
+            "seen; words are occluded instead."
+        )
+    if not words:
+        yield "The text has no word that the model reads."
+    read = text.tokenized.read_pieces
+    if unread := sum(word.last > read for word in text.words):
+        yield (
+            f"The model reads {len(text.tokenized.ids)} tokens of a text; the last {unread:,} of "
+            f"{len(text.words):,} words are not read, or not to their end."
+        )
+    if unknown := sum(UNKNOWN in word.pieces for word in words):
+        yield f"{unknown:,} of {len(words):,} words are not in the vocabulary ({UNKNOWN})."
+    if gradients is not None and is_gap_large(
+        gradients.gap, gradients.log_odds - gradients.baseline
+    ):
+        yield (
+            f"The contributions miss {gradients.gap:+.3f} of the log-odds: the integral is not "
+            "exact; use more --steps."
+        )
+    if words and occlusions is None:
+        yield (
+            f"The text has more than {MAX_OCCLUDED_WORDS} words, so that they were not occluded "
+            "one by one."
+        )
+
+
+def is_gap_large(gap: float, difference: float) -> bool:
+    """Whether the contributions do not add up to the difference that they explain."""
+    return abs(gap) > max(MAX_ABSOLUTE_GAP, MAX_RELATIVE_GAP * abs(difference))
+
+
+def _name_scores(classes: Sequence[str], scores: Floats) -> Mapping[str, float]:
+    return {name: float(score) for name, score in zip(classes, scores, strict=True)}
+
+
+def _measure_seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -1,0 +1,106 @@
+"""An explanation: what one text's score is made of. Plain values, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.explain.attention import WordAttention
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word that the model read.
+
+    start and end: its characters in the text, -1 where they are not known. contribution: to the
+    log-odds of the explained class, by integrated gradients; None of a sealed encoder.
+    occlusion: by how much the log-odds fall without the word; None where that was not computed.
+    """
+
+    text: str
+    start: int
+    end: int
+    pieces: tuple[str, ...]
+    contribution: float | None
+    occlusion: float | None
+
+    @property
+    def weight(self) -> float:
+        """What is shown for the word: the contribution, or the occlusion where there is none."""
+        return next((v for v in (self.contribution, self.occlusion) if v is not None), 0.0)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a text has the score of a class.
+
+    scores: of each class, as `kubert predict` gives them. target: the class that is explained;
+    log_odds: of its score. baseline and gap: see `IntegratedGradients`; None of a sealed encoder.
+    agreement: rank correlation of contributions and occlusions. unread: where in the text the
+    part begins that the model does not read (characters); None if it reads all of it.
+    notes: what a reader must know, in sentences.
+    """
+
+    text: str
+    label: str
+    scores: Mapping[str, float]
+    target: str
+    log_odds: float
+    baseline: float | None
+    gap: float | None
+    steps: int
+    words: tuple[Word, ...]
+    agreement: float | None
+    attention: tuple[WordAttention, ...]
+    unread: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """What the rows and columns of the attention stand for."""
+        return ("[CLS]", *(word.text for word in self.words), "[SEP]")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `kubert explain --json` prints for a text; scripts depend on these keys."""
+        return {
+            "text": self.text,
+            "label": self.label,
+            "scores": dict(self.scores),
+            "class": self.target,
+            "log_odds": self.log_odds,
+            "baseline_log_odds": self.baseline,
+            "gap": self.gap,
+            "steps": self.steps,
+            "words": [
+                {
+                    "text": word.text,
+                    "start": word.start,
+                    "end": word.end,
+                    "pieces": list(word.pieces),
+                    "contribution": word.contribution,
+                    "occlusion": word.occlusion,
+                }
+                for word in self.words
+            ],
+            "agreement": self.agreement,
+            "unread_from": self.unread,
+            "tokens": list(self.tokens),
+            "attention": [
+                {
+                    "layer": each.layer,
+                    "head": "mean" if each.head is None else each.head,
+                    "weights": np.round(each.weights.astype(float), 5).tolist(),
+                }
+                for each in self.attention
+            ],
+            "notes": list(self.notes),
+        }
+
+    def _repr_html_(self) -> str:
+        """The explanation in a notebook."""
+        from components.explain.page import render_fragment
+
+        return render_fragment(self)

@@ -1,0 +1,84 @@
+"""Explainers of a release, and of a checkpoint's classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.artifacts.artifact import Artifact
+from components.artifacts.release import ReleaseContent
+from components.artifacts.vocabulary import Vocabulary
+from components.explain.classifier_graph import find_classifier, find_served_graphs
+from components.explain.explainer import Explainer, Floats
+from components.explain.function_body import read_function
+from components.explain.graph_model import GraphModel, ServedTokenizer
+from components.explain.words import TokenizedText
+from components.model.serving_model import SIGNATURE_NAME, create_scorer, load_saved_model
+from components.model.tokenizer import WordPiece
+
+_UNLIMITED_TOKENS = 2**30
+
+
+def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
+    """The explainer of a verified release: tokenizer, weights and scores of its own SavedModel.
+
+    DataError if its graph is not one that kubert exports, or may not be loaded.
+    """
+    loaded = load_saved_model(release.directory)
+    tokenizer, classifier = find_served_graphs(read_function(loaded.signatures[SIGNATURE_NAME]))
+    return Explainer(
+        model=GraphModel(classifier),
+        tokenize=ServedTokenizer(tokenizer),
+        score=create_scorer(loaded),
+        classes=release.content.classes,
+    )
+
+
+def explain_classifier(
+    classifier: Callable[..., Any], vocabulary: Vocabulary, classes: Sequence[str], max_length: int
+) -> Explainer:
+    """The explainer of a classifier in memory: {"input_word_ids": ids} -> logits."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32)])
+    def compute_scores(ids: Any) -> Any:
+        logits = classifier({"input_word_ids": ids}, training=False)
+        return tf.nn.softmax(tf.cast(logits, tf.float32))
+
+    tokenize = VocabularyTokenizer(vocabulary, max_length)
+
+    def score(texts: Sequence[str]) -> Floats:
+        rows = [compute_scores(row.ids[np.newaxis]).numpy() for row in tokenize(texts)]
+        return np.concatenate(rows)
+
+    graph = find_classifier(read_function(compute_scores.get_concrete_function()))
+    return Explainer(GraphModel(graph), tokenize, score, classes)
+
+
+class VocabularyTokenizer:
+    """The tokenizer of a vocabulary, as the data was tokenized with it."""
+
+    def __init__(self, vocabulary: Vocabulary, max_length: int) -> None:
+        self._tokenizer = WordPiece(vocabulary)
+        self._vocabulary = vocabulary
+        self._max_length = max_length
+
+    def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """The pieces of each text, all of them, and the ids that are read of it."""
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        ids, splits = self._tokenizer.tokenize_flat(encoded, _UNLIMITED_TOKENS)
+        rows = []
+        for start, end in zip(splits[:-1], splits[1:], strict=True):
+            row = ids[start:end]
+            read = row if len(row) <= self._max_length else [*row[: self._max_length - 1], row[-1]]
+            rows.append(
+                TokenizedText(
+                    pieces=tuple(self._vocabulary.tokens[piece] for piece in row[1:-1]),
+                    piece_ids=tuple(int(piece) for piece in row[1:-1]),
+                    ids=np.asarray(read, np.int32),
+                    padding=self._vocabulary.pad_id,
+                )
+            )
+        return rows

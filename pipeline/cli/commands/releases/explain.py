@@ -1,0 +1,161 @@
+"""`kubert explain`: which words a released model's answer comes from, and where it looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from components.errors import UsageError
+from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_texts
+
+if TYPE_CHECKING:
+    from components.artifacts.artifact import Artifact
+    from components.artifacts.release import ReleaseContent
+    from components.explain.explanation import Explanation
+
+MAX_STEPS = 10_000
+
+
+def explain_texts(
+    release: ReleaseArgument,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT",
+            help="Texts to explain; - or none: one text per line of standard input.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="CLASS",
+            help="Explain the score of this class; by default, that of the predicted one.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_STEPS,
+            help="Points of the integral, each a forward and a backward pass; more of them make "
+            "the gap smaller.",
+        ),
+    ] = 32,
+    layers: Annotated[
+        str,
+        typer.Option(
+            metavar="LAYERS",
+            help="Layers whose attention is shown: numbers from 1, separated by commas, all, "
+            "last or none.",
+        ),
+    ] = "last",
+    heads: Annotated[
+        str,
+        typer.Option(
+            metavar="HEADS",
+            help="Heads whose attention is shown: numbers from 1, separated by commas, all, or "
+            "mean for the mean of the heads.",
+        ),
+    ] = "mean",
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a page with the explanations and pictures of attention."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON object per text: scores, words, contributions, attention.",
+        ),
+    ] = False,
+) -> None:
+    """Explain the answers of a released model.
+
+    Shows how much each word contributes to the log-odds of a class (integrated gradients), by how
+    much they fall without it (occlusion), and what words attend to. What it costs is stated on
+    standard error before it is computed.
+    """
+    from components.explain.attention import AttentionChoice
+    from components.explain.explainer import ExplanationOptions
+
+    options = ExplanationOptions(
+        target=target,
+        steps=steps,
+        attention=AttentionChoice(
+            layers=cast(
+                tuple[int, ...] | Literal["last", "all"],
+                () if layers == "none" else parse_numbers("--layers", layers, ("last", "all")),
+            ),
+            heads=cast(
+                tuple[int, ...] | Literal["mean", "all"],
+                parse_numbers("--heads", heads, ("mean", "all")),
+            ),
+        ),
+    )
+    if html is not None and not html.absolute().parent.is_dir():
+        raise UsageError(f"--html {html}: there is no directory {html.absolute().parent}")
+    given = list(read_texts("explain", release, texts))
+    _explain(release, given, options, html, as_json)
+
+
+def _explain(
+    reference: str, texts: list[str], options: object, html: Path | None, as_json: bool
+) -> None:
+    from components.explain.explainer import ExplanationOptions
+    from components.registry.opened_release import open_reference
+    from pipeline.cli.explanation_text import print_explanation
+    from pipeline.cli.tables import create_console, print_json
+
+    assert isinstance(options, ExplanationOptions)
+    console = create_console()
+    explanations = []
+    with open_reference(reference) as release:
+        from components.explain.loading import load_explainer  # TensorFlow takes seconds
+
+        explainer = load_explainer(release)
+        plan = explainer.plan(texts, options)
+        typer.echo(plan.describe_cost(), err=True)
+        for explanation in explainer.explain(plan):
+            if as_json:
+                print_json(explanation.to_dict())
+            else:
+                print_explanation(console, explanation)
+            if html is not None:
+                explanations.append(explanation)
+        if html is not None:
+            _write_page(html, explanations, release)
+
+
+def parse_numbers(option: str, value: str, names: tuple[str, ...]) -> tuple[int, ...] | str:
+    """The numbers, or one of the names as it is; UsageError for anything else."""
+    if value in names:
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UsageError(
+            f"{option} {value}: write numbers from 1, separated by commas, or {' or '.join(names)}"
+        )
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _write_page(
+    path: Path, explanations: list[Explanation], release: Artifact[ReleaseContent]
+) -> None:
+    from components.explain.page import render_page
+
+    content = release.content
+    facts = {
+        "Name": f"{content.name} version {content.version}" if content.name else "unpublished",
+        "Encoder": content.encoder,
+        "Release": release.digest,
+    }
+    try:
+        path.write_text(render_page(explanations, facts), encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"--html {path}: {error.strerror or error}") from None
+    typer.echo(f"page    {path}", err=True)

@@ -1,0 +1,120 @@
+"""An explanation in a terminal: the text in colours, the words as a table, and attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.errors import escape_unprintable
+from pipeline.cli.tables import print_line, print_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from components.explain.attention import WordAttention
+    from components.explain.explanation import Explanation, Word
+
+MAX_ROWS = 20
+MAX_ATTENTION_ROWS = 12
+ATTENDED = 3
+_BAR_CELLS = 10
+_STRONG = 0.5
+_VISIBLE = 0.1
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """Print one explanation; colours only where the console has them."""
+    score = explanation.scores[explanation.label]
+    print_line(console, f"{escape_unprintable(explanation.label)}  {score:.4f}", "bold")
+    console.print(color_text(explanation), soft_wrap=True)
+    print_line(console, _describe_sum(explanation))
+    for note in explanation.notes:
+        print_line(console, f"note: {note}")
+    print_table(_word_rows(explanation))
+    for attention in explanation.attention:
+        _print_attention(console, attention, explanation.tokens)
+    print_line(console, "")
+
+
+def color_text(explanation: Explanation) -> Text:
+    """The text, its words blue where they speak for the class and yellow where against it."""
+    from rich.text import Text
+
+    strongest = _find_strongest(explanation)
+    shown, position = Text(), 0
+    for word in explanation.words:
+        if word.start < 0:
+            shown.append(escape_unprintable(word.text), _style(word, strongest)).append(" ")
+            continue
+        shown.append(escape_unprintable(explanation.text[position : word.start]))
+        shown.append(escape_unprintable(word.text), _style(word, strongest))
+        position = word.end
+    if position or not explanation.words:
+        shown.append(escape_unprintable(explanation.text[position:]), "dim")
+    return shown
+
+
+def _style(word: Word, strongest: float) -> str:
+    share = abs(word.weight) / strongest if strongest else 0.0
+    if share < _VISIBLE:
+        return ""
+    color = "blue" if word.weight > 0 else "yellow"
+    return f"bold underline {color}" if share > _STRONG else color
+
+
+def _describe_sum(explanation: Explanation) -> str:
+    target = escape_unprintable(explanation.target)
+    sentence = f"log-odds of {target} {explanation.log_odds:+.3f}"
+    if explanation.baseline is not None and explanation.gap is not None:
+        sentence += (
+            f", without words {explanation.baseline:+.3f}; "
+            f"gap {explanation.gap:+.4f} after {explanation.steps} steps"
+        )
+    if explanation.agreement is not None:
+        sentence += f"; rank correlation with occlusion {explanation.agreement:.2f}"
+    return sentence
+
+
+def _word_rows(explanation: Explanation) -> list[dict[str, Any]]:
+    """The words in the order of the text, the strongest of them if there are many."""
+    strongest = _find_strongest(explanation)
+    words = explanation.words
+    if len(words) > MAX_ROWS:
+        limit = sorted(abs(word.weight) for word in words)[-MAX_ROWS]
+        words = tuple(word for word in words if abs(word.weight) >= limit)[:MAX_ROWS]
+    rows = []
+    for word in words:
+        cells = round(_BAR_CELLS * abs(word.weight) / strongest) if strongest else 0
+        row = {
+            "word": word.text,
+            "contribution": None if word.contribution is None else f"{word.contribution:+.3f}",
+            "occlusion": None if word.occlusion is None else f"{word.occlusion:+.3f}",
+            "": ("+" if word.weight > 0 else "-") * cells,
+        }
+        rows.append({name: value for name, value in row.items() if value is not None})
+    return rows
+
+
+def _print_attention(console: Console, attention: WordAttention, tokens: Sequence[str]) -> None:
+    head = "mean of the heads" if attention.head is None else f"head {attention.head}"
+    print_line(console, f"attention of layer {attention.layer}, {head}")
+    queries = list(zip(tokens, attention.weights, strict=False))
+    rows = [
+        {
+            "word": word,
+            "attends to": ", ".join(
+                f"{tokens[number]} {row[number]:.2f}" for number in (-row).argsort()[:ATTENDED]
+            ),
+        }
+        for word, row in queries[:MAX_ATTENTION_ROWS]
+    ]
+    print_table(rows)
+    if len(queries) > MAX_ATTENTION_ROWS:
+        print_line(
+            console, f"and {len(queries) - MAX_ATTENTION_ROWS} more words: see --html or --json"
+        )
+
+
+def _find_strongest(explanation: Explanation) -> float:
+    return max((abs(word.weight) for word in explanation.words), default=0.0)
