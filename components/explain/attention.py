@@ -60,8 +60,8 @@ def merge_pieces(weights: Floats, groups: Sequence[tuple[int, int]]) -> Floats:
     columns = np.add.reduceat(weights, starts, axis=1)
     if len(weights) == 1:
         return columns
-    sizes = np.array([last - first for first, last in groups], np.float32)
-    merged: Floats = np.add.reduceat(columns, starts, axis=0) / sizes[:, np.newaxis]
+    sizes = np.array([[last - first] for first, last in groups], np.float32)
+    merged: Floats = np.divide(np.add.reduceat(columns, starts, axis=0), sizes)
     return merged
 
 

@@ -187,7 +187,8 @@ class Explainer:
             occlusions = attribution.occlude_words(self.model, ids, padding, target, ranges)
         logits = self.model.compute_logits(ids[np.newaxis])
         log_odds = float(attribution.compute_log_odds(logits, target)[0])
-        gradients, attention = None, ()
+        gradients: attribution.IntegratedGradients | None = None
+        attention: tuple[WordAttention, ...] = ()
         if not self.model.is_sealed:
             steps = options.steps if text.words else 1
             gradients = attribution.integrate_gradients(self.model, ids, padding, target, steps)
@@ -203,8 +204,8 @@ class Explainer:
             scores=_name_scores(self.classes, text.scores),
             target=self.classes[target],
             log_odds=log_odds,
-            baseline=gradients and gradients.baseline,
-            gap=gradients and gradients.gap,
+            baseline=None if gradients is None else gradients.baseline,
+            gap=None if gradients is None else gradients.gap,
             steps=0 if gradients is None else options.steps,
             words=words,
             agreement=agreement,
@@ -243,8 +244,10 @@ def _build_words(
             start=word.start,
             end=word.end,
             pieces=text.tokenized.pieces[first - 1 : last - 1],
-            contribution=gradients and float(gradients.contributions[first:last].sum()),
-            occlusion=occlusions and occlusions[number],
+            contribution=None
+            if gradients is None
+            else float(gradients.contributions[first:last].sum()),
+            occlusion=None if occlusions is None else occlusions[number],
         )
         for number, (word, (first, last)) in enumerate(zip(text.read_words, ranges, strict=True))
     )
@@ -278,9 +281,7 @@ def _list_notes(
         )
     if unknown := sum(UNKNOWN in word.pieces for word in words):
         yield f"{unknown:,} of {len(words):,} words are not in the vocabulary ({UNKNOWN})."
-    if gradients is not None and is_gap_large(
-        gradients.gap, gradients.log_odds - gradients.baseline
-    ):
+    if gradients is not None and is_gap_large(gradients):
         yield (
             f"The contributions miss {gradients.gap:+.3f} of the log-odds: the integral is not "
             "exact; use more --steps."
@@ -292,9 +293,10 @@ def _list_notes(
         )
 
 
-def is_gap_large(gap: float, difference: float) -> bool:
+def is_gap_large(gradients: attribution.IntegratedGradients) -> bool:
     """Whether the contributions do not add up to the difference that they explain."""
-    return abs(gap) > max(MAX_ABSOLUTE_GAP, MAX_RELATIVE_GAP * abs(difference))
+    difference = abs(gradients.log_odds - gradients.baseline)
+    return abs(gradients.gap) > max(MAX_ABSOLUTE_GAP, MAX_RELATIVE_GAP * difference)
 
 
 def _name_scores(classes: Sequence[str], scores: Floats) -> Mapping[str, float]:

@@ -56,9 +56,8 @@ class FunctionBody:
         return imported
 
     def _enter(self, name: str, inputs: Sequence[str]) -> FunctionBody:
-        definition = next(
-            each for each in self.graph.library.function if each.signature.name == name
-        )
+        functions = {each.signature.name: each for each in self.graph.library.function}
+        definition = functions[name]
         graph, flat_names = function_def_to_graph_def(definition)
         graph.library.CopyFrom(self.graph.library)
         _remove_custom_gradients(graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ class GraphModel:
         self.is_sealed = graph.embeddings is None
         ids = tf.TensorSpec([None, None], tf.int32)
         embeddings = tf.TensorSpec([None, None, None], tf.float32)
+        target = tf.TensorSpec([], tf.int32)
         body = graph.body
 
         @tf.function(autograph=False, input_signature=[ids])
@@ -41,9 +43,7 @@ class GraphModel:
         def attend(ids: Any) -> Any:
             return body.run({graph.ids: ids}, graph.attention)
 
-        @tf.function(
-            autograph=False, input_signature=[ids, embeddings, tf.TensorSpec([], tf.int32)]
-        )
+        @tf.function(autograph=False, input_signature=[ids, embeddings, target])
         def differentiate(ids: Any, embeddings: Any, target: Any) -> Any:
             feeds = {graph.ids: ids, graph.embeddings or "": embeddings}
             logits = body.run(feeds, [graph.logits])[0]
@@ -100,7 +100,7 @@ class ServedTokenizer:
             tensor.numpy() for tensor in self._tokenize(encoded)
         )
         rows = []
-        for number, (start, end) in enumerate(zip(splits[:-1], splits[1:], strict=True)):
+        for number, (start, end) in enumerate(itertools.pairwise(splits)):
             length = min(int(end - start) + 2, padded.shape[1])
             rows.append(
                 TokenizedText(
@@ -115,8 +115,6 @@ class ServedTokenizer:
 
 def _log_odds(logits: Any, target: Any) -> Any:
     """log(p / (1 - p)) of the target's score p: float32 [texts]."""
-    is_target = tf.one_hot(
-        target, tf.shape(logits)[1], on_value=True, off_value=False, dtype=tf.bool
-    )
+    is_target = tf.equal(tf.range(tf.shape(logits)[1]), target)[tf.newaxis]
     others = tf.where(is_target, tf.constant(-np.inf, tf.float32), logits)
     return logits[:, target] - tf.reduce_logsumexp(others, axis=1)

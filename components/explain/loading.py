@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,10 +68,10 @@ class VocabularyTokenizer:
 
     def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
         """The pieces of each text, all of them, and the ids that are read of it."""
-        encoded = [text.encode("utf-8", "replace") for text in texts]
+        encoded = [text.encode("utf-8", "replace").decode() for text in texts]
         ids, splits = self._tokenizer.tokenize_flat(encoded, _UNLIMITED_TOKENS)
         rows = []
-        for start, end in zip(splits[:-1], splits[1:], strict=True):
+        for start, end in itertools.pairwise(splits):
             row = ids[start:end]
             read = row if len(row) <= self._max_length else [*row[: self._max_length - 1], row[-1]]
             rows.append(

@@ -36,9 +36,8 @@ def render_page(explanations: Sequence[Explanation], facts: Mapping[str, str]) -
 
 def render_fragment(explanation: Explanation) -> str:
     """One explanation as an element for a page of somebody else, such as a notebook's."""
-    values = _template_values(
-        explanation, f"x{zlib.crc32(explanation.text.encode('utf-8', 'replace')):x}"
-    )
+    name = f"x{zlib.crc32(explanation.text.encode(errors='replace')):x}"
+    values = _template_values(explanation, name)
     return _load_templates().get_template("fragment.html.j2").render(item=values)
 
 

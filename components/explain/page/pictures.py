@@ -31,16 +31,16 @@ def draw_arcs(
     height = _ROW * len(tokens) + 8
     parts = []
     for query, row in enumerate(weights):
-        for token, weight in enumerate(row):
+        for key, weight in enumerate(row):
             if weight < MIN_ARC:
                 continue
-            y1, y2 = (_ROW * number + _ROW / 2 + 4 for number in (query, token))
+            y1, y2 = (_ROW * number + _ROW / 2 + 4 for number in (query, key))
             x1, x2 = _COLUMN + 4, _COLUMN + _GAP - 4
             middle = (x1 + x2) / 2
             parts.append(
                 f'<path class="arc" d="M{x1} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} '
                 f'{y2:.0f} {x2} {y2:.0f}" stroke-opacity="{_opacity(weight)}">'
-                f"<title>{_describe(tokens[query], tokens[token], weight)}</title></path>"
+                f"<title>{_describe(tokens[query], tokens[key], weight)}</title></path>"
             )
     for number, token in enumerate(tokens):
         y = _ROW * number + _ROW / 2 + 8
@@ -59,13 +59,13 @@ def draw_matrix(
     parts = []
     for query, row in enumerate(weights):
         parts.append(_draw_label(_LABEL - 6, _LABEL + _CELL * query + 14, tokens[query], "end"))
-        for token, weight in enumerate(row):
+        for key, weight in enumerate(row):
             if weight >= MIN_WEIGHT:
-                x, y = _LABEL + _CELL * token, _LABEL + _CELL * query
+                x, y = _LABEL + _CELL * key, _LABEL + _CELL * query
                 parts.append(
                     f'<rect class="cell" x="{x}" y="{y}" width="{_CELL - 1}" height="{_CELL - 1}" '
                     f'fill-opacity="{_opacity(weight)}">'
-                    f"<title>{_describe(tokens[query], tokens[token], weight)}</title></rect>"
+                    f"<title>{_describe(tokens[query], tokens[key], weight)}</title></rect>"
                 )
     for number, token in enumerate(tokens):
         x, y = _LABEL + _CELL * number + 14, _LABEL - 6

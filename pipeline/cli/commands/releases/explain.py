@@ -45,13 +45,13 @@ def explain_texts(
         ),
     ] = 32,
     layers: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="LAYERS",
-            help="Layers whose attention is shown: numbers from 1, separated by commas, all, "
-            "last or none.",
+            help="Layers whose attention is shown: numbers from 1, separated by commas, all, last "
+            "or none. Default: last with --html and --json, else none.",
         ),
-    ] = "last",
+    ] = None,
     heads: Annotated[
         str,
         typer.Option(
@@ -80,6 +80,8 @@ def explain_texts(
     much they fall without it (occlusion), and what words attend to. What it costs is stated on
     standard error before it is computed.
     """
+    if layers is None:
+        layers = "last" if html or as_json or heads != "mean" else "none"
     from components.explain.attention import AttentionChoice
     from components.explain.explainer import ExplanationOptions
 
