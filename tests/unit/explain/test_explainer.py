@@ -1,0 +1,139 @@
+"""What an explanation says of a text, with a model that is computed in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from components.explain import explainer as module
+from components.explain.attention import AttentionChoice
+from components.explain.explainer import Explainer, ExplanationOptions
+from components.explain.words import TokenizedText
+
+MAX_LENGTH = 80
+PADDING, UNKNOWN, FIRST, LAST = 0, 1, 2, 3
+NUMBERS = {"good": 4, "bad": 5, "so": 6}
+VALUES = np.array([0, 0, 0, 0, 2.0, -3.0, 0.5], np.float32)
+"""What each id adds to the logit of `yes`."""
+
+
+def tokenize(texts):
+    rows = []
+    for text in texts:
+        pieces = tuple(word if word in NUMBERS else "[UNK]" for word in text.split())
+        ids = tuple(NUMBERS.get(piece, UNKNOWN) for piece in pieces)
+        read = np.array([FIRST, *ids[: MAX_LENGTH - 2], LAST], np.int32)
+        rows.append(TokenizedText(pieces, ids, read, PADDING))
+    return rows
+
+
+class Summing:
+    """The logit of `yes` is the sum of its tokens' values, to a power; that of `no` is 0."""
+
+    def __init__(self, power: int = 1, is_sealed: bool = False) -> None:
+        self.power, self.is_sealed = power, is_sealed
+
+    def embed(self, ids):
+        return VALUES[ids][..., np.newaxis]
+
+    def compute_logits(self, ids):
+        total = VALUES[ids].sum(axis=1) ** self.power
+        return np.stack([np.zeros_like(total), total], axis=1)
+
+    def differentiate(self, ids, embeddings, target):
+        sign = 1 if target == 1 else -1
+        total = embeddings[..., 0].sum(axis=1)
+        slope = sign * self.power * total ** (self.power - 1)
+        return sign * total**self.power, np.repeat(slope, ids.shape[1]).reshape(*ids.shape, 1)
+
+    def attend(self, ids):
+        tokens = ids.shape[1]
+        return [np.full((1, 1, tokens, tokens), 1 / tokens, np.float32)]
+
+
+def make_explainer(model) -> Explainer:
+    def score(texts):
+        logits = np.concatenate([model.compute_logits(row.ids[None]) for row in tokenize(texts)])
+        return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+    return Explainer(model, tokenize, score, ("no", "yes"))
+
+
+def explain(text, model=None, **options):
+    explainer = make_explainer(model or Summing())
+    (found,) = explainer.explain(explainer.plan([text], ExplanationOptions(**options)))
+    return found
+
+
+def test_contributions_and_occlusions_of_a_sum_are_its_parts():
+    found = explain("so good good bad", target="yes", steps=3)
+    assert (found.label, found.target) == ("yes", "yes")
+    assert found.log_odds == pytest.approx(1.5)
+    assert (found.baseline, found.gap) == pytest.approx((0, 0))
+    assert [word.contribution for word in found.words] == pytest.approx([0.5, 2, 2, -3])
+    assert [word.occlusion for word in found.words] == pytest.approx([0.5, 2, 2, -3])
+    assert found.agreement == pytest.approx(1)
+    assert found.notes == ()
+
+
+def test_the_predicted_class_is_explained_unless_another_is_asked_for():
+    assert explain("bad").target == "no"
+    assert [word.contribution for word in explain("bad").words] == pytest.approx([3])
+    assert explain("bad", target="yes").log_odds == pytest.approx(-3)
+
+
+def test_a_coarse_integral_is_stated():
+    found = explain("bad good", Summing(power=3), target="yes", steps=1)
+    assert found.gap == pytest.approx(-1 + 3 * 0.25)
+    assert "The contributions miss -0.250 of the log-odds" in found.notes[-1]
+    assert "use more --steps" in found.notes[-1]
+
+
+def test_long_texts_are_not_occluded_word_by_word():
+    found = explain("so " * (module.MAX_OCCLUDED_WORDS + 1))
+    assert [word.occlusion for word in found.words] == [None] * len(found.words)
+    assert "more than 50 words" in found.notes[-1]
+    assert found.agreement is None
+
+
+def test_a_sealed_encoder_is_occluded_however_long_the_text():
+    found = explain("good " + "so " * 60, Summing(is_sealed=True))
+    assert found.words[0].occlusion == pytest.approx(2)
+    assert {word.contribution for word in found.words} == {None}
+    assert (found.steps, found.attention, found.agreement) == (0, (), None)
+
+
+def test_words_beyond_the_limit_are_named():
+    found = explain("so " * 100)
+    assert len(found.words) == MAX_LENGTH - 2
+    assert found.unread == 3 * (MAX_LENGTH - 2)
+    assert found.notes[0].startswith("The model reads 80 tokens of a text; the last 22 of 100")
+
+
+def test_the_json_form_has_every_figure():
+    found = explain("good", steps=2, attention=AttentionChoice("all", "all")).to_dict()
+    assert found == {
+        "text": "good",
+        "label": "yes",
+        "scores": pytest.approx({"no": 0.1192, "yes": 0.8808}, abs=1e-4),
+        "class": "yes",
+        "log_odds": pytest.approx(2),
+        "baseline_log_odds": pytest.approx(0),
+        "gap": pytest.approx(0),
+        "steps": 2,
+        "words": [
+            {
+                "text": "good",
+                "start": 0,
+                "end": 4,
+                "pieces": ["good"],
+                "contribution": pytest.approx(2),
+                "occlusion": pytest.approx(2),
+            }
+        ],
+        "agreement": None,
+        "unread_from": None,
+        "tokens": ["[CLS]", "good", "[SEP]"],
+        "attention": [{"layer": 1, "head": 1, "weights": [[0.33333] * 3] * 3}],
+        "notes": [],
+    }

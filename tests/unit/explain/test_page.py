@@ -1,0 +1,132 @@
+"""The page of explanations: complete, escaped, without anything from elsewhere."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from components.explain.attention import WordAttention
+from components.explain.explanation import Explanation, Word
+from components.explain.page import render_fragment, render_page
+
+TEXT = 'Oil <script>fell\x07</script> "& hard'
+
+
+def make_explanation(text: str = TEXT, **changes: object) -> Explanation:
+    words = (
+        Word("Oil", 0, 3, ("oil",), 1.25, 0.5),
+        Word("<script>fell", 4, 16, ("<", "fell"), -0.5, None),
+    )
+    weights = np.array([[0.5, 0.5, 0, 0], [0.1, 0.2, 0.3, 0.4], [1, 0, 0, 0], [0, 0, 0, 1]])
+    values: dict[str, object] = {
+        "text": text,
+        "label": "<b>Business",
+        "scores": {"<b>Business": 0.9, "World": 0.1},
+        "target": "<b>Business",
+        "log_odds": 2.2,
+        "baseline": 1.4,
+        "gap": 0.05,
+        "steps": 32,
+        "words": words,
+        "agreement": 0.5,
+        "attention": (
+            WordAttention(2, None, weights.astype(np.float32)),
+            WordAttention(2, 1, weights[:1].astype(np.float32)),
+        ),
+        "unread": 16,
+        "notes": ("A note.",),
+        **changes,
+    }
+    return Explanation(**values)  # type: ignore[arg-type]
+
+
+class Reader(HTMLParser):
+    """Element ids, references, tags in the order of their ends, and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            elif name == "aria-labelledby":
+                self.references += (value or "").split()
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_has_no_scripts_and_asks_nobody_for_anything() -> None:
+    page = render_page([make_explanation(), make_explanation()], {"Name": "<i>news"})
+    reader = Reader(page)
+    assert not {"script", "link", "img", "iframe", "b", "i"} & set(reader.tags)
+    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
+    assert "default-src 'none'" in page
+    assert "\x07" not in page
+    assert "<i>news" in reader.text
+
+
+def test_every_id_is_one_elements_and_every_reference_leads_to_one() -> None:
+    reader = Reader(render_page([make_explanation(), make_explanation()], {}))
+    assert len(reader.ids) == len(set(reader.ids)) == 4 * 2 * 2 + 3
+    assert set(reader.references) <= set(reader.ids)
+
+
+def test_the_text_is_shown_as_it_is_and_its_words_are_marked() -> None:
+    page = render_page([make_explanation()], {})
+    assert TEXT.replace("\x07", "\N{REPLACEMENT CHARACTER}") in Reader(page).text
+    assert re.findall(r'<mark class="(\w+)" style="--s: ([0-9.]+)" title="(.+?)">', page) == [
+        ("for", "0.45", "+1.250"),
+        ("against", "0.18", "\N{MINUS SIGN}0.500"),
+    ]
+    assert '<span class="unread">' in page
+
+
+def test_tables_have_what_the_pictures_show() -> None:
+    reader = Reader(render_page([make_explanation()], {}))
+    for value in ("+1.250", "+0.500", "oil", "Layer 2, mean of the heads", "Layer 2, head 1"):
+        assert value in reader.text
+    assert "[SEP] 0.40, <script>fell 0.30, Oil 0.20" in reader.text
+    assert "Only [CLS] is computed in this layer" in reader.text
+
+
+def test_long_texts_have_tables_and_no_pictures() -> None:
+    words = tuple(Word("w", 2 * n, 2 * n + 1, ("w",), 0.1, None) for n in range(70))
+    weights = np.full((72, 72), 1 / 72, np.float32)
+    page = render_page(
+        [make_explanation("w " * 70, words=words, attention=(WordAttention(1, 1, weights),))], {}
+    )
+    assert "<svg" not in page
+    assert "too many for a picture" in page
+    assert page.count("[SEP]") == 1 + page.count("<bdi>[SEP]</bdi> 0")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"words": (), "attention": (), "unread": None, "text": ""}, id="empty-text"),
+        pytest.param(
+            {"baseline": None, "gap": None, "steps": 0, "agreement": None, "attention": ()},
+            id="sealed-encoder",
+        ),
+        pytest.param({"words": (Word("cat", -1, -1, ("cat",), 0.0, 0.0),)}, id="unknown-places"),
+        pytest.param({"text": "Oil \ud800", "unread": None}, id="lone-surrogate"),
+    ],
+)
+def test_every_kind_of_explanation_has_a_page(changes: dict[str, object]) -> None:
+    explanation = make_explanation(**changes)  # type: ignore[arg-type]
+    page = render_page([explanation], {})
+    page.encode("utf-8")
+    assert page == render_page([explanation], {})
+    assert explanation._repr_html_() == render_fragment(explanation)
+    assert "<html" not in render_fragment(explanation)

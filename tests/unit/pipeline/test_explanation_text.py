@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from components.explain.attention import WordAttention
+from components.explain.explanation import Explanation, Word
+from pipeline.cli.commands.releases.explain import parse_numbers
+from pipeline.cli.explanation_text import print_explanation
+
+WORDS = (
+    Word("Oil", 0, 3, ("oil",), 1.0, 0.5),
+    Word("\x1b[31mfell", 4, 13, ("fell",), -0.6, None),
+    Word("so", 14, 16, ("so",), 0.01, None),
+)
+EXPLANATION = Explanation(
+    text="Oil \x1b[31mfell so far",
+    label="Business",
+    scores={"Business": 0.75, "World": 0.25},
+    target="Business",
+    log_odds=1.0986,
+    baseline=0.7,
+    gap=-0.0014,
+    steps=32,
+    words=WORDS,
+    agreement=0.5,
+    attention=(WordAttention(1, 2, np.array([[0.1, 0.6, 0.0, 0.3, 0.0]], np.float32)),),
+    unread=16,
+    notes=("A note.",),
+)
+
+
+def render(**options: object) -> str:
+    stream = io.StringIO()
+    print_explanation(Console(file=stream, width=200, **options), EXPLANATION)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def test_a_pipe_gets_plain_lines_and_tab_separated_tables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert render().splitlines() == [
+        "Business  0.7500",
+        "Oil \\x1b[31mfell so far",
+        "log-odds of Business +1.099, without words +0.700; gap -0.0014 after 32 steps; rank "
+        "correlation with occlusion 0.50",
+        "note: A note.",
+        "attention of layer 1, head 2",
+        "",
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        "word\tcontribution\tocclusion\t",
+        "Oil\t+1.000\t+0.500\t++++++++++",
+        "\\x1b[31mfell\t-0.600\t\t------",
+        "so\t+0.010\t\t",
+        "word\tattends to",
+        "[CLS]\tOil 0.60, so 0.30, [CLS] 0.10",
+    ]
+
+
+def test_a_terminal_gets_colours_for_and_against(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = render(force_terminal=True, color_system="standard")
+    assert "\x1b[1;4;34mOil\x1b[0m" in shown
+    assert "\x1b[1;4;33m\\x1b[31mfell\x1b[0m" in shown
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert ";34m" not in render(force_terminal=True, color_system="standard")
+
+
+def test_numbers_are_lists_or_names() -> None:
+    assert parse_numbers("--layers", "all", ("last", "all")) == "all"
+    assert parse_numbers("--layers", "3, 1,3", ("last", "all")) == (3, 1)
