@@ -119,7 +119,10 @@ def test_long_texts_have_tables_and_no_pictures() -> None:
             {"baseline": None, "gap": None, "steps": 0, "agreement": None, "attention": ()},
             id="sealed-encoder",
         ),
-        pytest.param({"words": (Word("cat", -1, -1, ("cat",), 0.0, 0.0),)}, id="unknown-places"),
+        pytest.param(
+            {"words": (Word("cat", -1, -1, ("cat",), 0.0, 0.0),), "attention": ()},
+            id="unknown-places",
+        ),
         pytest.param({"text": "Oil \ud800", "unread": None}, id="lone-surrogate"),
     ],
 )
