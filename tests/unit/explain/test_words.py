@@ -6,7 +6,7 @@ import pytest
 from components.explain.words import TokenizedText, WordSpan, match_words, split_words
 
 
-def tokenized(*pieces: str) -> TokenizedText:
+def make_tokenized(*pieces: str) -> TokenizedText:
     numbers = tuple(sum(piece.encode()) for piece in pieces)
     return TokenizedText(pieces, numbers, np.array([2, *numbers, 3], np.int32), 0)
 
@@ -34,16 +34,18 @@ def test_words_are_those_that_people_read(text: str, words: list[str]) -> None:
 def test_pieces_belong_to_the_word_that_gives_them() -> None:
     text = "naive\u200b \u200d chips"
     spans = list(split_words(text))
-    parts = [tokenized("nai", "##ve"), tokenized(), tokenized("chip", "##s")]
-    assert match_words(text, tokenized("nai", "##ve", "chip", "##s"), parts, spans) == (
+    parts = [make_tokenized("nai", "##ve"), make_tokenized(), make_tokenized("chip", "##s")]
+    assert match_words(text, make_tokenized("nai", "##ve", "chip", "##s"), parts, spans) == (
         WordSpan("naive\u200b", 0, 6, 0, 2),
         WordSpan("chips", 9, 14, 2, 4),
     )
 
 
 def test_where_words_alone_give_other_pieces_they_are_put_together_from_pieces() -> None:
-    whole = tokenized("##x", "ab", "##c", "[UNK]")
-    assert match_words("xabc ?", whole, [tokenized("xabc"), tokenized("?")], [(0, 4), (5, 6)]) == (
+    whole = make_tokenized("##x", "ab", "##c", "[UNK]")
+    assert match_words(
+        "xabc ?", whole, [make_tokenized("xabc"), make_tokenized("?")], [(0, 4), (5, 6)]
+    ) == (
         WordSpan("x", -1, -1, 0, 1),
         WordSpan("abc", -1, -1, 1, 3),
         WordSpan("[UNK]", -1, -1, 3, 4),
