@@ -30,7 +30,7 @@ from components.storage.atomic_files import (
 
 MANIFEST_FILENAME = "manifest.json"
 FORMAT_VERSION = 1
-ArtifactKind = Literal["token_shards", "checkpoint", "report", "release"]
+ArtifactKind = Literal["token_shards", "checkpoint", "report", "release", "predictions"]
 
 
 class Manifest(BaseModel):

@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.artifacts.artifact import Artifact
-from components.artifacts.manifest import MANIFEST_FILENAME
-from components.artifacts.release import MODEL_FILENAME, ReleaseContent, open_release
-from components.registry.reference import parse_model_reference, pull, resolve_version
+from components.artifacts.release import ReleaseContent, open_release
+from components.registry.reference import (
+    is_release_directory,
+    parse_model_reference,
+    pull,
+    resolve_version,
+)
 from components.storage.uri import is_remote_uri
 
 
@@ -26,6 +30,6 @@ def open_reference(reference: str) -> Iterator[Artifact[ReleaseContent]]:
             yield pull(reference, Path(temporary))
         return
     directory = Path(reference.removeprefix("file://"))
-    if not ((directory / MANIFEST_FILENAME).exists() or (directory / MODEL_FILENAME).exists()):
+    if not is_release_directory(directory):
         directory = Path(resolve_version(parse_model_reference(reference)).uri)
     yield open_release(directory)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.artifacts.artifact import Artifact
-from components.artifacts.release import ReleaseContent
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest, read_manifest
+from components.artifacts.release import MODEL_FILENAME, ReleaseContent, parse_release_content
 from components.errors import DataError, UsageError
 from components.registry.champion import read_champion
 from components.registry.listing import (
@@ -91,6 +92,36 @@ def resolve_version(reference: ModelReference) -> ResolvedVersion:
         )
         raise DataError(f"{listing.uri}: no version {version or ''}".rstrip() + f"; {found}")
     return ResolvedVersion(listing, version)
+
+
+@dataclass(frozen=True)
+class FoundRelease:
+    """A release that a reference means: its directory or URI, and its manifest; no file is read."""
+
+    uri: str
+    manifest: Manifest
+    content: ReleaseContent
+
+
+def find_release(reference: str) -> FoundRelease:
+    """The release at a directory, or the version that a model reference means.
+
+    Raises what `resolve_version` raises, and DataError for a manifest that is no release's.
+    """
+    if not is_remote_uri(reference):
+        directory = Path(reference.removeprefix("file://"))
+        if is_release_directory(directory):
+            manifest = read_manifest(directory, "release")
+            content = parse_release_content(manifest, directory)
+            return FoundRelease(str(directory.resolve()), manifest, content)
+    resolved = resolve_version(parse_model_reference(reference))
+    release = read_release(resolved.listing, resolved.version)
+    return FoundRelease(resolved.uri, release.manifest, release.content)
+
+
+def is_release_directory(directory: Path) -> bool:
+    """Whether the directory is a version itself, and not the directory of a model."""
+    return (directory / MANIFEST_FILENAME).exists() or (directory / MODEL_FILENAME).exists()
 
 
 def pull(reference: str, into: Path) -> Artifact[ReleaseContent]:

@@ -128,8 +128,16 @@ def describe_identity(job: ScoringJob) -> dict[str, Any]:
     }
     if isinstance(job.rows, ShardRows):
         return identity | {"shards": job.rows.digest, "split": job.rows.split}
-    options = job.rows.data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
-    return identity | {"source": job.rows.digest, "data": options, "keep": job.rows.keep}
+    return identity | {
+        "source": job.rows.digest,
+        "data": data_identity(job.rows.data),
+        "keep": job.rows.keep,
+    }
+
+
+def data_identity(data: DataConfig) -> dict[str, Any]:
+    """The options of `data` that determine which texts are read."""
+    return data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
 
 
 def job_id(job: ScoringJob) -> str:

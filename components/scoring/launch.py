@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from components import progress
 from components.config.cluster import ClusterConfig
 from components.errors import DataError
 from components.scoring.inputs import FETCHED_DIRECTORIES, fetch_inputs
-from components.scoring.job import ScoringJob, describe_identity
+from components.scoring.job import ScoringJob, ShardRows, SourceRows, describe_identity
 from components.scoring.unit_results import IDENTITY_KEY, find_finished_units, list_results
 from components.storage.store import MissingError, Store, open_store
 from components.storage.uri import has_scheme
@@ -72,9 +73,20 @@ def claim_state(store: Store, job: ScoringJob) -> None:
     different = [name for name in identity if found.get(name) != identity[name]]
     if different:
         raise DataError(
-            f"{store.uri()}: holds results of another scoring ({', '.join(different)} differs); "
-            "give the same model, rows and options as when it was started, or remove it"
+            f"{store.uri()}: was started with {_name_differences(job, different)}; "
+            "start it with the same model, rows and options as then, or remove this directory"
         )
+
+
+def _name_differences(job: ScoringJob, names: Sequence[str]) -> str:
+    """What a state was started with instead, as a phrase."""
+    source = job.rows.data.sources if isinstance(job.rows, SourceRows) else (job.rows.uri,)
+    phrases = {
+        "model": f"another model than {job.model.uri}",
+        "source": f"another content of {', '.join(source)}, which has changed since",
+        "shards": f"other shards than {job.rows.uri}" if isinstance(job.rows, ShardRows) else "",
+    }
+    return ", ".join(phrases.get(name, f"another value of {name}") for name in names)
 
 
 def is_finished(job: ScoringJob) -> bool:

@@ -81,7 +81,7 @@ def survey_source(source: Source, data: DataConfig, keep: Sequence[str]) -> Sour
             continue
         rows += 1 if isinstance(batch, MalformedRow) else len(batch.numbers)
         for row in _find_rejected(batch, data, keep, source.name, 0):
-            rejected.add(row.file, row.number, row.line, row.reason)
+            rejected.add(row.file, row.number, row.line, row.reason, row.columns)
     return SourceSurvey(rows, rejected, outside)
 
 
@@ -162,7 +162,7 @@ def _find_rejected(
     """The rows of a batch that cannot be scored; `position` is that of its first row."""
     file = batch.file or source
     if isinstance(batch, MalformedRow):
-        return [RejectedRow(position, batch.number, batch.line, file, batch.reason)]
+        return [RejectedRow(position, batch.number, batch.line, file, "", batch.reason)]
     columns = _text_columns(batch, data)
     kept = [batch.columns[column] for column in keep]
     if join_valid_texts(columns) is not None and all(
@@ -179,7 +179,7 @@ def _find_rejected(
                 reason, name = NOT_UNICODE, column
         if reason is not None:
             number, line = batch.numbers[offset], batch.lines[offset]
-            rejected.append(RejectedRow(position + offset, number, line, file, f"{name}: {reason}"))
+            rejected.append(RejectedRow(position + offset, number, line, file, name, reason))
     return rejected
 
 

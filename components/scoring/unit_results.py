@@ -39,12 +39,17 @@ Values = npt.NDArray[np.float32]
 
 
 class RejectedRow(NamedTuple):
-    """A row that was not scored: position from 0, number from 1, line (0: none), file, reason."""
+    """A row that was not scored, and why.
+
+    position: in the source, from 0; number: in its file, from 1; line: 0 for files without lines;
+    columns: those that the reason is about.
+    """
 
     position: int
     number: int
     line: int
     file: str
+    columns: str
     reason: str
 
 

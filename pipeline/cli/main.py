@@ -25,6 +25,7 @@ from pipeline.cli.commands.releases import models
 from pipeline.cli.commands.releases.explain import explain_texts
 from pipeline.cli.commands.releases.predict import predict_texts
 from pipeline.cli.commands.releases.pull import pull_model
+from pipeline.cli.commands.releases.score import score_source
 from pipeline.cli.commands.releases.serve import serve_model
 from pipeline.cli.commands.run import run_pipeline
 from pipeline.cli.commands.submit import submit_run
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command("run")(run_pipeline)
 app.command("predict")(predict_texts)
+app.command("score")(score_source)
 app.command("explain")(explain_texts)
 app.command("compile")(compile_pipeline)
 app.command("config")(print_config)

@@ -24,7 +24,9 @@ _FIGURE_FORMATS = {
     "loss": "loss {:.3f}",
     "accuracy": "accuracy {:.3f}",
     "examples_per_second": "{:,.0f} examples/s",
+    "rows_per_second": "{:,.0f} rows/s",
 }
+_RATES = ("examples_per_second", "rows_per_second")
 _RESULT_FORMATS = (
     "{train_rows:,} training, {validation_rows:,} validation and {test_rows:,} test rows",
     "{steps:,} steps, {examples_per_second:,.1f} examples/s",
@@ -110,15 +112,24 @@ class ProgressView:
 
 def describe_progress(event: ProgressEvent) -> str:
     """The message of a progress event, with its figures and time left while rows are processed."""
-    if not event.metrics.get("examples_per_second"):
+    if not any(event.metrics.get(name) for name in _RATES):
         return event.message
     parts = [event.message]
     for name, template in _FIGURE_FORMATS.items():
         if isinstance(event.metrics.get(name), int | float):
             parts.append(template.format(event.metrics[name]))
-    if isinstance(left := event.metrics.get("seconds_left"), int | float):
+    if (left := _estimate_seconds_left(event)) is not None:
         parts.append(f"{format_duration(left)} left")
     return "  ".join(parts).strip()
+
+
+def _estimate_seconds_left(event: ProgressEvent) -> float | None:
+    if isinstance(left := event.metrics.get("seconds_left"), int | float):
+        return left
+    rate = event.metrics.get("rows_per_second")
+    if not isinstance(rate, int | float) or rate <= 0 or event.total is None:
+        return None
+    return (event.total - (event.done or 0)) / rate
 
 
 def format_duration(seconds: float) -> str:

@@ -32,7 +32,9 @@ def test_a_state_of_another_job_is_refused_and_what_differs_is_named(tmp_path: P
     other = make_job(
         state=job.state, batch_rows=3, model=RELEASE.model_copy(update={"digest": "f" * 64})
     )
-    with pytest.raises(DataError, match=r"another scoring \(model, batch_rows differs?\)"):
+    with pytest.raises(
+        DataError, match="another model than /releases/1, another value of batch_rows"
+    ):
         run_scoring(other, workers=0)
 
 

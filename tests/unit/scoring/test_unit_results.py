@@ -44,7 +44,7 @@ def test_results_are_read_in_the_order_of_the_rows(storage_location: StorageLoca
 def test_kept_columns_and_rejected_rows_come_back(tmp_path: Path) -> None:
     job = make_job(state=str(tmp_path))
     kept = {"row": pa.array(["a", None]), "values": pa.array([7, None], pa.int64())}
-    rejected = [RejectedRow(1, 2, 3, "ä.csv", "blank text")]
+    rejected = [RejectedRow(1, 2, 3, "ä.csv", "text", "blank text")]
     result = UnitResult(0, np.array([0, 2]), np.zeros((2, 3), np.float32), kept, rejected)
     key = write_result(open_store(job.state), job, result)
     found = load_result(open_store(job.state), job, key)

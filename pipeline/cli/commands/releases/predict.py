@@ -26,7 +26,8 @@ def predict_texts(
 ) -> None:
     """Classify texts with a released model.
 
-    The lines of a file are classified with `kubert predict RELEASE - < FILE`.
+    The lines of a file are classified with `kubert predict RELEASE - < FILE`, the rows of CSV,
+    JSON and Parquet files with `kubert score`.
     """
     given = read_texts("predict", release, texts)
     from components.serving.predict import predict

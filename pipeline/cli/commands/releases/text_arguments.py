@@ -25,7 +25,7 @@ ReleaseArgument = Annotated[
 def read_texts(command: str, release: str, texts: Sequence[str] | None) -> Iterable[str]:
     """The texts, or one per line of standard input, which may be endless.
 
-    UsageError for a text that names a file, whose lines rather than its name are meant.
+    UsageError for a text that names a file, whose rows or lines rather than its name are meant.
     """
     for text in texts or ():
         if os.path.isfile(text):  # noqa: PTH113 - False, and no error, for any long text
@@ -38,7 +38,8 @@ def read_texts(command: str, release: str, texts: Sequence[str] | None) -> Itera
 def _refuse_file(command: str, release: str, text: str) -> None:
     release, name = shlex.quote(release), shlex.quote(text)
     raise UsageError(
-        f"{text}: is a file, and its name would be taken for a text; give its lines, one "
-        f"text each: kubert {command} {release} - < {name}; if the name is the text: "
+        f"{text}: is a file, and its name would be taken for a text; score its rows: "
+        f"kubert score {release} --source {name} --to DIR; give its lines, one text each: "
+        f"kubert {command} {release} - < {name}; if the name is the text: "
         f"echo {name} | kubert {command} {release} -"
     )

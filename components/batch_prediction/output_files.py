@@ -1,0 +1,128 @@
+"""Writes the output of a batch prediction as a stream: Parquet, CSV or JSON lines.
+
+Equal results give equal bytes: a file has no time and no name in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.batch_prediction.request import BatchPredictionRequest, OutputFormat
+from components.scoring.unit_results import RejectedRow, UnitResult
+
+ROW_GROUP_ROWS = 1 << 16
+WriteTable = Callable[[pa.Table], None]
+
+
+def build_table(
+    result: UnitResult,
+    request: BatchPredictionRequest,
+    classes: Sequence[str],
+    columns: Sequence[str],
+) -> pa.Table:
+    """The rows of a unit with the columns of the output."""
+    arrays = [result.kept[name] for name in request.keep]
+    values = result.values
+    if request.embeddings:
+        flat = pa.array(np.ascontiguousarray(values).ravel(), pa.float32())
+        arrays.append(pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
+    else:
+        best = values.argmax(axis=1)
+        arrays.append(pa.array([classes[index] for index in best], pa.string()))
+        arrays.append(pa.array(values[np.arange(len(values)), best], pa.float32()))
+        if request.all_scores:
+            arrays += [pa.array(column, pa.float32()) for column in values.T]
+    return pa.table(arrays, names=[*columns])
+
+
+@contextmanager
+def open_output(path: Path, file_format: OutputFormat) -> Iterator[WriteTable]:
+    """Yield a function that appends a table to the file; every table has the same columns."""
+    writers = {"parquet": _open_parquet, "csv": _open_csv, "jsonl": _open_jsonl}
+    with writers[file_format](path) as write:
+        yield write
+
+
+def write_rejected_rows(stream: Any, rows: Sequence[RejectedRow]) -> None:
+    """Append a JSON line per rejected row: file, row (from 1), line, columns, reason; no text."""
+    for row in rows:
+        fields = {"file": row.file, "row": row.number, "line": row.line, "columns": row.columns}
+        record = {name: value for name, value in fields.items() if value}
+        record["reason"] = row.reason
+        stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[WriteTable]:
+    import pyarrow.parquet as pq
+
+    waiting: list[pa.Table] = []
+    writer: Any = None
+
+    def flush() -> None:
+        nonlocal writer
+        if not waiting:
+            return
+        table = pa.concat_tables(waiting)
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        waiting.clear()
+
+    def write(table: pa.Table) -> None:
+        waiting.append(table)
+        if sum(map(len, waiting)) >= ROW_GROUP_ROWS:
+            flush()
+
+    try:
+        yield write
+        flush()
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@contextmanager
+def _open_csv(path: Path) -> Iterator[WriteTable]:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        has_header = False
+
+        def write(table: pa.Table) -> None:
+            nonlocal has_header
+            if not has_header:
+                writer.writerow(table.column_names)
+                has_header = True
+            writer.writerows(zip(*map(_to_python, table.columns), strict=True))
+
+        yield write
+
+
+@contextmanager
+def _open_jsonl(path: Path) -> Iterator[WriteTable]:
+    with path.open("w", encoding="utf-8") as stream:
+
+        def write(table: pa.Table) -> None:
+            names = table.column_names
+            for values in zip(*map(_to_python, table.columns), strict=True):
+                record = dict(zip(names, values, strict=True))
+                stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+
+        yield write
+
+
+def _to_python(column: pa.ChunkedArray) -> list[Any]:
+    """The values as Python objects, float32 by the fewest digits that name it."""
+    if column.type == pa.float32() and not column.null_count:
+        return [float(str(value)) for value in column.to_numpy()]
+    if pa.types.is_fixed_size_list(column.type):
+        return [[float(str(value)) for value in row.values.to_numpy()] for row in column]
+    values: list[Any] = column.to_pylist()
+    return values

@@ -1,0 +1,70 @@
+"""What a batch prediction is asked for, and the columns of its output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.config.data import DataConfig
+from components.errors import UsageError
+
+OutputFormat = Literal["parquet", "csv", "jsonl"]
+LABEL_COLUMN = "label"
+SCORE_COLUMN = "score"
+EMBEDDING_COLUMN = "embedding"
+CLASS_SCORE_PREFIX = "score_"
+
+
+class BatchPredictionRequest(BaseModel):
+    """A release, a text source, and the output.
+
+    release: reference of a released model, as `kubert predict` takes it.
+    data: the source and how it is read; its label and test source are not used.
+    to: directory, gs:// or s3:// URI of the output.
+    keep: columns of the source that are written before the label.
+    all_scores: a column `score_<class>` for each class.
+    embeddings: the encoder's vector instead of label and scores.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    release: str
+    data: DataConfig
+    to: str
+    format: OutputFormat = "parquet"
+    keep: tuple[str, ...] = ()
+    all_scores: bool = False
+    embeddings: bool = False
+    workers: int = Field(1, ge=0)
+
+    @property
+    def filename(self) -> str:
+        """Name of the output's file."""
+        return f"predictions.{self.format}"
+
+
+def check_request(request: BatchPredictionRequest) -> None:
+    """UsageError for options that exclude each other."""
+    if request.embeddings and request.all_scores:
+        raise UsageError("--embeddings writes no scores; leave out --all-scores")
+    if request.embeddings and request.format == "csv":
+        raise UsageError("--embeddings: a vector is no CSV field; use --format parquet or jsonl")
+
+
+def list_columns(request: BatchPredictionRequest, classes: Sequence[str]) -> list[str]:
+    """Names of the output's columns; UsageError if two of them are equal."""
+    if request.embeddings:
+        computed = [EMBEDDING_COLUMN]
+    else:
+        computed = [LABEL_COLUMN, SCORE_COLUMN]
+        if request.all_scores:
+            computed += [f"{CLASS_SCORE_PREFIX}{name}" for name in classes]
+    columns = [*request.keep, *computed]
+    if repeated := [name for name, count in Counter(columns).items() if count > 1]:
+        raise UsageError(
+            f"--keep: two columns of the output would be called {repeated[0]!r}; "
+            "rename it in the source, or leave it out"
+        )
+    return columns

@@ -1,0 +1,233 @@
+"""`kubert score`: batch prediction, a text source through a release into one file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from components.errors import ExitCode, KubertError, UsageError
+from pipeline.cli.commands.releases.text_arguments import ReleaseArgument
+from pipeline.cli.options import Assignments, JsonOutput
+
+if TYPE_CHECKING:
+    from components.config.schema import DataConfig
+
+POLL_SECONDS = 0.2
+
+
+class OutputFormatName(StrEnum):
+    """The formats of the output."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class ScoringInterruptedError(KubertError):
+    """Ctrl-C or SIGTERM ended the command."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("stopped; what was scored stays, and the same command goes on from it")
+
+
+def score_source(
+    release: ReleaseArgument,
+    source: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SOURCE",
+            help="File, directory or pattern of texts, as data.source takes it: CSV, TSV, JSON or "
+            "Parquet; local, gs:// or s3://; can be repeated.",
+        ),
+    ],
+    to: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="Directory of the output, or its gs:// or s3:// URI."),
+    ],
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Text columns, joined by a space, separated by commas (default: data.text).",
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS", help="Columns to write before the label, separated by commas."
+        ),
+    ] = None,
+    output_format: Annotated[
+        OutputFormatName, typer.Option("--format", help="Format of the output.")
+    ] = OutputFormatName.PARQUET,
+    all_scores: Annotated[
+        bool, typer.Option("--all-scores", help="Write the score of every class, as score_CLASS.")
+    ] = False,
+    embeddings: Annotated[
+        bool,
+        typer.Option("--embeddings", help="Write the encoder's vector instead of label and score."),
+    ] = False,
+    workers: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Worker processes; 0: score in this process."),
+    ] = 1,
+    max_bad_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="N", help="Rows that may be rejected (default: data.max_bad_rows, 0)."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONFIG", help="A configuration whose `data` section says how rows are read."
+        ),
+    ] = None,
+    assignments: Assignments = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Score all rows of a text source with a released model.
+
+    Writes DIR/predictions.FORMAT, rows in the order of the source, and DIR/manifest.json last. The
+    same command after a stop or a crash goes on; after its end it does nothing. Rejected rows are
+    listed in DIR/rejected.jsonl.
+    """
+    from components.batch_prediction import step
+    from components.batch_prediction.request import BatchPredictionRequest
+    from pipeline.cli.tables import create_console, print_json, print_line
+
+    data = _build_data(config, assignments or [], source, text, max_bad_rows)
+    request = BatchPredictionRequest(
+        release=release,
+        data=data,
+        to=to,
+        format=output_format.value,
+        keep=_split_names(keep),
+        all_scores=all_scores,
+        embeddings=embeddings,
+        workers=workers,
+    )
+    console = create_console(to_stderr=as_json)
+    start = time.monotonic()
+    with _stop_signals_as_error(), _shown_progress(console):
+        done = step.run(request)
+    content, seconds = done.content, time.monotonic() - start
+    rejected = sum(content.rejected.values())
+    if as_json:
+        print_json(
+            {
+                "file": f"{done.uri}/{content.file}",
+                "rows": content.rows,
+                "rejected": rejected,
+                "columns": [*content.columns],
+                "release": content.release,
+                "created": done.created,
+                "seconds": round(seconds, 3),
+                "sha256": done.manifest.files[content.file].sha256,
+            }
+        )
+        return
+    if not done.created:
+        print_line(console, f"scored before, nothing is done again: {done.uri}/{content.file}")
+        return
+    rate = content.rows / max(seconds, 1e-3)
+    print_line(console, f"{content.rows:,} rows in {seconds:,.1f} s ({rate:,.0f} rows/s)")
+    if rejected:
+        print_line(console, f"{rejected:,} rows rejected: {done.uri}/rejected.jsonl")
+    print_line(console, f"{done.uri}/{content.file}")
+
+
+def _build_data(
+    config: str | None,
+    assignments: list[str],
+    source: list[str],
+    text: str | None,
+    max_bad_rows: int | None,
+) -> DataConfig:
+    """The `data` section of the configuration, with what the command's own options say."""
+    from components.config.loading import validate_config
+    from pipeline import presets
+
+    for assignment in assignments:
+        if not assignment.startswith("data."):
+            raise UsageError(f"--set {assignment}: only options of `data` have a meaning here")
+    values: dict[str, Any] = presets.load_preset(config, assignments).data.model_dump()
+    values["source"] = source
+    if text is not None:
+        values["text"] = _split_names(text)
+    if max_bad_rows is not None:
+        values["max_bad_rows"] = max_bad_rows
+    return validate_config({"data": values}, "options").data
+
+
+def _split_names(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip()) if names else ()
+
+
+@contextmanager
+def _stop_signals_as_error() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise ScoringInterruptedError, whatever runs at the time."""
+    from components.workers.exit_codes import WorkerGroupInterruptedError
+
+    def interrupt(_: int, __: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except (KeyboardInterrupt, WorkerGroupInterruptedError):
+        raise ScoringInterruptedError from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _shown_progress(console: Any) -> Iterator[None]:
+    """Show the progress events that this process reports while the block runs."""
+    from components.config.environment import ENV_PROGRESS
+    from components.progress import ProgressEvent, ProgressFile, StepName
+    from pipeline.cli.progress_bar import ProgressView
+
+    ended = threading.Event()
+    with (
+        tempfile.TemporaryDirectory(prefix="kubert-progress-") as directory,
+        ProgressView(console) as view,
+    ):
+        path = Path(directory) / "events"
+        events = ProgressFile(path)
+
+        def show_until_ended() -> None:
+            while True:
+                is_last = ended.wait(POLL_SECONDS)
+                for event in events.read_new_events():
+                    view.show(event)
+                if is_last:
+                    return
+
+        view.show(ProgressEvent(StepName.SCORE, kind="started"))
+        before = os.environ.get(ENV_PROGRESS)
+        os.environ[ENV_PROGRESS] = str(path)
+        thread = threading.Thread(target=show_until_ended, daemon=True, name="progress")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            if before is None:
+                del os.environ[ENV_PROGRESS]
+            else:
+                os.environ[ENV_PROGRESS] = before
