@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.config.data import DataConfig
+from components.config.renamed_options import to_stored_names
 from components.data.split_names import SplitName
 from components.progress import StepName
 
@@ -33,6 +34,7 @@ _IRRELEVANT_DATA_OPTIONS = frozenset(
         "max_bad_rows",
         "validation_fraction",
         "test_fraction",
+        "stratify",
     }
 )
 """Options of `data` that do not change which texts are read."""
@@ -137,7 +139,8 @@ def describe_identity(job: ScoringJob) -> dict[str, Any]:
 
 def data_identity(data: DataConfig) -> dict[str, Any]:
     """The options of `data` that determine which texts are read."""
-    return data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
+    options = data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
+    return to_stored_names("data", options)
 
 
 def job_id(job: ScoringJob) -> str:
