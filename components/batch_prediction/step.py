@@ -33,7 +33,7 @@ from components.batch_prediction.target import (
     REJECTED_FILENAME,
     Target,
     check_not_in_source,
-    locked,
+    lock_target,
     parse_target,
 )
 from components.config.cluster import ClusterConfig
@@ -99,7 +99,7 @@ def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -
     check_not_in_source(target, names, [request.filename, REJECTED_FILENAME])
     if cluster.backend == "jobset":
         _check_reachable(cluster, [request.release, *names, target.uri])
-    with _translated_disk_errors(target), locked(target):
+    with _translated_disk_errors(target), lock_target(target):
         release = find_release(request.release)
         columns = list_columns(request, release.content.classes)
         progress.report(StepName.SCORE, "reading the source")

@@ -139,7 +139,7 @@ def check_not_in_source(target: Target, names: Sequence[str], outputs: Sequence[
 
 
 @contextmanager
-def locked(target: Target) -> Iterator[None]:
+def lock_target(target: Target) -> Iterator[None]:
     """Keep other scorers of the target out while the block runs; KubertError if there is one."""
     busy = KubertError(
         f"{target.uri}: another `kubert score` is writing there; wait for it, or stop it"

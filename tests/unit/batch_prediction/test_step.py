@@ -12,7 +12,7 @@ import pytest
 
 from components.batch_prediction.request import BatchPredictionRequest
 from components.batch_prediction.step import run
-from components.batch_prediction.target import STATE_DIRECTORY, Target, locked
+from components.batch_prediction.target import STATE_DIRECTORY, Target, lock_target
 from components.config.cluster import ClusterConfig
 from components.config.data import DataConfig
 from components.errors import ConfigError, DataError, KubertError, UsageError
@@ -254,7 +254,7 @@ def test_two_scorers_of_one_target_at_once_are_refused(
     make_request: Callable[..., BatchPredictionRequest], tmp_path: Path
 ) -> None:
     with (
-        locked(Target(str(tmp_path / "out"))),
+        lock_target(Target(str(tmp_path / "out"))),
         pytest.raises(KubertError, match="another `kubert score` is writing there"),
     ):
         run(make_request())
