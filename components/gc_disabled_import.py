@@ -16,7 +16,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-SLOW_IMPORTS = frozenset({"tensorflow", "tensorflow_text", "official.nlp.modeling", "sklearn"})
+SLOW_IMPORTS = frozenset({"tensorflow", "tensorflow_text", "official.nlp.modeling"})
 
 
 @contextmanager

@@ -22,7 +22,6 @@ UNUSED_PATTERNS = (
     # 40 MB in all. These packages never import their tests, unlike h5py.
     "numpy/**/tests",
     "scipy/**/tests",
-    "sklearn/**/tests",
     "pyarrow/tests",
 )
 # botocore describes 400 services in 27 MB; kubert uses S3; others give credentials.

@@ -33,7 +33,7 @@ RUN python3 /docker/slim.py /opt/kubert/lib/python3.11/site-packages
 COPY docker/bytecode.py /docker/
 RUN TF_USE_LEGACY_KERAS=1 _KFP_RUNTIME=true /opt/kubert/bin/python /docker/bytecode.py \
       tensorflow tensorflow_text tensorflow_hub tf_keras official.nlp.modeling.networks official.nlp.optimization tensorflow_serving.apis.predict_pb2 \
-      tensorflow_datasets pyarrow.parquet sklearn.metrics safetensors.numpy tokenizers huggingface_hub jinja2 pydantic yaml rich.progress \
+      tensorflow_datasets pyarrow.parquet safetensors.numpy tokenizers huggingface_hub jinja2 pydantic yaml rich.progress \
       google.cloud.storage botocore.session tenacity psutil aiohttp.web tensorboard.main kfp.dsl.executor_main
 # Laid out layer by layer.
 RUN site=opt/kubert/lib/python3.11/site-packages \

@@ -108,8 +108,11 @@ def train(
 @_component
 def evaluate(
     min_accuracy: float,
+    workers: int,
     evaluate: str,
+    cluster: str,
     fingerprint: str,
+    scratch: str,
     shards: dsl.Input[dsl.Dataset],
     checkpoint: dsl.Input[dsl.Model],
     report: dsl.Output[dsl.Artifact],
@@ -118,23 +121,35 @@ def evaluate(
     page: dsl.Output[dsl.HTML],
 ) -> None:
     """A checkpoint to a report on the test rows, with the figures that KFP shows."""
-    from components.step_runtime import parse_section, step_run
+    from components.step_runtime import default_state_uri, parse_section, step_run
 
     with step_run("evaluate", report=report.path, page=page.path) as figures:
         import shutil
         from pathlib import Path
 
+        from components.artifacts.report import MAX_KFP_CLASSES
+        from components.config.cluster import ClusterConfig
         from components.config.schema import EvaluateConfig
         from components.evaluate import step
+        from components.scoring.test_rows import TestRowScoring
 
         thresholds = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
-        content = step.run(thresholds, Path(shards.path), Path(checkpoint.path), Path(report.path))
+        cluster_config, output = parse_section(ClusterConfig, cluster), Path(report.path)
+        scoring = TestRowScoring(
+            state=scratch or default_state_uri(cluster_config, output, report.uri),
+            cluster=cluster_config,
+            max_workers=workers,
+            shards_uri=shards.uri,
+            checkpoint_uri=checkpoint.uri,
+        )
+        content = step.run(thresholds, Path(shards.path), Path(checkpoint.path), output, scoring)
         figures.update(accuracy=content.accuracy, test_rows=content.test_rows)
         for name, value in content.scalar_metrics().items():
             metrics.log_metric(name, value)
-        classification.log_confusion_matrix(
-            list(content.classes), [list(row) for row in content.confusion]
-        )
+        if len(content.classes) <= MAX_KFP_CLASSES:
+            classification.log_confusion_matrix(
+                list(content.classes), [list(row) for row in content.confusion]
+            )
         classification.log_roc_curve(
             list(content.micro_roc.fpr),
             list(content.micro_roc.tpr),
@@ -143,35 +158,45 @@ def evaluate(
         shutil.copyfile(Path(report.path) / "report.html", page.path)
         for artifact in (metrics, classification):
             Path(artifact.path).write_text(
-                content.model_dump_json(include={"accuracy", "macro_f1", "confusion"})
+                content.model_dump_json(include={"accuracy", "macro_f1"})
             )
 
 
 @_component
 def gate(
     min_accuracy: float,
+    workers: int,
     model_store: str,
     model_name: str,
     evaluate: str,
     export: str,
+    cluster: str,
+    scratch: str,
     shards: dsl.Input[dsl.Dataset],
     report: dsl.Input[dsl.Artifact],
     decision: dsl.Output[dsl.Artifact],
 ) -> bool:
     """Whether the candidate may be released: good enough, and not worse than the champion."""
-    from components.step_runtime import parse_section, step_run
+    from components.step_runtime import default_state_uri, parse_section, step_run
 
     with step_run("gate", decision=decision.path) as figures:
         from pathlib import Path
 
+        from components.config.cluster import ClusterConfig
         from components.config.schema import EvaluateConfig, ExportConfig
         from components.gate import step as gate
+        from components.scoring.test_rows import TestRowScoring
 
         thresholds = parse_section(EvaluateConfig, evaluate, min_accuracy=min_accuracy)
         target = parse_section(ExportConfig, export, model_store=model_store, model_name=model_name)
-        result = gate.run(
-            thresholds, target, Path(shards.path), Path(report.path), Path(decision.path)
+        cluster_config, output = parse_section(ClusterConfig, cluster), Path(decision.path)
+        scoring = TestRowScoring(
+            state=scratch or default_state_uri(cluster_config, output, decision.uri),
+            cluster=cluster_config,
+            max_workers=workers,
+            shards_uri=shards.uri,
         )
+        result = gate.run(thresholds, target, Path(shards.path), Path(report.path), output, scoring)
         figures.update(passed=result.passed, reason=result.reason)
     return bool(result.passed)
 

@@ -37,8 +37,8 @@ SUBMISSION_OPTIONS = {
 RUN_PARAMETERS = {
     "fingerprint": "stands for the data's content and the code in the key of KFP's cache; "
     "`kubert run` fills it in",
-    "scratch": "directory or URI (gs://, s3:// or minio://) in which training keeps its state, so "
-    "that a killed run continues; empty: `cluster.checkpoint_uri`",
+    "scratch": "directory or URI (gs://, s3:// or minio://) in which training and scoring keep "
+    "their state, so that a killed run continues; empty: `cluster.checkpoint_uri`",
 }
 """Parameters of one run that no option stands for."""
 

@@ -8,9 +8,11 @@ numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,6 @@ import pyarrow as pa
 from components.errors import DataError
 
 PREDICTIONS_FILENAME = "predictions.arrow"
-BATCH_ROWS = 65_536
 
 SCHEMA = pa.schema(
     [
@@ -36,7 +37,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Predictions:
-    """Labels, predicted classes and scores of all test rows.
+    """Labels, predicted classes and scores of consecutive test rows.
 
     labels and predicted: int32 [rows]; scores: float32 [rows, classes]; texts: one per row, or None
     if the report has none.
@@ -51,76 +52,117 @@ class Predictions:
         return len(self.labels)
 
 
-def write_predictions(
-    directory: Path,
-    labels: npt.NDArray[np.int32],
-    scores: npt.NDArray[np.float32],
-    texts: Sequence[str] | None,
-) -> None:
-    """Write the file; labels: [rows], scores: [rows, classes].
+class PredictionsWriter:
+    """Writes the file part by part, in the order of the rows; a context manager.
 
-    The predicted class is the first one with the largest score.
+    Memory is that of one part.
     """
-    rows, classes = scores.shape
-    predicted = scores.argmax(axis=1)
-    with pa.ipc.new_file(directory / PREDICTIONS_FILENAME, SCHEMA) as writer:
-        for start in range(0, rows, BATCH_ROWS):
-            part = slice(start, min(start + BATCH_ROWS, rows))
-            count = part.stop - part.start
-            offsets = pa.array(np.arange(count + 1, dtype=np.int32) * classes, pa.int32())
-            values = pa.array(
-                np.ascontiguousarray(scores[part], dtype=np.float32).ravel(), pa.float32()
+
+    def __init__(self, directory: Path) -> None:
+        self._writer: Any = pa.ipc.new_file(directory / PREDICTIONS_FILENAME, SCHEMA)
+        self._rows = 0
+
+    def __enter__(self) -> PredictionsWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def add(
+        self,
+        labels: npt.NDArray[np.int32],
+        scores: npt.NDArray[np.float32],
+        texts: Sequence[str] | None,
+    ) -> None:
+        """Append rows; labels: [rows], scores: [rows, classes], texts: [rows], or always None.
+
+        The predicted class is the first one with the largest score.
+        """
+        count, classes = scores.shape
+        values = np.ascontiguousarray(scores, dtype=np.float32).ravel()
+        columns = [
+            pa.array(np.arange(self._rows, self._rows + count), pa.int64()),
+            pa.array(labels, pa.int32()),
+            pa.array(scores.argmax(axis=1), pa.int32()),
+            pa.ListArray.from_arrays(
+                pa.array(np.arange(count + 1, dtype=np.int32) * classes, pa.int32()),
+                pa.array(values, pa.float32()),
+                type=SCHEMA.field("scores").type,
+            ),
+            pa.nulls(count, pa.string()) if texts is None else pa.array(texts, pa.string()),
+        ]
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+        self._rows += count
+
+
+def iterate_predictions(directory: Path) -> Iterator[Predictions]:
+    """The predictions of a report, part by part; memory is that of one part.
+
+    Raises DataError for a missing or damaged file, another schema, and rows that are missing or out
+    of order. Does not check the digest: `open_report` on the same directory does.
+    """
+    first_row, width = 0, 0
+    with _open_file(directory) as file:
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)
+            rows = np.arange(first_row, first_row + len(batch))
+            widths = np.unique(batch["scores"].value_lengths().to_numpy(zero_copy_only=False))
+            width = width or int(widths[0])
+            if not np.array_equal(batch["row"].to_numpy(), rows) or widths.tolist() != [width]:
+                raise _rows_error(directory)
+            first_row += len(batch)
+            texts = batch["text"]
+            yield Predictions(
+                labels=batch["label"].to_numpy(),
+                predicted=batch["predicted"].to_numpy(),
+                scores=batch["scores"].flatten().to_numpy().reshape(len(batch), width),
+                texts=None if texts.null_count else tuple(texts.to_pylist()),
             )
-            columns = [
-                pa.array(np.arange(part.start, part.stop), pa.int64()),
-                pa.array(labels[part], pa.int32()),
-                pa.array(predicted[part], pa.int32()),
-                pa.ListArray.from_arrays(offsets, values, type=SCHEMA.field("scores").type),
-                pa.nulls(count, pa.string())
-                if texts is None
-                else pa.array(texts[part], pa.string()),
-            ]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+    if first_row == 0:
+        raise _rows_error(directory)
 
 
-def read_predictions(directory: Path) -> Predictions:
-    """The predictions of a report; DataError for a missing or damaged file or another schema.
+def read_scores(directory: Path, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """The scores of the rows: [len(rows), classes]; only these are held.
 
-    Does not check the digest: `open_report` on the same directory does.
+    Raises DataError as `iterate_predictions` does, and for rows that the report does not have.
     """
+    selected: npt.NDArray[np.float32] | None = None
+    found = first_row = 0
+    for part in iterate_predictions(directory):
+        if selected is None:
+            selected = np.empty((len(rows), part.scores.shape[1]), np.float32)
+        inside = (rows >= first_row) & (rows < first_row + len(part))
+        selected[inside] = part.scores[rows[inside] - first_row]
+        found, first_row = found + int(inside.sum()), first_row + len(part)
+    if selected is None or found < len(rows):
+        raise _rows_error(directory)
+    return selected
+
+
+@contextmanager
+def _open_file(directory: Path) -> Iterator[Any]:
     path = directory / PREDICTIONS_FILENAME
     try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
+            if file.schema != SCHEMA:
+                raise DataError(
+                    f"{path}: its columns are not those of predictions; run the evaluation again"
+                )
+            yield file
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{path}: cannot be read ({error}); run the evaluation again") from None
-    if table.schema != SCHEMA:
-        raise DataError(
-            f"{path}: its columns are not those of predictions; run the evaluation again"
-        )
-    scores = table["scores"].combine_chunks()
-    widths = np.unique(scores.value_lengths().to_numpy(zero_copy_only=False))
-    rows = table["row"].to_numpy()
-    if len(widths) != 1 or not np.array_equal(rows, np.arange(len(rows))):
-        raise DataError(
-            f"{path}: rows are missing, out of order or of different widths; "
-            "run the evaluation again"
-        )
-    texts = table["text"]
-    return Predictions(
-        labels=table["label"].to_numpy(),
-        predicted=table["predicted"].to_numpy(),
-        scores=scores.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), int(widths[0])),
-        texts=None if texts.null_count else tuple(texts.to_pylist()),
+
+
+def _rows_error(directory: Path) -> DataError:
+    return DataError(
+        f"{directory / PREDICTIONS_FILENAME}: rows are missing, out of order or of different "
+        "widths; run the evaluation again"
     )
 
 
 def read_first_texts(directory: Path, rows: int) -> list[str]:
     """The texts of the first rows of a report; none if the report must not contain texts."""
-    path = directory / PREDICTIONS_FILENAME
-    try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-            texts = file.get_batch(0).column("text").slice(0, rows).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run the evaluation again") from None
+    with _open_file(directory) as file:
+        texts = file.get_batch(0).column("text").slice(0, rows).to_pylist()
     return [text for text in texts if text is not None]

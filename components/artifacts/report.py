@@ -21,6 +21,8 @@ from components.errors import DataError
 REPORT_KIND: manifest.ArtifactKind = "report"
 CONTENT_FILENAME = "report.json"
 PAGE_FILENAME = "report.html"
+MAX_KFP_CLASSES = 100
+"""Kubeflow stores the confusion matrix in its database, and draws all of it."""
 
 
 class FiniteModel(BaseModel):
@@ -45,13 +47,15 @@ class ClassMetrics(FiniteModel):
 class RocCurve(FiniteModel):
     """Points of a receiver operating characteristic from (0, 0) to (1, 1), and the area under it.
 
-    `thresholds` decrease; the first one is 2.0, above every score, so that no row is positive.
+    `thresholds` decrease; the first one is 2.0, above every score, so that no row is positive. The
+    exact area is within `auc_error` of `auc`; 0 if all scores were compared with each other.
     """
 
     fpr: tuple[float, ...]
     tpr: tuple[float, ...]
     thresholds: tuple[float, ...]
     auc: float = Field(ge=0, le=1)
+    auc_error: float = Field(default=0.0, ge=0)
 
 
 class CalibrationBin(FiniteModel):

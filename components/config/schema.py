@@ -200,12 +200,26 @@ class EvaluateConfig(Section):
         description="release a model even if it never predicts a class that has test rows",
     )
     batch_size: int = Field(128, ge=1, description="rows per evaluation step")
+    workers: Literal["auto"] | int = Field(
+        "auto",
+        description="workers that score the test rows, for the evaluation and for the gate's "
+        "champion: processes, with cluster.backend=jobset pods like those of training; 0: the "
+        "step's own process; auto: with jobset as many as `train.workers` where the step's pod "
+        "would take more than about 10 minutes by test tokens x parameters, else 0",
+    )
     max_reported_errors: int = Field(
         20,
         ge=0,
         description="most confident misclassifications in the report, with their texts; "
         "0: the report contains no texts",
     )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _check_workers(cls, value: Any) -> Any:
+        if value == "auto" or (type(value) is int and value >= 0):
+            return value
+        raise ValueError(f"must be auto, or an integer of at least 0, not {value!r}")
 
 
 Precision = Literal["float32", "bfloat16"]

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from components import progress
 from components.artifacts import manifest
 from components.artifacts import report as reports
 from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
-from components.artifacts.predictions import write_predictions
+from components.artifacts.predictions import PredictionsWriter
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
-from components.model.batch_scoring import score_split
-from components.model.restore import load_classifier
+from components.evaluate.confident_errors import describe_errors
 from components.progress import StepName
+from components.scoring.test_rows import TestRowScoring, score_test_rows
 
 MAX_STEP_POINTS = 250
 SHOWN_OPTIONS = {
@@ -33,25 +30,34 @@ SHOWN_OPTIONS = {
     "warmup_fraction": "Warm-up",
     "lr_schedule": "Learning rate schedule",
     "weight_decay": "Weight decay",
+    "class_weights": "Class weights",
+    "label_smoothing": "Label smoothing",
+    "best_metric": "Best epoch by",
     "precision": "Precision",
     "seed": "Seed",
 }
 
 
-def run(config: EvaluateConfig, shards: Path, checkpoint: Path, output: Path) -> ReportContent:
+def run(
+    config: EvaluateConfig,
+    shards: Path,
+    checkpoint: Path,
+    output: Path,
+    scoring: TestRowScoring | None = None,
+) -> ReportContent:
     """Score the shards' test rows with the checkpoint and commit the report in `output`.
 
-    Both inputs are verified first. Raises DataError for a damaged input, an empty test split and
-    scores that are not finite; ConfigError for a checkpoint that was trained with another
-    vocabulary, label list or encoder than the shards have. `output` exists only when complete.
+    Both inputs are verified first. The report is the same for any number of workers. Raises
+    DataError for a damaged input, an empty test split and scores that are not finite; ConfigError
+    for a checkpoint that was trained with another vocabulary, label list or encoder than the shards
+    have; and what the workers raise. `output` exists only when complete.
     """
     progress.report(StepName.EVALUATE, "reading the data and the checkpoint")
     opened = open_shards(shards)
     trained = open_checkpoint(checkpoint)
     check_compatible(opened.content, trained.content, checkpoint)
-    model, _, _ = load_classifier(trained)
     with manifest.staged_artifact(output) as directory:
-        content = _write_report(directory, config, opened, trained, model)
+        content = _write_report(directory, config, opened, trained, scoring or TestRowScoring())
     progress.report(
         StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",
@@ -86,30 +92,26 @@ def _write_report(
     config: EvaluateConfig,
     shards: TokenShards,
     checkpoint: Artifact[CheckpointContent],
-    model: Callable[..., Any],
+    scoring: TestRowScoring,
 ) -> ReportContent:
     split = shards.open_split("test")
-    if len(split) == 0:
-        raise DataError(
-            f"{shards.directory}: the test split has no rows; "
-            "set data.test_source or a larger data.test_fraction"
-        )
     labels, classes = split.read_labels(), shards.content.classes
-    scores = score_split(
-        model,
-        split,
-        config.batch_size,
-        lambda done, total: progress.report(
-            StepName.EVALUATE, "scoring the test rows", done=done, total=total
-        ),
-    )
-    measures = metrics.compute_metrics(labels, scores, classes)
-    wrong = metrics.find_most_confident_errors(labels, scores, config.max_reported_errors)
+    measured = metrics.MetricsAccumulator(classes, len(split), config.max_reported_errors)
+    with PredictionsWriter(directory) as predictions:
+        for part in score_test_rows(
+            StepName.EVALUATE, checkpoint, scoring.checkpoint_uri, shards, config, scoring
+        ):
+            measured.add(labels[part.rows], part.values)
+            texts = split.read_texts(part.rows) if config.max_reported_errors else None
+            predictions.add(labels[part.rows], part.values, texts)
+    errors = measured.list_most_confident_errors()
     content = ReportContent(
-        **dict(measures),
+        **dict(measured.compute()),
         min_accuracy=config.min_accuracy,
         min_macro_f1=config.min_macro_f1,
-        mistakes=metrics.describe_errors(wrong, split.read_texts(wrong), labels, scores, classes),
+        mistakes=describe_errors(
+            errors, split.read_texts([error.row for error in errors]), classes
+        ),
         data=_summarize_data(shards),
         training=_summarize_training(
             checkpoint.content,
@@ -129,18 +131,12 @@ def _write_report(
     (directory / reports.PAGE_FILENAME).write_text(
         report_page.render_report(content), encoding="utf-8"
     )
-    write_predictions(
-        directory,
-        labels,
-        scores,
-        split.read_texts(np.arange(len(split))) if config.max_reported_errors else None,
-    )
     manifest.commit(
         directory,
         reports.REPORT_KIND,
         content={"classes": list(classes), **content.scalar_metrics()},
         inputs={"shards": content.shards_digest, "checkpoint": content.checkpoint_digest},
-        config=to_stored_names("evaluate", config.model_dump(mode="json")),
+        config=to_stored_names("evaluate", config.model_dump(mode="json", exclude={"workers"})),
     )
     return content
 

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.manifest import commit, staged_artifact
-from components.artifacts.predictions import read_predictions
+from components.artifacts.predictions import read_scores
 from components.artifacts.release import ReleaseContent
 from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import open_shards
@@ -130,7 +131,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
         parity = check_test_rows(
             scorer,
             shards.open_split("test"),
-            read_predictions(report.directory).scores,
+            partial(read_scores, report.directory),
             config.precision,
         )
         check_probe_texts(scorer, classifier, vocabulary, length, config.precision)

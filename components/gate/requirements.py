@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,22 +72,25 @@ class ClassCounts:
         )
 
 
-def count_classes(predictions: Predictions, classes: tuple[str, ...]) -> ClassCounts:
+def count_classes(parts: Iterable[Predictions], classes: tuple[str, ...]) -> ClassCounts:
     """Count labels and predictions by class; DataError for a class index out of range."""
+    labels, predictions = np.zeros((2, len(classes)), np.int64)
+    correct = 0
+    for part in parts:
+        labels += _count_indices(part.labels, len(classes))
+        predictions += _count_indices(part.predicted, len(classes))
+        correct += int((part.predicted == part.labels).sum())
     return ClassCounts(
-        labels=_count_indices(predictions.labels, classes),
-        predictions=_count_indices(predictions.predicted, classes),
-        correct=int((predictions.predicted == predictions.labels).sum()),
+        labels=dict(zip(classes, labels.tolist(), strict=True)),
+        predictions=dict(zip(classes, predictions.tolist(), strict=True)),
+        correct=correct,
     )
 
 
-def _count_indices(indices: npt.NDArray[np.int32], classes: tuple[str, ...]) -> dict[str, int]:
-    if len(wrong := indices[(indices < 0) | (indices >= len(classes))]):
-        raise DataError(
-            f"its predictions name class {wrong[0]}, but there are {len(classes)} classes"
-        )
-    numbers = np.bincount(indices, minlength=len(classes))
-    return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
+def _count_indices(indices: npt.NDArray[np.int32], classes: int) -> npt.NDArray[np.int64]:
+    if len(wrong := indices[(indices < 0) | (indices >= classes)]):
+        raise DataError(f"its predictions name class {wrong[0]}, but there are {classes} classes")
+    return np.bincount(indices, minlength=classes)
 
 
 def list_failures(config: EvaluateConfig, counts: ClassCounts, macro_f1: float | None) -> list[str]:

@@ -14,18 +14,17 @@ decision depends on the model registry, so it is never cached.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from components import progress
 from components.artifacts.artifact import Artifact
 from components.artifacts.gate_decision import GateDecision, write_decision
-from components.artifacts.predictions import read_predictions
+from components.artifacts.predictions import Predictions, iterate_predictions
 from components.artifacts.report import ReportContent, open_report
-from components.artifacts.token_shards import SplitReader, TokenShards, open_shards
+from components.artifacts.token_shards import TokenShards, open_shards
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError, MissingArtifactError
 from components.gate.requirements import ClassCounts, count_classes, list_failures
@@ -33,29 +32,43 @@ from components.progress import StepName
 from components.registry.champion import read_champion
 from components.registry.listing import ModelListing, list_model
 from components.registry.registry import read_release
+from components.scoring.test_rows import TestRowScoring, score_test_rows
 from components.storage.store import open_store
 
 MAX_ROUNDING_ERROR = 1e-9
 
 
 def run(
-    config: EvaluateConfig, export: ExportConfig, shards: Path, report: Path, output: Path
+    config: EvaluateConfig,
+    export: ExportConfig,
+    shards: Path,
+    report: Path,
+    output: Path,
+    scoring: TestRowScoring | None = None,
 ) -> GateDecision:
     """Decide about the report's checkpoint and write the decision to the JSON file `output`.
+
+    `scoring` says how the champion's test rows are scored.
 
     Raises what says nothing about the candidate: DataError for damaged shards and for a report on
     other shards, MissingArtifactError for one that is gone, ConfigError or StoreError if the
     registry cannot be reached.
     """
     progress.report(StepName.GATE, "reading the report")
-    decision = _decide_by_report(config, export, open_shards(shards), report)
+    decision = _decide_by_report(
+        config, export, open_shards(shards), report, scoring or TestRowScoring()
+    )
     write_decision(output, decision)
     progress.report(StepName.GATE, decision.reason)
     return decision
 
 
 def _decide_by_report(
-    config: EvaluateConfig, export: ExportConfig, shards: TokenShards, report: Path
+    config: EvaluateConfig,
+    export: ExportConfig,
+    shards: TokenShards,
+    report: Path,
+    scoring: TestRowScoring,
 ) -> GateDecision:
     store = open_store(export.model_store)
     decision = GateDecision(
@@ -90,7 +103,7 @@ def _decide_by_report(
     if failures := list_failures(config, counts, content.macro_f1):
         return _close_gate(decision, " ".join([failures[0], *map(_capitalize, failures[1:])]))
     listing = list_model(store, export.model_name)
-    return _compare_with_champion(decision, counts, config, shards, listing)
+    return _compare_with_champion(decision, counts, config, shards, listing, scoring)
 
 
 def _compare_with_champion(
@@ -99,6 +112,7 @@ def _compare_with_champion(
     config: EvaluateConfig,
     shards: TokenShards,
     listing: ModelListing,
+    scoring: TestRowScoring,
 ) -> GateDecision:
     """The decision about a candidate that meets all requirements that concern it alone."""
     accuracy, majority = counts.describe_accuracy(), counts.describe_majority()
@@ -111,7 +125,9 @@ def _compare_with_champion(
     decision = decision.model_copy(update={"champion_version": version})
     try:
         scored = {decision.checkpoint_digest: counts.correct}
-        champion = _count_correct_rows_of_champion(config, listing, version, shards, scored)
+        champion = _count_correct_rows_of_champion(
+            config, listing, version, shards, scored, scoring
+        )
     except DataError as error:
         return _close_gate(
             decision, f"the released version {version} cannot be compared with. {error}"
@@ -142,10 +158,7 @@ def _capitalize(sentence: str) -> str:
 def _count_rows(report: Artifact[ReportContent]) -> ClassCounts:
     """Count the test rows by the predictions; DataError if the report's accuracy is another."""
     content, directory = report.content, report.directory
-    predictions = read_predictions(directory)
-    if not np.isfinite(predictions.scores).all():
-        raise DataError(f"{directory}: holds scores that are not finite numbers")
-    counts = count_classes(predictions, content.classes)
+    counts = count_classes(_iterate_finite_predictions(directory), content.classes)
     if (
         counts.rows != content.test_rows
         or abs(counts.correct / content.test_rows - content.accuracy) > MAX_ROUNDING_ERROR
@@ -157,12 +170,20 @@ def _count_rows(report: Artifact[ReportContent]) -> ClassCounts:
     return counts
 
 
+def _iterate_finite_predictions(directory: Path) -> Iterator[Predictions]:
+    for part in iterate_predictions(directory):
+        if not np.isfinite(part.scores).all():
+            raise DataError(f"{directory}: holds scores that are not finite numbers")
+        yield part
+
+
 def _count_correct_rows_of_champion(
     config: EvaluateConfig,
     listing: ModelListing,
     version: int,
     shards: TokenShards,
     scored: Mapping[str, int],
+    scoring: TestRowScoring,
 ) -> int:
     """Test rows that the champion classifies correctly; DataError if it is damaged.
 
@@ -180,27 +201,13 @@ def _count_correct_rows_of_champion(
             )
         if (checkpoint := champion.manifest.inputs.get("checkpoint", "")) in scored:
             return scored[checkpoint]
-        split = shards.open_split("test")
-        predicted = _predict_classes(champion.directory, split, config.batch_size, version)
-    class_indices = np.array([classes.index(label) for label in champion_classes])
-    return int((class_indices[predicted] == split.read_labels()).sum())
-
-
-def _predict_classes(
-    directory: Path, split: SplitReader, batch_size: int, version: int
-) -> npt.NDArray[np.intp]:
-    """The champion's class of every row, as an index into its own classes: [rows]."""
-    # Imported here because most gates need no TensorFlow: without a champion, or below the minimum.
-    from components.model.serving_model import load_scorer
-
-    texts = split.read_texts(np.arange(len(split)))
-    message = f"scoring the released version {version} on the same rows"
-    scores = load_scorer(directory)(
-        texts,
-        batch_size,
-        lambda done, total: progress.report(StepName.GATE, message, done=done, total=total),
-    )
-    if not np.isfinite(scores).all():
-        raise DataError("It gives scores that are not finite numbers.")
-    predicted: npt.NDArray[np.intp] = scores.argmax(axis=1)
-    return predicted
+        labels, correct = shards.open_split("test").read_labels(), 0
+        class_indices = np.array([classes.index(label) for label in champion_classes])
+        progress.report(StepName.GATE, f"comparing with the released version {version}")
+        uri = listing.store.uri(f"{listing.name}/{version}")
+        for part in score_test_rows(StepName.GATE, champion, uri, shards, config, scoring):
+            if not np.isfinite(part.values).all():
+                raise DataError("It gives scores that are not finite numbers.")
+            predicted = class_indices[part.values.argmax(axis=1)]
+            correct += int((predicted == labels[part.rows]).sum())
+        return correct

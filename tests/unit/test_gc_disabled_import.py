@@ -48,17 +48,17 @@ def test_a_second_installation_changes_nothing() -> None:
 CODE = """
 import gc, importlib.resources, inspect, json, {before}
 collections = gc.get_stats()[0]["collections"]
-import sklearn
+import tensorflow
 collections = gc.get_stats()[0]["collections"] - collections
-assert sklearn.__spec__.loader is sklearn.__loader__ and gc.isenabled()
-assert importlib.resources.files("sklearn").joinpath("__init__.py").is_file()
-assert inspect.getsource(sklearn)
+assert tensorflow.__spec__.loader is tensorflow.__loader__ and gc.isenabled()
+assert importlib.resources.files("tensorflow").joinpath("__init__.py").is_file()
+assert inspect.getsource(tensorflow)
 print(collections, gc.get_freeze_count())
 """
 
 
 def run_import(before: str) -> tuple[int, int]:
-    """Collections during an import of sklearn, and frozen objects after it, in a new process."""
+    """Collections during an import of tensorflow, and frozen objects after it, in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(before=before)],
         capture_output=True,

@@ -7,21 +7,24 @@ escaped after that.
 
 from __future__ import annotations
 
+import heapq
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from components.artifacts.report import CalibrationBin, ReportContent
+from components.artifacts.report import CalibrationBin, ClassMetrics, ReportContent
 from components.evaluate.report_page import number_format, plots
 
 TEMPLATE = "report.html.j2"
 MAX_MATRIX_CLASSES = 12
 MAX_NARROW_CLASSES = 6
+MAX_LISTED_CLASSES = 50
+MAX_NAMED_CLASSES = 10
 MAX_CONFUSIONS = 3
 MAX_CONFUSIONS_WITHOUT_MATRIX = 25
 # Not allowed in HTML or UTF-8: control characters but tab and line breaks, lone surrogates.
@@ -68,6 +71,8 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         "reliability": plots.draw_reliability(content.calibration, content.ece),
         "roc": plots.draw_roc(curves, content.micro_roc),
         "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_length),
+        "per_class": select_classes(content.per_class),
+        "named_classes": MAX_NAMED_CLASSES,
         "curves": curves,
         "hidden_curves": sum(curve is not None for curve in content.roc.values()) - len(curves),
         "matrix": build_confusion_rows(content) if has_matrix else [],
@@ -84,6 +89,14 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         "texts": sum(data.length_histogram.values()),
         "reached": content.accuracy >= content.min_accuracy,
     }
+
+
+def select_classes(per_class: Mapping[str, ClassMetrics]) -> dict[str, ClassMetrics]:
+    """The classes to list: all in class order, or the MAX_LISTED_CLASSES with the lowest F1."""
+    if len(per_class) <= MAX_LISTED_CLASSES:
+        return dict(per_class)
+    worst = sorted(per_class.items(), key=lambda item: 2.0 if item[1].f1 is None else item[1].f1)
+    return dict(worst[:MAX_LISTED_CLASSES])
 
 
 def build_confusion_rows(content: ReportContent) -> list[dict[str, Any]]:
@@ -120,18 +133,23 @@ def _color_strength(share: float, right: bool) -> float:
 
 def find_largest_confusions(content: ReportContent, limit: int) -> list[dict[str, Any]]:
     """The most frequent confusions: true and predicted class, count, share of the true class."""
-    pairs: list[dict[str, Any]] = [
+    wrong = (
+        (count, row, column)
+        for row, counts in enumerate(content.confusion)
+        for column, count in enumerate(counts)
+        if row != column and count
+    )
+    return [
         {
             "label": content.classes[row],
             "predicted": content.classes[column],
             "count": count,
-            "share": count / sum(counts),
+            "share": count / sum(content.confusion[row]),
         }
-        for row, counts in enumerate(content.confusion)
-        for column, count in enumerate(counts)
-        if row != column and count
+        for count, row, column in heapq.nsmallest(
+            limit, wrong, key=lambda pair: (-pair[0], *pair[1:])
+        )
     ]
-    return sorted(pairs, key=lambda pair: -pair["count"])[:limit]
 
 
 def mean_overconfidence(bins: Sequence[CalibrationBin]) -> float:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from components import registry
 from components.artifacts import manifest, release
 from components.artifacts.gate_decision import GateDecision, read_decision, write_decision
-from components.artifacts.predictions import read_predictions, write_predictions
+from components.artifacts.predictions import PredictionsWriter, iterate_predictions
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig, ExportConfig, Precision
 from components.errors import ConfigError, DataError, KubertError, UsageError
@@ -144,7 +144,7 @@ def test_a_released_model_gives_the_evaluated_scores(
     released_model: PublishedVersion, evaluated_checkpoint: Path
 ) -> None:
     """Fault E4."""
-    expected = read_predictions(evaluated_checkpoint / "report").scores
+    expected = next(iterate_predictions(evaluated_checkpoint / "report")).scores
     found = list(predict(released_model.uri, TEXTS))
     np.testing.assert_allclose([list(one.scores.values()) for one in found], expected, atol=1e-5)
     assert [one.label for one in found] == [CLASSES[index] for index in expected.argmax(axis=1)]
@@ -288,7 +288,9 @@ def with_scores(root: Path, scores: np.ndarray, home: Path) -> dict[str, Path]:
     """The report and the decision of `root`, had the evaluator found these scores."""
     shutil.copytree(root / "report", home / "report")
     (home / "report" / "manifest.json").unlink()
-    write_predictions(home / "report", read_predictions(root / "report").labels, scores, None)
+    labels = next(iterate_predictions(root / "report")).labels
+    with PredictionsWriter(home / "report") as predictions:
+        predictions.add(labels, scores, None)
     made = manifest.commit(home / "report", "report", content={})
     write_decision(
         home / "decision.json",
@@ -329,11 +331,10 @@ def test_a_model_that_is_less_often_right_in_bfloat16_is_not_released(
             match=r"right on 95\.83% of the test rows, evaluated were 100\.00%; "
             r"set export\.precision to float32",
         ):
-            parity.check_test_rows(lambda texts: served, split, wanted, "bfloat16")
+            parity.check_test_rows(lambda texts: served, split, wanted.__getitem__, "bfloat16")
     else:
-        assert (
-            parity.check_test_rows(lambda texts: served, split, wanted, "bfloat16").accuracy == 1.0
-        )
+        found = parity.check_test_rows(lambda texts: served, split, wanted.__getitem__, "bfloat16")
+        assert found.accuracy == 1.0
 
 
 @pytest.mark.parametrize("wrong", [2e-5, np.nan], ids=["a-little-off", "nan"])
@@ -341,7 +342,7 @@ def test_a_model_with_other_scores_than_evaluated_is_not_released(
     wrong: float, evaluated_checkpoint: Path, tmp_path: Path
 ) -> None:
     """Fault E4."""
-    scores = read_predictions(evaluated_checkpoint / "report").scores.copy()
+    scores = next(iterate_predictions(evaluated_checkpoint / "report")).scores.copy()
     longest = len(TEXTS) - 1
     scores[longest, 0] += wrong
     with pytest.raises(

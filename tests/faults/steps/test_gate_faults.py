@@ -14,7 +14,7 @@ import pytest
 from components import registry
 from components.artifacts import manifest
 from components.artifacts.gate_decision import GateDecision, read_decision
-from components.artifacts.predictions import write_predictions
+from components.artifacts.predictions import PredictionsWriter
 from components.artifacts.release import open_release
 from components.artifacts.report import CONTENT_FILENAME
 from components.artifacts.token_shards import open_shards
@@ -78,7 +78,8 @@ def make_report(
         (work / CONTENT_FILENAME).write_text(
             json.dumps({**json.loads(content.model_dump_json()), **changes})
         )
-        write_predictions(work, truth, scores, None)
+        with PredictionsWriter(work) as predictions:
+            predictions.add(truth, scores, None)
         manifest.commit(work, "report", content={})
     return directory
 
@@ -300,9 +301,8 @@ def test_scores_that_are_not_finite_close_the_gate(shards: Path, tmp_path: Path)
     """Fault T3."""
     report = make_report(tmp_path / "report", shards, wrong=0)
     (report / "manifest.json").unlink()
-    write_predictions(
-        report, np.asarray(LABELS, np.int32), np.full((10, 3), np.nan, np.float32), None
-    )
+    with PredictionsWriter(report) as predictions:
+        predictions.add(np.asarray(LABELS, np.int32), np.full((10, 3), np.nan, np.float32), None)
     manifest.commit(report, "report", content={})
     assert "not finite" in decide(tmp_path, shards, report).reason
 

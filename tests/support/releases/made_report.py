@@ -9,13 +9,13 @@ import numpy as np
 from components.artifacts.checkpoint import EpochMetrics
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.evaluate import metrics
+from components.evaluate.confident_errors import describe_errors
+from components.evaluate.score_checks import Labels, Scores
 
 CLASSES = ("calm", "loud", "odd")
 
 
-def labels_and_scores(
-    rows: int = 240, classes: int = 3, seed: int = 5
-) -> tuple[metrics.Labels, metrics.Scores]:
+def labels_and_scores(rows: int = 240, classes: int = 3, seed: int = 5) -> tuple[Labels, Scores]:
     """Labels [rows] and probabilities [rows, classes] that are right more often than not."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, rows).astype(np.int32)
@@ -28,7 +28,7 @@ def report_content(
     classes: tuple[str, ...] = CLASSES,
     text: str = "an ordinary text",
     mistakes: int = 5,
-    labels: metrics.Labels | None = None,
+    labels: Labels | None = None,
     notes: Sequence[str] = (),
     min_accuracy: float = 0.5,
     epochs: int = 2,
@@ -39,7 +39,9 @@ def report_content(
     """
     usual, scores = labels_and_scores(classes=len(classes))
     labels = usual if labels is None else labels
-    rows = metrics.find_most_confident_errors(labels, scores, mistakes)
+    measured = metrics.MetricsAccumulator(classes, len(labels), mistakes)
+    measured.add(labels, scores)
+    errors = measured.list_most_confident_errors()
     history = tuple(
         EpochMetrics(
             epoch=number,
@@ -54,9 +56,9 @@ def report_content(
         for number in range(1, epochs + 1)
     )
     return ReportContent(
-        **dict(metrics.compute_metrics(labels, scores, classes)),
+        **dict(measured.compute()),
         min_accuracy=min_accuracy,
-        mistakes=metrics.describe_errors(rows, [text] * len(rows), labels, scores, classes),
+        mistakes=describe_errors(errors, [text] * len(errors), classes),
         data=DataSummary(
             rows={"train": 900, "validation": 100, "test": 240},
             tokens={"train": 9000, "validation": 1000, "test": 2400},

@@ -12,8 +12,9 @@ from components.artifacts import manifest
 from components.artifacts.predictions import (
     PREDICTIONS_FILENAME,
     Predictions,
-    read_predictions,
-    write_predictions,
+    PredictionsWriter,
+    iterate_predictions,
+    read_scores,
 )
 from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, open_report
 from components.errors import DataError
@@ -27,13 +28,16 @@ def commit_report(directory: Path, text: str) -> None:
 
 
 def write_and_read(
-    directory: Path, rows: int, texts: list[str] | None = None
-) -> tuple[np.ndarray, np.ndarray, Predictions]:
+    directory: Path, rows: int, texts: list[str] | None = None, part_rows: int = 100
+) -> tuple[np.ndarray, np.ndarray, list[Predictions]]:
     random = np.random.default_rng(rows)
     labels = random.integers(0, 3, rows).astype(np.int32)
     scores = random.dirichlet(np.ones(3), rows).astype(np.float32)
-    write_predictions(directory, labels, scores, texts)
-    return labels, scores, read_predictions(directory)
+    with PredictionsWriter(directory) as writer:
+        for start in range(0, rows, part_rows):
+            part = slice(start, start + part_rows)
+            writer.add(labels[part], scores[part], None if texts is None else texts[part])
+    return labels, scores, list(iterate_predictions(directory))
 
 
 def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -109,20 +113,30 @@ def test_scalars_hold_only_what_is_defined() -> None:
     ) == {"macro_f1"}
 
 
-@pytest.mark.parametrize("rows", [1, 7, 70_000], ids=["one", "few", "more than one batch"])
+@pytest.mark.parametrize("rows", [1, 7, 250], ids=["one", "one part", "three parts"])
 def test_predictions_come_back_as_they_were_written(tmp_path: Path, rows: int) -> None:
     texts = [f"text {row} ≠ \U0001f600" for row in range(rows)]
-    labels, scores, found = write_and_read(tmp_path, rows, texts)
-    assert np.array_equal(found.labels, labels)
-    assert found.scores.dtype == np.float32 and np.array_equal(found.scores, scores)
-    assert found.predicted.dtype == np.int32 and np.array_equal(
-        found.predicted, scores.argmax(axis=1)
-    )
-    assert found.texts == tuple(texts) and len(found) == rows
+    labels, scores, parts = write_and_read(tmp_path, rows, texts)
+    assert sum(map(len, parts)) == rows and len(parts) == -(-rows // 100)
+    assert np.array_equal(np.concatenate([part.labels for part in parts]), labels)
+    found = np.concatenate([part.scores for part in parts])
+    assert found.dtype == np.float32 and np.array_equal(found, scores)
+    assert parts[0].predicted.dtype == np.int32
+    assert np.array_equal(np.concatenate([part.predicted for part in parts]), scores.argmax(axis=1))
+    assert [text for part in parts for text in part.texts or ()] == texts
 
 
 def test_predictions_without_texts_hold_none(tmp_path: Path) -> None:
-    assert write_and_read(tmp_path, 4)[2].texts is None
+    _, _, (part,) = write_and_read(tmp_path, 4)
+    assert part.texts is None
+
+
+def test_scores_of_some_rows_are_read_in_their_order(tmp_path: Path) -> None:
+    _, scores, _ = write_and_read(tmp_path, 250)
+    rows = np.array([249, 0, 120, 121, 99, 100])
+    assert np.array_equal(read_scores(tmp_path, rows), scores[rows])
+    with pytest.raises(DataError, match="rows are missing"):
+        read_scores(tmp_path, np.array([3, 250]))
 
 
 def test_predictions_that_were_cut_are_refused(tmp_path: Path) -> None:
@@ -130,12 +144,12 @@ def test_predictions_that_were_cut_are_refused(tmp_path: Path) -> None:
     whole = (tmp_path / PREDICTIONS_FILENAME).read_bytes()
     (tmp_path / PREDICTIONS_FILENAME).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"predictions\.arrow: cannot be read"):
-        read_predictions(tmp_path)
+        list(iterate_predictions(tmp_path))
 
 
 def test_missing_predictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"predictions\.arrow: cannot be read"):
-        read_predictions(tmp_path)
+        list(iterate_predictions(tmp_path))
 
 
 def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
@@ -143,7 +157,7 @@ def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
     with pa.ipc.new_file(tmp_path / PREDICTIONS_FILENAME, table.schema) as writer:
         writer.write_table(table)
     with pytest.raises(DataError, match="columns are not those"):
-        read_predictions(tmp_path)
+        list(iterate_predictions(tmp_path))
 
 
 def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
@@ -153,4 +167,4 @@ def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
     with pa.ipc.new_file(tmp_path / PREDICTIONS_FILENAME, table.schema) as writer:
         writer.write_table(table.take(pa.array([1, 0, 2, 3, 4, 5])))
     with pytest.raises(DataError, match="out of order"):
-        read_predictions(tmp_path)
+        list(iterate_predictions(tmp_path))

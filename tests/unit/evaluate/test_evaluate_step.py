@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.artifacts import manifest
 from components.artifacts.checkpoint import open_checkpoint
-from components.artifacts.predictions import read_predictions
+from components.artifacts.predictions import iterate_predictions
 from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig
@@ -43,7 +43,7 @@ def test_the_report_holds_what_the_model_says_of_the_test_rows(
 ) -> None:
     content = evaluate(inputs, tmp_path / "report")
     assert open_report(tmp_path / "report").content == content
-    predictions = read_predictions(tmp_path / "report")
+    (predictions,) = iterate_predictions(tmp_path / "report")
     split = open_shards(inputs / "shards").open_split("test")
     model, trained, _ = load_classifier(open_checkpoint(inputs / "checkpoint"))
     for row, ids in enumerate(list_token_ids(split)):

@@ -243,3 +243,21 @@ def test_shares_in_the_matrix_are_of_the_true_class() -> None:
     for row in report_page.build_confusion_rows(report_content()):
         assert sum(cell["share"] for cell in row["cells"]) == pytest.approx(1)
         assert row["total"] == sum(cell["count"] for cell in row["cells"])
+
+
+def test_a_page_of_many_classes_lists_the_worst_and_stays_small() -> None:
+    names = tuple(f"class {number}" for number in range(400))
+    labels = np.arange(240, dtype=np.int32)
+    content = report_content(classes=names, labels=labels)
+    html = report_page.render_report(content)
+    text = " ".join(Elements(html).text.split())
+    assert "the 50 of 400 classes with the lowest F1" in text
+    assert html.count('class="meter"') <= 3 * 50 and len(html) < 200_000
+    assert "No test texts for class 240, class 241" in text and "and 150 more." in text
+    listed = report_page.select_classes(content.per_class)
+    worst = max(figures.f1 or 0 for figures in listed.values())
+    assert all(
+        figures.f1 is None or figures.f1 >= worst
+        for name, figures in content.per_class.items()
+        if name not in listed
+    )

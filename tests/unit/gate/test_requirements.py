@@ -15,13 +15,17 @@ ALL_HAM = ClassCounts({"ham": 570, "spam": 30}, {"ham": 600, "spam": 0}, correct
 BETTER = ClassCounts({"ham": 570, "spam": 30}, {"ham": 590, "spam": 10}, correct=571)
 
 
-def predictions(labels: Sequence[int], predicted: Sequence[int]) -> Predictions:
-    return Predictions(
-        labels=np.asarray(labels, np.int32),
-        predicted=np.asarray(predicted, np.int32),
-        scores=np.zeros((len(labels), 2), np.float32),
-        texts=None,
-    )
+def predictions(labels: Sequence[int], predicted: Sequence[int]) -> list[Predictions]:
+    """The predictions in parts of one row."""
+    return [
+        Predictions(
+            labels=np.array([label], np.int32),
+            predicted=np.array([given], np.int32),
+            scores=np.zeros((1, 2), np.float32),
+            texts=None,
+        )
+        for label, given in zip(labels, predicted, strict=True)
+    ]
 
 
 def test_rows_are_counted_by_label_and_by_prediction() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from components.artifacts.predictions import read_first_texts, write_predictions
+from components.artifacts.predictions import PredictionsWriter, read_first_texts
 from pipeline.cli.run_summary import RunSummary, choose_example_text
 from pipeline.local.runner import LocalRun
 from pipeline.run_state import RunState, StepState
@@ -86,7 +86,8 @@ def test_the_texts_are_those_of_the_first_test_rows(
     texts: list[str] | None, tmp_path: Path
 ) -> None:
     scores = np.full((3, 2), 0.5, np.float32)
-    write_predictions(tmp_path, np.zeros(3, np.int32), scores, texts)
+    with PredictionsWriter(tmp_path) as predictions:
+        predictions.add(np.zeros(3, np.int32), scores, texts)
     assert read_first_texts(tmp_path, 2) == (texts or [])[:2]
 
 
