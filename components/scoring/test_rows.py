@@ -10,13 +10,14 @@ import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from components import progress
 from components.artifacts.artifact import Artifact
 from components.artifacts.manifest import Manifest
 from components.artifacts.token_shards import TokenShards
-from components.config.cluster import ClusterConfig
+from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.progress import StepName
@@ -96,7 +97,7 @@ def score_test_rows(
     if in_pods:
         _check_reachable(model_uri, scoring.shards_uri, scoring.state)
     with tempfile.TemporaryDirectory(prefix="kubert-scores-") as temporary:
-        root = scoring.state.rstrip("/") or temporary
+        root = temporary if _is_unmounted(scoring.state) else scoring.state.rstrip("/")
         job = job.model_copy(update={"state": f"{root}/{STATE_DIRECTORY}/{job_id(job)}"})
         if workers and not is_finished(job):
             kind = "pod" if in_pods else "process"
@@ -128,6 +129,11 @@ def choose_workers(
         return 0
     speed = cluster.gpus * FLOPS_PER_GPU if cluster.gpus else worker_cores * FLOPS_PER_CORE
     return min(scoring.max_workers, math.ceil(work / (LONGEST_SECONDS_IN_STEP * speed)))
+
+
+def _is_unmounted(state: str) -> bool:
+    """Whether there is no state, or only the volume of `cluster.checkpoint_pvc`, not mounted."""
+    return not state or (state == STATE_MOUNT and not Path(state).is_dir())
 
 
 def _check_reachable(*uris: str) -> None:

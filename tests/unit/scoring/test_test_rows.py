@@ -10,7 +10,7 @@ from components.artifacts import manifest
 from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.predictions import iterate_predictions
 from components.artifacts.token_shards import open_shards
-from components.config.cluster import ClusterConfig
+from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError
 from components.evaluate import step
@@ -125,6 +125,13 @@ def test_workers_are_as_many_as_finish_within_ten_minutes(
         shards,
         sealed.model_copy(update={"files": {"weights": entry}}),
     )
+
+
+def test_without_its_volume_the_scores_are_not_kept(inputs: Path, tmp_path: Path) -> None:
+    assert not Path(STATE_MOUNT).exists()
+    scoring = TestRowScoring(state=STATE_MOUNT)
+    step.run(EvaluateConfig(), inputs / "shards", inputs / "checkpoint", tmp_path / "r", scoring)
+    assert not Path(STATE_MOUNT).exists()
 
 
 def test_paths_that_pods_cannot_read_are_named_with_the_remedy(inputs: Path) -> None:
