@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from components.artifacts.artifact import Artifact
+from components.artifacts.release import ReleaseContent
 from components.registry.opened_release import open_reference
 
 BATCH_TEXTS = 256
@@ -20,23 +22,36 @@ class Prediction:
     scores: dict[str, float]
 
 
+class Predictor:
+    """A loaded release: predicts the classes of any number of texts.
+
+    Raises DataError if the release has operations outside the allowlist; the caller verified it.
+    """
+
+    def __init__(self, release: Artifact[ReleaseContent]) -> None:
+        from components.model.serving_model import load_scorer  # TensorFlow takes seconds
+
+        self._classes = release.content.classes
+        self._scorer = load_scorer(release.directory)
+
+    def predict(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """One prediction per text, in order; texts are read in batches."""
+        stream = iter(texts)
+        while batch := list(itertools.islice(stream, BATCH_TEXTS)):
+            for text, scores in zip(batch, self._scorer(batch), strict=True):
+                named = zip(self._classes, scores, strict=True)
+                yield Prediction(
+                    text,
+                    self._classes[int(scores.argmax())],
+                    {name: float(score) for name, score in named},
+                )
+
+
 def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
     """One prediction per text, in order; texts are read in batches, so the input may be endless.
 
-    `reference` is a version's directory, `<store>/<name>` (the champion) or
-    `<store>/<name>/<version>`, local, gs:// or s3://. Raises DataError, before anything is loaded,
-    if the release is incomplete, was changed, or has operations outside the allowlist.
+    `reference`: see `open_reference`. Raises DataError, before anything is loaded, if the release
+    is incomplete, was changed, or has operations outside the allowlist.
     """
     with open_reference(reference) as release:
-        from components.model.serving_model import load_scorer  # TensorFlow takes seconds
-
-        classes = release.content.classes
-        scorer = load_scorer(release.directory)
-        stream = iter(texts)
-        while batch := list(itertools.islice(stream, BATCH_TEXTS)):
-            for text, scores in zip(batch, scorer(batch), strict=True):
-                yield Prediction(
-                    text,
-                    classes[int(scores.argmax())],
-                    {name: float(score) for name, score in zip(classes, scores, strict=True)},
-                )
+        yield from Predictor(release).predict(texts)

@@ -23,6 +23,20 @@ class ApiPage:
 
 API_PAGES = (
     ApiPage(
+        "kubert",
+        "kubert",
+        "Everything that `import kubert` gives.",
+        (
+            "kubert",
+            "pipeline.api.local_runs",
+            "pipeline.api.cluster_runs",
+            "pipeline.api.releases",
+            "pipeline.api.models",
+            "pipeline.api.settings",
+            "components.errors",
+        ),
+    ),
+    ApiPage(
         "config",
         "Configuration",
         "Load, check and print configurations.",
@@ -123,6 +137,19 @@ API_PAGES = (
             "pipeline.kubeflow.submit",
             "pipeline.kubeflow.follow_run",
             "pipeline.kubeflow.schedules",
+        ),
+    ),
+    ApiPage(
+        "explain",
+        "Explanations",
+        "Explain the answers of a release, or of a classifier in memory.",
+        (
+            "components.explain.loading",
+            "components.explain.explainer",
+            "components.explain.explanation",
+            "components.explain.attribution",
+            "components.explain.attention",
+            "components.explain.page",
         ),
     ),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from components.errors import ExitCode
+from pipeline.api.connection import connect_to_cluster, find_run_pods
 from pipeline.cli.options import ServerOptions
 from pipeline.cli.tables import print_json, print_line
 
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from components.config.cluster import ClusterConfig
-    from components.config.schema import Config
     from pipeline.kubeflow.client import KubeflowClient
     from pipeline.kubeflow.deduplication import SubmittedRun
     from pipeline.kubeflow.follow_run import RunResult
-    from pipeline.kubeflow.run_logs import RunPods
 
 
 def resolve_cluster(server: ServerOptions, cluster: ClusterConfig) -> ClusterConfig:
@@ -39,30 +38,6 @@ def resolve_cluster(server: ServerOptions, cluster: ClusterConfig) -> ClusterCon
 
 
 @contextmanager
-def connect_to_cluster(cluster: ClusterConfig) -> Iterator[KubeflowClient]:
-    """The API of a resolved section: reachable, new enough, and allowing this user to list runs."""
-    from pipeline.kubeflow import submit
-    from pipeline.kubeflow.client import KubeflowClient
-    from pipeline.kubeflow.endpoint import open_endpoint
-
-    with open_endpoint(cluster) as endpoint:
-        api = KubeflowClient(endpoint)
-        submit.check_server(api)
-        yield api
-
-
-def check_run_requirements(api: KubeflowClient, settings: Config) -> None:
-    """Raise ConfigError if the cluster of the current context lacks what the run needs.
-
-    Does nothing where there is no such cluster, or it is not the server's.
-    """
-    from pipeline.doctor.requirements import refuse_without_requirements
-    from pipeline.kubeflow.submit import set_run_namespace
-
-    refuse_without_requirements(settings, set_run_namespace(settings.cluster, api.health))
-
-
-@contextmanager
 def connect_to_server(server: ServerOptions) -> Iterator[tuple[KubeflowClient, ClusterConfig]]:
     """The API and the resolved section, for commands that read nothing else of a configuration."""
     from pipeline import presets
@@ -70,17 +45,6 @@ def connect_to_server(server: ServerOptions) -> Iterator[tuple[KubeflowClient, C
     cluster = resolve_cluster(server, presets.load_preset(server.config).cluster)
     with connect_to_cluster(cluster) as api:
         yield api, cluster
-
-
-def find_run_pods(api: KubeflowClient, cluster: ClusterConfig, run_id: str) -> RunPods | None:
-    """The run's pods, or None if Kubernetes cannot be reached."""
-    from components.errors import KubertError
-    from pipeline.kubeflow.run_logs import RunPods
-
-    try:
-        return RunPods.connect(run_id, api.namespace or cluster.kubeflow_namespace)
-    except KubertError:
-        return None
 
 
 def report_submitted_run(
@@ -128,8 +92,8 @@ def wait_for_run(
     api: KubeflowClient, cluster: ClusterConfig, run_id: str, console: Console
 ) -> RunResult:
     """Show the run's steps until it has ended; Ctrl-C stops following, not the run."""
-    from pipeline.cli.progress_bar import ProgressView
     from pipeline.kubeflow.follow_run import follow_run
+    from pipeline.progress_bar import ProgressView
 
     try:
         with ProgressView(console) as view:

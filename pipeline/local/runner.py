@@ -27,7 +27,7 @@ from typing import IO, Any
 import psutil
 
 from components.config.environment import ENV_PROGRESS, ENV_RUN
-from components.errors import ExitCode, KubertError, UsageError
+from components.errors import USER_ERROR_CODES, ExitCode, KubertError, UsageError
 from components.progress import ProgressEvent, ProgressFile
 from components.storage.local import check_writable, find_nearest_existing
 from pipeline.run_state import RunState, StepFailure
@@ -60,6 +60,18 @@ class LocalRun:
     def state_directory(self) -> Path:
         """Directory of the training state, shared by all runs."""
         return self.workdir / "state"
+
+
+class StepFailedError(KubertError):
+    """A step of the run failed with an error of its own.
+
+    `step` and `log` say which one, and where the output of all steps is.
+    """
+
+    def __init__(self, step: str, message: str, exit_code: int, log: Path) -> None:
+        super().__init__(f"{step}: {message}\nlog: {log}")
+        self.step, self.log = step, log
+        self.exit_code = exit_code if exit_code in USER_ERROR_CODES else ExitCode.FAILURE
 
 
 class RunInterruptedError(KubertError):

@@ -43,7 +43,8 @@ LAYERS = {
     "pipeline.local": 10,
     "pipeline.kubeflow": 10,
     "pipeline.doctor": 11,
-    "pipeline.cli": 12,
+    "pipeline.api": 12,
+    "pipeline.cli": 13,
 }
 """Layer of each module; one that is not listed has the layer of the package it belongs to."""
 TENSORFLOW = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from components import __version__
-from components.errors import USER_ERROR_CODES, ExitCode, KubertError
+from components.errors import ExitCode
 from pipeline.cli.options import (
     DEFAULT_CONFIG,
     DEFAULT_WORKDIR,
@@ -17,13 +17,8 @@ from pipeline.cli.options import (
     Workdir,
 )
 
-
-class StepFailedError(KubertError):
-    """A step of the run failed with an error of its own."""
-
-    def __init__(self, step: str, message: str, exit_code: int, log: Path) -> None:
-        super().__init__(f"{step}: {message}\nlog: {log}")
-        self.exit_code = exit_code if exit_code in USER_ERROR_CODES else ExitCode.FAILURE
+if TYPE_CHECKING:
+    from pipeline.local.runner import LocalRun
 
 
 def run_pipeline(
@@ -38,30 +33,25 @@ def run_pipeline(
     Steps that an earlier run in the same work directory has finished with the same inputs, options
     and code are reused.
     """
-    from pipeline import parameters, presets
-    from pipeline.cli.progress_bar import ProgressView
-    from pipeline.cli.run_summary import summarize_run
+    from pipeline import presets
+    from pipeline.cli.run_summary import find_example_text, print_summary
     from pipeline.cli.tables import create_console, print_json, print_line
-    from pipeline.local import inputs, runner
+    from pipeline.local.whole_run import run_here
+    from pipeline.progress_bar import ProgressView
 
-    workdir = workdir.absolute()
-    runner.check_workdir(workdir)
-    settings, _ = inputs.prepare_inputs(presets.load_preset(config, assignments), workdir)
-    inputs.check_gpus(settings)
+    settings = presets.load_preset(config, assignments)
     console = create_console(to_stderr=as_json)
-    with runner.create_run(workdir) as run:
-        arguments = {
-            **parameters.build_arguments(settings),
-            "fingerprint": inputs.compute_fingerprint(settings),
-            "scratch": str(run.state_directory),
-        }
+    view = ProgressView(console)
+
+    def show_start(run: LocalRun) -> None:
         print_line(console, f"kubert {__version__}, {config}; log: {run.log}", style="dim")
-        with ProgressView(console) as view:
-            run_state = runner.execute_pipeline(run, arguments, view.show)
-        if failure := run_state.failure:
-            raise StepFailedError(failure.step, failure.message, failure.exit_code, run.log)
-        summary = summarize_run(run, run_state, settings.data.source)
-    summary.print(console)
+        view.start()
+
+    try:
+        summary, settings = run_here(settings, workdir, show_start, view.show)
+    finally:
+        view.stop()
+    print_summary(summary, console, find_example_text(summary, settings.data.source))
     if as_json:
         print_json(summary.to_dict())
     if not summary.gate["passed"]:

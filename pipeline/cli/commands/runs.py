@@ -48,12 +48,13 @@ def list_runs(
 @with_server_options()
 def show_run(run: RunId, server: ServerOptions, as_json: JsonOutput = False) -> None:
     """Show a run: its steps, its result, its parameters."""
-    from pipeline.cli.connection import connect_to_server, find_run_pods
+    from pipeline.api.connection import find_run_id, find_run_pods
+    from pipeline.cli.connection import connect_to_server
     from pipeline.cli.tables import print_fields, print_json, print_table
     from pipeline.kubeflow.follow_run import read_run
 
     with connect_to_server(server) as (api, cluster):
-        run_id = _find_run_id(api, run)
+        run_id = find_run_id(api, run)
         known = read_run(api, run_id, find_run_pods(api, cluster, run_id))
         url = api.endpoint.page_url("runs", run_id)
     steps = [
@@ -109,12 +110,13 @@ def print_logs(
 
     Needs a kubeconfig file, or a pod's own service account.
     """
+    from pipeline.api.connection import find_namespace, find_run_id
     from pipeline.cli.connection import connect_to_server
     from pipeline.kubeflow.run_logs import RunPods
 
     with connect_to_server(server) as (api, cluster):
-        run_id = _find_run_id(api, run)
-        pods = RunPods.connect(run_id, api.namespace or cluster.kubeflow_namespace)
+        run_id = find_run_id(api, run)
+        pods = RunPods.connect(run_id, find_namespace(api, cluster))
     has_logs = False
     for log in pods.read_logs(step):
         has_logs = True
@@ -136,34 +138,26 @@ def stop_run(run: RunId, server: ServerOptions) -> None:
     Workers save a checkpoint first; submitting the same training again resumes from it. Without
     access to Kubernetes they notice by themselves, and end within a minute.
     """
+    from pipeline.api.connection import WorkersNotStoppedError, find_run_id
+    from pipeline.api.connection import stop_run as stop_cluster_run
     from pipeline.cli.connection import connect_to_server
 
     with connect_to_server(server) as (api, cluster):
-        run_id = _find_run_id(api, run)
+        run_id = find_run_id(api, run)
         before = api.get_run(run_id)
         if before.has_ended:
             state = run_row(before, was_stopped=was_stopped(api, before))["state"]
             typer.echo(f"run {run_id} has ended already: {state}")
             return
-        api.terminate_run(run_id)
-        namespace = api.namespace or cluster.kubeflow_namespace
+        try:
+            deleted = stop_cluster_run(api, cluster, run_id)
+        except WorkersNotStoppedError as error:
+            typer.echo(f"run {run_id} is stopping")
+            typer.echo(str(error), err=True)
+            return
     typer.echo(f"run {run_id} is stopping")
-    _delete_workers(run_id, namespace)
-
-
-def _delete_workers(run_id: str, namespace: str) -> None:
-    """Delete the run's JobSets, which its launcher may not have the time to do."""
-    from components.errors import KubertError
-    from components.workers.kubernetes.run_jobsets import delete_run_jobsets
-
-    try:
-        for name in delete_run_jobsets(run_id, namespace):
-            typer.echo(f"JobSet {name} is stopping")
-    except KubertError as error:
-        typer.echo(
-            f"training workers of the run, if any, end by themselves within a minute; {error}",
-            err=True,
-        )
+    for name in deleted:
+        typer.echo(f"JobSet {name} is stopping")
 
 
 def run_row(run: Run, *, was_stopped: bool) -> dict[str, Any]:
@@ -184,24 +178,6 @@ def was_stopped(api: KubeflowClient, run: Run) -> bool:
     from pipeline.kubeflow.follow_run import find_workflow, is_stopped
 
     return run.stop_requested or is_stopped(run, find_workflow(api, run))
-
-
-def _find_run_id(api: KubeflowClient, run: str) -> str:
-    """The id itself if there is such a run, else that of the newest run with this name."""
-    from pipeline.kubeflow.errors import NotFoundError
-
-    try:
-        return api.get_run(run).id
-    except NotFoundError:
-        experiment = api.endpoint.experiment
-        experiment_id = api.find_experiment(experiment)
-        named = api.list_runs(experiment_id, limit=1, display_name=run) if experiment_id else []
-        if not named:
-            raise NotFoundError(
-                f"no run has the id or the name {run} in experiment {experiment}; "
-                "list them: kubert runs list"
-            ) from None
-        return named[0].id
 
 
 def _format_utc(time: datetime.datetime) -> str:

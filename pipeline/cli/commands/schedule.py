@@ -57,11 +57,8 @@ def apply_schedule(
     or run twice.
     """
     from pipeline import presets
-    from pipeline.cli.connection import (
-        check_run_requirements,
-        connect_to_cluster,
-        resolve_cluster,
-    )
+    from pipeline.api.connection import check_run_requirements, connect_to_cluster
+    from pipeline.cli.connection import resolve_cluster
     from pipeline.cli.tables import create_console, print_json, print_line
     from pipeline.kubeflow import schedules
     from pipeline.kubeflow.submission import prepare_submission

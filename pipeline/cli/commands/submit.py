@@ -46,12 +46,8 @@ def submit_run(
     step whose artifact has been deleted is submitted again without the cache.
     """
     from pipeline import presets
-    from pipeline.cli.connection import (
-        check_run_requirements,
-        connect_to_cluster,
-        report_submitted_run,
-        resolve_cluster,
-    )
+    from pipeline.api.connection import check_run_requirements, connect_to_cluster
+    from pipeline.cli.connection import report_submitted_run, resolve_cluster
     from pipeline.cli.tables import create_console, print_json, print_yaml
     from pipeline.kubeflow import submit
     from pipeline.kubeflow.submission import prepare_submission

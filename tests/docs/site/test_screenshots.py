@@ -52,7 +52,7 @@ PROGRESS_PROGRAM = """
 import time
 from rich.console import Console
 from components.progress import ProgressEvent
-from pipeline.cli.progress_bar import ProgressView
+from pipeline.progress_bar import ProgressView
 
 console = Console(highlight=False)
 with ProgressView(console) as view:

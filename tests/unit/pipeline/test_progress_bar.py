@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from components.progress import ProgressEvent, StepName
-from pipeline.cli.progress_bar import ProgressView, describe_progress, format_duration
+from pipeline.progress_bar import ProgressView, describe_progress, format_duration
 from tests.support.progress_events import make_event
 
 METRICS = {"loss": 0.5, "accuracy": 0.75, "examples_per_second": 120.0, "seconds_left": 65.0}

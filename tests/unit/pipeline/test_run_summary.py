@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from components.artifacts.predictions import PredictionsWriter, read_first_texts
-from pipeline.cli.run_summary import RunSummary, choose_example_text
+from pipeline.cli.run_summary import choose_example_text, print_summary
+from pipeline.local.run_summary import RunSummary
 from pipeline.local.runner import LocalRun
 from pipeline.run_state import RunState, StepState
 from tests.support.releases.made_report import report_content
@@ -21,9 +22,7 @@ from tests.support.releases.made_report import report_content
 LABELS = np.repeat(np.array([0, 1, 2], np.int32), [180, 40, 20])
 
 
-def make_summary(
-    source: str | tuple[str, ...] = "sample", texts: Sequence[str] = (), **report: Any
-) -> RunSummary:
+def make_summary(**report: Any) -> RunSummary:
     """The summary of a run that released a model; `report` goes to `report_content`."""
     steps = {
         "evaluate": StepState("evaluate", "finished", outputs={"report": "/srv/report"}),
@@ -36,13 +35,14 @@ def make_summary(
         report=report_content(**report),
         rows={"train": 3, "validation": 1, "test": 1},
         train_examples_per_second=1.0,
-        example_text=choose_example_text(source, texts),
     )
 
 
-def print_summary(summary: RunSummary, width: int = 80) -> str:
+def read_printed(
+    summary: RunSummary, source: str | tuple[str, ...] = "sample", texts: Sequence[str] = ()
+) -> str:
     stream = io.StringIO()
-    summary.print(Console(file=stream, width=width))
+    print_summary(summary, Console(file=stream, width=200), choose_example_text(source, texts))
     return stream.getvalue()
 
 
@@ -75,7 +75,7 @@ LONG = "a parcel that has not arrived " * 9
 def test_the_suggested_text_belongs_to_the_data(
     source: str | tuple[str, ...], texts: list[str], text: str
 ) -> None:
-    last_line = print_summary(make_summary(source, texts), width=200).splitlines()[-1]
+    last_line = read_printed(make_summary(), source, texts).splitlines()[-1]
     words = shlex.split(last_line.partition("Try it: ")[2])
     assert words[1:] == ["predict", "/models/x/1", text]
     assert len(text) <= 80
@@ -100,7 +100,7 @@ def test_programs_read_the_majority_class_beside_the_accuracy() -> None:
 
 
 def test_people_read_the_majority_class_beside_the_accuracy() -> None:
-    printed = print_summary(make_summary(labels=LABELS), width=200)
+    printed = read_printed(make_summary(labels=LABELS))
     (line,) = [line for line in printed.splitlines() if "accuracy" in line]
     assert " on 240 test rows, 95% interval " in line
     assert line.strip().endswith('; always predicting "calm" reaches 0.7500')

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.options import JsonOutput
-
-if TYPE_CHECKING:
-    from components.registry.reference import ModelReference
-    from components.registry.version_info import VersionInfo
-    from components.storage.store import Store
 
 app = typer.Typer(help="List, show and roll back released models.", no_args_is_help=True)
 SHORT_ID_LENGTH = 12
@@ -32,14 +27,10 @@ def list_models(
     as_json: JsonOutput = False,
 ) -> None:
     """List the versions of a model, newest first, or the models of a store."""
-    from components.registry import version_info
+    from pipeline.api.models import models
     from pipeline.cli.tables import print_json, print_table
 
-    if (model := _find_model(location)) is not None:
-        versions = version_info.list_version_info(model.store, model.name)
-        rows = [_version_row(version) for version in reversed(versions)]
-    else:
-        rows = _model_rows(location)
+    rows = models(location)
     if as_json:
         print_json(rows)
     else:
@@ -131,72 +122,6 @@ def roll_back(
             f"{model.name}: version {after} is the champion now (before: {before}), "
             f"until a new version is released\nTo undo: {undo}"
         )
-
-
-def _find_model(location: str) -> ModelReference | None:
-    """The model at `location`; None if it is not a model's name or has no version."""
-    from components import registry
-    from components.errors import UsageError
-    from components.registry.reference import parse_model_reference
-
-    try:
-        model = parse_model_reference(location)
-    except UsageError:
-        return None
-    if model.version is not None:
-        raise UsageError(f"{location}: this is one version; show it: kubert models show {location}")
-    return model if registry.list_versions(model.store, model.name) else None
-
-
-def _model_rows(location: str) -> list[dict[str, Any]]:
-    """One row per model in the store at `location`; DataError if it has none."""
-    from components import registry
-    from components.errors import DataError
-    from components.registry import version_info
-    from components.storage.store import open_store
-
-    store: Store = open_store(location.rstrip("/") or "/")
-    names = registry.list_models(store)
-    if not names:
-        raise DataError(
-            f"{store.uri()}: nothing is released here; "
-            "give STORE or STORE/NAME as `kubert run` prints it"
-        )
-    rows = []
-    for name in names:
-        versions = version_info.list_version_info(store, name)
-        champion = next(version for version in versions if version.champion)
-        rows.append(
-            {
-                "name": name,
-                "versions": len(versions),
-                "served": champion.number,
-                **_metadata_columns(champion),
-            }
-        )
-    return rows
-
-
-def _version_row(version: VersionInfo) -> dict[str, Any]:
-    return {
-        "version": version.number,
-        "champion": version.champion,
-        **_metadata_columns(version),
-    }
-
-
-def _metadata_columns(version: VersionInfo) -> dict[str, Any]:
-    content = version.content
-    columns = {
-        "released": version.released_at or None,
-        "accuracy": content and content.accuracy,
-        "accuracy_low": content and content.accuracy_low,
-        "accuracy_high": content and content.accuracy_high,
-        "encoder": content and content.encoder,
-        "run": version.run or None,
-        "data": version.data or None,
-    }
-    return {**columns, "problem": version.problem} if version.problem else columns
 
 
 def _format_cell(row: Any, column: str) -> str:

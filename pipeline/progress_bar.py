@@ -55,7 +55,7 @@ class ProgressView:
         )
 
     def __enter__(self) -> ProgressView:
-        self._bar.start()
+        self.start()
         return self
 
     def __exit__(
@@ -64,6 +64,14 @@ class ProgressView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Show the bar from now on."""
+        self._bar.start()
+
+    def stop(self) -> None:
+        """Remove the bar; nothing happens if there is none."""
         self._bar.stop()
 
     def show(self, event: ProgressEvent) -> None:

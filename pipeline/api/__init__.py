@@ -1,0 +1,1 @@
+"""What the Python API is made of; users import it as `kubert`."""

@@ -1,0 +1,141 @@
+"""Runs the pipeline on a cluster with Kubeflow Pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.config.cluster import ClusterConfig
+from components.progress import ProgressEvent
+from pipeline.api.connection import (
+    check_run_requirements,
+    connect_to_cluster,
+    find_namespace,
+    find_run_id,
+    find_run_pods,
+    stop_run,
+)
+from pipeline.api.settings import ConfigSource, Options, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.kubeflow.follow_run import RunResult
+    from pipeline.kubeflow.run_logs import PodLog
+
+ShowEvent = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on a Kubeflow Pipelines server.
+
+    url: its page, if `cluster.ui` is set. created: False if a run with this key existed already.
+    """
+
+    id: str
+    name: str
+    url: str | None
+    created: bool
+    cluster: ClusterConfig
+
+    def wait(self, show: ShowEvent | None = None) -> RunResult:
+        """Wait until the run has ended, and show its steps meanwhile.
+
+        The result has `verdict` (a sentence), `exit_code` (as that of `kubert submit --wait`),
+        `run_state` and `notes`. A run that fails is no error of this call. An interrupt ends the
+        waiting, not the run.
+        """
+        from pipeline.api.display import create_view
+        from pipeline.kubeflow.follow_run import follow_run
+
+        with connect_to_cluster(self.cluster) as api, create_view(show) as view:
+            return follow_run(api, self.id, find_run_pods(api, self.cluster, self.id), view)
+
+    def status(self) -> RunResult:
+        """The run as it is now."""
+        from pipeline.kubeflow.follow_run import read_run
+
+        with connect_to_cluster(self.cluster) as api:
+            return read_run(api, self.id, find_run_pods(api, self.cluster, self.id))
+
+    def logs(self, step: str | None = None) -> list[PodLog]:
+        """The logs of the run's pods, or of one step's, as long as Kubernetes keeps them.
+
+        Each has `pod` and `lines`. KubertError where Kubernetes cannot be reached.
+        """
+        from pipeline.kubeflow.run_logs import RunPods
+
+        with connect_to_cluster(self.cluster) as api:
+            namespace = find_namespace(api, self.cluster)
+        return list(RunPods.connect(self.id, namespace).read_logs(step))
+
+    def stop(self) -> None:
+        """Stop the run and its training workers, which save a checkpoint first.
+
+        KubertError where Kubernetes cannot be reached: the run is stopped all the same, and its
+        workers end by themselves within a minute. Nothing happens to a run that has ended.
+        """
+        with connect_to_cluster(self.cluster) as api:
+            if not api.get_run(self.id).has_ended:
+                stop_run(api, self.cluster, self.id)
+
+    def _repr_html_(self) -> str:
+        from pipeline.api.display import format_table
+
+        return format_table({"run": self.id, "name": self.name, "page": self.url or ""})
+
+
+def submit(
+    config: ConfigSource = "quickstart",
+    options: Options | None = None,
+    *,
+    key: str | None = None,
+    use_cache: bool = True,
+    allow_tags: bool = False,
+    check: bool = True,
+) -> Run:
+    """Run the whole pipeline on a cluster, as `kubert submit` does; ends when the run is created.
+
+    Args:
+        config: a shipped configuration's name, a YAML file, or a `Config`. Its section `cluster`
+            says where the server is; the KUBERT_ variables take precedence.
+        options: options that are changed, such as {"cluster.endpoint": "http://..."}.
+        key: name of the run; submitting again with the same key creates no second run.
+        use_cache: reuse steps of earlier runs from the server's cache.
+        allow_tags: accept images without a digest, whose content can change.
+        check: check accounts, secrets, JobSet, queue and quota first, where there is a cluster.
+
+    Raises ConfigError, DataError or UsageError for what the user can mend, before anything is sent.
+    """
+    from pipeline.kubeflow import submit as submitting
+    from pipeline.kubeflow.endpoint import resolve_connection
+    from pipeline.kubeflow.submission import prepare_submission
+
+    settings = load_settings(config, options)
+    cluster = resolve_connection(settings.cluster)
+    if key is not None:
+        submitting.check_key(key)
+    settings = settings.model_copy(update={"cluster": cluster})
+    with (
+        prepare_submission(settings, allow_tags=allow_tags) as submission,
+        connect_to_cluster(cluster) as api,
+    ):
+        if check:
+            check_run_requirements(api, settings)
+        submitted = submitting.submit_run(api, submission, key, no_cache=not use_cache)
+        page = api.endpoint.page_url("runs", submitted.run.id)
+    return Run(submitted.run.id, submitted.run.name, page, submitted.created, cluster)
+
+
+def find_run(run: str, config: ConfigSource = "quickstart", options: Options | None = None) -> Run:
+    """A run by its id, or the newest one of a name; NotFoundError if there is none.
+
+    The section `cluster` of the configuration says where the server is.
+    """
+    from pipeline.kubeflow.endpoint import resolve_connection
+
+    cluster = resolve_connection(load_settings(config, options).cluster)
+    with connect_to_cluster(cluster) as api:
+        found = api.get_run(find_run_id(api, run))
+        page = api.endpoint.page_url("runs", found.id)
+    return Run(found.id, found.name, page, False, cluster)

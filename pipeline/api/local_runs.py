@@ -1,0 +1,120 @@
+"""Runs the pipeline on this machine."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.progress import ProgressEvent
+from pipeline.api.releases import Release, load_release
+from pipeline.api.settings import ConfigSource, Options, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.local.run_summary import RunSummary
+
+ShowEvent = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report of an evaluation: a page that a notebook shows inline."""
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        return (
+            '<iframe title="Evaluation report" sandbox style="width: 100%; height: 600px; '
+            f'border: 1px solid #ccc" srcdoc="{page}"></iframe>'
+        )
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run that came to its end; the gate may have refused the model.
+
+    figures: what `kubert run --json` prints, such as accuracy, macro_f1, gate and step_seconds.
+    """
+
+    figures: Mapping[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test rows that were given the right class."""
+        return float(self.figures["accuracy"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate admitted the model, so that it was released."""
+        return bool(self.figures["gate"]["passed"])
+
+    @property
+    def reason(self) -> str:
+        """Why the gate admitted or refused the model."""
+        return str(self.figures["gate"]["reason"])
+
+    @property
+    def report(self) -> Report:
+        """The report of the evaluation."""
+        return Report(Path(self.figures["report"]))
+
+    def load_release(self) -> Release:
+        """The released model; DataError with the gate's reason if there is none."""
+        from components.errors import DataError
+
+        if not self.figures["release"]:
+            raise DataError(f"nothing was released: {self.reason}")
+        return load_release(self.figures["release"])
+
+    def _repr_html_(self) -> str:
+        from pipeline.api.display import format_table
+
+        seconds = self.figures["step_seconds"]
+        return format_table(
+            {
+                "accuracy": f"{self.accuracy:.4f} (95% interval {self.figures['accuracy_low']:.4f} "
+                f"to {self.figures['accuracy_high']:.4f}, {self.figures['test_rows']:,} test rows)",
+                "most frequent class": f"{self.figures['majority_share']:.4f}",
+                "gate": self.reason,
+                "release": self.figures["release"] or "nothing released",
+                "seconds": ", ".join(f"{step} {value:.1f}" for step, value in seconds.items()),
+                "report": self.figures["report"],
+            }
+        )
+
+
+def run(
+    config: ConfigSource = "quickstart",
+    options: Options | None = None,
+    *,
+    workdir: str | Path = ".kubert",
+    show: ShowEvent | None = None,
+) -> FinishedRun:
+    """Run the whole pipeline on this machine, as `kubert run` does.
+
+    Args:
+        config: a shipped configuration's name, a YAML file, or a `Config`.
+        options: options that are changed, such as {"train.epochs": 2}.
+        workdir: directory of runs, reusable step results and released models.
+        show: receives each progress event; by default, progress is shown in the notebook or the
+            terminal.
+
+    Raises ConfigError, DataError or UsageError for what the user can mend, before the first step if
+    it can be known there; StepFailedError if a step fails; RunInterruptedError after an interrupt.
+    A gate that refuses the model is no error: see `FinishedRun.passed`.
+    """
+    from pipeline.api.display import create_view
+    from pipeline.local.whole_run import run_here
+
+    settings = load_settings(config, options)
+    with create_view(show) as view:
+        summary, _ = run_here(settings, Path(workdir), lambda _run: None, view)
+    return describe_run(summary)
+
+
+def describe_run(summary: RunSummary) -> FinishedRun:
+    """The run as the API gives it."""
+    return FinishedRun(summary.to_dict())

@@ -1,0 +1,179 @@
+"""Released models: load one and use it, list them, and pull one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
+
+from components.registry.opened_release import open_reference
+
+if TYPE_CHECKING:
+    from components.artifacts.artifact import Artifact
+    from components.artifacts.release import ReleaseContent
+    from components.explain.explainer import Explainer
+    from components.explain.explanation import Explanation
+    from components.serving.predict import Prediction, Predictor
+
+Texts = list[str] | tuple[str, ...] | Iterator[str]
+Layers = Sequence[int] | Literal["last", "all"]
+Heads = Sequence[int] | Literal["mean", "all"]
+
+
+class Release:
+    """A verified release, whose model is loaded when it is first used.
+
+    A release from object storage is pulled into a temporary directory, which goes with this object,
+    or at the end of a `with` block.
+    """
+
+    def __init__(self, reference: str) -> None:
+        self._stack = ExitStack()
+        self._artifact: Artifact[ReleaseContent] = self._stack.enter_context(
+            open_reference(reference)
+        )
+
+    @property
+    def content(self) -> ReleaseContent:
+        """What the release's manifest says of the model: name, version, classes, accuracy, ..."""
+        return self._artifact.content
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the scores."""
+        return self.content.classes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) that names this model and no other."""
+        return self._artifact.digest
+
+    @property
+    def directory(self) -> Path:
+        """The directory with the model, for TensorFlow Serving."""
+        return self._artifact.directory
+
+    @overload
+    def predict(self, texts: str) -> Prediction: ...
+
+    @overload
+    def predict(self, texts: Texts) -> list[Prediction]: ...
+
+    def predict(self, texts: str | Texts) -> Prediction | list[Prediction]:
+        """The label and the scores of a text, or of each text, as `kubert predict` gives them."""
+        if isinstance(texts, str):
+            return next(self._predictor.predict([texts]))
+        return list(self._predictor.predict(texts))
+
+    @overload
+    def explain(
+        self,
+        texts: str,
+        target: str | None = None,
+        *,
+        steps: int = 32,
+        layers: Layers = "last",
+        heads: Heads = "mean",
+    ) -> Explanation: ...
+
+    @overload
+    def explain(
+        self,
+        texts: Texts,
+        target: str | None = None,
+        *,
+        steps: int = 32,
+        layers: Layers = "last",
+        heads: Heads = "mean",
+    ) -> list[Explanation]: ...
+
+    def explain(
+        self,
+        texts: str | Texts,
+        target: str | None = None,
+        *,
+        steps: int = 32,
+        layers: Layers = "last",
+        heads: Heads = "mean",
+    ) -> Explanation | list[Explanation]:
+        """Why a text, or each text, has its score, as `kubert explain` shows it.
+
+        Args:
+            texts: one text, or several.
+            target: the class that is explained; by default, the predicted one.
+            steps: points of the integral; more of them make the gap smaller.
+            layers: layers whose attention is wanted, counted from 1; [] for none.
+            heads: heads whose attention is wanted, counted from 1.
+
+        UsageError for a class, layer or head that the model does not have.
+        """
+        from components.explain.attention import AttentionChoice
+        from components.explain.explainer import ExplanationOptions
+
+        choice = AttentionChoice(
+            layers if isinstance(layers, str) else tuple(layers),
+            heads if isinstance(heads, str) else tuple(heads),
+        )
+        options = ExplanationOptions(target, steps, choice)
+        given = [texts] if isinstance(texts, str) else list(texts)
+        explained = list(self._explainer.explain(self._explainer.plan(given, options)))
+        return explained[0] if isinstance(texts, str) else explained
+
+    def close(self) -> None:
+        """Remove what was downloaded; the release cannot be used afterwards."""
+        self._stack.close()
+
+    def __enter__(self) -> Release:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        name = f"{self.content.name}@{self.content.version}" if self.content.name else "unpublished"
+        return f"<Release {name} {self.digest[:12]}>"
+
+    def _repr_html_(self) -> str:
+        from pipeline.api.display import format_table
+
+        content = self.content
+        return format_table(
+            {
+                "release": f"{content.name} version {content.version}",
+                "encoder": content.encoder,
+                "classes": ", ".join(content.classes),
+                "accuracy": f"{content.accuracy:.4f} on {content.test_rows:,} test rows",
+                "SHA-256": self.digest,
+            }
+        )
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        from components.serving.predict import Predictor
+
+        return Predictor(self._artifact)
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        from components.explain.loading import load_explainer
+
+        return load_explainer(self._artifact)
+
+
+def load_release(reference: str | Path) -> Release:
+    """A released model: a version's directory, STORE/NAME (the champion) or STORE/NAME/VERSION.
+
+    STORE is a directory, gs:// or s3://. Every file is verified. DataError if there is no such
+    release, or if it is incomplete or was changed.
+    """
+    return Release(str(reference))
+
+
+def pull(reference: str | Path, to: str | Path) -> Release:
+    """Download a release into `to/<version>`, as `kubert pull` does, and verify every file."""
+    from components.serving.puller import pull_once
+
+    artifact = pull_once(str(reference), Path(to), lambda _line: None)
+    return Release(str(artifact.directory))

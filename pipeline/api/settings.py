@@ -1,0 +1,53 @@
+"""The configuration of a run, as the functions of the API take it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.config.schema import Config
+from components.errors import UsageError
+from pipeline import presets
+
+ConfigSource = str | Path | Config
+"""A shipped configuration's name, a YAML file, or a configuration."""
+Options = Mapping[str, object]
+"""Options that are changed: {"train.epochs": 2}."""
+
+
+def load_settings(config: ConfigSource, options: Options | None = None) -> Config:
+    """The configuration with the options applied to it, as `--set` applies them.
+
+    ConfigError for an option that does not exist or a value that does not fit.
+    """
+    if isinstance(config, Config):
+        if options:
+            raise UsageError(
+                "options: cannot be applied to a Config object; give the name or the file of the "
+                "configuration"
+            )
+        return config
+    return presets.load_preset(os.fspath(config), format_assignments(options or {}))
+
+
+def format_assignments(options: Options) -> list[str]:
+    """The options as `--set` takes them; UsageError for a value that JSON has no form for."""
+    assignments = []
+    for name, value in options.items():
+        try:
+            text = json.dumps(value, default=_format_value, ensure_ascii=False)
+        except TypeError:
+            raise UsageError(
+                f"options[{name!r}]: {type(value).__name__} is no value of an option; "
+                "use numbers, text, lists and None"
+            ) from None
+        assignments.append(f"{name}={text}")
+    return assignments
+
+
+def _format_value(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError

@@ -1,0 +1,66 @@
+"""Releases in the Python API, on a real registry with a real model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import kubert
+from components.serving.predict import predict
+from tests.support.releases.served_release import publish_release
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("registry")
+    publish_release(root, seed=3)
+    return root / "models"
+
+
+@pytest.fixture(scope="module")
+def release(store: Path) -> kubert.Release:
+    return kubert.load_release(store / "news")
+
+
+def test_a_release_predicts_as_the_command_does(release: kubert.Release) -> None:
+    expected = list(predict(str(release.directory), ["w1 w2", "w3"]))
+    assert release.predict(["w1 w2", "w3"]) == expected
+    assert release.predict("w1 w2").scores == pytest.approx(expected[0].scores, abs=1e-6)
+    assert release.predict(iter(["w3"]))[0].label == expected[1].label
+    assert release.predict([]) == []
+
+
+def test_a_release_explains_one_text_or_several(release: kubert.Release) -> None:
+    one = release.explain("w1 w2", layers="all", heads=[1])
+    assert one.label == release.predict("w1 w2").label
+    assert [word.text for word in one.words] == ["w1", "w2"]
+    assert {each.head for each in one.attention} == {1}
+    assert one._repr_html_().startswith('<div class="kx">')
+    several = release.explain(["w1", "w2"], "odd", steps=4, layers=[])
+    assert [(each.text, each.target, each.steps) for each in several] == [
+        ("w1", "odd", 4), ("w2", "odd", 4),
+    ]  # fmt: skip
+    with pytest.raises(kubert.UsageError, match="--class none"):
+        release.explain("w1", "none")
+
+
+def test_a_release_says_what_it_is(release: kubert.Release) -> None:
+    assert repr(release) == f"<Release news@1 {release.digest[:12]}>"
+    assert release.classes == release.content.classes
+    assert release.digest in release._repr_html_()
+
+
+def test_models_lists_stores_and_versions_and_pull_downloads(store: Path, tmp_path: Path) -> None:
+    assert [row["name"] for row in kubert.models(str(store))] == ["news"]
+    assert [row["version"] for row in kubert.models(str(store / "news"))] == [1]
+    pulled = kubert.pull(store / "news", tmp_path / "served")
+    assert pulled.directory == tmp_path / "served" / "1"
+    assert pulled.content.name == "news"
+
+
+def test_what_is_not_there_is_a_documented_error(store: Path) -> None:
+    with pytest.raises(kubert.DataError, match="nothing is released under this name"):
+        kubert.load_release(store / "other")
+    with pytest.raises(kubert.DataError, match="nothing is released here"):
+        kubert.models(str(store / "other"))
