@@ -47,7 +47,7 @@ class FinishedRun:
         return float(self.figures["accuracy"])
 
     @property
-    def passed(self) -> bool:
+    def is_released(self) -> bool:
         """Whether the gate admitted the model, so that it was released."""
         return bool(self.figures["gate"]["passed"])
 
@@ -104,7 +104,7 @@ def run(
 
     Raises ConfigError, DataError or UsageError for what the user can mend, before the first step if
     it can be known there; StepFailedError if a step fails; RunInterruptedError after an interrupt.
-    A gate that refuses the model is no error: see `FinishedRun.passed`.
+    A gate that refuses the model is no error: see `FinishedRun.is_released`.
     """
     from pipeline.api.display import create_view
     from pipeline.local.whole_run import run_here

@@ -31,7 +31,7 @@ def test_a_run_gives_figures_a_report_and_a_release_or_the_gates_reason(tmp_path
     assert run.figures["test_rows"] == 154
     assert run.accuracy == run.figures["accuracy"]
     assert "srcdoc=" in run.report._repr_html_()
-    if run.passed:
+    if run.is_released:
         assert run.load_release().predict("Oil prices fell").label in run.load_release().classes
     else:
         with pytest.raises(kubert.DataError, match=r"nothing was released: .*accuracy"):

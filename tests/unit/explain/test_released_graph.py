@@ -212,6 +212,6 @@ def test_a_sealed_encoder_is_occluded_and_says_so(checkpoint, tmp_path):
     assert explanation.notes[0].startswith("The encoder is a sealed graph")
     assert (explanation.baseline, explanation.gap, explanation.attention) == (None, None, ())
     assert [word.contribution for word in explanation.words] == [None] * 4
-    assert max(abs(word.occlusion) for word in explanation.words) > 0.1
+    assert max(abs(word.occlusion) for word in explanation.words) > 0.01
     with pytest.raises(UsageError, match="sealed graph"):
         explainer.plan(["the"], ExplanationOptions(attention=AttentionChoice((1,))))
