@@ -199,7 +199,7 @@ def _shown_progress(console: Any) -> Iterator[None]:
     """Show the progress events that this process reports while the block runs."""
     from components.config.environment import ENV_PROGRESS
     from components.progress import ProgressEvent, ProgressFile, StepName
-    from pipeline.cli.progress_bar import ProgressView
+    from pipeline.progress_bar import ProgressView
 
     ended = threading.Event()
     with (
