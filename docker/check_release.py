@@ -247,13 +247,15 @@ def check_package(copy: Path) -> Result:
 
 def find_package_files(root: Path) -> set[str]:
     """What a wheel contains: all modules, and the data files that pyproject.toml names."""
-    patterns = read_pyproject(root)["tool"]["setuptools"].get("package-data", {})
-    return {
+    setuptools = read_pyproject(root)["tool"]["setuptools"]
+    patterns = setuptools.get("package-data", {})
+    files = {
         path.relative_to(root).as_posix()
         for package in PACKAGES
         for pattern in ("**/*.py", *patterns.get(package, ()))
         for path in (root / package).glob(pattern)
     }
+    return files | {f"{module}.py" for module in setuptools.get("py-modules", ())}
 
 
 def find_wrong_wheel_files(names: Iterable[str], expected: set[str]) -> list[str]:
