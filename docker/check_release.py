@@ -246,16 +246,15 @@ def check_package(copy: Path) -> Result:
 
 
 def find_package_files(root: Path) -> set[str]:
-    """What a wheel contains: all modules, and the data files that pyproject.toml names."""
+    """What a wheel contains: all modules, and what pyproject.toml names beside them."""
     setuptools = read_pyproject(root)["tool"]["setuptools"]
-    patterns = setuptools.get("package-data", {})
-    files = {
+    files = {f"{module}.py" for module in setuptools.get("py-modules", ())}
+    return files | {
         path.relative_to(root).as_posix()
         for package in PACKAGES
-        for pattern in ("**/*.py", *patterns.get(package, ()))
+        for pattern in ("**/*.py", *setuptools.get("package-data", {}).get(package, ()))
         for path in (root / package).glob(pattern)
     }
-    return files | {f"{module}.py" for module in setuptools.get("py-modules", ())}
 
 
 def find_wrong_wheel_files(names: Iterable[str], expected: set[str]) -> list[str]:
