@@ -248,8 +248,7 @@ def check_package(copy: Path) -> Result:
 def find_package_files(root: Path) -> set[str]:
     """What a wheel contains: all modules, and what pyproject.toml names beside them."""
     setuptools = read_pyproject(root)["tool"]["setuptools"]
-    files = {f"{module}.py" for module in setuptools.get("py-modules", ())}
-    return files | {
+    return {f"{module}.py" for module in setuptools.get("py-modules", ())} | {
         path.relative_to(root).as_posix()
         for package in PACKAGES
         for pattern in ("**/*.py", *setuptools.get("package-data", {}).get(package, ()))
