@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from components.registry.opened_release import open_reference
+from pipeline.api.settings import Options, format_assignments, load_data_options
 
 if TYPE_CHECKING:
     from components.artifacts.artifact import Artifact
     from components.artifacts.release import ReleaseContent
+    from components.batch_prediction.step import BatchPrediction
     from components.explain.explainer import Explainer
     from components.explain.explanation import Explanation
     from components.serving.predict import Prediction, Predictor
@@ -30,7 +32,7 @@ class Release:
     """
 
     def __init__(self, reference: str) -> None:
-        self._stack = ExitStack()
+        self._stack, self._reference = ExitStack(), reference
         self._artifact: Artifact[ReleaseContent] = self._stack.enter_context(
             open_reference(reference)
         )
@@ -120,6 +122,51 @@ class Release:
         given = [texts] if isinstance(texts, str) else list(texts)
         explained = list(self._explainer.explain(self._explainer.plan(given, options)))
         return explained[0] if isinstance(texts, str) else explained
+
+    def score(
+        self,
+        source: str | list[str],
+        to: str | Path,
+        *,
+        text: Sequence[str] | None = None,
+        keep: Sequence[str] = (),
+        file_format: Literal["parquet", "csv", "jsonl"] = "parquet",
+        all_scores: bool = False,
+        embeddings: bool = False,
+        workers: int = 1,
+        options: Options | None = None,
+    ) -> BatchPrediction:
+        """Score all rows of a text source, as `kubert score` does; the result's `uri` has them.
+
+        Args:
+            source: files, directories, patterns or URIs, as `data.source`.
+            to: directory or URI of the output.
+            text: text columns; by default, those of `data.text`.
+            keep: columns of the source that are written before the label.
+            file_format: format of the output.
+            all_scores: write the score of every class.
+            embeddings: write the encoder's vector instead of label and score.
+            workers: worker processes; 0: in this process.
+            options: options of the section `data`, such as {"data.max_bad_rows": 5}.
+
+        The same call after an interrupt goes on; after its end it does nothing.
+        """
+        from components.batch_prediction import step
+        from components.batch_prediction.request import BatchPredictionRequest
+
+        sources = [source] if isinstance(source, str) else source
+        assignments = format_assignments(options or {})
+        request = BatchPredictionRequest(
+            release=self._reference,
+            data=load_data_options(None, assignments, sources, text, None),
+            to=str(to),
+            format=file_format,
+            keep=tuple(keep),
+            all_scores=all_scores,
+            embeddings=embeddings,
+            workers=workers,
+        )
+        return step.run(request)
 
     def close(self) -> None:
         """Remove what was downloaded; the release cannot be used afterwards."""

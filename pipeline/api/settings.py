@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from components.config.data import DataConfig
+from components.config.loading import validate_config
 from components.config.schema import Config
 from components.errors import UsageError
 from pipeline import presets
@@ -30,6 +33,26 @@ def load_settings(config: ConfigSource, options: Options | None = None) -> Confi
             )
         return config
     return presets.load_preset(os.fspath(config), format_assignments(options or {}))
+
+
+def load_data_options(
+    config: str | None,
+    assignments: Sequence[str],
+    sources: Sequence[str],
+    text_columns: Sequence[str] | None,
+    max_bad_rows: int | None,
+) -> DataConfig:
+    """The section `data` for rows that are to be scored; UsageError for other sections' options."""
+    for assignment in assignments:
+        if not assignment.startswith("data."):
+            raise UsageError(f"--set {assignment}: only options of `data` have a meaning here")
+    values: dict[str, Any] = presets.load_preset(config, assignments).data.model_dump()
+    values["source"] = list(sources)
+    if text_columns is not None:
+        values["text"] = tuple(text_columns)
+    if max_bad_rows is not None:
+        values["max_bad_rows"] = max_bad_rows
+    return validate_config({"data": values}, "options").data
 
 
 def format_assignments(options: Options) -> list[str]:

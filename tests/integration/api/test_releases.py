@@ -45,6 +45,20 @@ def test_a_release_explains_one_text_or_several(release: kubert.Release) -> None
         release.explain("w1", "none")
 
 
+def test_a_release_scores_the_rows_of_a_file(release: kubert.Release, tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text("id,text\n1,w1 w2\n2,w3\n", encoding="utf-8")
+    done = release.score(
+        str(source), tmp_path / "scored", text=["text"], keep=["id"], file_format="csv", workers=0
+    )
+    lines = Path(done.uri, done.content.file).read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "id,label,score"
+    labels = [each.label for each in release.predict(["w1 w2", "w3"])]
+    assert [line.split(",")[:2] for line in lines[1:]] == [["1", labels[0]], ["2", labels[1]]]
+    with pytest.raises(kubert.UsageError, match="only options of `data`"):
+        release.score(str(source), tmp_path / "x", options={"train.epochs": 1})
+
+
 def test_a_release_says_what_it_is(release: kubert.Release) -> None:
     assert repr(release) == f"<Release news@1 {release.digest[:12]}>"
     assert release.classes == release.content.classes

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from components.errors import ExitCode, KubertError, UsageError
+from components.errors import ExitCode, KubertError
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument
 from pipeline.cli.options import Assignments, JsonOutput
 
 if TYPE_CHECKING:
-    from components.config.schema import DataConfig
+    pass
 
 POLL_SECONDS = 0.2
 
@@ -107,9 +107,12 @@ def score_source(
     """
     from components.batch_prediction import step
     from components.batch_prediction.request import BatchPredictionRequest
+    from pipeline.api.settings import load_data_options
     from pipeline.cli.tables import create_console, print_json, print_line
 
-    data = _build_data(config, assignments or [], source, text, max_bad_rows)
+    data = load_data_options(
+        config, assignments or [], source, _split_names(text) if text else None, max_bad_rows
+    )
     request = BatchPredictionRequest(
         release=release,
         data=data,
@@ -148,29 +151,6 @@ def score_source(
     if rejected:
         print_line(console, f"{rejected:,} rows rejected: {done.uri}/rejected.jsonl")
     print_line(console, f"{done.uri}/{content.file}")
-
-
-def _build_data(
-    config: str | None,
-    assignments: list[str],
-    source: list[str],
-    text: str | None,
-    max_bad_rows: int | None,
-) -> DataConfig:
-    """The `data` section of the configuration, with what the command's own options say."""
-    from components.config.loading import validate_config
-    from pipeline import presets
-
-    for assignment in assignments:
-        if not assignment.startswith("data."):
-            raise UsageError(f"--set {assignment}: only options of `data` have a meaning here")
-    values: dict[str, Any] = presets.load_preset(config, assignments).data.model_dump()
-    values["source"] = source
-    if text is not None:
-        values["text"] = _split_names(text)
-    if max_bad_rows is not None:
-        values["max_bad_rows"] = max_bad_rows
-    return validate_config({"data": values}, "options").data
 
 
 def _split_names(names: str | None) -> tuple[str, ...]:
