@@ -23,6 +23,7 @@ from pydantic import (
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
+from components.artifacts.release import ReleaseLineage
 from components.artifacts.vocabulary import StoredStripAccents
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import ModelConfig
@@ -59,7 +60,7 @@ class CheckpointContent(BaseModel):
     """Description of a finished checkpoint: the manifest's `content`.
 
     `step_losses` has the mean training loss of every optimizer step; `best_step` is the step whose
-    weights these are.
+    weights these are. `start_from` is the release that the training began with, if any.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +77,7 @@ class CheckpointContent(BaseModel):
     train_examples_per_second: float
     padding_efficiency: float
     workers: int
+    start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
 
     @field_validator("model", mode="before")
     @classmethod

@@ -21,6 +21,58 @@ from components.errors import DataError
 MODEL_FILENAME = "saved_model.pb"
 
 
+class ReleaseLineage(BaseModel):
+    """The release whose weights a training began with; `digest` is that of its manifest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    version: int = Field(ge=1)
+    digest: str
+
+    @property
+    def title(self) -> str:
+        """Name and version, for messages."""
+        return f"{self.name} version {self.version}"
+
+
+class StartingRelease(ReleaseLineage):
+    """A release to begin with: also the URI of its registry and the digest of its checkpoint."""
+
+    store: str
+    checkpoint: str
+
+    @property
+    def lineage(self) -> ReleaseLineage:
+        """What artifacts record, which does not depend on where the registry is."""
+        return ReleaseLineage(name=self.name, version=self.version, digest=self.digest)
+
+
+class StartingPoint(BaseModel):
+    """What `model.start_from` means for one run, fixed by its first step.
+
+    `reference` is the option. `release` is None while nothing is released under its name. For a
+    champion, `trained_on` is the digest of the shards that it was trained on, and `previous` the
+    release that it began with itself; `is_first`: it began with the encoder's own weights.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    reference: str
+    release: StartingRelease | None = None
+    trained_on: str = ""
+    is_first: bool = False
+    previous: StartingRelease | None = None
+
+    def choose_release(self, shards_digest: str) -> StartingRelease | None:
+        """The release to begin with on these shards; None: the encoder's own weights.
+
+        A champion that was trained on the same shards has nothing to learn from them: the training
+        begins where the champion began, so that it is the same one and is not repeated.
+        """
+        if self.trained_on == shards_digest and (self.is_first or self.previous is not None):
+            return self.previous
+        return self.release
+
+
 class ReleaseContent(BaseModel):
     """Description of a release; `name` and `version` are empty and 0 until it is published.
 
@@ -28,7 +80,8 @@ class ReleaseContent(BaseModel):
     measured on `test_rows` rows. `parity_difference` is the largest difference between a served
     score and the evaluated one on `parity_rows` of them. `precision` is the dtype of the served
     matrix products; where it is not float32, `served_accuracy` is the accuracy with it on all test
-    rows. `gate` is the `GateDecision` that admitted the model.
+    rows. `gate` is the `GateDecision` that admitted the model. `start_from` is the release that its
+    training began with, if any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +100,7 @@ class ReleaseContent(BaseModel):
     served_accuracy: float | None = None
     parity_rows: int
     parity_difference: float
+    start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
 
 
 def open_release(directory: Path) -> Artifact[ReleaseContent]:

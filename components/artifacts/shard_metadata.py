@@ -12,6 +12,7 @@ from pydantic import (
 )
 
 from components.artifacts.manifest import Manifest
+from components.artifacts.release import StartingPoint
 from components.artifacts.vocabulary import StoredStripAccents
 from components.data.split_names import SplitName
 from components.errors import DataError
@@ -36,6 +37,7 @@ class ShardsContent(BaseModel):
     of training rows that are in the test split, too. `window` is the part of the source that was
     read, by time (column, start, until); empty if all of it was read. `strip_accents` is that of
     the vocabulary where `lower_case` does not say it, and left out of the manifest else.
+    `start_from` fixes the release that the training on these shards begins with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -51,9 +53,12 @@ class ShardsContent(BaseModel):
     source_sha256: str
     notes: list[str] = []
     window: dict[str, str] = {}
+    start_from: StartingPoint | None = Field(None, exclude_if=lambda value: value is None)
 
 
-PROVENANCE = frozenset({"refused", "refused_examples", "source_sha256", "notes", "window"})
+PROVENANCE = frozenset(
+    {"refused", "refused_examples", "source_sha256", "notes", "window", "start_from"}
+)
 """Fields about the origin of the rows, which the digest does not cover: the same rows are the same
 shards, also when they were read from a file that has grown or with a later window."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +17,12 @@ class ModelConfig(Section):
         "minilm",
         description="scratch | hub:HANDLE, URL or directory | hf:REPO or directory | "
         "minilm (weights that are part of kubert)",
+    )
+    start_from: str | None = Field(
+        None,
+        description="release whose weights training begins with, STORE/NAME or STORE/NAME@VERSION "
+        "(without a version the champion, or the encoder's own weights while nothing is released); "
+        "STORE as in `export.model_store`; default: the encoder's own weights",
     )
     preprocessor: str | None = Field(
         None,
@@ -77,6 +84,13 @@ class ModelConfig(Section):
             f"unknown encoder {value!r}; use scratch, minilm, hub:<handle, URL or directory> or "
             "hf:<repo or directory>"
         )
+
+    @field_validator("start_from")
+    @classmethod
+    def _check_reference(cls, value: str | None) -> str | None:
+        if value is not None and not re.search(r"[^/]/[A-Za-z0-9][^/@]*(@[1-9][0-9]*)?$", value):
+            raise ValueError("write STORE/NAME or STORE/NAME@VERSION, such as models/news@3")
+        return value
 
     @model_validator(mode="after")
     def _check_scratch(self) -> ModelConfig:

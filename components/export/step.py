@@ -26,6 +26,7 @@ from components.config.schema import ExportConfig
 from components.errors import DataError
 from components.progress import StepName
 from components.registry import PublishedVersion, find_published, publish
+from components.registry.starting_point import publish_checkpoint
 from components.storage.store import open_store
 
 EXPORT_FORMAT = 3
@@ -56,6 +57,7 @@ def run(
     progress.report(StepName.EXPORT, "reading the checkpoint and the report")
     inputs = _open_inputs(shards, checkpoint, report, decision)
     store = open_store(config.model_store)
+    publish_checkpoint(inputs.checkpoint, store, config.model_name)
     key = compute_release_key(config, inputs.checkpoint.digest)
     published = find_published(store, config.model_name, key)
     if published is None:
@@ -149,6 +151,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             served_accuracy=parity.accuracy,
             parity_rows=parity.rows,
             parity_difference=parity.difference,
+            start_from=trained.start_from,
         )
         manifest = commit(
             directory,

@@ -1,6 +1,8 @@
-"""Loads a finished checkpoint as the classifier that was trained, in float32."""
+"""Loads a finished checkpoint: as the classifier that was trained, or to begin a training with."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -11,6 +13,7 @@ from components.artifacts.checkpoint import (
     CheckpointContent,
 )
 from components.artifacts.vocabulary import Vocabulary
+from components.config.schema import ModelConfig
 from components.errors import ConfigError
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import compute_fingerprint
@@ -43,3 +46,38 @@ def load_classifier(
         str(directory / WEIGHTS_PREFIX)
     ).assert_existing_objects_matched().expect_partial()
     return model, content, vocabulary
+
+
+def load_initial_weights(
+    model: Classifier,
+    config: ModelConfig,
+    classes: Sequence[str],
+    checkpoint: Artifact[CheckpointContent],
+) -> None:
+    """Give a new classifier of `classes` the weights of a checkpoint: encoder and head, by name.
+
+    Rows of the head for classes that the checkpoint does not have stay as they are; rows for
+    classes that are gone are dropped. Call it in the strategy's scope. Raises ConfigError if the
+    checkpoint began with another encoder than `config` names.
+    """
+    content, prefix = checkpoint.content, str(checkpoint.directory / WEIGHTS_PREFIX)
+    if compute_fingerprint(config) != content.encoder_fingerprint:
+        raise ConfigError(
+            f"model.start_from: that release was trained from another encoder, "
+            f"{content.model.encoder} with pooling {content.model.resolved_pooling}, than "
+            f"{config.encoder} with pooling {config.resolved_pooling}; use the same encoder files "
+            "and model.pooling, or leave out model.start_from"
+        )
+    # Only the encoder: the head has other rows.
+    encoder = tf.train.Checkpoint(model=tf.train.Checkpoint(encoder=model.encoder))
+    encoder.read(prefix).assert_existing_objects_matched().expect_partial()
+    reader = tf.train.load_checkpoint(prefix)
+    shared = [name for name in classes if name in content.classes]
+    new = [classes.index(name) for name in shared]
+    old = [content.classes.index(name) for name in shared]
+    for name in ("kernel", "bias"):
+        variable = getattr(model.logits, name)
+        values = variable.numpy()
+        stored = reader.get_tensor(f"model/logits/{name}/.ATTRIBUTES/VARIABLE_VALUE")
+        values[..., new] = stored[..., old]
+        variable.assign(values)

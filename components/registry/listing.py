@@ -6,6 +6,7 @@ Keys:
     <name>/.kubert/claim-<version>    who claimed the number (`claims`)
     <name>/.kubert/released-<key>     the version that a release key was published as (`records`)
     <name>/.kubert/champion           the version that a rollback chose (`champion`)
+    <name>/.kubert/checkpoint-<digest>/  the checkpoint that releases were exported from
     <name>/.kubert/staged-...         files of a release in progress, where renames are atomic
 """
 
@@ -98,6 +99,11 @@ def claim_key(name: str, version: int | str) -> str:
 def record_key(name: str, release_key: str) -> str:
     """The key of the record of a release key."""
     return f"{name}/{PRIVATE_DIRECTORY}/released-{release_key}"
+
+
+def checkpoint_key(name: str, digest: str) -> str:
+    """The key below which the checkpoint of a release is, by the digest of its manifest."""
+    return f"{name}/{PRIVATE_DIRECTORY}/checkpoint-{digest}"
 
 
 def champion_key(name: str) -> str:

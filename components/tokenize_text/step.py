@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts.manifest import staged_artifact
+from components.artifacts.release import StartingPoint
 from components.artifacts.token_shards import ShardsContent, ShardWriter, SplitInfo, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.renamed_options import to_stored_names
@@ -26,6 +27,7 @@ from components.data.sources import combine_digests
 from components.data.split_names import SPLITS, SplitName
 from components.errors import DataError
 from components.progress import StepName, report, report_note
+from components.registry.starting_point import resolve_starting_point
 from components.tokenize_text.text_batches import (
     TokenizedBatch,
     batch_by_split,
@@ -46,14 +48,16 @@ def run(
 
     Raises DataError for data that cannot be used: an unreadable source, more rejected rows than
     data.max_bad_rows, a larger share of [UNK] than tokenize.max_unknown, an empty split, fewer than
-    two classes in training. Then `output` does not exist.
+    two classes in training, or a release of model.start_from that cannot be used. Then `output`
+    does not exist.
     """
+    start = resolve_starting_point(model.start_from) if model.start_from else None
     report(StepName.TOKENIZE, "reading labels")
     with open_dataset(data) as dataset:
-        survey_notes = _describe_survey(dataset)
+        survey_notes = _describe_start(start) + _describe_survey(dataset)
         for note in survey_notes:
             report_note(StepName.TOKENIZE, note)
-        vocabulary = build_vocabulary(dataset, model)
+        vocabulary = build_vocabulary(dataset, model, start.release if start else None)
         # Imported here because mistakes in the data should show before TensorFlow is loaded.
         from components.model.tokenizer import WordPiece
 
@@ -87,7 +91,7 @@ def run(
                 report_note(StepName.TOKENIZE, note)
             content = _describe_shards(
                 dataset, model, vocabulary, splits, examples.stats, [*survey_notes, *split_notes]
-            )
+            ).model_copy(update={"start_from": start})
             commit_shards(
                 directory,
                 vocabulary,
@@ -155,6 +159,19 @@ def _describe_shards(
         notes=notes,
         window={} if dataset.window is None else dataset.window.to_dict(),
     )
+
+
+def _describe_start(start: StartingPoint | None) -> list[str]:
+    """Return a note on the release that the training begins with."""
+    if start is None:
+        return []
+    if start.release is None:
+        return [
+            f"nothing is released as {start.reference} yet: the training begins with the weights "
+            "of model.encoder"
+        ]
+    store = start.release.store
+    return [f"model.start_from means {start.release.title} in {store}"]
 
 
 def _describe_survey(dataset: LabelledDataset) -> list[str]:

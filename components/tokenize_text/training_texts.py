@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, compress, islice
 
+from components.artifacts.release import StartingRelease
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset
 from components.data.split_names import SPLITS
 from components.progress import StepName, report
+from components.tokenize_text.release_vocabulary import load_release_vocabulary
 
 MAX_VOCABULARY_TRAINING_ROWS = 200_000
 REPORT_INTERVAL_SECONDS = 1.0
@@ -39,8 +41,15 @@ class TrainingTexts:
         return islice(texts, 0, None, -(-self.dataset.rows // MAX_VOCABULARY_TRAINING_ROWS))
 
 
-def build_vocabulary(dataset: LabelledDataset, model: ModelConfig) -> Vocabulary:
-    """Return the encoder's own vocabulary, or train one on the training split for `scratch`."""
+def build_vocabulary(
+    dataset: LabelledDataset, model: ModelConfig, start: StartingRelease | None = None
+) -> Vocabulary:
+    """Return the vocabulary of the release to begin with, or else the encoder's own.
+
+    For `scratch` it is trained on the training split.
+    """
+    if start is not None:
+        return load_release_vocabulary(model, start)
     from components.model.encoders import load_vocabulary
     from components.model.tokenizer import train_vocabulary
 

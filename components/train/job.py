@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
+from components.artifacts.release import StartingRelease
 from components.config.renamed_options import to_stored_names
 from components.config.schema import ModelConfig, TrainConfig
 
@@ -29,13 +30,17 @@ _IRRELEVANT_OPTIONS = frozenset(
 
 
 class Job(BaseModel):
-    """What the workers compute: model, options, paths or URIs of shards and state."""
+    """What the workers compute: model, options, paths or URIs of shards and state.
+
+    `start` is the release to begin with; it replaces `model.start_from`, which is None here.
+    """
 
     model_config = ConfigDict(frozen=True)
     model: ModelConfig
     train: TrainConfig
     shards: str
     state: str
+    start: StartingRelease | None = None
 
     @field_validator("train")
     @classmethod
@@ -72,13 +77,24 @@ class StateLayout:
         return self.root / "tensorboard"
 
 
-def training_id(model: ModelConfig, train: TrainConfig, shards_digest: str) -> str:
-    """The name of a training's state: equal for equal data, model and options that matter."""
+def training_id(
+    model: ModelConfig,
+    train: TrainConfig,
+    shards_digest: str,
+    start: StartingRelease | None = None,
+) -> str:
+    """The name of a training's state: equal for equal data, model and options that matter.
+
+    Of a release to begin with, the weights matter, not its name, version or location.
+    """
+    model = model.model_copy(update={"start_from": None})
     options = train.model_dump(mode="json", exclude=set(_IRRELEVANT_OPTIONS))
-    identity = {
+    identity: dict[str, object] = {
         "format": STATE_FORMAT,
         "model": to_stored_names("model", model.model_dump(mode="json")),
         "train": to_stored_names("train", options),
         "shards": shards_digest,
     }
+    if start is not None:
+        identity["start"] = start.checkpoint
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

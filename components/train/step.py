@@ -17,6 +17,7 @@ from components.artifacts import transfer
 from components.artifacts.artifact import verify_artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
+from components.artifacts.release import StartingRelease
 from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
@@ -64,8 +65,15 @@ def run(
     is_local = cluster.backend == "local"
     gpus = find_local_gpus(train.workers, cluster.gpus) if is_local else LocalGpus()
     train = resolve_precision(train, cluster.backend, gpus.devices)
-    state = f"{state_uri}/{training_id(model, train, manifest.digest)}"
-    job = Job(model=model, train=train, shards=shards, state=state)
+    start = choose_start(model, content, manifest.digest)
+    if start is not None and cluster.backend == "jobset" and not is_remote_uri(start.store):
+        raise ConfigError(
+            f"model.start_from: {start.store}: the workers' pods cannot read it; name a registry "
+            "in object storage (gs://, s3://, minio://)"
+        )
+    state = f"{state_uri}/{training_id(model, train, manifest.digest, start)}"
+    model = model.model_copy(update={"start_from": None})
+    job = Job(model=model, train=train, shards=shards, state=state, start=start)
     _LOGGER.debug("training state in %s", job.state)
     if is_finished(job.state):
         progress.report(
@@ -75,6 +83,8 @@ def run(
         )
     else:
         report_start(train, cluster, gpus)
+        if start is not None:
+            progress.report_note(StepName.TRAIN, f"starting from {start.title}")
         for note in _describe_loss(train, content.splits["train"].class_counts):
             progress.report_note(StepName.TRAIN, note)
         _run_workers(job, cluster, gpus)
@@ -178,6 +188,23 @@ def _read_shards_manifest(shards: str) -> Manifest:
             "run the step that makes them again"
         )
     return manifest
+
+
+def choose_start(
+    model: ModelConfig, shards: ShardsContent, shards_digest: str
+) -> StartingRelease | None:
+    """The release to begin with, as the tokenize step fixed it for `model.start_from`.
+
+    ConfigError if the shards were made for another value of the option: their vocabulary may be
+    another one.
+    """
+    fixed = shards.start_from
+    if (fixed.reference if fixed else None) != model.start_from:
+        raise ConfigError(
+            f"model.start_from is {model.start_from or 'not set'}, but the shards were tokenized "
+            f"for {fixed.reference if fixed else 'none'}; tokenize again"
+        )
+    return fixed.choose_release(shards_digest) if fixed else None
 
 
 def check_compatible(model: ModelConfig, train: TrainConfig, shards: ShardsContent) -> None:

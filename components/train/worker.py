@@ -27,6 +27,7 @@ from components.errors import ExitCode, HardwareError, KubertError
 from components.gpu.kernel_compilation import choose_cache_variables, choose_step_limits
 from components.model.encoders import resolve_pooling
 from components.progress import StepName
+from components.registry.starting_point import open_release_checkpoint
 from components.storage.uri import has_scheme
 from components.train.checkpointing.directory_state_store import open_directory_store
 from components.train.checkpointing.object_state_store import open_object_store
@@ -138,6 +139,7 @@ def run_worker(
     has_peers = len(topology.workers) > 1
     job = job.model_copy(update={"model": resolve_pooling(job.model)})
     shards = _prepare_shards(job, topology, work)
+    start = open_release_checkpoint(job.start, work / "start") if job.start else None
     os.environ.pop("TF_CONFIG", None)
     if has_peers:
         wait_for_dns(topology, job.train.rendezvous_timeout)
@@ -192,6 +194,7 @@ def run_worker(
         WorkerControl(find_stop_request, watchdog.heartbeat),
         callbacks=callbacks,
         slice_rows=slice_rows or replica_slice,
+        start=start,
     )
     code, reason = exit_codes.SUCCESS, ""
     try:

@@ -142,6 +142,8 @@ def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
                 "put it into object storage or name a model of a hub"
             )
     _check_remote_uri("export.model_store", config.export.model_store)
+    if config.model.start_from is not None:
+        _check_remote_uri("model.start_from", config.model.start_from)
     for option in ("pipeline_root", "checkpoint_uri"):
         if uri := getattr(config.cluster, option):
             _check_remote_uri(f"cluster.{option}", uri)

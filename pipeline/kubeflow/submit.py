@@ -141,13 +141,15 @@ def _choose_fingerprint(
     """What decides, beside inputs and options, whether the server's cache answers; empty: nothing.
 
     A run without the cache has one of its own. Data in object storage may change without notice, so
-    a run that reads them has one, too. Any other run takes that of the latest run of the same
+    a run that reads them has one, too, and so has one that begins with a release: the champion may
+    have changed. Any other run takes that of the latest run of the same
     content that succeeded: what `--no-cache` made again is used from then on, instead of artifacts
     that were deleted.
     """
     config = submission.config
     sources = (*config.data.sources, *config.data.test_sources)
-    if no_cache or any(is_remote_uri(uri) for uri in sources):
+    starts_from_release = config.model.start_from is not None
+    if no_cache or starts_from_release or any(is_remote_uri(uri) for uri in sources):
         return compute_digest(name)
     default = submission.runtime_config["parameters"].get("fingerprint", "")
     if experiment_id is None:

@@ -13,6 +13,7 @@ from components.config.schema import SAMPLE_SOURCE, Config
 from components.data.source_files import expand_pattern, is_pattern
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
+from components.registry.starting_point import resolve_starting_point
 from components.storage.atomic_files import file_sha256
 from components.storage.uri import has_scheme, parse_uri
 
@@ -43,7 +44,7 @@ def check_gpus(config: Config) -> None:
 def resolve_paths(config: Config, workdir: Path) -> Config:
     """The configuration with absolute local paths.
 
-    Inputs are relative to the current directory, the model store to `workdir`. {date} in the source
+    Inputs are relative to the current directory, model stores to `workdir`. {date} in the source
     is replaced. Raises ConfigError for a data file that does not exist, for a model store whose URI
     is not valid, and for a window or a {date} without `data.end_time`.
     """
@@ -57,9 +58,13 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
         str(Path(tfds).expanduser().absolute()) if tfds and not has_scheme(tfds) else tfds
     )
     model = {"encoder": _resolve_encoder(config.model.encoder)}
+    if config.model.start_from is not None:
+        start_from = _resolve_store("model.start_from", config.model.start_from, workdir)
+        model["start_from"] = start_from
     if config.model.preprocessor is not None:
         model["preprocessor"] = _resolve_existing_path(config.model.preprocessor)
-    export = {"model_store": _resolve_store(config.export.model_store, workdir)}
+    store = _resolve_store("export.model_store", config.export.model_store, workdir)
+    export = {"model_store": store}
     return config.model_copy(
         update={
             "data": config.data.model_copy(update=data),
@@ -74,7 +79,7 @@ def compute_fingerprint(config: Config) -> str:
 
     A file is hashed by its bytes, a directory by its files' names, sizes and times. Data in object
     storage may change without notice, so with a gs:// or s3:// source no two fingerprints are equal
-    and nothing is reused.
+    and nothing is reused. The release that `model.start_from` means now is an input.
     """
     inputs = [
         *config.data.sources,
@@ -84,6 +89,8 @@ def compute_fingerprint(config: Config) -> str:
         config.model.preprocessor,
     ]
     parts = {"code": _hash_code(), "inputs": [_hash_input(name) for name in inputs if name]}
+    if config.model.start_from is not None:
+        parts["start_from"] = resolve_starting_point(config.model.start_from).model_dump_json()
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -109,13 +116,13 @@ def _resolve_encoder(encoder: str) -> str:
     return f"{scheme}:{_resolve_existing_path(name)}" if colon else encoder
 
 
-def _resolve_store(store: str, workdir: Path) -> str:
+def _resolve_store(option: str, store: str, workdir: Path) -> str:
     if not has_scheme(store):
         return str(workdir / Path(store).expanduser())
     try:
         parse_uri(store)
     except ConfigError as error:
-        raise ConfigError(f"export.model_store: {error}") from None
+        raise ConfigError(f"{option}: {error}") from None
     return store
 
 

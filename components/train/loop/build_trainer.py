@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import SplitReader, TokenShards
 from components.config.schema import ModelConfig, TrainConfig
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import compute_fingerprint
+from components.model.restore import load_initial_weights
 from components.train.checkpointing.checkpoint_writer import (
     CheckpointWriter,
     ChiefCheckpointWriter,
@@ -65,13 +67,19 @@ def build_trainer(
     *,
     callbacks: Sequence[TrainingCallback] = (),
     slice_rows: SliceRows = replica_slice,
+    start: Artifact[CheckpointContent] | None = None,
 ) -> Trainer:
-    """The trainer of this worker; every worker calls this, in the same order of collectives."""
+    """The trainer of this worker; every worker calls this, in the same order of collectives.
+
+    `start` is the checkpoint of `job.start`.
+    """
     set_precision(job.train)
     with strategy.scope():
         model = build_classifier(
             job.model, shards.vocabulary, len(shards.content.classes), job.train.seed
         )
+        if start is not None:
+            load_initial_weights(model, job.model, shards.content.classes, start)
     table = choose_deferred_table(model, job.model, job.train)
     build_inputs = partial(
         _build_inputs, job, shards, store.features, model, strategy, collectives, control, callbacks
@@ -130,7 +138,7 @@ def describe_identity(job: Job, shards: TokenShards) -> dict[str, object]:
         "vocabulary_sha256": shards.content.vocabulary_sha256,
         "classes": list(shards.content.classes),
         "encoder_fingerprint": compute_fingerprint(job.model),
-        "run": training_id(job.model, job.train, shards.manifest.digest),
+        "run": training_id(job.model, job.train, shards.manifest.digest, job.start),
     }
 
 
@@ -179,8 +187,11 @@ def _build_inputs(
 
 
 def _features_prefix(job: Job, shards: TokenShards) -> str:
-    """Features depend on the data, the encoder, the pooling and the precision, on nothing else."""
-    fingerprint = compute_fingerprint(job.model)
+    """Features depend on the data, the encoder, the pooling and the precision, on nothing else.
+
+    The encoder's weights are those of `job.start`, if there is one.
+    """
+    fingerprint = job.start.checkpoint if job.start else compute_fingerprint(job.model)
     return (
         f"{shards.manifest.digest[:16]}-{fingerprint[:16]}-"
         f"{job.model.resolved_pooling}-{job.train.precision}"
@@ -244,4 +255,5 @@ def _describe_finished(
         train_examples_per_second=state.rows_per_second,
         padding_efficiency=data.padding_efficiency(),
         workers=workers,
+        start_from=job.start.lineage if job.start else None,
     )

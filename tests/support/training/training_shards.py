@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts import manifest
+from components.artifacts.release import StartingPoint
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
@@ -37,6 +38,7 @@ def make(
     max_length: int = MODEL.max_length,
     rows: dict[SplitName, int] | None = None,
     rare_in_train: tuple[int, int] | None = None,
+    start_from: StartingPoint | None = None,
 ) -> Path:
     """The committed directory; `rare_in_train` (row, token) puts a token into that row only."""
     counts = ROWS | (rows or {})
@@ -68,6 +70,7 @@ def make(
             max_length=max_length,
             splits=splits,
             source_sha256="5" * 64,
+            start_from=start_from,
         )
         commit_shards(work, vocabulary, content, {}, {})
     return directory

@@ -50,6 +50,12 @@ IMPOSSIBLE_VALUES = [
         )
         for weight in ("0", "-1", ".inf", ".nan", "many", "true")
     ],
+    *[
+        pytest.param(
+            f"model.start_from={reference}", "write STORE/NAME or STORE/NAME@VERSION", id=reference
+        )
+        for reference in ("news", "models/news@0", "models/news@latest", "gs://", "/")
+    ],
     pytest.param("train.label_smoothing=1", "train.label_smoothing", id="label-smoothing"),
     pytest.param("cluster.memory=4 GB", "cluster.memory", id="quantity"),
     pytest.param("cluster.gpus=-1", "cluster.gpus", id="negative"),
@@ -190,6 +196,7 @@ def test_a_printed_configuration_loads_back(tmp_path: Path) -> None:
         "schedule.cron=30 2 * * 1",
         "data.time_column=at",
         "data.window=4w",
+        "model.start_from=gs://bucket/models/news@3",
         "train.class_weights={007: 2, no: 1, 1.50: 3}",
     ]
     config = load_config(None, assignments)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from components.artifacts.release import StartingRelease
 from components.config.schema import ModelConfig, TrainConfig
 from components.train.job import Job, StateLayout, training_id
 
@@ -51,6 +52,17 @@ def test_a_run_goes_on_with_another(name: str) -> None:
 @pytest.mark.parametrize("name", RELEVANT)
 def test_another_is_another_run(name: str) -> None:
     assert training_id(ModelConfig(), TrainConfig(**{name: RELEVANT[name]}), "shards") != PLAIN
+
+
+def test_the_weights_that_a_training_begins_with_are_its_identity_and_not_where_they_are() -> None:
+    start = StartingRelease(name="news", version=1, digest="a", store="models", checkpoint="c")
+    moved = StartingRelease(name="new", version=7, digest="b", store="gs://x", checkpoint="c")
+    identity = training_id(ModelConfig(), TrainConfig(), "shards", start)
+    assert identity != PLAIN
+    assert training_id(ModelConfig(), TrainConfig(), "shards", moved) == identity
+    other = start.model_copy(update={"checkpoint": "d"})
+    assert training_id(ModelConfig(), TrainConfig(), "shards", other) != identity
+    assert training_id(ModelConfig(start_from="models/news"), TrainConfig(), "shards") == PLAIN
 
 
 def test_other_data_or_another_model_is_another_run() -> None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from components.artifacts import manifest, transfer
 from components.artifacts.artifact import verify_artifact
+from components.artifacts.release import StartingPoint, StartingRelease
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import TrainConfig
 from components.errors import ConfigError, DataError
@@ -118,6 +120,45 @@ def test_uris_that_pods_cannot_reach_are_refused(
             tmp_path / "out",
             scratch,
             ClusterConfig(backend="jobset", **cluster),
+        )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fixed", "named"),
+    [
+        ("models/news", None, "model.start_from is models/news, but the shards were tokenized for"),
+        (None, "models/news", "model.start_from is not set, but the shards were tokenized for mod"),
+        ("models/news@2", "models/news", "tokenize again"),
+    ],
+    ids=["not tokenized for it", "tokenized for it", "another version"],
+)
+def test_shards_of_another_starting_point_are_refused(
+    wanted: str | None, fixed: str | None, named: str, tmp_path: Path
+) -> None:
+    """Fault E6."""
+    start = StartingPoint(reference=fixed) if fixed else None
+    shards = training_shards.make(tmp_path / "shards", start_from=start)
+    model = training_shards.MODEL.model_copy(update={"start_from": wanted})
+    with pytest.raises(ConfigError, match=named):
+        step.run(model, TRAIN, shards, tmp_path / "out", tmp_path / "state")
+
+
+def test_workers_in_pods_need_a_registry_that_they_can_read(tmp_path: Path) -> None:
+    """Fault E6."""
+    release = StartingRelease(
+        name="news", version=1, digest="a", store="/here/models", checkpoint="c"
+    )
+    start = StartingPoint(reference="/here/models/news", release=release)
+    made = training_shards.make(tmp_path / "shards", start_from=start)
+    model = training_shards.MODEL.model_copy(update={"start_from": start.reference})
+    with (
+        mock.patch.object(step, "_check_reachable"),
+        pytest.raises(
+            ConfigError, match=r"^model\.start_from: /here/models: the workers' pods cann"
+        ),
+    ):
+        step.run(
+            model, TRAIN, made, tmp_path / "out", "gs://bucket/s", ClusterConfig(backend="jobset")
         )
 
 

@@ -1,0 +1,70 @@
+"""Trainings that begin with a release, by real workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components import registry
+from components.artifacts import manifest
+from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
+from components.artifacts.release import StartingPoint, open_release
+from components.registry.starting_point import publish_checkpoint, resolve_starting_point
+from components.storage.store import open_store
+from tests.support.releases.release_directories import CONTENT, release_directory
+from tests.support.training import local_training, training_shards
+from tests.support.training.tiny_training import tiny_options
+
+ROWS: Any = {"train": 48, "validation": 20, "test": 5}
+
+
+def release_of(checkpoint: Path, root: Path) -> StartingPoint:
+    """What a reference to a model means whose champion was exported from the checkpoint."""
+    opened, store = open_checkpoint(checkpoint), open_store(str(root / "models"))
+    directory = release_directory(root / "release", "a")
+    manifest.commit(
+        directory,
+        "release",
+        content=CONTENT.model_dump(mode="json"),
+        inputs={"checkpoint": opened.digest, "shards": opened.manifest.inputs["shards"]},
+    )
+    publish_checkpoint(opened, store, "news")
+    registry.publish(open_release(directory), store, "news", "key")
+    return resolve_starting_point(store.uri("news"))
+
+
+@pytest.mark.slow
+def test_workers_continue_a_release_alike_and_go_on_from_it_after_a_kill(tmp_path: Path) -> None:
+    """Fault W1."""
+    before = training_shards.make(tmp_path / "before", rows=ROWS)
+    options: dict[str, Any] = {"train__epochs": 2, "train__checkpoint_every_steps": 2}
+    first = local_training.train(
+        tmp_path / "first", before, tiny_options(train__workers=1, **options)
+    )
+    start = release_of(tmp_path / "first" / "checkpoint", tmp_path)
+    later = training_shards.make(tmp_path / "later", rows=ROWS | {"test": 6}, start_from=start)
+    options["model__start_from"] = start.reference
+    learned: dict[int, CheckpointContent] = {}
+    for workers in (1, 2):
+        home = tmp_path / str(workers)
+        with local_training.launch(
+            home, later, tiny_options(train__workers=workers, **options)
+        ) as launcher:
+            if workers == 2:
+                launcher.wait_for_step(2)
+                launcher.workers(2)[1].kill()
+            ended = launcher.wait()
+        assert ended.code == 0, ended.output
+        learned[workers] = open_checkpoint(home / "checkpoint").content
+    alone, together = learned[1], learned[2]
+    np.testing.assert_allclose(together.step_losses, alone.step_losses, atol=1e-6)
+    assert start.release is not None
+    assert alone.start_from == start.release.lineage
+    assert alone.model.start_from is None
+    assert alone.step_losses[0] < first.step_losses[0]
+    expected = local_training.weights(tmp_path / "1" / "checkpoint")
+    for name, value in local_training.weights(tmp_path / "2" / "checkpoint").items():
+        np.testing.assert_allclose(value, expected[name], atol=2e-5, err_msg=name)
