@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.config.schema import Config
+from components.config.schema import Config, ExportConfig
 from components.data.source_validation import validate_sources
 from components.errors import ConfigError
 from components.model.encoders import validate_files
+from components.registry.reference import parse_model_reference
+from components.registry.starting_point import resolve_starting_point
 from components.storage.local import check_writable, find_nearest_existing
 from components.storage.uri import is_remote_uri
 
@@ -26,7 +28,27 @@ def validate_inputs(config: Config) -> list[str]:
     if not validate_files(config.model):
         unread.append(config.model.encoder)
     validate_model_store(config.export.model_store)
+    if config.model.start_from is not None:
+        validate_start(config.model.start_from, config.export)
     return unread
+
+
+def validate_start(reference: str, export: ExportConfig) -> None:
+    """DataError or ConfigError for a release in a local registry that no training can begin with.
+
+    That nothing is released under a name is no error where this run releases under it.
+    """
+    if is_remote_uri(reference):
+        return
+    start = resolve_starting_point(reference)
+    target = parse_model_reference(f"{export.model_store}/{export.model_name}")
+    wanted = parse_model_reference(reference)
+    is_target = (wanted.store.uri(), wanted.name) == (target.store.uri(), target.name)
+    if start.release is None and not is_target:
+        raise ConfigError(
+            f"model.start_from: nothing is released as {reference}; relative paths start at the "
+            "work directory, `kubert models` lists what is released"
+        )
 
 
 def validate_model_store(store: str) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from components.config.loading import validate_config
+from components.config.schema import ExportConfig
 from components.data import source_validation
 from components.errors import ConfigError, DataError
-from components.input_validation import validate_inputs
+from components.input_validation import validate_inputs, validate_start
 from tests.support.training import tiny_bert
 
 ROWS = "title,description,label\n" + "".join(
@@ -137,3 +138,16 @@ def test_a_column_that_none_of_many_json_rows_has_is_refused(tmp_path: Path) -> 
     assert "no column 'label'; columns: 'title', 'team'" in error_of(
         tmp_path, data={"source": source, "text": "title"}
     )
+
+
+def test_nothing_released_is_an_error_unless_the_run_releases_under_that_name(
+    tmp_path: Path,
+) -> None:
+    """Fault E6."""
+    export = ExportConfig(model_store=str(tmp_path / "models"), model_name="news")
+    validate_start(f"{tmp_path}/models/news", export)
+    validate_start("gs://bucket/models/other", export)
+    with pytest.raises(ConfigError, match=r"nothing is released as .*/other; rel"):
+        validate_start(f"{tmp_path}/models/other", export)
+    with pytest.raises(DataError, match="no version 2"):
+        validate_start(f"{tmp_path}/models/news@2", export)

@@ -53,6 +53,17 @@ def test_what_is_no_local_path_stays(here: Path, source: str) -> None:
     )
 
 
+def test_a_release_to_begin_with_is_below_the_work_directory_as_the_model_store_is(
+    here: Path,
+) -> None:
+    config = load_config(None, ["model.start_from=models/news@3"])
+    assert inputs.resolve_paths(config, here).model.start_from == str(here / "models" / "news@3")
+    remote = load_config(None, ["model.start_from=gs://bucket/models/news"])
+    assert inputs.resolve_paths(remote, here).model.start_from == "gs://bucket/models/news"
+    with pytest.raises(ConfigError, match=r"^model\.start_from: "):
+        inputs.resolve_paths(load_config(None, ["model.start_from=ftp://x/models/news"]), here)
+
+
 def test_a_missing_file_is_named_with_where_it_was_looked_for(here: Path) -> None:
     with pytest.raises(
         ConfigError, match=rf"data\.test_source: {here}/nope\.csv does not exist; .*{here}"

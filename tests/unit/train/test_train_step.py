@@ -153,9 +153,7 @@ def test_workers_in_pods_need_a_registry_that_they_can_read(tmp_path: Path) -> N
     model = training_shards.MODEL.model_copy(update={"start_from": start.reference})
     with (
         mock.patch.object(step, "_check_reachable"),
-        pytest.raises(
-            ConfigError, match=r"^model\.start_from: /here/models: the workers' pods cann"
-        ),
+        pytest.raises(ConfigError, match=r"^model\.start_from: /here/models: the workers' pods ca"),
     ):
         step.run(
             model, TRAIN, made, tmp_path / "out", "gs://bucket/s", ClusterConfig(backend="jobset")
