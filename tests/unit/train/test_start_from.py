@@ -18,6 +18,7 @@ from tests.support.releases.release_directories import CONTENT, release_director
 from tests.support.training import local_training, tiny_checkpoint, training_shards
 from tests.support.training.tiny_training import tiny_options
 
+pytestmark = pytest.mark.timeout(1200)
 ROWS: Any = {"train": 40, "validation": 12, "test": 5}
 
 
