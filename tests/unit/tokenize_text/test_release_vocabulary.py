@@ -22,7 +22,7 @@ from tests.support.training.tiny_checkpoint import MODEL, VOCABULARY, make_check
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> str:
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The reference of a model with one release."""
     root = tmp_path_factory.mktemp("released")
     make_checkpoint(root / "checkpoint")
@@ -54,15 +54,15 @@ def tokenize(data: DataConfig, output: Path, **changes: Any) -> Any:
 
 
 def test_shards_have_the_vocabulary_of_the_release_and_fix_it(
-    released: str, data: DataConfig, tmp_path: Path
+    reference: str, data: DataConfig, tmp_path: Path
 ) -> None:
-    shards = tokenize(data, tmp_path / "shards", start_from=released)
+    shards = tokenize(data, tmp_path / "shards", start_from=reference)
     assert shards.vocabulary == VOCABULARY
     start = shards.content.start_from
-    assert start.reference == released
+    assert start.reference == reference
     assert (start.release.name, start.release.version) == ("news", 1)
     assert any("model.start_from means news version 1" in note for note in shards.content.notes)
-    pinned = tokenize(data, tmp_path / "pinned", start_from=f"{released}@1")
+    pinned = tokenize(data, tmp_path / "pinned", start_from=f"{reference}@1")
     assert pinned.digest == shards.digest  # where the weights come from is not in the rows
 
 
@@ -90,9 +90,9 @@ def test_while_nothing_is_released_the_vocabulary_is_learned_with_a_note(
     ids=["width", "length", "case", "encoder"],
 )
 def test_a_release_of_another_encoder_is_refused_before_any_row_is_tokenized(
-    changes: dict[str, Any], message: str, released: str, data: DataConfig, tmp_path: Path
+    changes: dict[str, Any], message: str, reference: str, data: DataConfig, tmp_path: Path
 ) -> None:
     """Fault E6."""
     with pytest.raises(ConfigError, match=f"model.start_from: news version 1 {message}"):
-        tokenize(data, tmp_path / "shards", start_from=released, **changes)
+        tokenize(data, tmp_path / "shards", start_from=reference, **changes)
     assert not (tmp_path / "shards").exists()
