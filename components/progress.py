@@ -29,6 +29,7 @@ class StepName(StrEnum):
     EVALUATE = "evaluate"
     GATE = "gate"
     EXPORT = "export"
+    RESOLVE = "resolve"
     SCORE = "score"
 
 

@@ -1,7 +1,7 @@
 """The Kubeflow pipeline, top to bottom: tokenize, train, evaluate, gate, export."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,7 @@ def build_pipeline(
                 pod_settings.configure_step(task, cluster, gpus=int(name in cluster.gpu_steps))
             pod_settings.configure_training(train, cluster, workers)
 
-    run_steps.__signature__ = _build_signature()  # type: ignore[attr-defined]
-    run_steps.__doc__ = _build_docstring()
-    return dsl.pipeline(name=PIPELINE_NAME, description=DESCRIPTION)(run_steps)
+    return create_pipeline(PIPELINE_NAME, DESCRIPTION, parameters.TRAINING, run_steps)
 
 
 def compile_pipeline(
@@ -86,7 +84,19 @@ def compile_pipeline(
     )
 
 
-def _build_signature() -> inspect.Signature:
+def create_pipeline(
+    name: str,
+    description: str,
+    layout: parameters.ParameterLayout,
+    run_steps: Callable[..., None],
+) -> Any:
+    """The pipeline of a function that creates the tasks; its parameters are those of `layout`."""
+    run_steps.__signature__ = _build_signature(layout)  # type: ignore[attr-defined]
+    run_steps.__doc__ = _build_docstring(description, layout)
+    return dsl.pipeline(name=name, description=description)(run_steps)
+
+
+def _build_signature(layout: parameters.ParameterLayout) -> inspect.Signature:
     """What KFP reads the pipeline's parameters from: names, types and defaults of `parameters`."""
     return inspect.Signature(
         [
@@ -96,13 +106,14 @@ def _build_signature() -> inspect.Signature:
                 default=default,
                 annotation=type(default),
             )
-            for name, default in parameters.default_arguments().items()
+            for name, default in parameters.default_arguments(layout).items()
         ],
         return_annotation=None,
     )
 
 
-def _build_docstring() -> str:
+def _build_docstring(description: str, layout: parameters.ParameterLayout) -> str:
     """What KFP reads the parameters' descriptions from."""
-    lines = (f"    {name}: {text}" for name, text in parameters.describe_parameters().items())
-    return "\n".join(["Labelled text to a served classifier.", "", "Args:", *lines])
+    described = parameters.describe_parameters(layout)
+    lines = (f"    {name}: {text}" for name, text in described.items())
+    return "\n".join([description, "", "Args:", *lines])

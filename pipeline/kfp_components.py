@@ -226,3 +226,58 @@ def export(
         )
         figures.update(release=release.uri, version=release.version)
     return release.uri
+
+
+@_component
+def resolve(release: str, target: str, end_time: str) -> str:
+    """A model reference to the URI of one version, which all attempts to score use."""
+    from components.step_runtime import end_time_or_none, step_run
+
+    with step_run("resolve") as figures:
+        from components.batch_prediction.pinned_release import pin_release
+        from components.data.time_window import fill_date
+
+        to = fill_date(target, end_time_or_none(end_time), "score.to")
+        uri = pin_release(release, to)
+        figures.update(release=uri)
+    return uri
+
+
+@_component
+def score(
+    release: str,
+    source: str,
+    target: str,
+    end_time: str,
+    format: str,
+    workers: int,
+    data: str,
+    score: str,
+    cluster: str,
+) -> str:
+    """A source through the release, into a file at the target. Returns its URI. Idempotent."""
+    from components.step_runtime import end_time_or_none, parse_section, step_run
+
+    with step_run("score") as figures:
+        from components.batch_prediction.request import BatchPredictionRequest
+
+        from components.batch_prediction import step
+        from components.config.cluster import ClusterConfig
+        from components.config.schema import DataConfig, ScoreConfig
+        from components.data.time_window import fill_date
+
+        time = end_time_or_none(end_time)
+        options = parse_section(ScoreConfig, score, workers=workers, format=format)
+        request = BatchPredictionRequest(
+            release=release,
+            data=parse_section(DataConfig, data, source=source, end_time=time),
+            to=fill_date(target, time, "score.to"),
+            format=options.format,
+            keep=options.keep,
+            all_scores=options.all_scores,
+            embeddings=options.embeddings,
+            workers=options.workers,
+        )
+        output = step.run(request, parse_section(ClusterConfig, cluster))
+        figures.update(output=output.uri, rows=output.content.rows, created=output.created)
+    return str(output.uri)

@@ -8,6 +8,8 @@ strings.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from components.config.schema import Config
 from components.errors import ConfigError
@@ -29,7 +31,7 @@ TYPED_PARAMETERS = {
     "model_name": ("export", "model_name"),
 }
 """Parameters with a name and a type of their own, and the option that each stands for."""
-SECTIONS = tuple(name for name in Config.model_fields if name != "schedule")
+SECTIONS = tuple(name for name in Config.model_fields if name not in ("schedule", "score"))
 SUBMISSION_OPTIONS = {
     "cluster": {"endpoint", "auth", "ui", "kubeflow_namespace", "experiment", "pipeline_root"}
 }
@@ -43,13 +45,45 @@ RUN_PARAMETERS = {
 """Parameters of one run that no option stands for."""
 
 
-def build_arguments(config: Config) -> dict[str, ParameterValue]:
+@dataclass(frozen=True)
+class ParameterLayout:
+    """How the options of a configuration become the parameters of one pipeline.
+
+    typed: parameters with a name and a type, and the option that each stands for.
+    sections: those whose other options travel as a JSON object.
+    omitted: options by section that the steps do not see.
+    """
+
+    typed: Mapping[str, tuple[str, str]]
+    sections: tuple[str, ...]
+    omitted: Mapping[str, set[str]]
+    run_parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+TRAINING = ParameterLayout(TYPED_PARAMETERS, SECTIONS, SUBMISSION_OPTIONS, RUN_PARAMETERS)
+SCORING = ParameterLayout(
+    typed={
+        "release": ("score", "release"),
+        "source": ("score", "source"),
+        "target": ("score", "to"),
+        "end_time": ("data", "end_time"),
+        "format": ("score", "format"),
+        "workers": ("score", "workers"),
+    },
+    sections=("data", "score", "cluster"),
+    omitted={**SUBMISSION_OPTIONS, "data": {"source", "test_source"}},
+)
+
+
+def build_arguments(
+    config: Config, layout: ParameterLayout = TRAINING
+) -> dict[str, ParameterValue]:
     """The value of each parameter; options at their default are left out of the JSON objects.
 
     Raises ConfigError for text that the pipeline would take for one of its placeholders.
     """
     values: dict[str, ParameterValue] = {}
-    for parameter, (section, option) in TYPED_PARAMETERS.items():
+    for parameter, (section, option) in layout.typed.items():
         value = getattr(getattr(config, section), option)
         if "{{" in str(value):
             raise ConfigError(
@@ -60,34 +94,34 @@ def build_arguments(config: Config) -> dict[str, ParameterValue]:
         values[parameter] = (
             "" if value is None else json.dumps(value) if isinstance(value, tuple) else value
         )
-    for section in SECTIONS:
-        typed = {option for owner, option in TYPED_PARAMETERS.values() if owner == section}
+    for section in layout.sections:
+        typed = {option for owner, option in layout.typed.values() if owner == section}
         rest = getattr(config, section).model_dump(
             mode="json",
-            exclude=typed | SUBMISSION_OPTIONS.get(section, set()),
+            exclude=typed | layout.omitted.get(section, set()),
             exclude_defaults=True,
         )
         values[section] = _escape_placeholders(json.dumps(rest, sort_keys=True))
     return values
 
 
-def describe_parameters() -> dict[str, str]:
+def describe_parameters(layout: ParameterLayout = TRAINING) -> dict[str, str]:
     """One line per parameter, taken from the options' own descriptions."""
-    options = {section: type(getattr(Config(), section)).model_fields for section in SECTIONS}
+    options = {name: type(getattr(Config(), name)).model_fields for name in layout.sections}
     typed = {
         name: str(options[section][option].description)
-        for name, (section, option) in TYPED_PARAMETERS.items()
+        for name, (section, option) in layout.typed.items()
     }
     sections = {
         name: f"the other options of section `{name}`, as a JSON object; `kubert config` lists them"
-        for name in SECTIONS
+        for name in layout.sections
     }
-    return {**typed, **sections, **RUN_PARAMETERS}
+    return {**typed, **sections, **layout.run_parameters}
 
 
-def default_arguments() -> dict[str, ParameterValue]:
+def default_arguments(layout: ParameterLayout = TRAINING) -> dict[str, ParameterValue]:
     """The parameters' default values: those of the options."""
-    return {**build_arguments(Config()), **dict.fromkeys(RUN_PARAMETERS, "")}
+    return {**build_arguments(Config(), layout), **dict.fromkeys(layout.run_parameters, "")}
 
 
 def _escape_placeholders(text: str) -> str:

@@ -33,20 +33,42 @@ _LAUNCHER = (
 _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
 
+def configure_light_step(task: Any, cluster: ClusterConfig) -> None:
+    """Configure a step that needs nothing but the registry: the small image and few resources."""
+    _configure_common(task, cluster, str(cluster.tools_image))
+    _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
+
+
 def configure_step(task: Any, cluster: ClusterConfig, *, gpus: int = 0) -> None:
-    """Configure a step other than training; with `gpus`, for the workers' nodes and image."""
+    """Configure a step other than training; with `gpus`, for the workers' nodes and image.
+
+    It may launch workers, if these have pods of their own.
+    """
     _configure_common(task, cluster, str(cluster.train_image if gpus else cluster.step_image))
     _set_resources(task, cluster.step_cpu, cluster.step_memory)
     if gpus:
         task.set_env_variable(ENV_GPUS, str(gpus))
         _schedule_on_worker_nodes(task, cluster, gpus)
+    if cluster.backend == "jobset":
+        _name_launcher_pod(task)
+
+
+def configure_scoring(task: Any, cluster: ClusterConfig) -> None:
+    """Configure the step that scores: it reads the source and writes the output itself.
+
+    Its workers have their own pods, or are processes of its pod.
+    """
+    if cluster.backend == "jobset":
+        configure_step(task, cluster)
+        return
+    _configure_common(task, cluster, str(cluster.train_image))
+    _configure_worker_pod(task, cluster, cluster.gpus)
 
 
 def configure_training(task: Any, cluster: ClusterConfig, workers: int) -> None:
     """Configure the training step: a small launcher if workers have their own pods, else a worker.
 
     Workers that run as processes of the step share its pod, which has the GPUs of all of them.
-
     A launcher whose pod was lost goes on with its workers, or restarts them from their checkpoints.
     """
     is_launcher = cluster.backend == "jobset"
@@ -57,9 +79,19 @@ def configure_training(task: Any, cluster: ClusterConfig, workers: int) -> None:
         kubernetes.mount_pvc(task, pvc_name=cluster.checkpoint_pvc, mount_path=STATE_MOUNT)
     if is_launcher:
         _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
-        for name, path in _LAUNCHER:
-            kubernetes.use_field_path_as_env(task, name, path)
+        _name_launcher_pod(task)
         return
+    _configure_worker_pod(task, cluster, cluster.gpus * workers)
+
+
+def _name_launcher_pod(task: Any) -> None:
+    """Tell a launcher which pod it runs in: Kubernetes deletes its JobSets with that pod."""
+    for name, path in _LAUNCHER:
+        kubernetes.use_field_path_as_env(task, name, path)
+
+
+def _configure_worker_pod(task: Any, cluster: ClusterConfig, gpus: int) -> None:
+    """Give a step whose workers are its processes what a worker's pod has, and `gpus` GPUs."""
     _set_resources(task, cluster.cpu, cluster.memory)
     kubernetes.set_timeout(task, cluster.active_deadline)
     kubernetes.empty_dir_mount(
@@ -69,7 +101,7 @@ def configure_training(task: Any, cluster: ClusterConfig, workers: int) -> None:
         medium="Memory",
         size_limit=cluster.shared_memory,
     )
-    _schedule_on_worker_nodes(task, cluster, cluster.gpus * workers)
+    _schedule_on_worker_nodes(task, cluster, gpus)
     for name in GPU_ENVIRONMENT.keys() - cluster.environment.keys() if cluster.gpus else ():
         task.set_env_variable(name, GPU_ENVIRONMENT[name])
 

@@ -17,6 +17,8 @@ STEP_NAMES = (
     StepName.GATE,
     StepName.EXPORT,
 )
+"""The steps of a training."""
+SCORING_STEPS = (StepName.RESOLVE, StepName.SCORE)
 StepStatus = Literal["waiting", "running", "finished", "reused", "failed"]
 _STATUS: Mapping[EventKind, StepStatus] = {
     "started": "running",
@@ -58,6 +60,11 @@ class RunState:
         default_factory=lambda: {name: StepState(name) for name in STEP_NAMES}
     )
     failure: StepFailure | None = None
+
+    @classmethod
+    def of_scoring(cls) -> RunState:
+        """The state of a run of the pipeline that scores, before its first step."""
+        return cls({name: StepState(name) for name in SCORING_STEPS})
 
     def apply(self, event: ProgressEvent) -> RunState:
         """The state after one more progress event; progress and notes do not change it."""

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from components.config.cluster import MODEL_NAME, ClusterConfig, ScheduleConfig
 from components.config.data import SAMPLE_SOURCE, DataConfig
 from components.config.model import ModelConfig
+from components.config.score import ScoreConfig
 from components.config.section import Section
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ExportConfig",
     "ModelConfig",
     "ScheduleConfig",
+    "ScoreConfig",
     "TokenizeConfig",
     "TrainConfig",
 ]
@@ -262,6 +264,7 @@ class Config(Section):
     export: ExportConfig = ExportConfig()
     cluster: ClusterConfig = ClusterConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    score: ScoreConfig = ScoreConfig()
 
     @model_validator(mode="after")
     def _check_servable(self) -> Config:

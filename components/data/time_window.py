@@ -144,15 +144,22 @@ def fill_date_placeholder(data: DataConfig) -> tuple[str, ...]:
 
     ConfigError for {date} without `data.end_time`.
     """
-    if not any(DATE_PLACEHOLDER in name for name in data.sources):
-        return data.sources
-    if data.end_time is None:
+    return tuple(fill_date(name, data.end_time, "data.source") for name in data.sources)
+
+
+def fill_date(name: str, end_time: str | None, option: str) -> str:
+    """The value of `option` with {date} replaced by the UTC day of `end_time` (data.end_time).
+
+    ConfigError for {date} without that time.
+    """
+    if DATE_PLACEHOLDER not in name:
+        return name
+    if end_time is None:
         raise ConfigError(
-            f"data.source: {', '.join(data.sources)} has {DATE_PLACEHOLDER}, the day of "
-            "data.end_time; set data.end_time (a schedule does)"
+            f"{option}: {name} has {DATE_PLACEHOLDER}, the day of data.end_time; "
+            "set data.end_time (a schedule does)"
         )
-    day = _parse_end(data.end_time).date().isoformat()
-    return tuple(name.replace(DATE_PLACEHOLDER, day) for name in data.sources)
+    return name.replace(DATE_PLACEHOLDER, _parse_end(end_time).date().isoformat())
 
 
 def _parse_end(text: str) -> datetime.datetime:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from components.errors import USER_ERROR_CODES, ExitCode
 from components.progress import ProgressEvent, StepName
@@ -18,7 +19,7 @@ from pipeline.kubeflow.errors import ServerUnavailableError
 from pipeline.kubeflow.records import Run, Task
 from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
 from pipeline.kubeflow.workflow.manifest import Workflow
-from pipeline.run_state import STEP_NAMES, RunState
+from pipeline.run_state import RunState
 
 POLL_INTERVAL_SECONDS = 3.0
 MAX_OUTAGE_SECONDS = 900.0
@@ -52,9 +53,8 @@ class RunResult:
     def exit_code(self) -> int:
         """The `kubert` command's exit code for a run that has ended, as for `kubert run`."""
         if self.run.state == "SUCCEEDED":
-            return (
-                ExitCode.SUCCESS if self.run_state.is_complete("export") else ExitCode.GATE_CLOSED
-            )
+            is_complete = is_scoring(self.run) or self.run_state.is_complete("export")
+            return ExitCode.SUCCESS if is_complete else ExitCode.GATE_CLOSED
         failure = self.run_state.failure
         is_user_error = failure is not None and failure.exit_code in USER_ERROR_CODES
         return ExitCode.USER_ERROR if is_user_error and not self.was_stopped else ExitCode.FAILURE
@@ -63,6 +63,8 @@ class RunResult:
     def verdict(self) -> str:
         """The result of a run that has ended, in one sentence."""
         steps, failure = self.run_state.steps, self.run_state.failure
+        if self.run.state == "SUCCEEDED" and is_scoring(self.run):
+            return _describe_scoring(steps["score"].figures)
         if self.run.state == "SUCCEEDED":
             if self.exit_code == ExitCode.GATE_CLOSED:
                 return f"nothing released: {steps['gate'].figures.get('reason', 'the gate closed')}"
@@ -90,6 +92,19 @@ class RunResult:
         if self.was_stopped and self.run.has_ended and status in ("running", "failed"):
             return "stopped"
         return status
+
+
+def is_scoring(run: Run) -> bool:
+    """Whether the run is one of the pipeline that scores, which alone has a target."""
+    return "target" in run.parameters
+
+
+def _describe_scoring(figures: Mapping[str, Any]) -> str:
+    if "output" not in figures:
+        return "scored"
+    if not figures.get("created", True):
+        return f"scored before: {figures['output']}"
+    return f"scored {figures['rows']:,} rows: {figures['output']}"
 
 
 def is_stopped(run: Run, workflow: Workflow | None) -> bool:
@@ -136,6 +151,7 @@ def follow_run(
             if time.monotonic() - unavailable_since > MAX_OUTAGE_SECONDS:
                 raise
             continue
+        merger.start(run)
         pods = _merge_pod_events(pods, merger)
         merger.add_tasks(run.tasks)
         if run.has_ended:
@@ -146,6 +162,7 @@ def follow_run(
 def read_run(client: KubeflowClient, run_id: str, pods: RunPods | None) -> RunResult:
     """The run as it is now, ended or not, with all that is known about its steps."""
     run, merger = client.get_run(run_id), _EventMerger(lambda event: None)
+    merger.start(run)
     pods = _merge_pod_events(pods, merger)
     merger.add_tasks(run.tasks)
     return merger.build_result(run, find_workflow(client, run), pods)
@@ -171,8 +188,15 @@ class _EventMerger:
         self._notes: list[str] = []
         self._show = show
 
+    def start(self, run: Run) -> None:
+        """Take over which steps the run has; called with the run before anything is added."""
+        if is_scoring(run) and self._run_state == RunState():
+            self._run_state = RunState.of_scoring()
+
     def add_event(self, event: ProgressEvent) -> None:
         """Apply an event and show it, unless it reports a change that is known already."""
+        if event.step not in self._run_state.steps:
+            return
         state = self._run_state.apply(event)
         if event.metrics.get("unchanged") and event.message not in self._notes:
             self._notes.append(event.message)
@@ -187,17 +211,20 @@ class _EventMerger:
         A failed task is left to `build_result`: only then is it known whether the run was stopped,
         and why the task failed.
         """
-        for task in _sort_by_step(tasks):
+        for task in self._sort_by_step(tasks):
             self._add_task(task)
 
     def build_result(self, run: Run, workflow: Workflow | None, pods: RunPods | None) -> RunResult:
         """The run with all that was merged, its failed tasks included."""
         if run.has_ended and not is_stopped(run, workflow):
             reasons = _find_reasons(workflow, {} if pods is None else pods.fatal_lines)
-            for task in _sort_by_step(run.tasks):
+            for task in self._sort_by_step(run.tasks):
                 self._add_failed_task(task, reasons)
         graph_failure = "" if pods is None else pods.graph_failure
         return RunResult(run, self._run_state, tuple(self._notes), workflow, graph_failure)
+
+    def _sort_by_step(self, tasks: tuple[Task, ...]) -> list[Task]:
+        return [task for name in self._run_state.steps for task in tasks if task.name == name]
 
     def _add_task(self, task: Task) -> None:
         step = StepName(task.name)
@@ -218,10 +245,6 @@ class _EventMerger:
         if task.state == "FAILED" and self._run_state.steps[step].status != "failed":
             message = task.error or reasons.get(step) or NO_STEP_REASON
             self.add_event(ProgressEvent(step, message, "error", exit_code=ExitCode.FAILURE))
-
-
-def _sort_by_step(tasks: tuple[Task, ...]) -> list[Task]:
-    return [task for name in STEP_NAMES for task in tasks if task.name == name]
 
 
 def _find_reasons(workflow: Workflow | None, fatal_lines: Mapping[str, str]) -> dict[str, str]:

@@ -81,7 +81,7 @@ def desired_schedule(submission: Submission) -> DesiredSchedule:
 
     Raises ConfigError if the configuration has none, or has times that the server cannot keep.
     """
-    settings, export = submission.config.schedule, submission.config.export
+    settings, subject = submission.config.schedule, submission.subject
     cron = parse_cron(settings)
     parts = [
         submission.content_digest,
@@ -90,7 +90,7 @@ def desired_schedule(submission: Submission) -> DesiredSchedule:
         settings.catch_up,
     ]
     content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
-    name = settings.name or export.model_name
+    name = f"{settings.name}{submission.kind.suffix}" if settings.name else subject
     zone, server_zone = cron.zone.key, cron.server_zone.key
     return DesiredSchedule(
         name=name,
@@ -100,9 +100,7 @@ def desired_schedule(submission: Submission) -> DesiredSchedule:
         marker=f"[kubert schedule content={content} zone={zone} server={server_zone}]",
         body={
             "display_name": name,
-            "description": (
-                f"kubert {__version__}: {export.model_name}, '{cron.expression}' in {zone}"
-            ),
+            "description": f"kubert {__version__}: {subject}, '{cron.expression}' in {zone}",
             "runtime_config": submission.runtime_config,
             "service_account": submission.config.cluster.service_account,
             "max_concurrency": str(settings.max_concurrent_runs),

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.config.cluster import ClusterConfig
-from components.config.schema import SAMPLE_SOURCE, Config, DataConfig
+from components.config.schema import SAMPLE_SOURCE, Config, DataConfig, ScoreConfig
 from components.data.source_files import refuse_web_address
 from components.data.source_validation import validate_sources
-from components.data.time_window import fill_date_placeholder, parse_window
+from components.data.time_window import fill_date, fill_date_placeholder, parse_window
 from components.errors import ConfigError
+from components.registry.reference import parse_model_reference
 from components.storage.uri import is_remote_uri, parse_uri
-from pipeline import definition, images, parameters
+from pipeline import definition, images, parameters, scoring_definition
 
 TEMPLATE_MARKERS = ("[[", "{{$.")
 """Starts of text that the server, or a step's driver, would replace."""
@@ -28,12 +29,54 @@ EXAMPLE_SCHEDULED_TIME = "2000-01-01"
 
 
 @dataclass(frozen=True)
+class PipelineKind:
+    """One of the pipelines on a server.
+
+    suffix: added to the model's name in the names of runs and schedules.
+    is_cached: steps may be answered from the server's cache, by the parameter `fingerprint`.
+    """
+
+    name: str
+    description: str
+    suffix: str
+    is_cached: bool
+    describe: Callable[[Config], str]
+
+
+TRAINING = PipelineKind(
+    definition.PIPELINE_NAME,
+    definition.DESCRIPTION,
+    suffix="",
+    is_cached=True,
+    describe=lambda config: f"{config.export.model_name} to {config.export.model_store}",
+)
+SCORING = PipelineKind(
+    scoring_definition.PIPELINE_NAME,
+    scoring_definition.DESCRIPTION,
+    suffix="-score",
+    is_cached=False,
+    describe=lambda config: f"{config.score.release} to {config.score.to}",
+)
+
+
+@dataclass(frozen=True)
 class Submission:
     """A checked configuration, its compiled pipeline, and the values of its parameters."""
 
     config: Config
     package: Path
     arguments: dict[str, parameters.ParameterValue]
+    kind: PipelineKind
+
+    @property
+    def subject(self) -> str:
+        """The model's name, which runs and schedules are named after."""
+        return f"{self.config.export.model_name}{self.kind.suffix}"
+
+    @property
+    def description(self) -> str:
+        """What a run of it does, in a few words."""
+        return self.kind.describe(self.config)
 
     @property
     def version_name(self) -> str:
@@ -60,8 +103,8 @@ class Submission:
         root = self.config.cluster.pipeline_root
         if not root:
             return {"parameters": dict(self.arguments)}
-        parameters = {**self.arguments, "fingerprint": compute_digest(root)}
-        return {"parameters": parameters, "pipeline_root": root}
+        added = {"fingerprint": compute_digest(root)} if self.kind.is_cached else {}
+        return {"parameters": {**self.arguments, **added}, "pipeline_root": root}
 
 
 def compute_digest(text: str) -> str:
@@ -90,7 +133,49 @@ def prepare_submission(
         package = Path(directory) / "pipeline.yaml"
         workers = config.train.workers
         definition.compile_pipeline(package, {}, cluster, workers, scheduled=scheduled)
-        yield Submission(config, package, arguments)
+        yield Submission(config, package, arguments, TRAINING)
+
+
+@contextmanager
+def prepare_scoring(
+    config: Config, *, allow_tags: bool = False, scheduled: bool = False
+) -> Iterator[Submission]:
+    """The submission of a run that scores what the section `score` says.
+
+    Its package is a temporary file that exists while the block runs. Raises ConfigError, naming the
+    option, for what pods cannot read or write, and as `prepare_submission` does.
+    """
+    cluster = images.resolve_images(config.cluster)
+    if not allow_tags:
+        _check_image_digests(cluster)
+    data = _with_scheduled_end(config.data) if scheduled else config.data
+    score = _check_score(config, data.model_copy(update={"source": config.score.source}))
+    config = config.model_copy(update={"cluster": cluster, "score": score})
+    arguments = parameters.build_arguments(config, parameters.SCORING)
+    _check_template_markers(arguments)
+    with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
+        package = Path(directory) / "pipeline.yaml"
+        scoring_definition.compile_pipeline(package, cluster, scheduled=scheduled)
+        yield Submission(config, package, arguments, SCORING)
+
+
+def _check_score(config: Config, data: DataConfig) -> ScoreConfig:
+    """The section with its release named; `data` has the source and the time of the run."""
+    score = config.score
+    for option, value in {"source": score.source, "to": score.to}.items():
+        if not value:
+            raise ConfigError(f"score.{option} is not set; it names what is scored and where to")
+    release = score.release or f"{config.export.model_store}/{config.export.model_name}"
+    _check_remote_uri("score.release" if score.release else "export.model_store", release)
+    parse_model_reference(release)
+    parse_window(data)
+    for name in data.sources:
+        refuse_web_address(name)
+        _check_remote_uri("score.source", fill_date(name, data.end_time, "score.source"))
+    _check_remote_uri("score.to", fill_date(score.to, data.end_time, "score.to"))
+    if root := config.cluster.pipeline_root:
+        _check_remote_uri("cluster.pipeline_root", root)
+    return score.model_copy(update={"release": release})
 
 
 def _check_image_digests(cluster: ClusterConfig) -> None:

@@ -12,7 +12,6 @@ from components import __version__
 from components.config.cluster import ClusterConfig
 from components.errors import ConfigError, UsageError
 from components.storage.uri import is_remote_uri
-from pipeline import definition
 from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.deduplication import (
     RunMarker,
@@ -96,7 +95,7 @@ def plan_submission(
     """What `submit_run` would send, and what the server has already; changes nothing there."""
     name = key or _generate_run_name(submission)
     experiment_id = client.find_experiment(client.endpoint.experiment)
-    pipeline_id = client.find_pipeline(definition.PIPELINE_NAME)
+    pipeline_id = client.find_pipeline(submission.kind.name)
     version_id = (
         client.find_pipeline_version(pipeline_id, submission.version_name) if pipeline_id else None
     )
@@ -107,7 +106,7 @@ def plan_submission(
         "namespace": client.endpoint.namespace,
         "experiment": {"name": client.endpoint.experiment, "exists": experiment_id is not None},
         "pipeline": {
-            "name": definition.PIPELINE_NAME,
+            "name": submission.kind.name,
             "version": submission.version_name,
             "uploaded": version_id is not None,
         },
@@ -118,7 +117,7 @@ def plan_submission(
 
 def upload_pipeline(client: KubeflowClient, submission: Submission) -> tuple[str, str]:
     """Ids of the pipeline and of the version with the submission's content, created if missing."""
-    pipeline_id = client.ensure_pipeline(definition.PIPELINE_NAME, definition.DESCRIPTION)
+    pipeline_id = client.ensure_pipeline(submission.kind.name, submission.kind.description)
     version_id = client.ensure_pipeline_version(
         pipeline_id, submission.version_name, submission.package
     )
@@ -126,8 +125,7 @@ def upload_pipeline(client: KubeflowClient, submission: Submission) -> tuple[str
 
 
 def _generate_run_name(submission: Submission) -> str:
-    model_name = submission.config.export.model_name
-    return f"{model_name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    return f"{submission.subject}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
 
 
 def _choose_fingerprint(
@@ -147,6 +145,8 @@ def _choose_fingerprint(
     that were deleted.
     """
     config = submission.config
+    if not submission.kind.is_cached:
+        return ""
     sources = (*config.data.sources, *config.data.test_sources)
     starts_from_release = config.model.start_from is not None
     if no_cache or starts_from_release or any(is_remote_uri(uri) for uri in sources):
@@ -166,10 +166,9 @@ def _build_run_body(submission: Submission, name: str, fingerprint: str) -> dict
     config, runtime_config = submission.config, submission.runtime_config
     if fingerprint:
         runtime_config["parameters"]["fingerprint"] = fingerprint
-    export = config.export
     return {
         "display_name": name,
-        "description": f"kubert {__version__}: {export.model_name} to {export.model_store}",
+        "description": f"kubert {__version__}: {submission.description}",
         "runtime_config": runtime_config,
         "service_account": config.cluster.service_account,
     }

@@ -100,7 +100,10 @@ def print_logs(
     server: ServerOptions,
     step: Annotated[
         str | None,
-        typer.Option(help="Only the pods of one step: tokenize, train, evaluate, gate or export."),
+        typer.Option(
+            help="Only the pods of one step: tokenize, train, evaluate, gate or export; "
+            "of a run that scores: resolve or score."
+        ),
     ] = None,
     tail: Annotated[
         int | None, typer.Option(min=1, help="Only the last lines of each pod.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,6 +36,15 @@ ScheduleName = Annotated[
     str,
     typer.Argument(metavar="NAME", help="The schedule: schedule.name, or the model's name."),
 ]
+
+
+class PipelineName(StrEnum):
+    """The pipelines that can be scheduled."""
+
+    TRAIN = "train"
+    SCORE = "score"
+
+
 MAX_SHOWN = 5
 """Scheduled times and runs that `show` and --dry-run list."""
 
@@ -46,6 +56,13 @@ def apply_schedule(
     assignments: Assignments = None,
     *,
     server: ServerOptions,
+    pipeline: Annotated[
+        PipelineName,
+        typer.Option(
+            help="train: the whole pipeline. score: score what the section `score` names with the "
+            "released model; the schedule's name ends in -score."
+        ),
+    ] = PipelineName.TRAIN,
     dry_run: DryRun = False,
     allow_tags: AllowTags = False,
     skip_check: SkipCheck = False,
@@ -61,13 +78,14 @@ def apply_schedule(
     from pipeline.cli.connection import resolve_cluster
     from pipeline.cli.tables import create_console, print_json, print_line
     from pipeline.kubeflow import schedules
-    from pipeline.kubeflow.submission import prepare_submission
+    from pipeline.kubeflow.submission import prepare_scoring, prepare_submission
 
+    prepare = prepare_scoring if pipeline is PipelineName.SCORE else prepare_submission
     settings = presets.load_preset(config, assignments)
     cluster = resolve_cluster(server, settings.cluster)
     console = create_console(to_stderr=as_json)
     settings = settings.model_copy(update={"cluster": cluster})
-    with prepare_submission(settings, allow_tags=allow_tags, scheduled=True) as submission:
+    with prepare(settings, allow_tags=allow_tags, scheduled=True) as submission:
         desired = schedules.desired_schedule(submission)
         with connect_to_cluster(cluster) as api:
             schedules.check_server_version(api.health, api.endpoint.url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -46,39 +45,18 @@ def submit_run(
     step whose artifact has been deleted is submitted again without the cache.
     """
     from pipeline import presets
-    from pipeline.api.connection import check_run_requirements, connect_to_cluster
-    from pipeline.cli.connection import report_submitted_run, resolve_cluster
-    from pipeline.cli.tables import create_console, print_json, print_yaml
-    from pipeline.kubeflow import submit
+    from pipeline.cli.submission import submit_configuration
     from pipeline.kubeflow.submission import prepare_submission
 
-    settings = presets.load_preset(config, assignments)
-    cluster = resolve_cluster(server, settings.cluster)
-    if key is not None:
-        submit.check_key(key)
-    settings = settings.model_copy(update={"cluster": cluster})
-    with (
-        prepare_submission(settings, allow_tags=allow_tags) as submission,
-        connect_to_cluster(cluster) as api,
-    ):
-        if not skip_check:
-            check_run_requirements(api, settings)
-        if dry_run:
-            plan = submit.plan_submission(api, submission, key, no_cache=no_cache)
-            (print_json if as_json else print_yaml)(plan)
-            return
-        submitted = submit.submit_run(api, submission, key, no_cache=no_cache)
-        console = create_console(to_stderr=as_json)
-        # A key is one run: then the verdict names the command, and the user chooses another key.
-        may_repeat = key is None and not no_cache
-        report_submitted_run(
-            api,
-            cluster,
-            submitted,
-            console,
-            wait=wait,
-            as_json=as_json,
-            submit_without_cache=partial(submit.submit_run, api, submission, None, no_cache=True)
-            if may_repeat
-            else None,
-        )
+    submit_configuration(
+        presets.load_preset(config, assignments),
+        server,
+        prepare_submission,
+        key,
+        wait=wait,
+        dry_run=dry_run,
+        allow_tags=allow_tags,
+        skip_check=skip_check,
+        as_json=as_json,
+        no_cache=no_cache,
+    )

@@ -17,7 +17,7 @@ from typing import Any
 from components.config.loading import validate_config
 from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.endpoint import Endpoint
-from pipeline.kubeflow.submission import Submission, prepare_submission
+from pipeline.kubeflow.submission import TRAINING, Submission, prepare_submission
 from tests.support.fake_kfp.server import FakeServer
 
 InvokeCommand = Callable[..., tuple[int, str, str]]
@@ -57,7 +57,7 @@ def build_submission(directory: Path, change: str = "", **sections: dict[str, An
     file = directory / f"pipeline-{len(list(directory.glob('pipeline-*')))}.yaml"
     file.write_bytes(compile_package(scheduled) + f"# {change}\n".encode())
     chosen = build_config(**sections)
-    return Submission(chosen, file, parameters.build_arguments(chosen))
+    return Submission(chosen, file, parameters.build_arguments(chosen), TRAINING)
 
 
 def new_client(
