@@ -259,9 +259,8 @@ def score(
     from components.step_runtime import end_time_or_none, parse_section, step_run
 
     with step_run("score") as figures:
-        from components.batch_prediction.request import BatchPredictionRequest
-
         from components.batch_prediction import step
+        from components.batch_prediction.request import BatchPredictionRequest
         from components.config.cluster import ClusterConfig
         from components.config.schema import DataConfig, ScoreConfig
         from components.data.time_window import fill_date

@@ -58,6 +58,15 @@ def parse_model_reference(reference: str) -> ModelReference:
 
     A local path may be relative and contain `..`. Raises UsageError for anything else.
     """
+    root, name, version = split_model_reference(reference)
+    return ModelReference(open_store(root), name, version)
+
+
+def split_model_reference(reference: str) -> tuple[str, str, int | None]:
+    """The store, name and version of a reference; UsageError as from `parse_model_reference`.
+
+    Opens no store, so it needs no credentials.
+    """
     given = reference
     if not is_remote_uri(reference):
         # Not resolved: a link in the path is the caller's choice.
@@ -77,7 +86,7 @@ def parse_model_reference(reference: str) -> ModelReference:
             f"{given}: write <store>/<model name>, or <store>/<model name>@<version> "
             "with a whole number"
         )
-    return ModelReference(open_store(root or "/"), name, version)
+    return root or "/", name, version
 
 
 def resolve_version(reference: ModelReference) -> ResolvedVersion:

@@ -17,7 +17,7 @@ from components.data.source_files import refuse_web_address
 from components.data.source_validation import validate_sources
 from components.data.time_window import fill_date, fill_date_placeholder, parse_window
 from components.errors import ConfigError
-from components.registry.reference import parse_model_reference
+from components.registry.reference import split_model_reference
 from components.storage.uri import is_remote_uri, parse_uri
 from pipeline import definition, images, parameters, scoring_definition
 
@@ -40,6 +40,7 @@ class PipelineKind:
     description: str
     suffix: str
     is_cached: bool
+    name_model: Callable[[Config], str]
     describe: Callable[[Config], str]
 
 
@@ -48,6 +49,7 @@ TRAINING = PipelineKind(
     definition.DESCRIPTION,
     suffix="",
     is_cached=True,
+    name_model=lambda config: config.export.model_name,
     describe=lambda config: f"{config.export.model_name} to {config.export.model_store}",
 )
 SCORING = PipelineKind(
@@ -55,6 +57,7 @@ SCORING = PipelineKind(
     scoring_definition.DESCRIPTION,
     suffix="-score",
     is_cached=False,
+    name_model=lambda config: split_model_reference(str(config.score.release))[1],
     describe=lambda config: f"{config.score.release} to {config.score.to}",
 )
 
@@ -71,7 +74,7 @@ class Submission:
     @property
     def subject(self) -> str:
         """The model's name, which runs and schedules are named after."""
-        return f"{self.config.export.model_name}{self.kind.suffix}"
+        return f"{self.kind.name_model(self.config)}{self.kind.suffix}"
 
     @property
     def description(self) -> str:
@@ -166,8 +169,8 @@ def _check_score(config: Config, data: DataConfig) -> ScoreConfig:
         if not value:
             raise ConfigError(f"score.{option} is not set; it names what is scored and where to")
     release = score.release or f"{config.export.model_store}/{config.export.model_name}"
-    _check_remote_uri("score.release" if score.release else "export.model_store", release)
-    parse_model_reference(release)
+    store = split_model_reference(release)[0] if is_remote_uri(release) else release
+    _check_remote_uri("score.release" if score.release else "export.model_store", store)
     parse_window(data)
     for name in data.sources:
         refuse_web_address(name)

@@ -14,6 +14,7 @@ from pipeline.kubeflow.follow_run import read_run
 from pipeline.kubeflow.records import Task
 from pipeline.kubeflow.submission import prepare_scoring
 from tests.support.fake_kfp.clients import (
+    IMAGES,
     InvokeCommand,
     build_config,
     new_client,
@@ -126,3 +127,21 @@ def test_the_compiled_schedule_passes_its_time_to_both_steps(tmp_path: Path) -> 
         placeholder,
         placeholder,
     ]
+
+
+def test_kubert_score_submits_what_its_options_say(
+    server: FakeServer, kubert: InvokeCommand
+) -> None:
+    options = ("--source", "gs://texts/a.csv", "--to", "gs://scores/a", "--keep", "id,title")
+    images = [f"cluster.{name}={image}" for name, image in IMAGES.items()]
+    assignments = [part for option in images for part in ("--set", option)]
+    where = ("--cluster", "--endpoint", server.url, "--skip-check", "--key", "scores-a")
+    code, out, err = kubert(
+        "score", "gs://models/x/news@3", *options, "--workers", "4", *assignments, *where
+    )
+    assert (code, err) == (0, "")
+    assert "(scores-a) created" in out
+    (run,) = server.state.runs.values()
+    parameters = run["runtime_config"]["parameters"]
+    assert (parameters["release"], parameters["workers"]) == ("gs://models/x/news@3", 4)
+    assert json.loads(parameters["score"]) == {"keep": ["id", "title"]}

@@ -18,10 +18,21 @@ import typer
 
 from components.errors import ExitCode, KubertError
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument
-from pipeline.cli.options import Assignments, JsonOutput
+from pipeline.cli.options import (
+    AllowTags,
+    Assignments,
+    DryRun,
+    JsonOutput,
+    RunKey,
+    ServerOptions,
+    SkipCheck,
+    WaitForRun,
+    with_server_options,
+)
 
 if TYPE_CHECKING:
-    pass
+    from components.config.data import DataConfig
+    from components.config.schema import Config
 
 POLL_SECONDS = 0.2
 
@@ -43,6 +54,7 @@ class ScoringInterruptedError(KubertError):
         super().__init__("stopped; what was scored stays, and the same command goes on from it")
 
 
+@with_server_options(config_option=False)
 def score_source(
     release: ReleaseArgument,
     source: Annotated[
@@ -97,6 +109,21 @@ def score_source(
         ),
     ] = None,
     assignments: Assignments = None,
+    *,
+    on_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster",
+            help="Submit a run of the pipeline kubert-score instead of scoring here; everything "
+            "then is at gs://, s3:// or minio:// URIs. --set takes options of `cluster`, too.",
+        ),
+    ] = False,
+    server: ServerOptions,
+    key: RunKey = None,
+    wait: WaitForRun = False,
+    dry_run: DryRun = False,
+    allow_tags: AllowTags = False,
+    skip_check: SkipCheck = False,
     as_json: JsonOutput = False,
 ) -> None:
     """Score all rows of a text source with a released model.
@@ -104,15 +131,48 @@ def score_source(
     Writes DIR/predictions.FORMAT, rows in the order of the source, and DIR/manifest.json last. The
     same command after a stop or a crash goes on; after its end it does nothing. Rejected rows are
     listed in DIR/rejected.jsonl.
+
+    The options from --endpoint to --skip-check belong to --cluster, as those of `kubert submit`.
     """
     from components.batch_prediction import step
     from components.batch_prediction.request import BatchPredictionRequest
     from pipeline.api.settings import load_data_options
+    from pipeline.cli.submission import submit_configuration
     from pipeline.cli.tables import create_console, print_json, print_line
+    from pipeline.kubeflow.submission import prepare_scoring
 
+    given = assignments or []
+    of_cluster = [each for each in given if on_cluster and each.startswith("cluster.")]
     data = load_data_options(
-        config, assignments or [], source, _split_names(text) if text else None, max_bad_rows
+        config,
+        [each for each in given if each not in of_cluster],
+        source,
+        _split_names(text) if text else None,
+        max_bad_rows,
     )
+    if on_cluster:
+        options = {
+            "release": release,
+            "source": source,
+            "to": to,
+            "format": output_format.value,
+            "keep": _split_names(keep),
+            "all_scores": all_scores,
+            "embeddings": embeddings,
+            "workers": workers,
+        }
+        submit_configuration(
+            _build_settings(config, of_cluster, data, options),
+            server,
+            prepare_scoring,
+            key,
+            wait=wait,
+            dry_run=dry_run,
+            allow_tags=allow_tags,
+            skip_check=skip_check,
+            as_json=as_json,
+        )
+        return
     request = BatchPredictionRequest(
         release=release,
         data=data,
@@ -151,6 +211,18 @@ def score_source(
     if rejected:
         print_line(console, f"{rejected:,} rows rejected: {done.uri}/rejected.jsonl")
     print_line(console, f"{done.uri}/{content.file}")
+
+
+def _build_settings(
+    config: str | None, assignments: list[str], data: DataConfig, options: dict[str, Any]
+) -> Config:
+    """The configuration of a run on a cluster that scores what the options say."""
+    from components.config.loading import validate_config
+    from pipeline import presets
+
+    score = validate_config({"score": options}, "options").score
+    settings = presets.load_preset(config, assignments)
+    return settings.model_copy(update={"data": data, "score": score})
 
 
 def _split_names(names: str | None) -> tuple[str, ...]:
