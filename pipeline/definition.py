@@ -55,10 +55,13 @@ def build_pipeline(
             export.set_caching_options(enable_caching=False)
 
         if cluster is not None:
-            for task in (tokenize, gate):
-                pod_settings.configure_step(task, cluster)
-            for name, task in (("evaluate", evaluate), ("export", export)):
-                pod_settings.configure_step(task, cluster, gpus=int(name in cluster.gpu_steps))
+            pod_settings.configure_step(tokenize, cluster)
+            pod_settings.configure_step(gate, cluster, launches_workers=True)
+            gpus = {name: int(name in cluster.gpu_steps) for name in ("evaluate", "export")}
+            pod_settings.configure_step(
+                evaluate, cluster, gpus=gpus["evaluate"], launches_workers=True
+            )
+            pod_settings.configure_step(export, cluster, gpus=gpus["export"])
             pod_settings.configure_training(train, cluster, workers)
 
     return create_pipeline(PIPELINE_NAME, DESCRIPTION, parameters.TRAINING, run_steps)

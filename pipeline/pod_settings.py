@@ -39,18 +39,21 @@ def configure_light_step(task: Any, cluster: ClusterConfig) -> None:
     _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
 
 
-def configure_step(task: Any, cluster: ClusterConfig, *, gpus: int = 0) -> None:
+def configure_step(
+    task: Any, cluster: ClusterConfig, *, gpus: int = 0, launches_workers: bool = False
+) -> None:
     """Configure a step other than training; with `gpus`, for the workers' nodes and image.
 
-    It may launch workers, if these have pods of their own.
+    One that launches workers shares their state, and owns their JobSets.
     """
     _configure_common(task, cluster, str(cluster.train_image if gpus else cluster.step_image))
     _set_resources(task, cluster.step_cpu, cluster.step_memory)
     if gpus:
         task.set_env_variable(ENV_GPUS, str(gpus))
         _schedule_on_worker_nodes(task, cluster, gpus)
-    if cluster.backend == "jobset":
-        _name_launcher_pod(task)
+    if launches_workers:
+        _mount_state(task, cluster)
+        _name_launcher_pod(task, cluster)
 
 
 def configure_scoring(task: Any, cluster: ClusterConfig) -> None:
@@ -59,7 +62,7 @@ def configure_scoring(task: Any, cluster: ClusterConfig) -> None:
     Its workers have their own pods, or are processes of its pod.
     """
     if cluster.backend == "jobset":
-        configure_step(task, cluster)
+        configure_step(task, cluster, launches_workers=True)
         return
     _configure_common(task, cluster, str(cluster.train_image))
     _configure_worker_pod(task, cluster, cluster.gpus)
@@ -75,18 +78,22 @@ def configure_training(task: Any, cluster: ClusterConfig, workers: int) -> None:
     _configure_common(
         task, cluster, str(cluster.tools_image if is_launcher else cluster.train_image)
     )
-    if cluster.checkpoint_pvc:
-        kubernetes.mount_pvc(task, pvc_name=cluster.checkpoint_pvc, mount_path=STATE_MOUNT)
+    _mount_state(task, cluster)
     if is_launcher:
         _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
-        _name_launcher_pod(task)
+        _name_launcher_pod(task, cluster)
         return
     _configure_worker_pod(task, cluster, cluster.gpus * workers)
 
 
-def _name_launcher_pod(task: Any) -> None:
+def _mount_state(task: Any, cluster: ClusterConfig) -> None:
+    if cluster.checkpoint_pvc:
+        kubernetes.mount_pvc(task, pvc_name=cluster.checkpoint_pvc, mount_path=STATE_MOUNT)
+
+
+def _name_launcher_pod(task: Any, cluster: ClusterConfig) -> None:
     """Tell a launcher which pod it runs in: Kubernetes deletes its JobSets with that pod."""
-    for name, path in _LAUNCHER:
+    for name, path in _LAUNCHER if cluster.backend == "jobset" else ():
         kubernetes.use_field_path_as_env(task, name, path)
 
 

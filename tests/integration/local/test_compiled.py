@@ -194,11 +194,16 @@ def test_every_step_is_retried_in_its_pod_and_in_another_one(compiled_pipeline: 
         assert int(policy["backoffMaxDuration"].rstrip("s")) > 2 * ClusterConfig().active_deadline
 
 
-def test_the_launcher_knows_its_pod(tmp_path: Path) -> None:
+def test_steps_that_launch_workers_know_their_pod(tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     spec = compile_to(path, "--set", "cluster.backend=jobset", "--set", "cluster.gpus=4")
-    fields = {field["name"] for field in read_platform_spec(path)["exec-train"]["fieldPathAsEnv"]}
-    assert fields == {"KUBERT_RUN", "KUBERT_POD_NAME", "KUBERT_POD_UID", "KUBERT_NAMESPACE"}
+    named = {"KUBERT_RUN", "KUBERT_POD_NAME", "KUBERT_POD_UID", "KUBERT_NAMESPACE"}
+    fields = {
+        name.removeprefix("exec-"): {field["name"] for field in executor["fieldPathAsEnv"]}
+        for name, executor in read_platform_spec(path).items()
+    }
+    launchers = {name for name, names in fields.items() if names == named}
+    assert launchers == {"train", "evaluate", "gate"}
     assert (
         "accelerator"
         not in spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]
