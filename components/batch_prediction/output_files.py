@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,11 +112,19 @@ def _open_jsonl(path: Path) -> Iterator[WriteTable]:
 
         def write(table: pa.Table) -> None:
             names = table.column_names
-            for values in zip(*map(_to_python, table.columns), strict=True):
+            for values in zip(*map(_to_json_values, table.columns), strict=True):
                 record = dict(zip(names, values, strict=True))
                 stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
 
         yield write
+
+
+def _to_json_values(column: pa.ChunkedArray) -> list[Any]:
+    """The values as Python objects, null for NaN and infinities, which JSON does not have."""
+    values = _to_python(column)
+    if not pa.types.is_floating(column.type):
+        return values
+    return [value if value is not None and math.isfinite(value) else None for value in values]
 
 
 def _to_python(column: pa.ChunkedArray) -> list[Any]:

@@ -44,7 +44,13 @@ from components.data.time_window import fill_date_placeholder
 from components.errors import ConfigError, DataError, KubertError
 from components.progress import StepName
 from components.registry.reference import FoundRelease, find_release
-from components.scoring.job import ModelInput, ScoringJob, SourceRows, data_identity
+from components.scoring.job import (
+    ModelInput,
+    ScoringJob,
+    SourceRows,
+    data_identity,
+    list_differences,
+)
 from components.scoring.kept_columns import find_column_types
 from components.scoring.launch import run_scoring
 from components.scoring.text_rows import open_text_source, survey_source
@@ -171,8 +177,7 @@ def _find_output(target: Target, identity: dict[str, Any]) -> Manifest | None:
     manifest = target.read_manifest()
     if manifest is None:
         return None
-    different = [name for name in identity if manifest.config.get(name) != identity[name]]
-    if different:
+    if different := list_differences(manifest.config, identity):
         raise DataError(
             f"{target.uri}: holds the output of another request ({', '.join(different)} differ); "
             "name another directory, or remove what is there"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.config.data import DataConfig
-from components.config.renamed_options import to_stored_names
+from components.config.renamed_options import from_stored_names, to_stored_names
 from components.data.split_names import SplitName
 from components.progress import StepName
 
@@ -141,6 +142,22 @@ def data_identity(data: DataConfig) -> dict[str, Any]:
     """The options of `data` that determine which texts are read."""
     options = data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
     return to_stored_names("data", options)
+
+
+def list_differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names in `wanted` that `found` has another value of; each option as `data.<option>`."""
+    different = []
+    for name in wanted:
+        if found.get(name) == wanted[name]:
+            continue
+        if name != "data":
+            different.append(name)
+            continue
+        old, new = (from_stored_names("data", each.get("data") or {}) for each in (found, wanted))
+        different += [
+            f"data.{option}" for option in old | new if old.get(option) != new.get(option)
+        ]
+    return different
 
 
 def job_id(job: ScoringJob) -> str:

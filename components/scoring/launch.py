@@ -16,7 +16,13 @@ from components import progress
 from components.config.cluster import ClusterConfig
 from components.errors import DataError
 from components.scoring.inputs import FETCHED_DIRECTORIES, fetch_inputs
-from components.scoring.job import ScoringJob, ShardRows, SourceRows, describe_identity
+from components.scoring.job import (
+    ScoringJob,
+    ShardRows,
+    SourceRows,
+    describe_identity,
+    list_differences,
+)
 from components.scoring.unit_results import IDENTITY_KEY, find_finished_units, list_results
 from components.storage.store import MissingError, Store, open_store
 from components.storage.uri import has_scheme
@@ -70,8 +76,7 @@ def claim_state(store: Store, job: ScoringJob) -> None:
         raise DataError(
             f"{store.uri(IDENTITY_KEY)}: not the identity of a scoring ({error})"
         ) from None
-    different = [name for name in identity if found.get(name) != identity[name]]
-    if different:
+    if different := list_differences(found, identity):
         raise DataError(
             f"{store.uri()}: was started with {_name_differences(job, different)}; "
             "start it with the same model, rows and options as then, or remove this directory"
@@ -86,6 +91,8 @@ def _name_differences(job: ScoringJob, names: Sequence[str]) -> str:
         "source": f"another content of {', '.join(source)}, which has changed since",
         "shards": f"other shards than {job.rows.uri}" if isinstance(job.rows, ShardRows) else "",
     }
+    if "source" in names:
+        names = [name for name in names if name != "row_count"]  # says nothing more
     return ", ".join(phrases.get(name, f"another value of {name}") for name in names)
 
 

@@ -100,8 +100,10 @@ def score_test_rows(
         root = temporary if _is_unmounted(scoring.state) else scoring.state.rstrip("/")
         job = job.model_copy(update={"state": f"{root}/{STATE_DIRECTORY}/{job_id(job)}"})
         if workers and not is_finished(job):
-            kind = "pod" if in_pods else "process"
-            progress.report(step, f"scoring the test rows by {workers} {kind}(s)")
+            count = min(workers, job.unit_count)
+            one, many = ("pod", "pods") if in_pods else ("process", "processes")
+            name = one if count == 1 else many
+            progress.report(step, f"scoring the test rows by {count} {name}")
         run_scoring(job, workers, scoring.cluster)
         yield from read_results(job)
 

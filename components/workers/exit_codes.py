@@ -13,7 +13,8 @@
 | 76         | no launcher has been there for half a minute        | nobody restarts them      |
 | any other  | crash                                               | restarts all workers      |
 
-Restarts count towards the group's maximum, except after code 75.
+Restarts count towards the group's maximum, except after code 75. Independent workers of this
+machine share its disk, so code 74 ends their group.
 """
 
 from __future__ import annotations

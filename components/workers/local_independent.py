@@ -128,6 +128,12 @@ class _IndependentLauncher:
         raise_user_error(self._home, worker.rank, code)
         if code == -signal.SIGKILL and count_oom_kills() > self._oom_kills:
             raise WorkerGroupFailedError(group.describe_out_of_memory(worker.rank))
+        if code == exit_codes.DISK_FULL:
+            raise WorkerGroupFailedError(
+                f"the {group.step} step failed: {name} found no space left on the disk; make room "
+                f"in {self._home} and for temporary files, and run the same command again: what "
+                "was finished stays"
+            )
         if code == exit_codes.PREEMPTED:
             progress.report(group.step, f"{name} was asked to stop; starting it again")
             return
@@ -135,7 +141,7 @@ class _IndependentLauncher:
         if worker.restarts > group.max_restarts:
             raise WorkerGroupFailedError(
                 f"the {group.step} step failed: {name} is not started again after "
-                f"{group.max_restarts} restarts ({group.step}.max_restarts): "
+                f"{group.max_restarts} restarts: "
                 f"it {describe_exit_code(code)}\n"
                 f"{format_log_end(self._home, worker.attempt, worker.rank)}"
             )

@@ -163,18 +163,18 @@ def test_an_output_that_was_damaged_is_made_again(
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "names"),
     [
-        pytest.param({"keep": ()}, id="columns"),
-        pytest.param({"all_scores": True}, id="scores"),
-        pytest.param({"data": {"text": ("id", "text")}}, id="text"),
+        pytest.param({"keep": ()}, "keep", id="columns"),
+        pytest.param({"all_scores": True}, "all_scores", id="scores"),
+        pytest.param({"data": {"text": ("id", "text")}}, r"data\.text", id="text"),
     ],
 )
 def test_the_output_of_another_request_is_not_replaced(
-    make_request: Callable[..., BatchPredictionRequest], changes: dict[str, Any]
+    make_request: Callable[..., BatchPredictionRequest], changes: dict[str, Any], names: str
 ) -> None:
     run(make_request())
-    with pytest.raises(DataError, match="holds the output of another request"):
+    with pytest.raises(DataError, match=rf"the output of another request \({names} differ\)"):
         run(make_request(**changes))
 
 

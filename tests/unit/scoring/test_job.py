@@ -16,6 +16,7 @@ from components.scoring.job import (
     SourceRows,
     describe_identity,
     job_id,
+    list_differences,
 )
 
 RELEASE = ModelInput(kind="release", uri="/releases/1", digest="a" * 64)
@@ -110,3 +111,12 @@ def test_the_document_is_read_as_it_was_written() -> None:
     for rows in (SHARDS, SOURCE):
         job = make_job(rows=rows)
         assert ScoringJob.model_validate_json(job.model_dump_json()) == job
+
+
+def test_what_differs_is_named_by_its_option() -> None:
+    data = DataConfig(source="./texts.csv", text=("text",), end_time="2026-01-02")
+    other = SOURCE.model_copy(update={"data": data, "digest": "d" * 64})
+    found, wanted = (describe_identity(make_job(rows=rows)) for rows in (other, SOURCE))
+    assert list_differences(found, found) == []
+    assert list_differences(found, wanted) == ["source", "data.source", "data.end_time"]
+    assert list_differences({}, wanted | {"data": {"source": 1}})[-2:] == ["data.source", "keep"]

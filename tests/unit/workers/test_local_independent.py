@@ -17,7 +17,7 @@ import pytest
 
 from components.errors import DataError
 from components.progress import StepName, parse_progress_event
-from components.workers import worker_process
+from components.workers import exit_codes, worker_process
 from components.workers.exit_codes import WorkerGroupFailedError
 from components.workers.group import WorkerGroup
 from components.workers.local import run_local
@@ -131,8 +131,8 @@ def test_a_worker_that_dies_too_often_ends_the_group_with_its_last_lines(tmp_pat
         run_local(make_group(tmp_path, {1: [3, 3]}, seconds=0.05, max_restarts=1), tmp_path)
     first, *lines = str(caught.value).splitlines()
     assert first == (
-        "the score step failed: worker 1 is not started again after 1 restarts "
-        "(score.max_restarts): it failed with exit code 3"
+        "the score step failed: worker 1 is not started again after 1 restarts: "
+        "it failed with exit code 3"
     )
     assert lines[0].startswith("worker 1, ")
     assert lines[-1] == "  ending with 3"
@@ -147,6 +147,17 @@ def test_an_error_of_the_user_ends_the_group_at_once_with_the_worker_s_message(
         run_local(make_group(tmp_path, {1: [65]}, seconds=1.0, parts=100), tmp_path)
     assert time.monotonic() - started < 15
     assert [len(starts(tmp_path, rank)) for rank in range(2)] == [1, 1]
+
+
+def test_a_full_disk_ends_the_group_at_once_and_its_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkerGroupFailedError) as caught:
+        run_local(make_group(tmp_path, {1: [exit_codes.DISK_FULL]}), tmp_path)
+    assert str(caught.value) == (
+        "the score step failed: worker 1 found no space left on the disk; make room in "
+        f"{tmp_path} and for temporary files, and run the same command again: what was finished "
+        "stays"
+    )
+    assert len(starts(tmp_path, 1)) == 1
 
 
 def test_a_worker_that_is_asked_to_stop_is_started_again_and_not_counted(
