@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.batch_prediction.request import BatchPredictionRequest, OutputFormat
+from components.errors import DataError
 from components.scoring.unit_results import RejectedRow, UnitResult
 
 ROW_GROUP_ROWS = 1 << 16
@@ -29,7 +30,16 @@ def build_table(
     classes: Sequence[str],
     columns: Sequence[str],
 ) -> pa.Table:
-    """The rows of a unit with the columns of the output."""
+    """The rows of a unit with the columns of the output; DataError for values that are not finite.
+
+    The largest of scores with a NaN among them would be a label that nothing speaks for.
+    """
+    finite = np.isfinite(result.values).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"{request.release}: gives values that are not finite numbers, first for row "
+            f"{result.rows[finite.argmin()] + 1} of the source; name another release"
+        )
     arrays = [result.kept[name] for name in request.keep]
     values = result.values
     if request.embeddings:
