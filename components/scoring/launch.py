@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -132,4 +133,6 @@ def _run_on_this_machine(job: ScoringJob, workers: int, max_restarts: int) -> No
     finally:
         for name in FETCHED_DIRECTORIES:
             shutil.rmtree(home / name, ignore_errors=True)
-    shutil.rmtree(home)  # only after success: a failure's logs stay
+        with suppress(OSError):
+            home.rmdir()  # unless logs of a failure are there
+    shutil.rmtree(home, ignore_errors=True)

@@ -47,6 +47,16 @@ def test_a_damaged_result_means_that_the_scoring_is_not_finished(tmp_path: Path)
     assert [*list_results(open_store(job.state))] == [0, 2]
 
 
+def test_a_scoring_that_fails_without_logs_leaves_no_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    with pytest.raises(DataError, match="/releases/1"):
+        run_scoring(make_job(state=str(tmp_path / "state")), workers=0)
+    assert [*(tmp_path / "tmp").iterdir()] == []
+
+
 def test_no_more_workers_than_units_start() -> None:
     job = make_job()
     assert [build_worker_group(job, count, 3).workers for count in (1, 3, 9)] == [1, 3, 3]
