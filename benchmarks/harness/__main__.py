@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.report import BenchmarkReport, Table, format_report
+from components import __version__
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -161,12 +162,16 @@ def _memory_gigabytes() -> int:
 
 
 def _read_commit() -> str:
-    """The commit that is checked out, marked where the working tree differs; empty without git."""
-    if shutil.which("git") is None:
-        return ""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return completed.stdout.strip()
+    """The commit that is checked out, marked where the working tree differs.
+
+    Without git or a repository, as in an image, the version of kubert.
+    """
+    if shutil.which("git") is not None:
+        command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+        completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if commit := completed.stdout.strip():
+            return commit
+    return f"unknown (kubert {__version__}, no repository)"
 
 
 def _write_report(name: str, data: Path, workdir: Path, result: Path) -> None:

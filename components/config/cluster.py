@@ -300,10 +300,15 @@ class ClusterConfig(Section):
             )
         return self
 
+    @property
+    def has_gpu_parts(self) -> bool:
+        """Whether `gpu_resource` is a part of a GPU, MIG or shared; a process can use only one."""
+        name = self.gpu_resource.partition("/")[2]
+        return name.startswith("mig-") or name.endswith(".shared")
+
     @model_validator(mode="after")
     def _check_one_part_of_a_gpu(self) -> ClusterConfig:
-        name = self.gpu_resource.partition("/")[2]
-        if self.gpus > 1 and (name.startswith("mig-") or name.endswith(".shared")):
+        if self.gpus > 1 and self.has_gpu_parts:
             raise ValueError(
                 f"gpus={self.gpus}: a worker can use only one {self.gpu_resource}, a part of a "
                 "GPU; set gpus to 1 and raise train.workers"

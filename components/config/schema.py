@@ -267,6 +267,18 @@ class Config(Section):
     score: ScoreConfig = ScoreConfig()
 
     @model_validator(mode="after")
+    def _check_one_part_of_a_gpu_per_pod(self) -> Config:
+        cluster = self.cluster
+        is_in_one_pod = cluster.backend == "local" and self.train.workers > 1
+        if cluster.gpus and cluster.has_gpu_parts and is_in_one_pod:
+            raise ValueError(
+                f"train.workers {self.train.workers}: with cluster.backend=local they share a pod, "
+                f"where only one {cluster.gpu_resource} can be used; use cluster.backend=jobset, "
+                "or one worker"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_servable(self) -> Config:
         if self.export.precision != "float32" and self.model.encoder.startswith("hub:"):
             raise ValueError(

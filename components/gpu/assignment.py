@@ -61,7 +61,7 @@ def split_gpus(workers: int, names: Sequence[str]) -> list[str]:
     if count % workers:
         divisors = ", ".join(str(number) for number in range(1, count + 1) if count % number == 0)
         raise ConfigError(
-            f"train.workers is {workers}, and this machine shows {count_gpus(count)}: each worker "
+            f"this machine shows {count_gpus(count)}, and train.workers is {workers}: each worker "
             "needs as many as the others, at least one; "
             f"set train.workers to {divisors}, or {CUDA_VISIBLE_DEVICES} to a multiple of "
             f"{workers} GPUs, or cluster.gpus to the number for each worker; {_USE_CPUS}"

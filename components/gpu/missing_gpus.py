@@ -92,8 +92,8 @@ def find_cause(
         )
     return Cause(
         f"the driver shows {len(driver.devices)}, TensorFlow does not take them",
-        "read TensorFlow's lines in the worker's log: a CUDA library is missing (install "
-        "locks/train-gpu.txt)",
+        "a CUDA library is missing, which TensorFlow's lines in the worker's log name: install "
+        "locks/train-gpu.txt",
     )
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from components.config.schema import TrainConfig
 from components.errors import HardwareError
-from components.gpu.driver import GpuDevice, probe_driver
+from components.gpu.driver import GpuDevice, count_gpus, probe_driver
 from components.gpu.kernel_compilation import describe_compilation
+from components.gpu.local_gpus import UnusedGpus
 from components.gpu.missing_gpus import find_cause, format_missing_gpus
 from components.gpu.tensorflow_build import find_kernel_support, read_tensorflow_build
 
@@ -89,9 +90,10 @@ def describe_unfit_precision(precision: str, gpus: Sequence[GpuDevice], is_on_gp
     return ""
 
 
-def check_gpus(wanted: int) -> None:
-    """HardwareError with the reason and the remedy if TensorFlow sees fewer than `wanted` GPUs.
+def check_gpus(wanted: int, *, is_optional: bool = False) -> str:
+    """The note about GPUs that a worker does not use; empty if TensorFlow sees `wanted` GPUs.
 
+    Raises HardwareError with the reason and the remedy if it sees fewer, unless `is_optional`.
     Imports TensorFlow, and initializes none of its devices.
     """
     built = _list_built_capabilities()
@@ -100,7 +102,10 @@ def check_gpus(wanted: int) -> None:
     seen = sum(find_kernel_support(built, each) != "none" for each in capabilities)
     if seen < wanted:
         cause = find_cause(wanted, read_tensorflow_build(), probe_driver(), os.environ)
+        if is_optional:
+            return UnusedGpus(count_gpus(wanted - seen), cause).note
         raise HardwareError(format_missing_gpus("a worker needs", wanted, seen, cause))
+    return ""
 
 
 def describe_kernel_compilation() -> str:

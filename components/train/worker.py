@@ -23,7 +23,7 @@ from components.config.environment import (
     ENV_OWNER,
     ENV_THREADS,
 )
-from components.errors import ExitCode, HardwareError, KubertError
+from components.errors import ExitCode, KubertError
 from components.gpu.kernel_compilation import choose_cache_variables, choose_step_limits
 from components.model.encoders import resolve_pooling
 from components.progress import StepName
@@ -210,20 +210,17 @@ def run_worker(
 
 
 def _check_gpus(job: Job, topology: WorkerTopology) -> None:
-    """HardwareError, or a warning where GPUs are optional, if this worker sees too few of them."""
+    """HardwareError, or a note where GPUs are optional, if this worker sees too few of them."""
     wanted = int(os.environ.get(ENV_GPUS, "0"))
     if not wanted:
         return
     # Before TensorFlow initializes the driver, which reads them.
     os.environ.update(choose_cache_variables(os.environ, job.state, topology.rank))
-    try:
-        check_gpus(wanted)
-    except HardwareError as error:
-        if ENV_GPUS_OPTIONAL not in os.environ:
-            raise
-        _logger.warning("%s", error)
+    note = check_gpus(wanted, is_optional=ENV_GPUS_OPTIONAL in os.environ)
+    if note:
+        _logger.warning("%s", note)
         if topology.is_chief:
-            progress.report(StepName.TRAIN, str(error))
+            progress.report_note(StepName.TRAIN, note)
 
 
 def _open_state_store(job: Job, work: Path) -> TrainingStateStore:

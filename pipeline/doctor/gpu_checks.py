@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,19 @@ from pipeline.doctor import Finding
 KERNEL_DRIVER_FILE = Path("/proc/driver/nvidia/version")
 """Exists where NVIDIA's kernel driver is loaded, also in containers without its libraries."""
 BYTES_PER_GIB = 2**30
-_COMPILES = "the driver compiles them at the start of a training, which may take 30 minutes or fail"
+_COMPILES = (
+    "the driver compiles the kernels for it at the start of a training, which may take 30 minutes "
+    "or fail"
+)
 _OLDER_GPUS = "use GPUs of compute capability 9.0 or lower"
 
 
-def check_gpus(config: Config) -> Finding:
+def check_gpus(config: Config, probe: Callable[[], DriverReport] = probe_driver) -> Finding:
     """The GPUs of this machine and whether a local run uses them; one quiet line without any."""
     return assess_gpus(
         config,
         read_tensorflow_build(),
-        probe_driver(),
+        probe(),
         os.environ,
         has_kernel_driver=KERNEL_DRIVER_FILE.exists(),
     )

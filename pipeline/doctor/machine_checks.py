@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import psutil
@@ -16,7 +17,12 @@ import psutil
 import components
 from components.config.schema import Config
 from components.errors import ConfigError, DataError
-from components.gpu.driver import PROBE_TIMEOUT_SECONDS, DriverReport, probe_driver
+from components.gpu.driver import (
+    PROBE_TIMEOUT_SECONDS,
+    DriverReport,
+    count_gpus,
+    probe_driver,
+)
 from components.gpu.missing_gpus import find_cause, list_usable_gpus
 from components.gpu.tensorflow_build import TensorFlowBuild, read_tensorflow_build
 from components.storage.local import check_writable, find_nearest_existing
@@ -47,11 +53,16 @@ _ILLEGAL_INSTRUCTION_CODES = (-4, 132)
 
 def build_checks(config: Config, workdir: Path) -> list[Check]:
     """The checks for `kubert run` with this configuration in this work directory."""
+    probe = cache(probe_driver)  # a driver that hangs is waited for once
     return [
         Check("python", check_python),
         Check("packages", check_packages),
-        Check("tensorflow", check_tensorflow, IMPORT_TIMEOUT_SECONDS + GPU_TIMEOUT_SECONDS),
-        Check("gpus", partial(gpu_checks.check_gpus, config), GPU_TIMEOUT_SECONDS),
+        Check(
+            "tensorflow",
+            partial(check_tensorflow, config, probe),
+            IMPORT_TIMEOUT_SECONDS + GPU_TIMEOUT_SECONDS,
+        ),
+        Check("gpus", partial(gpu_checks.check_gpus, config, probe), GPU_TIMEOUT_SECONDS),
         Check("cores", check_cores),
         Check("memory", check_memory),
         Check("work directory", partial(check_work_directory, workdir)),
@@ -107,7 +118,7 @@ def check_packages() -> Finding:
     return Finding.ok(f"{len(pins)} packages, all with the pinned version")
 
 
-def check_tensorflow() -> Finding:
+def check_tensorflow(config: Config, probe: Callable[[], DriverReport]) -> Finding:
     """TensorFlow and the packages around it can be imported, tried in a process of its own."""
     command = [sys.executable, "-c", _IMPORT_TENSORFLOW]
     try:
@@ -133,17 +144,27 @@ def check_tensorflow() -> Finding:
         )
         return Finding.missing(f"cannot be imported: {lines[-1][:MAX_REASON_CHARACTERS]}", remedy)
     version, gpus = result.stdout.split()[-2:]
-    return assess_tensorflow_gpus(version, int(gpus), read_tensorflow_build(), probe_driver())
+    is_local = config.cluster.backend == "local"
+    wanted = config.train.workers * config.cluster.gpus if is_local else 0
+    return assess_tensorflow_gpus(version, int(gpus), read_tensorflow_build(), probe(), wanted)
 
 
 def assess_tensorflow_gpus(
-    version: str, gpus: int, build: TensorFlowBuild | None, driver: DriverReport
+    version: str,
+    gpus: int,
+    build: TensorFlowBuild | None,
+    driver: DriverReport,
+    wanted: int = 0,
 ) -> Finding:
-    """TensorFlow works; a warning if it sees fewer GPUs than the driver has and it can use."""
+    """TensorFlow works; a warning if it sees fewer GPUs than the driver has and it can use.
+
+    If it sees fewer than a run asks for (`wanted`), they are missing.
+    """
     usable = len(list_usable_gpus(build, driver))
     if gpus < usable:
         cause = find_cause(usable, build, driver, os.environ)
-        return Finding.warning(f"{version}, {gpus} of {usable} GPUs: {cause.reason}", cause.remedy)
+        find = Finding.missing if gpus < wanted else Finding.warning
+        return find(f"{version}, sees {gpus} of {count_gpus(usable)}: {cause.reason}", cause.remedy)
     return Finding.ok(f"{version}, {gpus} GPUs")
 
 

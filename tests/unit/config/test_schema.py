@@ -158,6 +158,14 @@ def test_credentials_in_an_address_are_not_repeated() -> None:
     assert "https://***@kfp.example.com" in str(caught.value)
 
 
+def test_local_workers_of_one_pod_cannot_share_out_parts_of_gpus() -> None:
+    options = ["cluster.gpu_resource=nvidia.com/mig-1g.5gb", "cluster.gpus=1"]
+    with pytest.raises(ConfigError, match=r"only one nvidia\.com/mig-1g\.5gb can be used"):
+        load_config(None, [*options, "train.workers=2"])
+    for fitting in ("train.workers=1", "cluster.backend=jobset"):
+        load_config(None, [*options, "train.workers=2", fitting])
+
+
 @pytest.mark.parametrize("resource", ["nvidia.com/mig-1g.5gb", "nvidia.com/gpu.shared"])
 def test_a_worker_has_only_one_part_of_a_gpu(resource: str) -> None:
     options = [f"cluster.gpu_resource={resource}", "cluster.gpus=1"]

@@ -32,7 +32,7 @@ def test_gpus_that_cannot_be_divided_equally_are_refused(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         split_gpus(workers, list_visible(gpus, None))
-    assert f"train.workers is {workers}, and this machine shows {gpus} GPUs" in str(caught.value)
+    assert f"this machine shows {gpus} GPUs, and train.workers is {workers}" in str(caught.value)
     assert f"set train.workers to {divisors} or CUDA_VISIBLE_DEVICES" in str(caught.value)
 
 

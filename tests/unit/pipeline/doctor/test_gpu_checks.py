@@ -199,8 +199,11 @@ def test_gpus_that_tensorflow_should_see_and_does_not_are_a_warning() -> None:
     found = machine_checks.assess_tensorflow_gpus("2.20.0", 0, CUDA_BUILD, show(L4, L4))
     assert (found.state, found.message) == (
         "warning",
-        "2.20.0, 0 of 2 GPUs: the driver shows 2, TensorFlow does not take them",
+        "2.20.0, sees 0 of 2 GPUs: the driver shows 2, TensorFlow does not take them",
     )
+    for wanted, state in ((1, "missing"), (0, "warning")):
+        found = machine_checks.assess_tensorflow_gpus("2.20.0", 0, CUDA_BUILD, show(L4), wanted)
+        assert found.state == state
     for seen, build in ((2, CUDA_BUILD), (0, CPU_BUILD)):
         found = machine_checks.assess_tensorflow_gpus("2.20.0", seen, build, show(L4, L4))
         assert found == Finding.ok(f"2.20.0, {seen} GPUs")
