@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from components import progress
+from components.artifacts.artifact import Artifact
 from components.config.cluster import ClusterConfig
 from components.errors import DataError
 from components.scoring.inputs import FETCHED_DIRECTORIES, fetch_inputs
@@ -41,12 +43,14 @@ def run_scoring(
     workers: int,
     cluster: ClusterConfig | None = None,
     max_restarts: int = DEFAULT_MAX_RESTARTS,
+    model: Artifact[Any] | None = None,
 ) -> None:
     """Return when every unit of the job has a valid result in `job.state`.
 
     `workers` is the number of worker processes (with cluster.backend=jobset: of pods); 0 scores in
-    this process. Each worker is restarted up to `max_restarts` times. Raises DataError if the state
-    is that of another job, and what the workers report; finished units stay in any case.
+    this process, with `model` if the caller has verified it. Each worker is restarted up to
+    `max_restarts` times. Raises DataError if the state is that of another job, and what the workers
+    report; finished units stay in any case.
     """
     cluster = cluster or ClusterConfig()
     store = open_store(job.state)
@@ -62,7 +66,7 @@ def run_scoring(
 
         run_jobset(build_worker_group(job, workers, max_restarts), cluster)
     else:
-        _run_on_this_machine(job, workers, max_restarts)
+        _run_on_this_machine(job, workers, max_restarts, model)
 
 
 def claim_state(store: Store, job: ScoringJob) -> None:
@@ -119,7 +123,9 @@ def build_worker_group(job: ScoringJob, workers: int, max_restarts: int) -> Work
     )
 
 
-def _run_on_this_machine(job: ScoringJob, workers: int, max_restarts: int) -> None:
+def _run_on_this_machine(
+    job: ScoringJob, workers: int, max_restarts: int, model: Artifact[Any] | None
+) -> None:
     home = Path(tempfile.mkdtemp(prefix="kubert-score-"))
     try:
         job = fetch_inputs(job, home)
@@ -129,7 +135,7 @@ def _run_on_this_machine(job: ScoringJob, workers: int, max_restarts: int) -> No
         else:
             from components.scoring.unit_scoring import score_units
 
-            score_units(job, 0, 1, count_usable_cores())
+            score_units(job, 0, 1, count_usable_cores(), model=model)
     finally:
         for name in FETCHED_DIRECTORIES:
             shutil.rmtree(home / name, ignore_errors=True)

@@ -8,15 +8,15 @@ a machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from components.artifacts.checkpoint import open_checkpoint
-from components.artifacts.release import open_release
+from components.artifacts.artifact import Artifact
+from components.artifacts.checkpoint import CheckpointContent
+from components.artifacts.release import ReleaseContent
 from components.model.restore import load_classifier
 from components.model.serving_model import load_embedder, load_scorer
 
@@ -36,8 +36,7 @@ class BatchComputer(Protocol):
 class CheckpointScorer:
     """Class probabilities of token ids, computed in float32 by a checkpoint's classifier."""
 
-    def __init__(self, directory: Path) -> None:
-        checkpoint = open_checkpoint(directory)
+    def __init__(self, checkpoint: Artifact[CheckpointContent]) -> None:
         self.digest = checkpoint.digest
         classifier, content, _ = load_classifier(checkpoint)
         self.width = len(content.classes)
@@ -58,10 +57,10 @@ class CheckpointScorer:
 class ReleaseScorer:
     """Class probabilities, or embeddings, of texts by a release's SavedModel."""
 
-    def __init__(self, directory: Path, output: str) -> None:
-        self.digest = open_release(directory).digest
+    def __init__(self, release: Artifact[ReleaseContent], output: str) -> None:
+        self.digest = release.digest
         load = load_embedder if output == "embeddings" else load_scorer
-        self._compute = load(directory).compute_batch
+        self._compute = load(release.directory).compute_batch
         self.width = self.compute([]).shape[1]
 
     def compute(self, batch: Sequence[str]) -> Values:

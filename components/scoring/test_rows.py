@@ -104,7 +104,7 @@ def score_test_rows(
             one, many = ("pod", "pods") if in_pods else ("process", "processes")
             name = one if count == 1 else many
             progress.report(step, f"scoring the test rows by {count} {name}")
-        run_scoring(job, workers, scoring.cluster)
+        run_scoring(job, workers, scoring.cluster, model=model)
         yield from read_results(job)
 
 

@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from components import progress
+from components.artifacts.artifact import Artifact
+from components.artifacts.checkpoint import open_checkpoint
+from components.artifacts.release import open_release
 from components.artifacts.token_shards import SplitReader, open_shards
 from components.errors import DataError
 from components.model.batch_scoring import PADDING_MULTIPLE
@@ -110,10 +113,12 @@ def score_units(
     workers: int,
     threads: int,
     should_stop: Callable[[], bool] = lambda: False,
+    model: Artifact[Any] | None = None,
 ) -> None:
     """Score the units k with k mod `workers` = `rank` that have no valid result yet.
 
-    Paths of the job are local or URIs of stores, except model and shards, which are local. Raises
+    Paths of the job are local or URIs of stores, except model and shards, which are local. `model`
+    is the job's model, if the caller has verified it; otherwise it is verified here. Raises
     ScoringStoppedError when `should_stop` says so, and DataError for inputs that are damaged, or
     other ones than the job says.
     """
@@ -126,7 +131,7 @@ def score_units(
     if not missing:
         return
     set_thread_counts(threads)
-    model = _load_model(job)
+    computer = _load_model(job, model)
     total = sum(len(job.unit_range(unit)) for unit in own)
     counter = RowProgress(job, total, sum(len(job.unit_range(unit)) for unit in finished))
 
@@ -136,7 +141,7 @@ def score_units(
         counter.add(rows)
 
     with ThreadPoolExecutor(threads) as pool:
-        for result in _compute_results(job, model, missing, pool, count_batch):
+        for result in _compute_results(job, computer, missing, pool, count_batch):
             write_result(store, job, result)
 
 
@@ -221,13 +226,11 @@ def check_unchanged(source: str, found: str, expected: str) -> None:
         )
 
 
-def _load_model(job: ScoringJob) -> BatchComputer:
+def _load_model(job: ScoringJob, verified: Artifact[Any] | None) -> BatchComputer:
     directory = Path(job.model.uri)
-    model: BatchComputer = (
-        CheckpointScorer(directory)
-        if job.model.kind == "checkpoint"
-        else ReleaseScorer(directory, job.output)
-    )
+    is_checkpoint = job.model.kind == "checkpoint"
+    open_model = open_checkpoint if is_checkpoint else open_release
+    model: Artifact[Any] = verified or open_model(directory)
     if model.digest != job.model.digest:
         raise DataError(f"{directory}: is another model than when the scoring was started")
-    return model
+    return CheckpointScorer(model) if is_checkpoint else ReleaseScorer(model, job.output)

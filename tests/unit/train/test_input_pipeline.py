@@ -206,7 +206,7 @@ def test_two_devices_of_one_worker_do_what_one_does() -> None:
     ] * 6
     drop_stops = [
         [
-            [figure for position, figure in enumerate(outcome) if position != 3]
+            [each for position, each in enumerate(outcome) if position != 3 and each is not None]
             for outcome in outcomes
         ]
         for outcomes in (one, two)
