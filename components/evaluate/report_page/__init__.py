@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import heapq
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from components.artifacts.report import CalibrationBin, ClassMetrics, ReportContent
 from components.evaluate.report_page import number_format, plots
+from components.html_template import load_templates
 
 TEMPLATE = "report.html.j2"
 MAX_MATRIX_CLASSES = 12
@@ -27,36 +24,19 @@ MAX_LISTED_CLASSES = 50
 MAX_NAMED_CLASSES = 10
 MAX_CONFUSIONS = 3
 MAX_CONFUSIONS_WITHOUT_MATRIX = 25
-# Not allowed in HTML or UTF-8: control characters but tab and line breaks, lone surrogates.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def render_report(content: ReportContent) -> str:
     """The page, to be encoded as UTF-8."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=replace_unprintable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        percent=number_format.format_percent,
-        decimal=number_format.format_decimal,
-        count=number_format.format_count,
-        duration=number_format.format_duration,
-        rate=number_format.format_rate,
-    )
+    filters = {
+        "percent": number_format.format_percent,
+        "decimal": number_format.format_decimal,
+        "count": number_format.format_count,
+        "duration": number_format.format_duration,
+        "rate": number_format.format_rate,
+    }
+    environment = load_templates(Path(__file__).parent, filters)
     return environment.get_template(TEMPLATE).render(report=content, **_template_values(content))
-
-
-def replace_unprintable(value: Any) -> Any:
-    """The value, with U+FFFD for characters of a plain string that HTML does not allow."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
-    return value
 
 
 def _template_values(content: ReportContent) -> dict[str, Any]:

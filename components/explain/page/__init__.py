@@ -6,7 +6,6 @@ names is escaped; the table below each picture has the same values.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -14,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from components.explain.attention import WordAttention
 from components.explain.explanation import Explanation, Word
 from components.explain.page.pictures import MAX_DRAWN_TOKENS, draw_arcs, draw_matrix
+from components.html_template import load_templates
 
 MAX_OPEN_ROWS = 16
 ATTENDED = 3
-# Not allowed in HTML or UTF-8: control characters but tab and line breaks, lone surrogates.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _MAX_TINT = 0.45
 """Opacity of the strongest word's colour: the text on it keeps its contrast."""
 
@@ -43,17 +40,8 @@ def render_fragment(explanation: Explanation) -> str:
 
 @cache
 def _load_templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_replace_unprintable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(signed=_format_signed, score=_format_score)
-    return environment
+    filters = {"signed": _format_signed, "score": _format_score}
+    return load_templates(Path(__file__).parent, filters)
 
 
 def _template_values(explanation: Explanation, name: str) -> dict[str, Any]:
@@ -123,9 +111,3 @@ def _format_signed(value: float | None) -> str:
 
 def _format_score(value: float) -> str:
     return f"{value:.1%}"
-
-
-def _replace_unprintable(value: Any) -> Any:
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value)
-    return value
