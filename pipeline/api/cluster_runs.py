@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from components.config.cluster import ClusterConfig
 from components.progress import ProgressEvent
 from pipeline.api.connection import (
-    check_run_requirements,
     connect_to_cluster,
     find_namespace,
     find_run_id,
@@ -17,6 +16,7 @@ from pipeline.api.connection import (
     stop_run,
 )
 from pipeline.api.settings import ConfigSource, Options, load_settings
+from pipeline.api.submission import open_submission
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.follow_run import RunResult
@@ -107,22 +107,16 @@ def submit(
 
     Raises ConfigError, DataError or UsageError for what the user can mend, before anything is sent.
     """
-    from pipeline.kubeflow import submit as submitting
     from pipeline.kubeflow.endpoint import resolve_connection
     from pipeline.kubeflow.submission import prepare_submission
+    from pipeline.kubeflow.submit import submit_run
 
     settings = load_settings(config, options)
     cluster = resolve_connection(settings.cluster)
-    if key is not None:
-        submitting.check_key(key)
-    settings = settings.model_copy(update={"cluster": cluster})
-    with (
-        prepare_submission(settings, allow_tags=allow_tags) as submission,
-        connect_to_cluster(cluster) as api,
-    ):
-        if check:
-            check_run_requirements(api, settings)
-        submitted = submitting.submit_run(api, submission, key, no_cache=not use_cache)
+    with open_submission(
+        settings, cluster, prepare_submission, key, allow_tags=allow_tags, check=check
+    ) as (api, submission):
+        submitted = submit_run(api, submission, key, no_cache=not use_cache)
         page = api.endpoint.page_url("runs", submitted.run.id)
     return Run(submitted.run.id, submitted.run.name, page, submitted.created, cluster)
 

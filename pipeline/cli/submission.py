@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipeline.api.connection import check_run_requirements, connect_to_cluster
+from pipeline.api.submission import Prepare, open_submission
 from pipeline.cli.connection import report_submitted_run, resolve_cluster
 from pipeline.cli.options import ServerOptions
 from pipeline.cli.tables import create_console, print_json, print_yaml
 
 if TYPE_CHECKING:
     from components.config.schema import Config
-    from pipeline.kubeflow.submission import Submission
-
-Prepare = Callable[..., AbstractContextManager["Submission"]]
-"""`prepare_submission` or `prepare_scoring`: takes the configuration and `allow_tags`."""
 
 
 def submit_configuration(
@@ -40,15 +34,9 @@ def submit_configuration(
     from pipeline.kubeflow import submit
 
     cluster = resolve_cluster(server, settings.cluster)
-    if key is not None:
-        submit.check_key(key)
-    settings = settings.model_copy(update={"cluster": cluster})
-    with (
-        prepare(settings, allow_tags=allow_tags) as submission,
-        connect_to_cluster(cluster) as api,
-    ):
-        if not skip_check:
-            check_run_requirements(api, settings)
+    with open_submission(
+        settings, cluster, prepare, key, allow_tags=allow_tags, check=not skip_check
+    ) as (api, submission):
         if dry_run:
             plan = submit.plan_submission(api, submission, key, no_cache=no_cache)
             (print_json if as_json else print_yaml)(plan)
