@@ -91,8 +91,12 @@ def split_model_reference(reference: str) -> tuple[str, str, int | None]:
 
 def resolve_version(reference: ModelReference) -> ResolvedVersion:
     """The version asked for, or the champion; DataError if it is not complete or there is none."""
-    listing = list_model(reference.store, reference.name)
-    version = read_champion(listing) if reference.version is None else reference.version
+    return resolve_in_listing(list_model(reference.store, reference.name), reference.version)
+
+
+def resolve_in_listing(listing: ModelListing, version: int | None) -> ResolvedVersion:
+    """`resolve_version` for a model that is listed already; the version None means the champion."""
+    version = read_champion(listing) if version is None else version
     if version is None or version not in listing.versions:
         found = (
             f"complete versions: {', '.join(map(str, listing.versions))}"

@@ -22,7 +22,7 @@ from components.artifacts.release import ReleaseLineage, StartingPoint, Starting
 from components.artifacts.vocabulary import Vocabulary
 from components.errors import DataError
 from components.registry.listing import ModelListing, checkpoint_key, list_model
-from components.registry.reference import parse_model_reference, resolve_version
+from components.registry.reference import parse_model_reference, resolve_in_listing
 from components.registry.registry import RegisteredRelease, read_release
 from components.storage.store import MissingError, Store, open_store
 from components.storage.uri import has_scheme
@@ -53,8 +53,7 @@ def resolve_starting_point(reference: str) -> StartingPoint:
     listing = list_model(parsed.store, parsed.name)
     if parsed.version is None and not listing.versions:
         return StartingPoint(reference=reference)
-    resolved = resolve_version(parsed)
-    release = read_release(resolved.listing, resolved.version)
+    release = read_release(listing, resolve_in_listing(listing, parsed.version).version)
     start = _describe_start(release)
     read_checkpoint(start)
     if parsed.version is not None:
@@ -64,7 +63,7 @@ def resolve_starting_point(reference: str) -> StartingPoint:
         release=start,
         trained_on=release.manifest.inputs.get("shards", ""),
         is_first=release.content.start_from is None,
-        previous=_find_previous(resolved.listing, release.content.start_from),
+        previous=_find_previous(listing, release.content.start_from),
     )
 
 
