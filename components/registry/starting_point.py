@@ -86,9 +86,13 @@ def read_checkpoint(release: StartingRelease) -> tuple[Manifest, CheckpointConte
     return manifest, parse_content(CheckpointContent, manifest, store.uri(prefix))
 
 
-def read_release_vocabulary(release: StartingRelease) -> Vocabulary:
-    """The vocabulary that a release was trained with; DataError if its file is damaged."""
-    manifest, content = read_checkpoint(release)
+def read_release_vocabulary(
+    release: StartingRelease, manifest: Manifest, content: CheckpointContent
+) -> Vocabulary:
+    """The vocabulary that a release was trained with; DataError if its file is damaged.
+
+    `manifest` and `content` are what `read_checkpoint` returned for the release.
+    """
     store, prefix = open_store(release.store), checkpoint_key(release.name, release.checkpoint)
     with tempfile.TemporaryDirectory(prefix="kubert-vocabulary-") as directory:
         path = Path(directory) / VOCABULARY_FILENAME

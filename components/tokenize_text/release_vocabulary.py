@@ -31,7 +31,7 @@ def load_release_vocabulary(model: ModelConfig, release: StartingRelease) -> Voc
     """
     from components.model.encoders import load_vocabulary
 
-    _, content = read_checkpoint(release)
+    manifest, content = read_checkpoint(release)
     own = load_vocabulary(model)
     if own is None or content.model.encoder == "scratch":
         _check_scratch_options(model, content, release)
@@ -41,7 +41,7 @@ def load_release_vocabulary(model: ModelConfig, release: StartingRelease) -> Voc
             f"model.encoder {model.encoder}; use {content.model.encoder}, or leave out "
             "model.start_from"
         )
-    return read_release_vocabulary(release)
+    return read_release_vocabulary(release, manifest, content)
 
 
 def _check_scratch_options(

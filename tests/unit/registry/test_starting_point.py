@@ -16,6 +16,7 @@ from components.errors import DataError
 from components.registry.starting_point import (
     open_release_checkpoint,
     publish_checkpoint,
+    read_checkpoint,
     read_release_vocabulary,
     resolve_starting_point,
 )
@@ -88,7 +89,7 @@ def test_the_checkpoint_of_a_release_is_read_back(
     start = resolve_starting_point(store.uri("news")).release
     assert start is not None
     assert open_release_checkpoint(start, tmp_path / "x").manifest == checkpoint.manifest
-    assert read_release_vocabulary(start) == tiny_checkpoint.VOCABULARY
+    assert read_release_vocabulary(start, *read_checkpoint(start)) == tiny_checkpoint.VOCABULARY
     remote = start.model_copy(update={"store": f"file://{start.store}"})
     assert open_release_checkpoint(remote, tmp_path / "y").manifest == checkpoint.manifest
 
@@ -128,7 +129,7 @@ def test_a_changed_checkpoint_is_refused(
     prefix = f"news/.kubert/checkpoint-{checkpoint.digest}"
     store.write(f"{prefix}/vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n")
     with pytest.raises(DataError, match=r"vocab\.txt"):
-        read_release_vocabulary(start)
+        read_release_vocabulary(start, *read_checkpoint(start))
     with pytest.raises(DataError, match=r"vocab\.txt"):
         open_release_checkpoint(start, tmp_path / "x")
     sealed = checkpoint.manifest.model_copy(update={"content": {}})
