@@ -104,12 +104,13 @@ def open_release_checkpoint(
     release: StartingRelease, directory: Path
 ) -> Artifact[CheckpointContent]:
     """The verified checkpoint of a release, downloaded to `directory` from object storage."""
-    read_checkpoint(release)
-    uri = open_store(release.store).uri(checkpoint_key(release.name, release.checkpoint))
+    manifest, content = read_checkpoint(release)
+    store, prefix = open_store(release.store), checkpoint_key(release.name, release.checkpoint)
+    uri = store.uri(prefix)
     if not has_scheme(uri):
         return open_checkpoint(Path(uri))
-    transfer.download_artifact(uri, directory, "checkpoint")
-    return open_checkpoint(directory)
+    transfer.download_files(store, prefix, manifest, directory)
+    return Artifact(directory, manifest, content)
 
 
 def _describe_start(release: RegisteredRelease) -> StartingRelease:

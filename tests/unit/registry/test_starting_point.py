@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.release import ReleaseLineage, StartingPoint, open_release
 from components.errors import DataError
+from components.registry import starting_point
 from components.registry.starting_point import (
     open_release_checkpoint,
     publish_checkpoint,
@@ -21,7 +23,9 @@ from components.registry.starting_point import (
     resolve_starting_point,
 )
 from components.storage.store import Store, open_store
+from tests.support.hash_counter import count_file_hashes
 from tests.support.releases.release_directories import CONTENT, release_directory
+from tests.support.stores.faulty_backend import FaultyBackend, build_store
 from tests.support.training import tiny_checkpoint
 
 
@@ -92,6 +96,32 @@ def test_the_checkpoint_of_a_release_is_read_back(
     assert read_release_vocabulary(start, *read_checkpoint(start)) == tiny_checkpoint.VOCABULARY
     remote = start.model_copy(update={"store": f"file://{start.store}"})
     assert open_release_checkpoint(remote, tmp_path / "y").manifest == checkpoint.manifest
+
+
+def test_a_checkpoint_in_object_storage_is_read_once_and_hashed_once(
+    publish: Callable[..., None],
+    store: Store,
+    checkpoint: Artifact[CheckpointContent],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish("monday")
+    start = resolve_starting_point(store.uri("news")).release
+    assert start is not None
+    reads: Counter[str] = Counter()
+    backend = FaultyBackend(
+        tmp_path / "models",
+        before=lambda operation, key: reads.update([key] if operation == "get" else []),
+    )
+    monkeypatch.setattr(starting_point, "open_store", lambda uri: build_store(backend))
+    hashes = count_file_hashes(monkeypatch)
+    opened = open_release_checkpoint(start, tmp_path / "x")
+    files = checkpoint.manifest.files
+    prefix = f"news/.kubert/checkpoint-{checkpoint.digest}"
+    assert reads == {f"{prefix}/{file}": 1 for file in (*files, "manifest.json")}
+    assert sum(hashes.values()) == len(files)
+    assert opened == open_checkpoint(tmp_path / "x")
+    assert opened.manifest == checkpoint.manifest
 
 
 def test_while_nothing_is_released_there_is_no_release_and_a_version_is_an_error(
