@@ -71,9 +71,18 @@ def upload_artifact(directory: Path, uri: str) -> Manifest:
     store.delete(MANIFEST_FILENAME)
     for file in sorted(before.files.keys() - manifest.files.keys()) if before else ():
         store.delete(file)
-    _run_in_parallel(lambda file: store.upload(directory / file, file), manifest.files)
-    store.upload(directory / MANIFEST_FILENAME, MANIFEST_FILENAME)
+    upload_files(store, "", manifest, directory)
     return manifest
+
+
+def upload_files(store: Store, prefix: str, manifest: Manifest, directory: Path) -> None:
+    """Upload the artifact in `directory`, which was verified, below `prefix`, manifest last."""
+
+    def upload_file(file: str) -> None:
+        store.upload(directory / file, _join_key(prefix, file))
+
+    _run_in_parallel(upload_file, manifest.files)
+    upload_file(MANIFEST_FILENAME)
 
 
 def find_remote_manifest(uri: str, kind: ArtifactKind) -> Manifest | None:

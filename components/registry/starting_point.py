@@ -17,7 +17,7 @@ from components.artifacts.checkpoint import (
     CheckpointContent,
     open_checkpoint,
 )
-from components.artifacts.manifest import MANIFEST_FILENAME, Manifest, serialize_manifest
+from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.artifacts.release import ReleaseLineage, StartingPoint, StartingRelease
 from components.artifacts.vocabulary import Vocabulary
 from components.errors import DataError
@@ -38,9 +38,9 @@ def publish_checkpoint(checkpoint: Artifact[CheckpointContent], store: Store, na
     wanted = {f"{prefix}/{file}" for file in (*manifest.files, MANIFEST_FILENAME)}
     if wanted <= set(store.list(prefix)):
         return
-    for file in sorted(manifest.files):
-        store.upload(checkpoint.directory / file, f"{prefix}/{file}")
-    store.write(f"{prefix}/{MANIFEST_FILENAME}", serialize_manifest(manifest))
+    # Not upload_artifact, which deletes a manifest first: another exporter may have just written it
+    # and published its release.
+    transfer.upload_files(store, prefix, manifest, checkpoint.directory)
 
 
 def resolve_starting_point(reference: str) -> StartingPoint:
