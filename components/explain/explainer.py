@@ -154,11 +154,7 @@ class Explainer:
                 "ones, so it cannot be explained; export it again with this version of kubert"
             )
         if not self.model.is_sealed:
-            select_attention(
-                [layer[0] for layer in self.model.attend(ids)],
-                options.attention,
-                _token_ranges(text),
-            )
+            self._attend(text.tokenized.ids, options, _token_ranges(text))
         elif options.attention.layers not in ("last", "all", ()):
             raise UsageError(
                 "--layers: the encoder is a sealed graph (hub:), whose attention is inside of it"

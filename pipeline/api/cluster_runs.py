@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.config.cluster import ClusterConfig
-from components.progress import ProgressEvent
 from pipeline.api.connection import (
     connect_to_cluster,
     find_namespace,
@@ -15,14 +13,13 @@ from pipeline.api.connection import (
     find_run_pods,
     stop_run,
 )
+from pipeline.api.display import ShowEvent, create_view, format_table
 from pipeline.api.settings import ConfigSource, Options, load_settings
 from pipeline.api.submission import open_submission
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.follow_run import RunResult
     from pipeline.kubeflow.run_logs import PodLog
-
-ShowEvent = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,6 @@ class Run:
         `run_state` and `notes`. A run that fails is no error of this call. An interrupt ends the
         waiting, not the run.
         """
-        from pipeline.api.display import create_view
         from pipeline.kubeflow.follow_run import follow_run
 
         with connect_to_cluster(self.cluster) as api, create_view(show) as view:
@@ -80,8 +76,6 @@ class Run:
                 stop_run(api, self.cluster, self.id)
 
     def _repr_html_(self) -> str:
-        from pipeline.api.display import format_table
-
         return format_table({"run": self.id, "name": self.name, "page": self.url or ""})
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from components.progress import ProgressEvent
+from pipeline.api.display import ShowEvent, create_view, format_table
 from pipeline.api.releases import Release, load_release
 from pipeline.api.settings import ConfigSource, Options, load_settings
-
-if TYPE_CHECKING:
-    from pipeline.local.run_summary import RunSummary
-
-ShowEvent = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True)
@@ -70,8 +65,6 @@ class FinishedRun:
         return load_release(self.figures["release"])
 
     def _repr_html_(self) -> str:
-        from pipeline.api.display import format_table
-
         seconds = self.figures["step_seconds"]
         return format_table(
             {
@@ -106,15 +99,9 @@ def run(
     it can be known there; StepFailedError if a step fails; RunInterruptedError after an interrupt.
     A gate that refuses the model is no error: see `FinishedRun.is_released`.
     """
-    from pipeline.api.display import create_view
     from pipeline.local.whole_run import run_here
 
     settings = load_settings(config, options)
     with create_view(show) as view:
         summary, _ = run_here(settings, Path(workdir), lambda _run: None, view)
-    return describe_run(summary)
-
-
-def describe_run(summary: RunSummary) -> FinishedRun:
-    """The run as the API gives it."""
     return FinishedRun(summary.to_dict())

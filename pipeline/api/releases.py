@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from components.registry.opened_release import open_reference
+from pipeline.api.display import format_table
 from pipeline.api.settings import Options, format_assignments, load_data_options
 
 if TYPE_CHECKING:
@@ -183,8 +184,6 @@ class Release:
         return f"<Release {name} {self.digest[:12]}>"
 
     def _repr_html_(self) -> str:
-        from pipeline.api.display import format_table
-
         content = self.content
         return format_table(
             {

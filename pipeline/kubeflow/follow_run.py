@@ -140,7 +140,7 @@ def follow_run(
 
     Raises ServerUnavailableError once the server has been unavailable for MAX_OUTAGE_SECONDS.
     """
-    merger = _EventMerger(show)
+    merger: _EventMerger | None = None
     unavailable_since: float | None = None
     while True:
         try:
@@ -151,7 +151,7 @@ def follow_run(
             if time.monotonic() - unavailable_since > MAX_OUTAGE_SECONDS:
                 raise
             continue
-        merger.start(run)
+        merger = merger or _EventMerger(run, show)
         pods = _merge_pod_events(pods, merger)
         merger.add_tasks(run.tasks)
         if run.has_ended:
@@ -161,8 +161,8 @@ def follow_run(
 
 def read_run(client: KubeflowClient, run_id: str, pods: RunPods | None) -> RunResult:
     """The run as it is now, ended or not, with all that is known about its steps."""
-    run, merger = client.get_run(run_id), _EventMerger(lambda event: None)
-    merger.start(run)
+    run = client.get_run(run_id)
+    merger = _EventMerger(run, lambda event: None)
     pods = _merge_pod_events(pods, merger)
     merger.add_tasks(run.tasks)
     return merger.build_result(run, find_workflow(client, run), pods)
@@ -183,15 +183,10 @@ def _merge_pod_events(pods: RunPods | None, merger: _EventMerger) -> RunPods | N
 class _EventMerger:
     """Merges both sources: a step's change is shown once, by whichever reports it first."""
 
-    def __init__(self, show: ShowEvent) -> None:
-        self._run_state = RunState()
+    def __init__(self, run: Run, show: ShowEvent) -> None:
+        self._run_state = RunState.of_scoring() if is_scoring(run) else RunState()
         self._notes: list[str] = []
         self._show = show
-
-    def start(self, run: Run) -> None:
-        """Take over which steps the run has; called with the run before anything is added."""
-        if is_scoring(run) and self._run_state == RunState():
-            self._run_state = RunState.of_scoring()
 
     def add_event(self, event: ProgressEvent) -> None:
         """Apply an event and show it, unless it reports a change that is known already."""

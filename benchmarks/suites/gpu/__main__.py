@@ -36,6 +36,7 @@ from benchmarks.suites.gpu.settings import (
 )
 from components.errors import ExitCode, HardwareError
 from components.gpu.assignment import CUDA_VISIBLE_DEVICES, list_visible
+from components.storage.local import check_writable
 
 STAND_IN_OUTPUT = Path(".kubert", "bench")
 STAND_IN_NAME = "logical CPU devices"
@@ -141,8 +142,7 @@ def choose_output(output: Path | None, device: str, gpu_name: str, today: dateti
 def create_writable_directory(directory: Path) -> None:
     """OSError if the directory cannot be made, or if no file can be made in it."""
     directory.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=directory):
-        pass
+    check_writable(directory)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

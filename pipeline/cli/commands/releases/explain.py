@@ -13,6 +13,7 @@ from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_
 if TYPE_CHECKING:
     from components.artifacts.artifact import Artifact
     from components.artifacts.release import ReleaseContent
+    from components.explain.explainer import ExplanationOptions
     from components.explain.explanation import Explanation
 
 MAX_STEPS = 10_000
@@ -106,14 +107,12 @@ def explain_texts(
 
 
 def _explain(
-    reference: str, texts: list[str], options: object, html: Path | None, as_json: bool
+    reference: str, texts: list[str], options: ExplanationOptions, html: Path | None, as_json: bool
 ) -> None:
-    from components.explain.explainer import ExplanationOptions
     from components.registry.opened_release import open_reference
     from pipeline.cli.explanation_text import print_explanation
     from pipeline.cli.tables import create_console, print_json
 
-    assert isinstance(options, ExplanationOptions)
     console = create_console()
     explanations = []
     with open_reference(reference) as release:
