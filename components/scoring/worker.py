@@ -19,12 +19,12 @@ from components.workers.process_control import count_usable_cores
 from components.workers.topology import WorkerTopology, topology_from_environment
 from components.workers.worker_runtime import (
     WorkerProcess,
+    describe_crash,
     is_disk_full,
     read_job_document,
     start_worker_process,
 )
 
-MAX_REASON_CHARACTERS = 600
 _LOGGER = logging.getLogger("components.scoring.worker")
 
 
@@ -48,7 +48,7 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
         if isinstance(error, KubertError):
             return error.exit_code, str(error)
         _LOGGER.exception("the worker failed")
-        return ExitCode.FAILURE, f"{type(error).__name__}: {str(error)[:MAX_REASON_CHARACTERS]}"
+        return ExitCode.FAILURE, describe_crash(error)
 
 
 def _score(job: ScoringJob, topology: WorkerTopology, process: WorkerProcess) -> tuple[int, str]:

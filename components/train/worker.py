@@ -47,6 +47,7 @@ from components.workers.rendezvous import wait_for_dns, wait_for_peers
 from components.workers.topology import WorkerTopology, topology_from_environment
 from components.workers.worker_runtime import (
     WorkerProcess,
+    describe_crash,
     is_disk_full,
     read_job_document,
     start_worker_process,
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 PEER_GRACE_SECONDS = 15.0
 PEER_WATCH_LIMITS = WatchLimits(poll=5.0)
 """The chief tells its peers that the launcher is gone; they look themselves in case it cannot."""
-MAX_REASON_CHARACTERS = 600
 MAX_PEER_REASON_CHARACTERS = 300
 _logger = logging.getLogger("components.train.worker")
 
@@ -112,7 +112,7 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
             stop.wait(PEER_GRACE_SECONDS)
             reason = str(error).splitlines()[0][:MAX_PEER_REASON_CHARACTERS]
             return exit_codes.PEER_LOST, f"a peer was lost: {reason}"
-        return ExitCode.FAILURE, f"{type(error).__name__}: {str(error)[:MAX_REASON_CHARACTERS]}"
+        return ExitCode.FAILURE, describe_crash(error)
 
 
 def read_job(uri: str) -> Job:

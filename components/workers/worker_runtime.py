@@ -27,6 +27,7 @@ from components.workers.launcher_heartbeat import LauncherWatch, WatchLimits
 from components.workers.process_control import PreemptionHandler, kill_on_parent_exit
 
 DEFAULT_STOP_GRACE_SECONDS = 25.0
+MAX_REASON_CHARACTERS = 600
 T = TypeVar("T")
 _LOGGER = logging.getLogger(__name__)
 
@@ -90,3 +91,8 @@ def is_disk_full(error: BaseException) -> bool:
     """Whether the reason of an error is a full disk."""
     # TensorFlow's writers report it under several types, but always with the text of the system.
     return os.strerror(errno.ENOSPC) in str(error)
+
+
+def describe_crash(error: BaseException) -> str:
+    """The reason of a worker that fails for no foreseen one: type and message, shortened."""
+    return f"{type(error).__name__}: {str(error)[:MAX_REASON_CHARACTERS]}"
