@@ -28,6 +28,7 @@ ENV_POD_NAME: Final = "KUBERT_POD_NAME"
 ENV_POD_UID: Final = "KUBERT_POD_UID"
 ENV_PROGRESS: Final = "KUBERT_PROGRESS"
 ENV_RUN: Final = "KUBERT_RUN"
+ENV_SAVING_FD: Final = "KUBERT_SAVING_FD"
 ENV_STEP_IMAGE: Final = "KUBERT_STEP_IMAGE"
 ENV_STOP_GRACE: Final = "KUBERT_STOP_GRACE"
 ENV_THREADS: Final = "KUBERT_THREADS"
@@ -240,9 +241,17 @@ ENVIRONMENT_VARIABLES: Final = (
     ),
     EnvironmentVariable(
         ENV_LAUNCHER_PID,
-        "Process ID of the launcher on this machine; a worker ends when that process ends.",
+        "Process ID of the launcher on this machine, or of the supervisor in a pod; a worker ends "
+        "when that process ends.",
         "unset",
         "training workers",
+        "kubert",
+    ),
+    EnvironmentVariable(
+        ENV_SAVING_FD,
+        "File descriptor that a worker in a pod writes to when it has something to save.",
+        "unset",
+        "workers in pods",
         "kubert",
     ),
 )

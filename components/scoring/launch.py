@@ -30,7 +30,7 @@ from components.scoring.unit_results import IDENTITY_KEY, find_finished_units, l
 from components.storage.store import MissingError, Store, open_store
 from components.storage.uri import has_scheme
 from components.workers.group import WorkerGroup
-from components.workers.local import run_local
+from components.workers.local.launcher import run_local
 from components.workers.process_control import count_usable_cores
 
 DEFAULT_MAX_RESTARTS = 3

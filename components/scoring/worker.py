@@ -40,7 +40,6 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
     try:
         topology = topology_from_environment(os.environ)
         job = read_job_document(job_uri, ScoringJob.model_validate_json)
-        process.watch_launcher(job.state)
         return _score(job, topology, process)
     except Exception as error:
         if is_disk_full(error):
@@ -56,11 +55,14 @@ def _score(job: ScoringJob, topology: WorkerTopology, process: WorkerProcess) ->
 
     job = fetch_inputs(job, process.work, report=topology.is_chief)
     threads = int(os.environ.get(ENV_THREADS, count_usable_cores()))
-    process.stop.allow_saving()
+    stop = process.stop
+    stop.allow_saving()
+
+    def should_stop() -> bool:
+        return stop.is_stop_requested() or stop.is_launcher_lost()
+
     try:
-        score_units(
-            job, topology.rank, len(topology.workers), threads, process.stop.is_stop_requested
-        )
+        score_units(job, topology.rank, len(topology.workers), threads, should_stop)
     except ScoringStoppedError:
         return exit_codes.PREEMPTED, "asked to stop; all units that were finished stay"
     return exit_codes.SUCCESS, ""

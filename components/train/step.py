@@ -34,7 +34,7 @@ from components.train.class_weights import compute_class_weights
 from components.train.hardware import describe_unfit_precision, resolve_precision
 from components.train.job import Job, training_id
 from components.workers.group import WorkerGroup
-from components.workers.local import run_local
+from components.workers.local.launcher import run_local
 
 MAX_SHOWN_WEIGHTS = 10
 _LOGGER = logging.getLogger(__name__)

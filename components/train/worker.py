@@ -35,7 +35,6 @@ from components.train.checkpointing.state_store import TrainingStateStore
 from components.train.hardware import check_gpus, choose_thread_counts, describe_kernel_compilation
 from components.train.job import Job
 from components.workers import exit_codes
-from components.workers.launcher_heartbeat import LauncherWatch, WatchLimits
 from components.workers.process_control import (
     PreemptionHandler,
     StallWatchdog,
@@ -58,8 +57,6 @@ if TYPE_CHECKING:
     from components.train.loop.callback import TrainingCallback
 
 PEER_GRACE_SECONDS = 15.0
-PEER_WATCH_LIMITS = WatchLimits(poll=5.0)
-"""The chief tells its peers that the launcher is gone; they look themselves in case it cannot."""
 MAX_PEER_REASON_CHARACTERS = 300
 _logger = logging.getLogger("components.train.worker")
 
@@ -75,32 +72,25 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
     """Run the job; the exit code, and the reason for it."""
     work, stop = process.work, process.stop
     has_peers = False
-    watch: LauncherWatch | None = None
     try:
         topology = topology_from_environment(os.environ)
         has_peers = len(topology.workers) > 1
         job = read_job(job_uri)
-        limits = WatchLimits() if topology.is_chief else PEER_WATCH_LIMITS
-        watch = process.watch_launcher(job.state, limits)
         _check_gpus(job, topology)  # before anything that takes time: the node may be paid for
         store = _open_state_store(job, work)
         if not topology.is_chief:
-            return run_worker(job, store, topology, work, stop, watch=watch)
+            return run_worker(job, store, topology, work, stop)
         store.lock.acquire()
         try:
-            return run_worker(job, store, topology, work, stop, watch=watch)
+            return run_worker(job, store, topology, work, stop)
         finally:
             store.lock.release()
     except KubertError as error:
         if has_peers:
             _wait_for_collectives(topology)
-        if watch is not None and watch.is_launcher_lost():
-            return exit_codes.LAUNCHER_LOST, f"the launcher is gone, and {error}"
         return error.exit_code, str(error)
     except BaseException as error:
         _logger.exception("the worker failed")
-        if watch is not None and watch.is_launcher_lost():
-            return exit_codes.LAUNCHER_LOST, "the launcher is gone, and the worker failed"
         if is_disk_full(error):
             return (
                 exit_codes.DISK_FULL,
@@ -127,7 +117,6 @@ def run_worker(
     work: Path,
     stop: PreemptionHandler,
     *,
-    watch: LauncherWatch | None = None,
     callbacks: Sequence[TrainingCallback] = (),
     slice_rows: SliceRows | None = None,
 ) -> tuple[int, str]:
@@ -171,8 +160,6 @@ def run_worker(
     strategy = create_strategy()
     cancel_exit()
     stop.allow_saving()
-    if watch is not None:
-        watch.allow_saving()
     watchdog = StallWatchdog(
         limits.later,
         first_timeout=limits.first,
@@ -180,7 +167,7 @@ def run_worker(
     )
 
     def find_stop_request() -> StopRequest:
-        if watch is not None and watch.is_launcher_lost():
+        if stop.is_launcher_lost():
             return StopRequest.LAUNCHER_LOST
         return StopRequest.PREEMPTED if stop.is_stop_requested() else StopRequest.NONE
 

@@ -105,65 +105,62 @@ def read_heartbeat(store: Store, key: str) -> bytes:
 
 @dataclass(frozen=True)
 class WatchLimits:
-    """Times of a `LauncherWatch` in seconds.
+    """Times of a `LauncherWatch` and of the worker that it is for, in seconds.
 
     poll: between two reads.
-    silence: how long the heartbeat may stay the same; a launcher that is restarted in its pod, or
-        in a new one, is back before.
-    save: from then to the end of the process. With `silence` and two polls it makes less than a
+    doubt: silence after which a launcher may be gone. It is longer than the time between two
+        heartbeats and a read.
+    silence: silence after which it is gone; a launcher that is restarted in its pod, or in a new
+        one, is back before.
+    save: from then to the end of the worker. With `silence` and two polls it makes less than a
         minute.
     """
 
-    poll: float = 2.0
+    poll: float = 3.0
+    doubt: float = 9.0
     silence: float = 30.0
     save: float = 20.0
 
 
 class LauncherWatch:
-    """Ends a worker whose launcher is gone; starts at once, in a thread.
+    """Watches a launcher's heartbeat, from a thread that starts at once.
 
-    Until `allow_saving` there is nothing to save, and `end_process` is called when the heartbeat
-    has been silent for too long. Afterwards `is_launcher_lost` becomes true, and `end_process` is
-    called only if the process has not ended by itself within `limits.save` seconds. No worker
-    depends on its peers for that.
+    `on_lost` is called once in that thread, when the heartbeat has been silent for
+    `limits.silence`.
     """
 
     def __init__(
         self,
         store: Store,
         jobset: str,
-        end_process: Callable[[], object],
-        limits: WatchLimits | None = None,
+        on_lost: Callable[[], object],
+        limits: WatchLimits,
     ) -> None:
         self._store, self._key = store, heartbeat_key(jobset)
-        self._end_process, self._limits = end_process, limits or WatchLimits()
-        self._can_save, self._lost = threading.Event(), threading.Event()
+        self._on_lost, self._limits = on_lost, limits
+        self._silence_seconds = 0.0
+        self._lost = threading.Event()
         threading.Thread(target=self._watch, daemon=True, name="launcher-watch").start()
 
     def is_launcher_lost(self) -> bool:
         """Whether the heartbeat has been silent for too long."""
         return self._lost.is_set()
 
-    def allow_saving(self) -> None:
-        """From now on all workers stop together, and save a checkpoint, when the launcher is lost.
+    def wait_while_in_doubt(self, stop: threading.Event) -> None:
+        """Return when the launcher was seen a short time ago, when it is lost, or at a stop.
 
-        Call it when all workers have met.
+        It takes no longer than `limits.silence`, also if the store cannot be read.
         """
-        self._can_save.set()
+        deadline = time.monotonic() + self._limits.silence
+        while self._silence_seconds > self._limits.doubt and time.monotonic() < deadline:
+            if stop.wait(self._limits.poll / 10) or self._lost.is_set():
+                return
 
     def _watch(self) -> None:
-        self._wait_for_silence()
-        _LOGGER.error("no launcher has been there for %.0f s", self._limits.silence)
-        self._lost.set()
-        if self._can_save.is_set():
-            time.sleep(self._limits.save)
-        self._end_process()
-
-    def _wait_for_silence(self) -> None:
-        """Return when the heartbeat has been silent for too long."""
+        """Add up the time in which the heartbeat has not changed."""
         last: bytes | None = None
-        silence, previous = 0.0, time.monotonic()
-        while silence < self._limits.silence:
+        previous = time.monotonic()
+        while self._silence_seconds < self._limits.silence:
             time.sleep(self._limits.poll)
             try:
                 content = read_heartbeat(self._store, self._key)
@@ -174,5 +171,8 @@ class LauncherWatch:
             now = time.monotonic()
             # A process that was halted is no evidence: it takes three reads at least.
             elapsed = min(now - previous, self._limits.silence / 3)
-            silence = silence + elapsed if content == last else 0.0
+            self._silence_seconds = self._silence_seconds + elapsed if content == last else 0.0
             last, previous = content, now
+        _LOGGER.error("no launcher has been there for %.0f s", self._limits.silence)
+        self._lost.set()
+        self._on_lost()

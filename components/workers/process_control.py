@@ -17,44 +17,55 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from components.config.environment import ENV_SAVING_FD
 from components.workers import exit_codes
 
 _LOGGER = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LAUNCHER_LOST_SIGNAL = signal.SIGUSR1
+"""Sent by `worker_supervisor` to a worker whose launcher is gone."""
 
 
 class PreemptionHandler:
-    """Records SIGTERM and SIGINT in a worker; create it before importing TensorFlow.
+    """Records the signals that a worker is sent; create it before importing TensorFlow.
 
-    Until `allow_saving` there is nothing to save, and a signal ends the process at once with
-    PREEMPTED: its peers, which it would wait for, may be gone. After a later signal it has
+    Until `allow_saving` there is nothing to save, and SIGTERM and SIGINT end the process at once
+    with PREEMPTED: its peers, which it would wait for, may be gone. After a later one it has
     `grace_seconds` to exit by itself. Then this ends it with PEER_LOST, whatever its main thread is
-    blocked in.
+    blocked in. LAUNCHER_LOST_SIGNAL is recorded only: its sender keeps the time.
     """
 
     def __init__(self, grace_seconds: float) -> None:
         self._grace_seconds = grace_seconds
         self._requested, self._can_save = threading.Event(), threading.Event()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        self._launcher_lost = threading.Event()
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP_SIGNALS, LAUNCHER_LOST_SIGNAL))
         threading.Thread(
-            target=self._wait_for_signal, daemon=True, name="preemption-handler"
+            target=self._wait_for_signals, daemon=True, name="preemption-handler"
         ).start()
 
     def allow_saving(self) -> None:
         """From now on a signal is a request to save a checkpoint; call it when workers have met."""
         self._can_save.set()
+        if descriptor := os.environ.get(ENV_SAVING_FD):
+            os.write(int(descriptor), b"1")
 
     def is_stop_requested(self) -> bool:
-        """Whether a signal has arrived."""
+        """Whether SIGTERM or SIGINT has arrived."""
         return self._requested.is_set()
 
+    def is_launcher_lost(self) -> bool:
+        """Whether the supervisor has seen no launcher for too long."""
+        return self._launcher_lost.is_set()
+
     def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds` for a signal; whether one has arrived."""
+        """Wait at most `seconds` for SIGTERM or SIGINT; whether one has arrived."""
         return self._requested.wait(seconds)
 
-    def _wait_for_signal(self) -> None:
-        signal.sigwait(_STOP_SIGNALS)
+    def _wait_for_signals(self) -> None:
+        while signal.sigwait((*STOP_SIGNALS, LAUNCHER_LOST_SIGNAL)) == LAUNCHER_LOST_SIGNAL:
+            self._launcher_lost.set()
         if not self._can_save.is_set():
             os._exit(exit_codes.PREEMPTED)
         self._requested.set()
@@ -76,7 +87,7 @@ def graceful_stop_event() -> Iterator[threading.Event]:
     def set_event(_: int, __: FrameType | None) -> None:
         event.set()
 
-    previous = {number: signal.signal(number, set_event) for number in _STOP_SIGNALS}
+    previous = {number: signal.signal(number, set_event) for number in STOP_SIGNALS}
     try:
         yield event
     finally:
@@ -114,8 +125,7 @@ class StallWatchdog:
 def schedule_exit(seconds: int) -> None:
     """End this process after `seconds` with NOT_JOINED, even while no Python thread runs.
 
-    The handler is a function of the C library. One in Python would wait for the interpreter, and
-    without a handler the signal is ignored in a container, whose first process this is.
+    The handler is a function of the C library: one in Python would wait for the interpreter.
     """
     library = ctypes.CDLL(None)
     library.signal(signal.SIGALRM, library._exit)  # called with the number of the signal

@@ -1,4 +1,4 @@
-"""The process of one worker: how it starts, watches its launcher, and ends with a code for it."""
+"""The process of one worker: how it starts, and ends with a code for its launcher."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from components.logging_config import configure_logging
 from components.storage.store import open_store
 from components.storage.uri import has_scheme
 from components.workers import exit_codes
-from components.workers.launcher_heartbeat import LauncherWatch, WatchLimits
 from components.workers.process_control import PreemptionHandler, kill_on_parent_exit
 
 DEFAULT_STOP_GRACE_SECONDS = 25.0
@@ -38,19 +37,6 @@ class WorkerProcess:
 
     stop: PreemptionHandler
     work: Path
-
-    def watch_launcher(
-        self, directory: str, limits: WatchLimits | None = None
-    ) -> LauncherWatch | None:
-        """Watch the launcher of a JobSet; the kernel kills local workers together with theirs."""
-        jobset = os.environ.get("JOBSET_NAME")
-        if jobset is None:
-            return None
-
-        def end_process() -> None:
-            self.exit(exit_codes.LAUNCHER_LOST, "the launcher is gone")
-
-        return LauncherWatch(open_store(directory), jobset, end_process, limits)
 
     def exit(self, code: int, message: str) -> None:
         """Log the message, write it to the failure file, and end at once, whatever threads run."""

@@ -118,7 +118,7 @@ API_PAGES = (
         "Start a group of worker processes, here or on Kubernetes, and watch it.",
         (
             "components.workers.group",
-            "components.workers.local",
+            "components.workers.local.launcher",
             "components.workers.topology",
             "components.workers.rendezvous",
             "components.workers.exit_codes",

@@ -18,7 +18,7 @@ GPU = f"{TRAIN}-gpu"
 DRIVER_DIRECTORY = "/usr/local/nvidia/lib64"
 LIST_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 both = pytest.mark.parametrize("image", [TRAIN, TOOLS], ids=["train", "tools"])
-LIGHT = "import components.workers.local, components.train.step, components.serving.puller"
+LIGHT = "import components.workers.local.launcher, components.train.step, components.serving.puller"
 NO_TENSORFLOW = (
     "import importlib.util as u; "
     "assert not [n for n in ('tensorflow', 'numpy', 'pyarrow') if u.find_spec(n)]"

@@ -52,6 +52,7 @@ USER_ID = 10001
 WORK_DIR = "/tmp"  # noqa: S108 - the only directory that is always writable
 _TENSORFLOW_PORT = {"name": "tensorflow", "containerPort": WORKER_PORT}
 _NETWORK = {"enableDNSHostnames": True, "publishNotReadyAddresses": True}
+_SUPERVISOR = ("python", "-m", "components.workers.worker_supervisor")
 KUBELET_MARGIN_SECONDS = 10
 """Seconds between the worker's own deadline after SIGTERM and the kubelet's SIGKILL."""
 
@@ -234,7 +235,7 @@ def _render_container(
         "name": group.step.value,
         "image": cluster.train_image,
         "imagePullPolicy": cluster.image_pull_policy,
-        "command": ["python", "-m", group.module, document_uri],
+        "command": [*_SUPERVISOR, group.directory, group.module, document_uri],
         "env": _render_environment(group, cluster),
         **({} if group.independent else {"ports": [_TENSORFLOW_PORT]}),
         "resources": {"requests": {"cpu": cluster.cpu, **fixed}, "limits": fixed},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from components.config.environment import ENV_FAILURE_FILE, ENV_OWNER, ENV_THREADS
@@ -32,33 +32,37 @@ with LauncherHeartbeat(open_store(sys.argv[1]), "{JOBSET}", interval=0.2):
     print("there", flush=True)
     time.sleep(600)
 """
-WORKER = """
+SUPERVISOR = """
 import sys
-from components.train import worker
+from components.workers import worker_supervisor
 from components.workers.launcher_heartbeat import WatchLimits
-limits = WatchLimits(poll=0.2, silence=float(sys.argv[2]), save=float(sys.argv[3]))
-worker.WatchLimits, worker.PEER_WATCH_LIMITS = lambda: limits, limits
-worker.main(sys.argv[1])
+silence, save = map(float, sys.argv[1:3])
+limits = WatchLimits(poll=0.2, doubt=1, silence=silence, save=save)
+sys.exit(worker_supervisor.main(sys.argv[3:], limits))
 """
 
 
 class WorkerProcesses:
-    """Two workers of one JobSet, whose logs and last messages are in `home`."""
+    """Two workers of one JobSet with their supervisors; the last messages are in `home`."""
 
     def __init__(self, home: Path, job: Job, save_seconds: float) -> None:
         self.home = home
         document = home / "job.json"
         document.write_text(job.model_dump_json())
+        for rank in range(2):
+            (home / f"failure-{rank}").write_text("")  # each pod has a new one
         hosts = tuple(f"127.0.0.1:{find_free_port()}" for _ in range(2))
         self.processes = [
             subprocess.Popen(
                 [
                     sys.executable,
                     "-c",
-                    WORKER,
-                    str(document),
+                    SUPERVISOR,
                     str(SILENCE_SECONDS),
                     str(save_seconds),
+                    job.state,
+                    "components.train.worker",
+                    str(document),
                 ],
                 env={
                     **os.environ,
@@ -153,6 +157,7 @@ def test_a_worker_whose_peer_hangs_ends_all_the_same(rank: int, job: Job, tmp_pa
         running_workers(tmp_path, job, save_seconds=3) as workers,
     ):
         local_training.wait_for(lambda: newest_step(job) >= 20, "step 20")
-        workers.processes[1 - rank].send_signal(signal.SIGSTOP)
+        (hanging,) = psutil.Process(workers.processes[1 - rank].pid).children()
+        hanging.suspend()
         launcher.kill()
         assert workers.processes[rank].wait(timeout=60) == exit_codes.LAUNCHER_LOST

@@ -24,8 +24,9 @@ from components.errors import ExitCode, HardwareError, KubertError
 from components.train import step
 from components.train.checkpointing import directory_state_store
 from components.train.job import Job
-from components.workers import exit_codes, local, worker_process
+from components.workers import exit_codes
 from components.workers.exit_codes import WorkerGroupFailedError
+from components.workers.local import launcher, worker_process
 from components.workers.topology import WorkerTopology, find_free_port
 from tests.support.training import local_training, training_shards
 from tests.support.training.tiny_training import tiny_options as options
@@ -321,7 +322,7 @@ def test_out_of_memory_is_reported_and_not_retried(
     with pytest.raises(
         WorkerGroupFailedError, match=r"killed for lack of memory; lower train\.batch_size"
     ):
-        local.run_local(step.build_worker_group(job), tmp_path / "home")
+        launcher.run_local(step.build_worker_group(job), tmp_path / "home")
     kernel.join()
     assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
 
@@ -341,7 +342,7 @@ def test_a_worker_without_its_gpus_ends_at_once_and_is_not_restarted(
         r"this TensorFlow is built for CPUs only\nwhat to do: use the GPU image"
     )
     with pytest.raises(HardwareError, match=reason):
-        local.run_local(step.build_worker_group(job), tmp_path / "home", [{"KUBERT_GPUS": "2"}])
+        launcher.run_local(step.build_worker_group(job), tmp_path / "home", [{"KUBERT_GPUS": "2"}])
     assert len(list((tmp_path / "home" / "logs").iterdir())) == 1
     assert not (tmp_path / "scratch").exists()
 

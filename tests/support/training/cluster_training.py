@@ -147,8 +147,8 @@ def evict(pod: str) -> None:
 def find_worker_process(jobset: str, rank: int) -> psutil.Process | None:
     """A worker's process, where the node is this machine."""
     for process in psutil.process_iter(["cmdline"]):
-        if "components.train.worker" not in (process.info["cmdline"] or ()):
-            continue
+        if (process.info["cmdline"] or ())[1:3] != ["-m", "components.train.worker"]:
+            continue  # its supervisor has the module among its arguments, too
         try:
             environment = process.environ()
         except psutil.Error:

@@ -20,7 +20,7 @@ from components.gpu.local_gpus import (
 from components.gpu.tensorflow_build import TensorFlowBuild
 from components.progress import StepName
 from components.workers.group import WorkerGroup
-from components.workers.local import run_local
+from components.workers.local.launcher import run_local
 from tests.support.stand_in_driver.compile_driver import compile_driver
 
 CPU_BUILD, CUDA_BUILD = TensorFlowBuild(False), TensorFlowBuild(True, "12.5.1", ("sm_80",))

@@ -23,7 +23,7 @@ from components.workers.launcher_heartbeat import (
 JOBSET = "kubert-train-x"
 KEY = heartbeat_key(JOBSET)
 INTERVAL = 0.05
-LIMITS = WatchLimits(poll=0.02, silence=0.4, save=0.3)
+LIMITS = WatchLimits(poll=0.02, doubt=0.15, silence=0.4)
 
 
 class UnreliableBackend(LocalBackend):
@@ -37,12 +37,19 @@ class UnreliableBackend(LocalBackend):
         return super().get_size(key)
 
 
-class Worker:
-    """What a watch does to its process."""
+class Watch:
+    """A watch, and whether it has called for the end."""
 
-    def __init__(self, store: Store, limits: WatchLimits = LIMITS) -> None:
-        self.ended = threading.Event()
-        self.watch = LauncherWatch(store, JOBSET, self.ended.set, limits)
+    def __init__(self, store: Store) -> None:
+        self.lost = threading.Event()
+        self.watch = LauncherWatch(store, JOBSET, self.lost.set, LIMITS)
+
+    def wait_in_doubt(self, stop: threading.Event | None = None) -> threading.Thread:
+        """Wait in a thread, as a worker that failed does."""
+        target = self.watch.wait_while_in_doubt
+        waiting = threading.Thread(target=target, args=[stop or threading.Event()], daemon=True)
+        waiting.start()
+        return waiting
 
 
 @pytest.fixture
@@ -67,44 +74,68 @@ def test_the_heartbeat_changes_and_is_removed_at_the_end(store: Store) -> None:
     assert store.list() == []
 
 
-def test_a_worker_goes_on_while_a_launcher_is_there(store: Store) -> None:
+def test_a_launcher_that_is_there_is_not_lost(store: Store) -> None:
     with LauncherHeartbeat(store, JOBSET, INTERVAL):
-        worker = Worker(store)
-        assert not worker.ended.wait(3 * LIMITS.silence)
+        watch = Watch(store)
+        assert not watch.lost.wait(3 * LIMITS.silence)
+        assert not watch.watch.is_launcher_lost()
 
 
 @pytest.mark.parametrize("is_left", [True, False], ids=["silent_since", "never_there"])
-def test_a_worker_that_has_not_met_its_peers_ends_at_once(is_left: bool, store: Store) -> None:
+def test_a_silent_launcher_is_lost(is_left: bool, store: Store) -> None:
     if is_left:
         store.write(KEY, b"of a launcher that was killed")
     started = time.monotonic()
-    worker = Worker(store)
-    assert worker.ended.wait(20)
+    watch = Watch(store)
+    assert watch.lost.wait(20)
     assert LIMITS.silence <= time.monotonic() - started < LIMITS.silence + 2
-
-
-def test_a_worker_may_save_for_a_bounded_time(store: Store) -> None:
-    worker = Worker(store)
-    worker.watch.allow_saving()
-    wait_until(worker.watch.is_launcher_lost)
-    lost_at = time.monotonic()
-    assert not worker.ended.is_set()
-    assert worker.ended.wait(20)
-    assert time.monotonic() - lost_at >= LIMITS.save * 0.9
+    assert watch.watch.is_launcher_lost()
 
 
 def test_time_in_which_the_store_cannot_be_read_does_not_count(tmp_path: Path) -> None:
     backend = UnreliableBackend(tmp_path)
     store = Store(backend, str(tmp_path))
     with LauncherHeartbeat(store, JOBSET, INTERVAL) as heartbeat:
-        worker = Worker(store)
-        worker.watch.allow_saving()
+        watch = Watch(store)
         backend.fails = True
-        assert not worker.ended.wait(3 * LIMITS.silence)
+        assert not watch.lost.wait(3 * LIMITS.silence)
         backend.fails = False
         assert heartbeat.wait_for_next(threading.Event(), timeout=20)  # it went on by itself
-        assert not worker.watch.is_launcher_lost()
-    assert worker.ended.wait(20)
+        assert not watch.watch.is_launcher_lost()
+    assert watch.lost.wait(20)
+
+
+def test_nobody_waits_for_a_launcher_that_is_there(store: Store) -> None:
+    with LauncherHeartbeat(store, JOBSET, INTERVAL):
+        watch = Watch(store)
+        watch.wait_in_doubt().join(20)
+        assert not watch.watch.is_launcher_lost()
+
+
+def test_a_worker_in_doubt_waits_until_the_launcher_is_back(store: Store) -> None:
+    watch = Watch(store)
+    time.sleep(LIMITS.doubt + 5 * LIMITS.poll)
+    waiting = watch.wait_in_doubt()
+    with LauncherHeartbeat(store, JOBSET, INTERVAL):
+        waiting.join(20)
+        assert not waiting.is_alive()
+        assert not watch.watch.is_launcher_lost()
+
+
+def test_a_worker_in_doubt_waits_until_the_launcher_is_lost(store: Store) -> None:
+    watch = Watch(store)
+    time.sleep(LIMITS.doubt + 5 * LIMITS.poll)
+    watch.wait_in_doubt().join(20)
+    assert watch.watch.is_launcher_lost()
+
+
+def test_a_worker_in_doubt_does_not_wait_after_a_stop(store: Store) -> None:
+    watch = Watch(store)
+    time.sleep(LIMITS.doubt + 5 * LIMITS.poll)
+    stop = threading.Event()
+    stop.set()
+    watch.wait_in_doubt(stop).join(20)
+    assert not watch.watch.is_launcher_lost()
 
 
 def test_a_first_heartbeat_that_fails_is_an_error(tmp_path: Path) -> None:

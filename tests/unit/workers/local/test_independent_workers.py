@@ -17,10 +17,11 @@ import pytest
 
 from components.errors import DataError
 from components.progress import StepName, parse_progress_event
-from components.workers import exit_codes, worker_process
+from components.workers import exit_codes
 from components.workers.exit_codes import WorkerGroupFailedError
 from components.workers.group import WorkerGroup
-from components.workers.local import run_local
+from components.workers.local import worker_process
+from components.workers.local.launcher import run_local
 
 MODULE = "tests.support.independent_workers.part_worker"
 PARTS = 6
@@ -28,8 +29,8 @@ LAUNCHER = """
 import sys
 from pathlib import Path
 from components.workers.exit_codes import WorkerGroupInterruptedError
-from components.workers.local import run_local
-from tests.unit.workers.test_local_independent import make_group
+from components.workers.local.launcher import run_local
+from tests.unit.workers.local.test_independent_workers import make_group
 home = Path(sys.argv[1])
 try:
     run_local(make_group(home, seconds=0.5, parts=100), home)
@@ -172,7 +173,9 @@ def test_a_worker_that_the_kernel_kills_for_lack_of_memory_is_not_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = iter((3, 4))
-    monkeypatch.setattr("components.workers.local_independent.count_oom_kills", lambda: next(kills))
+    monkeypatch.setattr(
+        "components.workers.local.independent_workers.count_oom_kills", lambda: next(kills)
+    )
     with pytest.raises(WorkerGroupFailedError) as caught:
         run_local(make_group(tmp_path, {1: [-signal.SIGKILL]}), tmp_path)
     assert str(caught.value) == (

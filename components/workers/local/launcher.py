@@ -2,7 +2,7 @@
 
 A group that lost a worker cannot continue, and a worker cannot rejoin it alone. So all workers end
 and all start again, from the newest checkpoint; only independent workers are started again alone
-(`components.workers.local_independent`). No process outlives the launcher.
+(`components.workers.local.independent_workers`). No process outlives the launcher.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from components.workers.exit_codes import (
     describe_exit_code,
 )
 from components.workers.group import WorkerGroup
-from components.workers.local_independent import run_independent_workers
-from components.workers.process_control import count_usable_cores, graceful_stop_event
-from components.workers.topology import find_local_topologies
-from components.workers.worker_process import (
+from components.workers.local.independent_workers import run_independent_workers
+from components.workers.local.worker_process import (
     count_oom_kills,
     format_log_end,
     raise_user_error,
     worker_process,
 )
+from components.workers.process_control import count_usable_cores, graceful_stop_event
+from components.workers.topology import find_local_topologies
 
 POLL_INTERVAL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 30.0

@@ -26,14 +26,14 @@ from components.workers.exit_codes import (
     describe_exit_code,
 )
 from components.workers.group import WorkerGroup
-from components.workers.progress_sum import ProgressSum
-from components.workers.topology import find_local_topologies
-from components.workers.worker_process import (
+from components.workers.local.worker_process import (
     count_oom_kills,
     format_log_end,
     raise_user_error,
     worker_process,
 )
+from components.workers.progress_sum import ProgressSum
+from components.workers.topology import find_local_topologies
 
 POLL_INTERVAL_SECONDS = 0.1
 STOP_GRACE_SECONDS = 30.0

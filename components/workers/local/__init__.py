@@ -1,0 +1,1 @@
+"""A worker group as processes of this machine."""
