@@ -10,16 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.errors import UsageError
+from components.explain.options import AttentionChoice
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class AttentionChoice:
-    """The layers and heads to show, counted from 1; no layers for no attention."""
-
-    layers: tuple[int, ...] | Literal["last", "all"] = "last"
-    heads: tuple[int, ...] | Literal["mean", "all"] = "mean"
+ATTENDED = 3
 
 
 @dataclass(frozen=True)
@@ -33,6 +27,18 @@ class WordAttention:
     layer: int
     head: int | None
     weights: Floats
+
+    @property
+    def name(self) -> str:
+        """Such as "layer 2, head 1"."""
+        head = "mean of the heads" if self.head is None else f"head {self.head}"
+        return f"layer {self.layer}, {head}"
+
+    def list_attended(self, tokens: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+        """Each query, and the tokens with the largest weights: at most ATTENDED, largest first."""
+        for query, row in zip(tokens, self.weights, strict=False):
+            order = np.argsort(-row, kind="stable")[:ATTENDED]
+            yield query, [(tokens[number], float(row[number])) for number in order]
 
 
 def select_attention(

@@ -16,8 +16,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
 
-BATCH_ROWS = 16
-"""Rows per call: the memory of an explanation does not grow with steps or words."""
+MAX_BATCH_ROWS = 16
+MAX_BATCH_TOKENS = 512
+"""Bounds of a call: the memory of an explanation does not grow with steps, words, or texts."""
 
 
 class DifferentiableModel(Protocol):
@@ -65,17 +66,18 @@ def integrate_gradients(
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     positions, weights = (nodes + 1) / 2, weights / 2
     total = np.zeros(end.shape, np.float64)
-    for first in range(0, steps, BATCH_ROWS):
-        part = slice(first, first + BATCH_ROWS)
+    size = count_batch_rows(len(ids))
+    for first in range(0, steps, size):
+        part = slice(first, first + size)
         points = start + positions[part, np.newaxis, np.newaxis] * (end - start)
         rows = np.repeat(ids[np.newaxis], len(points), axis=0)
         _, gradients = model.differentiate(rows, points.astype(np.float32), target)
         total += np.einsum("s,stw->tw", weights[part], gradients)
     contributions = ((end - start) * total).sum(axis=1)
-    ends, _ = model.differentiate(
-        np.stack([ids, ids]), np.stack([end, start]).astype(np.float32), target
+    row = ids[np.newaxis]
+    log_odds, baseline = (
+        float(model.differentiate(row, each[np.newaxis], target)[0][0]) for each in (end, start)
     )
-    log_odds, baseline = float(ends[0]), float(ends[1])
     return IntegratedGradients(
         contributions=contributions.astype(np.float32),
         log_odds=log_odds,
@@ -98,13 +100,19 @@ def occlude_words(
     rows = np.repeat(ids[np.newaxis], len(words) + 1, axis=0)
     for row, (first, last) in zip(rows[1:], words, strict=True):
         row[first:last] = padding
+    size = count_batch_rows(len(ids))
     values = np.concatenate(
         [
-            compute_log_odds(model.compute_logits(rows[start : start + BATCH_ROWS]), target)
-            for start in range(0, len(rows), BATCH_ROWS)
+            compute_log_odds(model.compute_logits(rows[start : start + size]), target)
+            for start in range(0, len(rows), size)
         ]
     )
     return [float(values[0] - value) for value in values[1:]]
+
+
+def count_batch_rows(tokens: int) -> int:
+    """Rows of `tokens` tokens that are computed by one call."""
+    return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_TOKENS // tokens))
 
 
 def compute_log_odds(logits: Floats, target: int) -> npt.NDArray[np.float64]:

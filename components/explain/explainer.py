@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -15,15 +14,18 @@ import numpy.typing as npt
 
 from components.errors import KubertError, UsageError
 from components.explain import attribution
-from components.explain.attention import AttentionChoice, WordAttention, select_attention
+from components.explain.attention import WordAttention, select_attention
 from components.explain.explanation import Explanation, Word
+from components.explain.options import MAX_STEPS, ExplanationOptions
+from components.explain.pass_cost import measure_cost
 from components.explain.words import TokenizedText, WordSpan, match_words, split_words
 
 Floats = npt.NDArray[np.float32]
 
-DEFAULT_STEPS = 32
 MAX_OCCLUDED_WORDS = 50
 """Occlusion needs a pass per word, so it is a check of short texts only."""
+OTHER_PASSES = 4
+"""Passes of one row for each text: of its own, of the embeddings, and of the attention."""
 MAX_SCORE_DIFFERENCE = 1e-3
 """Beyond rounding, also in bfloat16, where the served products are the same operations."""
 MAX_RELATIVE_GAP = 0.05
@@ -38,18 +40,6 @@ class ExplainedModel(attribution.DifferentiableModel, attribution.ScoringModel, 
 
     def attend(self, ids: npt.NDArray[np.int32]) -> list[Floats]:
         """The attention of each layer: [texts, heads, queries, tokens]."""
-
-
-@dataclass(frozen=True)
-class ExplanationOptions:
-    """What to explain. target: a class, or None for the one that each text is predicted to be of.
-
-    steps: points of the integral, each a forward and a backward pass.
-    """
-
-    target: str | None = None
-    steps: int = DEFAULT_STEPS
-    attention: AttentionChoice = field(default_factory=AttentionChoice)
 
 
 @dataclass(frozen=True)
@@ -110,20 +100,27 @@ class Explainer:
     classes: Sequence[str]
 
     def plan(self, texts: Sequence[str], options: ExplanationOptions) -> ExplanationPlan:
-        """Read and score the texts. UsageError for a class, layer or head that is not there."""
+        """Read and score the texts.
+
+        UsageError for another number of steps than 1 to MAX_STEPS, and for a class, layer or head
+        that is not there.
+        """
+        if not 1 <= options.steps <= MAX_STEPS:
+            raise UsageError(f"--steps {options.steps}: must be from 1 to {MAX_STEPS:,}")
         if options.target is not None and options.target not in self.classes:
             raise UsageError(
                 f"--class {options.target}: the model has the classes {', '.join(self.classes)}"
             )
         planned = self._read_texts(texts)
-        forward = sum(self._count_occlusions(text) for text in planned)
-        has_gradients = [text for text in planned if text.words and not self.model.is_sealed]
-        gradients = len(has_gradients) * (options.steps + 2)
+        forward = [self._count_occlusions(text) for text in planned]
+        gradients = [self._count_gradients(text, options) for text in planned]
         seconds = 0.0
         if planned:
             longest = max(planned, key=lambda text: len(text.tokenized.ids))
-            seconds = self._check_and_time(longest, options, forward, gradients)
-        return ExplanationPlan(tuple(planned), options, forward, gradients, seconds)
+            self._check_graph(longest, options)
+            lengths = [len(text.tokenized.ids) for text in planned]
+            seconds = self._estimate_seconds(longest, lengths, forward, gradients)
+        return ExplanationPlan(tuple(planned), options, sum(forward), sum(gradients), seconds)
 
     def explain(self, plan: ExplanationPlan) -> Iterator[Explanation]:
         """One explanation per text, in order."""
@@ -140,12 +137,9 @@ class Explainer:
             for text, whole, own, row in zip(texts, tokenized, spans, scores, strict=True)
         ]
 
-    def _check_and_time(
-        self, text: PlannedText, options: ExplanationOptions, forward: int, gradients: int
-    ) -> float:
-        """Seconds of the passes; KubertError if the graph gives other scores than are served."""
-        ids = text.tokenized.ids[np.newaxis]
-        logits = self.model.compute_logits(ids)[0]
+    def _check_graph(self, text: PlannedText, options: ExplanationOptions) -> None:
+        """KubertError if the graph gives other scores than are served."""
+        logits = self.model.compute_logits(text.tokenized.ids[np.newaxis])[0]
         scores = np.exp(logits - logits.max())
         difference = float(np.abs(scores / scores.sum() - text.scores).max())
         if not difference <= MAX_SCORE_DIFFERENCE:
@@ -159,19 +153,39 @@ class Explainer:
             raise UsageError(
                 "--layers: the encoder is a sealed graph (hub:), whose attention is inside of it"
             )
-        seconds = forward * _measure_seconds(lambda: self.model.compute_logits(ids))
-        if gradients:
+
+    def _estimate_seconds(
+        self,
+        longest: PlannedText,
+        lengths: Sequence[int],
+        forward: Sequence[int],
+        gradients: Sequence[int],
+    ) -> float:
+        """Seconds of the passes of texts of these lengths in tokens, as measured with one text."""
+        ids = longest.tokenized.ids[np.newaxis]
+        cost = measure_cost(
+            lambda rows: self.model.compute_logits(ids.repeat(rows, 0)), len(ids[0])
+        )
+        other = len(lengths) * OTHER_PASSES * cost.estimate_seconds(1, len(ids[0]))
+        seconds = other + sum(map(cost.estimate_seconds, forward, lengths))
+        if any(gradients):
             points = self.model.embed(ids)
-            self.model.differentiate(ids, points, 0)  # traces it
-            seconds += gradients * _measure_seconds(
-                lambda: self.model.differentiate(ids, points, 0)
+            cost = measure_cost(
+                lambda rows: self.model.differentiate(
+                    ids.repeat(rows, 0), points.repeat(rows, 0), 0
+                ),
+                len(ids[0]),
             )
+            seconds += sum(map(cost.estimate_seconds, gradients, lengths))
         return seconds
 
     def _count_occlusions(self, text: PlannedText) -> int:
-        words = len(text.read_words)
-        is_occluded = words and (self.model.is_sealed or words <= MAX_OCCLUDED_WORDS)
-        return words + 1 if is_occluded else 0
+        return count_occlusions(len(text.read_words), self.model.is_sealed)
+
+    def _count_gradients(self, text: PlannedText, options: ExplanationOptions) -> int:
+        if self.model.is_sealed:
+            return 0
+        return count_gradients(options.steps) if text.words else 0
 
     def _explain_text(self, text: PlannedText, options: ExplanationOptions) -> Explanation:
         ids, padding = text.tokenized.ids, text.tokenized.padding
@@ -220,6 +234,16 @@ class Explainer:
             return ()
         layers = [layer[0] for layer in self.model.attend(ids[np.newaxis])]
         return select_attention(layers, options.attention, ranges)
+
+
+def count_occlusions(words: int, is_sealed: bool) -> int:
+    """Forward passes of the occlusions of a text."""
+    return words + 1 if words and (is_sealed or words <= MAX_OCCLUDED_WORDS) else 0
+
+
+def count_gradients(steps: int) -> int:
+    """Forward and backward passes of the integrated gradients of a text."""
+    return steps + 2
 
 
 def _token_ranges(text: PlannedText) -> list[tuple[int, int]]:
@@ -297,9 +321,3 @@ def is_gap_large(gradients: attribution.IntegratedGradients) -> bool:
 
 def _name_scores(classes: Sequence[str], scores: Floats) -> Mapping[str, float]:
     return {name: float(score) for name, score in zip(classes, scores, strict=True)}
-
-
-def _measure_seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

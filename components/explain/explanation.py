@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,20 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A part of an explained text: a word that the model read, or what is between words.
+
+    share: the word's strength, 1 for the strongest of the text.
+    is_unread: the rest of the text, which the model does not read.
+    """
+
+    text: str
+    word: Word | None = None
+    share: float = 0.0
+    is_unread: bool = False
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a text has the score of a class.
 
@@ -62,6 +76,40 @@ class Explanation:
     def tokens(self) -> tuple[str, ...]:
         """What the rows and columns of the attention stand for."""
         return ("[CLS]", *(word.text for word in self.words), "[SEP]")
+
+    @property
+    def strongest(self) -> float:
+        """The largest weight of a word, without its sign; 0 without words."""
+        return max((abs(word.weight) for word in self.words), default=0.0)
+
+    def share(self, word: Word) -> float:
+        """The word's strength: its weight without its sign, as a share of the strongest one's."""
+        return abs(word.weight) / self.strongest if self.strongest else 0.0
+
+    def split_text(self) -> Iterator[Segment]:
+        """The text in parts, in order.
+
+        Words of unknown places are shown one after the other, as their pieces spell them.
+        """
+        position = 0
+        for word in self.words:
+            if word.start >= 0:
+                yield Segment(self.text[position : word.start])
+                position = word.end
+            yield Segment(word.text, word, self.share(word))
+            if word.start < 0:
+                yield Segment(" ")
+        if position or not self.words:
+            yield Segment(self.text[position:], is_unread=self.unread is not None)
+
+    def list_scores(self, count: int) -> list[tuple[str, float]]:
+        """The classes with the `count` largest scores, the largest first, and the explained one."""
+        ordered = sorted(self.scores.items(), key=lambda item: -item[1])
+        return [
+            (name, score)
+            for number, (name, score) in enumerate(ordered)
+            if number < count or name == self.target
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """What `kubert explain --json` prints for a text; scripts depend on these keys."""

@@ -106,14 +106,14 @@ class Release:
         Args:
             texts: one text, or several.
             target: the class that is explained; by default, the predicted one.
-            steps: points of the integral; more of them make the gap smaller.
+            steps: points of the integral, 1 to 10,000; more of them make the gap smaller.
             layers: layers whose attention is wanted, counted from 1; [] for none.
             heads: heads whose attention is wanted, counted from 1.
 
-        UsageError for a class, layer or head that the model does not have.
+        UsageError for another number of steps, and for a class, layer or head that the model does
+        not have.
         """
-        from components.explain.attention import AttentionChoice
-        from components.explain.explainer import ExplanationOptions
+        from components.explain.options import AttentionChoice, ExplanationOptions
 
         choice = AttentionChoice(
             layers if isinstance(layers, str) else tuple(layers),

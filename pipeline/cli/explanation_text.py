@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from components.explain.attention import WordAttention
-    from components.explain.explanation import Explanation, Word
+    from components.explain.explanation import Explanation, Segment
 
 MAX_ROWS = 20
 MAX_ATTENTION_ROWS = 12
-ATTENDED = 3
 _BAR_CELLS = 10
 _STRONG = 0.5
 _VISIBLE = 0.1
@@ -41,26 +40,18 @@ def color_text(explanation: Explanation) -> Text:
     """The text, its words blue where they speak for the class and yellow where against it."""
     from rich.text import Text
 
-    strongest = _find_strongest(explanation)
-    shown, position = Text(), 0
-    for word in explanation.words:
-        if word.start < 0:
-            shown.append(escape_unprintable(word.text), _style(word, strongest)).append(" ")
-            continue
-        shown.append(escape_unprintable(explanation.text[position : word.start]))
-        shown.append(escape_unprintable(word.text), _style(word, strongest))
-        position = word.end
-    if position or not explanation.words:
-        shown.append(escape_unprintable(explanation.text[position:]), "dim")
+    shown = Text()
+    for segment in explanation.split_text():
+        style = "dim" if segment.is_unread else _style(segment)
+        shown.append(escape_unprintable(segment.text), style)
     return shown
 
 
-def _style(word: Word, strongest: float) -> str:
-    share = abs(word.weight) / strongest if strongest else 0.0
-    if share < _VISIBLE:
+def _style(segment: Segment) -> str:
+    if segment.word is None or segment.share < _VISIBLE:
         return ""
-    color = "blue" if word.weight > 0 else "yellow"
-    return f"bold underline {color}" if share > _STRONG else color
+    color = "blue" if segment.word.weight > 0 else "yellow"
+    return f"bold underline {color}" if segment.share > _STRONG else color
 
 
 def _describe_sum(explanation: Explanation) -> str:
@@ -78,14 +69,13 @@ def _describe_sum(explanation: Explanation) -> str:
 
 def _word_rows(explanation: Explanation) -> list[dict[str, Any]]:
     """The words in the order of the text, the strongest of them if there are many."""
-    strongest = _find_strongest(explanation)
     words = explanation.words
     if len(words) > MAX_ROWS:
         limit = sorted(abs(word.weight) for word in words)[-MAX_ROWS]
         words = tuple(word for word in words if abs(word.weight) >= limit)[:MAX_ROWS]
     rows = []
     for word in words:
-        cells = round(_BAR_CELLS * abs(word.weight) / strongest) if strongest else 0
+        cells = round(_BAR_CELLS * explanation.share(word))
         row = {
             "word": word.text,
             "contribution": None if word.contribution is None else f"{word.contribution:+.3f}",
@@ -97,24 +87,14 @@ def _word_rows(explanation: Explanation) -> list[dict[str, Any]]:
 
 
 def _print_attention(console: Console, attention: WordAttention, tokens: Sequence[str]) -> None:
-    head = "mean of the heads" if attention.head is None else f"head {attention.head}"
-    print_line(console, f"attention of layer {attention.layer}, {head}")
-    queries = list(zip(tokens, attention.weights, strict=False))
+    print_line(console, f"attention of {attention.name}")
+    queries = list(attention.list_attended(tokens))
     rows = [
-        {
-            "word": word,
-            "attends to": ", ".join(
-                f"{tokens[number]} {row[number]:.2f}" for number in (-row).argsort()[:ATTENDED]
-            ),
-        }
-        for word, row in queries[:MAX_ATTENTION_ROWS]
+        {"word": word, "attends to": ", ".join(f"{name} {weight:.2f}" for name, weight in attended)}
+        for word, attended in queries[:MAX_ATTENTION_ROWS]
     ]
     print_table(rows)
     if len(queries) > MAX_ATTENTION_ROWS:
         print_line(
             console, f"and {len(queries) - MAX_ATTENTION_ROWS} more words: see --html or --json"
         )
-
-
-def _find_strongest(explanation: Explanation) -> float:
-    return max((abs(word.weight) for word in explanation.words), default=0.0)

@@ -7,20 +7,23 @@ names is escaped; the table below each picture has the same values.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from components.explain.attention import WordAttention
-from components.explain.explanation import Explanation, Word
+from components.explain.explanation import Explanation, Segment
 from components.explain.page.pictures import MAX_DRAWN_TOKENS, draw_arcs, draw_matrix
 from components.html_template import load_templates
 
 MAX_OPEN_ROWS = 16
-ATTENDED = 3
+MAX_SCORES = 5
+MAX_UNREAD_CHARACTERS = 300
+"""Of what the model does not read, the page shows the beginning."""
 _MAX_TINT = 0.45
 """Opacity of the strongest word's colour: the text on it keeps its contrast."""
 
@@ -38,6 +41,24 @@ def render_fragment(explanation: Explanation) -> str:
     return _load_templates().get_template("fragment.html.j2").render(item=values)
 
 
+def render_parts(explanations: Sequence[Explanation], level: int) -> list[Markup]:
+    """Each explanation for a page that has `render_style` in it; `level` is that of headings.
+
+    The parts belong into elements of the class `kx`. Ids begin with `x`, a number and `-`.
+    """
+    template = _load_templates().get_template("part.html.j2")
+    parts = []
+    for number, each in enumerate(explanations):
+        values = _template_values(each, f"x{number}")
+        parts.append(Markup(template.render(item=values, level=level)))  # noqa: S704 - a template's
+    return parts
+
+
+def render_style() -> Markup:
+    """The style sheet of explanations, for a page that has parts of `render_parts` in it."""
+    return Markup(_load_templates().get_template("style.css.j2").render())  # noqa: S704 - constant
+
+
 @cache
 def _load_templates() -> jinja2.Environment:
     filters = {"signed": _format_signed, "score": _format_score}
@@ -45,11 +66,13 @@ def _load_templates() -> jinja2.Environment:
 
 
 def _template_values(explanation: Explanation, name: str) -> dict[str, Any]:
-    strongest = max((abs(word.weight) for word in explanation.words), default=0.0)
+    scores = explanation.list_scores(MAX_SCORES)
     return {
         "explanation": explanation,
-        "segments": list(split_segments(explanation, strongest)),
-        "words": [(word, _share(word, strongest)) for word in explanation.words],
+        "scores": scores,
+        "hidden_scores": len(explanation.scores) - len(scores),
+        "segments": [_segment_values(each) for each in explanation.split_text()],
+        "words": [(word, explanation.share(word)) for word in explanation.words],
         "is_open": len(explanation.words) <= MAX_OPEN_ROWS,
         "heads": [
             _attention_values(each, explanation.tokens, f"{name}-{number}")
@@ -59,50 +82,23 @@ def _template_values(explanation: Explanation, name: str) -> dict[str, Any]:
     }
 
 
-def split_segments(
-    explanation: Explanation, strongest: float
-) -> Iterator[tuple[str, Word | None, float]]:
-    """The text in parts: a word with the strength of its colour, or what is between words.
-
-    Words of unknown places are shown one after the other, as their pieces spell them.
-    """
-    position = 0
-    for word in explanation.words:
-        if word.start >= 0:
-            yield explanation.text[position : word.start], None, 0.0
-            position = word.end
-        yield word.text, word, _MAX_TINT * _share(word, strongest)
-        if word.start < 0:
-            yield " ", None, 0.0
-    if position or not explanation.words:
-        yield explanation.text[position:], None, 0.0
-
-
-def list_attended(weights: Sequence[float], tokens: Sequence[str]) -> list[tuple[str, float]]:
-    """The tokens with the largest weights, at most ATTENDED, the largest first."""
-    order = sorted(range(len(tokens)), key=lambda number: -weights[number])
-    return [(tokens[number], float(weights[number])) for number in order[:ATTENDED]]
+def _segment_values(segment: Segment) -> dict[str, Any]:
+    text = segment.text
+    if segment.is_unread and len(text) > MAX_UNREAD_CHARACTERS:
+        text = f"{text[:MAX_UNREAD_CHARACTERS]}\N{HORIZONTAL ELLIPSIS}"
+    return {"segment": segment, "text": text, "tint": _MAX_TINT * segment.share}
 
 
 def _attention_values(attention: WordAttention, tokens: Sequence[str], name: str) -> dict[str, Any]:
-    head = "mean of the heads" if attention.head is None else f"head {attention.head}"
-    title = f"Layer {attention.layer}, {head}"
+    title = f"L{attention.name[1:]}"
     is_drawn = len(tokens) <= MAX_DRAWN_TOKENS
-    queries = tokens[: len(attention.weights)]
     return {
         "title": title,
-        "is_single": len(queries) == 1,
+        "is_single": len(attention.weights) == 1,
         "arcs": draw_arcs(attention.weights, tokens, title, f"{name}-a") if is_drawn else None,
         "matrix": draw_matrix(attention.weights, tokens, title, f"{name}-m") if is_drawn else None,
-        "rows": [
-            (query, list_attended(row.tolist(), tokens))
-            for query, row in zip(queries, attention.weights, strict=True)
-        ],
+        "rows": list(attention.list_attended(tokens)),
     }
-
-
-def _share(word: Word, strongest: float) -> float:
-    return abs(word.weight) / strongest if strongest else 0.0
 
 
 def _format_signed(value: float | None) -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from components.errors import UsageError
-from components.explain.attention import AttentionChoice, merge_pieces, select_attention
+from components.explain.attention import merge_pieces, select_attention
+from components.explain.options import AttentionChoice
 
 WEIGHTS = np.array(
     [[0.1, 0.2, 0.3, 0.4], [0.4, 0.1, 0.1, 0.4], [0.0, 0.5, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]],

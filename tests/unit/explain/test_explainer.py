@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from components.errors import UsageError
 from components.explain import explainer as module
-from components.explain.attention import AttentionChoice
-from components.explain.explainer import Explainer, ExplanationOptions
+from components.explain.explainer import Explainer
+from components.explain.options import MAX_STEPS, AttentionChoice, ExplanationOptions
 from components.explain.words import TokenizedText
 
 MAX_LENGTH = 80
@@ -89,6 +92,39 @@ def test_a_coarse_integral_is_stated():
     assert "use more --steps" in found.notes[-1]
 
 
+@pytest.mark.parametrize("steps", [0, -1, MAX_STEPS + 1])
+def test_numbers_of_steps_that_no_integral_has_are_refused(steps):
+    explainer = make_explainer(Summing())
+    with pytest.raises(UsageError, match=rf"--steps {steps}: must be from 1 to 10,000"):
+        explainer.plan(["good"], ExplanationOptions(steps=steps))
+
+
+class Counting(Summing):
+    """Counts the rows of its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forward = self.gradients = 0
+
+    def compute_logits(self, ids):
+        self.forward += len(ids)
+        return super().compute_logits(ids)
+
+    def differentiate(self, ids, embeddings, target):
+        self.gradients += len(ids)
+        return super().differentiate(ids, embeddings, target)
+
+
+def test_the_passes_are_those_that_are_computed():
+    model = Counting()
+    explainer = make_explainer(model)
+    plan = explainer.plan(["so good", "bad"], ExplanationOptions(steps=40))
+    model.forward = model.gradients = 0
+    list(explainer.explain(plan))
+    assert model.gradients == plan.gradient_passes == 2 * 42
+    assert model.forward == plan.forward_passes + 2 == 3 + 2 + 2  # and each text's own score
+
+
 def test_long_texts_are_not_occluded_word_by_word():
     found = explain("so " * (module.MAX_OCCLUDED_WORDS + 1))
     assert [word.occlusion for word in found.words] == [None] * len(found.words)
@@ -101,6 +137,30 @@ def test_a_sealed_encoder_is_occluded_however_long_the_text():
     assert found.words[0].occlusion == pytest.approx(2)
     assert {word.contribution for word in found.words} == {None}
     assert (found.steps, found.attention, found.agreement) == (0, (), None)
+
+
+def test_the_text_is_split_into_words_and_what_is_between_them():
+    found = explain("so  good bad", steps=3)
+    parts = [
+        (part.text, part.word and part.word.text, part.is_unread) for part in found.split_text()
+    ]
+    assert "".join(text for text, _, _ in parts) == "so  good bad"
+    assert [word for _, word, _ in parts if word] == ["so", "good", "bad"]
+    assert {unread for _, _, unread in parts} == {False}
+
+
+def test_words_have_shares_of_the_strongest_one():
+    found = explain("so good bad", steps=3)
+    assert [found.share(word) for word in found.words] == pytest.approx([0.5 / 3, 2 / 3, 1])
+    assert found.strongest == pytest.approx(3)
+    assert explain("").strongest == 0
+
+
+def test_the_largest_scores_are_listed_and_the_explained_one():
+    found = dataclasses.replace(
+        explain("good"), scores={"a": 0.1, "b": 0.5, "c": 0.3, "d": 0.1}, target="d"
+    )
+    assert found.list_scores(2) == [("b", 0.5), ("c", 0.3), ("d", 0.1)]
 
 
 def test_words_beyond_the_limit_are_named():

@@ -10,7 +10,7 @@ import pytest
 
 from components.explain.attention import WordAttention
 from components.explain.explanation import Explanation, Word
-from components.explain.page import render_fragment, render_page
+from components.explain.page import render_fragment, render_page, render_parts, render_style
 
 TEXT = 'Oil <script>fell\x07</script> "& hard'
 
@@ -109,6 +109,27 @@ def test_long_texts_have_tables_and_no_pictures() -> None:
     assert "<svg" not in page
     assert "too many for a picture" in page
     assert page.count("[SEP]") == 1 + page.count("<bdi>[SEP]</bdi> 0")
+
+
+def test_many_classes_are_summed_up() -> None:
+    scores = {"<b>Business": 0.5} | {f"class {number}": 0.5 / 99 for number in range(99)}
+    text = " ".join(Reader(render_page([make_explanation(scores=scores)], {})).text.split())
+    assert "class 3 0.5% and 95 classes with less. Explained" in text
+
+
+def test_of_what_is_not_read_the_beginning_is_shown() -> None:
+    page = render_page([make_explanation(TEXT + "x" * 10_000)], {})
+    assert page.count("x" * 100) == 2
+    assert len(page) < 20_000
+
+
+def test_parts_of_another_page_have_their_ids_and_headings() -> None:
+    parts = render_parts([make_explanation(), make_explanation()], 4)
+    reader = Reader("".join(parts))
+    assert len(reader.ids) == len(set(reader.ids)) == 4 * 2 * 2
+    assert {tag for tag in reader.tags if tag.startswith("h")} == {"h4"}
+    assert "style" not in reader.tags
+    assert ".kx" in render_style()
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from components.artifacts.release import open_release
 from components.errors import KubertError, UsageError
-from components.explain.attention import AttentionChoice
-from components.explain.explainer import ExplanationOptions
 from components.explain.loading import explain_classifier, load_explainer
+from components.explain.options import AttentionChoice, ExplanationOptions
 from components.serving.predict import predict
 from tests.support.releases import explained_releases
 from tests.support.releases.explained_releases import CLASSES, MAX_LENGTH
@@ -27,6 +28,8 @@ TEXTS = [
     "caf\u00e9 (a-b), [SEP] the ??",
     "the cat",
 ]
+DATA = Path(__file__).parents[2] / "data"
+SLOW = (pytest.mark.slow, pytest.mark.timeout(1800))
 OPTIONS = ExplanationOptions(attention=AttentionChoice("all", "all"))
 
 
@@ -157,7 +160,10 @@ def test_a_graph_with_other_scores_than_the_served_ones_is_not_explained(explain
         other.plan(["the cat"], OPTIONS)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "pooled"])
+@pytest.mark.parametrize(
+    "pooling",
+    ["mean", pytest.param("cls", marks=SLOW), pytest.param("pooled", marks=SLOW)],
+)
 def test_a_checkpoints_classifier_is_explained_as_its_release(checkpoint, tmp_path, pooling):
     classifier, vocabulary = explained_releases.make_classifier(f"hf:{checkpoint}", pooling)
     before = explain(explain_classifier(classifier, vocabulary, CLASSES, MAX_LENGTH), TEXTS)
@@ -184,6 +190,24 @@ def test_attention_is_that_of_an_independent_implementation(checkpoint):
     for layer, expected in zip(model.attend(ids), plain_bert.compute_attentions(ids), strict=True):
         for row, reference, tokens in zip(layer, expected, (5, 8), strict=True):
             np.testing.assert_allclose(row[:, :tokens], reference[:, :tokens], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tiny", "minilm"])
+def test_attention_is_that_of_hugging_faces_model_with_the_same_weights(checkpoint, name):
+    golden = json.loads((DATA / "golden_attention.json").read_text(encoding="utf-8"))[name]
+    encoder = "minilm" if name == "minilm" else f"hf:{checkpoint}"
+    classifier, vocabulary = explained_releases.make_classifier(encoder)
+    model = explain_classifier(classifier, vocabulary, CLASSES, MAX_LENGTH).model
+    ids, mask = (
+        np.array(golden["inputs"][key], np.int32) for key in ("input_word_ids", "input_mask")
+    )
+    found = np.stack(model.attend(ids))
+    np.testing.assert_allclose(
+        found[:, :, :, slice(*golden["rows"])], golden["attention"], rtol=0, atol=2e-5
+    )
+    own = mask[:, np.newaxis, :, np.newaxis] * mask[:, np.newaxis, np.newaxis, :]
+    squares = (np.square(found.astype(float)) * own).sum((3, 4))
+    np.testing.assert_allclose(squares, golden["squares"], rtol=1e-4)
 
 
 def test_an_encoder_trained_from_scratch_is_explained(tmp_path):

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from components.errors import UsageError
+from components.explain.options import (
+    DEFAULT_STEPS,
+    MAX_STEPS,
+    AttentionChoice,
+    ExplanationOptions,
+)
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_texts
 
 if TYPE_CHECKING:
     from components.artifacts.artifact import Artifact
     from components.artifacts.release import ReleaseContent
-    from components.explain.explainer import ExplanationOptions
     from components.explain.explanation import Explanation
-
-MAX_STEPS = 10_000
 
 
 def explain_texts(
@@ -44,7 +47,7 @@ def explain_texts(
             help="Points of the integral, each a forward and a backward pass; more of them make "
             "the gap smaller.",
         ),
-    ] = 32,
+    ] = DEFAULT_STEPS,
     layers: Annotated[
         str | None,
         typer.Option(
@@ -83,8 +86,6 @@ def explain_texts(
     """
     if layers is None:
         layers = "last" if html or as_json or heads != "mean" else "none"
-    from components.explain.attention import AttentionChoice
-    from components.explain.explainer import ExplanationOptions
 
     options = ExplanationOptions(
         target=target,
