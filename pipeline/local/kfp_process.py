@@ -20,6 +20,7 @@ from typing import Any
 
 from kfp import dsl, local
 from kfp.components import load_component_from_file
+from kfp.local import subprocess_task_handler
 from kfp.local.cache import LocalCache
 
 from components.artifacts import manifest
@@ -43,6 +44,7 @@ def main(directory: Path) -> None:
     sys.modules["docker"] = None  # type: ignore[assignment]
     settings = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     _verify_cached_outputs()
+    _keep_arguments()
     local.init(
         local.SubprocessRunner(use_venv=False),
         pipeline_root=settings["artifacts"],
@@ -83,6 +85,22 @@ def _verify_cached_outputs() -> None:
         return outputs
 
     LocalCache.get = get
+
+
+def _keep_arguments() -> None:
+    """Have KFP put this interpreter into a step's command only.
+
+    It replaces `python3` in the step's arguments, too: in options such as a directory below
+    lib/python3.11.
+    """
+    replace = subprocess_task_handler.replace_python_executable
+
+    def replace_in_command(full_command: list[str], new_executable: str) -> list[str]:
+        first = full_command.index("--executor_input")
+        replaced: list[str] = replace(full_command[:first], new_executable)
+        return replaced + full_command[first:]
+
+    subprocess_task_handler.replace_python_executable = replace_in_command
 
 
 def _exit_with_parent() -> None:
