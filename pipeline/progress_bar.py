@@ -107,7 +107,7 @@ class ProgressView:
         line = Text(f"{step:<{_STEP_WIDTH}}  ")
         if kind == "finished":
             line.append(f"{event.seconds or 0.0:7.1f} s  ", style="green")
-            line.append(_describe_result(event.figures or {}))
+            line.append(describe_result(event.figures or {}))
         elif kind == "reused":
             line.append("   reused", style="cyan")
         elif kind == "error":
@@ -147,7 +147,8 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _describe_result(figures: Mapping[str, Any]) -> str:
+def describe_result(figures: Mapping[str, Any]) -> str:
+    """The figures of a finished step in a few words; empty if they have none that is shown."""
     for template in _RESULT_FORMATS:
         with suppress(KeyError):
             return template.format_map(figures)

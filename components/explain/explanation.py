@@ -147,6 +147,10 @@ class Explanation:
             "notes": list(self.notes),
         }
 
+    def __repr__(self) -> str:
+        score = self.scores[self.target]
+        return f"<Explanation {self.target} {score:.4f}, {len(self.words)} words: {self.text!r}>"
+
     def _repr_html_(self) -> str:
         """The explanation in a notebook."""
         from components.explain.page import render_fragment

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from components.progress import ProgressEvent
@@ -13,6 +15,8 @@ from pipeline.run_state import RunState
 
 ShowEvent = Callable[[ProgressEvent], None]
 _CELL = "text-align: left; padding: 2px 16px 2px 0; vertical-align: top"
+_SECONDS_BETWEEN_UPDATES = 0.25
+"""A notebook keeps and sends the whole table with each update."""
 
 
 def format_table(values: Mapping[str, object]) -> str:
@@ -23,6 +27,14 @@ def format_table(values: Mapping[str, object]) -> str:
         for name, value in values.items()
     )
     return f"<table>{rows}</table>"
+
+
+def format_path(location: str | Path) -> str:
+    """A path below the current directory without that directory; any other location as it is."""
+    try:
+        return str(Path(location).relative_to(Path.cwd()))
+    except ValueError:
+        return str(location)
 
 
 @contextmanager
@@ -57,28 +69,54 @@ def find_notebook_display() -> Callable[..., Any] | None:
 
 
 class NotebookView:
-    """Shows the steps of a run as one table that changes in its place.
+    """Shows the steps of a run as one table that changes in its place, and notes below it.
 
-    `display` is IPython's: `display(value, display_id=True)` gives a handle with `update`.
+    `display` is IPython's: `display(value, display_id=True)` gives a handle with `update`. Progress
+    within a step is shown four times a second at most.
     """
 
-    def __init__(self, display: Callable[..., Any]) -> None:
+    def __init__(
+        self, display: Callable[..., Any], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._state = RunState()
-        self._messages: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._shares: dict[str, float] = {}
+        self._notes: list[str] = []
+        self._clock, self._shown_at = clock, clock()
         self._handle = display(self, display_id=True)
 
     def show(self, event: ProgressEvent) -> None:
         """Show one event."""
+        from pipeline.progress_bar import describe_progress, describe_result
+
         self._state = self._state.apply(event)
-        if event.message:
-            share = f" ({event.done / event.total:.0%})" if event.done and event.total else ""
-            self._messages[event.step] = f"{event.message}{share}"
-        self._handle.update(self)
+        if event.kind == "note":
+            self._notes.append(f"{event.step}: {event.message}")
+        elif event.kind is None:
+            self._texts[event.step] = describe_progress(event)
+            if event.done is not None and event.total:
+                self._shares[event.step] = event.done / event.total
+        else:
+            self._texts[event.step] = describe_result(event.figures or {}) or event.message
+            self._shares.pop(event.step, None)
+        if event.kind or self._clock() - self._shown_at >= _SECONDS_BETWEEN_UPDATES:
+            self._shown_at = self._clock()
+            self._handle.update(self)
+
+    def __repr__(self) -> str:
+        rows = [f"{name:<10}{text}".rstrip() for name, text in self._describe_steps().items()]
+        return "\n".join([*rows, *(f"note: {note}" for note in self._notes)])
 
     def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self._notes)
+        return format_table(self._describe_steps()) + (f"<ul>{notes}</ul>" if notes else "")
+
+    def _describe_steps(self) -> dict[str, str]:
         rows = {}
         for step in self._state.steps.values():
             seconds = f", {step.seconds:.1f} s" if step.status == "finished" else ""
-            message = self._messages.get(step.name, "") if step.status != "waiting" else ""
-            rows[step.name] = f"{step.status}{seconds}  {message}".strip()
-        return format_table(rows)
+            share = self._shares.get(step.name)
+            percent = "" if share is None else f" {share:.0%}"
+            text = self._texts.get(step.name, "")
+            rows[str(step.name)] = f"{step.status}{seconds}{percent}  {text}".strip()
+        return rows

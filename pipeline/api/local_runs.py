@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.api.display import ShowEvent, create_view, format_table
+from pipeline.api.display import ShowEvent, create_view, format_path, format_table
 from pipeline.api.releases import Release, load_release
 from pipeline.api.settings import ConfigSource, Options, load_settings
 
@@ -18,6 +18,9 @@ class Report:
     """The report of an evaluation: a page that a notebook shows inline."""
 
     path: Path
+
+    def __repr__(self) -> str:
+        return f"<Report {format_path(self.path)}>"
 
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"))
@@ -64,6 +67,9 @@ class FinishedRun:
             raise DataError(f"nothing was released: {self.reason}")
         return load_release(self.figures["release"])
 
+    def __repr__(self) -> str:
+        return f"<FinishedRun accuracy {self.accuracy:.4f}, {self._describe_release()}>"
+
     def _repr_html_(self) -> str:
         seconds = self.figures["step_seconds"]
         return format_table(
@@ -72,11 +78,15 @@ class FinishedRun:
                 f"to {self.figures['accuracy_high']:.4f}, {self.figures['test_rows']:,} test rows)",
                 "most frequent class": f"{self.figures['majority_share']:.4f}",
                 "gate": self.reason,
-                "release": self.figures["release"] or "nothing released",
+                "release": self._describe_release(),
                 "seconds": ", ".join(f"{step} {value:.1f}" for step, value in seconds.items()),
-                "report": self.figures["report"],
+                "report": format_path(self.figures["report"]),
             }
         )
+
+    def _describe_release(self) -> str:
+        release = self.figures["release"]
+        return format_path(release) if release else "nothing released"
 
 
 def run(

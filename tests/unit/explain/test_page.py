@@ -154,3 +154,8 @@ def test_every_kind_of_explanation_has_a_page(changes: dict[str, object]) -> Non
     assert page == render_page([explanation], {})
     assert explanation._repr_html_() == render_fragment(explanation)
     assert "<html" not in render_fragment(explanation)
+
+
+def test_an_explanation_is_one_line_where_there_is_no_page() -> None:
+    shown = repr(make_explanation(text="Oil\nfell"))
+    assert shown.startswith("<Explanation ") and shown.endswith(" words: 'Oil\\nfell'>")

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from components.progress import ProgressEvent, StepName
-from pipeline.api.display import NotebookView, create_view, find_notebook_display, format_table
-from pipeline.api.local_runs import FinishedRun
+from pipeline.api.display import (
+    NotebookView,
+    create_view,
+    find_notebook_display,
+    format_path,
+    format_table,
+)
+from pipeline.api.local_runs import FinishedRun, Report
 
 FIGURES = {
     "accuracy": 0.9,
@@ -36,23 +43,87 @@ def test_names_and_values_are_escaped() -> None:
     assert "<b>" not in format_table({"<a>": "<b>"})
 
 
-def test_a_notebook_shows_one_table_that_changes() -> None:
-    shown: list[str] = []
-    calls: list[Any] = []
+class Notebook:
+    """A notebook's display, which keeps what it shows, and a clock that a test moves."""
 
-    def display(value: Any, display_id: bool) -> Any:
-        calls.append(display_id)
-        return SimpleNamespace(update=lambda each: shown.append(each._repr_html_()))
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self.display_ids: list[bool] = []
+        self.seconds = 0.0
 
-    view = NotebookView(display)
+    def display(self, value: Any, display_id: bool) -> Any:
+        self.display_ids.append(display_id)
+        self.shown.append(value._repr_html_())
+        return SimpleNamespace(update=lambda each: self.shown.append(each._repr_html_()))
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    return Notebook()
+
+
+@pytest.fixture
+def view(notebook: Notebook) -> NotebookView:
+    return NotebookView(notebook.display, lambda: notebook.seconds)
+
+
+def test_a_notebook_shows_one_table_that_changes(notebook: Notebook, view: NotebookView) -> None:
     view.show(ProgressEvent(StepName.TOKENIZE, kind="started"))
+    assert "running</td>" in notebook.shown[-1]
+    notebook.seconds = 1.0
     view.show(ProgressEvent(StepName.TOKENIZE, "reading", done=50, total=200))
-    view.show(ProgressEvent(StepName.TOKENIZE, kind="finished", seconds=2.5))
-    assert calls == [True]
-    assert "running</td>" in shown[0]
-    assert "running  reading (25%)</td>" in shown[1]
-    assert "finished, 2.5 s" in shown[2]
-    assert shown[2].count("waiting</td>") == 4
+    assert "running 25%  reading</td>" in notebook.shown[-1]
+    counts = {"train_rows": 5, "validation_rows": 1, "test_rows": 2}
+    view.show(ProgressEvent(StepName.TOKENIZE, kind="finished", seconds=2.5, figures=counts))
+    text = "finished, 2.5 s  5 training, 1 validation and 2 test rows"
+    assert text in notebook.shown[-1]
+    assert notebook.shown[-1].count("waiting</td>") == 4
+    assert repr(view).splitlines()[0] == f"tokenize  {text}"
+    assert notebook.display_ids == [True]
+
+
+def test_progress_is_shown_four_times_a_second_and_the_end_of_a_step_at_once(
+    notebook: Notebook, view: NotebookView
+) -> None:
+    for number in range(1, 101):
+        notebook.seconds = number / 100
+        view.show(ProgressEvent(StepName.TRAIN, "epoch 1", done=number, total=100))
+    assert len(notebook.shown) <= 1 + 4
+    view.show(ProgressEvent(StepName.TRAIN, kind="finished", seconds=1.0))
+    assert "finished, 1.0 s" in notebook.shown[-1]
+
+
+def test_notes_stay_below_the_table(notebook: Notebook, view: NotebookView) -> None:
+    view.show(ProgressEvent(StepName.TOKENIZE, "a class <b> is rare", kind="note"))
+    view.show(ProgressEvent(StepName.TOKENIZE, kind="finished", seconds=1.0))
+    assert "<li>tokenize: a class &lt;b&gt; is rare</li>" in notebook.shown[-1]
+    assert repr(view).endswith("note: tokenize: a class <b> is rare")
+
+
+def test_the_error_of_a_failed_step_is_shown(notebook: Notebook, view: NotebookView) -> None:
+    view.show(ProgressEvent(StepName.TRAIN, "the loss is NaN", kind="error"))
+    assert "failed  the loss is NaN</td>" in notebook.shown[-1]
+
+
+def test_paths_below_the_current_directory_are_relative(tmp_path: Path) -> None:
+    assert format_path(Path.cwd() / ".kubert" / "models") == ".kubert/models"
+    assert format_path(tmp_path / "models") == str(tmp_path / "models")
+    assert format_path("gs://bucket/models") == "gs://bucket/models"
+
+
+def test_values_are_one_line_where_there_is_no_page(tmp_path: Path) -> None:
+    run = FinishedRun({**FIGURES, "release": str(Path.cwd() / "models" / "news" / "1")})
+    assert repr(run) == "<FinishedRun accuracy 0.9000, models/news/1>"
+    assert repr(FinishedRun(FIGURES)) == "<FinishedRun accuracy 0.9000, nothing released>"
+    assert repr(Report(tmp_path / "report.html")) == f"<Report {tmp_path / 'report.html'}>"
+
+
+def test_a_report_is_shown_in_a_frame_of_its_own_without_scripts(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text('<p title="a">1 &lt; 2</p><script>alert(1)</script>', encoding="utf-8")
+    shown = Report(page)._repr_html_()
+    assert shown.startswith("<iframe ") and " sandbox " in shown
+    assert "<script" not in shown and "&lt;p title=&quot;a&quot;&gt;1 &amp;lt; 2" in shown
 
 
 def test_a_function_of_the_caller_receives_the_events() -> None:
