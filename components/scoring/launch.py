@@ -18,6 +18,7 @@ from components import progress
 from components.artifacts.artifact import Artifact
 from components.config.cluster import ClusterConfig
 from components.errors import DataError
+from components.progress import StepName
 from components.scoring.inputs import FETCHED_DIRECTORIES, fetch_inputs
 from components.scoring.job import (
     ScoringJob,
@@ -34,6 +35,11 @@ from components.workers.local.launcher import run_local
 from components.workers.process_control import count_usable_cores
 
 DEFAULT_MAX_RESTARTS = 3
+_WORKERS_OPTIONS = {
+    StepName.EVALUATE: "evaluate.workers",
+    StepName.GATE: "evaluate.workers",
+    StepName.SCORE: "score.workers",
+}
 WORKERS_DIRECTORY = "workers"
 """Below a local state: the job document and the logs of local workers."""
 
@@ -118,7 +124,8 @@ def build_worker_group(job: ScoringJob, workers: int, max_restarts: int) -> Work
         directory=job.state,
         max_restarts=max_restarts,
         is_finished=partial(is_finished, job),
-        memory_remedy="score in smaller batches",
+        workers_option=_WORKERS_OPTIONS[job.step],
+        memory_remedy="" if job.step == StepName.SCORE else "lower evaluate.batch_size",
         independent=True,
     )
 

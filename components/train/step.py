@@ -154,6 +154,8 @@ def build_worker_group(job: Job) -> WorkerGroup:
         directory=job.state,
         max_restarts=job.train.max_restarts,
         is_finished=partial(is_finished, job.state),
+        workers_option="train.workers",
+        restart_option="train.max_restarts",
         memory_remedy=(
             "lower train.batch_size or model.max_length, or raise train.gradient_accumulation_steps"
         ),

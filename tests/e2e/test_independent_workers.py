@@ -40,7 +40,7 @@ def make_group(home: Path, module: str) -> WorkerGroup:
         directory=str(home),
         max_restarts=1,
         is_finished=lambda: False,
-        memory_remedy="lower score.batch_size",
+        workers_option="score.workers",
         independent=True,
     )
 
@@ -75,6 +75,6 @@ def test_a_worker_is_replaced_alone_and_the_group_ends_when_that_does_not_help(
     with pytest.raises(WorkerGroupFailedError) as caught:
         run_jobset(make_group(tmp_path, "json.tool"), cluster_config)
     first = str(caught.value).splitlines()[0]
-    assert first.startswith("the score step failed after 1 restarts (score.max_restarts=1): worker")
+    assert first.startswith("the score step failed after 1 restarts (at most 1): worker")
     assert "No such file or directory" in str(caught.value)
     assert [text for text in messages(tmp_path / "progress.jsonl") if "restart 1 of 1" in text]

@@ -29,6 +29,8 @@ GROUP = WorkerGroup(
     directory="unused",
     max_restarts=1,
     is_finished=lambda: False,
+    workers_option="train.workers",
+    restart_option="train.max_restarts",
     memory_remedy="lower train.batch_size",
 )
 """A group of which no worker is ever started here."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from components.workers import exit_codes
+from components.workers.group import format_restart_limit
 from components.workers.kubernetes.independent_workers import find_exhausted_worker, select_newest
 from components.workers.kubernetes.known_failures import STARTUP_FAILURES
 from components.workers.kubernetes.status import ClusterEvent, JobSetStatus, WorkerPod
@@ -41,6 +42,7 @@ class Limits:
     pod_start_timeout: float
     step: str = "train"
     queue: str = ""
+    restart_option: str = ""
     memory_remedy: str = ""
     independent: bool = False
     running_seconds: float = 0.0
@@ -205,11 +207,12 @@ def _locate(pod: WorkerPod) -> str:
 
 
 def _find_out_of_memory(observation: Observation) -> Match | None:
+    other = observation.limits.memory_remedy
     for pod in _ended_pods(observation):
         if pod.reason == "OOMKilled":
             return Match(
                 f"worker {pod.rank} {pod.describe_termination()}",
-                remedy=f"raise cluster.memory, {observation.limits.memory_remedy}",
+                remedy=f"raise cluster.memory, {other}" if other else "raise cluster.memory",
                 worker=pod,
             )
     return None
@@ -240,8 +243,8 @@ def _find_failed_worker(observation: Observation) -> Match | None:
     if pod is None:
         return None
     restarts += pod.failures
-    option = f"{limits.step}.max_restarts={limits.max_restarts}"
-    tried = f" after {restarts} restarts ({option})" if restarts else ""
+    limit = format_restart_limit(limits.restart_option, limits.max_restarts)
+    tried = f" after {restarts} restarts ({limit})" if restarts else ""
     node = f" on node {pod.node}" if pod.node else ""
     return Match(
         f"the {limits.step} step failed{tried}: "

@@ -81,6 +81,7 @@ class JobSetMonitor:
             pod_start_timeout=cluster.pod_start_timeout,
             step=group.step,
             queue=cluster.queue or "",
+            restart_option=group.restart_option,
             memory_remedy=group.memory_remedy,
             independent=group.independent,
         )

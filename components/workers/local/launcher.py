@@ -29,7 +29,7 @@ from components.workers.exit_codes import (
     WorkerGroupInterruptedError,
     describe_exit_code,
 )
-from components.workers.group import WorkerGroup
+from components.workers.group import WorkerGroup, format_restart_limit
 from components.workers.local.independent_workers import run_independent_workers
 from components.workers.local.worker_process import (
     count_oom_kills,
@@ -176,7 +176,8 @@ def _format_failure(group: WorkerGroup, home: Path, attempt: int, codes: list[in
     """Return the last message of a group that is not restarted: exit codes and last log lines."""
     parts = [
         f"the {group.step} step failed {attempt} times and is not restarted again "
-        f"({group.step}.max_restarts={group.max_restarts}): {_summarize_exit_codes(codes)}"
+        f"({format_restart_limit(group.restart_option, group.max_restarts)}): "
+        f"{_summarize_exit_codes(codes)}"
     ]
     parts += [format_log_end(home, attempt, rank) for rank in range(len(codes))]
     return "\n".join(parts)

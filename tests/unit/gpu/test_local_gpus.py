@@ -212,7 +212,7 @@ def test_each_worker_process_sees_its_gpus_only(
         directory=str(tmp_path),
         max_restarts=0,
         is_finished=(tmp_path / f"gpus-{workers - 1}.json").exists,
-        memory_remedy="",
+        workers_option="train.workers",
     )
     run_local(group, tmp_path, build_gpu_variables(workers, per_worker, gpus))
     files = [tmp_path / f"gpus-{rank}.json" for rank in range(workers)]

@@ -24,6 +24,7 @@ LIMITS = Limits(
     active_deadline=3600,
     pod_start_timeout=120,
     queue="gpus",
+    restart_option="train.max_restarts",
     memory_remedy="lower train.batch_size",
     running_seconds=30,
     starting_seconds=30,

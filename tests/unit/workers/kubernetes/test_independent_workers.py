@@ -46,7 +46,7 @@ GROUP = WorkerGroup(
     directory="gs://data/scores",
     max_restarts=1,
     is_finished=lambda: False,
-    memory_remedy="lower score.batch_size",
+    workers_option="score.workers",
     independent=True,
 )
 
@@ -177,7 +177,7 @@ def test_a_worker_that_fails_too_often_is_named_with_its_own_last_lines() -> Non
         wait(("starting", present), ("independent, out of restarts", present))
     first, _, title, line, *_ = str(caught.value).splitlines()
     assert first == (
-        "the score step failed after 1 restarts (score.max_restarts=1): "
+        "the score step failed after 1 restarts (at most 1): "
         f"worker 1 ({LAST.name} on node node-0) failed with exit code 3"
     )
     assert (title, line) == ("last lines of worker 1:", f"  last line of {LAST.name}")

@@ -62,7 +62,7 @@ def make_group(
         directory=str(home),
         max_restarts=max_restarts,
         is_finished=lambda: False,
-        memory_remedy="lower score.batch_size",
+        workers_option="score.workers",
         independent=True,
     )
 
@@ -178,9 +178,7 @@ def test_a_worker_that_the_kernel_kills_for_lack_of_memory_is_not_started_again(
     )
     with pytest.raises(WorkerGroupFailedError) as caught:
         run_local(make_group(tmp_path, {1: [-signal.SIGKILL]}), tmp_path)
-    assert str(caught.value) == (
-        "worker 1 was killed for lack of memory; lower score.batch_size, or use fewer score.workers"
-    )
+    assert str(caught.value) == ("worker 1 was killed for lack of memory; lower score.workers")
 
 
 def test_workers_of_a_launcher_that_is_stopped_end_in_time(tmp_path: Path) -> None:
