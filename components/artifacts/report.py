@@ -44,6 +44,21 @@ class ClassMetrics(FiniteModel):
     support: int = Field(ge=0)
 
 
+class ClassProfile(FiniteModel):
+    """The test rows of one class: how long they are, and how sure the model is about them.
+
+    tokens_low, tokens_median, tokens_high: 5%, 50% and 95% of the texts have at most so many
+    tokens; None if the class has no test rows. confidence_right and confidence_wrong: mean score of
+    the predicted class where that is the right one, and where it is not; None without such rows.
+    """
+
+    tokens_low: int | None
+    tokens_median: int | None
+    tokens_high: int | None
+    confidence_right: float | None
+    confidence_wrong: float | None
+
+
 class RocCurve(FiniteModel):
     """Points of a receiver operating characteristic from (0, 0) to (1, 1), and the area under it.
 
@@ -182,11 +197,12 @@ class ReportContent(EvaluationMetrics):
     """The metrics, the required ones, the worst errors, and the origin of all of it.
 
     The digests are those of the inputs' manifests. `mistakes` is empty if the report must not
-    contain texts.
+    contain texts. `class_profiles` is empty in reports of earlier versions.
     """
 
     min_accuracy: float
     min_macro_f1: float = 0.0
+    class_profiles: dict[str, ClassProfile] = {}
     mistakes: tuple[Misclassification, ...]
     data: DataSummary
     training: TrainingSummary

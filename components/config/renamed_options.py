@@ -41,6 +41,7 @@ ADDED_OPTIONS: Final = {
     "model.start_from": None,
     "train.class_weights": "none",
     "train.label_smoothing": 0.0,
+    "evaluate.explain_errors": 5,
 }
 """The defaults of options that artifacts of earlier versions do not have."""
 _STORED_NAMES: Final = {new: old for old, new in RENAMED_OPTIONS.items()}

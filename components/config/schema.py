@@ -215,6 +215,14 @@ class EvaluateConfig(Section):
         description="most confident misclassifications in the report, with their texts; "
         "0: the report contains no texts",
     )
+    explain_errors: int = Field(
+        5,
+        ge=0,
+        le=50,
+        description="most confident misclassifications that the report explains word by word; "
+        "fewer, or in fewer steps, if that would take longer than about two minutes on two cores; "
+        "0: none",
+    )
 
     @field_validator("workers", mode="before")
     @classmethod

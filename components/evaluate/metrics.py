@@ -42,19 +42,21 @@ class MetricsAccumulator:
         self._errors = MostConfidentErrors(max_errors)
         self._counter = make_score_counter(rows, len(classes))
 
-    def add(self, labels: Labels, scores: Scores) -> None:
+    def add(self, labels: Labels, scores: Scores) -> bool:
         """Add the next rows: labels [rows], class probabilities [rows, classes].
 
-        Raises DataError for labels out of range and for scores of another size.
+        Returns whether the scores are probabilities; what is wrong, `compute` raises. Raises
+        DataError for labels out of range and for scores of another size.
         """
         first_row = self._checks.rows
         if not self._checks.check(labels, scores):
-            return
+            return False
         predicted = scores.argmax(axis=1)
         self._confusion += count_confusions(labels, predicted, len(self._classes))
         self._means.add(labels, predicted, scores)
         self._errors.add(first_row, labels, predicted, scores)
         self._counter.add(labels, scores)
+        return True
 
     def list_most_confident_errors(self) -> list[ConfidentError]:
         """At most `max_errors` misclassified rows, by falling confidence, then by row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.predictions import PredictionsWriter
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
-from components.artifacts.token_shards import ShardsContent, TokenShards, open_shards
+from components.artifacts.token_shards import (
+    ShardsContent,
+    SplitReader,
+    TokenShards,
+    open_shards,
+)
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
-from components.evaluate.confident_errors import describe_errors
+from components.evaluate.class_profiles import ClassProfiles
+from components.evaluate.confident_errors import ConfidentError, describe_errors
+from components.evaluate.mistake_explanations import ExplainedErrors, explain_errors
 from components.progress import StepName
 from components.scoring.test_rows import TestRowScoring, score_test_rows
 
@@ -95,13 +103,16 @@ def _write_report(
     scoring: TestRowScoring,
 ) -> ReportContent:
     split = shards.open_split("test")
-    labels, classes = split.read_labels(), shards.content.classes
+    labels, lengths = split.read_labels(), split.read_lengths()
+    classes = shards.content.classes
+    profiles = ClassProfiles(classes, shards.content.max_length)
     measured = metrics.MetricsAccumulator(classes, len(split), config.max_reported_errors)
     with PredictionsWriter(directory) as predictions:
         for part in score_test_rows(
             StepName.EVALUATE, checkpoint, scoring.checkpoint_uri, shards, config, scoring
         ):
-            measured.add(labels[part.rows], part.values)
+            if measured.add(labels[part.rows], part.values):
+                profiles.add(labels[part.rows], part.values, lengths[part.rows])
             texts = split.read_texts(part.rows) if config.max_reported_errors else None
             predictions.add(labels[part.rows], part.values, texts)
     errors = measured.list_most_confident_errors()
@@ -109,6 +120,7 @@ def _write_report(
         **dict(measured.compute()),
         min_accuracy=config.min_accuracy,
         min_macro_f1=config.min_macro_f1,
+        class_profiles=profiles.compute(),
         mistakes=describe_errors(
             errors, split.read_texts([error.row for error in errors]), classes
         ),
@@ -124,12 +136,14 @@ def _write_report(
         source_sha256=shards.content.source_sha256,
         encoder_fingerprint=checkpoint.content.encoder_fingerprint,
     )
+    explained = _explain_first(errors[: config.explain_errors], checkpoint, split)
     progress.report(StepName.EVALUATE, "writing the report", done=len(split), total=len(split))
     (directory / reports.CONTENT_FILENAME).write_text(
         content.model_dump_json(indent=1) + "\n", encoding="utf-8"
     )
     (directory / reports.PAGE_FILENAME).write_text(
-        report_page.render_report(content), encoding="utf-8"
+        report_page.render_report(content, explained.explanations, explained.note),
+        encoding="utf-8",
     )
     manifest.commit(
         directory,
@@ -139,6 +153,15 @@ def _write_report(
         config=to_stored_names("evaluate", config.model_dump(mode="json", exclude={"workers"})),
     )
     return content
+
+
+def _explain_first(
+    errors: Sequence[ConfidentError], checkpoint: Artifact[CheckpointContent], split: SplitReader
+) -> ExplainedErrors:
+    rows = [error.row for error in errors]
+    if not rows:
+        return ExplainedErrors()
+    return explain_errors(checkpoint, split.read_texts(rows), split.read_lengths()[rows].tolist())
 
 
 def _summarize_data(shards: TokenShards) -> DataSummary:

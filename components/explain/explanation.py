@@ -86,6 +86,13 @@ class Explanation:
         """The word's strength: its weight without its sign, as a share of the strongest one's."""
         return abs(word.weight) / self.strongest if self.strongest else 0.0
 
+    def list_strongest(self, count: int) -> tuple[Word, ...]:
+        """The `count` strongest words, in the order of the text."""
+        if len(self.words) <= count:
+            return self.words
+        order = sorted(range(len(self.words)), key=lambda index: -abs(self.words[index].weight))
+        return tuple(self.words[index] for index in sorted(order[:count]))
+
     def split_text(self) -> Iterator[Segment]:
         """The text in parts, in order.
 

@@ -115,7 +115,7 @@ def choose_workers(
 
     `auto` is 0 unless workers have pods of their own and the step's pod would compute for more than
     LONGEST_SECONDS_IN_STEP. It is then as many as finish within this time, at most as many as
-    train. A token costs FLOP_PER_PARAMETER operations for each parameter of the model.
+    train.
     """
     if config.workers != "auto":
         return config.workers
@@ -124,13 +124,21 @@ def choose_workers(
     from components.workers.kubernetes.jobset_manifest import parse_cpu_quantity
 
     cluster = scoring.cluster
-    parameters = sum(entry.size for entry in manifest.files.values()) / BYTES_PER_PARAMETER
-    work = shards.content.splits["test"].tokens * parameters * FLOP_PER_PARAMETER
+    work = estimate_operations(manifest, shards.content.splits["test"].tokens)
     step_cores, worker_cores = map(parse_cpu_quantity, (cluster.step_cpu, cluster.cpu))
     if work <= LONGEST_SECONDS_IN_STEP * FLOPS_PER_CORE * step_cores:
         return 0
     speed = cluster.gpus * FLOPS_PER_GPU if cluster.gpus else worker_cores * FLOPS_PER_CORE
     return min(scoring.max_workers, math.ceil(work / (LONGEST_SECONDS_IN_STEP * speed)))
+
+
+def estimate_operations(manifest: Manifest, tokens: int) -> float:
+    """Float operations of scoring `tokens` tokens with the model of a manifest, about.
+
+    A token costs FLOP_PER_PARAMETER operations for each parameter of the model.
+    """
+    parameters = sum(entry.size for entry in manifest.files.values()) / BYTES_PER_PARAMETER
+    return tokens * parameters * FLOP_PER_PARAMETER
 
 
 def _is_unmounted(state: str) -> bool:

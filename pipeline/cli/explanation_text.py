@@ -69,12 +69,8 @@ def _describe_sum(explanation: Explanation) -> str:
 
 def _word_rows(explanation: Explanation) -> list[dict[str, Any]]:
     """The words in the order of the text, the strongest of them if there are many."""
-    words = explanation.words
-    if len(words) > MAX_ROWS:
-        limit = sorted(abs(word.weight) for word in words)[-MAX_ROWS]
-        words = tuple(word for word in words if abs(word.weight) >= limit)[:MAX_ROWS]
     rows = []
-    for word in words:
+    for word in explanation.list_strongest(MAX_ROWS):
         cells = round(_BAR_CELLS * explanation.share(word))
         row = {
             "word": word.text,

@@ -1,6 +1,6 @@
 """The evaluation report as one HTML page without scripts or network requests.
 
-`render_report` is a pure function of the report's content: equal content gives equal bytes.
+`render_report` is a pure function: equal content and explanations give equal bytes.
 Everything that comes from data (texts, class names, notes) passes the template's `finalize` and is
 escaped after that.
 """
@@ -15,6 +15,8 @@ from typing import Any
 
 from components.artifacts.report import CalibrationBin, ClassMetrics, ReportContent
 from components.evaluate.report_page import number_format, plots
+from components.explain import page as explanation_page
+from components.explain.explanation import Explanation
 from components.html_template import load_templates
 
 TEMPLATE = "report.html.j2"
@@ -26,8 +28,13 @@ MAX_CONFUSIONS = 3
 MAX_CONFUSIONS_WITHOUT_MATRIX = 25
 
 
-def render_report(content: ReportContent) -> str:
-    """The page, to be encoded as UTF-8."""
+def render_report(
+    content: ReportContent, explanations: Sequence[Explanation] = (), note: str | None = None
+) -> str:
+    """The page, to be encoded as UTF-8.
+
+    explanations: of the first mistakes, in their order. note: why there are not more.
+    """
     filters = {
         "percent": number_format.format_percent,
         "decimal": number_format.format_decimal,
@@ -36,12 +43,19 @@ def render_report(content: ReportContent) -> str:
         "rate": number_format.format_rate,
     }
     environment = load_templates(Path(__file__).parent, filters)
-    return environment.get_template(TEMPLATE).render(report=content, **_template_values(content))
+    return environment.get_template(TEMPLATE).render(
+        report=content,
+        explanations=explanation_page.render_parts(explanations, "mistake"),
+        explanation_style=explanation_page.render_style() if explanations else "",
+        explanation_note=note,
+        **_template_values(content),
+    )
 
 
 def _template_values(content: ReportContent) -> dict[str, Any]:
     curves = plots.select_curves(content.roc)
     training, data = content.training, content.data
+    listed = select_classes(content.per_class)
     has_matrix = len(content.classes) <= MAX_MATRIX_CLASSES
     return {
         "loss_curve": plots.draw_loss_curve(
@@ -51,7 +65,10 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         "reliability": plots.draw_reliability(content.calibration, content.ece),
         "roc": plots.draw_roc(curves, content.micro_roc),
         "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_length),
-        "per_class": select_classes(content.per_class),
+        "per_class": listed,
+        "profiles": {
+            name: content.class_profiles[name] for name in listed if name in content.class_profiles
+        },
         "named_classes": MAX_NAMED_CLASSES,
         "curves": curves,
         "hidden_curves": sum(curve is not None for curve in content.roc.values()) - len(curves),

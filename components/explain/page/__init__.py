@@ -15,12 +15,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from components.explain.attention import WordAttention
+from components.explain.attention import ATTENDED, WordAttention
 from components.explain.explanation import Explanation, Segment
 from components.explain.page.pictures import MAX_DRAWN_TOKENS, draw_arcs, draw_matrix
 from components.html_template import load_templates
 
 MAX_OPEN_ROWS = 16
+MAX_PART_ROWS = 40
 MAX_SCORES = 5
 MAX_UNREAD_CHARACTERS = 300
 """Of what the model does not read, the page shows the beginning."""
@@ -30,7 +31,10 @@ _MAX_TINT = 0.45
 
 def render_page(explanations: Sequence[Explanation], facts: Mapping[str, str]) -> str:
     """The page, to be encoded as UTF-8; `facts` name the model."""
-    shown = [_template_values(each, f"t{number}") for number, each in enumerate(explanations)]
+    shown = [
+        _template_values(each, f"t{number}", f", text {number}")
+        for number, each in enumerate(explanations, 1)
+    ]
     return _load_templates().get_template("page.html.j2").render(shown=shown, facts=facts)
 
 
@@ -41,17 +45,19 @@ def render_fragment(explanation: Explanation) -> str:
     return _load_templates().get_template("fragment.html.j2").render(item=values)
 
 
-def render_parts(explanations: Sequence[Explanation], level: int) -> list[Markup]:
-    """Each explanation for a page that has `render_style` in it; `level` is that of headings.
+def render_parts(explanations: Sequence[Explanation], name: str) -> list[Markup]:
+    """Each explanation, short, for a page that has `render_style` in it.
 
-    The parts belong into elements of the class `kx`. Ids begin with `x`, a number and `-`.
+    The parts belong into elements of the class `kx`. Ids begin with `x`, a number from 1 and `-`;
+    labels end with `name` and the number. Of long texts, the strongest MAX_PART_ROWS words are
+    listed, and attention is left out.
     """
     template = _load_templates().get_template("part.html.j2")
-    parts = []
-    for number, each in enumerate(explanations):
-        values = _template_values(each, f"x{number}")
-        parts.append(Markup(template.render(item=values, level=level)))  # noqa: S704 - a template's
-    return parts
+    shown = [
+        _template_values(each, f"x{number}", f", {name} {number}", is_part=True)
+        for number, each in enumerate(explanations, 1)
+    ]
+    return [Markup(template.render(item=item)) for item in shown]  # noqa: S704 - templates escape
 
 
 def render_style() -> Markup:
@@ -65,18 +71,25 @@ def _load_templates() -> jinja2.Environment:
     return load_templates(Path(__file__).parent, filters)
 
 
-def _template_values(explanation: Explanation, name: str) -> dict[str, Any]:
+def _template_values(
+    explanation: Explanation, name: str, suffix: str = "", is_part: bool = False
+) -> dict[str, Any]:
     scores = explanation.list_scores(MAX_SCORES)
+    words = explanation.list_strongest(MAX_PART_ROWS) if is_part else explanation.words
+    is_drawn = len(explanation.tokens) <= MAX_DRAWN_TOKENS
     return {
         "explanation": explanation,
+        "suffix": suffix,
         "scores": scores,
         "hidden_scores": len(explanation.scores) - len(scores),
         "segments": [_segment_values(each) for each in explanation.split_text()],
-        "words": [(word, explanation.share(word)) for word in explanation.words],
-        "is_open": len(explanation.words) <= MAX_OPEN_ROWS,
+        "words": [(word, explanation.share(word)) for word in words],
+        "is_part": is_part,
+        "is_open": not is_part and len(words) <= MAX_OPEN_ROWS,
         "heads": [
-            _attention_values(each, explanation.tokens, f"{name}-{number}")
+            _attention_values(each, explanation.tokens, f"{name}-{number}", is_part)
             for number, each in enumerate(explanation.attention)
+            if is_drawn or not is_part
         ],
         "max_drawn": MAX_DRAWN_TOKENS,
     }
@@ -89,14 +102,21 @@ def _segment_values(segment: Segment) -> dict[str, Any]:
     return {"segment": segment, "text": text, "tint": _MAX_TINT * segment.share}
 
 
-def _attention_values(attention: WordAttention, tokens: Sequence[str], name: str) -> dict[str, Any]:
+def _attention_values(
+    attention: WordAttention, tokens: Sequence[str], name: str, is_part: bool
+) -> dict[str, Any]:
     title = f"L{attention.name[1:]}"
-    is_drawn = len(tokens) <= MAX_DRAWN_TOKENS
+    arcs = matrix = None
+    if len(tokens) <= MAX_DRAWN_TOKENS:
+        max_arcs = ATTENDED if is_part else None
+        arcs = draw_arcs(attention.weights, tokens, title, f"{name}-a", max_arcs)
+        if not is_part:
+            matrix = draw_matrix(attention.weights, tokens, title, f"{name}-m")
     return {
         "title": title,
         "is_single": len(attention.weights) == 1,
-        "arcs": draw_arcs(attention.weights, tokens, title, f"{name}-a") if is_drawn else None,
-        "matrix": draw_matrix(attention.weights, tokens, title, f"{name}-m") if is_drawn else None,
+        "arcs": arcs,
+        "matrix": matrix,
         "rows": list(attention.list_attended(tokens)),
     }
 

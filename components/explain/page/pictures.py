@@ -22,25 +22,31 @@ _MAX_LABEL_CHARACTERS = 16
 
 
 def draw_arcs(
-    weights: npt.NDArray[np.float32], tokens: Sequence[str], title: str, name: str
+    weights: npt.NDArray[np.float32],
+    tokens: Sequence[str],
+    title: str,
+    name: str,
+    max_arcs: int | None = None,
 ) -> Markup:
     """Two columns of words, and an arc from each word (left) to the words that it attends to.
 
-    The more of the attention, the darker the arc.
+    The more of the attention, the darker the arc. With max_arcs, only so many arcs of each word are
+    drawn, the darkest, and without tooltips.
     """
     height = _ROW * len(tokens) + 8
-    parts = []
+    is_full, parts = max_arcs is None, []
     for query, row in enumerate(weights):
+        least = max(MIN_ARC, 0.0 if max_arcs is None else np.sort(row)[-max_arcs:][0])
         for key, weight in enumerate(row):
-            if weight < MIN_ARC:
+            if weight < least:
                 continue
             y1, y2 = (_ROW * number + _ROW / 2 + 4 for number in (query, key))
             x1, x2 = _COLUMN + 4, _COLUMN + _GAP - 4
             middle = (x1 + x2) / 2
             parts.append(
                 f'<path class="arc" d="M{x1} {y1:.0f}C{middle:.0f} {y1:.0f} {middle:.0f} '
-                f'{y2:.0f} {x2} {y2:.0f}" stroke-opacity="{_opacity(weight)}">'
-                f"<title>{_describe(tokens[query], tokens[key], weight)}</title></path>"
+                f'{y2:.0f} {x2} {y2:.0f}" stroke-opacity="{_opacity(weight)}"'
+                + (f">{_tooltip(tokens[query], tokens[key], weight)}</path>" if is_full else "/>")
             )
     for number, token in enumerate(tokens):
         y = _ROW * number + _ROW / 2 + 8
@@ -65,7 +71,7 @@ def draw_matrix(
                 parts.append(
                     f'<rect class="cell" x="{x}" y="{y}" width="{_CELL - 1}" height="{_CELL - 1}" '
                     f'fill-opacity="{_opacity(weight)}">'
-                    f"<title>{_describe(tokens[query], tokens[key], weight)}</title></rect>"
+                    f"{_tooltip(tokens[query], tokens[key], weight)}</rect>"
                 )
     for number, token in enumerate(tokens):
         x, y = _LABEL + _CELL * number + 14, _LABEL - 6
@@ -101,9 +107,10 @@ def _draw_label(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{label}</text>'
 
 
-def _describe(query: str, token: str, weight: float) -> str:
+def _tooltip(query: str, token: str, weight: float) -> str:
     text = f"{query} \N{RIGHTWARDS ARROW} {token}: {weight:.2f}"
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+    shown = escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+    return f"<title>{shown}</title>"
 
 
 def _opacity(weight: float) -> str:

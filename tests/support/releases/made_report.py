@@ -9,10 +9,12 @@ import numpy as np
 from components.artifacts.checkpoint import EpochMetrics
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
 from components.evaluate import metrics
+from components.evaluate.class_profiles import ClassProfiles
 from components.evaluate.confident_errors import describe_errors
 from components.evaluate.score_checks import Labels, Scores
 
 CLASSES = ("calm", "loud", "odd")
+MAX_LENGTH = 32
 
 
 def labels_and_scores(rows: int = 240, classes: int = 3, seed: int = 5) -> tuple[Labels, Scores]:
@@ -41,6 +43,10 @@ def report_content(
     labels = usual if labels is None else labels
     measured = metrics.MetricsAccumulator(classes, len(labels), mistakes)
     measured.add(labels, scores)
+    profiles = ClassProfiles(classes, MAX_LENGTH)
+    profiles.add(
+        labels, scores, np.resize(np.arange(5, MAX_LENGTH + 1, dtype=np.int32), len(labels))
+    )
     errors = measured.list_most_confident_errors()
     history = tuple(
         EpochMetrics(
@@ -58,13 +64,14 @@ def report_content(
     return ReportContent(
         **dict(measured.compute()),
         min_accuracy=min_accuracy,
+        class_profiles=profiles.compute(),
         mistakes=describe_errors(errors, [text] * len(errors), classes),
         data=DataSummary(
             rows={"train": 900, "validation": 100, "test": 240},
             tokens={"train": 9000, "validation": 1000, "test": 2400},
             refused={"no text": 2},
             length_histogram={5: 100, 9: 640, 20: 460, 32: 40},
-            max_length=32,
+            max_length=MAX_LENGTH,
             vocabulary_tokens=1234,
             notes=tuple(notes),
         ),

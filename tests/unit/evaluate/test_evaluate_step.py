@@ -34,7 +34,10 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(inputs: Path, output: Path, config: EvaluateConfig | None = None) -> ReportContent:
     return step.run(
-        config or EvaluateConfig(batch_size=4), inputs / "shards", inputs / "checkpoint", output
+        config or EvaluateConfig(batch_size=4, explain_errors=0),
+        inputs / "shards",
+        inputs / "checkpoint",
+        output,
     )
 
 
@@ -94,11 +97,39 @@ def test_the_report_names_its_inputs(inputs: Path, tmp_path: Path) -> None:
 
 
 def test_equal_inputs_give_an_equal_report(inputs: Path, tmp_path: Path) -> None:
-    evaluate(inputs, tmp_path / "one")
-    evaluate(inputs, tmp_path / "two")
+    evaluate(inputs, tmp_path / "one", EvaluateConfig(batch_size=4))
+    evaluate(inputs, tmp_path / "two", EvaluateConfig(batch_size=4))
     assert (
         manifest.read_manifest(tmp_path / "one").digest
         == manifest.read_manifest(tmp_path / "two").digest
+    )
+
+
+def test_errors_are_explained_as_many_as_asked_for(inputs: Path, tmp_path: Path) -> None:
+    for number in (0, 2, 50):
+        output = tmp_path / str(number)
+        content = evaluate(inputs, output, EvaluateConfig(explain_errors=number))
+        page = (output / "report.html").read_text(encoding="utf-8")
+        explained = min(number, len(content.mistakes))
+        assert page.count('<article class="kx"') == page.count(">Why?</a>") == explained
+        sealed = manifest.read_manifest(output)
+        assert sealed.config.get("explain_errors") == number
+    assert len(content.mistakes) > 2
+
+
+def test_a_report_without_texts_explains_none(inputs: Path, tmp_path: Path) -> None:
+    evaluate(inputs, tmp_path / "report", EvaluateConfig(max_reported_errors=0))
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "<article" not in page and "Why" not in page
+
+
+@pytest.mark.slow
+def test_the_report_is_the_same_if_workers_score_the_rows(inputs: Path, tmp_path: Path) -> None:
+    evaluate(inputs, tmp_path / "here", EvaluateConfig())
+    evaluate(inputs, tmp_path / "workers", EvaluateConfig(workers=1))
+    assert (
+        manifest.read_manifest(tmp_path / "here").digest
+        == manifest.read_manifest(tmp_path / "workers").digest
     )
 
 

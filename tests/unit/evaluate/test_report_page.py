@@ -9,6 +9,7 @@ import pytest
 
 from components.artifacts.report import ReportContent
 from components.evaluate import metrics, report_page
+from tests.support.releases.made_explanation import make_explanation
 from tests.support.releases.made_report import report_content
 
 
@@ -128,6 +129,64 @@ def test_hostile_class_names_and_notes_are_shown_as_text() -> None:
 
 def test_no_mistakes_means_no_text() -> None:
     assert "an ordinary text" not in report_page.render_report(report_content(mistakes=0))
+
+
+def test_each_mistake_and_its_explanation_lead_to_each_other() -> None:
+    html = report_page.render_report(
+        report_content(), [make_explanation(), make_explanation()], "Only the first 2 of 5."
+    )
+    found = Elements(html)
+    ids = [given["id"] for _, given in found.tags if "id" in given]
+    links = [given["href"] for tag, given in found.tags if tag == "a"]
+    assert links == [
+        "#explanation-1",
+        "#explanation-2",
+        "#mistake-1",
+        "#mistake-2",
+    ]
+    assert len(ids) == len(set(ids))
+    assert {(link or "").removeprefix("#") for link in links} <= set(ids)
+    named = " ".join(given.get("aria-labelledby") or "" for _, given in found.tags)
+    assert set(named.split()) <= set(ids)
+    labels = [given["aria-label"] for _, given in found.tags if given.get("role") == "region"]
+    assert len(labels) == len(set(labels))
+    assert "Only the first 2 of 5." in found.text
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in found.tags}
+
+
+def test_without_explanations_there_is_neither_their_style_nor_a_link() -> None:
+    html = report_page.render_report(report_content())
+    assert ".kx" not in html and "<a " not in html and "Why" not in html
+    noted = report_page.render_report(report_content(), (), "The mistakes are not explained.")
+    assert "The mistakes are not explained." in noted and "<a " not in noted
+
+
+def test_explanations_of_hostile_texts_are_shown_as_text() -> None:
+    html = report_page.render_report(report_content(), [make_explanation()])
+    found = Elements(html)
+    assert "Oil <script>fell\ufffd</script>" in found.text
+    assert found.count("script") == 0
+    assert "\x07" not in html
+
+
+def test_each_class_has_its_lengths_and_confidences() -> None:
+    content = report_content()
+    cells = re.findall(r'<td class="n">([^<]*)</td>', report_page.render_report(content))
+    for profile in content.class_profiles.values():
+        assert f"{profile.tokens_low} to {profile.tokens_high}" in cells
+        assert {str(profile.tokens_median), f"{profile.confidence_right:.1%}"} <= set(cells)
+        assert f"{profile.confidence_wrong:.1%}" in cells
+    old = content.model_copy(update={"class_profiles": {}})
+    assert "Length and confidence" not in report_page.render_report(old)
+
+
+def test_tables_scroll_in_boxes_that_the_keyboard_reaches() -> None:
+    html = report_page.render_report(report_content(), [make_explanation()])
+    for table in re.finditer(r"<table(?! class=\"mistakes\")", html):
+        box = html.rfind('<div class="wide', 0, table.start())
+        assert html.find("</div>", box) > table.start()
+    boxes = re.findall(r'<(?:div|figure) class="wide[^>]*>', html)
+    assert boxes and all('tabindex="0" role="region" aria-label="' in box for box in boxes)
 
 
 def test_every_picture_is_well_formed_and_described() -> None:

@@ -9,38 +9,9 @@ import numpy as np
 import pytest
 
 from components.explain.attention import WordAttention
-from components.explain.explanation import Explanation, Word
+from components.explain.explanation import Word
 from components.explain.page import render_fragment, render_page, render_parts, render_style
-
-TEXT = 'Oil <script>fell\x07</script> "& hard'
-
-
-def make_explanation(text: str = TEXT, **changes: object) -> Explanation:
-    words = (
-        Word("Oil", 0, 3, ("oil",), 1.25, 0.5),
-        Word("<script>fell", 4, 16, ("<", "fell"), -0.5, None),
-    )
-    weights = np.array([[0.5, 0.5, 0, 0], [0.1, 0.2, 0.3, 0.4], [1, 0, 0, 0], [0, 0, 0, 1]])
-    values: dict[str, object] = {
-        "text": text,
-        "label": "<b>Business",
-        "scores": {"<b>Business": 0.9, "World": 0.1},
-        "target": "<b>Business",
-        "log_odds": 2.2,
-        "baseline": 1.4,
-        "gap": 0.05,
-        "steps": 32,
-        "words": words,
-        "agreement": 0.5,
-        "attention": (
-            WordAttention(2, None, weights.astype(np.float32)),
-            WordAttention(2, 1, weights[:1].astype(np.float32)),
-        ),
-        "unread": 16,
-        "notes": ("A note.",),
-        **changes,
-    }
-    return Explanation(**values)  # type: ignore[arg-type]
+from tests.support.releases.made_explanation import TEXT, make_explanation
 
 
 class Reader(HTMLParser):
@@ -123,13 +94,24 @@ def test_of_what_is_not_read_the_beginning_is_shown() -> None:
     assert len(page) < 20_000
 
 
-def test_parts_of_another_page_have_their_ids_and_headings() -> None:
-    parts = render_parts([make_explanation(), make_explanation()], 4)
+def test_parts_of_another_page_are_short_and_have_their_own_ids() -> None:
+    parts = render_parts([make_explanation(), make_explanation()], "mistake")
     reader = Reader("".join(parts))
-    assert len(reader.ids) == len(set(reader.ids)) == 4 * 2 * 2
-    assert {tag for tag in reader.tags if tag.startswith("h")} == {"h4"}
-    assert "style" not in reader.tags
+    assert len(reader.ids) == len(set(reader.ids)) == 2 * 2 * 2
+    assert not {"style", "h1", "h2", "h3", "rect"} & set(reader.tags)
+    assert len(parts[0]) < 0.7 * len(render_fragment(make_explanation()))
     assert ".kx" in render_style()
+
+
+def test_parts_list_the_strongest_words_of_long_texts_without_their_attention() -> None:
+    words = tuple(Word(f"w{n}", -1, -1, (f"w{n}",), 0.01 * n, None) for n in range(70))
+    attention = (WordAttention(1, 1, np.full((72, 72), 1 / 72, np.float32)),)
+    (part,) = render_parts([make_explanation("w", words=words, attention=attention)], "mistake")
+    assert "The 40 strongest of 70 words" in part
+    assert re.findall(r'<th scope="row"><bdi>(w[0-9]+)</bdi>', part) == [
+        f"w{n}" for n in range(30, 70)
+    ]
+    assert "<svg" not in part and "Attention" not in part
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,16 @@ def test_a_release_in_bfloat16_is_explained_in_bfloat16(checkpoint, tmp_path):
 def test_a_sealed_encoder_is_occluded_and_says_so(checkpoint, tmp_path):
     hub = explained_releases.export_tiny_hub_encoder(checkpoint, tmp_path / "hub")
     made = explained_releases.make_classifier(f"hub:{hub}")
+    before = explain(explain_classifier(*made, CLASSES, MAX_LENGTH), ["the cats ab."])[0]
     explainer = load_explainer(explained_releases.make_release(tmp_path / "1", *made))
     explanation = explain(explainer, ["the cats ab."])[0]
     assert explanation.notes[0].startswith("The encoder is a sealed graph")
+    assert before.notes == explanation.notes
+    np.testing.assert_allclose(
+        [word.occlusion for word in before.words],
+        [word.occlusion for word in explanation.words],
+        atol=2e-4,
+    )
     assert (explanation.baseline, explanation.gap, explanation.attention) == (None, None, ())
     assert [word.contribution for word in explanation.words] == [None] * 4
     assert max(abs(word.occlusion) for word in explanation.words) > 0.01
