@@ -34,8 +34,8 @@ _LAUNCHER_CPU, _LAUNCHER_MEMORY = "250m", "512Mi"
 
 
 def configure_light_step(task: Any, cluster: ClusterConfig) -> None:
-    """Configure a step that needs nothing but the registry: the small image and few resources."""
-    _configure_common(task, cluster, str(cluster.tools_image))
+    """Configure a step that computes nothing: the image of the steps, and few resources."""
+    _configure_common(task, cluster, str(cluster.step_image))
     _set_resources(task, _LAUNCHER_CPU, _LAUNCHER_MEMORY)
 
 

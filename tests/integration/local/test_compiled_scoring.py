@@ -50,7 +50,7 @@ def test_the_step_that_scores_has_the_image_that_it_needs(
 ) -> None:
     spec, platform = compile_to(tmp_path / "pipeline.yaml", backend=backend, gpus=2)
     executors = spec["deploymentSpec"]["executors"]
-    assert executors["exec-resolve"]["container"]["image"] == TOOLS
+    assert executors["exec-resolve"]["container"]["image"] == STEP
     container = executors["exec-score"]["container"]
     assert container["image"] == image
     assert ("accelerator" in container["resources"]) == (backend == "local")
