@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from components.config.data import DataConfig
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.data.split_names import SplitName
+from components.data.time_window import fill_date_placeholder, parse_window
 from components.progress import StepName
 
 RESULT_FORMAT = 1
@@ -139,8 +140,16 @@ def describe_identity(job: ScoringJob) -> dict[str, Any]:
 
 
 def data_identity(data: DataConfig) -> dict[str, Any]:
-    """The options of `data` that determine which texts are read."""
+    """The options of `data` that determine which texts are read, with {date} filled in.
+
+    Without a time column `end_time` only fills {date}: two scheduled times of a day read the same.
+    """
     options = data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
+    window = parse_window(data)
+    options |= {
+        "source": [*fill_date_placeholder(data)],
+        "end_time": None if window is None else window.end.isoformat(),
+    }
     return to_stored_names("data", options)
 
 

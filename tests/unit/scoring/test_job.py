@@ -94,6 +94,23 @@ def test_only_options_of_reading_texts_are_part_of_the_identity() -> None:
     assert identity(text=("title",)) != identity()
 
 
+def test_a_time_is_part_of_the_identity_if_rows_are_chosen_by_it() -> None:
+    def identity(end_time: str, **options: Any) -> Any:
+        update = {"source": "gs://b/{date}.csv", "end_time": end_time, **options}
+        data = SOURCE.data.model_copy(update=update)
+        return describe_identity(make_job(rows=SOURCE.model_copy(update={"data": data})))
+
+    times = ("2026-11-30T03:00:00Z", "2026-11-30T04:00:00Z")
+    by_day, by_window = (
+        [identity(time, **options) for time in times]
+        for options in ({}, {"time_column": "time", "window": "1d"})
+    )
+    assert by_day[0] == by_day[1] == identity(times[0], source="gs://b/2026-11-30.csv")
+    assert list_differences(*by_window) == ["data.end_time"]
+    same_time = identity("2026-11-30T04:00:00+01:00", time_column="time", window="1d")
+    assert same_time == by_window[0]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -114,9 +131,9 @@ def test_the_document_is_read_as_it_was_written() -> None:
 
 
 def test_what_differs_is_named_by_its_option() -> None:
-    data = DataConfig(source="./texts.csv", text=("text",), end_time="2026-01-02")
+    data = DataConfig(source="./texts.csv", text=("text",), delimiter=";")
     other = SOURCE.model_copy(update={"data": data, "digest": "d" * 64})
     found, wanted = (describe_identity(make_job(rows=rows)) for rows in (other, SOURCE))
     assert list_differences(found, found) == []
-    assert list_differences(found, wanted) == ["source", "data.source", "data.end_time"]
+    assert list_differences(found, wanted) == ["source", "data.source", "data.delimiter"]
     assert list_differences({}, wanted | {"data": {"source": 1}})[-2:] == ["data.source", "keep"]
