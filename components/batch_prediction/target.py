@@ -28,6 +28,7 @@ from components.workers.launcher_heartbeat import (
     INTERVAL_SECONDS,
     LauncherHeartbeat,
     heartbeat_key,
+    is_of_this_run,
     read_heartbeat,
 )
 
@@ -180,9 +181,15 @@ def _open_lock_file(state: Path) -> BinaryIO:
 
 
 def _has_live_heartbeat(store: Store) -> bool:
-    """Whether a heartbeat is there that changes within a few intervals."""
+    """Whether a heartbeat is there that changes within a few intervals.
+
+    That of an attempt of the same run is not waited for: its workers go on only if their launcher
+    is back in time.
+    """
     key = heartbeat_key(HEARTBEAT_NAME)
     first = read_heartbeat(store, key)
+    if is_of_this_run(first):
+        return False
     deadline = time.monotonic() + _LIVE_INTERVALS * INTERVAL_SECONDS
     while first and time.monotonic() < deadline:
         if read_heartbeat(store, key) not in (first, b""):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import time
 import uuid
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from components.config.environment import ENV_RUN
 from components.errors import KubertError
 from components.storage.store import MissingError, Store
 
@@ -44,6 +46,7 @@ class LauncherHeartbeat:
     def __init__(self, store: Store, jobset: str, interval: float = INTERVAL_SECONDS) -> None:
         self._store, self._key, self._interval = store, heartbeat_key(jobset), interval
         self._id = uuid.uuid4().hex
+        self._run = os.environ.get(ENV_RUN, "")
         self._count = 0
         self._stop = threading.Event()
         self._other_launcher_until = 0.0
@@ -84,7 +87,7 @@ class LauncherHeartbeat:
         # A launcher overwrites what it finds, so what is there now was written since the last time.
         if content and self._id.encode() not in content:
             self._other_launcher_until = time.monotonic() + 3 * self._interval
-        record = {"launcher": self._id, "count": self._count}
+        record = {"launcher": self._id, "run": self._run, "count": self._count}
         self._store.write(self._key, json.dumps(record).encode())
         self._count += 1
 
@@ -101,6 +104,14 @@ def read_heartbeat(store: Store, key: str) -> bytes:
     with suppress(MissingError):
         return store.read_bytes(key)
     return b""
+
+
+def is_of_this_run(heartbeat: bytes) -> bool:
+    """Whether a heartbeat is that of this run on a cluster, so of an attempt that has ended."""
+    run = os.environ.get(ENV_RUN)
+    with suppress(ValueError):
+        return bool(run) and json.loads(heartbeat).get("run") == run
+    return False
 
 
 @dataclass(frozen=True)
