@@ -124,10 +124,9 @@ def evaluate(
     from components.step_runtime import default_state_uri, parse_section, step_run
 
     with step_run("evaluate", report=report.path, page=page.path) as figures:
-        import shutil
         from pathlib import Path
 
-        from components.artifacts.report import MAX_KFP_CLASSES
+        from components.artifacts.report import MAX_KFP_CLASSES, read_framed_page
         from components.config.cluster import ClusterConfig
         from components.config.schema import EvaluateConfig
         from components.evaluate import step
@@ -155,7 +154,7 @@ def evaluate(
             list(content.micro_roc.tpr),
             list(content.micro_roc.thresholds),
         )
-        shutil.copyfile(Path(report.path) / "report.html", page.path)
+        Path(page.path).write_text(read_framed_page(output), encoding="utf-8")
         for artifact in (metrics, classification):
             Path(artifact.path).write_text(
                 content.model_dump_json(include={"accuracy", "macro_f1"})

@@ -219,6 +219,15 @@ def open_report(directory: Path) -> Artifact[ReportContent]:
     return Artifact(directory, manifest, _read_content(directory / CONTENT_FILENAME))
 
 
+def read_framed_page(directory: Path) -> str:
+    """The report's page for the `srcdoc` of an iframe, as Kubeflow and notebooks show it.
+
+    In such a frame, a link to an anchor of the page would load the page around the frame.
+    """
+    page = (directory / PAGE_FILENAME).read_text(encoding="utf-8")
+    return page.replace('href="#', 'href="about:srcdoc#')
+
+
 def _read_content(path: Path) -> ReportContent:
     try:
         return ReportContent.model_validate_json(path.read_bytes())

@@ -23,7 +23,9 @@ class Report:
         return f"<Report {format_path(self.path)}>"
 
     def _repr_html_(self) -> str:
-        page = html.escape(self.path.read_text(encoding="utf-8"))
+        from components.artifacts.report import read_framed_page
+
+        page = html.escape(read_framed_page(self.path.parent))
         return (
             '<iframe title="Evaluation report" sandbox style="width: 100%; height: 600px; '
             f'border: 1px solid #ccc" srcdoc="{page}"></iframe>'

@@ -94,7 +94,8 @@ def _draw_picture(
         "row."
     )
     return Markup(  # noqa: S704 - every text in it was escaped here or by a function below
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" style="max-width: {width:.0f}px" role="img" '
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'style="max-width: {width:.0f}px; --w: {width:.0f}px" role="img" '
         f'aria-labelledby="{name}-t {name}-d"><title id="{name}-t">{escape(title)}</title>'
         f'<desc id="{name}-d">{escape(description)}</desc>{"".join(parts)}</svg>'
     )

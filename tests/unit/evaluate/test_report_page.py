@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from components.artifacts.report import ReportContent
+from components.artifacts.report import ReportContent, read_framed_page
 from components.evaluate import metrics, report_page
 from tests.support.releases.made_explanation import make_explanation
 from tests.support.releases.made_report import report_content
@@ -152,6 +153,15 @@ def test_each_mistake_and_its_explanation_lead_to_each_other() -> None:
     assert len(labels) == len(set(labels))
     assert "Only the first 2 of 5." in found.text
     assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in found.tags}
+
+
+def test_in_a_frame_links_stay_in_the_frame(tmp_path: Path) -> None:
+    html = report_page.render_report(
+        report_content(text='<a href="#explanation-1">'), [make_explanation()]
+    )
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    links = re.findall(r'href="([^"]*)"', read_framed_page(tmp_path))
+    assert links == ["about:srcdoc#explanation-1", "about:srcdoc#mistake-1"]
 
 
 def test_without_explanations_there_is_neither_their_style_nor_a_link() -> None:
