@@ -1,5 +1,6 @@
 """The Kubeflow pipeline of batch prediction: resolve the release, then score."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,18 @@ def build_pipeline(cluster: ClusterConfig | None = None, *, scheduled: bool = Fa
 
 
 def compile_pipeline(
-    path: Path, cluster: ClusterConfig | None = None, *, scheduled: bool = False
+    path: Path,
+    values: Mapping[str, Any] | None = None,
+    cluster: ClusterConfig | None = None,
+    *,
+    scheduled: bool = False,
 ) -> None:
-    """Compile the pipeline into a YAML file; the arguments are those of `build_pipeline`."""
-    compiler.Compiler().compile(build_pipeline(cluster, scheduled=scheduled), str(path))
+    """Compile the pipeline into a YAML file, with `values` as its parameters' defaults.
+
+    The other arguments are those of `build_pipeline`.
+    """
+    compiler.Compiler().compile(
+        build_pipeline(cluster, scheduled=scheduled),
+        str(path),
+        pipeline_parameters=dict(values or {}),
+    )

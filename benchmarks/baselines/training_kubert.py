@@ -20,9 +20,9 @@ import numpy as np
 from benchmarks.harness.contender import MeasurementLoop, cpu_seconds
 from components.config.environment import ENV_GPUS
 from components.data.split_names import SplitName
+from components.gpu.tensorflow_gpus import check_gpus
 from components.train import worker
 from components.train.checkpointing.directory_state_store import open_directory_store
-from components.train.hardware import check_gpus
 from components.train.loop.batch_plan import SliceRows
 from components.train.loop.callback import TrainingCallback
 from components.workers import worker_runtime

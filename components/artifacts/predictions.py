@@ -39,14 +39,13 @@ SCHEMA = pa.schema(
 class Predictions:
     """Labels, predicted classes and scores of consecutive test rows.
 
-    labels and predicted: int32 [rows]; scores: float32 [rows, classes]; texts: one per row, or None
-    if the report has none.
+    labels and predicted: int32 [rows]; scores: float32 [rows, classes]. The texts of the first rows
+    are read by `read_first_texts`.
     """
 
     labels: npt.NDArray[np.int32]
     predicted: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
-    texts: tuple[str, ...] | None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -105,39 +104,51 @@ def iterate_predictions(directory: Path) -> Iterator[Predictions]:
     with _open_file(directory) as file:
         for number in range(file.num_record_batches):
             batch = file.get_batch(number)
-            rows = np.arange(first_row, first_row + len(batch))
-            widths = np.unique(batch["scores"].value_lengths().to_numpy(zero_copy_only=False))
-            width = width or int(widths[0])
-            if not np.array_equal(batch["row"].to_numpy(), rows) or widths.tolist() != [width]:
+            scores = _extract_scores(directory, batch, first_row)
+            width = width or scores.shape[1]
+            if scores.shape[1] != width:
                 raise _rows_error(directory)
             first_row += len(batch)
-            texts = batch["text"]
-            yield Predictions(
-                labels=batch["label"].to_numpy(),
-                predicted=batch["predicted"].to_numpy(),
-                scores=batch["scores"].flatten().to_numpy().reshape(len(batch), width),
-                texts=None if texts.null_count else tuple(texts.to_pylist()),
-            )
+            yield Predictions(batch["label"].to_numpy(), batch["predicted"].to_numpy(), scores)
     if first_row == 0:
         raise _rows_error(directory)
 
 
 def read_scores(directory: Path, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
-    """The scores of the rows: [len(rows), classes]; only these are held.
+    """The scores of the rows: [len(rows), classes]; only the parts that have them are read.
 
     Raises DataError as `iterate_predictions` does, and for rows that the report does not have.
     """
     selected: npt.NDArray[np.float32] | None = None
     found = first_row = 0
-    for part in iterate_predictions(directory):
-        if selected is None:
-            selected = np.empty((len(rows), part.scores.shape[1]), np.float32)
-        inside = (rows >= first_row) & (rows < first_row + len(part))
-        selected[inside] = part.scores[rows[inside] - first_row]
-        found, first_row = found + int(inside.sum()), first_row + len(part)
+    with _open_file(directory) as file:
+        for number in range(file.num_record_batches):
+            batch = file.get_batch(number)  # mapped into memory: this reads no values
+            inside = (rows >= first_row) & (rows < first_row + len(batch))
+            if inside.any():
+                scores = _extract_scores(directory, batch, first_row)
+                if selected is None:
+                    selected = np.empty((len(rows), scores.shape[1]), np.float32)
+                if scores.shape[1] != selected.shape[1]:
+                    raise _rows_error(directory)
+                selected[inside] = scores[rows[inside] - first_row]
+                found += int(inside.sum())
+            first_row += len(batch)
     if selected is None or found < len(rows):
         raise _rows_error(directory)
     return selected
+
+
+def _extract_scores(
+    directory: Path, batch: pa.RecordBatch, first_row: int
+) -> npt.NDArray[np.float32]:
+    """The scores of a part, [rows, classes]; DataError if its rows are not those from this one."""
+    widths = np.unique(batch["scores"].value_lengths().to_numpy(zero_copy_only=False))
+    rows = np.arange(first_row, first_row + len(batch))
+    if not np.array_equal(batch["row"].to_numpy(), rows) or len(widths) != 1:
+        raise _rows_error(directory)
+    scores: npt.NDArray[np.float32] = batch["scores"].flatten().to_numpy()
+    return scores.reshape(len(batch), int(widths[0]))
 
 
 @contextmanager

@@ -5,14 +5,16 @@ from __future__ import annotations
 from components.artifacts.manifest import Manifest
 from components.batch_prediction.target import Target, parse_target
 from components.registry.reference import find_release, parse_model_reference
+from components.scoring.state_identity import read_model_uri
+from components.storage.store import open_store
 
 
 def pin_release(release: str, to: str) -> str:
     """The URI of the version that `release` means now.
 
-    A reference without a version means the champion; if the target has an output already, it means
-    the release that made it, so that a newer champion does not score the same texts again. Raises
-    what `find_release` raises.
+    A reference without a version means the champion. If the target has an output already, or one
+    that was started, it means the release that made it, so that a newer champion does not score the
+    same texts again. Raises what `find_release` raises.
     """
     reference = parse_model_reference(release)
     if reference.version is None:
@@ -25,4 +27,6 @@ def pin_release(release: str, to: str) -> str:
 
 def _find_release_of(target: Target) -> str | None:
     manifest: Manifest | None = target.read_manifest()
-    return None if manifest is None else str(manifest.content["release"])
+    if manifest is not None:
+        return str(manifest.content["release"])
+    return read_model_uri(open_store(target.state))

@@ -48,9 +48,11 @@ class BatchPredictionRequest(BaseModel):
 def check_request(request: BatchPredictionRequest) -> None:
     """UsageError for options that exclude each other."""
     if request.embeddings and request.all_scores:
-        raise UsageError("--embeddings writes no scores; leave out --all-scores")
+        raise UsageError("score.embeddings writes no scores; leave out score.all_scores")
     if request.embeddings and request.format == "csv":
-        raise UsageError("--embeddings: a vector is no CSV field; use --format parquet or jsonl")
+        raise UsageError(
+            "score.embeddings: a vector is no CSV field; use score.format=parquet or jsonl"
+        )
 
 
 def list_columns(request: BatchPredictionRequest, classes: Sequence[str]) -> list[str]:
@@ -64,7 +66,7 @@ def list_columns(request: BatchPredictionRequest, classes: Sequence[str]) -> lis
     columns = [*request.keep, *computed]
     if repeated := [name for name, count in Counter(columns).items() if count > 1]:
         raise UsageError(
-            f"--keep: two columns of the output would be called {repeated[0]!r}; "
+            f"score.keep: two columns of the output would be called {repeated[0]!r}; "
             "rename it in the source, or leave it out"
         )
     return columns

@@ -38,6 +38,7 @@ from components.batch_prediction.target import (
 )
 from components.config.cluster import ClusterConfig
 from components.config.environment import ENV_IMAGE, ENV_RUN
+from components.config.score import ScoreConfig
 from components.data.readers.remedies import suggest_remedies
 from components.data.rows import Source
 from components.data.time_window import fill_date_placeholder
@@ -56,8 +57,10 @@ from components.scoring.launch import run_scoring
 from components.scoring.text_rows import open_text_source, survey_source
 from components.scoring.unit_results import read_results
 from components.storage.atomic_files import FileEntry, file_sha256
+from components.storage.store import StoreError
 from components.storage.uri import is_remote_uri
 
+_GOES_ON = "what was scored stays, and the same command goes on from it"
 OUTPUT_FORMAT = 1
 """Raise it when the same results would be written as another file."""
 
@@ -129,6 +132,8 @@ def _build_job(
     cluster: ClusterConfig,
 ) -> ScoringJob:
     """The job for the source's rows, which are counted first; DataError if too many are bad."""
+    for note in source.notes:
+        progress.report_note(StepName.SCORE, note)
     progress.report(StepName.SCORE, "counting the rows")
     survey = survey_source(source, request.data, request.keep)
     bad = survey.rejected.counts.total()
@@ -179,11 +184,19 @@ def _find_output(target: Target, identity: dict[str, Any]) -> Manifest | None:
         return None
     if different := list_differences(manifest.config, identity):
         raise DataError(
-            f"{target.uri}: holds the output of another request ({', '.join(different)} differ); "
+            f"{target.uri}: holds the output of another request "
+            f"({', '.join(map(_name_option, different))} differ); "
             "name another directory, or remove what is there"
         )
     target.remove_state()
     return manifest
+
+
+def _name_option(name: str) -> str:
+    """The option behind a name of the output's identity; the name if there is none."""
+    if name == "file":
+        return "score.format"
+    return f"score.{name}" if name in ScoreConfig.model_fields else name
 
 
 def _write_output(
@@ -259,8 +272,10 @@ def _translated_disk_errors(target: Target) -> Iterator[None]:
     """KubertError for a file that cannot be written; the state stays for the next attempt."""
     try:
         yield
+    except StoreError as error:
+        raise StoreError(f"{error}; {_GOES_ON}") from None
     except OSError as error:
+        name = error.filename or target.uri
         raise KubertError(
-            f"{target.uri}: cannot be written ({error.strerror or error}); what was scored stays, "
-            "and the same command goes on from it"
+            f"{name}: cannot be written ({error.strerror or error}); {_GOES_ON}"
         ) from None

@@ -19,6 +19,7 @@ from typing import BinaryIO, Final
 
 from components.artifacts.manifest import MANIFEST_FILENAME, Manifest, serialize_manifest
 from components.artifacts.transfer import find_remote_manifest
+from components.data.source_files import normalize_name
 from components.errors import DataError, KubertError, UsageError
 from components.scoring.unit_results import IDENTITY_KEY
 from components.storage.atomic_files import file_sha256, make_durable
@@ -109,33 +110,33 @@ class Target:
 
 
 def parse_target(to: str) -> Target:
-    """The target that `--to` names; UsageError for the name of a file."""
+    """The target that `score.to` names; UsageError for the name of a file."""
     if to.rstrip("/").endswith(OUTPUT_SUFFIXES):
         directory, _, name = to.rstrip("/").rpartition("/")
         suffix = PurePosixPath(name).suffix.removeprefix(".")
         raise UsageError(
-            f"--to {to}: names a file, but the output is a directory; "
-            f"write --to {directory or '.'} --format {suffix}"
+            f"score.to {to}: names a file, but the output is a directory; "
+            f"write score.to {directory or '.'} and score.format {suffix}"
         )
     if is_remote_uri(to):
         open_store(to)  # refuses what is no URI of a store
         return Target(to.rstrip("/"))
     path = Path(to.removeprefix("file://")).absolute()
     if path.exists() and not path.is_dir():
-        raise UsageError(f"--to {to}: is a file; name a directory")
+        raise UsageError(f"score.to {to}: is a file; name a directory")
     return Target(str(path))
 
 
 def check_not_in_source(target: Target, names: Sequence[str], outputs: Sequence[str]) -> None:
     """UsageError if the output would be one of the source's files the next time."""
     for name in names:
-        source = name.rstrip("/") if is_remote_uri(name) else _absolute(name)
+        source = normalize_name(name).rstrip("/")
         files = [f"{target.uri}/{output}" for output in outputs]
         is_pattern = any(PurePosixPath(file).match(source) for file in files)
         if source == target.uri or is_pattern or source in files:
             raise UsageError(
-                f"--to {target.uri}: the output would be read as a part of the source {name} the "
-                "next time; name another directory"
+                f"score.to {target.uri}: the output would be read as a part of the source {name} "
+                "the next time; name another directory"
             )
 
 
@@ -176,7 +177,7 @@ def _open_lock_file(state: Path) -> BinaryIO:
         return (state / LOCK_FILENAME).open("wb")
     except OSError as error:
         raise DataError(
-            f"{state.parent}: cannot be written to ({error.strerror}); name another --to"
+            f"{state.parent}: cannot be written to ({error.strerror}); name another score.to"
         ) from None
 
 
@@ -196,7 +197,3 @@ def _has_live_heartbeat(store: Store) -> bool:
             return True
         time.sleep(_POLL_SECONDS)
     return False
-
-
-def _absolute(name: str) -> str:
-    return str(Path(name.removeprefix("file://")).absolute())

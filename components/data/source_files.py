@@ -6,6 +6,7 @@ They are read in the order of their names, so that the order never depends on th
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -13,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from components.config.data import SAMPLE_SOURCE
+from components.data.readers.tfds import TFDS_PREFIX
 from components.errors import ConfigError, DataError
-from components.storage.store import open_store
+from components.storage.store import MissingError, Store, open_store
 from components.storage.uri import is_remote_uri, parse_uri, without_credentials
 
 MAX_FILES = 10_000
@@ -42,9 +45,17 @@ def find_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
     files = [file for name in names for file in _expand_name(name)]
     if len(files) > MAX_FILES:
         raise DataError(f"{names[0]}: {len(files)} files, {MAX_FILES} are allowed; merge them")
-    if repeated := [name for name, count in Counter(files).items() if count > 1]:
+    names_of_files = Counter(map(normalize_name, files))
+    if repeated := [name for name, count in names_of_files.items() if count > 1]:
         raise DataError(f"{repeated[0]}: named twice by data.source or data.test_source")
     return _ensure_local(files, temporary)
+
+
+def normalize_name(name: str) -> str:
+    """The name of a source with local paths absolute: all names of a file become one."""
+    if is_remote_uri(name) or name == SAMPLE_SOURCE or name.startswith(TFDS_PREFIX):
+        return name
+    return os.path.abspath(name.removeprefix("file://"))  # noqa: PTH100 - links stay, `..` goes
 
 
 def refuse_web_address(name: str) -> None:
@@ -100,18 +111,31 @@ def _expand_uri(uri: str) -> Iterator[str]:
     root = f"{scheme}://{bucket}/"
     if wildcard:
         pattern = f"/{uri.removeprefix(root)}"
-        found = [each for each in store.list(key) if PurePosixPath(f"/{each}").match(pattern)]
+        found = [
+            each
+            for each in _list_objects(store, key, uri)
+            if PurePosixPath(f"/{each}").match(pattern)
+        ]
     elif not key:
         raise DataError(f"{uri}: names a bucket; name a file, a directory or a pattern in it")
     elif store.exists(key):
         yield uri
         return
     else:
-        found = [each for each in store.list(key) if "/" not in each[len(key) + 1 :]]
+        found = [each for each in _list_objects(store, key, uri) if "/" not in each[len(key) + 1 :]]
         if not found:
-            yield uri  # opening it says that it does not exist
-            return
+            raise DataError(f"{uri}: no such object; check data.source and data.test_source")
     yield from _require_files(_select_data_files([root + each for each in found]), uri)
+
+
+def _list_objects(store: Store, prefix: str, uri: str) -> list[str]:
+    try:
+        return store.list(prefix)
+    except MissingError:
+        raise DataError(
+            f"{uri}: there is no bucket {parse_uri(uri)[1]!r}; check data.source and "
+            "data.test_source"
+        ) from None
 
 
 def _select_data_files(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from components.gpu.driver import count_gpus
 CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 _HIDING_MASKS = frozenset({"", "-1", "NoDevFiles"})
 """What people and batch systems set to hide all GPUs; Slurm sets the last."""
-_USE_CPUS = f"{CUDA_VISIBLE_DEVICES}= (empty) trains on CPUs"
+_USE_CPUS = f"{CUDA_VISIBLE_DEVICES}= (empty) leaves the work to CPUs"
 
 
 def is_hiding_all(visible: str | None) -> bool:
@@ -51,19 +51,20 @@ def list_visible(gpus: int, visible: str | None) -> list[str]:
     return names
 
 
-def split_gpus(workers: int, names: Sequence[str]) -> list[str]:
+def split_gpus(workers: int, names: Sequence[str], option: str = "train.workers") -> list[str]:
     """The value of CUDA_VISIBLE_DEVICES for each worker, in the order of their ranks.
 
     Workers get equally many consecutive GPUs, because a strategy needs as many replicas on each.
-    Raises ConfigError if there are fewer GPUs than workers, or if they cannot be divided equally.
+    Raises ConfigError if there are fewer GPUs than workers, or if they cannot be divided equally:
+    TensorFlow takes all memory of a GPU for one process. `option` is what sets `workers`.
     """
     count = len(names)
     if count % workers:
         divisors = ", ".join(str(number) for number in range(1, count + 1) if count % number == 0)
         raise ConfigError(
-            f"this machine shows {count_gpus(count)}, and train.workers is {workers}: each worker "
+            f"this machine shows {count_gpus(count)}, and {option} is {workers}: each worker "
             "needs as many as the others, at least one; "
-            f"set train.workers to {divisors}, or {CUDA_VISIBLE_DEVICES} to a multiple of "
+            f"set {option} to {divisors}, or {CUDA_VISIBLE_DEVICES} to a multiple of "
             f"{workers} GPUs, or cluster.gpus to the number for each worker; {_USE_CPUS}"
         )
     share = count // workers

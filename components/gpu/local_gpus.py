@@ -48,16 +48,16 @@ class LocalGpus(NamedTuple):
     unused: UnusedGpus | None = None
 
 
-def find_local_gpus(workers: int, per_worker: int) -> LocalGpus:
+def find_local_gpus(workers: int, per_worker: int, option: str = "train.workers") -> LocalGpus:
     """The GPUs of this machine that this many workers use, `per_worker` (cluster.gpus) each.
 
     With 0 they share all that TensorFlow can use, which may be none. Neither imports TensorFlow nor
     keeps the driver loaded: the driver is asked in a process of its own, and TensorFlow's build is
     read from its file. Raises HardwareError if fewer are there than asked for, and ConfigError if
-    those that are there cannot be divided equally.
+    those that are there cannot be divided equally. `option` is what sets `workers`.
     """
     build, driver = read_tensorflow_build(), probe_driver()
-    return choose_local_gpus(workers, per_worker, build, driver, os.environ)
+    return choose_local_gpus(workers, per_worker, build, driver, os.environ, option)
 
 
 def choose_local_gpus(
@@ -66,6 +66,7 @@ def choose_local_gpus(
     build: TensorFlowBuild | None,
     driver: DriverReport,
     environment: Mapping[str, str],
+    option: str = "train.workers",
 ) -> LocalGpus:
     """`find_local_gpus` for a given build, driver and environment."""
     if shortage := find_shortage(workers, per_worker, build, driver, environment):
@@ -83,7 +84,7 @@ def choose_local_gpus(
     ][: needed or None]
     names = [name for _, name in chosen]
     takes_all = workers == 1 and names == every_name
-    masks = [visible] if takes_all else split_gpus(workers, names)
+    masks = [visible] if takes_all else split_gpus(workers, names, option)
     return LocalGpus(tuple(gpu for gpu, _ in chosen), tuple(masks), unused)
 
 

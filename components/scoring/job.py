@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.config.data import DataConfig
 from components.config.renamed_options import from_stored_names, to_stored_names
+from components.data.source_files import normalize_name
 from components.data.split_names import SplitName
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.progress import StepName
@@ -147,7 +148,7 @@ def data_identity(data: DataConfig) -> dict[str, Any]:
     options = data.model_dump(mode="json", exclude=set(_IRRELEVANT_DATA_OPTIONS))
     window = parse_window(data)
     options |= {
-        "source": [*fill_date_placeholder(data)],
+        "source": [normalize_name(name) for name in fill_date_placeholder(data)],
         "end_time": None if window is None else window.end.isoformat(),
     }
     return to_stored_names("data", options)

@@ -5,10 +5,8 @@ Imports no TensorFlow, unless the scoring runs in this process.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,18 +15,15 @@ from typing import Any
 from components import progress
 from components.artifacts.artifact import Artifact
 from components.config.cluster import ClusterConfig
-from components.errors import DataError
+from components.gpu.local_gpus import build_gpu_variables, find_local_gpus
 from components.progress import StepName
 from components.scoring.inputs import FETCHED_DIRECTORIES, fetch_inputs
 from components.scoring.job import (
     ScoringJob,
-    ShardRows,
-    SourceRows,
-    describe_identity,
-    list_differences,
 )
-from components.scoring.unit_results import IDENTITY_KEY, find_finished_units, list_results
-from components.storage.store import MissingError, Store, open_store
+from components.scoring.state_identity import claim_state
+from components.scoring.unit_results import find_finished_units, list_results
+from components.storage.store import open_store
 from components.storage.uri import has_scheme
 from components.workers.group import WorkerGroup
 from components.workers.local.launcher import run_local
@@ -61,8 +56,9 @@ def run_scoring(
     cluster = cluster or ClusterConfig()
     store = open_store(job.state)
     claim_state(store, job)
-    for problem in find_finished_units(store, job, range(job.unit_count))[1]:
-        progress.report(job.step, problem)
+    if is_finished(job):  # otherwise workers start, and verify the units that are theirs
+        for problem in find_finished_units(store, job, range(job.unit_count))[1]:
+            progress.report(job.step, problem)
     if is_finished(job):
         progress.report(
             job.step, "these rows were scored before", done=job.row_count, total=job.row_count
@@ -73,38 +69,6 @@ def run_scoring(
         run_jobset(build_worker_group(job, workers, max_restarts), cluster)
     else:
         _run_on_this_machine(job, workers, max_restarts, model)
-
-
-def claim_state(store: Store, job: ScoringJob) -> None:
-    """Write the job's identity to its state; DataError, naming what differs, if it has another."""
-    identity = describe_identity(job)
-    data = json.dumps(identity, indent=1, sort_keys=True).encode()
-    if store.create(IDENTITY_KEY, data):
-        return
-    try:
-        found = json.loads(store.read_bytes(IDENTITY_KEY))
-    except (MissingError, ValueError) as error:
-        raise DataError(
-            f"{store.uri(IDENTITY_KEY)}: not the identity of a scoring ({error})"
-        ) from None
-    if different := list_differences(found, identity):
-        raise DataError(
-            f"{store.uri()}: was started with {_name_differences(job, different)}; "
-            "start it with the same model, rows and options as then, or remove this directory"
-        )
-
-
-def _name_differences(job: ScoringJob, names: Sequence[str]) -> str:
-    """What a state was started with instead, as a phrase."""
-    source = job.rows.data.sources if isinstance(job.rows, SourceRows) else (job.rows.uri,)
-    phrases = {
-        "model": f"another model than {job.model.uri}",
-        "source": f"another content of {', '.join(source)}, which has changed since",
-        "shards": f"other shards than {job.rows.uri}" if isinstance(job.rows, ShardRows) else "",
-    }
-    if "source" in names:
-        names = [name for name in names if name != "row_count"]  # says nothing more
-    return ", ".join(phrases.get(name, f"another value of {name}") for name in names)
 
 
 def is_finished(job: ScoringJob) -> bool:
@@ -130,6 +94,18 @@ def build_worker_group(job: ScoringJob, workers: int, max_restarts: int) -> Work
     )
 
 
+def _assign_gpus(group: WorkerGroup) -> list[dict[str, str]]:
+    """Variables that give each local worker GPUs of its own, equally many.
+
+    They share what this machine, or the step's pod, has. ConfigError if it cannot be divided: each
+    process takes all memory of its GPU. On CPUs there is nothing to divide.
+    """
+    gpus = find_local_gpus(group.workers, 0, group.workers_option)
+    if gpus.unused is not None:
+        progress.report_note(group.step, gpus.unused.note)
+    return build_gpu_variables(group.workers, 0, gpus)
+
+
 def _run_on_this_machine(
     job: ScoringJob, workers: int, max_restarts: int, model: Artifact[Any] | None
 ) -> None:
@@ -138,7 +114,8 @@ def _run_on_this_machine(
         job = fetch_inputs(job, home)
         if workers:
             logs = home if has_scheme(job.state) else Path(job.state) / WORKERS_DIRECTORY
-            run_local(build_worker_group(job, workers, max_restarts), logs)
+            group = build_worker_group(job, workers, max_restarts)
+            run_local(group, logs, _assign_gpus(group))
         else:
             from components.scoring.unit_scoring import score_units
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 
+from components import progress
 from components.config.environment import ENV_THREADS
 from components.errors import ExitCode, KubertError
 from components.scoring.inputs import fetch_inputs
@@ -51,8 +52,13 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
 
 
 def _score(job: ScoringJob, topology: WorkerTopology, process: WorkerProcess) -> tuple[int, str]:
+    from components.gpu.tensorflow_gpus import check_worker_gpus
     from components.scoring.unit_scoring import ScoringStoppedError, score_units
 
+    if note := check_worker_gpus(job.state, topology.rank):
+        _LOGGER.warning("%s", note)
+        if topology.is_chief:
+            progress.report_note(job.step, note)
     job = fetch_inputs(job, process.work, report=topology.is_chief)
     threads = int(os.environ.get(ENV_THREADS, count_usable_cores()))
     stop = process.stop

@@ -26,6 +26,8 @@ MAX_SINGLE_REQUEST_BYTES = 8 * 2**20
 """Larger files are uploaded in parts: `_MAX_MULTIPART_SIZE` of google.cloud.storage.blob."""
 _DAMAGED_UPLOAD = "match calculated CRC32C"
 """Part of the server's answer to an upload that arrived with other bytes than were sent."""
+_NO_BUCKET = "bucket does not exist"
+"""Part of the server's answer to a request for any object of a bucket that is not there."""
 _UPLOAD_SESSION = "upload_id="
 """Part of the URL of an upload in parts; if the server forgot it, the upload starts again."""
 EMULATOR_VARIABLE = "STORAGE_EMULATOR_HOST"
@@ -163,4 +165,6 @@ def _error_for_response(status: int, message: str) -> OSError:
     session_lost = status in (404, 410) and _UPLOAD_SESSION in message
     if damaged or session_lost:
         return TemporaryError(errno.EIO, message)
+    if status == 404:  # the client's message is the request's URL
+        message = _NO_BUCKET if _NO_BUCKET in message else ""
     return error_for_status(status, message)

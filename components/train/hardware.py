@@ -1,19 +1,13 @@
-"""Precision and thread counts that suit the processor, and the check that GPUs are there."""
+"""Precision and thread counts that suit the processor."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from components.config.schema import TrainConfig
-from components.errors import HardwareError
-from components.gpu.driver import GpuDevice, count_gpus, probe_driver
-from components.gpu.kernel_compilation import describe_compilation
-from components.gpu.local_gpus import UnusedGpus
-from components.gpu.missing_gpus import find_cause, format_missing_gpus
-from components.gpu.tensorflow_build import find_kernel_support, read_tensorflow_build
+from components.gpu.driver import GpuDevice
 
 CPU_INFO_FILE = Path("/proc/cpuinfo")
 _BFLOAT16_CPU_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
@@ -88,48 +82,6 @@ def describe_unfit_precision(precision: str, gpus: Sequence[GpuDevice], is_on_gp
             "train.precision=auto chooses what is fast"
         )
     return ""
-
-
-def check_gpus(wanted: int, *, is_optional: bool = False) -> str:
-    """The note about GPUs that a worker does not use; empty if TensorFlow sees `wanted` GPUs.
-
-    Raises HardwareError with the reason and the remedy if it sees fewer, unless `is_optional`.
-    Imports TensorFlow, and initializes none of its devices.
-    """
-    built = _list_built_capabilities()
-    capabilities = [gpu.compute_capability for gpu in list_tensorflow_gpus()]
-    # TensorFlow lists GPUs that it has no kernels for, and leaves them out when it starts.
-    seen = sum(find_kernel_support(built, each) != "none" for each in capabilities)
-    if seen < wanted:
-        cause = find_cause(wanted, read_tensorflow_build(), probe_driver(), os.environ)
-        if is_optional:
-            return UnusedGpus(count_gpus(wanted - seen), cause).note
-        raise HardwareError(format_missing_gpus("a worker needs", wanted, seen, cause))
-    return ""
-
-
-def describe_kernel_compilation() -> str:
-    """What the user should know if TensorFlow has no kernels for its GPUs; empty if it has."""
-    return describe_compilation(_list_built_capabilities(), list_tensorflow_gpus())
-
-
-def list_tensorflow_gpus() -> list[GpuDevice]:
-    """The GPUs that TensorFlow sees; their memory is 0, because that would initialize them."""
-    import tensorflow as tf
-
-    found = []
-    for gpu in tf.config.list_physical_devices("GPU"):
-        details = tf.config.experimental.get_device_details(gpu)
-        capability = details.get("compute_capability", (0, 0))
-        found.append(GpuDevice(details.get("device_name", gpu.name), 0, capability))
-    return found
-
-
-def _list_built_capabilities() -> Sequence[str]:
-    import tensorflow as tf
-
-    capabilities: Sequence[str] = tf.sysconfig.get_build_info().get("cuda_compute_capabilities", ())
-    return capabilities
 
 
 def _read_cpu_flags(cpu_info: Path) -> set[str]:

@@ -18,13 +18,12 @@ from components import progress
 from components.artifacts import transfer
 from components.artifacts.artifact import verify_artifact
 from components.config.environment import (
-    ENV_GPUS,
-    ENV_GPUS_OPTIONAL,
     ENV_OWNER,
     ENV_THREADS,
 )
 from components.errors import ExitCode, KubertError
-from components.gpu.kernel_compilation import choose_cache_variables, choose_step_limits
+from components.gpu.kernel_compilation import choose_step_limits
+from components.gpu.tensorflow_gpus import check_worker_gpus, describe_kernel_compilation
 from components.model.encoders import resolve_pooling
 from components.progress import StepName
 from components.registry.starting_point import open_release_checkpoint
@@ -32,7 +31,7 @@ from components.storage.uri import has_scheme
 from components.train.checkpointing.directory_state_store import open_directory_store
 from components.train.checkpointing.object_state_store import open_object_store
 from components.train.checkpointing.state_store import TrainingStateStore
-from components.train.hardware import check_gpus, choose_thread_counts, describe_kernel_compilation
+from components.train.hardware import choose_thread_counts
 from components.train.job import Job
 from components.workers import exit_codes
 from components.workers.process_control import (
@@ -198,13 +197,7 @@ def run_worker(
 
 def _check_gpus(job: Job, topology: WorkerTopology) -> None:
     """HardwareError, or a note where GPUs are optional, if this worker sees too few of them."""
-    wanted = int(os.environ.get(ENV_GPUS, "0"))
-    if not wanted:
-        return
-    # Before TensorFlow initializes the driver, which reads them.
-    os.environ.update(choose_cache_variables(os.environ, job.state, topology.rank))
-    note = check_gpus(wanted, is_optional=ENV_GPUS_OPTIONAL in os.environ)
-    if note:
+    if note := check_worker_gpus(job.state, topology.rank):
         _logger.warning("%s", note)
         if topology.is_chief:
             progress.report_note(StepName.TRAIN, note)

@@ -10,9 +10,9 @@ from components.errors import KubertError
 
 if TYPE_CHECKING:
     from components.config.cluster import ClusterConfig
-    from components.config.schema import Config
     from pipeline.kubeflow.client import KubeflowClient
     from pipeline.kubeflow.run_logs import RunPods
+    from pipeline.kubeflow.submission import Submission
 
 
 class WorkersNotStoppedError(KubertError):
@@ -32,7 +32,7 @@ def connect_to_cluster(cluster: ClusterConfig) -> Iterator[KubeflowClient]:
         yield api
 
 
-def check_run_requirements(api: KubeflowClient, settings: Config) -> None:
+def check_run_requirements(api: KubeflowClient, submission: Submission) -> None:
     """Raise ConfigError if the cluster of the current context lacks what the run needs.
 
     Does nothing where there is no such cluster, or it is not the server's.
@@ -40,7 +40,9 @@ def check_run_requirements(api: KubeflowClient, settings: Config) -> None:
     from pipeline.doctor.requirements import refuse_without_requirements
     from pipeline.kubeflow.submit import set_run_namespace
 
-    refuse_without_requirements(settings, set_run_namespace(settings.cluster, api.health))
+    worker_counts = submission.kind.count_workers(submission.config)
+    cluster = set_run_namespace(submission.config.cluster, api.health)
+    refuse_without_requirements(worker_counts, cluster)
 
 
 def find_run_pods(api: KubeflowClient, cluster: ClusterConfig, run_id: str) -> RunPods | None:

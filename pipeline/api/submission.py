@@ -43,5 +43,5 @@ def open_submission(
         connect_to_cluster(cluster) as api,
     ):
         if check:
-            check_run_requirements(api, settings)
+            check_run_requirements(api, submission)
         yield api, submission

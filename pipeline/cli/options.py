@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, get_type_hints
 
@@ -95,6 +96,13 @@ class ServerOptions:
         str | None,
         typer.Option(help="Experiment of the runs (or KUBERT_EXPERIMENT, cluster.experiment)."),
     ] = None
+
+
+class PipelineName(StrEnum):
+    """The pipelines that are compiled, and can be scheduled."""
+
+    TRAIN = "train"
+    SCORE = "score"
 
 
 Command = Callable[..., None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -38,12 +39,19 @@ def check_nodes(reader: Reader, cluster: ClusterConfig, workers: int) -> Finding
 
 
 def check_quota(
-    reader: Reader, cluster: ClusterConfig, workers: int, *, ignore_usage: bool = False
+    reader: Reader,
+    cluster: ClusterConfig,
+    worker_counts: Mapping[str, int],
+    *,
+    ignore_usage: bool = False,
 ) -> Finding:
     """All resource quotas of the namespace have room for the workers.
 
-    `ignore_usage`: once everything else has ended.
+    `worker_counts` are the workers of each step by the option that sets them; the steps have theirs
+    one after the other. `ignore_usage`: once everything else has ended.
     """
+    option = max(worker_counts, key=lambda name: worker_counts[name])
+    workers = worker_counts[option]
     quotas = reader.get(f"/api/v1/namespaces/{cluster.namespace}/resourcequotas")["items"]
     per_worker = {
         "requests.cpu": cluster.cpu,
@@ -63,7 +71,7 @@ def check_quota(
     if exceeded:
         return Finding.missing(
             f"no room for {workers} workers: {', '.join(sorted(exceeded))}",
-            "wait for other runs, raise the quota, or lower train.workers and their resources",
+            f"wait for other runs, raise the quota, or lower {option} and their resources",
         )
     return Finding.ok(f"room for {workers} workers" if quotas else "none")
 

@@ -38,6 +38,10 @@ def build_checks(config: Config, *, probe_store: bool = False) -> list[Check]:
     `probe_store` a pod in that namespace tries the stores, instead of this machine.
     """
     cluster = endpoint.resolve_connection(config.cluster)
+    kinds = [submission.TRAINING, *([submission.SCORING] if config.score.source else [])]
+    worker_counts = {
+        option: workers for kind in kinds for option, workers in kind.count_workers(config).items()
+    }
     server, reader = service_checks.KubeflowServer(cluster), ClusterReader()
 
     def api_check(name: str, requires: str, function: ClusterCheck) -> Check:
@@ -54,7 +58,7 @@ def build_checks(config: Config, *, probe_store: bool = False) -> list[Check]:
         Check("kubernetes", reader.check_api_server),
         *(
             api_check(name, requires, function)
-            for name, requires, function in list_requirements(config, cluster)
+            for name, requires, function in list_requirements(worker_counts, cluster)
         ),
         api_check("own rights", "namespace", access_checks.check_user_rights),
         api_check("workflows", "kubernetes", extension_checks.check_argo_workflows),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 from urllib3.exceptions import HTTPError
 
 from components.config.cluster import ClusterConfig
-from components.config.schema import Config
 from components.errors import ConfigError, KubertError
 from pipeline.doctor import (
     Finding,
@@ -31,11 +30,14 @@ class Requirement(NamedTuple):
 
 
 def list_requirements(
-    config: Config, cluster: ClusterConfig, *, ignore_usage: bool = False
+    worker_counts: Mapping[str, int], cluster: ClusterConfig, *, ignore_usage: bool = False
 ) -> list[Requirement]:
-    """What a run of this configuration needs; `ignore_usage`: a quota counts as if it were free."""
+    """What a run needs whose steps have these workers (`PipelineKind.count_workers`).
+
+    `ignore_usage`: a quota counts as if it were free.
+    """
     quota = partial(
-        capacity_checks.check_quota, workers=config.train.workers, ignore_usage=ignore_usage
+        capacity_checks.check_quota, worker_counts=worker_counts, ignore_usage=ignore_usage
     )
     found = [Requirement("namespace", "kubernetes", access_checks.check_namespace)]
     if cluster.backend == "jobset":
@@ -62,7 +64,7 @@ def list_requirements(
 
 
 def refuse_without_requirements(
-    config: Config, cluster: ClusterConfig, reader: Reader | None = None
+    worker_counts: Mapping[str, int], cluster: ClusterConfig, reader: Reader | None = None
 ) -> None:
     """Raise ConfigError if something that the run needs is not in the cluster.
 
@@ -72,7 +74,9 @@ def refuse_without_requirements(
     """
     reader = reader or ClusterReader()
     missing = (
-        _find_missing(config, cluster, reader) if _is_cluster_of_server(reader, cluster) else []
+        _find_missing(worker_counts, cluster, reader)
+        if _is_cluster_of_server(reader, cluster)
+        else []
     )
     if missing:
         lines = [f"  {name}: {one.message}; {one.remedy}" for name, one in missing]
@@ -88,10 +92,10 @@ def refuse_without_requirements(
 
 
 def _find_missing(
-    config: Config, cluster: ClusterConfig, reader: Reader
+    worker_counts: Mapping[str, int], cluster: ClusterConfig, reader: Reader
 ) -> list[tuple[str, Finding]]:
     missing: dict[str, Finding] = {}
-    for name, requires, check in list_requirements(config, cluster, ignore_usage=True):
+    for name, requires, check in list_requirements(worker_counts, cluster, ignore_usage=True):
         if requires in missing:
             continue
         try:

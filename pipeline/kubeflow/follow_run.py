@@ -173,7 +173,7 @@ def _merge_pod_events(pods: RunPods | None, merger: _EventMerger) -> RunPods | N
     if pods is None:
         return None
     try:
-        for event in pods.read_new_events():
+        for event in pods.read_new_events(merger.first_step):
             merger.add_event(event)
     except PodLogsUnavailableError:
         return None
@@ -187,6 +187,11 @@ class _EventMerger:
         self._run_state = RunState.of_scoring() if is_scoring(run) else RunState()
         self._notes: list[str] = []
         self._show = show
+
+    @property
+    def first_step(self) -> StepName:
+        """The first step of the run's pipeline."""
+        return StepName(next(iter(self._run_state.steps)))
 
     def add_event(self, event: ProgressEvent) -> None:
         """Apply an event and show it, unless it reports a change that is known already."""

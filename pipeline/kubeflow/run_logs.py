@@ -87,14 +87,17 @@ class RunPods:
             if lines and (step is None or step in steps):
                 yield PodLog(name, CONTAINER, lines)
 
-    def read_new_events(self) -> list[ProgressEvent]:
-        """The progress events that the steps have reported since the last call, by time."""
+    def read_new_events(self, first_step: StepName) -> list[ProgressEvent]:
+        """The progress events that the steps have reported since the last call, by time.
+
+        Notes about pods before all steps count as those of the run's first step.
+        """
         events: list[ProgressEvent] = []
         for pod in self._list_pods():
             name = pod["metadata"]["name"]
             if name in self._fully_read:
                 continue
-            events += self._read_waiting(pod)
+            events += self._read_waiting(pod, first_step)
             has_ended = pod["status"].get("phase") in ("Succeeded", "Failed")
             lines = self._read_lines(name)
             new_lines = lines[self._lines_read.get(name, 0) :]
@@ -105,11 +108,8 @@ class RunPods:
                 self._fully_read.add(name)
         return sorted(events, key=lambda event: event.time)
 
-    def _read_waiting(self, pod: dict[str, Any]) -> list[ProgressEvent]:
-        """A note, once per pod, about one that should have started.
-
-        A pod before all steps, that of the graph's driver, counts as the first step's.
-        """
+    def _read_waiting(self, pod: dict[str, Any], first_step: StepName) -> list[ProgressEvent]:
+        """A note, once per pod, about one that should have started."""
         name = pod["metadata"]["name"]
         if name in self._reported or not is_late(pod, datetime.datetime.now(datetime.UTC)):
             return []
@@ -117,7 +117,7 @@ class RunPods:
         if not reason:
             return []
         self._reported.add(name)
-        step = StepName(_find_pod_step(pod) or StepName.TOKENIZE)
+        step = StepName(_find_pod_step(pod) or first_step)
         return [ProgressEvent(step, f"pod {name} has not started: {reason}", "note")]
 
     def _list_warnings(self, pod: str) -> list[str]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class PipelineKind:
 
     suffix: added to the model's name in the names of runs and schedules.
     is_cached: steps may be answered from the server's cache, by the parameter `fingerprint`.
+    count_workers: how many workers each of its steps may have, by the option that says it.
     """
 
     name: str
@@ -42,6 +44,14 @@ class PipelineKind:
     is_cached: bool
     name_model: Callable[[Config], str]
     describe: Callable[[Config], str]
+    count_workers: Callable[[Config], dict[str, int]]
+
+
+def _count_training_workers(config: Config) -> dict[str, int]:
+    """`evaluate.workers=auto` takes no more workers than train."""
+    found = config.evaluate.workers
+    evaluating = 0 if found == "auto" else found
+    return {"train.workers": config.train.workers, "evaluate.workers": evaluating}
 
 
 TRAINING = PipelineKind(
@@ -51,6 +61,7 @@ TRAINING = PipelineKind(
     is_cached=True,
     name_model=lambda config: config.export.model_name,
     describe=lambda config: f"{config.export.model_name} to {config.export.model_store}",
+    count_workers=_count_training_workers,
 )
 SCORING = PipelineKind(
     scoring_definition.PIPELINE_NAME,
@@ -59,6 +70,7 @@ SCORING = PipelineKind(
     is_cached=False,
     name_model=lambda config: split_model_reference(str(config.score.release))[1],
     describe=lambda config: f"{config.score.release} to {config.score.to}",
+    count_workers=lambda config: {"score.workers": config.score.workers},
 )
 
 
@@ -125,18 +137,16 @@ def prepare_submission(
     may come to mean another image (unless `allow_tags`), and text that KFP would take for a
     placeholder.
     """
-    cluster = images.resolve_images(config.cluster)
-    if not allow_tags:
-        _check_image_digests(cluster)
-    config = config.model_copy(update={"cluster": cluster})
+    config = _resolve_images(config, allow_tags=allow_tags)
     check_inputs(config, _with_scheduled_end(config.data) if scheduled else config.data)
-    arguments = parameters.build_arguments(config)
-    _check_template_markers(arguments)
-    with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
-        package = Path(directory) / "pipeline.yaml"
-        workers = config.train.workers
-        definition.compile_pipeline(package, {}, cluster, workers, scheduled=scheduled)
-        yield Submission(config, package, arguments, TRAINING)
+    compile_package = partial(
+        definition.compile_pipeline,
+        cluster=config.cluster,
+        workers=config.train.workers,
+        scheduled=scheduled,
+    )
+    with _compiled_submission(config, TRAINING, parameters.TRAINING, compile_package) as submission:
+        yield submission
 
 
 @contextmanager
@@ -148,18 +158,43 @@ def prepare_scoring(
     Its package is a temporary file that exists while the block runs. Raises ConfigError, naming the
     option, for what pods cannot read or write, and as `prepare_submission` does.
     """
-    cluster = images.resolve_images(config.cluster)
-    if not allow_tags:
-        _check_image_digests(cluster)
+    config = _resolve_images(config, allow_tags=allow_tags)
     data = _with_scheduled_end(config.data) if scheduled else config.data
     score = _check_score(config, data.model_copy(update={"source": config.score.source}))
-    config = config.model_copy(update={"cluster": cluster, "score": score})
-    arguments = parameters.build_arguments(config, parameters.SCORING)
+    config = config.model_copy(update={"score": score})
+    compile_package = partial(
+        scoring_definition.compile_pipeline, cluster=config.cluster, scheduled=scheduled
+    )
+    with _compiled_submission(config, SCORING, parameters.SCORING, compile_package) as submission:
+        yield submission
+
+
+@contextmanager
+def _compiled_submission(
+    config: Config,
+    kind: PipelineKind,
+    layout: parameters.ParameterLayout,
+    compile_package: Callable[[Path], None],
+) -> Iterator[Submission]:
+    arguments = parameters.build_arguments(config, layout)
     _check_template_markers(arguments)
     with tempfile.TemporaryDirectory(prefix="kubert-") as directory:
         package = Path(directory) / "pipeline.yaml"
-        scoring_definition.compile_pipeline(package, cluster, scheduled=scheduled)
-        yield Submission(config, package, arguments, SCORING)
+        compile_package(package)
+        yield Submission(config, package, arguments, kind)
+
+
+def _resolve_images(config: Config, *, allow_tags: bool) -> Config:
+    """The configuration with the images named; ConfigError for tags, unless they are allowed."""
+    cluster = images.resolve_images(config.cluster)
+    if not allow_tags:
+        _check_image_digests(cluster)
+    return config.model_copy(update={"cluster": cluster})
+
+
+def find_scored_release(config: Config) -> str:
+    """Reference of the release that scores: `score.release`, or the champion of `export`."""
+    return config.score.release or f"{config.export.model_store}/{config.export.model_name}"
 
 
 def _check_score(config: Config, data: DataConfig) -> ScoreConfig:
@@ -168,7 +203,7 @@ def _check_score(config: Config, data: DataConfig) -> ScoreConfig:
     for option, value in {"source": score.source, "to": score.to}.items():
         if not value:
             raise ConfigError(f"score.{option} is not set; it names what is scored and where to")
-    release = score.release or f"{config.export.model_store}/{config.export.model_name}"
+    release = find_scored_release(config)
     store = split_model_reference(release)[0] if is_remote_uri(release) else release
     _check_remote_uri("score.release" if score.release else "export.model_store", store)
     parse_window(data)

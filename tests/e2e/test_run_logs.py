@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client, config
 
-from components.progress import ProgressEvent
+from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
 from tests.support.progress_events import make_event
 
@@ -60,10 +60,10 @@ def test_events_are_reported_once_and_logs_are_chosen_by_step(run: str) -> None:
     received: list[ProgressEvent] = []
     deadline = time.monotonic() + 120
     while len(received) < len(EVENTS) and time.monotonic() < deadline:
-        received += pods.read_new_events()
+        received += pods.read_new_events(StepName.TOKENIZE)
         time.sleep(0.5)
     assert received == [make_event(**event) for event in EVENTS]
-    assert pods.read_new_events() == []
+    assert pods.read_new_events(StepName.TOKENIZE) == []
     (log,) = RunPods.connect(run, NAMESPACE).read_logs("tokenize")
     assert log.pod.endswith("-step")
     assert log.lines[0] == "I0101 launcher.go:1] starting"
@@ -77,7 +77,7 @@ def test_a_namespace_that_may_not_be_read_is_reported(run: str) -> None:
     pods._api = client.CoreV1Api(account)
     pods._api.api_client = client.ApiClient(_nobody(account.configuration))
     with pytest.raises(PodLogsUnavailableError, match="refuses to list pods in namespace default"):
-        pods.read_new_events()
+        pods.read_new_events(StepName.TOKENIZE)
 
 
 def _nobody(known: client.Configuration) -> client.Configuration:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import DEFAULT_CONFIG, Assignments, ConfigName
+from pipeline.cli.options import DEFAULT_CONFIG, Assignments, ConfigName, PipelineName
 
 
 def compile_pipeline(
@@ -16,18 +16,30 @@ def compile_pipeline(
         "pipeline.yaml"
     ),
     assignments: Assignments = None,
+    *,
+    pipeline: Annotated[
+        PipelineName,
+        typer.Option(help="train: the whole pipeline. score: kubert-score, for `kubert score`."),
+    ] = PipelineName.TRAIN,
 ) -> None:
-    """Compile the pipeline to YAML for a Kubeflow Pipelines server.
+    """Compile a pipeline to YAML for a Kubeflow Pipelines server.
 
     The values of the configuration become the defaults of the pipeline's parameters.
     """
-    from pipeline import definition, images, parameters, presets
+    from pipeline import definition, images, parameters, presets, scoring_definition
+    from pipeline.kubeflow.submission import find_scored_release
 
     settings = presets.load_preset(config, assignments)
     settings = settings.model_copy(update={"cluster": images.resolve_images(settings.cluster)})
     _check_output(output)
-    arguments = parameters.build_arguments(settings)
-    definition.compile_pipeline(output, arguments, settings.cluster, settings.train.workers)
+    if pipeline is PipelineName.SCORE:
+        score = settings.score.model_copy(update={"release": find_scored_release(settings)})
+        settings = settings.model_copy(update={"score": score})
+        arguments = parameters.build_arguments(settings, parameters.SCORING)
+        scoring_definition.compile_pipeline(output, arguments, settings.cluster)
+    else:
+        arguments = parameters.build_arguments(settings)
+        definition.compile_pipeline(output, arguments, settings.cluster, settings.train.workers)
     typer.echo(f"wrote {output}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from pipeline.cli.options import (
     ConfigName,
     DryRun,
     JsonOutput,
+    PipelineName,
     RunKey,
     ServerOptions,
     SkipCheck,
@@ -36,13 +36,6 @@ ScheduleName = Annotated[
     str,
     typer.Argument(metavar="NAME", help="The schedule: schedule.name, or the model's name."),
 ]
-
-
-class PipelineName(StrEnum):
-    """The pipelines that can be scheduled."""
-
-    TRAIN = "train"
-    SCORE = "score"
 
 
 MAX_SHOWN = 5
@@ -90,7 +83,7 @@ def apply_schedule(
         with connect_to_cluster(cluster) as api:
             schedules.check_server_version(api.health, api.endpoint.url)
             if not skip_check:
-                check_run_requirements(api, settings)
+                check_run_requirements(api, submission)
             if dry_run:
                 _print_plan(api, desired, as_json)
                 return

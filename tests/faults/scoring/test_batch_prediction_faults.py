@@ -116,7 +116,7 @@ def test_a_release_with_other_classes_does_not_go_on_with_the_scores_of_the_firs
         with pytest.raises(KeyboardInterrupt):
             run(request_)
     other = rule_release(tmp_path / "other", {"w1": 1}, ("no", "yes"))
-    with pytest.raises(DataError, match="another model than"):
+    with pytest.raises(DataError, match=r"was started with the model .*/rule, not .*/other"):
         run(request_.model_copy(update={"release": str(other)}))
 
 

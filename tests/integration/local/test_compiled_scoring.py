@@ -10,6 +10,7 @@ import yaml
 
 from components.config.cluster import ClusterConfig
 from pipeline import scoring_definition
+from pipeline.cli.main import main
 from pipeline.images import resolve_images
 
 GOLDEN = Path(__file__).with_name("golden_scoring.yaml")
@@ -21,7 +22,7 @@ TRAIN, STEP, TOOLS = (
 
 def compile_to(path: Path, **options: Any) -> list[dict[str, Any]]:
     cluster = ClusterConfig(train_image=TRAIN, step_image=STEP, tools_image=TOOLS, **options)
-    scoring_definition.compile_pipeline(path, resolve_images(cluster))
+    scoring_definition.compile_pipeline(path, {}, resolve_images(cluster))
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
@@ -31,6 +32,26 @@ def test_the_pipeline_is_the_golden_one(tmp_path: Path) -> None:
     assert (tmp_path / "pipeline.yaml").read_text(encoding="utf-8") == GOLDEN.read_text(
         encoding="utf-8"
     )
+
+
+def test_compile_writes_the_configuration_into_the_defaults(tmp_path: Path) -> None:
+    config, path = tmp_path / "config.yaml", tmp_path / "score.yaml"
+    config.write_text(
+        "export: {model_store: gs://bucket/models, model_name: news}\n"
+        "score: {source: gs://bucket/a.csv, to: gs://bucket/scores, keep: [id]}\n"
+    )
+    with pytest.raises(SystemExit) as end:
+        main(["compile", str(config), "--pipeline", "score", "-o", str(path)])
+    assert end.value.code == 0
+    spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    assert spec["pipelineInfo"]["name"] == scoring_definition.PIPELINE_NAME
+    defaults = {
+        name: each.get("defaultValue")
+        for name, each in spec["root"]["inputDefinitions"]["parameters"].items()
+    }
+    assert defaults["release"] == "gs://bucket/models/news"
+    assert (defaults["source"], defaults["target"]) == ("gs://bucket/a.csv", "gs://bucket/scores")
+    assert "id" in defaults["score"]
 
 
 def test_no_step_is_cached_and_all_are_retried(tmp_path: Path) -> None:

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from components.artifacts import manifest
+from components.artifacts import manifest, predictions
 from components.artifacts.predictions import (
     PREDICTIONS_FILENAME,
     Predictions,
     PredictionsWriter,
     iterate_predictions,
+    read_first_texts,
     read_scores,
 )
 from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, open_report
@@ -123,12 +125,12 @@ def test_predictions_come_back_as_they_were_written(tmp_path: Path, rows: int) -
     assert found.dtype == np.float32 and np.array_equal(found, scores)
     assert parts[0].predicted.dtype == np.int32
     assert np.array_equal(np.concatenate([part.predicted for part in parts]), scores.argmax(axis=1))
-    assert [text for part in parts for text in part.texts or ()] == texts
+    assert read_first_texts(tmp_path, rows) == texts[:100]
 
 
 def test_predictions_without_texts_hold_none(tmp_path: Path) -> None:
-    _, _, (part,) = write_and_read(tmp_path, 4)
-    assert part.texts is None
+    write_and_read(tmp_path, 4)
+    assert read_first_texts(tmp_path, 4) == []
 
 
 def test_scores_of_some_rows_are_read_in_their_order(tmp_path: Path) -> None:
@@ -137,6 +139,23 @@ def test_scores_of_some_rows_are_read_in_their_order(tmp_path: Path) -> None:
     assert np.array_equal(read_scores(tmp_path, rows), scores[rows])
     with pytest.raises(DataError, match="rows are missing"):
         read_scores(tmp_path, np.array([3, 250]))
+
+
+def test_parts_without_a_wanted_row_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading all rows in pieces would otherwise read each part once per piece."""
+    _, scores, _ = write_and_read(tmp_path, 250)
+    extract, first_rows = predictions._extract_scores, []
+
+    def extract_and_note(directory: Path, batch: pa.RecordBatch, first_row: int) -> Any:
+        first_rows.append(first_row)
+        return extract(directory, batch, first_row)
+
+    monkeypatch.setattr(predictions, "_extract_scores", extract_and_note)
+    rows = np.arange(110, 190)
+    assert np.array_equal(read_scores(tmp_path, rows), scores[rows])
+    assert first_rows == [100]
 
 
 def test_predictions_that_were_cut_are_refused(tmp_path: Path) -> None:

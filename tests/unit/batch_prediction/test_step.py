@@ -165,8 +165,8 @@ def test_an_output_that_was_damaged_is_made_again(
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        pytest.param({"keep": ()}, "keep", id="columns"),
-        pytest.param({"all_scores": True}, "all_scores", id="scores"),
+        pytest.param({"keep": ()}, r"score\.keep", id="columns"),
+        pytest.param({"all_scores": True}, r"score\.all_scores", id="scores"),
         pytest.param({"data": {"text": ("id", "text")}}, r"data\.text", id="text"),
     ],
 )
@@ -229,10 +229,10 @@ def test_a_kept_column_that_does_not_exist_is_named(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"embeddings": True, "all_scores": True}, "--all-scores", id="both"),
+        pytest.param({"embeddings": True, "all_scores": True}, "score.all_scores", id="both"),
         pytest.param({"embeddings": True, "format": "csv"}, "no CSV field", id="csv-vector"),
         pytest.param({"keep": ("label",)}, "two columns .* 'label'", id="name-twice"),
-        pytest.param({"to": "x/scored.csv"}, "--to x --format csv", id="file-as-target"),
+        pytest.param({"to": "x/scored.csv"}, "score.to x and ", id="file-as-target"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(

@@ -22,7 +22,6 @@ def predictions(labels: Sequence[int], predicted: Sequence[int]) -> list[Predict
             labels=np.array([label], np.int32),
             predicted=np.array([given], np.int32),
             scores=np.zeros((1, 2), np.float32),
-            texts=None,
         )
         for label, given in zip(labels, predicted, strict=True)
     ]

@@ -71,9 +71,46 @@ def test_a_step_has_the_logs_that_report_on_it_and_those_that_failed_in_it(
 
 def test_the_last_lines_of_failed_launchers_and_drivers_are_known_with_their_cause() -> None:
     pods = RunPods("r1", "team", _PodsApi())
-    assert [event.message for event in pods.read_new_events()] == ["reading shards"]
+    assert [event.message for event in pods.read_new_events(StepName.TOKENIZE)] == [
+        "reading shards"
+    ]
     error = "failed to execute component: exit status 1"
     assert pods.fatal_lines == {"train": error, "evaluate": error}
     assert pods.graph_failure.startswith("root.condition-1-driver: KFP driver: driver.DAG(xxx")
     assert pods.graph_failure.endswith(f"xxx) failed: {CAUSE}")
     assert len(pods.graph_failure) < 350
+
+
+@dataclass
+class _WaitingApi:
+    """Kubernetes' API with these pods, which have no logs yet."""
+
+    pods: list[dict[str, Any]]
+
+    def list_namespaced_pod(self, namespace: str, **options: Any) -> _Reply:
+        return _Reply(json.dumps({"items": self.pods}).encode())
+
+    def list_namespaced_event(self, namespace: str, **options: Any) -> _Reply:
+        return _Reply(b'{"items": []}')
+
+    def read_namespaced_pod_log(self, pod: str, namespace: str, **options: Any) -> _Reply:
+        return _Reply(b"")
+
+
+def test_a_pod_before_all_steps_is_noted_at_the_first_step_of_the_run() -> None:
+    waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
+    pod = {
+        "metadata": {
+            "name": "graph-driver",
+            "annotations": {NODE_NAME_ANNOTATION: "kubert-score-x7k2p.root-driver"},
+            "creationTimestamp": "2026-11-01T00:00:00Z",
+        },
+        "status": {
+            "phase": "Pending",
+            "containerStatuses": [{"name": "main", "state": {"waiting": waiting}}],
+        },
+    }
+    pods = RunPods("r1", "team", _WaitingApi([pod]))
+    (event,) = pods.read_new_events(StepName.RESOLVE)
+    assert (event.step, event.kind) == ("resolve", "note")
+    assert event.message.startswith("pod graph-driver has not started: ")

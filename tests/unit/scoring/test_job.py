@@ -131,7 +131,7 @@ def test_the_document_is_read_as_it_was_written() -> None:
 
 
 def test_what_differs_is_named_by_its_option() -> None:
-    data = DataConfig(source="./texts.csv", text=("text",), delimiter=";")
+    data = DataConfig(source="./other.csv", text=("text",), delimiter=";")
     other = SOURCE.model_copy(update={"data": data, "digest": "d" * 64})
     found, wanted = (describe_identity(make_job(rows=rows)) for rows in (other, SOURCE))
     assert list_differences(found, found) == []

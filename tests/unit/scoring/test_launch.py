@@ -6,7 +6,8 @@ import pytest
 
 from components.errors import DataError
 from components.scoring.job import ScoringJob
-from components.scoring.launch import build_worker_group, claim_state, is_finished, run_scoring
+from components.scoring.launch import build_worker_group, is_finished, run_scoring
+from components.scoring.state_identity import claim_state, read_model_uri
 from components.scoring.unit_results import list_results, write_result
 from components.storage.store import open_store
 from tests.unit.scoring.test_job import RELEASE, make_job
@@ -30,12 +31,15 @@ def test_a_state_of_another_job_is_refused_and_what_differs_is_named(tmp_path: P
     claim_state(open_store(job.state), job)
     claim_state(open_store(job.state), job)
     other = make_job(
-        state=job.state, batch_rows=3, model=RELEASE.model_copy(update={"digest": "f" * 64})
+        state=job.state,
+        batch_rows=3,
+        model=RELEASE.model_copy(update={"digest": "f" * 64, "uri": "/releases/2"}),
     )
     with pytest.raises(
-        DataError, match="another model than /releases/1, another value of batch_rows"
+        DataError, match="the model /releases/1, not /releases/2, another value of batch_rows"
     ):
         run_scoring(other, workers=0)
+    assert read_model_uri(open_store(job.state)) == "/releases/1"
 
 
 def test_a_damaged_result_means_that_the_scoring_is_not_finished(tmp_path: Path) -> None:

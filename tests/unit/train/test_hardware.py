@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 
 from components.config.schema import TrainConfig
-from components.errors import HardwareError
 from components.gpu.driver import GpuDevice
 from components.train.hardware import (
     ThreadCounts,
-    check_gpus,
     choose_thread_counts,
     describe_unfit_precision,
     resolve_precision,
@@ -101,12 +99,3 @@ def test_a_narrow_model_splits_an_operation_over_half_of_the_cores(
     cores: int, hidden_size: int | None, threads: ThreadCounts
 ) -> None:
     assert choose_thread_counts(cores, hidden_size) == threads
-
-
-@pytest.mark.slow
-def test_gpus_that_tensorflow_does_not_see_are_noted_where_they_are_optional() -> None:
-    assert check_gpus(0) == ""
-    note = check_gpus(2, is_optional=True)
-    assert note.startswith("2 GPUs not used: this TensorFlow is built for CPUs only; ")
-    with pytest.raises(HardwareError, match=r"a worker needs 2 GPUs \(cluster\.gpus\)"):
-        check_gpus(2)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from components.errors import ExitCode, KubertError
+from components.errors import ExitCode, KubertError, UsageError
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument
+from pipeline.cli.option_names import translated_option_names
 from pipeline.cli.options import (
     AllowTags,
     Assignments,
@@ -35,6 +36,25 @@ if TYPE_CHECKING:
     from components.config.schema import Config
 
 POLL_SECONDS = 0.2
+MIN_ROWS_WITH_RATE = 100
+"""Of fewer rows, the time is that of the start."""
+OPTION_NAMES = {
+    "data.source and data.test_source": "--source",
+    "data.source or data.test_source": "--source",
+    "data.source": "--source",
+    "data.text, data.label and data.time_column": "--text, --keep and data.time_column",
+    "data.text": "--text",
+    "data.max_bad_rows": "--max-bad-rows",
+    "score.release": "RELEASE",
+    "score.source": "--source",
+    "score.to": "--to",
+    "score.format": "--format",
+    "score.keep": "--keep",
+    "score.all_scores": "--all-scores",
+    "score.embeddings": "--embeddings",
+    "score.workers": "--workers",
+}
+"""What this command calls options of the configuration."""
 
 
 class OutputFormatName(StrEnum):
@@ -55,6 +75,7 @@ class ScoringInterruptedError(KubertError):
 
 
 @with_server_options(config_option=False)
+@translated_option_names(OPTION_NAMES)
 def score_source(
     release: ReleaseArgument,
     source: Annotated[
@@ -141,13 +162,15 @@ def score_source(
     from pipeline.cli.tables import create_console, print_json, print_line
     from pipeline.kubeflow.submission import prepare_scoring
 
+    _refuse_standard_input(source)
+    columns = () if keep is None else _split_names("--keep", keep)
     given = assignments or []
     of_cluster = [each for each in given if on_cluster and each.startswith("cluster.")]
     data = load_data_options(
         config,
         [each for each in given if each not in of_cluster],
         source,
-        _split_names(text) if text else None,
+        _split_names("--text", text) if text is not None else None,
         max_bad_rows,
     )
     if on_cluster:
@@ -156,7 +179,7 @@ def score_source(
             "source": source,
             "to": to,
             "format": output_format.value,
-            "keep": _split_names(keep),
+            "keep": columns,
             "all_scores": all_scores,
             "embeddings": embeddings,
             "workers": workers,
@@ -178,7 +201,7 @@ def score_source(
         data=data,
         to=to,
         format=output_format.value,
-        keep=_split_names(keep),
+        keep=columns,
         all_scores=all_scores,
         embeddings=embeddings,
         workers=workers,
@@ -207,7 +230,8 @@ def score_source(
         print_line(console, f"scored before, nothing is done again: {done.uri}/{content.file}")
         return
     rate = content.rows / max(seconds, 1e-3)
-    print_line(console, f"{content.rows:,} rows in {seconds:,.1f} s ({rate:,.0f} rows/s)")
+    speed = f" ({rate:,.0f} rows/s)" if content.rows >= MIN_ROWS_WITH_RATE else ""
+    print_line(console, f"{content.rows:,} rows in {seconds:,.1f} s{speed}")
     if rejected:
         print_line(console, f"{rejected:,} rows rejected: {done.uri}/rejected.jsonl")
     print_line(console, f"{done.uri}/{content.file}")
@@ -225,8 +249,22 @@ def _build_settings(
     return settings.model_copy(update={"data": data, "score": score})
 
 
-def _split_names(names: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",") if name.strip()) if names else ()
+def _split_names(option: str, names: str) -> tuple[str, ...]:
+    columns = tuple(name.strip() for name in names.split(","))
+    if not all(columns):
+        raise UsageError(
+            f"{option} {names!r}: has an empty name; write the names of columns, separated by "
+            f"commas: {option} title,body"
+        )
+    return columns
+
+
+def _refuse_standard_input(sources: list[str]) -> None:
+    if "-" in sources:
+        raise UsageError(
+            "--source -: standard input is not read, because the rows are counted before they are "
+            "scored, and read again after a stop; write it to a file first: cat > texts.csv"
+        )
 
 
 @contextmanager

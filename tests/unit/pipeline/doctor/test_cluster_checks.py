@@ -248,7 +248,9 @@ def test_the_quotas_have_room_for_all_workers(
     quotas: dict[str, Any], workers: int, state: str, message: str
 ) -> None:
     server = FakeApiServer({f"{NAMESPACE}/resourcequotas": quotas})
-    finding = capacity_checks.check_quota(server, CLUSTER, workers)
+    finding = capacity_checks.check_quota(
+        server, CLUSTER, {"train.workers": workers, "evaluate.workers": 0}
+    )
     assert (finding.state, finding.message) == (state, message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from components.errors import USER_ERROR_CODES, ConfigError
 from pipeline.doctor import service_checks
 from pipeline.doctor.cluster_reader import ApiRequestError
 from pipeline.doctor.requirements import refuse_without_requirements
+from pipeline.kubeflow.submission import SCORING, TRAINING, PipelineKind
 
+WORKER_COUNTS = TRAINING.count_workers(Config())
 SECRET = "mlpipeline-minio-artifact"
 ARCHIVE = """
 archiveLogs: true
@@ -64,9 +67,14 @@ class Cluster:
         return {"status": {"allowed": True}}
 
 
-def check(cluster: Cluster, namespace: str = "kubert", **options: Any) -> None:
+def check(
+    cluster: Cluster,
+    namespace: str = "kubert",
+    worker_counts: Mapping[str, int] = WORKER_COUNTS,
+    **options: Any,
+) -> None:
     section = ClusterConfig(backend="jobset", namespace=namespace, **options)
-    refuse_without_requirements(Config(cluster=section), section, cluster)
+    refuse_without_requirements(worker_counts, section, cluster)
 
 
 @pytest.mark.parametrize("namespace", ["kubert", "kubeflow"])
@@ -114,6 +122,25 @@ def test_a_quota_refuses_what_never_fits_and_not_what_others_use_now(
         return
     with pytest.raises(ConfigError, match="no room for 1 workers"):
         check(cluster)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        pytest.param(TRAINING, "no room for 7 workers: .* lower evaluate.workers", id="training"),
+        pytest.param(SCORING, "no room for 6 workers: .* lower score.workers", id="scoring"),
+    ],
+)
+def test_the_step_with_the_most_workers_of_the_pipeline_has_to_fit(
+    kind: PipelineKind, message: str
+) -> None:
+    config = Config.model_validate(
+        {"train": {"workers": 2}, "evaluate": {"workers": 7}, "score": {"workers": 6}}
+    )
+    quota = {"items": [{"status": {"hard": {"pods": "5"}}}]}
+    cluster = Cluster("kubert", **{"/api/v1/namespaces/kubert/resourcequotas": quota})
+    with pytest.raises(ConfigError, match=message):
+        check(cluster, worker_counts=kind.count_workers(config))
 
 
 @pytest.mark.parametrize(
