@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +42,7 @@ from components.config.score import ScoreConfig
 from components.data.readers.remedies import suggest_remedies
 from components.data.rows import Source
 from components.data.time_window import fill_date_placeholder
-from components.errors import ConfigError, DataError, KubertError
+from components.errors import DataError, KubertError
 from components.progress import StepName
 from components.registry.reference import FoundRelease, find_release
 from components.scoring.job import (
@@ -58,7 +58,7 @@ from components.scoring.text_rows import open_text_source, survey_source
 from components.scoring.unit_results import read_results
 from components.storage.atomic_files import FileEntry, file_sha256
 from components.storage.store import StoreError
-from components.storage.uri import is_remote_uri
+from components.storage.uri import refuse_local_paths
 
 _GOES_ON = "what was scored stays, and the same command goes on from it"
 OUTPUT_FORMAT = 1
@@ -107,7 +107,11 @@ def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -
     names = fill_date_placeholder(request.data)
     check_not_in_source(target, names, [request.filename, REJECTED_FILENAME])
     if cluster.backend == "jobset":
-        _check_reachable(cluster, [request.release, *names, target.uri])
+        refuse_local_paths(
+            [request.release, *names, target.uri],
+            "with cluster.backend=jobset, release, source and target are gs://, s3:// or minio:// "
+            "URIs",
+        )
     with _translated_disk_errors(target), lock_target(target):
         release = find_release(request.release)
         columns = list_columns(request, release.content.classes)
@@ -255,16 +259,6 @@ def _write_output(
         )
         target.commit(directory, manifest)
     return BatchPrediction(target.uri, manifest, content, created=True)
-
-
-def _check_reachable(cluster: ClusterConfig, names: Sequence[str]) -> None:
-    """ConfigError if something is a local path: no pod can read it."""
-    for name in names:
-        if not is_remote_uri(name):
-            raise ConfigError(
-                f"{name}: the workers' pods cannot reach it; with cluster.backend=jobset, release, "
-                "source and target are gs://, s3:// or minio:// URIs"
-            )
 
 
 @contextmanager

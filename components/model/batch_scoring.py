@@ -58,7 +58,7 @@ def score_split(
         rows = order[start : start + batch_size]
         parts.append(
             probabilities(
-                split.read_padded(rows, _padded_width(int(lengths[rows[0]]), longest))
+                split.read_padded(rows, padded_width(int(lengths[rows[0]]), longest))
             ).numpy()
         )
         if on_progress is not None:
@@ -69,6 +69,6 @@ def score_split(
     return restored
 
 
-def _padded_width(length: int, longest: int) -> int:
+def padded_width(length: int, longest: int) -> int:
     """The next multiple of PADDING_MULTIPLE, at most `longest`: the model may end there."""
     return min(-(-length // PADDING_MULTIPLE) * PADDING_MULTIPLE, longest)

@@ -108,23 +108,13 @@ class Scorer:
     signature: Callable[..., dict[str, Any]]
     output: str = "scores"
 
-    def __call__(
-        self,
-        texts: Sequence[str],
-        batch_size: int = DEFAULT_BATCH_SIZE,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Scores of the texts, batched by length.
-
-        `on_progress(done, total)` is called in texts after each batch.
-        """
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Scores of the texts, batched by length."""
         order = np.argsort([-len(text) for text in texts], kind="stable")
         parts = []
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
+        for start in range(0, len(order), DEFAULT_BATCH_SIZE):
+            part = order[start : start + DEFAULT_BATCH_SIZE]
             parts.append(self.compute_batch([texts[row] for row in part]))
-            if on_progress is not None:
-                on_progress(start + len(part), len(order))
         if not parts:
             return self.compute_batch([])
         scores = np.concatenate(parts)

@@ -19,12 +19,12 @@ from components.artifacts.manifest import Manifest
 from components.artifacts.token_shards import TokenShards
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import EvaluateConfig
-from components.errors import ConfigError, DataError
+from components.errors import DataError
 from components.progress import StepName
 from components.scoring.job import ModelInput, ScoringJob, ShardRows, job_id
 from components.scoring.launch import is_finished, run_scoring
 from components.scoring.unit_results import UnitResult, read_results
-from components.storage.uri import is_remote_uri
+from components.storage.uri import refuse_local_paths
 
 STATE_DIRECTORY = "scores"
 BYTES_PER_PARAMETER = 4
@@ -95,7 +95,10 @@ def score_test_rows(
         batch_rows=config.batch_size,
     )
     if in_pods:
-        _check_reachable(model_uri, scoring.shards_uri, scoring.state)
+        refuse_local_paths(
+            [model_uri, scoring.shards_uri, scoring.state or "the state"],
+            "use gs://, s3:// or minio:// URIs, or set evaluate.workers=0",
+        )
     with tempfile.TemporaryDirectory(prefix="kubert-scores-") as temporary:
         root = temporary if _is_unmounted(scoring.state) else scoring.state.rstrip("/")
         job = job.model_copy(update={"state": f"{root}/{STATE_DIRECTORY}/{job_id(job)}"})
@@ -144,12 +147,3 @@ def estimate_operations(manifest: Manifest, tokens: int) -> float:
 def _is_unmounted(state: str) -> bool:
     """Whether there is no state, or only the volume of `cluster.checkpoint_pvc`, not mounted."""
     return not state or (state == STATE_MOUNT and not Path(state).is_dir())
-
-
-def _check_reachable(*uris: str) -> None:
-    for uri in uris:
-        if not is_remote_uri(uri):
-            raise ConfigError(
-                f"{uri or 'the state'}: pods that score test rows cannot reach it; use gs://, "
-                "s3:// or minio:// URIs, or set evaluate.workers=0"
-            )

@@ -22,7 +22,7 @@ from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.release import open_release
 from components.artifacts.token_shards import SplitReader, open_shards
 from components.errors import DataError
-from components.model.batch_scoring import PADDING_MULTIPLE
+from components.model.batch_scoring import padded_width
 from components.scoring.job import ScoringJob, SourceRows
 from components.scoring.kept_columns import build_column
 from components.scoring.models import (
@@ -78,8 +78,7 @@ class _TokenRows:
         return self._lengths
 
     def batch(self, indices: Indices) -> npt.NDArray[np.int32]:
-        needed = -(-int(self._lengths[indices[0]]) // PADDING_MULTIPLE) * PADDING_MULTIPLE
-        width = min(needed, int(self._lengths.max()))  # the model may end there
+        width = padded_width(int(self._lengths[indices[0]]), int(self._lengths.max()))
         return self._split.read_padded(indices + self._first, width)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 from components.errors import ConfigError
 
@@ -19,6 +20,13 @@ _FORBIDDEN_IN_KEY = re.compile(r"[\\@?#\x00-\x1f\x7f]")
 def is_remote_uri(uri: str) -> bool:
     """Whether it names object storage: it has a scheme, and that is not `file`."""
     return has_scheme(uri) and not uri.startswith("file://")
+
+
+def refuse_local_paths(names: Iterable[str], advice: str) -> None:
+    """ConfigError, which ends with `advice`, for a name that is a local path: no pod reads it."""
+    for name in names:
+        if not is_remote_uri(name):
+            raise ConfigError(f"{name}: the workers' pods cannot reach it; {advice}")
 
 
 def has_scheme(uri: str) -> bool:

@@ -25,7 +25,7 @@ from components.errors import ConfigError, DataError, MissingArtifactError, shor
 from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
 from components.progress import StepName
-from components.storage.uri import has_scheme, is_remote_uri
+from components.storage.uri import has_scheme, is_remote_uri, refuse_local_paths
 from components.train.checkpointing.finished_checkpoint import (
     export_finished_checkpoint,
     is_finished,
@@ -170,14 +170,11 @@ def _to_absolute(uri: Path | str) -> str:
 
 def _check_reachable(cluster: ClusterConfig, *uris: str) -> None:
     """ConfigError if a URI is a local path, except on the state's volume: no pod can read it."""
-    for uri in uris:
-        is_on_volume = cluster.checkpoint_pvc and uri.startswith(f"{STATE_MOUNT}/")
-        if not is_remote_uri(uri) and not is_on_volume:
-            raise ConfigError(
-                f"{uri}: the workers' pods cannot reach it; with cluster.backend=jobset, shards "
-                "and state are gs://, s3:// or minio:// URIs, or on the volume of "
-                f"cluster.checkpoint_pvc, below {STATE_MOUNT}"
-            )
+    refuse_local_paths(
+        [uri for uri in uris if not (cluster.checkpoint_pvc and uri.startswith(f"{STATE_MOUNT}/"))],
+        "with cluster.backend=jobset, shards and state are gs://, s3:// or minio:// URIs, or on "
+        f"the volume of cluster.checkpoint_pvc, below {STATE_MOUNT}",
+    )
 
 
 def _read_shards_manifest(shards: str) -> Manifest:
