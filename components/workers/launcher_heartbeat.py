@@ -121,14 +121,17 @@ class WatchLimits:
     poll: between two reads.
     doubt: silence after which a launcher may be gone. It is longer than the time between two
         heartbeats and a read.
-    silence: silence after which it is gone; a launcher that is restarted in its pod, or in a new
-        one, is back before.
+    first_silence: silence after which it is gone if it was never seen. A worker that was started
+        again for a launcher that had just been lost would otherwise wait for all of `silence`.
+    silence: silence after which it is gone if it was seen; a launcher that is restarted in its
+        pod, or in a new one, is back before.
     save: from then to the end of the worker. With `silence` and two polls it makes less than a
         minute.
     """
 
     poll: float = 3.0
     doubt: float = 9.0
+    first_silence: float = 20.0
     silence: float = 30.0
     save: float = 20.0
 
@@ -137,7 +140,7 @@ class LauncherWatch:
     """Watches a launcher's heartbeat, from a thread that starts at once.
 
     `on_lost` is called once in that thread, when the heartbeat has been silent for
-    `limits.silence`.
+    `limits.silence`, or for `limits.first_silence` without any change before.
     """
 
     def __init__(
@@ -170,8 +173,8 @@ class LauncherWatch:
     def _watch(self) -> None:
         """Add up the time in which the heartbeat has not changed."""
         last: bytes | None = None
-        previous = time.monotonic()
-        while self._silence_seconds < self._limits.silence:
+        previous, limit = time.monotonic(), self._limits.first_silence
+        while self._silence_seconds < limit:
             time.sleep(self._limits.poll)
             try:
                 content = read_heartbeat(self._store, self._key)
@@ -180,10 +183,12 @@ class LauncherWatch:
                 previous = time.monotonic()
                 continue
             now = time.monotonic()
+            if last is not None and content != last:
+                limit = self._limits.silence
             # A process that was halted is no evidence: it takes three reads at least.
-            elapsed = min(now - previous, self._limits.silence / 3)
+            elapsed = min(now - previous, limit / 3)
             self._silence_seconds = self._silence_seconds + elapsed if content == last else 0.0
             last, previous = content, now
-        _LOGGER.error("no launcher has been there for %.0f s", self._limits.silence)
+        _LOGGER.error("no launcher has been there for %.0f s", limit)
         self._lost.set()
         self._on_lost()

@@ -28,7 +28,7 @@ SUPERVISOR = f"""
 import sys
 from components.workers import worker_supervisor
 from components.workers.launcher_heartbeat import WatchLimits
-limits = WatchLimits(poll=0.05, doubt=0.5, silence={SILENCE_SECONDS}, save={SAVE_SECONDS})
+limits = WatchLimits(0.05, 0.5, {SILENCE_SECONDS}, {SILENCE_SECONDS}, {SAVE_SECONDS})
 sys.exit(worker_supervisor.main(sys.argv[1:], limits))
 """
 START = """
