@@ -3,6 +3,7 @@
 terminal.svg           a finished `kubert run`, as a terminal of 100 columns shows it
 terminal_training.svg  the same terminal while the model is trained
 report.png             the HTML report of that run, by Chromium without a window
+explanation.png        the report's explanation of the most confident mistake
 
 python -m docs.take_screenshots [--output DIR] [--directory DIR] [--only terminal|report]
 """
@@ -31,8 +32,16 @@ from rich.text import Text
 
 IMAGES = Path(__file__).parent / "images"
 COLUMNS, ROWS = 100, 40
-REPORT_WIDTH, REPORT_HEIGHT = 1000, 1110
-"""Size of the picture of the report, in CSS pixels: its head and the confusion matrix."""
+REPORT_SIZE = 1000, 1110
+"""Of the picture of the report, in CSS pixels: its head and the confusion matrix."""
+EXPLANATION_SIZE = 1000, 330
+"""Of the picture of an explanation: the text in colours, and how its contributions add up."""
+EXPLANATION = "explanation-1"
+ONLY_EXPLANATION = f"""
+main > :not(:has(#{EXPLANATION})), main section > :not(#{EXPLANATION}) {{ display: none; }}
+main section, #{EXPLANATION} {{ margin: 0; border: 0; padding: 0; }} main {{ padding-top: 24px; }}
+"""
+"""Style that leaves one explanation of the report."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHOWN_DIRECTORY = "/home/you/kubert"
 """What the pictures show instead of the directory in which the run was made."""
@@ -151,13 +160,15 @@ def find_browser() -> str:
         if path := shutil.which(name):
             return path
     raise ScreenshotError(
-        f"none of {', '.join(BROWSERS)} is on PATH, and report.png is taken with it; install it "
-        "(Debian: apt-get install chromium), or make only the others: --only terminal"
+        f"none of {', '.join(BROWSERS)} is on PATH, and pictures of the report are taken "
+        "with it; install it (Debian: apt-get install chromium), or make only the others: "
+        "--only terminal"
     )
 
 
-def photograph_page(browser: str, page: Path, picture: Path) -> None:
+def photograph_page(browser: str, page: Path, picture: Path, size: tuple[int, int]) -> None:
     """Write a PNG of the top of an HTML page; ScreenshotError if the browser makes none."""
+    width, height = size
     with tempfile.TemporaryDirectory(prefix="kubert-browser-") as profile:
         command = [
             browser,
@@ -167,7 +178,7 @@ def photograph_page(browser: str, page: Path, picture: Path) -> None:
             "--hide-scrollbars",
             "--force-color-profile=srgb",
             f"--user-data-dir={profile}",
-            f"--window-size={REPORT_WIDTH},{REPORT_HEIGHT}",
+            f"--window-size={width},{height}",
             f"--screenshot={picture}",
             page.absolute().as_uri(),
         ]
@@ -196,6 +207,18 @@ def take_terminal_pictures(directory: Path, output: Path) -> None:
         (output / name).write_text(draw_terminal(lines, "kubert run"), encoding="utf-8")
 
 
+def take_report_pictures(browser: str, report: Path, output: Path) -> None:
+    """Write report.png, and explanation.png; ScreenshotError for a report that explains nothing."""
+    page = report.read_text(encoding="utf-8")
+    if f'id="{EXPLANATION}"' not in page:
+        raise ScreenshotError(f"{report}: explains no mistake; run with evaluate.explain_errors=5")
+    photograph_page(browser, report, output / "report.png", REPORT_SIZE)
+    with tempfile.TemporaryDirectory(prefix="kubert-page-") as temporary:
+        part = Path(temporary) / "explanation.html"
+        part.write_text(page.replace("</style>", f"{ONLY_EXPLANATION}</style>"), encoding="utf-8")
+        photograph_page(browser, part, output / "explanation.png", EXPLANATION_SIZE)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the pictures; returns the exit code."""
     parser = argparse.ArgumentParser(description="Makes the pictures in docs/images.")
@@ -219,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 take_terminal_pictures(directory, options.output)
             if browser is not None:
                 report = find_report(directory / ".kubert")
-                photograph_page(browser, report, (options.output / "report.png").absolute())
+                take_report_pictures(browser, report, options.output.absolute())
     except ScreenshotError as error:
         print(f"take_screenshots: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components.evaluate.report_page import render_report
 from docs import take_screenshots
 from docs.take_screenshots import (
     COLUMNS,
@@ -22,9 +23,12 @@ from docs.take_screenshots import (
     find_training_screen,
     iterate_screens,
     record_terminal,
+    take_report_pictures,
 )
 from pipeline.run_state import STEP_NAMES
 from tests.support.documents.page_directory import ROOT
+from tests.support.releases.made_explanation import make_explanation
+from tests.support.releases.made_report import report_content
 
 IMAGES = ROOT / "docs" / "images"
 MAX_BYTES = 300_000
@@ -123,11 +127,31 @@ def test_the_picture_of_the_training_shows_its_progress() -> None:
     assert re.search(r"loss \d\.\d+ +accuracy \d\.\d+ +\d+ examples/s +\d+:\d\d left", text)
 
 
-def test_the_picture_of_the_report_is_a_png_of_the_set_size() -> None:
-    head = (IMAGES / "report.png").read_bytes()[:24]
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("report.png", take_screenshots.REPORT_SIZE),
+        ("explanation.png", take_screenshots.EXPLANATION_SIZE),
+    ],
+)
+def test_the_pictures_of_the_report_are_pngs_of_the_set_size(
+    name: str, size: tuple[int, int]
+) -> None:
+    head = (IMAGES / name).read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"
-    size = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    assert size == (take_screenshots.REPORT_WIDTH, take_screenshots.REPORT_HEIGHT)
+    assert (int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")) == size
+
+
+def test_a_report_without_explanations_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("<p>no mistakes</p>", encoding="utf-8")
+    with pytest.raises(ScreenshotError, match="explains no mistake"):
+        take_report_pictures("browser", tmp_path / "report.html", tmp_path)
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_the_style_of_the_explanations_picture_fits_the_report() -> None:
+    page = render_report(report_content(), [make_explanation()])
+    assert page.count(f'id="{take_screenshots.EXPLANATION}"') == page.count("</style>") == 1
 
 
 def test_lines_that_rich_erases_are_not_on_the_screen() -> None:
