@@ -46,6 +46,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "frozen": ("frozen_later_epochs",),
     "scaling": ("scaling_two_workers",),
     "serving": ("serve_p50_vs_plain", "serve_batch64_vs_plain"),
+    "scoring": ("score_vs_hf_pipeline", "score_two_workers"),
     "overhead": ("pipeline_overhead_s", "cached_rerun_s"),
     "growth": (),
 }

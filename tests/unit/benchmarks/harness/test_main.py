@@ -39,6 +39,8 @@ def test_the_suites_measure_the_documented_keys_and_no_key_twice():
         "input_wait_share",
         "serve_p50_vs_plain",
         "serve_batch64_vs_plain",
+        "score_vs_hf_pipeline",
+        "score_two_workers",
         "pipeline_overhead_s",
         "cached_rerun_s",
     }

@@ -1,0 +1,1 @@
+"""Contenders that classify all rows of a file."""
