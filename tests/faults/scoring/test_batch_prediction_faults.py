@@ -162,6 +162,30 @@ def test_a_store_that_fails_leaves_what_was_scored_and_the_same_request_goes_on(
     assert file_sha256(tmp_path / "downloaded") == local.manifest.files[OUTPUT].sha256
 
 
+@pytest.mark.parametrize("storage_location", ["gs", "s3"], indirect=True)
+def test_connections_that_break_change_nothing_in_the_output(
+    request_: BatchPredictionRequest, storage_location: StorageLocation, tmp_path: Path
+) -> None:
+    """Fault P2."""
+    remote = request_.model_copy(update={"to": f"{storage_location.uri}/out"})
+    broken: set[str] = set()
+
+    def break_once(call: Call) -> Fault | None:
+        kind = f"{call.method} of a unit" if "units" in call.path else "other"
+        if kind in broken or kind == "other":
+            return None
+        broken.add(kind)
+        return Fault(cut=10) if call.method == "GET" else Fault(lose=True)
+
+    with storage_location.through(break_once):
+        run(remote)
+    assert {name.split()[0] for name in broken} >= {"GET"}
+    assert len(broken) > 1  # an upload, too
+    local = run(request_)
+    open_store(remote.to).download(OUTPUT, tmp_path / "downloaded")
+    assert file_sha256(tmp_path / "downloaded") == local.manifest.files[OUTPUT].sha256
+
+
 class Command:
     """A running `kubert score` of MANY_ROWS rows."""
 
