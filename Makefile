@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP_INSTALL := -W ignore -m pip install --disable-pip-version-check --quiet --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test nightly fuzz e2e images lint format reference docs release-check screenshots bench bench-accuracy lock clean
+.PHONY: help setup run test nightly fuzz e2e images lint format reference docs release-check screenshots notebook bench bench-accuracy lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -71,6 +71,9 @@ release-check: $(STAMP) ## check what a release needs; changes nothing
 
 screenshots: $(STAMP) ## take the pictures in docs/images again (needs Chromium)
 	$(BIN)/python -m docs.take_screenshots
+
+notebook: $(STAMP) ## run examples/attention.ipynb again and store its outputs
+	$(BIN)/python -m docs.execute_notebook
 
 $(BENCH_STAMP): locks/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH)

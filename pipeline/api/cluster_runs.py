@@ -75,6 +75,9 @@ class Run:
             if not api.get_run(self.id).has_ended:
                 stop_run(api, self.cluster, self.id)
 
+    def __repr__(self) -> str:
+        return f"<Run {self.name} {self.id}>"
+
     def _repr_html_(self) -> str:
         return format_table({"run": self.id, "name": self.name, "page": self.url or ""})
 
