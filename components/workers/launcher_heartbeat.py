@@ -119,8 +119,6 @@ class WatchLimits:
     """Times of a `LauncherWatch` and of the worker that it is for, in seconds.
 
     poll: between two reads.
-    doubt: silence after which a launcher may be gone. It is longer than the time between two
-        heartbeats and a read.
     first_silence: silence after which it is gone if it was never seen. A worker that was started
         again for a launcher that had just been lost would otherwise wait for all of `silence`.
     silence: silence after which it is gone if it was seen; a launcher that is restarted in its
@@ -130,7 +128,6 @@ class WatchLimits:
     """
 
     poll: float = 3.0
-    doubt: float = 9.0
     first_silence: float = 20.0
     silence: float = 30.0
     save: float = 20.0
@@ -152,7 +149,7 @@ class LauncherWatch:
     ) -> None:
         self._store, self._key = store, heartbeat_key(jobset)
         self._on_lost, self._limits = on_lost, limits
-        self._silence_seconds = 0.0
+        self._heartbeats = 0
         self._lost = threading.Event()
         threading.Thread(target=self._watch, daemon=True, name="launcher-watch").start()
 
@@ -160,21 +157,22 @@ class LauncherWatch:
         """Whether the heartbeat has been silent for too long."""
         return self._lost.is_set()
 
-    def wait_while_in_doubt(self, stop: threading.Event) -> None:
-        """Return when the launcher was seen a short time ago, when it is lost, or at a stop.
+    def wait_for_heartbeat(self, stop: threading.Event) -> None:
+        """Return when the launcher was seen again, when it is lost, or at a stop.
 
         It takes no longer than `limits.silence`, also if the store cannot be read.
         """
-        deadline = time.monotonic() + self._limits.silence
-        while self._silence_seconds > self._limits.doubt and time.monotonic() < deadline:
+        before, deadline = self._heartbeats, time.monotonic() + self._limits.silence
+        while self._heartbeats == before and time.monotonic() < deadline:
             if stop.wait(self._limits.poll / 10) or self._lost.is_set():
                 return
 
     def _watch(self) -> None:
         """Add up the time in which the heartbeat has not changed."""
         last: bytes | None = None
-        previous, limit = time.monotonic(), self._limits.first_silence
-        while self._silence_seconds < limit:
+        silence, limit = 0.0, self._limits.first_silence
+        previous = time.monotonic()
+        while silence < limit:
             time.sleep(self._limits.poll)
             try:
                 content = read_heartbeat(self._store, self._key)
@@ -185,9 +183,10 @@ class LauncherWatch:
             now = time.monotonic()
             if last is not None and content != last:
                 limit = self._limits.silence
+                self._heartbeats += 1
             # A process that was halted is no evidence: it takes three reads at least.
             elapsed = min(now - previous, limit / 3)
-            self._silence_seconds = self._silence_seconds + elapsed if content == last else 0.0
+            silence = silence + elapsed if content == last else 0.0
             last, previous = content, now
         _LOGGER.error("no launcher has been there for %.0f s", limit)
         self._lost.set()

@@ -62,13 +62,13 @@ class WorkerSupervisor:
     def run(self, directory: str, jobset: str) -> int:
         """Return the exit code of the pod when the worker has ended; a signal's is 128 and it.
 
-        A worker that fails while its launcher may be gone leaves the group only when that is
-        decided: it would be started again for nobody.
+        A worker that fails leaves the group only when its launcher was seen afterwards: if both
+        died in the same moment, the group would be started again for nobody.
         """
         watch = self._watch_launcher(directory, jobset)
         code = self._process.wait()
         if watch and code not in _FINAL_CODES:
-            watch.wait_while_in_doubt(self._stopped)
+            watch.wait_for_heartbeat(self._stopped)
         if watch and watch.is_launcher_lost() and code not in _FINAL_CODES:
             _write_failure("the launcher is gone")
             return exit_codes.LAUNCHER_LOST

@@ -37,7 +37,7 @@ import sys
 from components.workers import worker_supervisor
 from components.workers.launcher_heartbeat import WatchLimits
 silence, save = map(float, sys.argv[1:3])
-limits = WatchLimits(poll=0.2, doubt=1, first_silence=silence, silence=silence, save=save)
+limits = WatchLimits(poll=0.2, first_silence=silence, silence=silence, save=save)
 sys.exit(worker_supervisor.main(sys.argv[3:], limits))
 """
 

@@ -23,7 +23,7 @@ from components.workers.launcher_heartbeat import (
 JOBSET = "kubert-train-x"
 KEY = heartbeat_key(JOBSET)
 INTERVAL = 0.05
-LIMITS = WatchLimits(poll=0.02, doubt=0.15, first_silence=0.4, silence=0.8)
+LIMITS = WatchLimits(poll=0.02, first_silence=0.4, silence=0.8)
 
 
 class UnreliableBackend(LocalBackend):
@@ -44,9 +44,9 @@ class Watch:
         self.lost = threading.Event()
         self.watch = LauncherWatch(store, JOBSET, self.lost.set, LIMITS)
 
-    def wait_in_doubt(self, stop: threading.Event | None = None) -> threading.Thread:
+    def wait(self, stop: threading.Event | None = None) -> threading.Thread:
         """Wait in a thread, as a worker that failed does."""
-        target = self.watch.wait_while_in_doubt
+        target = self.watch.wait_for_heartbeat
         waiting = threading.Thread(target=target, args=[stop or threading.Event()], daemon=True)
         waiting.start()
         return waiting
@@ -116,36 +116,35 @@ def test_time_in_which_the_store_cannot_be_read_does_not_count(tmp_path: Path) -
     assert watch.lost.wait(20)
 
 
-def test_nobody_waits_for_a_launcher_that_is_there(store: Store) -> None:
+def test_a_worker_that_failed_waits_for_a_heartbeat(store: Store) -> None:
     with LauncherHeartbeat(store, JOBSET, INTERVAL):
         watch = Watch(store)
-        watch.wait_in_doubt().join(20)
+        watch.wait().join(20)
         assert not watch.watch.is_launcher_lost()
 
 
-def test_a_worker_in_doubt_waits_until_the_launcher_is_back(store: Store) -> None:
+def test_a_worker_that_failed_waits_until_the_launcher_is_back(store: Store) -> None:
     watch = Watch(store)
-    time.sleep(LIMITS.doubt + 5 * LIMITS.poll)
-    waiting = watch.wait_in_doubt()
+    waiting = watch.wait()
+    waiting.join(LIMITS.first_silence / 4)
+    assert waiting.is_alive()
     with LauncherHeartbeat(store, JOBSET, INTERVAL):
         waiting.join(20)
         assert not waiting.is_alive()
         assert not watch.watch.is_launcher_lost()
 
 
-def test_a_worker_in_doubt_waits_until_the_launcher_is_lost(store: Store) -> None:
+def test_a_worker_that_failed_waits_until_the_launcher_is_lost(store: Store) -> None:
     watch = Watch(store)
-    time.sleep(LIMITS.doubt + 5 * LIMITS.poll)
-    watch.wait_in_doubt().join(20)
+    watch.wait().join(20)
     assert watch.watch.is_launcher_lost()
 
 
-def test_a_worker_in_doubt_does_not_wait_after_a_stop(store: Store) -> None:
+def test_a_worker_that_failed_does_not_wait_after_a_stop(store: Store) -> None:
     watch = Watch(store)
-    time.sleep(LIMITS.doubt + 5 * LIMITS.poll)
     stop = threading.Event()
     stop.set()
-    watch.wait_in_doubt(stop).join(20)
+    watch.wait(stop).join(20)
     assert not watch.watch.is_launcher_lost()
 
 

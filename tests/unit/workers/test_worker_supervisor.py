@@ -28,7 +28,7 @@ SUPERVISOR = f"""
 import sys
 from components.workers import worker_supervisor
 from components.workers.launcher_heartbeat import WatchLimits
-limits = WatchLimits(0.05, 0.5, {SILENCE_SECONDS}, {SILENCE_SECONDS}, {SAVE_SECONDS})
+limits = WatchLimits(0.05, {SILENCE_SECONDS}, {SILENCE_SECONDS}, {SAVE_SECONDS})
 sys.exit(worker_supervisor.main(sys.argv[1:], limits))
 """
 START = """
@@ -108,9 +108,11 @@ def beat(store: Store, process: subprocess.Popen[str], seconds: float) -> None:
     ],
 )
 def test_the_pod_ends_with_the_code_of_its_worker(
-    end: str, expected: int, supervise: MakeSupervisor
+    end: str, expected: int, supervise: MakeSupervisor, store: Store
 ) -> None:
-    assert supervise(START + end).wait(timeout=30) == expected
+    process = supervise(START + end)
+    beat(store, process, 30)
+    assert process.wait(timeout=30) == expected
 
 
 @pytest.mark.parametrize("within", [(), CONTAINER], ids=["process", "container"])
@@ -184,7 +186,7 @@ def test_a_worker_that_fails_without_a_launcher_is_not_started_again_for_nobody(
     is_back: bool, expected: int, supervise: MakeSupervisor, store: Store
 ) -> None:
     """Fault W13."""
-    process = supervise(START + READY + f"time.sleep(1)\nos._exit({exit_codes.PEER_LOST})")
+    process = supervise(START + READY + f"time.sleep(0.5)\nos._exit({exit_codes.PEER_LOST})")
     (worker,) = psutil.Process(process.pid).children()
     psutil.wait_procs([worker], timeout=20)
     if is_back:
