@@ -65,6 +65,7 @@ def train(
     seed: int,
     model: str,
     train: str,
+    minimum_classes: str,
     cluster: str,
     fingerprint: str,
     scratch: str,
@@ -76,6 +77,7 @@ def train(
     from components.step_runtime import default_state_uri, parse_section, step_run
 
     with step_run("train", checkpoint=checkpoint.path, logs=logs.path) as figures:
+        import json
         import shutil
         from pathlib import Path
 
@@ -100,6 +102,7 @@ def train(
             output,
             state,
             cluster_config,
+            json.loads(minimum_classes or "[]"),
         )
         figures.update(steps=trained.steps, examples_per_second=trained.train_examples_per_second)
         shutil.copytree(output / "tensorboard", logs.path, dirs_exist_ok=True)
@@ -109,6 +112,7 @@ def train(
 def evaluate(
     min_accuracy: float,
     workers: int,
+    calibrate: str,
     evaluate: str,
     cluster: str,
     fingerprint: str,
@@ -128,7 +132,7 @@ def evaluate(
 
         from components.artifacts.report import MAX_KFP_CLASSES, read_framed_page
         from components.config.cluster import ClusterConfig
-        from components.config.schema import EvaluateConfig
+        from components.config.schema import EvaluateConfig, ExportConfig
         from components.evaluate import step
         from components.scoring.test_rows import TestRowScoring
 
@@ -141,7 +145,10 @@ def evaluate(
             shards_uri=shards.uri,
             checkpoint_uri=checkpoint.uri,
         )
-        content = step.run(thresholds, Path(shards.path), Path(checkpoint.path), output, scoring)
+        scaling = parse_section(ExportConfig, "{}", calibrate=calibrate).calibrate
+        content = step.run(
+            thresholds, Path(shards.path), Path(checkpoint.path), output, scoring, scaling
+        )
         figures.update(accuracy=content.accuracy, test_rows=content.test_rows)
         for name, value in content.scalar_metrics().items():
             metrics.log_metric(name, value)
@@ -196,12 +203,15 @@ def gate(
             shards_uri=shards.uri,
         )
         result = gate.run(thresholds, target, Path(shards.path), Path(report.path), output, scoring)
-        figures.update(passed=result.passed, reason=result.reason)
+        figures.update(
+            passed=result.passed, reason=result.reason, failed_rules=list(result.failed_rules)
+        )
     return bool(result.passed)
 
 
 @_component
 def export(
+    calibrate: str,
     model_store: str,
     model_name: str,
     export: str,
@@ -219,7 +229,13 @@ def export(
         from components.config.schema import ExportConfig
         from components.export import step
 
-        target = parse_section(ExportConfig, export, model_store=model_store, model_name=model_name)
+        target = parse_section(
+            ExportConfig,
+            export,
+            calibrate=calibrate,
+            model_store=model_store,
+            model_name=model_name,
+        )
         release = step.run(
             target, Path(shards.path), Path(checkpoint.path), Path(report.path), Path(decision.path)
         )

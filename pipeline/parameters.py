@@ -8,9 +8,10 @@ strings.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from components.config.evaluate import list_minimum_classes
 from components.config.schema import Config
 from components.errors import ConfigError
 
@@ -27,6 +28,7 @@ TYPED_PARAMETERS = {
     "workers": ("train", "workers"),
     "seed": ("train", "seed"),
     "min_accuracy": ("evaluate", "min_accuracy"),
+    "calibrate": ("export", "calibrate"),
     "model_store": ("export", "model_store"),
     "model_name": ("export", "model_name"),
 }
@@ -36,6 +38,14 @@ SUBMISSION_OPTIONS = {
     "cluster": {"endpoint", "auth", "ui", "kubeflow_namespace", "experiment", "pipeline_root"}
 }
 """Options about how a run is submitted: steps do not see them, so changing one reruns no step."""
+DERIVED_PARAMETERS: Mapping[str, tuple[Callable[[Config], str], str]] = {
+    "minimum_classes": (
+        lambda config: json.dumps(list_minimum_classes(config.evaluate)),
+        "the classes that `evaluate.minimum` names, as a JSON list: training checks that the data "
+        "have them",
+    ),
+}
+"""Parameters that follow from options of a section whose step would get them too late."""
 RUN_PARAMETERS = {
     "fingerprint": "stands for the data's content and the code in the key of KFP's cache; "
     "`kubert run` fills it in",
@@ -52,15 +62,19 @@ class ParameterLayout:
     typed: parameters with a name and a type, and the option that each stands for.
     sections: those whose other options travel as a JSON object.
     omitted: options by section that the steps do not see.
+    derived: parameters that are computed from the configuration: how, and their descriptions.
     """
 
     typed: Mapping[str, tuple[str, str]]
     sections: tuple[str, ...]
     omitted: Mapping[str, set[str]]
     run_parameters: Mapping[str, str] = field(default_factory=dict)
+    derived: Mapping[str, tuple[Callable[[Config], str], str]] = field(default_factory=dict)
 
 
-TRAINING = ParameterLayout(TYPED_PARAMETERS, SECTIONS, SUBMISSION_OPTIONS, RUN_PARAMETERS)
+TRAINING = ParameterLayout(
+    TYPED_PARAMETERS, SECTIONS, SUBMISSION_OPTIONS, RUN_PARAMETERS, DERIVED_PARAMETERS
+)
 SCORING = ParameterLayout(
     typed={
         "release": ("score", "release"),
@@ -102,6 +116,8 @@ def build_arguments(
             exclude_defaults=True,
         )
         values[section] = _escape_placeholders(json.dumps(rest, sort_keys=True))
+    for parameter, (compute, _) in layout.derived.items():
+        values[parameter] = _escape_placeholders(compute(config))
     return values
 
 
@@ -116,7 +132,8 @@ def describe_parameters(layout: ParameterLayout = TRAINING) -> dict[str, str]:
         name: f"the other options of section `{name}`, as a JSON object; `kubert config` lists them"
         for name in layout.sections
     }
-    return {**typed, **sections, **layout.run_parameters}
+    derived = {name: description for name, (_, description) in layout.derived.items()}
+    return {**typed, **sections, **derived, **layout.run_parameters}
 
 
 def default_arguments(layout: ParameterLayout = TRAINING) -> dict[str, ParameterValue]:

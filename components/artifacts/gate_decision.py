@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.errors import DataError
 from components.storage.atomic_files import atomic_write
+
+
+class PairedDifference(BaseModel):
+    """The candidate's value of a metric minus the champion's, and the 95% interval of that."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    difference: float
+    low: float
+    high: float
 
 
 class GateDecision(BaseModel):
@@ -17,19 +26,30 @@ class GateDecision(BaseModel):
     of the same `test_rows` rows, None if there is no such metric. `unpredicted_classes` have test
     rows, but no row was given them. `report_digest` and `checkpoint_digest` identify what was
     decided about; they are empty if the report could not be read, in which case the gate is closed.
+    `minimum` is `evaluate.minimum`. `failed_rules` are what closed the gate, in the order of the
+    reason: `report`, `one_class`, `min_accuracy`, `majority`, `min_macro_f1`, names of `minimum`,
+    `unpredicted_classes`, `threshold`, or `champion`. `champion_differences` are those of
+    `accuracy` and `macro_f1`; there are none for a champion of the same checkpoint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     passed: bool
     reason: str
+    failed_rules: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
     min_accuracy: float
     min_macro_f1: float = 0.0
+    minimum: dict[str, float] = Field({}, exclude_if=lambda value: not value)
     accuracy: float | None = None
     majority_share: float | None = None
     macro_f1: float | None = None
     unpredicted_classes: tuple[str, ...] = ()
     champion_version: int | None = None
     champion_accuracy: float | None = None
+    champion_margin: float = Field(0.0, exclude_if=lambda value: value == 0)
+    champion_rule: str = Field("difference", exclude_if=lambda value: value == "difference")
+    champion_differences: dict[str, PairedDifference] = Field(
+        {}, exclude_if=lambda value: not value
+    )
     test_rows: int = 0
     report_digest: str = ""
     checkpoint_digest: str = ""

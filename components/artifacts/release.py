@@ -81,7 +81,8 @@ class ReleaseContent(BaseModel):
     score and the evaluated one on `parity_rows` of them. `precision` is the dtype of the served
     matrix products; where it is not float32, `served_accuracy` is the accuracy with it on all test
     rows. `gate` is the `GateDecision` that admitted the model. `start_from` is the release that its
-    training began with, if any.
+    training began with, if any. `threshold` is the score that a confident answer reaches, if the
+    model has one. `temperature` is what the logits are divided by, if the scores are calibrated.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,6 +102,8 @@ class ReleaseContent(BaseModel):
     parity_rows: int
     parity_difference: float
     start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
+    threshold: float | None = Field(None, exclude_if=lambda value: value is None)
+    temperature: float | None = Field(None, exclude_if=lambda value: value is None)
 
 
 def open_release(directory: Path) -> Artifact[ReleaseContent]:

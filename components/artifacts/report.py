@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.artifacts import manifest
 from components.artifacts.artifact import Artifact, verify_artifact
 from components.artifacts.checkpoint import EpochMetrics
+from components.config.evaluate import parse_metric_name
 from components.errors import DataError
 
 REPORT_KIND: manifest.ArtifactKind = "report"
@@ -83,6 +84,63 @@ class CalibrationBin(FiniteModel):
     accuracy: float | None
 
 
+class AnsweredRows(FiniteModel):
+    """Rows whose confidence (the largest score) reaches the threshold, and the right ones of them.
+
+    `rows` counts all rows, `answered` those that reach it, `correct` those of them that are right.
+    """
+
+    threshold: float = Field(ge=0, le=1)
+    rows: int = Field(ge=1)
+    answered: int = Field(ge=0)
+    correct: int = Field(ge=0)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the rows that are answered."""
+        return self.answered / self.rows
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the answered rows that are right; None if none is answered."""
+        return self.correct / self.answered if self.answered else None
+
+
+class Abstention(FiniteModel):
+    """The threshold of confident answers (`evaluate.threshold`), and what it leaves of them.
+
+    `precision` is the demanded one, None where the threshold was given. `threshold` is None if none
+    reaches it on the validation rows; `validation` then has the threshold with the largest
+    precision there, otherwise the chosen one. `test` and `curve` are about the test rows.
+    """
+
+    threshold: float | None
+    precision: float | None
+    validation: AnsweredRows | None
+    test: AnsweredRows | None
+    curve: tuple[AnsweredRows, ...]
+
+
+class TemperatureScaling(FiniteModel):
+    """The temperature that the logits are divided by, and what it does to the test scores.
+
+    It is 1 where it could not be fitted, since each of the `validation_rows` is right. loss is the
+    mean cross-entropy in nats and ece the expected calibration error, before and after;
+    `calibration` is that of the scaled scores.
+    """
+
+    temperature: float = Field(gt=0)
+    is_fitted: bool
+    validation_rows: int = Field(ge=1)
+    validation_loss: float = Field(ge=0)
+    validation_loss_scaled: float = Field(ge=0)
+    loss: float = Field(ge=0)
+    loss_scaled: float = Field(ge=0)
+    ece: float = Field(ge=0, le=1)
+    ece_scaled: float = Field(ge=0, le=1)
+    calibration: tuple[CalibrationBin, ...]
+
+
 class Misclassification(FiniteModel):
     """A test row with a wrong predicted class.
 
@@ -146,6 +204,13 @@ class EvaluationMetrics(FiniteModel):
         """Whether all test rows are of one class, so that the accuracy means nothing."""
         return len(self.classes) - len(self.missing_classes) < 2
 
+    def find_metric(self, name: str) -> float | None:
+        """A metric by its name in `evaluate.minimum`; None where it is undefined."""
+        metric, class_name = parse_metric_name(name)
+        figures = self if class_name is None else self.per_class[class_name]
+        value: float | None = getattr(figures, metric)
+        return value
+
     def scalar_metrics(self) -> dict[str, float]:
         """The scalar metrics that are defined, by name, as a pipeline reports them."""
         metrics: dict[str, float | None] = {
@@ -196,13 +261,18 @@ class TrainingSummary(FiniteModel):
 class ReportContent(EvaluationMetrics):
     """The metrics, the required ones, the worst errors, and the origin of all of it.
 
-    The digests are those of the inputs' manifests. `mistakes` is empty if the report must not
-    contain texts. `class_profiles` is empty in reports of earlier versions.
+    The metrics are those of the checkpoint's scores. With `scaling`, the served scores are scaled,
+    and `abstention` is about these. The digests are those of the inputs' manifests. `mistakes` is
+    empty if the report must not contain texts. `class_profiles` is empty in reports of earlier
+    versions.
     """
 
     min_accuracy: float
     min_macro_f1: float = 0.0
     class_profiles: dict[str, ClassProfile] = {}
+    minimum: dict[str, float] = Field({}, exclude_if=lambda value: not value)
+    scaling: TemperatureScaling | None = Field(None, exclude_if=lambda value: value is None)
+    abstention: Abstention | None = Field(None, exclude_if=lambda value: value is None)
     mistakes: tuple[Misclassification, ...]
     data: DataSummary
     training: TrainingSummary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import (
@@ -15,7 +16,9 @@ from components.artifacts.manifest import Manifest
 from components.artifacts.release import StartingPoint
 from components.artifacts.vocabulary import StoredStripAccents
 from components.data.split_names import SplitName
-from components.errors import DataError
+from components.errors import ConfigError, DataError, shorten_value
+
+MAX_NAMES = 5
 
 
 class SplitInfo(BaseModel):
@@ -72,3 +75,18 @@ def parse_shards_content(sealed: Manifest, where: Path | str) -> ShardsContent:
             f"{where}: its manifest does not describe token shards ({error.error_count()} errors); "
             "tokenize again"
         ) from None
+
+
+def check_class_names(option: str, names: Iterable[str], classes: Sequence[str]) -> None:
+    """ConfigError, naming the option, if one of its names is not that of a class of the data."""
+    if unknown := [name for name in names if name not in classes]:
+        raise ConfigError(
+            f"{option}: the data have no class {list_class_names(unknown)}; "
+            f"the classes are {list_class_names(classes)}"
+        )
+
+
+def list_class_names(names: Sequence[str]) -> str:
+    """The first MAX_NAMES of the names, quoted, for a message."""
+    listed = ", ".join(repr(shorten_value(name)) for name in names[:MAX_NAMES])
+    return f"{listed}, ..." if len(names) > MAX_NAMES else listed

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.batch_prediction.request import BatchPredictionRequest, OutputFormat
+from components.confidence.threshold import are_confident
 from components.errors import DataError
 from components.scoring.unit_results import RejectedRow, UnitResult
 
@@ -29,6 +30,7 @@ def build_table(
     request: BatchPredictionRequest,
     classes: Sequence[str],
     columns: Sequence[str],
+    threshold: float | None = None,
 ) -> pa.Table:
     """The rows of a unit with the columns of the output; DataError for values that are not finite.
 
@@ -49,6 +51,8 @@ def build_table(
         best = values.argmax(axis=1)
         arrays.append(pa.array([classes[index] for index in best], pa.string()))
         arrays.append(pa.array(values[np.arange(len(values)), best], pa.float32()))
+        if threshold is not None:
+            arrays.append(pa.array(are_confident(values, threshold), pa.bool_()))
         if request.all_scores:
             arrays += [pa.array(column, pa.float32()) for column in values.T]
     return pa.table(arrays, names=[*columns])

@@ -14,6 +14,7 @@ from components.errors import UsageError
 OutputFormat = Literal["parquet", "csv", "jsonl"]
 LABEL_COLUMN = "label"
 SCORE_COLUMN = "score"
+CONFIDENT_COLUMN = "is_confident"
 EMBEDDING_COLUMN = "embedding"
 CLASS_SCORE_PREFIX = "score_"
 
@@ -55,12 +56,14 @@ def check_request(request: BatchPredictionRequest) -> None:
         )
 
 
-def list_columns(request: BatchPredictionRequest, classes: Sequence[str]) -> list[str]:
+def list_columns(
+    request: BatchPredictionRequest, classes: Sequence[str], *, has_threshold: bool = False
+) -> list[str]:
     """Names of the output's columns; UsageError if two of them are equal."""
     if request.embeddings:
         computed = [EMBEDDING_COLUMN]
     else:
-        computed = [LABEL_COLUMN, SCORE_COLUMN]
+        computed = [LABEL_COLUMN, SCORE_COLUMN, *([CONFIDENT_COLUMN] if has_threshold else [])]
         if request.all_scores:
             computed += [f"{CLASS_SCORE_PREFIX}{name}" for name in classes]
     columns = [*request.keep, *computed]

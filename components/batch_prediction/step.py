@@ -114,7 +114,11 @@ def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -
         )
     with _translated_disk_errors(target), lock_target(target):
         release = find_release(request.release)
-        columns = list_columns(request, release.content.classes)
+        columns = list_columns(
+            request,
+            release.content.classes,
+            has_threshold=release.content.threshold is not None,
+        )
         progress.report(StepName.SCORE, "reading the source")
         with open_text_source(request.data) as source:
             keep = find_column_types(source.reader, request.keep)
@@ -220,7 +224,8 @@ def _write_output(
             rejected_path.open("w", encoding="utf-8") as rejected,
         ):
             for result in read_results(job):
-                write(build_table(result, request, release.content.classes, columns))
+                described = release.content
+                write(build_table(result, request, described.classes, columns, described.threshold))
                 write_rejected_rows(rejected, result.rejected)
                 rows += len(result.rows)
                 reasons.update(row.reason for row in result.rejected)

@@ -36,12 +36,17 @@ RENAMED_OPTIONS: Final = {
     "cluster.time_limit": "cluster.active_deadline",
     "schedule.concurrency": "schedule.max_concurrent_runs",
 }
-ADDED_OPTIONS: Final = {
+ADDED_OPTIONS: Final[Mapping[str, Any]] = {
     "data.stratify": False,
     "model.start_from": None,
     "train.class_weights": "none",
     "train.label_smoothing": 0.0,
     "evaluate.explain_errors": 5,
+    "evaluate.minimum": {},
+    "evaluate.champion_margin": 0.0,
+    "evaluate.champion_rule": "difference",
+    "evaluate.threshold": "none",
+    "export.calibrate": "none",
 }
 """The defaults of options that artifacts of earlier versions do not have."""
 _STORED_NAMES: Final = {new: old for old, new in RENAMED_OPTIONS.items()}

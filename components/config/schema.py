@@ -15,9 +15,11 @@ from pydantic import Field, field_validator, model_validator
 
 from components.config.cluster import MODEL_NAME, ClusterConfig, ScheduleConfig
 from components.config.data import SAMPLE_SOURCE, DataConfig
+from components.config.evaluate import EvaluateConfig, list_minimum_classes
 from components.config.model import ModelConfig
 from components.config.score import ScoreConfig
 from components.config.section import Section
+from components.errors import shorten_value
 
 __all__ = [
     "SAMPLE_SOURCE",
@@ -184,56 +186,12 @@ class TrainConfig(Section):
         return self
 
 
-class EvaluateConfig(Section):
-    """What is measured, and what a model must reach to be released."""
-
-    min_accuracy: float = Field(
-        0.0, ge=0, le=1, description="test accuracy below which the gate refuses the model"
-    )
-    min_macro_f1: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="macro-F1 on the test rows below which the gate refuses the model; "
-        "0: no minimum",
-    )
-    allow_unpredicted_classes: bool = Field(
-        False,
-        description="release a model even if it never predicts a class that has test rows",
-    )
-    batch_size: int = Field(128, ge=1, description="rows per evaluation step")
-    workers: Literal["auto"] | int = Field(
-        "auto",
-        description="workers that score the test rows, for the evaluation and for the gate's "
-        "champion: processes, with cluster.backend=jobset pods like those of training; 0: the "
-        "step's own process; auto: with jobset as many as `train.workers` where the step's pod "
-        "would take more than about 10 minutes by test tokens x parameters, else 0",
-    )
-    max_reported_errors: int = Field(
-        20,
-        ge=0,
-        description="most confident misclassifications in the report, with their texts; "
-        "0: the report contains no texts",
-    )
-    explain_errors: int = Field(
-        5,
-        ge=0,
-        le=50,
-        description="most confident misclassifications that the report explains word by word; "
-        "fewer, or in fewer steps, if that would take longer than about two minutes on two cores; "
-        "0: none",
-    )
-
-    @field_validator("workers", mode="before")
-    @classmethod
-    def _check_workers(cls, value: Any) -> Any:
-        if value == "auto" or (type(value) is int and value >= 0):
-            return value
-        raise ValueError(f"must be auto, or an integer of at least 0, not {value!r}")
-
-
 Precision = Literal["float32", "bfloat16"]
 """Data types of a served model's matrix products."""
+
+
+Calibration = Literal["none", "temperature"]
+"""How the scores of a served model are calibrated."""
 
 
 class ExportConfig(Section):
@@ -255,6 +213,12 @@ class ExportConfig(Section):
         description="data type of the served model's matrix products; bfloat16 is faster on CPUs "
         "that multiply it natively and much slower on others, is released only if its accuracy is "
         "at most 0.3 points below the evaluated one, and is not available for hub: encoders",
+    )
+    calibrate: Calibration = Field(
+        "none",
+        description="make scores as often right as they say: temperature: divide the logits by one "
+        "number, which the evaluation fits on the validation rows; `evaluate.threshold` then "
+        "applies to the calibrated scores",
     )
     warmup_requests: int = Field(
         4, ge=0, le=1000, description="requests that a server replays before it takes traffic"
@@ -284,6 +248,17 @@ class Config(Section):
                 f"where only one {cluster.gpu_resource} can be used; use cluster.backend=jobset, "
                 "or one worker"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_minimum_classes(self) -> Config:
+        """Where the classes are configured, those of the gate's minima are known to be wrong."""
+        classes = self.data.classes
+        for name in list_minimum_classes(self.evaluate):
+            if classes and name not in classes:
+                raise ValueError(
+                    f"evaluate.minimum: data.classes has no class {shorten_value(name)!r}"
+                )
         return self
 
     @model_validator(mode="after")

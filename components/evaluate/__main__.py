@@ -15,7 +15,8 @@ def _run_evaluate(options: Config, uris: Mapping[str, str]) -> None:
         staged_input(uris["checkpoint"], "checkpoint") as checkpoint,
         staged_output(uris["output"], "report") as output,
     ):
-        run(options.evaluate, shards, checkpoint, output)
+        calibrate = options.export.calibrate
+        run(options.evaluate, shards, checkpoint, output, calibrate=calibrate)
 
 
 if __name__ == "__main__":
@@ -23,7 +24,7 @@ if __name__ == "__main__":
         run_step_command(
             "evaluate",
             "Token shards and a checkpoint in, report out.",
-            "a section evaluate",
+            "sections evaluate and export",
             ["shards", "checkpoint", "output"],
             _run_evaluate,
         )

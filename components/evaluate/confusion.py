@@ -9,9 +9,6 @@ import numpy.typing as npt
 
 from components.artifacts.report import ClassMetrics
 
-NORMAL_QUANTILE = 1.959963984540054
-"""97.5% quantile of the standard normal distribution, for an interval of 95%."""
-
 Confusion = npt.NDArray[np.int64]
 
 
@@ -21,23 +18,6 @@ def count_confusions(
     """Rows by true class and predicted class: [classes, classes]."""
     pairs = labels.astype(np.int64) * classes + predicted
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-
-
-def wilson_interval(successes: int, rows: int) -> tuple[float, float]:
-    """95% Wilson score interval for a proportion of `successes` in `rows` > 0, within [0, 1].
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
-    JASA 22 (1927), 209-212. Unlike the normal approximation, it holds for few rows and for
-    proportions near 0 or 1.
-    """
-    share, squared = successes / rows, NORMAL_QUANTILE**2
-    scale = 2 * (rows + squared)
-    center = (2 * rows * share + squared) / scale
-    half = NORMAL_QUANTILE / scale * (4 * rows * share * (1 - share) + squared) ** 0.5
-    return (
-        0.0 if successes == 0 else center - half,
-        1.0 if successes == rows else center + half,
-    )
 
 
 def compute_class_metrics(confusion: Confusion, classes: Sequence[str]) -> dict[str, ClassMetrics]:

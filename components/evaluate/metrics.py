@@ -14,12 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from components.artifacts.report import EvaluationMetrics, RocCurve
+from components.confidence.intervals import wilson_interval
 from components.evaluate.confident_errors import ConfidentError, MostConfidentErrors
 from components.evaluate.confusion import (
     compute_class_metrics,
     compute_macro_f1,
     count_confusions,
-    wilson_interval,
 )
 from components.evaluate.roc import trace_roc_curve
 from components.evaluate.row_means import RowMeans, expected_calibration_error
@@ -45,8 +45,8 @@ class MetricsAccumulator:
     def add(self, labels: Labels, scores: Scores) -> bool:
         """Add the next rows: labels [rows], class probabilities [rows, classes].
 
-        Returns whether the scores are probabilities; what is wrong, `compute` raises. Raises
-        DataError for labels out of range and for scores of another size.
+        Returns whether the scores are probabilities; what is wrong with them, `compute` raises.
+        Raises DataError for labels out of range and for scores of another size.
         """
         first_row = self._checks.rows
         if not self._checks.check(labels, scores):

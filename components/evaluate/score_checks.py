@@ -1,4 +1,4 @@
-"""Checks of the labels and scores of a test split, part by part.
+"""Checks of the labels and scores of a split, part by part.
 
 What a model's scores are wrong for is counted over all parts, so that the message says how many
 rows are concerned and which is the first.
@@ -25,10 +25,11 @@ class ScoreChecks:
     Raises DataError for fewer than two classes.
     """
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], split: str = "test") -> None:
+        self._split = split
         if len(classes) < 2:
             raise DataError(
-                f"test split: {len(classes)} class in the data; a classifier needs at least two"
+                f"{split} split: {len(classes)} class in the data; a classifier needs at least two"
             )
         self._classes = len(classes)
         self.rows = 0
@@ -45,12 +46,12 @@ class ScoreChecks:
         self.rows += len(labels)
         if scores.shape != (len(labels), self._classes):
             raise DataError(
-                f"test split: scores of shape {scores.shape} for {len(labels)} rows and "
+                f"{self._split} split: scores of shape {scores.shape} for {len(labels)} rows and "
                 f"{self._classes} classes"
             )
         if len(wrong := np.flatnonzero((labels < 0) | (labels >= self._classes))):
             raise DataError(
-                f"test split: row {first + wrong[0]} has label {labels[wrong[0]]}, "
+                f"{self._split} split: row {first + wrong[0]} has label {labels[wrong[0]]}, "
                 f"but there are {self._classes} classes"
             )
         if len(bad := np.flatnonzero(~np.isfinite(scores).all(axis=1))):
@@ -73,18 +74,18 @@ class ScoreChecks:
         """DataError for no rows and for scores that are not probabilities, in any of the parts."""
         if self.rows == 0:
             raise DataError(
-                "test split: no rows, so there is nothing to measure; "
+                f"{self._split} split: no rows, so there is nothing to measure; "
                 "set data.test_source or a larger data.test_fraction"
             )
         if self._not_finite:
             raise DataError(
-                "test split: the model's scores are NaN or infinite for "
+                f"{self._split} split: the model's scores are NaN or infinite for "
                 f"{self._not_finite} of {self.rows} rows (the first is row "
                 f"{self._first_not_finite}); this checkpoint is "
                 "unusable: train again with a lower train.learning_rate or train.precision=float32"
             )
         if self._first_improbable >= 0:
             raise DataError(
-                f"test split: the model's scores for row {self._first_improbable} are not "
+                f"{self._split} split: the model's scores for row {self._first_improbable} are not "
                 "probabilities that sum to 1"
             )

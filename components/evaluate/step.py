@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,26 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent, open_checkpoint
 from components.artifacts.predictions import PredictionsWriter
 from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
+from components.artifacts.shard_metadata import check_class_names
 from components.artifacts.token_shards import (
     ShardsContent,
     SplitReader,
     TokenShards,
     open_shards,
 )
+from components.confidence.calibration import apply_temperature
+from components.config.evaluate import list_minimum_classes
 from components.config.renamed_options import from_stored_names, to_stored_names
-from components.config.schema import EvaluateConfig
+from components.config.schema import Calibration, EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
 from components.evaluate.class_profiles import ClassProfiles
+from components.evaluate.confidence_meters import AbstentionMeter, CalibrationMeter, keep_scores
 from components.evaluate.confident_errors import ConfidentError, describe_errors
 from components.evaluate.mistake_explanations import ExplainedErrors, explain_errors
+from components.evaluate.score_checks import Labels, ScoreChecks, Scores
 from components.progress import StepName
-from components.scoring.test_rows import TestRowScoring, score_test_rows
+from components.scoring.test_rows import TestRowScoring, score_split_rows, score_test_rows
 
 MAX_STEP_POINTS = 250
 SHOWN_OPTIONS = {
@@ -52,8 +57,11 @@ def run(
     checkpoint: Path,
     output: Path,
     scoring: TestRowScoring | None = None,
+    calibrate: Calibration = "none",
 ) -> ReportContent:
     """Score the shards' test rows with the checkpoint and commit the report in `output`.
+
+    Where the options need it, a threshold and a temperature are chosen on the validation rows.
 
     Both inputs are verified first. The report is the same for any number of workers. Raises
     DataError for a damaged input, an empty test split and scores that are not finite; ConfigError
@@ -64,8 +72,11 @@ def run(
     opened = open_shards(shards)
     trained = open_checkpoint(checkpoint)
     check_compatible(opened.content, trained.content, checkpoint)
+    check_class_names("evaluate.minimum", list_minimum_classes(config), opened.content.classes)
     with manifest.staged_artifact(output) as directory:
-        content = _write_report(directory, config, opened, trained, scoring or TestRowScoring())
+        content = _write_report(
+            directory, config, opened, trained, scoring or TestRowScoring(), calibrate
+        )
     progress.report(
         StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",
@@ -101,26 +112,37 @@ def _write_report(
     shards: TokenShards,
     checkpoint: Artifact[CheckpointContent],
     scoring: TestRowScoring,
+    calibrate: Calibration,
 ) -> ReportContent:
     split = shards.open_split("test")
     labels, lengths = split.read_labels(), split.read_lengths()
     classes = shards.content.classes
     profiles = ClassProfiles(classes, shards.content.max_length)
     measured = metrics.MetricsAccumulator(classes, len(split), config.max_reported_errors)
+    scaling, abstention = _prepare_meters(config, shards, checkpoint, scoring, calibrate)
     with PredictionsWriter(directory) as predictions:
         for part in score_test_rows(
             StepName.EVALUATE, checkpoint, scoring.checkpoint_uri, shards, config, scoring
         ):
             if measured.add(labels[part.rows], part.values):
                 profiles.add(labels[part.rows], part.values, lengths[part.rows])
+                scores = scaling.scale(part.values) if scaling else part.values
+                if scaling is not None:
+                    scaling.add(labels[part.rows], scores)
+                if abstention is not None:
+                    abstention.add(labels[part.rows], scores)
             texts = split.read_texts(part.rows) if config.max_reported_errors else None
             predictions.add(labels[part.rows], part.values, texts)
     errors = measured.list_most_confident_errors()
+    measures = measured.compute()
     content = ReportContent(
-        **dict(measured.compute()),
+        **dict(measures),
+        scaling=scaling.summarize(measures) if scaling else None,
+        abstention=abstention.summarize() if abstention else None,
         min_accuracy=config.min_accuracy,
         min_macro_f1=config.min_macro_f1,
         class_profiles=profiles.compute(),
+        minimum=config.minimum,
         mistakes=describe_errors(
             errors, split.read_texts([error.row for error in errors]), classes
         ),
@@ -162,6 +184,50 @@ def _explain_first(
     if not rows:
         return ExplainedErrors()
     return explain_errors(checkpoint, split.read_texts(rows), split.read_lengths()[rows].tolist())
+
+
+def _prepare_meters(
+    config: EvaluateConfig,
+    shards: TokenShards,
+    checkpoint: Artifact[CheckpointContent],
+    scoring: TestRowScoring,
+    calibrate: Calibration,
+) -> tuple[CalibrationMeter | None, AbstentionMeter | None]:
+    """What chooses temperature and threshold on the validation rows, if they are to be chosen."""
+    is_calibrated, demanded = calibrate == "temperature", config.demanded_precision
+    if not is_calibrated and demanded is None:
+        return None, None if config.fixed_threshold is None else AbstentionMeter(config, ())
+    with keep_scores(_score_validation(config, shards, checkpoint, scoring)) as read_validation:
+        scaling = CalibrationMeter(read_validation) if is_calibrated else None
+        temperature = scaling.temperature if scaling else None
+        if config.threshold == "none":
+            return scaling, None
+        validation = read_validation() if demanded is not None else ()
+        scaled = ((labels, apply_temperature(scores, temperature)) for labels, scores in validation)
+        return scaling, AbstentionMeter(config, scaled)
+
+
+def _score_validation(
+    config: EvaluateConfig,
+    shards: TokenShards,
+    checkpoint: Artifact[CheckpointContent],
+    scoring: TestRowScoring,
+) -> Iterator[tuple[Labels, Scores]]:
+    """Labels and scores of the validation rows, in parts; DataError for scores that are none."""
+    labels = shards.open_split("validation").read_labels()
+    checks = ScoreChecks(shards.content.classes, "validation")
+    for part in score_split_rows(
+        StepName.EVALUATE,
+        checkpoint,
+        scoring.checkpoint_uri,
+        shards,
+        config,
+        scoring,
+        "validation",
+    ):
+        if checks.check(labels[part.rows], part.values):
+            yield labels[part.rows], part.values
+    checks.raise_first_error()
 
 
 def _summarize_data(shards: TokenShards) -> DataSummary:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from components.artifacts.token_shards import SplitReader
 from components.artifacts.vocabulary import Vocabulary
+from components.confidence.threshold import are_confident
 from components.config.schema import Precision
 from components.errors import KubertError
+from components.model.serving_model import CONFIDENT_OUTPUT, scale_logits
 from components.model.tokenizer import WordPiece
 
 MAX_SCORE_DIFFERENCE = {"float32": 1e-5, "bfloat16": 0.1}
@@ -96,6 +98,7 @@ def check_probe_texts(
     vocabulary: Vocabulary,
     max_length: int,
     precision: Precision = "float32",
+    temperature: float | None = None,
 ) -> None:
     """Compare scores of unusual texts with those of the classifier on ids tokenized offline.
 
@@ -106,11 +109,26 @@ def check_probe_texts(
     expected = []
     for text in PROBE_TEXTS:
         ids = tokenizer(tf.constant([text]), max_length).to_tensor(vocabulary.pad_id)
-        logits = tf.cast(classifier({"input_word_ids": ids}, training=False), tf.float32)
+        logits = scale_logits(classifier({"input_word_ids": ids}, training=False), temperature)
         expected.append(tf.nn.softmax(logits).numpy()[0])
     served = np.concatenate([scorer([text]) for text in PROBE_TEXTS])
     names = [f"the text {text[:20]!r}" for text in PROBE_TEXTS]
     _compare_scores(served, np.stack(expected), names, precision)
+
+
+def check_confident_answers(
+    compute_outputs: Callable[[Sequence[str]], Mapping[str, npt.NDArray[Any]]],
+    texts: Sequence[str],
+    threshold: float,
+) -> None:
+    """KubertError if a served answer is not confident exactly where its score says so."""
+    outputs = compute_outputs(texts)
+    expected = are_confident(outputs["scores"], threshold)
+    if not np.array_equal(outputs[CONFIDENT_OUTPUT], expected):
+        raise KubertError(
+            f"not released: {CONFIDENT_OUTPUT} of the exported model is not whether the largest "
+            f"score reaches {threshold:g}"
+        )
 
 
 def _compare_scores(

@@ -8,7 +8,6 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,10 @@ from components.artifacts.predictions import read_scores
 from components.artifacts.release import ReleaseContent
 from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import open_shards
+from components.confidence.calibration import apply_temperature
 from components.config.environment import ENV_RUN
-from components.config.schema import ExportConfig
+from components.config.renamed_options import to_stored_names
+from components.config.schema import Calibration, ExportConfig
 from components.errors import DataError
 from components.progress import StepName
 from components.registry import PublishedVersion, find_published, publish
@@ -55,10 +56,16 @@ def run(
     encoder cannot be served in.
     """
     progress.report(StepName.EXPORT, "reading the checkpoint and the report")
-    inputs = _open_inputs(shards, checkpoint, report, decision)
+    inputs = _open_inputs(shards, checkpoint, report, decision, config.calibrate)
     store = open_store(config.model_store)
     publish_checkpoint(inputs.checkpoint, store, config.model_name)
-    key = compute_release_key(config, inputs.checkpoint.digest)
+    report_content = inputs.report.content
+    key = compute_release_key(
+        config,
+        inputs.checkpoint.digest,
+        find_threshold(report_content),
+        find_temperature(report_content),
+    )
     published = find_published(store, config.model_name, key)
     if published is None:
         with tempfile.TemporaryDirectory(prefix="kubert-export-") as temporary:
@@ -73,7 +80,22 @@ def run(
     return published
 
 
-def compute_release_key(config: ExportConfig, checkpoint_digest: str) -> str:
+def find_threshold(report: ReportContent) -> float | None:
+    """The threshold of confident answers, if the evaluation chose one."""
+    return report.abstention.threshold if report.abstention else None
+
+
+def find_temperature(report: ReportContent) -> float | None:
+    """What the served model's logits are divided by, if the evaluation calibrated the scores."""
+    return report.scaling.temperature if report.scaling else None
+
+
+def compute_release_key(
+    config: ExportConfig,
+    checkpoint_digest: str,
+    threshold: float | None = None,
+    temperature: float | None = None,
+) -> str:
     """SHA-256 (hex) over all that determines the exported model: equal keys are one version."""
     parts = {
         "checkpoint": checkpoint_digest,
@@ -82,10 +104,16 @@ def compute_release_key(config: ExportConfig, checkpoint_digest: str) -> str:
     }
     if config.precision != "float32":
         parts["precision"] = config.precision
+    if threshold is not None:
+        parts["threshold"] = threshold
+    if temperature is not None:
+        parts["temperature"] = temperature
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _open_inputs(shards: Path, checkpoint: Path, report: Path, decision: Path) -> _Inputs:
+def _open_inputs(
+    shards: Path, checkpoint: Path, report: Path, decision: Path, calibrate: Calibration
+) -> _Inputs:
     """Open the inputs; DataError if the gate is closed or they are not about one checkpoint."""
     opened_checkpoint = open_checkpoint(checkpoint)
     gate_decision = read_decision(decision)
@@ -101,13 +129,24 @@ def _open_inputs(shards: Path, checkpoint: Path, report: Path, decision: Path) -
     evaluated = {opened_report.content.checkpoint_digest, gate_decision.checkpoint_digest}
     if evaluated != {opened_checkpoint.digest}:
         raise DataError(f"{report}: is about another checkpoint; evaluate this one first")
+    if (calibrate == "none") != (opened_report.content.scaling is None):
+        raise DataError(
+            f"{report}: was not made with export.calibrate={calibrate}; run the evaluation again"
+        )
     return _Inputs(opened_checkpoint, opened_report, gate_decision, shards)
 
 
 def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artifact[ReleaseContent]:
     """Build the release in `output` and check its scores against the evaluated ones."""
     # Imported here because a checkpoint that was released before needs no TensorFlow.
-    from components.export.parity import check_probe_texts, check_test_rows
+    from components.export.parity import (
+        PARITY_ROWS,
+        PROBE_TEXTS,
+        check_confident_answers,
+        check_probe_texts,
+        check_test_rows,
+        select_rows_by_length,
+    )
     from components.export.warmup import write_warmup_requests
     from components.model.restore import load_classifier
     from components.model.serving_model import ServingModel, load_scorer, save_serving_model
@@ -121,22 +160,39 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
         )
     classifier, trained, vocabulary = load_classifier(inputs.checkpoint)
     length = trained.model.max_length
+    threshold, temperature = find_threshold(report.content), find_temperature(report.content)
+
+    def read_evaluated(rows: Any) -> Any:
+        return apply_temperature(read_scores(report.directory, rows), temperature)
+
     with staged_artifact(output) as directory:
         progress.report(StepName.EXPORT, "building the model to be served")
         save_serving_model(
-            ServingModel(classifier, vocabulary, trained.classes, length, config.precision),
+            ServingModel(
+                classifier,
+                vocabulary,
+                trained.classes,
+                length,
+                config.precision,
+                threshold,
+                temperature,
+            ),
             directory,
         )
         write_warmup_requests(directory, config.model_name, config.warmup_requests, length)
         progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
-        scorer = load_scorer(directory)
+        scorer, test_rows = load_scorer(directory), shards.open_split("test")
         parity = check_test_rows(
             scorer,
-            shards.open_split("test"),
-            partial(read_scores, report.directory),
+            test_rows,
+            read_evaluated,
             config.precision,
         )
-        check_probe_texts(scorer, classifier, vocabulary, length, config.precision)
+        check_probe_texts(scorer, classifier, vocabulary, length, config.precision, temperature)
+        if threshold is not None:
+            rows = select_rows_by_length(test_rows.read_lengths(), PARITY_ROWS)
+            texts = [*test_rows.read_texts(rows), *PROBE_TEXTS]
+            check_confident_answers(scorer.compute_outputs, texts, threshold)
         content = ReleaseContent(
             classes=trained.classes,
             encoder=trained.model.encoder,
@@ -152,6 +208,8 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             parity_rows=parity.rows,
             parity_difference=parity.difference,
             start_from=trained.start_from,
+            threshold=threshold,
+            temperature=temperature,
         )
         manifest = commit(
             directory,
@@ -178,7 +236,7 @@ def _list_inputs(report: Artifact[ReportContent]) -> dict[str, str]:
 
 def _select_public_options(config: ExportConfig) -> dict[str, Any]:
     """The options that describe the release, without the registry's URI: releases are shared."""
-    return config.model_dump(mode="json", exclude={"model_store"})
+    return to_stored_names("export", config.model_dump(mode="json", exclude={"model_store"}))
 
 
 def _describe_outcome(name: str, published: PublishedVersion) -> str:

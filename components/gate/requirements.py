@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from components.artifacts.predictions import Predictions
-from components.config.schema import EvaluateConfig
+from components.artifacts.report import Abstention
+from components.config.evaluate import EvaluateConfig, parse_metric_name
 from components.errors import DataError
 
 MAX_NAMED_CLASSES = 5
 MAX_NAME_CHARACTERS = 60
+METRIC_WORDS = {"macro_f1": "macro-F1", "f1": "F1"}
+ADD_TEST_ROWS = "no test row has this class: add some"
+UNDEFINED_REMEDIES = {
+    "macro_f1": "add test rows of more classes",
+    "precision": "no test row was given this class: add training rows of it, or train longer",
+}
 
 
 @dataclass(frozen=True)
@@ -93,40 +101,82 @@ def _count_indices(indices: npt.NDArray[np.int32], classes: int) -> npt.NDArray[
     return np.bincount(indices, minlength=classes)
 
 
-def list_failures(config: EvaluateConfig, counts: ClassCounts, macro_f1: float | None) -> list[str]:
-    """A sentence for each requirement that the candidate does not meet, without its capital.
+class Failure(NamedTuple):
+    """A requirement that is not met: its rule, and a sentence without its capital."""
 
-    With test rows of one class, always predicting it is always right, so that only this, the
-    minimum accuracy and the minimum macro-F1 are named.
+    rule: str
+    sentence: str
+
+
+def list_failures(
+    config: EvaluateConfig,
+    counts: ClassCounts,
+    find_metric: Callable[[str], float | None],
+    abstention: Abstention | None = None,
+) -> list[Failure]:
+    """What the candidate fails, all of it; `find_metric` gives a metric of the test rows by name.
+
+    With test rows of one class, always predicting it is always right, so that only this and the
+    minima are named.
     """
     accuracy = counts.describe_accuracy()
     failures = []
     if counts.one_class:
-        failures.append(f"all test rows are of one class, so {accuracy} proves nothing.")
+        sentence = f"all test rows are of one class, so {accuracy} proves nothing."
+        failures.append(Failure("one_class", sentence))
     if counts.correct / counts.rows < config.min_accuracy:
-        failures.append(f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}.")
+        sentence = f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}."
+        failures.append(Failure("min_accuracy", sentence))
     if not counts.one_class and counts.correct <= counts.majority_rows:
-        failures.append(
+        sentence = (
             f"{accuracy} is not above the {counts.majority_share:.4f} that always predicting "
             f"{_quote_class(counts.majority_class)} reaches; add rows of the other classes, or "
             "train longer."
         )
+        failures.append(Failure("majority", sentence))
     if config.min_macro_f1 > 0:
-        failures += _list_macro_f1_failures(config.min_macro_f1, macro_f1)
+        minimum = f"min_macro_f1 {config.min_macro_f1:.4f}"
+        sentence = _describe_missed("macro_f1", find_metric, config.min_macro_f1, minimum)
+        failures.append(Failure("min_macro_f1", sentence))
+    for name, value in config.minimum.items():
+        sentence = _describe_missed(name, find_metric, value, f"its minimum {value:.4f}")
+        failures.append(Failure(name, sentence))
     if counts.unpredicted_classes and not counts.one_class and not config.allow_unpredicted_classes:
-        failures.append(_describe_unpredicted(counts.unpredicted_classes))
-    return failures
+        failures.append(
+            Failure("unpredicted_classes", _describe_unpredicted(counts.unpredicted_classes))
+        )
+    if abstention is not None and abstention.threshold is None:
+        failures.append(Failure("threshold", _describe_missing_threshold(abstention)))
+    return [failure for failure in failures if failure.sentence]
 
 
-def _list_macro_f1_failures(minimum: float, macro_f1: float | None) -> list[str]:
-    if macro_f1 is None:
-        return [
-            f"macro-F1 is undefined, so min_macro_f1 {minimum:.4f} is not reached; "
-            "add test rows of more classes."
-        ]
-    if macro_f1 < minimum:
-        return [f"macro-F1 {macro_f1:.4f} is below min_macro_f1 {minimum:.4f}."]
-    return []
+def _describe_missing_threshold(abstention: Abstention) -> str:
+    best, demanded = abstention.validation, abstention.precision
+    if best is None or best.precision is None or demanded is None:
+        raise AssertionError("only a demanded precision can be missed, and some row has an answer")
+    return (
+        f"no threshold gives the confident answers the precision {demanded:.4f} on the validation "
+        f"rows; the largest is {best.precision:.4f}, at {best.threshold:.4f} with "
+        f"{best.answered} of {best.rows} rows."
+    )
+
+
+def describe_metric(name: str) -> str:
+    """A metric of `evaluate.minimum` in words."""
+    metric, class_name = parse_metric_name(name)
+    words = METRIC_WORDS.get(metric, metric)
+    return words if class_name is None else f"the {words} of {_quote_class(class_name)}"
+
+
+def _describe_missed(
+    name: str, find_metric: Callable[[str], float | None], minimum: float, title: str
+) -> str:
+    """What is wrong with a metric; empty if it reaches its minimum."""
+    value, words = find_metric(name), describe_metric(name)
+    if value is None:
+        remedy = UNDEFINED_REMEDIES.get(parse_metric_name(name).metric, ADD_TEST_ROWS)
+        return f"{words} is undefined, so {title} is not reached; {remedy}."
+    return f"{words} {value:.4f} is below {title}." if value < minimum else ""
 
 
 def _describe_unpredicted(unpredicted: Mapping[str, int]) -> str:

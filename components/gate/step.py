@@ -1,10 +1,11 @@
 """The gate step: decides from a report whether its checkpoint may be released.
 
-A candidate passes if it meets `components.gate.requirements` (the minimum accuracy and macro-F1,
-more right rows than always predicting the most frequent class, no class that it never predicts)
-and its accuracy is not below that of the champion on the same test rows; equal passes. The champion
-is pulled and scored on these very rows, so that a change of the test data favours neither; where it
-was made from the candidate's own checkpoint, the report has its score.
+A candidate passes if it meets `components.gate.requirements` (the minima of its metrics, more right
+rows than always predicting the most frequent class, no class that it never predicts) and its
+accuracy is not below that of the champion on the same test rows by more than
+`evaluate.champion_margin`; equal passes, unless that option demands more. The champion is pulled
+and scored on these very rows, so that a change of the test data favours neither; where it was made
+from the candidate's own checkpoint, the report has its score.
 
 Whatever leaves a doubt closes the gate: a report that is damaged or unfinished, a score that is not
 finite, test rows of one class only, a champion that cannot be loaded or has other classes. The
@@ -13,26 +14,32 @@ decision depends on the model registry, so it is never cached.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from components import progress
 from components.artifacts.artifact import Artifact
-from components.artifacts.gate_decision import GateDecision, write_decision
+from components.artifacts.gate_decision import GateDecision, PairedDifference, write_decision
 from components.artifacts.predictions import Predictions, iterate_predictions
 from components.artifacts.report import ReportContent, open_report
+from components.artifacts.shard_metadata import check_class_names
 from components.artifacts.token_shards import TokenShards, open_shards
+from components.config.evaluate import list_minimum_classes
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError, MissingArtifactError
-from components.gate.requirements import ClassCounts, count_classes, list_failures
+from components.gate.champion import Comparison, compare_with_champion, find_missed_margin
+from components.gate.requirements import (
+    ClassCounts,
+    Failure,
+    count_classes,
+    list_failures,
+)
 from components.progress import StepName
 from components.registry.champion import read_champion
 from components.registry.listing import ModelListing, list_model
-from components.registry.registry import read_release
-from components.scoring.test_rows import TestRowScoring, score_test_rows
+from components.scoring.test_rows import TestRowScoring
 from components.storage.store import open_store
 
 MAX_ROUNDING_ERROR = 1e-9
@@ -76,6 +83,9 @@ def _decide_by_report(
         reason="",
         min_accuracy=config.min_accuracy,
         min_macro_f1=config.min_macro_f1,
+        minimum=config.minimum,
+        champion_margin=config.champion_margin,
+        champion_rule=config.champion_rule,
     )
     try:
         opened = open_report(report)
@@ -83,7 +93,8 @@ def _decide_by_report(
     except MissingArtifactError:
         raise  # evaluate was reused and its report deleted; the run can make it again
     except DataError as error:
-        return _close_gate(decision, f"the report cannot be used. {error}")
+        failure = Failure("report", f"the report cannot be used. {error}")
+        return _close_gate(decision, [failure])
     content = opened.content
     if content.shards_digest != shards.digest:
         raise DataError(
@@ -100,23 +111,27 @@ def _decide_by_report(
             "checkpoint_digest": content.checkpoint_digest,
         }
     )
-    if failures := list_failures(config, counts, content.macro_f1):
-        return _close_gate(decision, " ".join([failures[0], *map(_capitalize, failures[1:])]))
+    check_class_names("evaluate.minimum", list_minimum_classes(config), content.classes)
+    if failures := list_failures(config, counts, content.find_metric, content.abstention):
+        return _close_gate(decision, failures)
     listing = list_model(store, export.model_name)
-    return _compare_with_champion(decision, counts, config, shards, listing, scoring)
+    return _decide_by_champion(decision, counts, config, shards, report, listing, scoring)
 
 
-def _compare_with_champion(
+def _decide_by_champion(
     decision: GateDecision,
     counts: ClassCounts,
     config: EvaluateConfig,
     shards: TokenShards,
+    report: Path,
     listing: ModelListing,
     scoring: TestRowScoring,
 ) -> GateDecision:
     """The decision about a candidate that meets all requirements that concern it alone."""
     accuracy, majority = counts.describe_accuracy(), counts.describe_majority()
     reached = f"{accuracy} reaches min_accuracy {config.min_accuracy:.4f}"
+    if config.minimum:
+        majority += f"; evaluate.minimum is reached ({', '.join(config.minimum)})"
     version = read_champion(listing)
     if version is None:
         return _open_gate(
@@ -124,27 +139,55 @@ def _compare_with_champion(
         )
     decision = decision.model_copy(update={"champion_version": version})
     try:
-        scored = {decision.checkpoint_digest: counts.correct}
-        champion = _count_correct_rows_of_champion(
-            config, listing, version, shards, scored, scoring
+        comparison = compare_with_champion(
+            config, decision, listing, version, shards, report, scoring
         )
     except DataError as error:
-        return _close_gate(
-            decision, f"the released version {version} cannot be compared with. {error}"
-        )
-    share = champion / decision.test_rows
-    decision = decision.model_copy(update={"champion_accuracy": share})
-    against = (
-        f"the {share:.4f} ({champion} rows) of the released version {version} on the same rows"
+        sentence = f"the released version {version} cannot be compared with. {error}"
+        return _close_gate(decision, [Failure("champion", sentence)])
+    differences = comparison.measure_differences()
+    decision = decision.model_copy(
+        update={
+            "champion_accuracy": comparison.champion_accuracy,
+            "champion_differences": differences,
+        }
     )
-    if counts.correct < champion:
-        return _close_gate(decision, f"{accuracy} is worse than {against}.")
-    relation = "equals" if counts.correct == champion else "is better than"
+    against = _describe_champion(comparison, differences.get("accuracy"))
+    is_worse = counts.correct < comparison.champion_correct
+    if missed := find_missed_margin(config, comparison, differences.get("accuracy")):
+        sentence = (
+            f"{accuracy} is worse than {against}."
+            if is_worse and config.champion_margin == 0 and config.champion_rule == "difference"
+            else f"{accuracy} is compared with {against}: {missed} does not reach champion_margin "
+            f"{config.champion_margin:+.4f}."
+        )
+        return _close_gate(decision, [Failure("champion", sentence)])
+    if is_worse:
+        against += f", which champion_margin {config.champion_margin:+.4f} allows"
+    is_equal = counts.correct == comparison.champion_correct
+    relation = "equals" if is_equal else "is worse than" if is_worse else "is better than"
     return _open_gate(decision, f"{reached} and {relation} {against}; {majority}.")
 
 
-def _close_gate(decision: GateDecision, reason: str) -> GateDecision:
-    return decision.model_copy(update={"reason": f"Closed: {reason}"})
+def _describe_champion(comparison: Comparison, accuracy: PairedDifference | None) -> str:
+    """The champion's accuracy and, if it was scored, the difference to it."""
+    against = (
+        f"the {comparison.champion_accuracy:.4f} ({comparison.champion_correct} rows) of the "
+        f"released version {comparison.version} on the same rows"
+    )
+    if accuracy is None:
+        return against
+    return (
+        f"{against} (difference {accuracy.difference:+.4f}, "
+        f"95% interval {accuracy.low:+.4f} to {accuracy.high:+.4f})"
+    )
+
+
+def _close_gate(decision: GateDecision, failures: Sequence[Failure]) -> GateDecision:
+    first, *others = [failure.sentence for failure in failures]
+    reason = " ".join([f"Closed: {first}", *map(_capitalize, others)])
+    rules = tuple(failure.rule for failure in failures)
+    return decision.model_copy(update={"reason": reason, "failed_rules": rules})
 
 
 def _open_gate(decision: GateDecision, reason: str) -> GateDecision:
@@ -175,39 +218,3 @@ def _iterate_finite_predictions(directory: Path) -> Iterator[Predictions]:
         if not np.isfinite(part.scores).all():
             raise DataError(f"{directory}: holds scores that are not finite numbers")
         yield part
-
-
-def _count_correct_rows_of_champion(
-    config: EvaluateConfig,
-    listing: ModelListing,
-    version: int,
-    shards: TokenShards,
-    scored: Mapping[str, int],
-    scoring: TestRowScoring,
-) -> int:
-    """Test rows that the champion classifies correctly; DataError if it is damaged.
-
-    `scored` has this number for checkpoints (by digest) that were scored on these rows already.
-    Classes are compared by name, so their order may differ. Other classes are a DataError: who
-    calls the server relies on the classes, so a model with others needs another name.
-    """
-    with tempfile.TemporaryDirectory(prefix="kubert-champion-") as directory:
-        champion = read_release(listing, version).pull(Path(directory) / str(version))
-        champion_classes, classes = champion.content.classes, shards.content.classes
-        if set(champion_classes) != set(classes):
-            raise DataError(
-                f"It knows the classes {', '.join(champion_classes)}, the candidate "
-                f"{', '.join(classes)}; release the candidate under another export.model_name."
-            )
-        if (checkpoint := champion.manifest.inputs.get("checkpoint", "")) in scored:
-            return scored[checkpoint]
-        labels, correct = shards.open_split("test").read_labels(), 0
-        class_indices = np.array([classes.index(label) for label in champion_classes])
-        progress.report(StepName.GATE, f"comparing with the released version {version}")
-        uri = listing.store.uri(f"{listing.name}/{version}")
-        for part in score_test_rows(StepName.GATE, champion, uri, shards, config, scoring):
-            if not np.isfinite(part.values).all():
-                raise DataError("It gives scores that are not finite numbers.")
-            predicted = class_indices[part.values.argmax(axis=1)]
-            correct += int((predicted == labels[part.rows]).sum())
-        return correct

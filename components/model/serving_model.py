@@ -27,6 +27,8 @@ from components.model.tokenizer import WordPiece
 SIGNATURE_NAME = "serving_default"
 INPUT_NAME = "text"
 OUTPUT_NAMES = ("label", "label_index", "scores")
+CONFIDENT_OUTPUT = "is_confident"
+"""Also an output of a model with a threshold: whether the largest score reaches it."""
 EMBED_SIGNATURE_NAME = "embed"
 EMBEDDING_OUTPUT = "embedding"
 DEFAULT_BATCH_SIZE = 64
@@ -48,6 +50,9 @@ class TokenClassifier(Protocol):
 class ServingModel(tf.Module):
     """Texts -> label, label_index and scores (`classify`), or embeddings (`embed`).
 
+    With a `threshold`, is_confident says whether the largest score reaches it. A `temperature`
+    divides the logits.
+
     Only the weights that answers depend on are tracked, not the Keras objects, whose training
     functions do not belong into a served graph. The classifier cannot be trained any more, and
     computes its matrix products in `precision` from now on; ConfigError if it cannot.
@@ -60,6 +65,8 @@ class ServingModel(tf.Module):
         classes: Sequence[str],
         max_length: int,
         precision: Precision = "float32",
+        threshold: float | None = None,
+        temperature: float | None = None,
     ) -> None:
         super().__init__(name="served_classifier")
         classifier.fuse_weights_for_serving(tf.as_dtype(precision))
@@ -68,7 +75,7 @@ class ServingModel(tf.Module):
 
         def compute_scores(ids: tf.Tensor) -> tf.Tensor:
             logits = classifier({"input_word_ids": ids}, training=False)
-            return tf.nn.softmax(tf.cast(logits, tf.float32))
+            return tf.nn.softmax(scale_logits(logits, temperature))
 
         compute_ragged_scores = length_chunked(compute_scores, vocabulary.pad_id)
 
@@ -76,7 +83,12 @@ class ServingModel(tf.Module):
         def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
             scores = compute_ragged_scores(self._tokenizer(text, max_length))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
-            return {"label": tf.gather(self._names, index), "label_index": index, "scores": scores}
+            label = tf.gather(self._names, index)
+            answer = {"label": label, "label_index": index, "scores": scores}
+            if threshold is not None:
+                lowest = tf.constant(threshold, tf.float32)
+                answer[CONFIDENT_OUTPUT] = tf.reduce_max(scores, axis=1) >= lowest
+            return answer
 
         def compute_features(ids: tf.Tensor) -> tf.Tensor:
             return tf.cast(classifier.features({"input_word_ids": ids}, training=False), tf.float32)
@@ -89,6 +101,12 @@ class ServingModel(tf.Module):
 
         self.classify, self.embed = classify, embed
         self._weights = classify.get_concrete_function().variables
+
+
+def scale_logits(logits: Any, temperature: float | None) -> Any:
+    """The logits in float32, divided by the temperature if there is one."""
+    logits = tf.cast(logits, tf.float32)
+    return logits if temperature is None else logits / tf.constant(temperature, tf.float32)
 
 
 def save_serving_model(served: ServingModel, directory: Path) -> None:
@@ -124,11 +142,17 @@ class Scorer:
 
     def compute_batch(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Scores of the texts, computed at once."""
+        scores: npt.NDArray[np.float32] = self._answer(texts)[self.output].numpy()
+        return scores
+
+    def compute_outputs(self, texts: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """All outputs of the signature for the texts, computed at once."""
+        return {name: value.numpy() for name, value in self._answer(texts).items()}
+
+    def _answer(self, texts: Sequence[str]) -> dict[str, Any]:
         # Lone surrogates become replacement characters: no request can hold them either.
         encoded = [text.encode("utf-8", "replace") for text in texts]
-        answer = self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})
-        scores: npt.NDArray[np.float32] = answer[self.output].numpy()
-        return scores
+        return self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})
 
 
 def load_scorer(directory: Path) -> Scorer:
@@ -189,7 +213,7 @@ def _find_signature(loaded: Any, name: str, outputs: Sequence[str]) -> Any:
     if (
         signature is None
         or set(signature.structured_input_signature[1]) != {INPUT_NAME}
-        or set(signature.structured_outputs) != set(outputs)
+        or set(signature.structured_outputs) - {CONFIDENT_OUTPUT} != set(outputs)
     ):
         return None
     return signature

@@ -1,4 +1,4 @@
-"""Scores of the test rows of token shards, for the evaluation and the gate.
+"""Scores of the test rows, or of another split, of token shards: for the evaluation and the gate.
 
 The scores stay in the state: those of the same model and the same rows are found by the next step
 or run, and not computed again. Imports no TensorFlow, unless the rows are scored in this process.
@@ -19,6 +19,7 @@ from components.artifacts.manifest import Manifest
 from components.artifacts.token_shards import TokenShards
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import EvaluateConfig
+from components.data.split_names import SplitName
 from components.errors import DataError
 from components.progress import StepName
 from components.scoring.job import ModelInput, ScoringJob, ShardRows, job_id
@@ -27,6 +28,10 @@ from components.scoring.unit_results import UnitResult, read_results
 from components.storage.uri import refuse_local_paths
 
 STATE_DIRECTORY = "scores"
+MORE_ROWS = {
+    "test": "set data.test_source or a larger data.test_fraction",
+    "validation": "set a larger data.validation_fraction",
+}
 BYTES_PER_PARAMETER = 4
 FLOP_PER_PARAMETER = 2
 """Of each token: a product and a sum."""
@@ -64,19 +69,31 @@ def score_test_rows(
     config: EvaluateConfig,
     scoring: TestRowScoring,
 ) -> Iterator[UnitResult]:
-    """Verified scores of all test rows, in parts in the order of the rows; flat memory.
+    """Verified scores of all test rows; see `score_split_rows`."""
+    yield from score_split_rows(step, model, model_uri, shards, config, scoring, "test")
+
+
+def score_split_rows(
+    step: StepName,
+    model: Artifact[Any],
+    model_uri: str,
+    shards: TokenShards,
+    config: EvaluateConfig,
+    scoring: TestRowScoring,
+    split: SplitName,
+) -> Iterator[UnitResult]:
+    """Verified scores of all rows of a split, in parts in the order of the rows; flat memory.
 
     The model, a checkpoint or a release, is read from its directory, by workers in pods from
-    `model_uri`. Raises DataError for a test split without rows, ConfigError for paths that pods
-    cannot read, and what the scoring raises.
+    `model_uri`. Raises DataError for a split without rows, ConfigError for paths that pods cannot
+    read, and what the scoring raises.
     """
-    rows = shards.content.splits["test"].rows
+    rows = shards.content.splits[split].rows
     if rows == 0:
         raise DataError(
-            f"{shards.directory}: the test split has no rows; "
-            "set data.test_source or a larger data.test_fraction"
+            f"{shards.directory}: the {split} split has no rows; {MORE_ROWS.get(split, '')}"
         )
-    workers = choose_workers(config, scoring, shards, model.manifest)
+    workers = choose_workers(config, scoring, shards, model.manifest, split)
     in_pods = workers > 0 and scoring.cluster.backend == "jobset"
     job = ScoringJob(
         step=step,
@@ -88,7 +105,9 @@ def score_test_rows(
             }
         ),
         rows=ShardRows(
-            uri=scoring.shards_uri if in_pods else str(shards.directory), digest=shards.digest
+            uri=scoring.shards_uri if in_pods else str(shards.directory),
+            digest=shards.digest,
+            split=split,
         ),
         row_count=rows,
         state="",
@@ -106,15 +125,19 @@ def score_test_rows(
             count = min(workers, job.unit_count)
             one, many = ("pod", "pods") if in_pods else ("process", "processes")
             name = one if count == 1 else many
-            progress.report(step, f"scoring the test rows by {count} {name}")
+            progress.report(step, f"scoring the {split} rows by {count} {name}")
         run_scoring(job, workers, scoring.cluster, model=model)
         yield from read_results(job)
 
 
 def choose_workers(
-    config: EvaluateConfig, scoring: TestRowScoring, shards: TokenShards, manifest: Manifest
+    config: EvaluateConfig,
+    scoring: TestRowScoring,
+    shards: TokenShards,
+    manifest: Manifest,
+    split: SplitName = "test",
 ) -> int:
-    """Number of workers for the test rows; 0: the step's own process.
+    """Number of workers for the rows of a split; 0: the step's own process.
 
     `auto` is 0 unless workers have pods of their own and the step's pod would compute for more than
     LONGEST_SECONDS_IN_STEP. It is then as many as finish within this time, at most as many as
@@ -127,7 +150,7 @@ def choose_workers(
     from components.workers.kubernetes.jobset_manifest import parse_cpu_quantity
 
     cluster = scoring.cluster
-    work = estimate_operations(manifest, shards.content.splits["test"].tokens)
+    work = estimate_operations(manifest, shards.content.splits[split].tokens)
     step_cores, worker_cores = map(parse_cpu_quantity, (cluster.step_cpu, cluster.cpu))
     if work <= LONGEST_SECONDS_IN_STEP * FLOPS_PER_CORE * step_cores:
         return 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from components.artifacts.artifact import Artifact
 from components.artifacts.release import ReleaseContent
+from components.confidence.threshold import are_confident
 from components.registry.opened_release import open_reference
 
 BATCH_TEXTS = 256
@@ -15,11 +16,15 @@ BATCH_TEXTS = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted label of a text, and a score in [0, 1] for each class; they sum to 1."""
+    """The predicted label of a text, and a score in [0, 1] for each class; they sum to 1.
+
+    `is_confident`: whether the largest score reaches the release's threshold; None without one.
+    """
 
     text: str
     label: str
     scores: dict[str, float]
+    is_confident: bool | None = None
 
 
 class Predictor:
@@ -31,19 +36,26 @@ class Predictor:
     def __init__(self, release: Artifact[ReleaseContent]) -> None:
         from components.model.serving_model import load_scorer  # TensorFlow takes seconds
 
-        self._classes = release.content.classes
+        self._classes, self._threshold = release.content.classes, release.content.threshold
         self._scorer = load_scorer(release.directory)
 
     def predict(self, texts: Iterable[str]) -> Iterator[Prediction]:
         """One prediction per text, in order; texts are read in batches."""
         stream = iter(texts)
         while batch := list(itertools.islice(stream, BATCH_TEXTS)):
-            for text, scores in zip(batch, self._scorer(batch), strict=True):
-                named = zip(self._classes, scores, strict=True)
+            scores = self._scorer(batch)
+            confident = (
+                [None] * len(batch)
+                if self._threshold is None
+                else are_confident(scores, self._threshold).tolist()
+            )
+            for text, row, is_confident in zip(batch, scores, confident, strict=True):
+                named = zip(self._classes, row, strict=True)
                 yield Prediction(
                     text,
-                    self._classes[int(scores.argmax())],
+                    self._classes[int(row.argmax())],
                     {name: float(score) for name, score in named},
+                    is_confident,
                 )
 
 

@@ -23,6 +23,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from components.artifacts.release import MODEL_FILENAME, open_release
 from components.errors import KubertError
 from components.model.serving_model import (
+    CONFIDENT_OUTPUT,
     DEFAULT_BATCH_SIZE,
     INPUT_NAME,
     OUTPUT_NAMES,
@@ -54,6 +55,7 @@ class LoadedModel:
     accuracy: float
     scorer: Scorer
     signatures: dict[str, Any]
+    output_names: tuple[str, ...] = OUTPUT_NAMES
 
     @property
     def version(self) -> int:
@@ -66,7 +68,9 @@ class LoadedModel:
         Texts of similar length share a batch. BadRequestError for a text that is not UTF-8.
         """
         order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        values_by_row: dict[str, list[Any]] = {name: [None] * len(texts) for name in OUTPUT_NAMES}
+        values_by_row: dict[str, list[Any]] = {
+            name: [None] * len(texts) for name in self.output_names
+        }
         for start in range(0, len(order), DEFAULT_BATCH_SIZE):
             rows = order[start : start + DEFAULT_BATCH_SIZE]
             try:
@@ -167,6 +171,7 @@ def load_version(version: VersionDirectory, name: str | None = None) -> LoadedMo
         content.accuracy,
         load_scorer(version.path),
         _read_signatures(version.path),
+        OUTPUT_NAMES if content.threshold is None else (*OUTPUT_NAMES, CONFIDENT_OUTPUT),
     )
 
 
@@ -186,6 +191,8 @@ def _to_json_value(value: Any) -> Any:
     """A NumPy value as JSON's; a float32 becomes the float with the shortest equal decimal form."""
     if isinstance(value, bytes):
         return value.decode("utf-8")
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
     if isinstance(value, np.ndarray):
         return [_to_json_value(item) for item in value]
     return float(str(value)) if isinstance(value, np.floating) else int(value)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 
 from components.artifacts.staging import staged_output
+from components.config.evaluate import list_minimum_classes
 from components.config.schema import Config
 from components.step_command import run_step_command
 from components.train.step import run
@@ -18,6 +19,7 @@ def _run(options: Config, paths: Mapping[str, str]) -> None:
             output,
             paths["scratch"],
             options.cluster,
+            list_minimum_classes(options.evaluate),
         )
 
 
@@ -26,7 +28,7 @@ if __name__ == "__main__":
         run_step_command(
             "train",
             "Token shards in, checkpoint out.",
-            "sections model, train and cluster",
+            "sections model, train, evaluate and cluster",
             ["shards", "output", "scratch"],
             _run,
         )

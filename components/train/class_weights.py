@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from components.errors import ConfigError, shorten_value
-
-MAX_NAMES = 5
+from components.artifacts.shard_metadata import check_class_names, list_class_names
+from components.errors import ConfigError
 
 
 def compute_class_weights(
@@ -39,18 +38,9 @@ def compute_class_weights(
 
 
 def _check_names(weights: Mapping[str, float], class_counts: Mapping[str, int]) -> None:
-    if unknown := [name for name in weights if name not in class_counts]:
-        raise ConfigError(
-            f"train.class_weights: the data have no class {_list_names(unknown)}; "
-            f"the classes are {_list_names(list(class_counts))}"
-        )
+    check_class_names("train.class_weights", weights, [*class_counts])
     if missing := [name for name in class_counts if name not in weights]:
         raise ConfigError(
-            f"train.class_weights: no weight for {_list_names(missing)}; give one for each class, "
-            "1 for those that need none of their own"
+            f"train.class_weights: no weight for {list_class_names(missing)}; give one for each "
+            "class, 1 for those that need none of their own"
         )
-
-
-def _list_names(names: list[str]) -> str:
-    listed = ", ".join(repr(shorten_value(name)) for name in names[:MAX_NAMES])
-    return f"{listed}, ..." if len(names) > MAX_NAMES else listed

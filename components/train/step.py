@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,11 @@ from components.artifacts.artifact import verify_artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.manifest import MANIFEST_FILENAME, Manifest
 from components.artifacts.release import StartingRelease
-from components.artifacts.shard_metadata import ShardsContent, parse_shards_content
+from components.artifacts.shard_metadata import (
+    ShardsContent,
+    check_class_names,
+    parse_shards_content,
+)
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
 from components.errors import ConfigError, DataError, MissingArtifactError, shorten_value
@@ -47,11 +51,14 @@ def run(
     output: Path,
     state_uri: Path | str,
     cluster: ClusterConfig | None = None,
+    minimum_classes: Sequence[str] = (),
 ) -> CheckpointContent:
     """Train a classifier on the shards' training rows and commit the checkpoint to `output`.
 
     `shards` and `state_uri` are paths or URIs. Below `state_uri` is what a killed training needs to
     go on. Trainings with equal data, model and options share it: a finished one is not repeated.
+    `minimum_classes` are those that `evaluate.minimum` names: a wrong one is an error before the
+    training, not after it.
     Raises DataError or ConfigError before any worker starts if shards and options do not fit
     together, and later what the worker group reports.
     """
@@ -62,6 +69,7 @@ def run(
     manifest = _read_shards_manifest(shards)
     content = parse_shards_content(manifest, shards)
     check_compatible(model, train, content)
+    check_class_names("evaluate.minimum", minimum_classes, content.classes)
     is_local = cluster.backend == "local"
     gpus = find_local_gpus(train.workers, cluster.gpus) if is_local else LocalGpus()
     train = resolve_precision(train, cluster.backend, gpus.devices)

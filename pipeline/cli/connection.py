@@ -83,8 +83,15 @@ def report_submitted_run(
         report_submitted_run(api, cluster, again, console, wait=wait, as_json=as_json)
         return
     if as_json:
-        verdict = {"state": ended.run.state, "verdict": ended.verdict, "notes": ended.notes}
-        print_json({**result, **verdict})
+        print_json(
+            {
+                **result,
+                "state": ended.run.state,
+                "verdict": ended.verdict,
+                "failed_rules": ended.failed_rules,
+                "notes": ended.notes,
+            }
+        )
     raise typer.Exit(ended.exit_code)
 
 

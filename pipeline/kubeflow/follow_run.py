@@ -80,6 +80,11 @@ class RunResult:
         return f"failed: {reason or NO_REASON}"
 
     @property
+    def failed_rules(self) -> list[str]:
+        """What closed the gate, as far as its step reported it (see `GateDecision`)."""
+        return [str(rule) for rule in self.run_state.steps["gate"].figures.get("failed_rules", ())]
+
+    @property
     def lacks_cached_artifact(self) -> bool:
         """Whether it failed because what the server's cache answered with has been deleted."""
         failure = self.run_state.failure

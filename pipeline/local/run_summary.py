@@ -27,9 +27,13 @@ class RunSummary:
 
     @property
     def gate(self) -> dict[str, Any]:
-        """passed (bool) and reason (str)."""
+        """passed (bool), reason (str), and failed_rules (list of str): what closed the gate."""
         figures = self.run_state.steps["gate"].figures
-        return {"passed": bool(figures["passed"]), "reason": str(figures["reason"])}
+        return {
+            "passed": bool(figures["passed"]),
+            "reason": str(figures["reason"]),
+            "failed_rules": [str(rule) for rule in figures.get("failed_rules", ())],
+        }
 
     @property
     def release(self) -> str | None:

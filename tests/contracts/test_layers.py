@@ -29,6 +29,7 @@ LAYERS = {
     "components.kubernetes_client": 2,
     "components.data": 3,
     "components.artifacts": 4,
+    "components.confidence": 5,
     "components.registry": 5,
     "components.model": 5,
     "components.workers": 6,

@@ -14,12 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts.report import CalibrationBin, ClassMetrics, ReportContent
+from components.config.evaluate import parse_metric_name
 from components.evaluate.report_page import number_format, plots
+from components.evaluate.report_page.coverage_plot import draw_coverage
 from components.explain import page as explanation_page
 from components.explain.explanation import Explanation
 from components.html_template import load_templates
 
 TEMPLATE = "report.html.j2"
+METRIC_TITLES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+}
 MAX_MATRIX_CLASSES = 12
 MAX_NARROW_CLASSES = 6
 MAX_LISTED_CLASSES = 50
@@ -63,6 +72,11 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         ),
         "accuracy_curve": plots.draw_accuracy_curve(training.history, training.best_step),
         "reliability": plots.draw_reliability(content.calibration, content.ece),
+        "scaled_reliability": plots.draw_reliability(
+            content.scaling.calibration, content.scaling.ece_scaled, "scaled-calibration"
+        )
+        if content.scaling
+        else None,
         "roc": plots.draw_roc(curves, content.micro_roc),
         "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_length),
         "per_class": listed,
@@ -85,7 +99,27 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         "at_limit": data.length_histogram.get(data.max_length, 0),
         "texts": sum(data.length_histogram.values()),
         "reached": content.accuracy >= content.min_accuracy,
+        "minima": list_minima(content),
+        "coverage": draw_coverage(content.abstention) if content.abstention else None,
     }
+
+
+def list_minima(content: ReportContent) -> list[dict[str, Any]]:
+    """The metrics that have a minimum: title, class, value, minimum, whether it is reached."""
+    minima = []
+    for name, minimum in content.minimum.items():
+        metric, class_name = parse_metric_name(name)
+        value = content.find_metric(name)
+        minima.append(
+            {
+                "title": METRIC_TITLES[metric],
+                "class_name": class_name,
+                "value": value,
+                "minimum": minimum,
+                "reached": value is not None and value >= minimum,
+            }
+        )
+    return minima
 
 
 def select_classes(per_class: Mapping[str, ClassMetrics]) -> dict[str, ClassMetrics]:

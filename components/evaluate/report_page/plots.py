@@ -80,7 +80,7 @@ def draw_accuracy_curve(history: Sequence[EpochMetrics], best_step: int) -> Mark
             round_ticks(0, axes.x[1], 5),
             round_ticks(low, 1, 5),
             number_format.format_count,
-            _format_share,
+            format_share,
             "step",
             "accuracy",
         ),
@@ -93,13 +93,15 @@ def draw_accuracy_curve(history: Sequence[EpochMetrics], best_step: int) -> Mark
     return draw_picture("accuracy", WIDTH, 292, "Accuracy by training step", description, parts)
 
 
-def draw_reliability(bins: Sequence[CalibrationBin], ece: float) -> Markup:
+def draw_reliability(
+    bins: Sequence[CalibrationBin], ece: float, name: str = "calibration"
+) -> Markup:
     """Reliability diagram: accuracy by confidence, above the number of rows in each bin."""
     axes = Axes(LEFT, 30, WIDTH - LEFT - RIGHT, 250, (0, 1), (0, 1))
     strip = Axes(LEFT, 338, WIDTH - LEFT - RIGHT, 42, (0, 1), (0, max(part.rows for part in bins)))
     total = sum(part.rows for part in bins)
     parts = [
-        axes.draw_frame([], SHARES, _format_share, _format_share, "", "right answers"),
+        axes.draw_frame([], SHARES, format_share, format_share, "", "right answers"),
         axes.draw_path([(0, 0), (1, 1)], "diagonal"),
         draw_text(
             axes.to_x(0.10),
@@ -136,7 +138,7 @@ def draw_reliability(bins: Sequence[CalibrationBin], ece: float) -> Markup:
         )
     parts.append(
         strip.draw_frame(
-            SHARES, (0, strip.y[1]), _format_share, _format_thousands, "confidence", "texts"
+            SHARES, (0, strip.y[1]), format_share, _format_thousands, "confidence", "texts"
         )
     )
     description = (
@@ -144,7 +146,7 @@ def draw_reliability(bins: Sequence[CalibrationBin], ece: float) -> Markup:
         "0 would lie on the diagonal throughout."
     )
     return draw_picture(
-        "calibration", WIDTH, 422, "Share of right answers by confidence", description, parts
+        name, WIDTH, 422, "Share of right answers by confidence", description, parts
     )
 
 
@@ -155,8 +157,8 @@ def draw_roc(curves: Mapping[str, RocCurve], pooled: RocCurve) -> Markup:
         axes.draw_frame(
             SHARES,
             SHARES,
-            _format_share,
-            _format_share,
+            format_share,
+            format_share,
             "false positive rate",
             "true positive rate",
         ),
@@ -189,7 +191,7 @@ def _draw_enlarged_corner(axes: Axes, curves: Mapping[str, RocCurve]) -> list[st
     return [
         draw_rectangle(left - 34, top - 26, size + 42, size + 50, "cover", "the corner, enlarged"),
         frame.draw_frame(
-            (0, 0.1, 0.2), (0.8, 0.9, 1), _format_share, _format_share, "", "the corner, enlarged"
+            (0, 0.1, 0.2), (0.8, 0.9, 1), format_share, format_share, "", "the corner, enlarged"
         ),
         f'<svg {viewport} overflow="hidden">',
         *_draw_class_curves(replace(inner, top=2), curves),
@@ -325,7 +327,7 @@ def _bin_width(max_length: int) -> int:
     return next(width for width in (1, 2, 4, 8, 16) if max_length / width <= 40)
 
 
-def _format_share(value: float) -> str:
+def format_share(value: float) -> str:
     return f"{value * 100:.10g}%"
 
 

@@ -75,6 +75,7 @@ def show_run(run: RunId, server: ServerOptions, as_json: JsonOutput = False) -> 
                 "steps": steps,
                 "notes": list(known.notes),
                 "verdict": verdict,
+                "failed_rules": known.failed_rules,
                 "parameters": dict(known.run.parameters),
             }
         )

@@ -18,7 +18,7 @@ from components.scoring.launch import WORKERS_DIRECTORY
 from components.scoring.test_rows import TestRowScoring
 from components.storage.atomic_files import FileEntry
 from components.storage.store import open_store
-from tests.faults.steps.test_gate_faults import make_report
+from tests.support.releases.gate_inputs import make_report
 from tests.support.releases.word_rule import publish_rule
 from tests.support.training.local_training import wait_for
 from tests.support.training.tiny_checkpoint import make_checkpoint, make_shards

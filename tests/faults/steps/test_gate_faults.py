@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from components import registry
 from components.artifacts import manifest
-from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.predictions import PredictionsWriter
-from components.artifacts.release import open_release
 from components.artifacts.report import CONTENT_FILENAME
-from components.artifacts.token_shards import open_shards
-from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import ConfigError, DataError, MissingArtifactError
-from components.evaluate import metrics
-from components.gate import step as gate
-from components.storage.store import Store, open_store
-from tests.support.releases.made_report import report_content
-from tests.support.releases.word_rule import publish_rule, rule_release
+from tests.support.releases.gate_inputs import LABELS, TEXTS, decide, make_report
 from tests.support.training.tiny_checkpoint import CLASSES, make_shards
-
-LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
-TEXTS = [f"w{number} and more" for number in range(len(LABELS))]
-ANSWERS = {f"w{number}": label for number, label in enumerate(LABELS)}
-
-
-def answers(wrong: int) -> dict[str, int]:
-    """A rule's answers, of which the first `wrong` ones are wrong."""
-    return {
-        word: (label + (number < wrong)) % 3 for number, (word, label) in enumerate(ANSWERS.items())
-    }
 
 
 @pytest.fixture(scope="module")
@@ -44,64 +23,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("gate") / "shards"
     make_shards(directory, LABELS, texts=TEXTS)
     return directory
-
-
-@pytest.fixture(scope="module")
-def champion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store whose one version is wrong about three of the ten test rows."""
-    root = tmp_path_factory.mktemp("champion")
-    publish_rule(open_store(str(root / "store")), root / "source", "key", answers(wrong=3))
-    return root / "store"
-
-
-def make_report(
-    directory: Path,
-    shards: Path,
-    wrong: int,
-    labels: Sequence[int] = LABELS,
-    predicted: Sequence[int] | None = None,
-    **changes: Any,
-) -> Path:
-    """A report whose predictions are `predicted`, or wrong for the first `wrong` rows.
-
-    `changes` go into report.json unchecked.
-    """
-    truth = np.asarray(labels, np.int32)
-    if predicted is None:
-        predicted = [(label + (row < wrong)) % 3 for row, label in enumerate(labels)]
-    scores = (0.1 + 0.7 * np.eye(3)[np.asarray(predicted)]).astype(np.float32)
-    measures = metrics.compute_metrics(truth, scores, CLASSES)
-    content = report_content().model_copy(
-        update={**dict(measures), "mistakes": (), "shards_digest": open_shards(shards).digest}
-    )
-    with manifest.staged_artifact(directory) as work:
-        (work / CONTENT_FILENAME).write_text(
-            json.dumps({**json.loads(content.model_dump_json()), **changes})
-        )
-        with PredictionsWriter(work) as predictions:
-            predictions.add(truth, scores, None)
-        manifest.commit(work, "report", content={})
-    return directory
-
-
-def decide(
-    tmp_path: Path,
-    shards: Path,
-    report: Path,
-    store: Path | str | None = None,
-    minimum: float = 0.5,
-    **options: Any,
-) -> GateDecision:
-    export = ExportConfig(model_store=str(store or tmp_path / "store"))
-    found = gate.run(
-        EvaluateConfig(min_accuracy=minimum, **options),
-        export,
-        shards,
-        report,
-        tmp_path / "out" / "decision.json",
-    )
-    assert read_decision(tmp_path / "out" / "decision.json") == found
-    return found
 
 
 def test_the_first_candidate_needs_only_the_minimum(shards: Path, tmp_path: Path) -> None:
@@ -195,6 +116,46 @@ def test_a_macro_f1_that_does_not_reach_its_minimum_closes_the_gate(
     assert "min_macro_f1 0.5000" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("minimum", "rules"),
+    [
+        pytest.param({"recall[calm]": 0.5, "precision[calm]": 2 / 3}, (), id="reached"),
+        pytest.param({"recall[calm]": 0.51}, ("recall[calm]",), id="below"),
+        pytest.param(
+            {"recall[calm]": 0.6, "f1[odd]": 0.1, "macro_f1": 0.99, "accuracy": 0.81},
+            ("recall[calm]", "macro_f1", "accuracy"),
+            id="several",
+        ),
+    ],
+)
+def test_a_metric_below_its_minimum_closes_the_gate_and_is_named(
+    minimum: dict[str, float], rules: tuple[str, ...], shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
+    predicted = [0, 1, 2, 0, 1, 2, 1, 1, 2, 1]
+    report = make_report(tmp_path / "report", shards, 0, predicted=predicted)
+    found = decide(tmp_path, shards, report, minimum=0.0, evaluate={"minimum": minimum})
+    assert (found.passed, found.failed_rules) == (not rules, rules)
+    assert found.minimum == minimum
+    if rules:
+        assert found.reason.startswith('Closed: the recall of "calm" 0.5000 is below its minimum')
+    else:
+        assert "evaluate.minimum is reached (recall[calm], precision[calm])" in found.reason
+
+
+def test_a_minimum_for_a_class_that_the_data_lack_is_an_error_and_no_decision(
+    shards: Path, tmp_path: Path
+) -> None:
+    """Fault T3."""
+    report = make_report(tmp_path / "report", shards, wrong=0)
+    with pytest.raises(ConfigError) as caught:
+        decide(tmp_path, shards, report, evaluate={"minimum": {"recall[Calm]": 0.5}})
+    assert str(caught.value) == (
+        "evaluate.minimum: the data have no class 'Calm'; the classes are 'calm', 'loud', 'odd'"
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_predictions_of_a_class_that_does_not_exist_close_the_gate(
     shards: Path, tmp_path: Path
 ) -> None:
@@ -216,54 +177,6 @@ def test_a_report_made_before_the_majority_class_is_decided_alike(
     manifest.commit(report, "report", content={})
     found = decide(tmp_path, shards, report)
     assert found.passed and found.majority_share == 0.4
-
-
-@pytest.mark.parametrize(
-    ("wrong", "passed", "words"),
-    [(4, False, "is worse than"), (3, True, "equals"), (2, True, "is better than")],
-    ids=["worse", "equal", "better"],
-)
-def test_a_candidate_is_compared_with_the_champion_on_the_same_rows(
-    wrong: int, passed: bool, words: str, shards: Path, champion: Path, tmp_path: Path
-) -> None:
-    """Fault T3."""
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong), champion)
-    assert (found.passed, found.champion_version, found.champion_accuracy) == (passed, 1, 0.7)
-    assert f"{words} the 0.7000 (7 rows) of the released version 1 on the same rows" in found.reason
-
-
-def test_a_champion_of_the_same_checkpoint_has_the_reports_accuracy(
-    shards: Path, tmp_path: Path
-) -> None:
-    """Fault T3."""
-    rule_release(tmp_path / "source", answers(wrong=3))
-    content = manifest.read_manifest(tmp_path / "source").content
-    (tmp_path / "source" / "manifest.json").unlink()
-    manifest.commit(
-        tmp_path / "source",
-        "release",
-        content=content,
-        inputs={"checkpoint": report_content().checkpoint_digest},
-    )
-    registry.publish(
-        open_release(tmp_path / "source"), open_store(str(tmp_path / "store")), "news", "key"
-    )
-    report = make_report(tmp_path / "report", shards, wrong=2)
-    found = decide(tmp_path, shards, report)
-    assert (found.passed, found.champion_version, found.champion_accuracy) == (True, 1, 0.8)
-    assert "equals the 0.8000 (8 rows) of the released version 1" in found.reason
-    (tmp_path / "store" / "news" / "1" / "saved_model.pb").write_bytes(b"evil")
-    assert "cannot be compared with" in decide(tmp_path, shards, report).reason
-
-
-def test_the_champion_is_the_version_of_a_rollback(shards: Path, tmp_path: Path) -> None:
-    """Fault T3."""
-    store: Store = open_store(str(tmp_path / "store"))
-    publish_rule(store, tmp_path / "a", "a", answers(wrong=3))
-    publish_rule(store, tmp_path / "b", "b", answers(wrong=0))
-    registry.set_champion(store, "news", 1)
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=2))
-    assert (found.passed, found.champion_version) == (True, 1)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "missing"])
@@ -349,36 +262,6 @@ def test_a_report_on_other_data_is_an_error_and_no_decision(shards: Path, tmp_pa
     with pytest.raises(DataError, match="is about other data"):
         decide(tmp_path, tmp_path / "other", make_report(tmp_path / "report", shards, wrong=0))
     assert not (tmp_path / "out").exists()
-
-
-def test_classes_in_another_order_are_compared_by_name(shards: Path, tmp_path: Path) -> None:
-    order = ("odd", "calm", "loud")
-    theirs = {word: order.index(CLASSES[label]) for word, label in ANSWERS.items()}
-    publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", theirs, order)
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
-    assert (found.passed, found.champion_accuracy) == (True, 1.0)
-
-
-@pytest.mark.parametrize(
-    "classes", [("calm", "loud"), ("calm", "loud", "strange")], ids=["fewer", "other"]
-)
-def test_a_champion_of_other_classes_closes_the_gate(
-    classes: tuple[str, ...], shards: Path, tmp_path: Path
-) -> None:
-    """Fault T3."""
-    publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {}, classes)
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
-    assert not found.passed
-    assert "release the candidate under another export.model_name" in found.reason
-
-
-def test_a_changed_champion_closes_the_gate(shards: Path, champion: Path, tmp_path: Path) -> None:
-    """Fault T3."""
-    publish_rule(open_store(str(tmp_path / "store")), tmp_path / "a", "a", {})
-    (tmp_path / "store" / "news" / "1" / "saved_model.pb").write_bytes(b"evil")
-    found = decide(tmp_path, shards, make_report(tmp_path / "report", shards, wrong=0))
-    assert not found.passed
-    assert "the released version 1 cannot be compared with" in found.reason
 
 
 def test_a_store_that_cannot_be_reached_is_an_error_and_no_decision(

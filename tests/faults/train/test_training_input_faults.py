@@ -141,6 +141,24 @@ def test_incompatible_options_are_rejected_before_any_worker_starts(
     assert not (tmp_path / "scratch").exists()
 
 
+def test_a_minimum_for_an_unknown_class_is_an_error_before_the_training(tmp_path: Path) -> None:
+    """Fault T2."""
+    made = training_shards.make(tmp_path / "shards", rows={"train": 192, "validation": 20})
+    with pytest.raises(ConfigError) as caught:
+        step.run(
+            training_shards.MODEL,
+            TrainConfig(batch_size=8),
+            made,
+            tmp_path / "out",
+            tmp_path / "scratch",
+            minimum_classes=("calm", "Loud"),
+        )
+    assert str(caught.value) == (
+        "evaluate.minimum: the data have no class 'Loud'; the classes are 'calm', 'loud', 'odd'"
+    )
+    assert not (tmp_path / "scratch").exists()
+
+
 @pytest.mark.parametrize(
     "option",
     [

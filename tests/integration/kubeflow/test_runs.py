@@ -124,6 +124,22 @@ def test_figures_come_from_the_steps_own_words(server: FakeServer, tmp_path: Pat
     )
 
 
+def test_the_rules_that_closed_the_gate_are_known(server: FakeServer, tmp_path: Path) -> None:
+    run = submit_package(server, tmp_path)
+    server.state.move_run(
+        run, "SUCCEEDED", [make_task(name, "SUCCEEDED") for name in SUCCEEDED_TASKS]
+    )
+    figures = {"passed": False, "reason": "Closed: x.", "failed_rules": ["recall[spam]"]}
+    events = [{"step": "gate", "kind": "started"}, {
+        "step": "gate", "kind": "finished", "seconds": 1.0, "figures": figures
+    }]  # fmt: skip
+    ended = follow_run(
+        new_client(server.url), run, Pods(*events), lambda event: None, sleep_briefly  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert (ended.exit_code, ended.verdict) == (3, "nothing released: Closed: x.")
+    assert ended.failed_rules == ["recall[spam]"]
+
+
 @pytest.mark.parametrize(("step_code", "code"), [(65, 2), (78, 2), (70, 1)])
 def test_a_mistake_that_a_step_found_is_the_users(
     server: FakeServer, tmp_path: Path, step_code: int, code: int

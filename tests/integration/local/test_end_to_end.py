@@ -141,9 +141,11 @@ def test_a_closed_gate_exits_with_3_and_releases_nothing(
     first: dict[str, Any], workdir: Path
 ) -> None:
     """Fault T3."""
-    closed = kubert(workdir, "evaluate.min_accuracy=0.999", code=3)
+    minimum = 'evaluate.minimum={"recall[World]": 0, "f1[Sports]": 1, macro_f1: 1}'
+    closed = kubert(workdir, "evaluate.min_accuracy=0.999", minimum, code=3)
     assert closed["gate"]["passed"] is False
     assert "0.999" in closed["gate"]["reason"]
+    assert closed["gate"]["failed_rules"] == ["min_accuracy", "f1[Sports]", "macro_f1"]
     assert (closed["release"], closed["version"]) == (None, None)
     assert "export" not in closed["step_seconds"]
     assert registry.list_versions(open_store(str(workdir / "models")), "news") == [1]

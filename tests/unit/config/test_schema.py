@@ -56,6 +56,23 @@ IMPOSSIBLE_VALUES = [
         )
         for reference in ("news", "models/news@0", "models/news@latest", "gs://", "/")
     ],
+    *[
+        pytest.param(
+            f"evaluate.minimum={value}", f"evaluate.minimum: {message}", id=f"minimum-{value}"
+        )
+        for value, message in {
+            "0.8": "must be minima by the names of metrics",
+            "{acuracy: 1}": "no metric 'acuracy'; .*; did you mean accuracy?",
+            '{"recal[spam]": 1}': r"no metric 'recal\[spam\]'; .*; did you mean recall\[spam\]\?",
+            '{"recall": 1}': r"no metric 'recall'; the metrics are accuracy, macro_f1, precision\[",
+            '{"recall[]": 1}': r"no metric 'recall\[\]'",
+            "{loss: 1}": "no metric 'loss'",
+            "{accuracy: 1.1}": "the minimum of accuracy must be a number from 0 to 1, not 1.1",
+            "{accuracy: .nan}": "the minimum of accuracy must be a number from 0 to 1, not nan",
+            "{accuracy: true}": "the minimum of accuracy must be a number from 0 to 1, not True",
+            "{accuracy: high}": "the minimum of accuracy must be a number from 0 to 1, not 'high'",
+        }.items()
+    ],
     pytest.param("train.label_smoothing=1", "train.label_smoothing", id="label-smoothing"),
     pytest.param("cluster.memory=4 GB", "cluster.memory", id="quantity"),
     pytest.param("cluster.gpus=-1", "cluster.gpus", id="negative"),
@@ -206,6 +223,7 @@ def test_a_printed_configuration_loads_back(tmp_path: Path) -> None:
         "data.window=4w",
         "model.start_from=gs://bucket/models/news@3",
         "train.class_weights={007: 2, no: 1, 1.50: 3}",
+        'evaluate.minimum={macro_f1: 0.5, "recall[no]": 0.1, "f1[a: [1]]": 1}',
     ]
     config = load_config(None, assignments)
     path = tmp_path / "config.yaml"

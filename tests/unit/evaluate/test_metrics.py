@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from components.evaluate.confident_errors import (
     ConfidentError,
     describe_errors,
 )
-from components.evaluate.confusion import wilson_interval
 from components.evaluate.roc import ABOVE_EVERY_SCORE, MAX_CURVE_POINTS, trace_roc_curve
 from components.evaluate.row_means import CALIBRATION_BINS, expected_calibration_error
 from components.evaluate.score_checks import Scores
@@ -30,25 +28,6 @@ def certain(predicted: list[int], classes: int = 3) -> Scores:
     scores = np.full((len(predicted), classes), 0.2 / (classes - 1), np.float32)
     scores[np.arange(len(predicted)), predicted] = 0.8
     return scores
-
-
-@pytest.mark.parametrize(
-    ("right", "rows"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 10), (7_123, 7_600), (1, 1_000_000)]
-)
-def test_the_interval_is_that_of_wilsons_formula(right: int, rows: int) -> None:
-    z = statistics.NormalDist().inv_cdf(0.975)
-    share, weight = right / rows, z * z / rows
-    center = (share + weight / 2) / (1 + weight)
-    half = z / (1 + weight) * (share * (1 - share) / rows + weight / (4 * rows)) ** 0.5
-    low, high = wilson_interval(right, rows)
-    assert (low, high) == pytest.approx((center - half, center + half), abs=1e-12)
-    assert 0 <= low <= right / rows <= high <= 1
-
-
-@pytest.mark.parametrize("rows", [1, 20, 1_000_000])
-def test_the_interval_of_an_extreme_proportion_ends_at_it(rows: int) -> None:
-    assert wilson_interval(0, rows)[0] == 0.0
-    assert wilson_interval(rows, rows)[1] == 1.0
 
 
 def test_the_figures_of_a_small_example_worked_by_hand() -> None:

@@ -74,6 +74,17 @@ def test_the_page_says_what_was_measured() -> None:
         assert all(str(count) in text for count in row)
 
 
+def test_each_minimum_is_shown_with_what_was_measured() -> None:
+    classes = ("calm", "<b>", "odd")
+    content = report_content(classes)
+    assert "evaluate.minimum" not in report_page.render_report(content)
+    recall, f1 = content.per_class["calm"].recall or 0, content.per_class["<b>"].f1 or 0
+    changed = content.model_copy(update={"minimum": {"recall[calm]": recall, "f1[<b>]": 0.9999}})
+    text = " ".join(Elements(report_page.render_report(changed)).text.split())
+    assert f"Recall of “calm” {recall:.4f} {recall:.4f} reached" in text
+    assert f"F1 of “<b>” {f1:.4f} 0.9999 not reached: the gate stays closed" in text
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -8,11 +8,29 @@ import pytest
 from components.artifacts.predictions import Predictions
 from components.config.schema import EvaluateConfig
 from components.errors import DataError
-from components.gate.requirements import ClassCounts, count_classes, list_failures
+from components.gate.requirements import ClassCounts, Failure, count_classes
+from components.gate.requirements import list_failures as list_all_failures
 
 HAM_AND_SPAM = ("ham", "spam")
 ALL_HAM = ClassCounts({"ham": 570, "spam": 30}, {"ham": 600, "spam": 0}, correct=570)
 BETTER = ClassCounts({"ham": 570, "spam": 30}, {"ham": 590, "spam": 10}, correct=571)
+
+
+def list_failures(
+    config: EvaluateConfig, counts: ClassCounts, macro_f1: float | None, **values: float | None
+) -> list[str]:
+    """The sentences of what fails, for metrics of these values."""
+    return [failure.sentence for failure in find_failures(config, counts, macro_f1, values)]
+
+
+def find_failures(
+    config: EvaluateConfig,
+    counts: ClassCounts,
+    macro_f1: float | None,
+    values: Mapping[str, float | None] | None = None,
+) -> list[Failure]:
+    metrics = {"accuracy": counts.correct / counts.rows, "macro_f1": macro_f1, **(values or {})}
+    return list_all_failures(config, counts, metrics.__getitem__)
 
 
 def predictions(labels: Sequence[int], predicted: Sequence[int]) -> list[Predictions]:
@@ -122,11 +140,52 @@ def test_macro_f1_must_reach_its_minimum(
 
 
 def test_every_failed_requirement_is_named() -> None:
-    config = EvaluateConfig(min_accuracy=0.96, min_macro_f1=0.6)
-    failures = list_failures(config, ALL_HAM, 0.4872)
-    words = ("below min_accuracy 0.9600", "not above the 0.9500", "below min_macro_f1", '"spam"')
-    assert len(failures) == len(words)
-    assert all(word in failure for word, failure in zip(words, failures, strict=True))
+    config = EvaluateConfig(
+        min_accuracy=0.96, min_macro_f1=0.6, minimum={"recall[spam]": 0.8, "accuracy": 0.951}
+    )
+    failures = find_failures(config, ALL_HAM, 0.4872, {"recall[spam]": 0.0})
+    assert {failure.rule: failure.sentence[:50] for failure in failures} == {
+        "min_accuracy": "accuracy 0.9500 (570 of 600 test rows) is below mi",
+        "majority": "accuracy 0.9500 (570 of 600 test rows) is not abov",
+        "min_macro_f1": "macro-F1 0.4872 is below min_macro_f1 0.6000.",
+        "recall[spam]": 'the recall of "spam" 0.0000 is below its minimum 0',
+        "accuracy": "accuracy 0.9500 is below its minimum 0.9510.",
+        "unpredicted_classes": 'never predicted although the test rows have it: "s',
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param("recall[spam]", 0.8, [], id="equal"),
+        pytest.param(
+            "f1[a [b]]", 0.7999, ['the F1 of "a [b]" 0.7999 is below its minimum 0.8000.'], id="f1"
+        ),
+        pytest.param(
+            "precision[spam]",
+            None,
+            [
+                'the precision of "spam" is undefined, so its minimum 0.8000 is not reached; no '
+                "test row was given this class: add training rows of it, or train longer."
+            ],
+            id="never-predicted",
+        ),
+        pytest.param(
+            "recall[spam]",
+            None,
+            [
+                'the recall of "spam" is undefined, so its minimum 0.8000 is not reached; no test '
+                "row has this class: add some."
+            ],
+            id="no-test-rows",
+        ),
+    ],
+)
+def test_each_metric_must_reach_its_minimum(
+    name: str, value: float | None, expected: list[str]
+) -> None:
+    config = EvaluateConfig(minimum={"accuracy": 0.9, name: 0.8})
+    assert list_failures(config, BETTER, 0.5, **{name: value}) == expected
 
 
 def test_test_rows_of_one_class_are_not_compared_with_the_majority() -> None:

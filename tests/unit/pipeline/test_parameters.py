@@ -13,7 +13,7 @@ from pipeline import definition, parameters
 CHANGED = [
     "data.source=news.csv",
     "data.test_source=test.csv",
-    "data.classes=[a, b]",
+    "data.classes=[a, '{{a}}']",
     "data.text=[1, 2]",
     "model.encoder=scratch",
     "model.dropout=0.25",
@@ -21,6 +21,7 @@ CHANGED = [
     "train.length_buckets=[8, 16]",
     "train.learning_rate=0.001",
     "evaluate.max_reported_errors=0",
+    'evaluate.minimum={"recall[{{a}}]": 0.5}',
     "export.model_store=gs://bucket/models",
     "data.time_column=published",
     "data.window=30d",
@@ -56,6 +57,16 @@ def test_a_configuration_is_the_same_after_passing_through_parameters(
 ) -> None:
     config = load_config(None, assignments)
     assert rebuild_config(parameters.build_arguments(config)) == config
+
+
+def test_training_gets_the_classes_that_have_a_minimum_and_nothing_else_of_the_gate() -> None:
+    minimum = 'evaluate.minimum={accuracy: 1, "recall[b]": 0.5, "f1[b]": 0.1, "f1[{{a}}]": 0}'
+    arguments = parameters.build_arguments(load_config(None, [minimum]))
+    assert "{{" not in str(arguments["minimum_classes"])
+    assert json.loads(str(arguments["minimum_classes"])) == ["b", "{{a}}"]
+    steps = definition.build_pipeline().pipeline_spec.components
+    inputs = steps["comp-train"].input_definitions.parameters
+    assert "minimum_classes" in inputs and "evaluate" not in inputs
 
 
 def test_options_at_their_default_are_not_sent() -> None:

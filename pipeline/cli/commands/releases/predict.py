@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from components.errors import escape_unprintable
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_texts
+
+UNSURE_MARK = "?"
+"""Follows the label of an answer whose score is below the release's threshold."""
 
 
 def predict_texts(
@@ -21,13 +24,18 @@ def predict_texts(
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object per text: text, label, scores."),
+        typer.Option(
+            "--json",
+            help="Print one JSON object per text: text, label, scores, and is_confident if the "
+            "release has a threshold.",
+        ),
     ] = False,
 ) -> None:
     """Classify texts with a released model.
 
-    The lines of a file are classified with `kubert predict RELEASE - < FILE`, the rows of CSV,
-    JSON and Parquet files with `kubert score`.
+    A label with a question mark has a score below the release's threshold. The lines of a file are
+    classified with `kubert predict RELEASE - < FILE`, the rows of CSV, JSON and Parquet files with
+    `kubert score`.
     """
     given = read_texts("predict", release, texts)
     from components.serving.predict import predict
@@ -35,7 +43,15 @@ def predict_texts(
 
     for answer in predict(release, given):
         if as_json:
-            print_json({"text": answer.text, "label": answer.label, "scores": answer.scores})
+            fields: dict[str, Any] = {
+                "text": answer.text,
+                "label": answer.label,
+                "scores": answer.scores,
+            }
+            if answer.is_confident is not None:
+                fields["is_confident"] = answer.is_confident
+            print_json(fields)
         else:
             label, text = map(escape_unprintable, (answer.label, answer.text))
-            typer.echo(f"{label}\t{answer.scores[answer.label]:.4f}\t{text}")
+            mark = UNSURE_MARK if answer.is_confident is False else ""
+            typer.echo(f"{label}{mark}\t{answer.scores[answer.label]:.4f}\t{text}")

@@ -1,0 +1,1 @@
+"""How sure a figure or an answer is: confidence intervals, calibration, thresholds."""
