@@ -45,3 +45,25 @@ def jobset_config(store_uri: str, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("config") / "small.yaml"
     path.write_text(yaml.safe_dump(build_config(store_uri, backend="jobset")), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def scored_release(
+    server: RealServer, store_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A model in the store, trained on this machine, which scores slowly enough to be disturbed."""
+    values = build_config(f"{store_uri}/scored", backend="local")
+    values["model"] |= {
+        "max_length": 128,
+        "num_layers": 2,
+        "hidden_size": 128,
+        "intermediate_size": 512,
+    }
+    values["train"] |= {"epochs": 3, "learning_rate": 0.001}
+    values["evaluate"] = {"allow_unpredicted_classes": True}
+    directory = tmp_path_factory.mktemp("release")
+    config = directory / "config.yaml"
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    ended = KubertCommand(server, "unused", directory).run("run", str(config), timeout=900)
+    assert ended.returncode == 0, ended.stderr
+    return f"{values['export']['model_store']}/{values['export']['model_name']}"

@@ -12,14 +12,15 @@ from pipeline.kubeflow.run_logs import RUN_LABEL, parse_progress_events
 from tests.support.real_kfp.polling import wait_for
 
 RUN_ANNOTATION = "kubert.dev/run"
-KILL_STEP = """
-import os, pathlib, signal
+STEP_MODULE = "kfp.dsl.executor_main"
+KILL_MODULE = """
+import os, pathlib, signal, sys
 for process in pathlib.Path("/proc").glob("[0-9]*"):
-    if b"kfp.dsl.executor_main" in (process / "cmdline").read_bytes().split(b"\\0"):
+    if (process / "cmdline").read_bytes().split(b"\\0")[1:3] == [b"-m", sys.argv[1].encode()]:
         os.kill(int(process.name), signal.SIGKILL)
         print("killed", process.name)
 """
-"""Kills the step's own process in its container, as the kernel does when memory runs out."""
+"""Kills a module's process in its container, as the kernel does when memory runs out."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class RunObjects:
     run_id: str
     namespace: str
 
-    def kubectl(self, *arguments: str, check: bool = True) -> str:
-        """What kubectl prints."""
+    def kubectl(self, *arguments: str, check: bool = True, text: str = "") -> str:
+        """What kubectl prints; it reads `text`."""
         done = subprocess.run(
             ["kubectl", "--namespace", self.namespace, *arguments],
+            input=text,
             capture_output=True,
             text=True,
             timeout=120,
@@ -55,12 +57,15 @@ class RunObjects:
 
     def list_workers(self, jobset: str) -> list[str]:
         """The pods of a JobSet that have not ended, whether or not the JobSet still exists."""
-        selector = f"jobset.sigs.k8s.io/jobset-name={jobset}"
         return [
             pod["metadata"]["name"]
-            for pod in self.list_objects("pods", "--selector", selector)
+            for pod in self.list_worker_pods(jobset)
             if pod["status"]["phase"] in ("Pending", "Running")
         ]
+
+    def list_worker_pods(self, jobset: str) -> list[dict[str, Any]]:
+        """All pods of a JobSet."""
+        return self.list_objects("pods", "--selector", f"jobset.sigs.k8s.io/jobset-name={jobset}")
 
     def list_workflow_pods(self) -> list[dict[str, Any]]:
         """The nodes of the run's workflow that are pods: drivers and steps."""
@@ -111,6 +116,21 @@ class RunObjects:
         return str(wait_for(find_pod, f"step {step} of run {self.run_id}", 300))
 
     def kill_step(self, pod: str) -> None:
-        """Kill the step's process (SIGKILL); its container ends with exit code 137."""
-        output = self.kubectl("exec", pod, "--container", "main", "--", "python", "-c", KILL_STEP)
+        """Kill the step's process (SIGKILL); its supervisor starts another one."""
+        self.kill_module(pod, "main", STEP_MODULE)
+
+    def kill_module(self, pod: str, container: str, module: str) -> None:
+        """Kill the process that runs a Python module (SIGKILL)."""
+        code = ("python", "-c", KILL_MODULE, module)
+        output = self.kubectl("exec", pod, "--container", container, "--", *code)
         assert output.startswith("killed"), output
+
+    def evict(self, pod: str) -> None:
+        """Ask the cluster to evict a pod, as draining its node does."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.namespace},
+        }
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/eviction"
+        self.kubectl("create", "--raw", path, "--filename", "-", text=json.dumps(body))
