@@ -22,6 +22,7 @@ from components.errors import ConfigError, KubertError
 
 DEFAULT_KUBECONFIG = "~/.kube/config"
 MAX_REASON_LENGTH = 600
+_QUOTA_REASON = "exceeded quota"
 
 
 class ClusterNotFoundError(ConfigError):
@@ -73,7 +74,12 @@ def describe_api_error(error: Any) -> str:
 def describe_refusal(action: str, namespace: str, error: Any) -> str:
     """One sentence about an `ApiException`, such as for the action "list pods"."""
     text = f"Kubernetes refuses to {action} in namespace {namespace}: {describe_api_error(error)}"
-    if error.status in (401, 403):
+    if _QUOTA_REASON in text:
+        text += (
+            "; wait until other runs and their JobSets are gone (cluster.ttl_after_finished), "
+            "delete them, or raise the quota"
+        )
+    elif error.status in (401, 403):
         text += "; give the account the role in k8s/accounts that allows it"
     return text
 

@@ -104,6 +104,11 @@ def test_a_refusal_names_action_namespace_and_reason() -> None:
         "Kubernetes refuses to list pods in namespace kubert: pods is forbidden; "
         "give the account the role in k8s/accounts that allows it"
     )
+    error.body = json.dumps({"message": "jobsets is forbidden: exceeded quota: kubert, used: 20"})
+    assert describe_refusal("create jobsets", "kubert", error).endswith(
+        "used: 20; wait until other runs and their JobSets are gone (cluster.ttl_after_finished), "
+        "delete them, or raise the quota"
+    )
     error.body = "<html>"
     assert describe_api_error(error) == "403 Forbidden"
 
