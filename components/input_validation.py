@@ -11,7 +11,7 @@ from pathlib import Path
 from components.config.schema import Config, ExportConfig
 from components.data.source_validation import validate_sources
 from components.errors import ConfigError
-from components.model.encoders import validate_files
+from components.model.encoders import check_segments, validate_files
 from components.registry.reference import parse_model_reference
 from components.registry.starting_point import resolve_starting_point
 from components.storage.local import check_writable, find_nearest_existing
@@ -27,6 +27,8 @@ def validate_inputs(config: Config) -> list[str]:
     unread = validate_sources(config.data)
     if not validate_files(config.model):
         unread.append(config.model.encoder)
+    elif config.data.text_pair is not None:
+        check_segments(config.model)
     validate_model_store(config.export.model_store)
     if config.model.start_from is not None:
         validate_start(config.model.start_from, config.export)

@@ -48,7 +48,7 @@ def write_rows(config: DataConfig, directory: Path, count: int) -> DataConfig:
     directory.mkdir(parents=True, exist_ok=True)
     with open_dataset(config) as dataset:
         rows = [
-            Example(SPLITS[split], text, label)
+            Example(SPLITS[split], str(text), label)
             for batch in dataset.read_examples()
             for split, text, label in zip(
                 batch.splits.tolist(), batch.texts, batch.labels, strict=True

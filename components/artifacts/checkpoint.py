@@ -23,8 +23,9 @@ from pydantic import (
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
-from components.artifacts.release import ReleaseLineage
+from components.artifacts.release import ReleaseLineage, StoredInputs
 from components.artifacts.vocabulary import StoredStripAccents
+from components.config.data import SINGLE_INPUT
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
@@ -61,6 +62,7 @@ class CheckpointContent(BaseModel):
 
     `step_losses` has the mean training loss of every optimizer step; `best_step` is the step whose
     weights these are. `start_from` is the release that the training began with, if any.
+    `inputs` names the texts that it was trained on, two for pairs.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -78,6 +80,7 @@ class CheckpointContent(BaseModel):
     padding_efficiency: float
     workers: int
     start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
+    inputs: StoredInputs = SINGLE_INPUT
 
     @field_validator("model", mode="before")
     @classmethod

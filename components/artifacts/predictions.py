@@ -1,9 +1,9 @@
 """Predictions of the evaluated model for every test row, in the order of the test split.
 
 `predictions.arrow` is an uncompressed Arrow IPC file with the columns row (int64), label (int32),
-predicted (int32), scores (list<float32>, one per class) and text (string). The text column is null
-throughout if the report must not contain texts; the token shards have them under the same row
-numbers.
+predicted (int32), scores (list<float32>, one per class) and text (string), for pairs of texts also
+text_pair (string). The text columns are null throughout if the report must not contain texts; the
+token shards have them under the same row numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from components.artifacts.token_shards import build_text_arrays
+from components.data.text_columns import Text
 from components.errors import DataError
 
 PREDICTIONS_FILENAME = "predictions.arrow"
@@ -33,6 +35,9 @@ SCHEMA = pa.schema(
         pa.field("text", pa.string()),
     ]
 )
+TEXT_COLUMN = SCHEMA.get_field_index("text")
+"""Index of the text's column, and of the first one of a pair."""
+PAIR_SCHEMA = SCHEMA.append(pa.field("text_pair", pa.string()))
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,9 @@ class PredictionsWriter:
     Memory is that of one part.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._writer: Any = pa.ipc.new_file(directory / PREDICTIONS_FILENAME, SCHEMA)
+    def __init__(self, directory: Path, *, has_pairs: bool = False) -> None:
+        self._schema = PAIR_SCHEMA if has_pairs else SCHEMA
+        self._writer: Any = pa.ipc.new_file(directory / PREDICTIONS_FILENAME, self._schema)
         self._rows = 0
 
     def __enter__(self) -> PredictionsWriter:
@@ -71,7 +77,7 @@ class PredictionsWriter:
         self,
         labels: npt.NDArray[np.int32],
         scores: npt.NDArray[np.float32],
-        texts: Sequence[str] | None,
+        texts: Sequence[Text] | None,
     ) -> None:
         """Append rows; labels: [rows], scores: [rows, classes], texts: [rows], or always None.
 
@@ -88,9 +94,12 @@ class PredictionsWriter:
                 pa.array(values, pa.float32()),
                 type=SCHEMA.field("scores").type,
             ),
-            pa.nulls(count, pa.string()) if texts is None else pa.array(texts, pa.string()),
         ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+        missing = len(self._schema) - len(columns)
+        columns += (
+            [pa.nulls(count, pa.string())] * missing if texts is None else build_text_arrays(texts)
+        )
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._rows += count
 
 
@@ -156,7 +165,7 @@ def _open_file(directory: Path) -> Iterator[Any]:
     path = directory / PREDICTIONS_FILENAME
     try:
         with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-            if file.schema != SCHEMA:
+            if file.schema not in (SCHEMA, PAIR_SCHEMA):
                 raise DataError(
                     f"{path}: its columns are not those of predictions; run the evaluation again"
                 )
@@ -172,8 +181,15 @@ def _rows_error(directory: Path) -> DataError:
     )
 
 
-def read_first_texts(directory: Path, rows: int) -> list[str]:
-    """The texts of the first rows of a report; none if the report must not contain texts."""
+def read_first_texts(directory: Path, rows: int) -> list[Text]:
+    """The texts, or pairs, of the first rows; none if the report must not contain texts."""
     with _open_file(directory) as file:
-        texts = file.get_batch(0).column("text").slice(0, rows).to_pylist()
-    return [text for text in texts if text is not None]
+        return list(_read_texts(file.get_batch(0).slice(0, rows)) or ())
+
+
+def _read_texts(batch: pa.RecordBatch) -> tuple[Text, ...] | None:
+    columns = batch.columns[TEXT_COLUMN:]
+    if any(column.null_count for column in columns):
+        return None
+    texts = [column.to_pylist() for column in columns]
+    return tuple(zip(*texts, strict=True)) if len(texts) > 1 else tuple(texts[0])

@@ -10,15 +10,22 @@ Files:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest
+from components.config.data import SINGLE_INPUT
 from components.errors import DataError
 
 MODEL_FILENAME = "saved_model.pb"
+StoredInputs = Annotated[
+    tuple[str, ...],
+    Field(min_length=1, max_length=2, exclude_if=lambda value: value == SINGLE_INPUT),
+]
+"""Names of the texts that a model takes: two for a pair. Those of single texts are left out of
+manifests, so that the digests of those from before the field existed hold."""
 
 
 class ReleaseLineage(BaseModel):
@@ -83,6 +90,7 @@ class ReleaseContent(BaseModel):
     rows. `gate` is the `GateDecision` that admitted the model. `start_from` is the release that its
     training began with, if any. `threshold` is the score that a confident answer reaches, if the
     model has one. `temperature` is what the logits are divided by, if the scores are calibrated.
+    `inputs` names the inputs of its signature, in their order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,6 +112,12 @@ class ReleaseContent(BaseModel):
     start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
     threshold: float | None = Field(None, exclude_if=lambda value: value is None)
     temperature: float | None = Field(None, exclude_if=lambda value: value is None)
+    inputs: StoredInputs = SINGLE_INPUT
+
+    @property
+    def takes_pairs(self) -> bool:
+        """Whether it classifies pairs of texts."""
+        return len(self.inputs) > 1
 
 
 def open_release(directory: Path) -> Artifact[ReleaseContent]:

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.artifacts import manifest
 from components.artifacts.artifact import Artifact, verify_artifact
 from components.artifacts.checkpoint import EpochMetrics
+from components.artifacts.release import StoredInputs
+from components.config.data import SINGLE_INPUT
 from components.config.evaluate import parse_metric_name
 from components.errors import DataError
 
@@ -145,6 +147,7 @@ class Misclassification(FiniteModel):
     """A test row with a wrong predicted class.
 
     `confidence` is the score of that class, `label_score` that of the true one; long texts are cut.
+    `text_pair` is the second text of a pair.
     """
 
     row: int = Field(ge=0)
@@ -153,6 +156,7 @@ class Misclassification(FiniteModel):
     confidence: float
     label_score: float
     text: str
+    text_pair: str | None = Field(None, exclude_if=lambda value: value is None)
 
 
 def _find_majority_class(fields: dict[str, Any]) -> str:
@@ -264,7 +268,7 @@ class ReportContent(EvaluationMetrics):
     The metrics are those of the checkpoint's scores. With `scaling`, the served scores are scaled,
     and `abstention` is about these. The digests are those of the inputs' manifests. `mistakes` is
     empty if the report must not contain texts. `class_profiles` is empty in reports of earlier
-    versions.
+    versions. `inputs` names the text, or those of a pair.
     """
 
     min_accuracy: float
@@ -281,6 +285,7 @@ class ReportContent(EvaluationMetrics):
     vocabulary_sha256: str
     source_sha256: str
     encoder_fingerprint: str
+    inputs: StoredInputs = SINGLE_INPUT
 
 
 def open_report(directory: Path) -> Artifact[ReportContent]:

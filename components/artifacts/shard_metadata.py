@@ -13,8 +13,9 @@ from pydantic import (
 )
 
 from components.artifacts.manifest import Manifest
-from components.artifacts.release import StartingPoint
+from components.artifacts.release import StartingPoint, StoredInputs
 from components.artifacts.vocabulary import StoredStripAccents
+from components.config.data import SINGLE_INPUT
 from components.data.split_names import SplitName
 from components.errors import ConfigError, DataError, shorten_value
 
@@ -35,6 +36,7 @@ class SplitInfo(BaseModel):
 class ShardsContent(BaseModel):
     """Content of the manifest of token shards.
 
+    `inputs` names the texts of a row: of a pair two, whose rows are [CLS] first [SEP] second [SEP].
     `refused` counts rejected rows by reason; `refused_examples` names file, row, field and reason
     of the first ones, never their text. `notes` are sentences for a person, for example the number
     of training rows that are in the test split, too. `window` is the part of the source that was
@@ -50,6 +52,7 @@ class ShardsContent(BaseModel):
     strip_accents: StoredStripAccents = None
     encoder: str
     max_length: int
+    inputs: StoredInputs = SINGLE_INPUT
     splits: dict[SplitName, SplitInfo]
     refused: dict[str, int] = {}
     refused_examples: list[str] = []

@@ -3,7 +3,8 @@
 Layout of the directory: `vocab.txt`, `<split>-00000.arrow`, ... and the manifest. The Arrow IPC
 files are uncompressed, so that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>`
 for vocabularies over 65,536) without padding, `label: int32`, and for validation and test also
-`text: string`.
+`text: string`, of pairs also `text_pair: string`. The segments of a pair need no column: the second
+one begins behind the first [SEP], which no text contains as a token.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from components.artifacts.shard_metadata import (
     parse_shards_content,
 )
 from components.artifacts.vocabulary import VOCABULARY_FILE, Vocabulary
+from components.config.data import PAIR_INPUTS, SINGLE_INPUT
 from components.data.split_names import SplitName
+from components.data.text_columns import Text
 from components.errors import DataError
 
 __all__ = [
@@ -56,6 +59,8 @@ class ShardWriter:
         vocabulary_size: int,
         classes: Sequence[str],
         shard_rows: int,
+        *,
+        has_pairs: bool = False,
     ) -> None:
         ids = pa.uint16() if vocabulary_size <= 1 << 16 else pa.int32()
         fields = [
@@ -63,7 +68,8 @@ class ShardWriter:
             pa.field("label", pa.int32(), nullable=False),
         ]
         if split != "train":
-            fields.append(pa.field("text", pa.string(), nullable=False))
+            names = PAIR_INPUTS if has_pairs else SINGLE_INPUT
+            fields += [pa.field(name, pa.string(), nullable=False) for name in names]
         self._schema = pa.schema(fields)
         self._ids_type = ids.to_pandas_dtype()
         self._directory, self._split, self._classes, self._shard_rows = (
@@ -84,12 +90,12 @@ class ShardWriter:
         ids: TokenIds,
         row_splits: npt.NDArray[Any],
         labels: Sequence[int],
-        texts: Sequence[str],
+        texts: Sequence[Text],
     ) -> None:
         """Append rows.
 
-        `ids`: int32 [tokens]; `row_splits`: [rows + 1]; `labels`: [rows]; `texts`: [rows], not
-        stored for train.
+        `ids`: int32 [tokens]; `row_splits`: [rows + 1]; `labels`: [rows]; `texts`: texts or pairs
+        [rows], not stored for train.
         """
         label_array = np.asarray(labels, np.int32)
         lengths = np.diff(row_splits)
@@ -100,7 +106,7 @@ class ShardWriter:
             pa.array(label_array),
         ]
         if self._split != "train":
-            columns.append(pa.array(texts, pa.string()))
+            columns += build_text_arrays(texts)
         batch = pa.record_batch(columns, schema=self._schema)
         start = 0
         while start < len(batch):
@@ -182,13 +188,16 @@ class SplitReader:
             line[: len(row)] = row
         return padded
 
-    def read_texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[str]:
-        """The texts of rows of validation and test; DataError for train, which has none."""
+    def read_texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[Text]:
+        """The texts, or pairs, of validation and test rows; DataError for train: it has none."""
         if self.name == "train":
             raise DataError("the training split keeps no texts")
-        return [
-            self._batches[batch].column(2)[row].as_py() for batch, row in self._locate_rows(indices)
-        ]
+        columns = [batch.columns[2:] for batch in self._batches]
+        found = (
+            tuple(column[row].as_py() for column in columns[batch])
+            for batch, row in self._locate_rows(indices)
+        )
+        return [texts if len(texts) > 1 else texts[0] for texts in found]
 
     def _locate_rows(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[tuple[int, int]]:
         wanted = np.asarray(indices, np.int64)
@@ -270,6 +279,13 @@ def commit_shards(
         config=config,
         provenance=content.model_dump(mode="json", include=set(PROVENANCE)),
     )
+
+
+def build_text_arrays(texts: Sequence[Text]) -> list[pa.Array]:
+    """The texts as a column, or those of pairs as two columns."""
+    if texts and not isinstance(texts[0], str):
+        return [pa.array(column, pa.string()) for column in zip(*texts, strict=True)]
+    return [pa.array(texts, pa.string())]
 
 
 def _batches(path: Path) -> list[Any]:

@@ -46,6 +46,33 @@ class BatchPredictionRequest(BaseModel):
         return f"predictions.{self.format}"
 
 
+def choose_columns(
+    request: BatchPredictionRequest, inputs: Sequence[str]
+) -> BatchPredictionRequest:
+    """The request with the text columns for a model of these inputs.
+
+    For a model of pairs these are by default the columns with the names of its inputs. UsageError
+    for single texts and a model of pairs, and the other way round.
+    """
+    data = request.data
+    if len(inputs) == 1:
+        if data.text_pair is not None:
+            raise UsageError(
+                f"{request.release}: takes single texts; name their columns by data.text, not by "
+                "data.text_pair"
+            )
+        return request
+    if data.text_pair is not None:
+        return request
+    if data.text != DataConfig().text:
+        raise UsageError(
+            f"{request.release}: takes pairs of {' and '.join(inputs)}; name the two columns by "
+            "data.text_pair, not by data.text"
+        )
+    data = data.model_copy(update={"text_pair": (inputs[0], inputs[1])})
+    return request.model_copy(update={"data": data})
+
+
 def check_request(request: BatchPredictionRequest) -> None:
     """UsageError for options that exclude each other."""
     if request.embeddings and request.all_scores:

@@ -26,6 +26,7 @@ from components.batch_prediction.output_files import (
 from components.batch_prediction.request import (
     BatchPredictionRequest,
     check_request,
+    choose_columns,
     list_columns,
 )
 from components.batch_prediction.target import (
@@ -114,6 +115,7 @@ def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -
         )
     with _translated_disk_errors(target), lock_target(target):
         release = find_release(request.release)
+        request = choose_columns(request, release.content.inputs)
         columns = list_columns(
             request,
             release.content.classes,

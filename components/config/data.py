@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import datetime
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -14,6 +15,14 @@ from components.config.section import Section
 
 SAMPLE_SOURCE = "sample"
 """The value of `data.source` that means the built-in news items."""
+PAIR_SAMPLE_SOURCE = "sample:pairs"
+"""The value of `data.source` that means the built-in questions with answers."""
+SAMPLE_SOURCES = (SAMPLE_SOURCE, PAIR_SAMPLE_SOURCE)
+SINGLE_INPUT = ("text",)
+"""Name of the input of a model of single texts."""
+PAIR_INPUTS = ("text", "text_pair")
+"""Names of the inputs of a model of pairs whose columns have names that no input can have."""
+_INPUT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 class DataConfig(Section):
@@ -24,7 +33,7 @@ class DataConfig(Section):
         min_length=1,
         description="CSV, TSV, JSON or Parquet file (.gz too), a directory or a pattern such as "
         "part-*.csv, or a list of these; local, gs:// or s3://; tfds:NAME for a TensorFlow "
-        "dataset; or `sample`, the built-in news items",
+        "dataset; or `sample`, the built-in news items, or `sample:pairs`, questions with answers",
     )
     test_source: str | tuple[str, ...] | None = Field(
         None,
@@ -65,6 +74,12 @@ class DataConfig(Section):
         ("title", "description"),
         min_length=1,
         description="text columns, joined by one space in this order",
+    )
+    text_pair: tuple[str, str] | None = Field(
+        None,
+        description="instead of `text`: the two columns of a pair of texts, such as "
+        "[question, answer]; the model reads both as two segments, and is served with an input "
+        "for each",
     )
     label: str = Field(
         "label",
@@ -141,7 +156,7 @@ class DataConfig(Section):
             return value
         if not value or not all(isinstance(name, str) and name for name in value):
             raise ValueError("needs at least one name; all of them are texts")
-        is_special = [name == SAMPLE_SOURCE or name.startswith("tfds:") for name in value]
+        is_special = [name in SAMPLE_SOURCES or name.startswith("tfds:") for name in value]
         if len(value) > 1 and any(is_special):
             raise ValueError("a list holds files, directories and patterns only")
         return value[0] if len(value) == 1 else tuple(value)
@@ -174,6 +189,19 @@ class DataConfig(Section):
         names = [value] if isinstance(value, str | int) else value
         return tuple(str(name) for name in names) if isinstance(names, Iterable) else names
 
+    @field_validator("text_pair", mode="before")
+    @classmethod
+    def _parse_pair(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        names = tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+        if len(names) != 2 or not all(names) or names[0] == names[1]:
+            raise ValueError(
+                "needs the names of two different columns, such as [question, answer]; columns "
+                "that are joined to one text are named by `text`"
+            )
+        return names
+
     @field_validator("end_time", mode="before")
     @classmethod
     def _parse_end_time(cls, value: Any) -> Any:
@@ -187,6 +215,15 @@ class DataConfig(Section):
     def _check_window(self) -> DataConfig:
         if self.window and not self.time_column:
             raise ValueError("window needs `time_column`, the column with each row's time")
+        return self
+
+    @model_validator(mode="after")
+    def _check_one_kind_of_text(self) -> DataConfig:
+        if self.text_pair and self.text != type(self).model_fields["text"].default:
+            raise ValueError(
+                "text and text_pair exclude each other; leave out `text`, or for single texts "
+                "`text_pair`"
+            )
         return self
 
     @field_validator("label", mode="before")
@@ -207,6 +244,19 @@ class DataConfig(Section):
         if value is not None and (len(set(value)) != len(value) or len(value) < 2):
             raise ValueError("needs at least two names, all different")
         return value
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns that hold the texts: those of `text_pair`, or of `text`."""
+        return self.text_pair or self.text
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of a served model's inputs: those of the pair's columns where they are names."""
+        if self.text_pair is None:
+            return SINGLE_INPUT
+        are_names = all(_INPUT_NAME.fullmatch(name) for name in self.text_pair)
+        return self.text_pair if are_names else PAIR_INPUTS
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ RENAMED_OPTIONS: Final = {
 }
 ADDED_OPTIONS: Final[Mapping[str, Any]] = {
     "data.stratify": False,
+    "data.text_pair": None,
     "model.start_from": None,
     "train.class_weights": "none",
     "train.label_smoothing": 0.0,

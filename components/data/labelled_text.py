@@ -1,9 +1,9 @@
 """Labelled texts, each with its class index and its split, streamed from the sources of a run.
 
-A row is rejected, and counted by reason, if it is malformed; if its text is not Unicode (invalid
-UTF-8, lone surrogates), not a string, or blank (only spaces, control and format characters); or
-if its label is missing, unknown, out of range, negative or fractional. All other texts are not
-modified.
+A row is rejected, and counted by reason, if it is malformed; if its text, or one text of its pair,
+is not Unicode (invalid UTF-8, lone surrogates), not a string, or blank (only spaces, control and
+format characters); or if its label is missing, unknown, out of range, negative or fractional. All
+other texts are not modified.
 """
 
 from __future__ import annotations
@@ -41,13 +41,7 @@ from components.data.splits import (
     find_stratified_thresholds,
     hash_texts,
 )
-from components.data.text_columns import (
-    NOT_TEXT,
-    ColumnLayout,
-    join_columns,
-    join_valid_texts,
-    text_error,
-)
+from components.data.text_columns import ColumnLayout, Text, UnusableText
 from components.data.time_window import (
     Window,
     WindowedRows,
@@ -60,7 +54,7 @@ from components.errors import DataError
 class ExampleBatch(NamedTuple):
     """Consecutive examples: texts, class indices, splits as indices into SPLITS (int8 [rows])."""
 
-    texts: Sequence[str]
+    texts: Sequence[Text]
     labels: Sequence[int]
     splits: npt.NDArray[np.int8]
 
@@ -167,7 +161,7 @@ class ExampleReader:
     def _new_stats(self) -> ReadStats:
         return ReadStats(RejectedRows(self._dataset.data.max_bad_rows))
 
-    def _read_valid_rows(self, source: Source) -> Iterator[tuple[Sequence[str], Sequence[int]]]:
+    def _read_valid_rows(self, source: Source) -> Iterator[tuple[Sequence[Text], Sequence[int]]]:
         rejected = self.stats.rejected
         for batch in source.reader.read(self._dataset.layout.names):
             if isinstance(batch, MalformedRow):
@@ -181,34 +175,34 @@ class ExampleReader:
             elif not rejected.is_over_limit:
                 yield valid
 
-    def _read_valid_batch(self, batch: RowBatch) -> tuple[list[str], list[int]] | None:
+    def _read_valid_batch(self, batch: RowBatch) -> tuple[Sequence[Text], list[int]] | None:
         """Return texts and class indices of a batch without rejected rows; None for any other."""
         layout = self._dataset.layout
-        self.stats.number_columns.update(layout.number_columns(batch))
-        texts = join_valid_texts(layout.text_columns(batch))
+        self.stats.number_columns.update(layout.text.list_number_columns(batch))
+        texts = layout.text.build_texts(layout.text.read(batch))
         labels = self._dataset.labels.class_indices(layout.labels(batch))
         return None if texts is None or labels is None else (texts, labels)
 
-    def _read_row_by_row(self, batch: RowBatch, source: str) -> tuple[list[str], list[int]]:
+    def _read_row_by_row(self, batch: RowBatch, source: str) -> tuple[list[Text], list[int]]:
         """Return the texts and class indices of the valid rows, and count the rejected ones."""
         layout, rejected = self._dataset.layout, self.stats.rejected
-        texts, labels = [], []
-        parts_of_texts = zip(*layout.text_columns(batch), strict=True)
+        texts: list[Text] = []
+        labels: list[int] = []
+        parts_of_texts = zip(*layout.text.read(batch), strict=True)
         for number, line, parts, value in zip(
             batch.numbers, batch.lines, parts_of_texts, layout.labels(batch), strict=True
         ):
-            text = join_columns(parts)
-            error = NOT_TEXT if text is None else text_error(text)
+            text = layout.text.build_text(parts)
             label = self._dataset.labels.class_index_or_error(value)
-            if text is not None and error is None and not isinstance(label, str):
+            if not isinstance(text, UnusableText) and not isinstance(label, str):
                 if not rejected.is_over_limit:
                     texts.append(text)
                     labels.append(label)
                 continue
             if (name := label_text(value)) in self._dataset.label_counts:
                 rejected.lost[name] += 1
-            if text is None or error is not None:
-                rejected.add(source, number, line, error or NOT_TEXT, "+".join(layout.text))
+            if isinstance(text, UnusableText):
+                rejected.add(source, number, line, text.reason, text.columns)
             else:
                 shown = None if label == MISSING else value
                 rejected.add(source, number, line, str(label), layout.label, shown)

@@ -171,5 +171,5 @@ def column_index(column: str, names: Sequence[str], source: str, hint: str = "")
     more = ", ..." if len(names) > MAX_LISTED_COLUMNS else ""
     raise DataError(
         f"{source}: {problem}; columns: {listed}{more}{hint} "
-        "(options data.text, data.label and data.time_column)"
+        "(options data.text, data.text_pair, data.label and data.time_column)"
     )

@@ -93,9 +93,9 @@ def _read_first_rows(file: SourceFile, data: DataConfig) -> None:
     wanted = max(MIN_EXAMINED_ROWS, data.max_bad_rows + 1)
     reader = open_file_reader(file.path, file.name, data)
     if isinstance(reader, JsonReader):
-        _check_fields(reader.list_fields(wanted), required, data.text, file.name)
+        _check_fields(reader.list_fields(wanted), required, data, file.name)
     rejected, rows = RejectedRows(data.max_bad_rows), 0
-    for batch in reader.read([*data.text, *required]):
+    for batch in reader.read([*data.text_columns, *required]):
         if isinstance(batch, MalformedRow):
             rejected.add(file.name, batch.number, batch.line, batch.reason)
             rows += 1
@@ -111,11 +111,12 @@ def _read_first_rows(file: SourceFile, data: DataConfig) -> None:
 
 
 def _check_fields(
-    fields: Sequence[str], required: Sequence[str], text: Sequence[str], name: str
+    fields: Sequence[str], required: Sequence[str], data: DataConfig, name: str
 ) -> None:
     """DataError where no row can be used; a row may lack some of several text columns."""
-    missing = [column for column in required if column not in fields]
-    if not any(column in fields for column in text):
-        missing += text
+    needed = [*required, *(data.text_pair or ())]
+    missing = [column for column in needed if column not in fields]
+    if data.text_pair is None and not any(column in fields for column in data.text):
+        missing += data.text
     if fields and missing:
         column_index(min(missing), fields, name)

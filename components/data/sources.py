@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.config.schema import SAMPLE_SOURCE, DataConfig
+from components.config.data import SAMPLE_SOURCES, DataConfig
 from components.data.readers import file_format_of, open_file_reader
 from components.data.readers.delimited import DelimitedReader
 from components.data.readers.dialect import CANDIDATE_DELIMITERS
 from components.data.readers.file_signatures import check_file_signature
 from components.data.readers.tfds import TFDS_PREFIX, open_tfds_source
 from components.data.rows import ExcludedRows, RowReader, RowStream, Source
-from components.data.sample import NEWS
+from components.data.sample import SAMPLE_FILES
 from components.data.source_files import SourceFile, find_files
 from components.errors import ConfigError, DataError
 from components.storage.atomic_files import file_sha256
@@ -47,9 +47,9 @@ def open_source(
 
 
 def list_files(names: Sequence[str], temporary: Path) -> list[SourceFile]:
-    """Return the files of a source, which may be the built-in sample; see `find_files`."""
-    if [*names] == [SAMPLE_SOURCE]:
-        return [SourceFile(SAMPLE_SOURCE, NEWS)]
+    """Return the files of a source, which may be a built-in sample; see `find_files`."""
+    if len(names) == 1 and names[0] in SAMPLE_SOURCES:
+        return [SourceFile(names[0], SAMPLE_FILES[names[0]])]
     return find_files(names, temporary)
 
 

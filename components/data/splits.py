@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from components.data.split_names import SPLITS
+from components.data.text_columns import Text, flatten_texts
 
 Hashes = npt.NDArray[np.uint64]
 HASH_BYTES = 8
 _EMPTY_HASH = hashlib.blake2b(digest_size=HASH_BYTES)
 _SEPARATOR = "\xff"
+_PAIR_SEPARATOR = b"\x1f"
+"""White space, of which a normalized text has spaces only."""
 _LOWER_CASE_AND_SPACES = bytes(
     ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code
     for code in range(256)
@@ -45,11 +48,24 @@ def normalize_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def hash_texts(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+def hash_texts(texts: Sequence[Text]) -> npt.NDArray[np.uint64]:
     """Return the BLAKE2b hash of each normalized text in UTF-8: uint64 [texts], at least one text.
 
-    The hashes are evenly distributed and the same on every machine.
+    That of a pair is the hash of both texts in their order. The hashes are evenly distributed and
+    the same on every machine.
     """
+    if isinstance(texts[0], str):
+        normalized = _normalize_texts(flatten_texts(texts))
+    else:
+        both = _normalize_texts(flatten_texts(texts))
+        normalized = [
+            first + _PAIR_SEPARATOR + second
+            for first, second in zip(both[::2], both[1::2], strict=True)
+        ]
+    return np.frombuffer(b"".join(map(_hash_bytes, normalized)), ">u8").astype(np.uint64)
+
+
+def _normalize_texts(texts: Sequence[str]) -> list[bytes]:
     others = (
         []
         if all(map(str.isascii, texts))
@@ -60,7 +76,7 @@ def hash_texts(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     )
     for index in others:
         normalized[index] = normalize_text(texts[index]).encode()
-    return np.frombuffer(b"".join(map(_hash_bytes, normalized)), ">u8").astype(np.uint64)
+    return normalized
 
 
 def assign_splits(

@@ -1,6 +1,7 @@
-"""Joins the text columns of a row into its text, or finds the reason why they make none.
+"""Makes the text of a row, or the two texts of a pair, of its columns, or finds why they make none.
 
 Valid texts are not modified: empty columns aside, a text is its columns with one space in between.
+Each text of a pair is one column, and none of them may be blank.
 """
 
 from __future__ import annotations
@@ -9,46 +10,102 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple, cast
 
 from components.config.schema import DataConfig
 from components.data.readers.text_chunks import NOT_UNICODE
 from components.data.rows import RowBatch
 
+Text = str | tuple[str, str]
+"""The text of a row, or the two texts of a pair; those of one source are all of one kind."""
 NOT_TEXT = "text that is not a string"
 BLANK = "blank text"
 NUMBER_TYPES = (int, float, Decimal)
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
 
+class UnusableText(NamedTuple):
+    """Why the columns of a row make no text, and the names of the columns that are meant."""
+
+    reason: str
+    columns: str
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """The columns of a text, in the order in which they are joined, or the two of a pair."""
+
+    names: tuple[str, ...]
+    is_pair: bool = False
+
+    @classmethod
+    def from_config(cls, data: DataConfig) -> TextColumns:
+        """Return the configured columns."""
+        return cls(data.text_columns, data.text_pair is not None)
+
+    def read(self, batch: RowBatch) -> list[Sequence[Any]]:
+        """Return the batch's columns, numbers as their digits."""
+        return [convert_numbers(batch.columns[column]) for column in self.names]
+
+    def list_number_columns(self, batch: RowBatch) -> list[str]:
+        """Return the names of the columns that hold numbers."""
+        return [column for column in self.names if has_numbers(batch.columns[column])]
+
+    def build_texts(self, columns: Sequence[Sequence[Any]]) -> Sequence[Text] | None:
+        """Return the texts of a batch at once; None if the text of any row cannot be used."""
+        if not self.is_pair:
+            return join_valid_texts(columns)
+        first, second = (join_valid_texts([column]) for column in columns)
+        return None if first is None or second is None else [*zip(first, second, strict=True)]
+
+    def build_text(self, values: Sequence[Any]) -> Text | UnusableText:
+        """Return the text of one row, or why it has none."""
+        if not self.is_pair:
+            return _build_single_text(values, "+".join(self.names))
+        first, second = (
+            _build_single_text([value], name)
+            for value, name in zip(values, self.names, strict=True)
+        )
+        if isinstance(first, UnusableText):
+            return first
+        return second if isinstance(second, UnusableText) else (first, second)
+
+
 @dataclass(frozen=True)
 class ColumnLayout:
-    """The columns that hold the text, in the order in which they are joined, and the label."""
+    """The columns that hold the text or the pair of texts, and the label."""
 
-    text: tuple[str, ...]
+    text: TextColumns
     label: str
 
     @classmethod
     def from_config(cls, data: DataConfig) -> ColumnLayout:
         """Return the configured columns."""
-        return cls(data.text, data.label)
+        return cls(TextColumns.from_config(data), data.label)
 
     @property
     def names(self) -> list[str]:
         """All columns to read."""
-        return [*self.text, self.label]
-
-    def text_columns(self, batch: RowBatch) -> list[Sequence[Any]]:
-        """Return the batch's text columns, numbers as their digits."""
-        return [convert_numbers(batch.columns[column]) for column in self.text]
-
-    def number_columns(self, batch: RowBatch) -> list[str]:
-        """Return the names of the text columns that hold numbers."""
-        return [column for column in self.text if has_numbers(batch.columns[column])]
+        return [*self.text.names, self.label]
 
     def labels(self, batch: RowBatch) -> Sequence[Any]:
         """Return the batch's labels as they were read."""
         return batch.columns[self.label]
+
+
+def count_characters(texts: Sequence[Text]) -> list[int]:
+    """Return the length of each text in characters, of a pair that of both texts."""
+    if texts and not isinstance(texts[0], str):
+        return [sum(map(len, pair)) for pair in texts]
+    return [*map(len, texts)]
+
+
+def flatten_texts(texts: Sequence[Text]) -> Sequence[str]:
+    """Return the texts one by one, where they are pairs both of each."""
+    if texts and not isinstance(texts[0], str):
+        return [*chain.from_iterable(texts)]
+    return cast(Sequence[str], texts)
 
 
 def has_numbers(values: Sequence[Any]) -> bool:
@@ -72,6 +129,12 @@ def join_columns(values: Sequence[Any]) -> str | None:
     """Join the values of one row with one space, skipping empty ones; None if one is no string."""
     parts = [value for value in values if value is not None and value != ""]
     return " ".join(parts) if all(isinstance(part, str) for part in parts) else None
+
+
+def _build_single_text(values: Sequence[Any], columns: str) -> str | UnusableText:
+    text = join_columns(values)
+    reason = NOT_TEXT if text is None else text_error(text)
+    return text if text is not None and reason is None else UnusableText(reason or "", columns)
 
 
 def text_error(text: str) -> str | None:

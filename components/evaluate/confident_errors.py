@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts.report import Misclassification
+from components.data.text_columns import Text
 from components.evaluate.score_checks import Labels, Scores
 
 MAX_TEXT_CHARACTERS = 600
@@ -57,9 +58,10 @@ class MostConfidentErrors:
 
 
 def describe_errors(
-    errors: Sequence[ConfidentError], texts: Sequence[str], classes: Sequence[str]
+    errors: Sequence[ConfidentError], texts: Sequence[Text], classes: Sequence[str]
 ) -> tuple[Misclassification, ...]:
     """The errors for the report; `texts` are those of their rows, and are truncated."""
+    rows = [[text] if isinstance(text, str) else text for text in texts]
     return tuple(
         Misclassification(
             row=error.row,
@@ -67,9 +69,10 @@ def describe_errors(
             predicted=classes[error.predicted],
             confidence=error.confidence,
             label_score=error.label_score,
-            text=truncate_text(text),
+            text=truncate_text(row[0]),
+            text_pair=truncate_text(row[1]) if len(row) > 1 else None,
         )
-        for error, text in zip(errors, texts, strict=True)
+        for error, row in zip(errors, rows, strict=True)
     )
 
 

@@ -30,6 +30,7 @@ REDUCED_STEPS = DEFAULT_STEPS // 2
 FORWARD_AND_BACKWARD = 3
 """Forward passes that cost as much as a forward and a backward pass."""
 SEALED = "hub:"
+PAIRS_NOTE = "The mistakes are not explained: explanations are of single texts, not of pairs."
 
 
 @dataclass(frozen=True)

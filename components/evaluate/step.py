@@ -30,7 +30,11 @@ from components.evaluate import metrics, report_page
 from components.evaluate.class_profiles import ClassProfiles
 from components.evaluate.confidence_meters import AbstentionMeter, CalibrationMeter, keep_scores
 from components.evaluate.confident_errors import ConfidentError, describe_errors
-from components.evaluate.mistake_explanations import ExplainedErrors, explain_errors
+from components.evaluate.mistake_explanations import (
+    PAIRS_NOTE,
+    ExplainedErrors,
+    explain_errors,
+)
 from components.evaluate.score_checks import Labels, ScoreChecks, Scores
 from components.progress import StepName
 from components.scoring.test_rows import TestRowScoring, score_split_rows, score_test_rows
@@ -96,6 +100,7 @@ def check_compatible(shards: ShardsContent, trained: CheckpointContent, checkpoi
         "strip_accents": (trained.strip_accents, shards.strip_accents),
         "encoder": (trained.model.encoder, shards.encoder),
         "max_length": (trained.model.max_length, shards.max_length),
+        "inputs": (trained.inputs, shards.inputs),
     }
     for field, (trained_value, value) in fields.items():
         if trained_value != value:
@@ -120,7 +125,8 @@ def _write_report(
     profiles = ClassProfiles(classes, shards.content.max_length)
     measured = metrics.MetricsAccumulator(classes, len(split), config.max_reported_errors)
     scaling, abstention = _prepare_meters(config, shards, checkpoint, scoring, calibrate)
-    with PredictionsWriter(directory) as predictions:
+    has_pairs = len(shards.content.inputs) > 1
+    with PredictionsWriter(directory, has_pairs=has_pairs) as predictions:
         for part in score_test_rows(
             StepName.EVALUATE, checkpoint, scoring.checkpoint_uri, shards, config, scoring
         ):
@@ -157,6 +163,7 @@ def _write_report(
         vocabulary_sha256=shards.content.vocabulary_sha256,
         source_sha256=shards.content.source_sha256,
         encoder_fingerprint=checkpoint.content.encoder_fingerprint,
+        inputs=shards.content.inputs,
     )
     explained = _explain_first(errors[: config.explain_errors], checkpoint, split)
     progress.report(StepName.EVALUATE, "writing the report", done=len(split), total=len(split))
@@ -183,7 +190,10 @@ def _explain_first(
     rows = [error.row for error in errors]
     if not rows:
         return ExplainedErrors()
-    return explain_errors(checkpoint, split.read_texts(rows), split.read_lengths()[rows].tolist())
+    texts = [text for text in split.read_texts(rows) if isinstance(text, str)]
+    if not texts:
+        return ExplainedErrors((), PAIRS_NOTE)
+    return explain_errors(checkpoint, texts, split.read_lengths()[rows].tolist())
 
 
 def _prepare_meters(

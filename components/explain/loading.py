@@ -12,6 +12,7 @@ import tensorflow as tf
 from components.artifacts.artifact import Artifact
 from components.artifacts.release import ReleaseContent
 from components.artifacts.vocabulary import Vocabulary
+from components.errors import UsageError
 from components.explain.classifier_graph import find_classifier, find_served_graphs
 from components.explain.explainer import Explainer, Floats
 from components.explain.function_body import read_function
@@ -26,8 +27,14 @@ _UNLIMITED_TOKENS = 2**30
 def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
     """The explainer of a verified release: tokenizer, weights and scores of its own SavedModel.
 
-    DataError if its graph is not one that kubert exports, or may not be loaded.
+    DataError if its graph is not one that kubert exports, or may not be loaded; UsageError for a
+    model of pairs of texts.
     """
+    if release.content.takes_pairs:
+        raise UsageError(
+            f"the release takes pairs of {' and '.join(release.content.inputs)}; explanations are "
+            "of single texts: use `kubert predict` for its labels and scores"
+        )
     loaded = load_saved_model(release.directory)
     tokenizer, classifier = find_served_graphs(read_function(loaded.signatures[SIGNATURE_NAME]))
     return Explainer(

@@ -13,6 +13,7 @@ from components.artifacts.token_shards import SplitReader
 from components.artifacts.vocabulary import Vocabulary
 from components.confidence.threshold import are_confident
 from components.config.schema import Precision
+from components.data.text_columns import Text
 from components.errors import KubertError
 from components.model.serving_model import CONFIDENT_OUTPUT, scale_logits
 from components.model.tokenizer import WordPiece
@@ -34,6 +35,13 @@ PROBE_TEXTS = (
     "[CLS] [SEP] [PAD] [UNK] ##ing",
     '<b>"quoted"</b> &lt; \\ \' ; -- $1,000.00',
 )
+
+
+def list_probes(*, has_pairs: bool) -> list[Text]:
+    """The unusual texts, or pairs of them: each is the first of one and the second of another."""
+    if has_pairs:
+        return [*zip(PROBE_TEXTS, PROBE_TEXTS[1:] + PROBE_TEXTS[:1], strict=True)]
+    return [*PROBE_TEXTS]
 
 
 def select_rows_by_length(lengths: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
@@ -58,7 +66,7 @@ class ParityResult(NamedTuple):
 
 
 def check_test_rows(
-    scorer: Callable[[Sequence[str]], Scores],
+    scorer: Callable[[Sequence[Text]], Scores],
     split: SplitReader,
     read_evaluated: Callable[[npt.NDArray[np.intp]], Scores],
     precision: Precision = "float32",
@@ -93,32 +101,36 @@ def check_test_rows(
 
 
 def check_probe_texts(
-    scorer: Callable[[Sequence[str]], Scores],
+    scorer: Callable[[Sequence[Text]], Scores],
     classifier: Callable[..., Any],
     vocabulary: Vocabulary,
     max_length: int,
     precision: Precision = "float32",
     temperature: float | None = None,
+    *,
+    has_pairs: bool = False,
 ) -> None:
     """Compare scores of unusual texts with those of the classifier on ids tokenized offline.
 
-    Each text is served alone: the graph computes one text on another path than many. Raises
-    KubertError as `check_test_rows` does.
+    Of a model of pairs, each text is the first one of a pair and the second one of another. Each is
+    served alone: the graph computes one text on another path than many. Raises KubertError as
+    `check_test_rows` does.
     """
     tokenizer = WordPiece(vocabulary)
     expected = []
-    for text in PROBE_TEXTS:
-        ids = tokenizer(tf.constant([text]), max_length).to_tensor(vocabulary.pad_id)
+    probes = list_probes(has_pairs=has_pairs)
+    for text in probes:
+        ids = tf.constant([tokenizer.tokenize_flat([text], max_length)[0]])
         logits = scale_logits(classifier({"input_word_ids": ids}, training=False), temperature)
         expected.append(tf.nn.softmax(logits).numpy()[0])
-    served = np.concatenate([scorer([text]) for text in PROBE_TEXTS])
+    served = np.concatenate([scorer([text]) for text in probes])
     names = [f"the text {text[:20]!r}" for text in PROBE_TEXTS]
     _compare_scores(served, np.stack(expected), names, precision)
 
 
 def check_confident_answers(
-    compute_outputs: Callable[[Sequence[str]], Mapping[str, npt.NDArray[Any]]],
-    texts: Sequence[str],
+    compute_outputs: Callable[[Sequence[Text]], Mapping[str, npt.NDArray[Any]]],
+    texts: Sequence[Text],
     threshold: float,
 ) -> None:
     """KubertError if a served answer is not confident exactly where its score says so."""

@@ -141,10 +141,10 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
     # Imported here because a checkpoint that was released before needs no TensorFlow.
     from components.export.parity import (
         PARITY_ROWS,
-        PROBE_TEXTS,
         check_confident_answers,
         check_probe_texts,
         check_test_rows,
+        list_probes,
         select_rows_by_length,
     )
     from components.export.warmup import write_warmup_requests
@@ -159,7 +159,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             "evaluate on these shards first"
         )
     classifier, trained, vocabulary = load_classifier(inputs.checkpoint)
-    length = trained.model.max_length
+    length, names = trained.model.max_length, trained.inputs
     threshold, temperature = find_threshold(report.content), find_temperature(report.content)
 
     def read_evaluated(rows: Any) -> Any:
@@ -176,22 +176,32 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
                 config.precision,
                 threshold,
                 temperature,
+                names,
             ),
             directory,
         )
-        write_warmup_requests(directory, config.model_name, config.warmup_requests, length)
+        write_warmup_requests(directory, config.model_name, config.warmup_requests, length, names)
         progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
-        scorer, test_rows = load_scorer(directory), shards.open_split("test")
+        scorer, test_rows = load_scorer(directory, names), shards.open_split("test")
         parity = check_test_rows(
             scorer,
             test_rows,
             read_evaluated,
             config.precision,
         )
-        check_probe_texts(scorer, classifier, vocabulary, length, config.precision, temperature)
+        has_pairs = len(names) > 1
+        check_probe_texts(
+            scorer,
+            classifier,
+            vocabulary,
+            length,
+            config.precision,
+            temperature,
+            has_pairs=has_pairs,
+        )
         if threshold is not None:
             rows = select_rows_by_length(test_rows.read_lengths(), PARITY_ROWS)
-            texts = [*test_rows.read_texts(rows), *PROBE_TEXTS]
+            texts = [*test_rows.read_texts(rows), *list_probes(has_pairs=has_pairs)]
             check_confident_answers(scorer.compute_outputs, texts, threshold)
         content = ReleaseContent(
             classes=trained.classes,
@@ -210,6 +220,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             start_from=trained.start_from,
             threshold=threshold,
             temperature=temperature,
+            inputs=names,
         )
         manifest = commit(
             directory,

@@ -67,8 +67,8 @@ def compare_with_champion(
     """Score the champion on the report's test rows; DataError if it is damaged.
 
     A champion that was exported from the candidate's own checkpoint is not scored. Classes are
-    compared by name, so their order may differ. Other classes are a DataError: who calls the server
-    relies on the classes, so a model with others needs another name.
+    compared by name, so their order may differ. Other classes or inputs are a DataError: who calls
+    the server relies on them, so a model with others needs another name.
     """
     rows = decision.test_rows
     with tempfile.TemporaryDirectory(prefix="kubert-champion-") as directory:
@@ -78,6 +78,12 @@ def compare_with_champion(
             raise DataError(
                 f"It knows the classes {', '.join(champion_classes)}, the candidate "
                 f"{', '.join(classes)}; release the candidate under another export.model_name."
+            )
+        if champion.content.inputs != shards.content.inputs:
+            raise DataError(
+                f"It takes the inputs {', '.join(champion.content.inputs)}, the candidate "
+                f"{', '.join(shards.content.inputs)}; release the candidate under another "
+                "export.model_name."
             )
         if champion.manifest.inputs.get("checkpoint", "") == decision.checkpoint_digest:
             return Comparison(version, rows, round((decision.accuracy or 0) * rows), None)

@@ -8,8 +8,8 @@ and scored on these very rows, so that a change of the test data favours neither
 from the candidate's own checkpoint, the report has its score.
 
 Whatever leaves a doubt closes the gate: a report that is damaged or unfinished, a score that is not
-finite, test rows of one class only, a champion that cannot be loaded or has other classes. The
-decision depends on the model registry, so it is never cached.
+finite, test rows of one class only, a champion that cannot be loaded or has other classes or
+inputs. The decision depends on the model registry, so it is never cached.
 """
 
 from __future__ import annotations

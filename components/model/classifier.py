@@ -21,6 +21,8 @@ class Classifier(tf.keras.Model):
 
     `features` and `head` are its two halves: the features of a frozen encoder can be computed once
     and the head trained on them. Labels are no input.
+    With `sep_id`, that of [SEP], rows are pairs: the tokens behind the first [SEP] are the second
+    segment. It is found by the ids, so that nothing but these has to be stored and passed on.
     Training (training=True) with dropout runs inside
     `with classifier.dropout_seed.for_rows(step, first_row):`.
     """
@@ -33,11 +35,13 @@ class Classifier(tf.keras.Model):
         num_classes: int,
         pad_id: int,
         dropout_seed: DropoutSeed,
+        sep_id: int | None = None,
     ) -> None:
         super().__init__(name="classifier")
         self.encoder = encoder
         self.pooling = pooling
         self.pad_id = pad_id
+        self.sep_id = sep_id
         self.dropout_seed = dropout_seed
         self.dropout = PerExampleDropout(dropout, dropout_seed, name="dropout", dtype=tf.float32)
         initializer = tf.keras.initializers.TruncatedNormal(
@@ -55,16 +59,17 @@ class Classifier(tf.keras.Model):
         """One vector per text: float32 [batch, width].
 
         `inputs` are those of an `EncoderLayer`; without input_mask, every id but [PAD] is a token.
-        A frozen encoder runs without dropout.
+        Of pairs input_word_ids are needed in any case. A frozen encoder runs without dropout.
         """
         mask = (
             inputs["input_mask"]
             if "input_mask" in inputs
             else tf.cast(inputs["input_word_ids"] != self.pad_id, tf.int32)
         )
-        outputs = self.encoder(
-            {**inputs, "input_mask": mask}, training=training and self.encoder.trainable
-        )
+        inputs = {**inputs, "input_mask": mask}
+        if self.sep_id is not None:
+            inputs["input_type_ids"] = find_segments(inputs["input_word_ids"], mask, self.sep_id)
+        outputs = self.encoder(inputs, training=training and self.encoder.trainable)
         if self.pooling == "mean":
             return mean_pool(outputs["sequence_output"], mask)
         if self.pooling == "pooled":
@@ -83,8 +88,19 @@ class Classifier(tf.keras.Model):
         self.encoder.fuse_weights_for_serving(dtype)
 
 
+def find_segments(ids: tf.Tensor, mask: tf.Tensor, sep_id: int) -> tf.Tensor:
+    """Token type ids of pairs, int32 [batch, tokens]: 1 behind the first [SEP], 0 for padding."""
+    is_separator = tf.cast(tf.equal(ids, sep_id), tf.int32)
+    return tf.minimum(tf.cumsum(is_separator, axis=1, exclusive=True), 1) * mask
+
+
 def build_classifier(
-    config: ModelConfig, vocabulary: Vocabulary, num_classes: int, seed: int
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    num_classes: int,
+    seed: int,
+    *,
+    has_pairs: bool = False,
 ) -> Classifier:
     """A built classifier: the encoder's own weights, and a head with the weights of this seed.
 
@@ -93,7 +109,7 @@ def build_classifier(
     `vocabulary`.
     """
     dropout_seed = DropoutSeed(seed)
-    encoder = encoders.build_encoder(config, vocabulary, seed, dropout_seed)
+    encoder = encoders.build_encoder(config, vocabulary, seed, dropout_seed, has_pairs=has_pairs)
     return Classifier(
         encoder,
         config.resolved_pooling,
@@ -101,4 +117,5 @@ def build_classifier(
         num_classes,
         vocabulary.pad_id,
         dropout_seed,
+        vocabulary.token_id("[SEP]") if has_pairs else None,
     )

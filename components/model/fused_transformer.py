@@ -242,6 +242,14 @@ def _normalize_rows(x: Tensor, epsilon: float) -> Tensor:
     return result
 
 
+def look_up_few(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
+    """Rows of a small table: [rows, width] and ids [batch, tokens] -> [batch, tokens, width].
+
+    A product with one-hot vectors: the gradient of a gather is added up token by token.
+    """
+    return tf.tensordot(tf.one_hot(ids, table.shape[0]), tf.convert_to_tensor(table), 1)
+
+
 def mean_pool(vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """The mean over the tokens whose mask is 1; zeros for a row without any.
 

@@ -41,7 +41,13 @@ def load_classifier(
             f"(fingerprint {content.encoder_fingerprint[:12]}, here {fingerprint[:12]}); "
             "use the same encoder files, or train again"
         )
-    model = build_classifier(content.model, vocabulary, len(content.classes), seed=0)
+    model = build_classifier(
+        content.model,
+        vocabulary,
+        len(content.classes),
+        seed=0,
+        has_pairs=len(content.inputs) > 1,
+    )
     tf.train.Checkpoint(model=model).read(
         str(directory / WEIGHTS_PREFIX)
     ).assert_existing_objects_matched().expect_partial()

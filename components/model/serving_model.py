@@ -1,5 +1,7 @@
 """The exported model: texts in, class probabilities out, with the tokenizer in the graph.
 
+A model of pairs has two inputs, named as its release says: the order of a pair is not in the graph.
+
 A second signature gives the encoder's vectors instead, from which the classes are computed.
 
 The SavedModel is self-contained: weights and vocabulary are part of it, and it reads no other
@@ -18,17 +20,20 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.artifacts.vocabulary import Vocabulary
+from components.config.data import SINGLE_INPUT
 from components.config.schema import Precision
+from components.data.text_columns import Text, count_characters, flatten_texts
 from components.errors import DataError
 from components.model.graph_allowlist import check_operations
 from components.model.length_chunking import length_chunked
 from components.model.tokenizer import WordPiece
 
 SIGNATURE_NAME = "serving_default"
-INPUT_NAME = "text"
 OUTPUT_NAMES = ("label", "label_index", "scores")
 CONFIDENT_OUTPUT = "is_confident"
 """Also an output of a model with a threshold: whether the largest score reaches it."""
+INPUT_NAME = SINGLE_INPUT[0]
+"""The input of a model of single texts."""
 EMBED_SIGNATURE_NAME = "embed"
 EMBEDDING_OUTPUT = "embedding"
 DEFAULT_BATCH_SIZE = 64
@@ -50,8 +55,9 @@ class TokenClassifier(Protocol):
 class ServingModel(tf.Module):
     """Texts -> label, label_index and scores (`classify`), or embeddings (`embed`).
 
-    With a `threshold`, is_confident says whether the largest score reaches it. A `temperature`
-    divides the logits.
+    `inputs` are the names of the signatures' inputs: one, or two for pairs of texts. With a
+    `threshold`, is_confident says whether the largest score reaches it. A `temperature` divides the
+    logits.
 
     Only the weights that answers depend on are tracked, not the Keras objects, whose training
     functions do not belong into a served graph. The classifier cannot be trained any more, and
@@ -67,6 +73,7 @@ class ServingModel(tf.Module):
         precision: Precision = "float32",
         threshold: float | None = None,
         temperature: float | None = None,
+        inputs: Sequence[str] = SINGLE_INPUT,
     ) -> None:
         super().__init__(name="served_classifier")
         classifier.fuse_weights_for_serving(tf.as_dtype(precision))
@@ -77,11 +84,17 @@ class ServingModel(tf.Module):
             logits = classifier({"input_word_ids": ids}, training=False)
             return tf.nn.softmax(scale_logits(logits, temperature))
 
-        compute_ragged_scores = length_chunked(compute_scores, vocabulary.pad_id)
+        def tokenize(text: tf.Tensor, second: tf.Tensor | None = None) -> tf.RaggedTensor:
+            if second is not None:
+                return self._tokenizer.tokenize_pairs(text, second, max_length)
+            return self._tokenizer(text, max_length)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])
-        def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
-            scores = compute_ragged_scores(self._tokenizer(text, max_length))
+        compute_ragged_scores = length_chunked(compute_scores, vocabulary.pad_id)
+        signature = [tf.TensorSpec([None], tf.string, name=name) for name in inputs]
+
+        @tf.function(input_signature=signature)
+        def classify(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+            scores = compute_ragged_scores(tokenize(*texts))
             index = tf.argmax(scores, axis=1, output_type=tf.int32)
             label = tf.gather(self._names, index)
             answer = {"label": label, "label_index": index, "scores": scores}
@@ -95,9 +108,9 @@ class ServingModel(tf.Module):
 
         compute_ragged_features = length_chunked(compute_features, vocabulary.pad_id)
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name=INPUT_NAME)])
-        def embed(text: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {EMBEDDING_OUTPUT: compute_ragged_features(self._tokenizer(text, max_length))}
+        @tf.function(input_signature=signature)
+        def embed(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {EMBEDDING_OUTPUT: compute_ragged_features(tokenize(*texts))}
 
         self.classify, self.embed = classify, embed
         self._weights = classify.get_concrete_function().variables
@@ -120,15 +133,17 @@ def save_serving_model(served: ServingModel, directory: Path) -> None:
 class Scorer:
     """A loaded release: texts -> scores, float32 [n, classes], in the texts' order.
 
-    `output` is the signature's output that counts as scores.
+    `output` is the signature's output that counts as scores, `inputs` the names of its inputs. A
+    text of two inputs is a pair.
     """
 
     signature: Callable[..., dict[str, Any]]
     output: str = "scores"
+    inputs: tuple[str, ...] = SINGLE_INPUT
 
-    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def __call__(self, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
         """Scores of the texts, batched by length."""
-        order = np.argsort([-len(text) for text in texts], kind="stable")
+        order = np.argsort([-length for length in count_characters(texts)], kind="stable")
         parts = []
         for start in range(0, len(order), DEFAULT_BATCH_SIZE):
             part = order[start : start + DEFAULT_BATCH_SIZE]
@@ -140,60 +155,70 @@ class Scorer:
         restored[order] = scores
         return restored
 
-    def compute_batch(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def compute_batch(self, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
         """Scores of the texts, computed at once."""
         scores: npt.NDArray[np.float32] = self._answer(texts)[self.output].numpy()
         return scores
 
-    def compute_outputs(self, texts: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    def compute_outputs(self, texts: Sequence[Text]) -> dict[str, npt.NDArray[Any]]:
         """All outputs of the signature for the texts, computed at once."""
         return {name: value.numpy() for name, value in self._answer(texts).items()}
 
-    def _answer(self, texts: Sequence[str]) -> dict[str, Any]:
+    def _answer(self, texts: Sequence[Text]) -> dict[str, Any]:
         # Lone surrogates become replacement characters: no request can hold them either.
-        encoded = [text.encode("utf-8", "replace") for text in texts]
-        return self.signature(**{INPUT_NAME: tf.constant(encoded, tf.string)})
+        encoded = [text.encode("utf-8", "replace") for text in flatten_texts(texts)]
+        return self.run(encoded)
+
+    def run(self, encoded: Sequence[bytes]) -> dict[str, Any]:
+        """All outputs for UTF-8 texts; those of pairs follow each other, the first one first."""
+        count = len(self.inputs)
+        columns = {
+            name: tf.constant(encoded[number::count], tf.string)
+            for number, name in enumerate(self.inputs)
+        }
+        return self.signature(**columns)
 
 
-def load_scorer(directory: Path) -> Scorer:
+def load_scorer(directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT) -> Scorer:
     """The model in a release's directory, as `load_saved_model` loads it."""
-    return create_scorer(load_saved_model(directory))
+    return create_scorer(load_saved_model(directory, inputs), inputs)
 
 
-def load_saved_model(directory: Path) -> Any:
+def load_saved_model(directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT) -> Any:
     """The SavedModel in a release's directory, after its operations were checked.
 
-    Raises DataError if it is not a SavedModel, has an operation that is not allowed, or another
-    signature than kubert's. The caller verifies the files' digests first.
+    `inputs` are those that the release's manifest names. Raises DataError if it is not a
+    SavedModel, has an operation that is not allowed, or another signature than kubert's. The caller
+    verifies the files' digests first.
     """
     loaded = _load_saved_model(directory)
-    signature = _find_signature(loaded, SIGNATURE_NAME, OUTPUT_NAMES)
+    signature = _find_signature(loaded, SIGNATURE_NAME, inputs, OUTPUT_NAMES)
     if signature is None:
         raise DataError(
-            f"{directory}: has no signature {SIGNATURE_NAME} from {INPUT_NAME} to "
+            f"{directory}: has no signature {SIGNATURE_NAME} from {', '.join(inputs)} to "
             f"{', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
         )
     return loaded
 
 
-def create_scorer(loaded: Any) -> Scorer:
+def create_scorer(loaded: Any, inputs: tuple[str, ...] = SINGLE_INPUT) -> Scorer:
     """The scorer of a loaded release."""
-    return Scorer(_keep_alive(loaded, loaded.signatures[SIGNATURE_NAME]))
+    return Scorer(_keep_alive(loaded, loaded.signatures[SIGNATURE_NAME]), inputs=inputs)
 
 
-def load_embedder(directory: Path) -> Scorer:
+def load_embedder(directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT) -> Scorer:
     """The release's encoder as a Scorer whose scores are embeddings: float32 [n, hidden size].
 
     Raises DataError as `load_scorer` does, and for a release that was exported without.
     """
     loaded = _load_saved_model(directory)
-    signature = _find_signature(loaded, EMBED_SIGNATURE_NAME, [EMBEDDING_OUTPUT])
+    signature = _find_signature(loaded, EMBED_SIGNATURE_NAME, inputs, [EMBEDDING_OUTPUT])
     if signature is None:
         raise DataError(
             f"{directory}: has no signature {EMBED_SIGNATURE_NAME}, because an older version of "
             "kubert exported it; export its checkpoint again to get embeddings"
         )
-    return Scorer(_keep_alive(loaded, signature), EMBEDDING_OUTPUT)
+    return Scorer(_keep_alive(loaded, signature), EMBEDDING_OUTPUT, inputs)
 
 
 def _load_saved_model(directory: Path) -> Any:
@@ -207,12 +232,12 @@ def _load_saved_model(directory: Path) -> Any:
         ) from None
 
 
-def _find_signature(loaded: Any, name: str, outputs: Sequence[str]) -> Any:
+def _find_signature(loaded: Any, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
     """The signature from texts to these outputs; None if there is none."""
     signature = loaded.signatures.get(name) if hasattr(loaded.signatures, "get") else None
     if (
         signature is None
-        or set(signature.structured_input_signature[1]) != {INPUT_NAME}
+        or set(signature.structured_input_signature[1]) != set(inputs)
         or set(signature.structured_outputs) - {CONFIDENT_OUTPUT} != set(outputs)
     ):
         return None

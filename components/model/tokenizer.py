@@ -21,12 +21,15 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 
 from components.artifacts.token_shards import TokenIds
 from components.artifacts.vocabulary import SPECIAL_TOKENS, StripAccents, Vocabulary
+from components.data.text_columns import Text
 from components.errors import DataError
 
 # BERT maps words of more than 100 characters to [UNK]; FastBertTokenizer counts bytes. Three bytes
 # per character keep scripts without spaces (Thai, Khmer) readable.
 MAX_WORD_BYTES = 300
 MIN_OCCURRENCES = 2
+SPECIAL_TOKENS_OF_TEXT = 2
+SPECIAL_TOKENS_OF_PAIR = 3
 MAX_LEARNED_CHARACTERS = 64
 """Longer words are learned in parts: FastBertTokenizer knows no piece of more than 256 bytes, and
 what the trainer takes for a word grows with the square of its length."""
@@ -42,7 +45,8 @@ MARKS = r"\p{Mn}+"
 class WordPiece(tf.Module):
     """Texts -> ids, [CLS] first and [SEP] last, truncated; works in eager mode and in graphs.
 
-    Raises DataError for a vocabulary that no word can be looked up in.
+    The texts of a pair are two segments, [CLS] first [SEP] second [SEP], of which the longer one is
+    truncated first. Raises DataError for a vocabulary that no word can be looked up in.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -74,18 +78,34 @@ class WordPiece(tf.Module):
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
 
+    def tokenize_pairs(
+        self, first: tf.Tensor, second: tf.Tensor, max_length: int
+    ) -> tf.RaggedTensor:
+        """Pairs of UTF-8 texts, string [n] each -> ragged int32 [n, 3 to max_length]."""
+        pieces = [self._tokenizer.tokenize(self._normalize(texts)) for texts in (first, second)]
+        first_lengths, second_lengths = (rows.row_lengths() for rows in pieces)
+        lengths = choose_pair_lengths(first_lengths, second_lengths, max_length, tf)
+        segments = [_truncate_rows(*each) for each in zip(pieces, lengths, strict=True)]
+        column = tf.ones([pieces[0].nrows(), 1], tf.int32)
+        last = self._sep * column
+        return tf.concat([self._cls * column, segments[0], last, segments[1], last], axis=1)
+
     def tokenize_flat(
-        self, texts: Sequence[str], max_length: int
+        self, texts: Sequence[Text], max_length: int
     ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
-        """The result of a call as flat ids, int32 [tokens], and row splits, int64 [n + 1].
+        """The ids of texts or pairs as flat ids, int32 [tokens], and row splits, int64 [n + 1].
 
         For many texts: numpy truncates and joins in a tenth of the time of ragged tensors. Threads
         can call this at the same time.
         """
+        if texts and not isinstance(texts[0], str):
+            first, second = map(self._split_words, zip(*texts, strict=True))
+            return _join_pairs(first, second, self._cls, self._sep, max_length)
+        return _add_special_tokens(*self._split_words(texts), self._cls, self._sep, max_length)
+
+    def _split_words(self, texts: Sequence[Any]) -> tuple[TokenIds, npt.NDArray[np.int64]]:
         pieces = self._tokenizer.tokenize(self._normalize(tf.constant(texts, tf.string)))
-        return _add_special_tokens(
-            pieces.values.numpy(), pieces.row_splits.numpy(), self._cls, self._sep, max_length
-        )
+        return pieces.values.numpy(), pieces.row_splits.numpy()
 
     def _normalize(self, texts: tf.Tensor) -> tf.Tensor:
         """Lower-case and strip accents where FastBertTokenizer cannot: it does both or neither."""
@@ -118,6 +138,52 @@ def _add_special_tokens(
         ids[positions], is_piece[positions] = token, False
     ids[is_piece] = pieces
     return ids, id_splits
+
+
+def choose_pair_lengths(first: Any, second: Any, max_length: int, library: Any = np) -> Any:
+    """How many pieces of each text of a pair are kept: (first, second), integers [n] as given.
+
+    Three of `max_length` are [CLS] and [SEP]. The longer text is truncated to what the shorter one
+    leaves, but none to less than half: `longest_first` of Hugging Face's Rust tokenizers, which of
+    an odd number give the longer text one more, of equally long ones the second. `library` is
+    numpy or TensorFlow, whichever has the arrays.
+    """
+    space = max_length - SPECIAL_TOKENS_OF_PAIR
+    shorter = library.minimum(library.minimum(first, second), space // 2)
+    longer = library.minimum(library.maximum(first, second), space - shorter)
+    is_first_longer = first > second
+    return (
+        library.where(is_first_longer, longer, shorter),
+        library.where(is_first_longer, shorter, longer),
+    )
+
+
+def _truncate_rows(rows: tf.RaggedTensor, lengths: tf.Tensor) -> tf.RaggedTensor:
+    """The first pieces of each row, as many as `lengths` has, int64 [n]."""
+    positions = tf.ragged.range(rows.row_lengths()).values
+    kept = positions < tf.gather(lengths, rows.value_rowids())
+    return tf.RaggedTensor.from_row_lengths(
+        tf.boolean_mask(rows.values, kept), lengths, validate=False
+    )
+
+
+def _join_pairs(
+    first: tuple[TokenIds, npt.NDArray[np.int64]],
+    second: tuple[TokenIds, npt.NDArray[np.int64]],
+    cls: int,
+    sep: int,
+    max_length: int,
+) -> tuple[TokenIds, npt.NDArray[np.int64]]:
+    """[CLS] first [SEP] second [SEP] of each pair of rows, truncated to `max_length`."""
+    lengths = choose_pair_lengths(np.diff(first[1]), np.diff(second[1]), max_length)
+    splits = np.concatenate([[0], np.cumsum(sum(lengths) + SPECIAL_TOKENS_OF_PAIR)])
+    ids = np.full(splits[-1], sep, np.int32)
+    ids[splits[:-1]] = cls
+    starts = (splits[:-1] + 1, splits[:-1] + 2 + lengths[0])
+    for (pieces, row_splits), kept, start in zip((first, second), lengths, starts, strict=True):
+        offsets = np.arange(kept.sum()) - np.repeat(np.cumsum(kept) - kept, kept)
+        ids[np.repeat(start, kept) + offsets] = pieces[np.repeat(row_splits[:-1], kept) + offsets]
+    return ids, splits
 
 
 def train_vocabulary(texts: Iterable[str], size: int, lower_case: bool) -> Vocabulary:

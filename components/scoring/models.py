@@ -17,6 +17,7 @@ import tensorflow as tf
 from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.release import ReleaseContent
+from components.data.text_columns import Text
 from components.model.restore import load_classifier
 from components.model.serving_model import load_embedder, load_scorer
 
@@ -60,11 +61,11 @@ class ReleaseScorer:
     def __init__(self, release: Artifact[ReleaseContent], output: str) -> None:
         self.digest = release.digest
         load = load_embedder if output == "embeddings" else load_scorer
-        self._compute = load(release.directory).compute_batch
+        self._compute = load(release.directory, release.content.inputs).compute_batch
         self.width = self.compute([]).shape[1]
 
-    def compute(self, batch: Sequence[str]) -> Values:
-        """Scores, or embeddings, of the texts."""
+    def compute(self, batch: Sequence[Text]) -> Values:
+        """Scores, or embeddings, of the texts or pairs."""
         return self._compute(batch)
 
 

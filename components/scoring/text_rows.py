@@ -19,13 +19,7 @@ from components.data.readers.tfds import TFDS_PREFIX
 from components.data.rows import ExcludedRows, MalformedRow, RowBatch, RowReader, Source
 from components.data.source_files import SourceFile
 from components.data.sources import open_files, open_source
-from components.data.text_columns import (
-    NOT_TEXT,
-    convert_numbers,
-    join_columns,
-    join_valid_texts,
-    text_error,
-)
+from components.data.text_columns import Text, TextColumns, UnusableText
 from components.data.time_window import WindowedRows, fill_date_placeholder, parse_window
 from components.scoring.kept_columns import is_unicode
 from components.scoring.unit_results import RejectedRow
@@ -37,7 +31,7 @@ class TextUnit:
 
     unit: int
     rows: list[int] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
     kept: dict[str, list[Any]] = field(default_factory=dict)
     rejected: list[RejectedRow] = field(default_factory=list)
 
@@ -60,7 +54,7 @@ def open_text_source(data: DataConfig, paths: Mapping[str, str] | None = None) -
     names = fill_date_placeholder(data)
     if not names[0].startswith(TFDS_PREFIX):
         # The delimiter of a file is found by its columns, of which there is no label here.
-        data = data.model_copy(update={"label": data.text[0]})
+        data = data.model_copy(update={"label": data.text_columns[0]})
     with ExitStack() as stack:
         if paths:
             files = [SourceFile(name, Path(path)) for name, path in paths.items()]
@@ -117,7 +111,7 @@ def read_text_units(
 
 
 def _columns_of(data: DataConfig, keep: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([*data.text, *keep]))
+    return list(dict.fromkeys([*data.text_columns, *keep]))
 
 
 def _add_rows(
@@ -139,17 +133,18 @@ def _add_rows(
         batch = batch.filter(mask)
         positions = [each for each in positions if each not in left_out]
     unit.rows.extend(positions)
-    unit.texts.extend(_join_texts(batch, data))
+    unit.texts.extend(_build_texts(batch, TextColumns.from_config(data)))
     for column in keep:
         unit.kept[column].extend(batch.columns[column])
 
 
-def _join_texts(batch: RowBatch, data: DataConfig) -> Sequence[str]:
-    columns = _text_columns(batch, data)
-    texts = join_valid_texts(columns)
+def _build_texts(batch: RowBatch, columns: TextColumns) -> Sequence[Text]:
+    values = columns.read(batch)
+    texts = columns.build_texts(values)
     if texts is not None:
         return texts
-    return [join_columns(parts) or "" for parts in zip(*columns, strict=True)]
+    built = map(columns.build_text, zip(*values, strict=True))
+    return [text for text in built if not isinstance(text, UnusableText)]
 
 
 def _find_rejected(
@@ -163,17 +158,17 @@ def _find_rejected(
     file = batch.file or source
     if isinstance(batch, MalformedRow):
         return [RejectedRow(position, batch.number, batch.line, file, "", batch.reason)]
-    columns = _text_columns(batch, data)
+    columns = TextColumns.from_config(data)
+    read = columns.read(batch)
     kept = [batch.columns[column] for column in keep]
-    if join_valid_texts(columns) is not None and all(
+    if columns.build_texts(read) is not None and all(
         is_unicode(value) for values in kept for value in values
     ):
         return []
     rejected = []
-    for offset, parts in enumerate(zip(*columns, strict=True)):
-        text = join_columns(parts)
-        reason = NOT_TEXT if text is None else text_error(text)
-        name = "+".join(data.text)
+    for offset, parts in enumerate(zip(*read, strict=True)):
+        text = columns.build_text(parts)
+        reason, name = text if isinstance(text, UnusableText) else (None, "")
         for column, values in zip(keep, kept, strict=True):
             if reason is None and not is_unicode(values[offset]):
                 reason, name = NOT_UNICODE, column
@@ -181,7 +176,3 @@ def _find_rejected(
             number, line = batch.numbers[offset], batch.lines[offset]
             rejected.append(RejectedRow(position + offset, number, line, file, name, reason))
     return rejected
-
-
-def _text_columns(batch: RowBatch, data: DataConfig) -> list[Sequence[Any]]:
-    return [convert_numbers(batch.columns[column]) for column in data.text]

@@ -21,6 +21,7 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.release import open_release
 from components.artifacts.token_shards import SplitReader, open_shards
+from components.data.text_columns import Text, count_characters
 from components.errors import DataError
 from components.model.batch_scoring import padded_width
 from components.scoring.job import ScoringJob, SourceRows
@@ -60,12 +61,12 @@ class UnitRows(Protocol):
 
 @dataclass(frozen=True)
 class _TextRows:
-    texts: Sequence[str]
+    texts: Sequence[Text]
 
     def lengths(self) -> Sequence[int]:
-        return [len(text) for text in self.texts]
+        return count_characters(self.texts)
 
-    def batch(self, indices: Indices) -> list[str]:
+    def batch(self, indices: Indices) -> list[Text]:
         return [self.texts[index] for index in indices]
 
 

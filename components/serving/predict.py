@@ -1,14 +1,17 @@
-"""Predicts the classes of texts with a released model, after all its files are verified."""
+"""Predicts the classes of texts, or of pairs, with a released model, after it is verified."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from components.artifacts.artifact import Artifact
 from components.artifacts.release import ReleaseContent
 from components.confidence.threshold import are_confident
+from components.data.text_columns import Text
+from components.errors import UsageError
 from components.registry.opened_release import open_reference
 
 BATCH_TEXTS = 256
@@ -16,12 +19,12 @@ BATCH_TEXTS = 256
 
 @dataclass(frozen=True)
 class Prediction:
-    """The predicted label of a text, and a score in [0, 1] for each class; they sum to 1.
+    """The predicted label of a text, or pair, and a score in [0, 1] for each class; sum 1.
 
     `is_confident`: whether the largest score reaches the release's threshold; None without one.
     """
 
-    text: str
+    text: Text
     label: str
     scores: dict[str, float]
     is_confident: bool | None = None
@@ -37,12 +40,18 @@ class Predictor:
         from components.model.serving_model import load_scorer  # TensorFlow takes seconds
 
         self._classes, self._threshold = release.content.classes, release.content.threshold
-        self._scorer = load_scorer(release.directory)
+        self._inputs = release.content.inputs
+        self._scorer = load_scorer(release.directory, self._inputs)
 
-    def predict(self, texts: Iterable[str]) -> Iterator[Prediction]:
-        """One prediction per text, in order; texts are read in batches."""
+    def predict(self, texts: Iterable[Text]) -> Iterator[Prediction]:
+        """One prediction per text, in order; texts are read in batches.
+
+        A model of pairs takes a tuple of two texts for each. UsageError for anything else.
+        """
         stream = iter(texts)
         while batch := list(itertools.islice(stream, BATCH_TEXTS)):
+            for text in batch:
+                _check_text(text, self._inputs)
             scores = self._scorer(batch)
             confident = (
                 [None] * len(batch)
@@ -59,7 +68,24 @@ class Predictor:
                 )
 
 
-def predict(reference: str, texts: Iterable[str]) -> Iterator[Prediction]:
+def _check_text(text: Any, inputs: Sequence[str]) -> None:
+    if len(inputs) == 1:
+        if not isinstance(text, str):
+            raise UsageError(
+                f"the release takes single texts, not {type(text).__name__} objects; give a string "
+                "for each"
+            )
+    elif (
+        not isinstance(text, tuple)
+        or len(text) != len(inputs)
+        or not all(isinstance(part, str) for part in text)
+    ):
+        raise UsageError(
+            f"the release takes pairs of texts; give a tuple ({', '.join(inputs)}) for each"
+        )
+
+
+def predict(reference: str, texts: Iterable[Text]) -> Iterator[Prediction]:
     """One prediction per text, in order; texts are read in batches, so the input may be endless.
 
     `reference`: see `open_reference`. Raises DataError, before anything is loaded, if the release

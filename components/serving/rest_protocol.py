@@ -1,8 +1,8 @@
 """The JSON of TensorFlow Serving's predict call: request body to texts, outputs to response body.
 
 The format is that of its REST API (tensorflow.org/tfx/serving/api_rest) for a model with one input,
-a vector of strings: rows (`instances`, answered as `predictions`) or columns (`inputs`, answered as
-`outputs`). No error message repeats a user's text.
+a vector of strings, or two of them for pairs of texts: rows (`instances`, answered as
+`predictions`) or columns (`inputs`, answered as `outputs`). No error message repeats a user's text.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class BadRequestError(KubertError):
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """The texts as bytes, and the format of the response."""
+    """The rows, each with the bytes of one text per input, and the format of the response."""
 
-    texts: list[bytes]
+    rows: list[tuple[bytes, ...]]
     form: Literal["row", "columnar"]
 
 
-def parse_predict_request(body: bytes, signature: str, name: str) -> PredictRequest:
-    """The texts for the input `name` of the one `signature`; BadRequestError for anything else."""
+def parse_predict_request(body: bytes, signature: str, names: Sequence[str]) -> PredictRequest:
+    """The texts for the inputs of the one `signature`; BadRequestError for anything else."""
     document = _parse_document(body)
     requested = document.get("signature_name", signature)
     if not isinstance(requested, str):
@@ -56,9 +56,9 @@ def parse_predict_request(body: bytes, signature: str, name: str) -> PredictRequ
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if "instances" in document:
-        return PredictRequest(_parse_rows(document["instances"], name), "row")
+        return PredictRequest(_parse_rows(document["instances"], names), "row")
     if "inputs" in document:
-        return PredictRequest(_parse_column(document["inputs"], name), "columnar")
+        return PredictRequest(_parse_columns(document["inputs"], names), "columnar")
     raise BadRequestError("Missing 'inputs' or 'instances' key")
 
 
@@ -95,35 +95,54 @@ def _parse_document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _parse_rows(instances: Any, name: str) -> list[bytes]:
+def _parse_rows(instances: Any, names: Sequence[str]) -> list[tuple[bytes, ...]]:
     if not isinstance(instances, list):
         raise BadRequestError("Expecting 'instances' to be a list")
     if not instances:
         raise BadRequestError("No values in 'instances' array")
-    is_named = _is_object_of_inputs(instances[0])
-    return [_parse_row(number, item, is_named, name) for number, item in enumerate(instances)]
+    is_named = len(names) > 1 or _is_object_of_inputs(instances[0])
+    return [_parse_row(number, item, is_named, names) for number, item in enumerate(instances)]
 
 
-def _parse_row(number: int, item: Any, is_named: bool, name: str) -> bytes:
+def _parse_row(number: int, item: Any, is_named: bool, names: Sequence[str]) -> tuple[bytes, ...]:
     where = f"Failed to process element: {number} of 'instances' list. Error: "
+    listed = ",".join(names)
     if _is_object_of_inputs(item) != is_named:
+        if len(names) > 1:
+            raise BadRequestError(f"{where}a pair is an object with the keys: {listed}")
         raise BadRequestError(
-            f"{where}'instances' are all plain values, or all objects with the key {name!r}"
+            f"{where}'instances' are all plain values, or all objects with the key {names[0]!r}"
         )
-    if is_named and set(item) != {name}:
-        raise BadRequestError(f"{where}JSON object: keys must be equal to: {name}")
-    return _parse_text(item[name] if is_named else item, where)
+    if is_named and set(item) != set(names):
+        raise BadRequestError(f"{where}JSON object: keys must be equal to: {listed}")
+    return tuple(_parse_text(item[name] if is_named else item, where) for name in names)
+
+
+def _parse_columns(inputs: Any, names: Sequence[str]) -> list[tuple[bytes, ...]]:
+    if len(names) > 1 and not _is_object_of_inputs(inputs):
+        raise BadRequestError(
+            f"'inputs' must be an object with a list of strings for each of: {','.join(names)}"
+        )
+    if not _is_object_of_inputs(inputs):
+        return [(text,) for text in _parse_column(inputs, names[0])]
+    for name in names:
+        if name not in inputs:
+            raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
+    if len(inputs) > len(names):
+        lead = "the only one is" if len(names) == 1 else "they are"
+        raise BadRequestError(
+            f"'inputs' object has keys that are no inputs; {lead}: {','.join(names)}"
+        )
+    columns = [_parse_column(inputs[name], name) for name in names]
+    if len({*map(len, columns)}) > 1:
+        counts = ", ".join(
+            f"{name} {len(texts)}" for name, texts in zip(names, columns, strict=True)
+        )
+        raise BadRequestError(f"inputs of one request have equally many texts, found: {counts}")
+    return [*zip(*columns, strict=True)]
 
 
 def _parse_column(inputs: Any, name: str) -> list[bytes]:
-    if _is_object_of_inputs(inputs):
-        if name not in inputs:
-            raise BadRequestError(f"Missing named input: {name} in 'inputs' object.")
-        if len(inputs) > 1:
-            raise BadRequestError(
-                f"'inputs' object has keys that are no inputs; the only one is: {name}"
-            )
-        inputs = inputs[name]
     if not isinstance(inputs, list):
         raise BadRequestError(
             f"input {name!r} must be a list of strings, found a {JSON_TYPES[type(inputs)]}"

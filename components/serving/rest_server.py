@@ -24,7 +24,7 @@ from typing import Any
 from aiohttp import web
 
 from components.errors import KubertError, UsageError
-from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
+from components.model.serving_model import SIGNATURE_NAME
 from components.serving.rest_protocol import (
     BadRequestError,
     build_predict_response,
@@ -212,8 +212,8 @@ class RestServer:
 
 
 def _answer_request(loaded: LoadedModel, body: bytes) -> str:
-    request = parse_predict_request(body, SIGNATURE_NAME, INPUT_NAME)
-    return json.dumps(build_predict_response(loaded.predict(request.texts), request.form))
+    request = parse_predict_request(body, SIGNATURE_NAME, loaded.scorer.inputs)
+    return json.dumps(build_predict_response(loaded.predict(request.rows), request.form))
 
 
 def _describe_model(loaded: LoadedModel) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from components.errors import KubertError
 from components.model.serving_model import (
     CONFIDENT_OUTPUT,
     DEFAULT_BATCH_SIZE,
-    INPUT_NAME,
     OUTPUT_NAMES,
     SIGNATURE_NAME,
     Scorer,
@@ -62,24 +61,24 @@ class LoadedModel:
         """The version number."""
         return self.directory.number
 
-    def predict(self, texts: Sequence[bytes]) -> dict[str, list[Any]]:
-        """All outputs by name, one value per text in the texts' order.
+    def predict(self, texts: Sequence[tuple[bytes, ...]]) -> dict[str, list[Any]]:
+        """All outputs by name, one value per row of a text for each input, in the rows' order.
 
         Texts of similar length share a batch. BadRequestError for a text that is not UTF-8.
         """
-        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+        lengths = [sum(map(len, row)) for row in texts]
+        order = sorted(range(len(texts)), key=lambda row: -lengths[row])
         values_by_row: dict[str, list[Any]] = {
             name: [None] * len(texts) for name in self.output_names
         }
         for start in range(0, len(order), DEFAULT_BATCH_SIZE):
             rows = order[start : start + DEFAULT_BATCH_SIZE]
             try:
-                outputs = self.scorer.signature(
-                    **{INPUT_NAME: tf.constant([texts[row] for row in rows], tf.string)}
-                )
+                outputs = self.scorer.run([text for row in rows for text in texts[row]])
             except tf.errors.InvalidArgumentError:
+                names = " or ".join(map(repr, self.scorer.inputs))
                 raise BadRequestError(
-                    f"input {INPUT_NAME!r} holds what the model cannot read; texts must be UTF-8"
+                    f"input {names} holds what the model cannot read; texts must be UTF-8"
                 ) from None
             for name, values in outputs.items():
                 for row, value in zip(rows, values.numpy(), strict=True):
@@ -140,7 +139,7 @@ class VersionManager:
         self._states[version.number] = LOADING
         try:
             loaded = load_version(version, self._name)
-            loaded.predict(WARM_UP_TEXTS)
+            loaded.predict([(text,) * len(loaded.scorer.inputs) for text in WARM_UP_TEXTS])
         except BaseException:
             self._states[version.number] = END
             raise
@@ -169,7 +168,7 @@ def load_version(version: VersionDirectory, name: str | None = None) -> LoadedMo
         version,
         name or content.name or DEFAULT_MODEL_NAME,
         content.accuracy,
-        load_scorer(version.path),
+        load_scorer(version.path, content.inputs),
         _read_signatures(version.path),
         OUTPUT_NAMES if content.threshold is None else (*OUTPUT_NAMES, CONFIDENT_OUTPUT),
     )

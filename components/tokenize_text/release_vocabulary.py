@@ -23,10 +23,13 @@ SCRATCH_OPTIONS = (
 """Options that decide about the weights of a `scratch` encoder and the meaning of its inputs."""
 
 
-def load_release_vocabulary(model: ModelConfig, release: StartingRelease) -> Vocabulary:
+def load_release_vocabulary(
+    model: ModelConfig, release: StartingRelease, *, has_pairs: bool = False
+) -> Vocabulary:
     """The vocabulary of a release, whose encoder the configured one continues.
 
-    Raises ConfigError for an encoder of other sizes or with another vocabulary. Whether pretrained
+    Raises ConfigError for an encoder of other sizes or with another vocabulary, and for a `scratch`
+    encoder of single texts where the texts are pairs, or the other way round. Whether pretrained
     weights are those that the release began with is checked when they are loaded.
     """
     from components.model.encoders import load_vocabulary
@@ -35,6 +38,7 @@ def load_release_vocabulary(model: ModelConfig, release: StartingRelease) -> Voc
     own = load_vocabulary(model)
     if own is None or content.model.encoder == "scratch":
         _check_scratch_options(model, content, release)
+        _check_scratch_segments(content, release, has_pairs)
     elif own.sha256 != content.vocabulary_sha256:
         raise ConfigError(
             f"model.start_from: {release.title} was trained with another vocabulary than that of "
@@ -54,3 +58,15 @@ def _check_scratch_options(
                 f"model.start_from: {release.title} was trained with model.{option} {theirs}, "
                 f"here it is {ours}; use the same, or leave out model.start_from"
             )
+
+
+def _check_scratch_segments(
+    content: CheckpointContent, release: StartingRelease, has_pairs: bool
+) -> None:
+    """Only of pairs does a `scratch` encoder have embeddings of the segments."""
+    if has_pairs != (len(content.inputs) > 1):
+        theirs, remedy = ("single texts", "leave out") if has_pairs else ("pairs", "set")
+        raise ConfigError(
+            f"model.start_from: {release.title} was trained on {theirs}; {remedy} data.text_pair, "
+            "or leave out model.start_from"
+        )

@@ -25,6 +25,7 @@ from components.data.labels import find_similar_names
 from components.data.read_stats import ReadStats
 from components.data.sources import combine_digests
 from components.data.split_names import SPLITS, SplitName
+from components.data.text_columns import Text
 from components.errors import DataError
 from components.progress import StepName, report, report_note
 from components.registry.starting_point import resolve_starting_point
@@ -59,7 +60,11 @@ def run(
             report_note(StepName.TOKENIZE, note)
         vocabulary = build_vocabulary(dataset, model, start.release if start else None)
         # Imported here because mistakes in the data should show before TensorFlow is loaded.
-        from components.model.tokenizer import WordPiece
+        from components.model.tokenizer import (
+            SPECIAL_TOKENS_OF_PAIR,
+            SPECIAL_TOKENS_OF_TEXT,
+            WordPiece,
+        )
 
         with staged_artifact(output) as directory:
             writers = {
@@ -69,13 +74,17 @@ def run(
                     len(vocabulary),
                     dataset.labels.classes,
                     tokenize.rows_per_shard,
+                    has_pairs=data.text_pair is not None,
                 )
                 for split in SPLITS
             }
             examples = dataset.read_examples()
             wordpiece = WordPiece(vocabulary)
             tokenize_texts = partial(wordpiece.tokenize_flat, max_length=model.max_length)
-            unknown = UnknownPieces(vocabulary)
+            unknown = UnknownPieces(
+                vocabulary,
+                SPECIAL_TOKENS_OF_PAIR if data.text_pair else SPECIAL_TOKENS_OF_TEXT,
+            )
             _write_shards(
                 report_rows(examples, "tokenizing", dataset.rows),
                 writers,
@@ -106,7 +115,7 @@ def _write_shards(
     examples: Iterable[ExampleBatch],
     writers: dict[SplitName, ShardWriter],
     unknown: UnknownPieces,
-    tokenize: Callable[[Sequence[str]], TokenizedBatch],
+    tokenize: Callable[[Sequence[Text]], TokenizedBatch],
     threads: int,
 ) -> None:
     for batch, (ids, row_splits) in tokenize_batches(batch_by_split(examples), tokenize, threads):
@@ -152,6 +161,7 @@ def _describe_shards(
         strip_accents=vocabulary.stored_strip_accents,
         encoder=model.encoder,
         max_length=model.max_length,
+        inputs=dataset.data.inputs,
         splits=splits,
         refused=dict(stats.rejected.counts),
         refused_examples=stats.rejected.examples,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from components.artifacts.token_shards import TokenIds
 from components.data.labelled_text import ExampleBatch
 from components.data.split_names import SPLITS, SplitName
+from components.data.text_columns import Text, count_characters
 
 TokenizedBatch = tuple[TokenIds, npt.NDArray[np.int64]]
 """Token ids of all texts, int32 [tokens], and their row splits, int64 [texts + 1]."""
@@ -32,7 +33,7 @@ class TextBatch:
     """Texts and class indices of one split that are tokenized together."""
 
     split: SplitName
-    texts: list[str] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     characters: int = 0
 
@@ -41,15 +42,16 @@ class TextBatch:
         """Whether no row may be added."""
         return len(self.texts) == MAX_BATCH_ROWS or self.characters >= MAX_BATCH_CHARACTERS
 
-    def add_until_full(self, texts: Sequence[str], labels: Sequence[int]) -> int:
+    def add_until_full(self, texts: Sequence[Text], labels: Sequence[int]) -> int:
         """Add rows from the first on until the batch is full; return how many were added."""
         texts = texts[: MAX_BATCH_ROWS - len(self.texts)]
-        if self.characters + sum(map(len, texts)) >= MAX_BATCH_CHARACTERS:
-            totals = list(accumulate(map(len, texts), initial=self.characters))[1:]
+        lengths = count_characters(texts)
+        if self.characters + sum(lengths) >= MAX_BATCH_CHARACTERS:
+            totals = list(accumulate(lengths, initial=self.characters))[1:]
             texts = texts[: bisect_left(totals, MAX_BATCH_CHARACTERS) + 1]
         self.texts += texts
         self.labels += labels[: len(texts)]
-        self.characters += sum(map(len, texts))
+        self.characters += sum(lengths[: len(texts)])
         return len(texts)
 
 
@@ -76,7 +78,7 @@ def batch_by_split(examples: Iterable[ExampleBatch]) -> Iterator[TextBatch]:
 
 def tokenize_batches(
     batches: Iterable[TextBatch],
-    tokenize: Callable[[Sequence[str]], TokenizedBatch],
+    tokenize: Callable[[Sequence[Text]], TokenizedBatch],
     threads: int,
 ) -> Iterator[tuple[TextBatch, TokenizedBatch]]:
     """Yield every batch with its tokens, in order.

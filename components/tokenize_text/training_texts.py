@@ -12,6 +12,8 @@ from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset
 from components.data.split_names import SPLITS
+from components.data.text_columns import flatten_texts
+from components.model.encoders import check_segments, load_vocabulary
 from components.progress import StepName, report
 from components.tokenize_text.release_vocabulary import load_release_vocabulary
 
@@ -21,7 +23,7 @@ REPORT_INTERVAL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class TrainingTexts:
-    """The texts of the training split; each iteration reads them again from the source.
+    """The texts of the training split, of pairs both; each iteration reads them again.
 
     Of more than MAX_VOCABULARY_TRAINING_ROWS rows every n-th is used, over all of the source: the
     trainer's memory grows with the number of distinct words, and there is no end of new numbers
@@ -38,7 +40,8 @@ class TrainingTexts:
         texts = chain.from_iterable(
             compress(batch.texts, (batch.splits == train).tolist()) for batch in batches
         )
-        return islice(texts, 0, None, -(-self.dataset.rows // MAX_VOCABULARY_TRAINING_ROWS))
+        step = -(-self.dataset.rows // MAX_VOCABULARY_TRAINING_ROWS)
+        return chain.from_iterable(flatten_texts([text]) for text in islice(texts, 0, None, step))
 
 
 def build_vocabulary(
@@ -46,11 +49,14 @@ def build_vocabulary(
 ) -> Vocabulary:
     """Return the vocabulary of the release to begin with, or else the encoder's own.
 
-    For `scratch` it is trained on the training split.
+    For `scratch` it is trained on the training split. ConfigError for pairs of texts and an encoder
+    that cannot tell them apart.
     """
+    has_pairs = dataset.data.text_pair is not None
+    if has_pairs:
+        check_segments(model)
     if start is not None:
-        return load_release_vocabulary(model, start)
-    from components.model.encoders import load_vocabulary
+        return load_release_vocabulary(model, start, has_pairs=has_pairs)
     from components.model.tokenizer import train_vocabulary
 
     return load_vocabulary(model) or train_vocabulary(

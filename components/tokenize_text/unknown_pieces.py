@@ -10,26 +10,30 @@ import numpy.typing as npt
 
 from components.artifacts.token_shards import TokenIds
 from components.artifacts.vocabulary import Vocabulary
+from components.data.text_columns import Text, flatten_texts
 from components.errors import DataError, shorten_value
 
 MAX_EXAMPLES = 5
 MAX_EXAMPLE_TEXTS = 20
-SPECIAL_TOKENS_PER_ROW = 2
 
 
 class UnknownPieces:
-    """Number of word pieces and of those that are [UNK], without [CLS] and [SEP]."""
+    """Number of word pieces and of those that are [UNK], without [CLS] and [SEP].
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    `special_tokens`: how many of these a row has.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, special_tokens: int) -> None:
+        self._special_tokens = special_tokens
         self._unknown_id = vocabulary.token_id("[UNK]")
         self._pieces = self._unknown = 0
-        self._texts: list[str] = []
+        self._texts: list[Text] = []
 
-    def add_rows(self, ids: TokenIds, row_splits: npt.NDArray[Any], texts: Sequence[str]) -> None:
+    def add_rows(self, ids: TokenIds, row_splits: npt.NDArray[Any], texts: Sequence[Text]) -> None:
         """Count the pieces of rows: `ids` int32 [tokens], `row_splits` [rows + 1]."""
         is_unknown = ids == self._unknown_id
         count = int(np.count_nonzero(is_unknown))
-        self._pieces += len(ids) - SPECIAL_TOKENS_PER_ROW * len(texts)
+        self._pieces += len(ids) - self._special_tokens * len(texts)
         self._unknown += count
         if count and len(self._texts) < MAX_EXAMPLE_TEXTS:
             rows = np.searchsorted(row_splits, np.flatnonzero(is_unknown), side="right") - 1
@@ -42,7 +46,8 @@ class UnknownPieces:
         """Raise DataError, with some of the words, if more than `limit` of the pieces are [UNK]."""
         if self._unknown <= limit * self._pieces:
             return
-        words = list(dict.fromkeys(word for text in self._texts for word in text.split()))
+        texts = flatten_texts(self._texts)
+        words = list(dict.fromkeys(word for text in texts for word in text.split()))
         examples = [word for word in words if self._unknown_id in tokenize([word])[0]]
         shown = ", ".join(map(repr, map(shorten_value, examples[:MAX_EXAMPLES])))
         raise DataError(

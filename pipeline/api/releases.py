@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from components.serving.predict import Prediction, Predictor
 
 Texts = list[str] | tuple[str, ...] | Iterator[str]
+Pairs = list[tuple[str, str]] | Iterator[tuple[str, str]]
+"""Pairs of texts, for a model that takes them."""
 Layers = Sequence[int] | Literal["last", "all"]
 Heads = Sequence[int] | Literal["mean", "all"]
 
@@ -62,10 +64,13 @@ class Release:
     def predict(self, texts: str) -> Prediction: ...
 
     @overload
-    def predict(self, texts: Texts) -> list[Prediction]: ...
+    def predict(self, texts: Texts | Pairs) -> list[Prediction]: ...
 
-    def predict(self, texts: str | Texts) -> Prediction | list[Prediction]:
-        """The label and the scores of a text, or of each text, as `kubert predict` gives them."""
+    def predict(self, texts: str | Texts | Pairs) -> Prediction | list[Prediction]:
+        """The label and the scores of a text, or of each text, as `kubert predict` gives them.
+
+        A model of pairs takes a list of tuples of two texts. UsageError for the other kind.
+        """
         if isinstance(texts, str):
             return next(self._predictor.predict([texts]))
         return list(self._predictor.predict(texts))
@@ -130,6 +135,7 @@ class Release:
         to: str | Path,
         *,
         text: Sequence[str] | None = None,
+        text_pair: Sequence[str] | None = None,
         keep: Sequence[str] = (),
         file_format: Literal["parquet", "csv", "jsonl"] = "parquet",
         all_scores: bool = False,
@@ -143,6 +149,7 @@ class Release:
             source: files, directories, patterns or URIs, as `data.source`.
             to: directory or URI of the output.
             text: text columns; by default, those of `data.text`.
+            text_pair: the two columns for a model of pairs; by default, its inputs' names.
             keep: columns of the source that are written before the label.
             file_format: format of the output.
             all_scores: write the score of every class.
@@ -159,7 +166,7 @@ class Release:
         assignments = format_assignments(options or {})
         request = BatchPredictionRequest(
             release=self._reference,
-            data=load_data_options(None, assignments, sources, text, None),
+            data=load_data_options(None, assignments, sources, text, None, text_pair),
             to=str(to),
             format=file_format,
             keep=tuple(keep),

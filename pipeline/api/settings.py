@@ -41,15 +41,24 @@ def load_data_options(
     sources: Sequence[str],
     text_columns: Sequence[str] | None,
     max_bad_rows: int | None,
+    text_pair: Sequence[str] | None = None,
 ) -> DataConfig:
-    """The section `data` for rows that are to be scored; UsageError for other sections' options."""
+    """The section `data` for rows that are to be scored; UsageError for other sections' options.
+
+    `text_columns` and `text_pair` stand for `data.text` and `data.text_pair`: at most one of them.
+    """
+    if text_columns is not None and text_pair is not None:
+        raise UsageError("text and text_pair exclude each other; give the columns of one of them")
     for assignment in assignments:
         if not assignment.startswith("data."):
             raise UsageError(f"--set {assignment}: only options of `data` have a meaning here")
     values: dict[str, Any] = presets.load_preset(config, assignments).data.model_dump()
     values["source"] = list(sources)
     if text_columns is not None:
-        values["text"] = tuple(text_columns)
+        values |= {"text": tuple(text_columns), "text_pair": None}
+    if text_pair is not None:
+        del values["text"]
+        values["text_pair"] = tuple(text_pair)
     if max_bad_rows is not None:
         values["max_bad_rows"] = max_bad_rows
     return validate_config({"data": values}, "options").data

@@ -12,26 +12,28 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
 from components.config.schema import SAMPLE_SOURCE
+from components.data.text_columns import Text, flatten_texts
 from pipeline.cli.tables import print_line
 from pipeline.local.run_summary import RunSummary
 
 SAMPLE_TEXT = "Shares of the chip maker fell after it cut its forecast"
 OWN_TEXT = "a text of your own"
+OTHER_TEXT = "the other text"
 MAX_EXAMPLE_CHARACTERS = 80
 MAX_EXAMPLE_CANDIDATES = 50
 
 
-def print_summary(summary: RunSummary, console: Console, example_text: str) -> None:
+def print_summary(summary: RunSummary, console: Console, example: Text) -> None:
     """Print the figures as a table, then paths and the next command unbroken, to be copied.
 
-    example_text: what `kubert predict` is suggested for.
+    example: the text, or pair, that `kubert predict` is suggested for.
     """
     table = Table(show_header=False, box=SIMPLE_HEAD)
     for name, value in _table_rows(summary).items():
-        table.add_row(Text(name, style="bold"), Text(value))
+        table.add_row(RichText(name, style="bold"), RichText(value))
     console.print(table)
     if summary.run_state.steps["tokenize"].status == "reused":  # else they were shown meanwhile
         for note in summary.report.data.notes:
@@ -42,7 +44,8 @@ def print_summary(summary: RunSummary, console: Console, example_text: str) -> N
             print_line(console, f"{name:<8}{path}")
     if summary.release:
         release = shlex.quote(_shorten_path(summary.release))
-        command = f"{_command_name()} predict {release} {shlex.quote(example_text)}"
+        arguments = " ".join(map(shlex.quote, flatten_texts([example])))
+        command = f"{_command_name()} predict {release} {arguments}"
         print_line(console, f"\nTry it: {command}")
 
 
@@ -67,12 +70,25 @@ def _table_rows(summary: RunSummary) -> dict[str, str]:
     }
 
 
-def find_example_text(summary: RunSummary, source: str | Sequence[str]) -> str:
-    """The text to suggest for the model of a run; `source` is its option data.source."""
+def find_example_text(summary: RunSummary, source: str | Sequence[str]) -> Text:
+    """The text, or pair, to suggest for the model of a run; `source` is its option data.source."""
     from components.artifacts.predictions import read_first_texts
 
     texts = read_first_texts(summary.report_directory, MAX_EXAMPLE_CANDIDATES)
-    return choose_example_text(source, texts)
+    if len(summary.report.inputs) == 1:
+        return choose_example_text(source, flatten_texts(texts))
+    pairs = [text for text in texts if not isinstance(text, str)]
+    return choose_example_pair(pairs)
+
+
+def choose_example_pair(pairs: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """The first of the pairs whose texts can be arguments, else words to be replaced."""
+    usable = (pair for pair in pairs if all(map(_is_short_argument, pair)))
+    return next(usable, (OWN_TEXT, OTHER_TEXT))
+
+
+def _is_short_argument(text: str) -> bool:
+    return _is_plain_argument(text) and len(text) <= MAX_EXAMPLE_CHARACTERS
 
 
 def choose_example_text(source: str | Sequence[str], texts: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from components.config.cluster import ClusterConfig
-from components.config.schema import SAMPLE_SOURCE, Config, DataConfig, ScoreConfig
+from components.config.data import SAMPLE_SOURCES
+from components.config.schema import Config, DataConfig, ScoreConfig
 from components.data.source_files import refuse_web_address
 from components.data.source_validation import validate_sources
 from components.data.time_window import fill_date, fill_date_placeholder, parse_window
@@ -251,7 +252,7 @@ def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
     for option, names in sources.items():
         for uri in names:
             refuse_web_address(uri)
-            if uri != SAMPLE_SOURCE and not uri.startswith("tfds:"):
+            if uri not in SAMPLE_SOURCES and not uri.startswith("tfds:"):
                 _check_remote_uri(option, uri)
     if data.tfds_data_dir is not None:
         _check_remote_uri("data.tfds_data_dir", data.tfds_data_dir)

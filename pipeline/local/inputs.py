@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import components
-from components.config.schema import SAMPLE_SOURCE, Config
+from components.config.data import SAMPLE_SOURCES
+from components.config.schema import Config
 from components.data.source_files import expand_pattern, is_pattern
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
@@ -100,7 +101,7 @@ def _resolve_sources(option: str, names: Sequence[str]) -> str | tuple[str, ...]
 
 
 def _resolve_source(option: str, source: str) -> str:
-    if source == SAMPLE_SOURCE or has_scheme(source) or source.startswith("tfds:"):
+    if source in SAMPLE_SOURCES or has_scheme(source) or source.startswith("tfds:"):
         return source
     path = Path(source).expanduser().absolute()
     if not path.exists() and not is_pattern(source):

@@ -40,7 +40,7 @@ def read_examples(data: DataConfig) -> list[tuple[str, int, int]] | str:
                 examples: list[tuple[str, int, int]] = []
                 for batch in reader:
                     splits = batch.splits.astype(np.int64).tolist()
-                    examples += zip(batch.texts, batch.labels, splits, strict=True)
+                    examples += zip(map(str, batch.texts), batch.labels, splits, strict=True)
                 passes.append(examples)
     except (ConfigError, DataError) as error:
         return str(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from components.data.labelled_text import ExampleBatch
 from components.data.split_names import SPLITS, SplitName
@@ -20,7 +20,7 @@ class Example(NamedTuple):
 def list_examples(batches: Iterable[ExampleBatch]) -> list[Example]:
     """Collect the examples one by one."""
     return [
-        Example(SPLITS[split], text, label)
+        Example(SPLITS[split], cast(str, text), label)
         for texts, labels, splits in batches
         for text, label, split in zip(texts, labels, splits.tolist(), strict=True)
     ]

@@ -21,7 +21,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from components.config.data import SAMPLE_SOURCE, DataConfig
+from components.config.data import SAMPLE_SOURCES, DataConfig
 from components.data.readers.delimited import DelimitedReader
 from components.data.readers.dialect import Dialect, find_delimiter
 from components.data.readers.jsonl import JsonReader
@@ -74,7 +74,7 @@ def open_file_reader(path: Path, name: str, data: DataConfig) -> RowReader:
 
 def file_format_of(name: str, data: DataConfig) -> str:
     """Return `data.format`, or the format that the file's name tells; see `detect_format`."""
-    if name == SAMPLE_SOURCE:
+    if name in SAMPLE_SOURCES:
         return "csv"
     return detect_format(name) if data.format == "auto" else data.format
 

@@ -54,7 +54,7 @@ class TfdsReader:
             if column not in features:
                 raise DataError(
                     f"{self.uri}: no column {column!r}; columns: {', '.join(sorted(features))} "
-                    "(options data.text, data.label and data.time_column)"
+                    "(options data.text, data.text_pair, data.label and data.time_column)"
                 )
             if features[column].shape != ():
                 raise DataError(

@@ -30,7 +30,8 @@ class EncoderLayer(Protocol):
     - input_mask (int32): 1 for a token, 0 for padding;
     - input_word_ids (int32), or token_embeddings (float32 [batch, tokens, width]), which replace
       the rows of `word_embeddings` that the ids name, where that is not None;
-    - input_type_ids (int32): the segments; zeros where not given.
+    - input_type_ids (int32): the segments, 0 or 1; zeros where not given. Only an encoder that was
+      built for pairs gets them.
 
     Outputs: pooled_output [batch, width] and sequence_output [batch, tokens, width]; BERT without
     mean pooling gives the first token's vector only, [batch, 1, width].
@@ -87,13 +88,22 @@ class Encoder(Protocol):
     def describe_weights(self, config: ModelConfig) -> Mapping[str, object]:
         """JSON value that changes with the features of a text, but not with the files' path."""
 
+    def check_segments(self, config: ModelConfig) -> None:
+        """ConfigError if the encoder's description says that it cannot tell two segments apart."""
+
     def build_layer(
-        self, config: ModelConfig, vocabulary: Vocabulary, seed: int, dropout_seed: DropoutSeed
+        self,
+        config: ModelConfig,
+        vocabulary: Vocabulary,
+        seed: int,
+        dropout_seed: DropoutSeed,
+        *,
+        has_pairs: bool,
     ) -> EncoderLayer:
         """The layer with its weights; ConfigError or DataError if it does not fit.
 
         `vocabulary` is the one that the texts were tokenized with. Units inside of the encoder
-        are dropped with `config.dropout`.
+        are dropped with `config.dropout`. `has_pairs`: texts are pairs of two segments.
         """
 
 
@@ -121,6 +131,11 @@ def validate_files(config: ModelConfig) -> bool:
     Nothing is downloaded. ConfigError or DataError for files that a step would refuse.
     """
     return find_encoder(config).validate_files(config)
+
+
+def check_segments(config: ModelConfig) -> None:
+    """ConfigError for an encoder that does not read pairs as two segments; for `data.text_pair`."""
+    find_encoder(config).check_segments(config)
 
 
 def resolve_pooling(config: ModelConfig) -> ModelConfig:
@@ -154,16 +169,19 @@ def build_encoder(
     vocabulary: Vocabulary,
     seed: int,
     dropout_seed: DropoutSeed | None = None,
+    *,
+    has_pairs: bool = False,
 ) -> EncoderLayer:
     """The encoder with its weights, not trainable when `config.freeze`.
 
     `vocabulary` is the one that the texts were tokenized with: ConfigError if the encoder has
     another. Units inside of a trained encoder are dropped under `dropout_seed` (None: a new one).
+    `has_pairs`: texts are pairs of two segments.
     """
     from components.model.dropout import DropoutSeed
 
     layer = find_encoder(config).build_layer(
-        config, vocabulary, seed, dropout_seed or DropoutSeed(seed)
+        config, vocabulary, seed, dropout_seed or DropoutSeed(seed), has_pairs=has_pairs
     )
     if config.resolved_pooling != "pooled":
         layer.freeze_pooler()

@@ -11,7 +11,12 @@ from official.nlp.modeling.networks import BertEncoderV2
 from components.model import garden_adapter
 from components.model.dropout import DropoutSeed
 from components.model.encoders.checkpoint.checkpoint_files import BertSizes
-from components.model.fused_transformer import TransformerStack, exact_gelu, layer_norm
+from components.model.fused_transformer import (
+    TransformerStack,
+    exact_gelu,
+    layer_norm,
+    look_up_few,
+)
 
 
 class BertEncoder(tf.keras.layers.Layer):
@@ -42,7 +47,7 @@ class BertEncoder(tf.keras.layers.Layer):
         )
         positions = weights.positions[: tf.shape(mask)[1]]  # [tokens, width]
         types = (  # [batch, tokens, width], or [width] where all tokens are of the first segment
-            _look_up_few(weights.types, inputs["input_type_ids"])
+            look_up_few(weights.types, inputs["input_type_ids"])
             if "input_type_ids" in inputs
             else weights.types[0]
         )
@@ -59,14 +64,6 @@ class BertEncoder(tf.keras.layers.Layer):
     def fuse_weights_for_serving(self, dtype: tf.DType) -> None:
         """Freeze the weights as they are now, with matrix products in `dtype`."""
         self.transformer.freeze_weights(dtype)
-
-
-def _look_up_few(table: tf.Variable, ids: tf.Tensor) -> tf.Tensor:
-    """Rows of a small table: [rows, width] and ids [batch, tokens] -> [batch, tokens, width].
-
-    A product with one-hot vectors: the gradient of a gather is added up token by token.
-    """
-    return tf.tensordot(tf.one_hot(ids, table.shape[0]), tf.convert_to_tensor(table), 1)
 
 
 def build_network(

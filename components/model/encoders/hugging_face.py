@@ -95,8 +95,26 @@ def describe_weights(config: ModelConfig) -> dict[str, object]:
     return {"kind": "bert", "files": files}
 
 
+def check_segments(config: ModelConfig) -> None:
+    """ConfigError if `type_vocab_size` in config.json is below 2."""
+    directory = locate_checkpoint(config.encoder, with_weights=False)
+    sizes = parse_sizes(read_json(directory / "config.json"), f"model.encoder {config.encoder}")
+    if sizes.types < 2:
+        raise ConfigError(
+            f"model.encoder {config.encoder}: has {sizes.types} token type "
+            "(config.json: type_vocab_size), so that it cannot tell the two texts of "
+            "data.text_pair apart; use an encoder with two, such as minilm, or scratch, or join "
+            "the columns to one text with data.text"
+        )
+
+
 def build_layer(
-    config: ModelConfig, vocabulary: Vocabulary, seed: int, dropout_seed: DropoutSeed
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    seed: int,
+    dropout_seed: DropoutSeed,
+    *,
+    has_pairs: bool,
 ) -> BertEncoder:
     """The checkpoint as a layer; ConfigError or DataError where it does not fit the options."""
     from components.model.encoders import bert
@@ -105,6 +123,8 @@ def build_layer(
     directory = locate_checkpoint(config.encoder)
     source = f"model.encoder {config.encoder}"
     check_same_vocabulary(read_vocabulary(directory), vocabulary, source)
+    if has_pairs:
+        check_segments(config)
     sizes = read_fitting_sizes(config, directory, vocabulary)
     output_range = None if config.resolved_pooling == "mean" else 1
     network = bert.build_network(sizes, config.dropout, dropout_seed, output_range)

@@ -45,10 +45,21 @@ def describe_weights(config: ModelConfig) -> dict[str, object]:
     }
 
 
+def check_segments(config: ModelConfig) -> None:
+    """Nothing to check: of pairs, the segments get embeddings of their own."""
+
+
 def build_layer(
-    config: ModelConfig, vocabulary: Vocabulary, seed: int, dropout_seed: DropoutSeed
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    seed: int,
+    dropout_seed: DropoutSeed,
+    *,
+    has_pairs: bool,
 ) -> ScratchEncoder:
     """A layer with the weights of this seed."""
     from components.model.encoders import scratch_layer
 
-    return scratch_layer.build_scratch_encoder(config, len(vocabulary.tokens), seed, dropout_seed)
+    return scratch_layer.build_scratch_encoder(
+        config, len(vocabulary.tokens), seed, dropout_seed, has_pairs=has_pairs
+    )

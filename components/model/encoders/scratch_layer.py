@@ -12,27 +12,36 @@ from official.nlp.modeling import layers
 from components.config.schema import ModelConfig
 from components.model import garden_adapter
 from components.model.dropout import DropoutSeed, PerExampleDropout
-from components.model.fused_transformer import TransformerStack, mean_pool
+from components.model.fused_transformer import TransformerStack, look_up_few, mean_pool
 
 _INITIAL_DEVIATION = 0.02
 _MAX_DEVIATIONS = 2
 
 
 class ScratchEncoder(tf.keras.layers.Layer):
-    """Token ids -> hidden states; an `EncoderLayer` without segments.
+    """Token ids -> hidden states; an `EncoderLayer`, for pairs with embeddings of the segments.
 
     The pooled output is the mean over the real tokens. Both outputs are float32; matrix products
     are of the precision policy's compute type at construction.
     """
 
     def __init__(
-        self, config: ModelConfig, vocabulary_size: int, dropout_seed: DropoutSeed, **kwargs: Any
+        self,
+        config: ModelConfig,
+        vocabulary_size: int,
+        dropout_seed: DropoutSeed,
+        *,
+        has_pairs: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(dtype=tf.float32, **kwargs)
         self.hidden_size = config.hidden_size
         self.tokens = tf.keras.layers.Embedding(vocabulary_size, config.hidden_size, name="tokens")
         self.positions = layers.PositionEmbedding(
             config.max_length, initializer="uniform", name="positions"
+        )
+        self.segments = (
+            tf.keras.layers.Embedding(2, config.hidden_size, name="segments") if has_pairs else None
         )
         self.dropout = PerExampleDropout(
             config.dropout, dropout_seed, name="dropout", dtype=tf.float32
@@ -64,7 +73,10 @@ class ScratchEncoder(tf.keras.layers.Layer):
             else tf.gather(self.word_embeddings, inputs["input_word_ids"])
         )
         positions = garden_adapter.read_positions(self.positions)[: tf.shape(mask)[1]]
-        embeddings = self.dropout(words + positions, training=training)
+        embeddings = words + positions
+        if self.segments is not None:
+            embeddings += look_up_few(self.segments.embeddings, inputs["input_type_ids"])
+        embeddings = self.dropout(embeddings, training=training)
         sequence = self.transformer.forward(embeddings, mask, training)
         return {"pooled_output": mean_pool(sequence, mask), "sequence_output": sequence}
 
@@ -77,10 +89,19 @@ class ScratchEncoder(tf.keras.layers.Layer):
 
 
 def build_scratch_encoder(
-    config: ModelConfig, vocabulary_size: int, seed: int, dropout_seed: DropoutSeed
+    config: ModelConfig,
+    vocabulary_size: int,
+    seed: int,
+    dropout_seed: DropoutSeed,
+    *,
+    has_pairs: bool = False,
 ) -> ScratchEncoder:
     """A built encoder whose initial weights depend on the sizes and the seed only."""
-    encoder = ScratchEncoder(config, vocabulary_size, dropout_seed, name="scratch")
+    encoder = ScratchEncoder(
+        config, vocabulary_size, dropout_seed, has_pairs=has_pairs, name="scratch"
+    )
+    if encoder.segments is not None:
+        encoder.segments(tf.zeros([1, 2], tf.int32))
     embeddings = encoder.positions(encoder.tokens(tf.zeros([1, 2], tf.int32)))
     for block in encoder.blocks:
         block([embeddings, tf.ones([1, 2, 2])])

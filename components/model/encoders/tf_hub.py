@@ -64,8 +64,17 @@ def describe_weights(config: ModelConfig) -> dict[str, object]:
     return {"kind": "hub", "files": files}
 
 
+def check_segments(config: ModelConfig) -> None:
+    """Nothing to check: input_type_ids are an input of every BERT SavedModel."""
+
+
 def build_layer(
-    config: ModelConfig, vocabulary: Vocabulary, seed: int, dropout_seed: DropoutSeed
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    seed: int,
+    dropout_seed: DropoutSeed,
+    *,
+    has_pairs: bool,
 ) -> HubEncoder:
     """The SavedModel as a layer, which draws its own dropout; ConfigError if it does not fit."""
     from components.model.encoders import hub_layer

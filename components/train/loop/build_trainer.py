@@ -76,7 +76,11 @@ def build_trainer(
     set_precision(job.train)
     with strategy.scope():
         model = build_classifier(
-            job.model, shards.vocabulary, len(shards.content.classes), job.train.seed
+            job.model,
+            shards.vocabulary,
+            len(shards.content.classes),
+            job.train.seed,
+            has_pairs=len(shards.content.inputs) > 1,
         )
         if start is not None:
             load_initial_weights(model, job.model, shards.content.classes, start)
@@ -256,4 +260,5 @@ def _describe_finished(
         padding_efficiency=data.padding_efficiency(),
         workers=workers,
         start_from=job.start.lineage if job.start else None,
+        inputs=shards.content.inputs,
     )

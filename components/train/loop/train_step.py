@@ -80,11 +80,12 @@ def build_forward(model: Classifier, *, has_features: bool) -> Forward:
     def forward(batch: Batch, token_embeddings: Tensor | None, training: bool) -> Tensor:
         if has_features:
             return model.head(batch.inputs, training)
-        tokens = (
-            {"input_word_ids": batch.inputs}
-            if token_embeddings is None
-            else {"token_embeddings": token_embeddings}
-        )
+        if token_embeddings is None:
+            tokens = {"input_word_ids": batch.inputs}
+        else:
+            tokens = {"token_embeddings": token_embeddings}
+            if model.sep_id is not None:  # the segments of pairs are found by the ids
+                tokens["input_word_ids"] = tf.gather(batch.unique_token_ids, batch.inputs)
         return model({**tokens, "input_mask": batch.mask}, training)
 
     return forward

@@ -163,7 +163,7 @@ def test_every_way_to_get_an_answer_says_whether_it_is_confident(
     assert [each.is_confident for each in answers] == expected
     assert len(set(expected)) == 2
     served = load_version(select_served_version(abstaining.parent))
-    rows = build_predict_response(served.predict([text.encode() for text in TEXTS]), "row")
+    rows = build_predict_response(served.predict([(text.encode(),) for text in TEXTS]), "row")
     assert [row["is_confident"] for row in rows["predictions"]] == expected
     assert set(rows["predictions"][0]) == {"label", "label_index", "scores", "is_confident"}
     assert served.predict([])["is_confident"] == []

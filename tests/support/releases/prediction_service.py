@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from components.model.serving_model import INPUT_NAME, SIGNATURE_NAME
+from components.model.serving_model import SIGNATURE_NAME
 
 
 @dataclass
@@ -44,10 +44,14 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.requests.append(request)
         time.sleep(self.delay_seconds)
         self._check_model(request.model_spec, context)
-        if set(request.inputs) != {INPUT_NAME}:
+        signature = self._model.signatures[SIGNATURE_NAME]
+        if set(request.inputs) != set(signature.structured_input_signature[1]):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "input keys do not match the signature")
-        texts = tf.constant(tf.make_ndarray(request.inputs[INPUT_NAME]), tf.string)
-        outputs = self._model.signatures[SIGNATURE_NAME](**{INPUT_NAME: texts})
+        texts = {
+            name: tf.constant(tf.make_ndarray(value), tf.string)
+            for name, value in request.inputs.items()
+        }
+        outputs = signature(**texts)
         response = predict_pb2.PredictResponse()
         self._write_model_spec(response.model_spec)
         for name, value in outputs.items():

@@ -39,7 +39,7 @@ def read(source: Path | str | list[str], **options: Any) -> tuple[list[str], Lab
     data = validate_config({"data": {"source": names, **options}}).data
     with open_dataset(data) as dataset:
         examples = dataset.read_examples()
-        texts = [text for batch in examples for text in batch.texts]
+        texts = [str(text) for batch in examples for text in batch.texts]
         return texts, dataset, examples.stats
 
 

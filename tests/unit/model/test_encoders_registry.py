@@ -65,8 +65,17 @@ class OneHotEncoder:
     def describe_weights(self, config: ModelConfig) -> Mapping[str, object]:
         return {"kind": "one-hot"}
 
+    def check_segments(self, config: ModelConfig) -> None:
+        pass
+
     def build_layer(
-        self, config: ModelConfig, vocabulary: Vocabulary, seed: int, dropout_seed: DropoutSeed
+        self,
+        config: ModelConfig,
+        vocabulary: Vocabulary,
+        seed: int,
+        dropout_seed: DropoutSeed,
+        *,
+        has_pairs: bool,
     ) -> OneHotLayer:
         return OneHotLayer(len(vocabulary))
 

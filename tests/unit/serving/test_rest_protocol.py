@@ -14,8 +14,8 @@ from components.serving.rest_protocol import (
 
 def read(value: Any) -> tuple[list[bytes], str]:
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    found = parse_predict_request(body, "serving_default", "text")
-    return found.texts, found.form
+    found = parse_predict_request(body, "serving_default", ["text"])
+    return [text for (text,) in found.rows], found.form
 
 
 @pytest.mark.parametrize(
@@ -112,6 +112,43 @@ def test_texts_of_both_formats(given: Any, texts: list[bytes], form: str) -> Non
 def test_an_unreadable_request_is_a_bad_request(given: Any, message: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         read(given)
+    assert message in str(caught.value)
+
+
+def read_pairs(value: Any) -> tuple[list[tuple[bytes, ...]], str]:
+    found = parse_predict_request(json.dumps(value).encode(), "serving_default", ["q", "a"])
+    return found.rows, found.form
+
+
+def test_pairs_of_both_formats() -> None:
+    rows = [{"a": "two", "q": "one"}, {"q": {"b64": "Yg"}, "a": ""}]
+    assert read_pairs({"instances": rows}) == ([(b"one", b"two"), (b"b", b"")], "row")
+    columns = {"a": ["two", ""], "q": ["one", "b"]}
+    assert read_pairs({"inputs": columns}) == ([(b"one", b"two"), (b"b", b"")], "columnar")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param({"instances": ["a"]}, "a pair is an object with the keys: q,a", id="text"),
+        pytest.param({"instances": [["a", "b"]]}, "an object with the keys: q,a", id="list"),
+        pytest.param({"instances": [{"q": "a"}]}, "keys must be equal to: q,a", id="half"),
+        pytest.param(
+            {"instances": [{"q": "a", "a": None}]}, "null is not of expected type", id="null"
+        ),
+        pytest.param({"inputs": ["a"]}, "must be an object with a list of strings", id="column"),
+        pytest.param({"inputs": {"q": ["a"]}}, "Missing named input: a", id="one-column"),
+        pytest.param(
+            {"inputs": {"q": ["x"], "a": ["y", "z"]}}, "found: q 1, a 2", id="other-lengths"
+        ),
+        pytest.param(
+            {"inputs": {"q": [], "a": [], "x": []}}, "no inputs; they are: q,a", id="three"
+        ),
+    ],
+)
+def test_what_is_no_pair_is_a_bad_request(given: Any, message: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        read_pairs(given)
     assert message in str(caught.value)
 
 

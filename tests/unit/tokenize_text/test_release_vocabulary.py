@@ -96,3 +96,12 @@ def test_a_release_of_another_encoder_is_refused_before_any_row_is_tokenized(
     with pytest.raises(ConfigError, match=f"model.start_from: news version 1 {message}"):
         tokenize(data, tmp_path / "shards", start_from=reference, **changes)
     assert not (tmp_path / "shards").exists()
+
+
+def test_a_scratch_encoder_of_single_texts_cannot_go_on_with_pairs(
+    reference: str, data: DataConfig, tmp_path: Path
+) -> None:
+    pairs = DataConfig(source=data.source, text_pair=("title", "label"))
+    with pytest.raises(ConfigError, match=r"news version 1 was trained on single texts; leave out"):
+        tokenize(pairs, tmp_path / "shards", start_from=reference)
+    assert not (tmp_path / "shards").exists()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from components.data.text_columns import flatten_texts
 from components.errors import escape_unprintable
-from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_texts
+from pipeline.cli.commands.releases.text_arguments import (
+    ReleaseArgument,
+    group_pairs,
+    read_texts,
+)
+
+if TYPE_CHECKING:
+    from components.serving.predict import Prediction
 
 UNSURE_MARK = "?"
 """Follows the label of an answer whose score is below the release's threshold."""
@@ -19,7 +28,8 @@ def predict_texts(
         list[str] | None,
         typer.Argument(
             metavar="TEXT",
-            help="Texts to classify; - or none: one text per line of standard input.",
+            help="Texts to classify, two for each pair of a model of pairs; - or none: one text "
+            "per line of standard input, or one pair with a tab in between or as a JSON object.",
         ),
     ] = None,
     as_json: Annotated[
@@ -38,20 +48,31 @@ def predict_texts(
     `kubert score`.
     """
     given = read_texts("predict", release, texts)
-    from components.serving.predict import predict
+    from components.registry.opened_release import open_reference
+    from components.serving.predict import Predictor
+
+    with open_reference(release) as opened:
+        inputs = opened.content.inputs
+        rows = group_pairs(given, inputs) if opened.content.takes_pairs else given
+        for answer in Predictor(opened).predict(rows):
+            _print_prediction(answer, inputs, as_json)
+
+
+def _print_prediction(answer: Prediction, inputs: Sequence[str], as_json: bool) -> None:
+    """Print the answer to a text, or to a pair, whose texts are named as the model's inputs."""
     from pipeline.cli.tables import print_json
 
-    for answer in predict(release, given):
-        if as_json:
-            fields: dict[str, Any] = {
-                "text": answer.text,
-                "label": answer.label,
-                "scores": answer.scores,
-            }
-            if answer.is_confident is not None:
-                fields["is_confident"] = answer.is_confident
-            print_json(fields)
-        else:
-            label, text = map(escape_unprintable, (answer.label, answer.text))
-            mark = UNSURE_MARK if answer.is_confident is False else ""
-            typer.echo(f"{label}{mark}\t{answer.scores[answer.label]:.4f}\t{text}")
+    if as_json:
+        text = answer.text
+        fields: dict[str, Any] = {
+            "text": text if isinstance(text, str) else dict(zip(inputs, text, strict=True)),
+            "label": answer.label,
+            "scores": answer.scores,
+        }
+        if answer.is_confident is not None:
+            fields["is_confident"] = answer.is_confident
+        print_json(fields)
+    else:
+        label, *shown = map(escape_unprintable, [answer.label, *flatten_texts([answer.text])])
+        mark = UNSURE_MARK if answer.is_confident is False else ""
+        typer.echo("\t".join([f"{label}{mark}", f"{answer.scores[answer.label]:.4f}", *shown]))

@@ -42,8 +42,10 @@ OPTION_NAMES = {
     "data.source and data.test_source": "--source",
     "data.source or data.test_source": "--source",
     "data.source": "--source",
-    "data.text, data.label and data.time_column": "--text, --keep and data.time_column",
+    "data.text, data.text_pair, data.label and data.time_column": "--text, --text-pair, --keep and "
+    "data.time_column",
     "data.text": "--text",
+    "data.text_pair": "--text-pair",
     "data.max_bad_rows": "--max-bad-rows",
     "score.release": "RELEASE",
     "score.source": "--source",
@@ -95,6 +97,14 @@ def score_source(
         typer.Option(
             metavar="COLUMNS",
             help="Text columns, joined by a space, separated by commas (default: data.text).",
+        ),
+    ] = None,
+    text_pair: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="The two text columns for a model of pairs, separated by a comma (default: "
+            "data.text_pair, or the names of the model's inputs).",
         ),
     ] = None,
     keep: Annotated[
@@ -172,6 +182,7 @@ def score_source(
         source,
         _split_names("--text", text) if text is not None else None,
         max_bad_rows,
+        _split_names("--text-pair", text_pair) if text_pair is not None else None,
     )
     if on_cluster:
         options = {

@@ -1,11 +1,12 @@
-"""The texts of a command: its arguments, or the lines of standard input."""
+"""The texts of a command, or pairs of them: its arguments, or the lines of standard input."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -33,6 +34,41 @@ def read_texts(command: str, release: str, texts: Sequence[str] | None) -> Itera
     if texts and texts != ["-"]:
         return texts
     return (line.rstrip("\n") for line in sys.stdin)
+
+
+def group_pairs(texts: Iterable[str], inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The pairs of what `read_texts` returned: arguments two by two, or one pair per line.
+
+    A line has the two texts with a tab in between, or a JSON object with a text for each of
+    `inputs`. UsageError for anything else.
+    """
+    names = " and ".join(inputs)
+    if isinstance(texts, list):
+        if len(texts) % 2:
+            raise UsageError(
+                f"{len(texts)} text{'s' if len(texts) > 1 else ''}: the release takes pairs of "
+                f"{names}; give both texts of each pair, or one pair per line of standard input"
+            )
+        yield from zip(texts[::2], texts[1::2], strict=True)
+        return
+    for number, line in enumerate(texts, 1):
+        pair = _parse_json_pair(line, inputs) if line.startswith("{") else tuple(line.split("\t"))
+        if len(pair) != 2:
+            raise UsageError(
+                f"standard input, line {number}: no pair of {names}; write both with a tab in "
+                f"between, or a JSON object with the keys {', '.join(inputs)}"
+            )
+        yield pair
+
+
+def _parse_json_pair(line: str, inputs: Sequence[str]) -> tuple[str, ...]:
+    """The texts in a JSON object; none if it has other keys or values."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return ()
+    is_pair = values.keys() == {*inputs} and all(isinstance(text, str) for text in values.values())
+    return tuple(values[name] for name in inputs) if is_pair else ()
 
 
 def _refuse_file(command: str, release: str, text: str) -> None:
