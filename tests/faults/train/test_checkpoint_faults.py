@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from components.train.checkpointing.train_state import (
 )
 from components.train.loop.optimizer import build_optimizer
 from components.workers import exit_codes
+from tests.support.small_disk import mounted_small_disk
 from tests.support.training import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)
@@ -62,17 +62,8 @@ def tensors() -> tf.train.Checkpoint:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
-    directory = tmp_path / "small"
-    directory.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(directory)], capture_output=True
-    ).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with mounted_small_disk(tmp_path / "small", "3m") as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def fill(directory: Path) -> Path:

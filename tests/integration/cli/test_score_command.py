@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from pipeline.cli.commands.releases.score import OPTION_NAMES, score_source
 from pipeline.cli.main import main
 from pipeline.cli.option_names import rename_options, translated_option_names
 from tests.support.releases.word_rule import rule_release
+from tests.support.small_disk import mounted_small_disk, resize_disk
 from tests.support.stores.object_stores import StorageLocation
 
 MANY_ROWS = 60_000
@@ -163,16 +162,8 @@ def test_a_bucket_or_object_that_does_not_exist_is_named(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    directory = tmp_path / "small"
-    directory.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(directory)]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with mounted_small_disk(tmp_path / "small", "1m") as directory:
         yield directory
-    finally:
-        subprocess.run(["umount", "-l", str(directory)], check=True)
 
 
 def test_a_full_disk_ends_the_command_and_leaves_whole_results_only(
@@ -187,7 +178,7 @@ def test_a_full_disk_ends_the_command_and_leaves_whole_results_only(
     files = [path for path in small_disk.rglob("*") if path.is_file()]
     assert [path for path in files if path.parent.name == "units"]
     assert not [path for path in files if "tmp" in path.name or path.parent == small_disk]
-    subprocess.run(["mount", "-o", "remount,size=40m", str(small_disk)], check=True)
+    resize_disk(small_disk, "40m")
     code, output = score("--text", "text", to=str(small_disk))
     assert code == 0, output
     assert sorted(path.name for path in small_disk.iterdir()) == [
