@@ -57,7 +57,7 @@ def request_(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-def fail_at_unit(monkeypatch: pytest.MonkeyPatch, unit: int, error: Exception) -> None:
+def fail_at_unit(monkeypatch: pytest.MonkeyPatch, unit: int, error: BaseException) -> None:
     """The result of this unit, and no other one, cannot be written."""
     write = unit_scoring.write_result  # type: ignore[attr-defined]
 
@@ -68,6 +68,16 @@ def fail_at_unit(monkeypatch: pytest.MonkeyPatch, unit: int, error: Exception) -
         return key
 
     monkeypatch.setattr(unit_scoring, "write_result", write_or_fail)
+
+
+def interrupt_at_unit(
+    request: BatchPredictionRequest, monkeypatch: pytest.MonkeyPatch, unit: int
+) -> None:
+    """Run the request until the result of this unit would be written."""
+    with monkeypatch.context() as patch:
+        fail_at_unit(patch, unit, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(request)
 
 
 def list_units(target: str) -> dict[str, int]:
@@ -94,10 +104,7 @@ def test_a_source_that_changed_between_two_attempts_is_refused_by_name(
     request_: BatchPredictionRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Fault P3."""
-    with monkeypatch.context() as patch:
-        fail_at_unit(patch, 1, KeyboardInterrupt())  # type: ignore[arg-type]
-        with pytest.raises(KeyboardInterrupt):
-            run(request_)
+    interrupt_at_unit(request_, monkeypatch, 1)
     source = tmp_path / "texts.csv"
     before = source.read_text()
     source.write_text(before.replace("w1", "w2", 1))
@@ -111,10 +118,7 @@ def test_a_release_with_other_classes_does_not_go_on_with_the_scores_of_the_firs
     request_: BatchPredictionRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Fault P3."""
-    with monkeypatch.context() as patch:
-        fail_at_unit(patch, 1, KeyboardInterrupt())  # type: ignore[arg-type]
-        with pytest.raises(KeyboardInterrupt):
-            run(request_)
+    interrupt_at_unit(request_, monkeypatch, 1)
     other = rule_release(tmp_path / "other", {"w1": 1}, ("no", "yes"))
     with pytest.raises(DataError, match=r"was started with the model .*/rule, not .*/other"):
         run(request_.model_copy(update={"release": str(other)}))
@@ -125,10 +129,7 @@ def test_a_damaged_unit_is_scored_again(
 ) -> None:
     """Fault P4."""
     undisturbed = run(request_.model_copy(update={"to": str(tmp_path / "undisturbed")}))
-    with monkeypatch.context() as patch:
-        fail_at_unit(patch, 2, KeyboardInterrupt())  # type: ignore[arg-type]
-        with pytest.raises(KeyboardInterrupt):
-            run(request_)
+    interrupt_at_unit(request_, monkeypatch, 2)
     first, second = (
         Path(request_.to, STATE_DIRECTORY, "units", name) for name in list_units(request_.to)
     )
