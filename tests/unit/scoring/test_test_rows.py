@@ -138,7 +138,7 @@ def test_paths_that_pods_cannot_read_are_named_with_the_remedy(inputs: Path) -> 
     scoring = TestRowScoring(
         state="gs://bucket/state", cluster=JOBSET, shards_uri="gs://bucket/shards"
     )
-    with pytest.raises(ConfigError, match=r"/somewhere: pods .* evaluate\.workers=0"):
+    with pytest.raises(ConfigError, match=r"/somewhere: the workers' pods .* evaluate\.workers=0"):
         next(
             score_test_rows(
                 StepName.EVALUATE,
