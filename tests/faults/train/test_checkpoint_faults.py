@@ -26,7 +26,7 @@ from components.train.checkpointing.train_state import (
 )
 from components.train.loop.optimizer import build_optimizer
 from components.workers import exit_codes
-from tests.support.small_disk import mounted_small_disk
+from tests.support.stores.small_disk import mounted_small_disk
 from tests.support.training import local_training, training_shards
 
 pytestmark = pytest.mark.timeout(900)

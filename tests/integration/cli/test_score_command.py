@@ -14,8 +14,8 @@ from pipeline.cli.commands.releases.score import OPTION_NAMES, score_source
 from pipeline.cli.main import main
 from pipeline.cli.option_names import rename_options, translated_option_names
 from tests.support.releases.word_rule import rule_release
-from tests.support.small_disk import mounted_small_disk, resize_disk
 from tests.support.stores.object_stores import StorageLocation
+from tests.support.stores.small_disk import mounted_small_disk, resize_disk
 
 MANY_ROWS = 60_000
 Score = Callable[..., tuple[int, str]]
