@@ -313,8 +313,12 @@ def test_workers_of_a_killed_launcher_are_gone_within_a_minute_and_the_next_run_
         seconds = time.monotonic() - killed
         print(f"the last worker ended {seconds:.1f} s after the launcher")
         assert seconds < 60
-        (jobset,) = cluster_training.jobsets(it.run)
-        assert jobset["status"]["terminalState"] == "Failed"  # nothing starts them again
+
+        def is_failed() -> bool:
+            (jobset,) = cluster_training.jobsets(it.run)
+            return jobset["status"].get("terminalState") == "Failed"
+
+        local_training.wait_for(is_failed, "the JobSet's end: nothing starts them again")
         with cluster_training.launch(
             tmp_path / "second", f"{store_uri}/shards", scratch, options
         ) as second:

@@ -54,7 +54,9 @@ def score(
     ("options", "message"),
     [
         pytest.param(["--text", "body"], "no column 'body'", id="text"),
-        pytest.param(["--text", "body"], "(options --text, --text-pair, --keep and", id="text-option"),
+        pytest.param(
+            ["--text", "body"], "(options --text, --text-pair, --keep and", id="text-option"
+        ),
         pytest.param(["--text", "text"], "--max-bad-rows allows 0", id="bad-rows"),
         pytest.param(["--text", "text"], "or raise --max-bad-rows", id="bad-rows-remedy"),
         pytest.param(["--text", ","], "--text ',': has an empty name", id="no-name"),
