@@ -316,7 +316,7 @@ def test_workers_of_a_killed_launcher_are_gone_within_a_minute_and_the_next_run_
 
         def is_failed() -> bool:
             (jobset,) = cluster_training.jobsets(it.run)
-            return jobset["status"].get("terminalState") == "Failed"
+            return bool(jobset["status"].get("terminalState") == "Failed")
 
         local_training.wait_for(is_failed, "the JobSet's end: nothing starts them again")
         with cluster_training.launch(
