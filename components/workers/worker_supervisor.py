@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from components.config.environment import ENV_FAILURE_FILE, ENV_LAUNCHER_PID, ENV_SAVING_FD
-from components.errors import KubertError
+from components.errors import ExitCode, KubertError
 from components.logging_config import configure_logging
 from components.storage.store import open_store
 from components.workers import exit_codes
@@ -114,9 +114,13 @@ def _write_failure(message: str) -> None:
 def main(arguments: Sequence[str], limits: WatchLimits | None = None) -> int:
     """Run the worker of this pod; the exit code."""
     configure_logging()
+    jobset = os.environ.get("JOBSET_NAME", "")
+    if len(arguments) != 3 or not jobset:
+        _write_failure("this is the command of a JobSet's pod: DIRECTORY MODULE JOB")
+        return ExitCode.USAGE
     directory, module, document = arguments
     supervisor = WorkerSupervisor([sys.executable, "-m", module, document], limits or WatchLimits())
-    return supervisor.run(directory, os.environ["JOBSET_NAME"])
+    return supervisor.run(directory, jobset)
 
 
 if __name__ == "__main__":

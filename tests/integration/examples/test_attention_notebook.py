@@ -13,7 +13,6 @@ import pytest
 
 import kubert
 from docs.execute_notebook import (
-    ATTENTION,
     NotebookOutputError,
     clean_outputs,
     execute_notebook,
@@ -21,6 +20,7 @@ from docs.execute_notebook import (
     read_notebook,
 )
 
+ATTENTION = Path(__file__).parents[3] / "examples" / "attention.ipynb"
 MAX_BYTES = 1_000_000
 MODELS = [
     "Transformer from scratch",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.progress import ProgressEvent
+from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow import submit
 from pipeline.kubeflow.errors import NotFoundError
 from pipeline.kubeflow.follow_run import NO_REASON, RunResult, follow_run, read_run
@@ -32,7 +32,7 @@ class Pods:
         self.graph_failure = fatal_lines.pop("graph", "")
         self.fatal_lines = fatal_lines
 
-    def read_new_events(self) -> list[ProgressEvent]:
+    def read_new_events(self, first_step: StepName) -> list[ProgressEvent]:
         found, self._events = self._events, []
         return found
 

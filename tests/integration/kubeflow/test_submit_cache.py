@@ -31,7 +31,7 @@ class _PodsOfFirstRun:
     def __init__(self, is_first: bool) -> None:
         self._events = [GONE] if is_first else []
 
-    def read_new_events(self) -> list[ProgressEvent]:
+    def read_new_events(self, first_step: StepName) -> list[ProgressEvent]:
         found, self._events = self._events, []
         return found
 

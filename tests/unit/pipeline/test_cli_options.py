@@ -60,13 +60,13 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
     assert flags == {
         "run": ["--set", "--workdir", "--json"],
         "predict": ["--json"],
-        "compile": ["--output", "-o", "--set"],
+        "compile": ["--output", "-o", "--set", "--pipeline"],
         "config": ["--set"],
         "doctor": ["--cluster", "--probe-store", "--set", "--workdir", "--json"],
         "explain": ["--class", "--steps", "--layers", "--heads", "--html", "--json"],
         "score": [
-            *("--source", "--to", "--text", "--keep", "--format", "--all-scores", "--embeddings"),
-            *("--workers", "--max-bad-rows", "--config", "--set", "--cluster"),
+            *("--source", "--to", "--text", "--text-pair", "--keep", "--format", "--all-scores"),
+            *("--embeddings", "--workers", "--max-bad-rows", "--config", "--set", "--cluster"),
             *(*server, *wait[:2], *dry, *tags),
         ],
         "pull": ["--to", "--watch", "--keep", "--json"],

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from components.config.environment import ENV_FAILURE_FILE
+from components.errors import ExitCode
 from components.storage.store import Store, open_store
 from components.workers import exit_codes
 from components.workers.launcher_heartbeat import heartbeat_key
@@ -192,6 +193,25 @@ def test_a_worker_that_fails_without_a_launcher_is_not_started_again_for_nobody(
     if is_back:
         beat(store, process, 20)
     assert process.wait(timeout=30) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "jobset"),
+    [
+        pytest.param([], JOBSET, id="no_arguments"),
+        pytest.param(["gs://b/state", MODULE, "job.json"], "", id="no_jobset"),
+    ],
+)
+def test_outside_of_a_jobset_nothing_is_started(
+    arguments: list[str], jobset: str, failure: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "components.workers.worker_supervisor", *arguments],
+        env={**os.environ, "JOBSET_NAME": jobset, ENV_FAILURE_FILE: str(failure)},
+        capture_output=True,
+    )
+    assert done.returncode == ExitCode.USAGE
+    assert failure.read_text().startswith("this is the command of a JobSet's pod")
 
 
 def test_a_worker_ends_with_its_supervisor(supervise: MakeSupervisor) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from components.data.text_columns import flatten_texts
 from components.errors import escape_unprintable
 from pipeline.cli.commands.releases.text_arguments import (
     ReleaseArgument,
@@ -60,6 +59,7 @@ def predict_texts(
 
 def _print_prediction(answer: Prediction, inputs: Sequence[str], as_json: bool) -> None:
     """Print the answer to a text, or to a pair, whose texts are named as the model's inputs."""
+    from components.data.text_columns import flatten_texts
     from pipeline.cli.tables import print_json
 
     if as_json:
