@@ -22,6 +22,10 @@ SINGLE_INPUT = ("text",)
 """Name of the input of a model of single texts."""
 PAIR_INPUTS = ("text", "text_pair")
 """Names of the inputs of a model of pairs whose columns have names that no input can have."""
+TEXT_AND_PAIR = (
+    "text and text_pair exclude each other; leave out `text`, or for single texts `text_pair`"
+)
+"""What is wrong with a section that names columns for single texts and for pairs."""
 _INPUT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
@@ -187,14 +191,14 @@ class DataConfig(Section):
     @classmethod
     def _parse_columns(cls, value: Any) -> Any:
         names = [value] if isinstance(value, str | int) else value
-        return tuple(str(name) for name in names) if isinstance(names, Iterable) else names
+        return _name_columns(names) if isinstance(names, Iterable) else names
 
     @field_validator("text_pair", mode="before")
     @classmethod
     def _parse_pair(cls, value: Any) -> Any:
         if value is None:
             return None
-        names = tuple(map(str, value)) if isinstance(value, list | tuple) else ()
+        names = _name_columns(value) if isinstance(value, list | tuple) else ()
         if len(names) != 2 or not all(names) or names[0] == names[1]:
             raise ValueError(
                 "needs the names of two different columns, such as [question, answer]; columns "
@@ -220,10 +224,7 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _check_one_kind_of_text(self) -> DataConfig:
         if self.text_pair and self.text != type(self).model_fields["text"].default:
-            raise ValueError(
-                "text and text_pair exclude each other; leave out `text`, or for single texts "
-                "`text_pair`"
-            )
+            raise ValueError(TEXT_AND_PAIR)
         return self
 
     @field_validator("label", mode="before")
@@ -267,6 +268,18 @@ class DataConfig(Section):
     def test_sources(self) -> tuple[str, ...]:
         """The names in `test_source`, if it is given."""
         return list_sources(self.test_source)
+
+
+def _name_columns(values: Iterable[Any]) -> tuple[str, ...]:
+    """The names of columns, numbered ones as digits; ValueError for a value that is no name."""
+    names = tuple(values)
+    for name in names:
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise ValueError(
+                f"{name!r} is not the name of a column; quote names that YAML reads as something "
+                'else, such as "yes" and "null"'
+            )
+    return tuple(map(str, names))
 
 
 def list_sources(source: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class EvaluateConfig(Section):
     )
     champion_margin: float = Field(
         0.0,
+        strict=True,
         ge=-1,
         le=1,
         description="difference of accuracy to the released model on the same test rows that the "
@@ -97,6 +98,7 @@ class EvaluateConfig(Section):
     )
     explain_errors: int = Field(
         5,
+        strict=True,
         ge=0,
         le=50,
         description="most confident misclassifications that the report explains word by word; "

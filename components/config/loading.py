@@ -12,12 +12,15 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.config.cluster import PATTERN_MEANINGS
+from components.config.data import TEXT_AND_PAIR
 from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import Config
-from components.errors import ConfigError
+from components.config.yaml_loader import ConfigLoader, ImpossibleValueError
+from components.errors import ConfigError, shorten_value
 
 CLASSES_OPTION = "data.classes"
 CLASS_WEIGHTS_OPTION = "train.class_weights"
+_NAME_IN_BRACKETS = re.compile(r"(\w+\[[^\"']*?\])(?=\s*:\s)")
 _DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".xlsx")
 
 
@@ -41,7 +44,12 @@ def load_config(path: Path | None = None, assignments: Iterable[str] = ()) -> Co
     for assignment in assignments:
         _apply_assignment(values, assignment)
     sources = [path.name if path else "", "--set" if assignments else ""]
-    return validate_config(values, " with ".join(filter(None, sources)) or "config")
+    source = " with ".join(filter(None, sources)) or "config"
+    data = values.get("data")
+    if isinstance(data, dict) and "text" in data and data.get("text_pair") is not None:
+        # The section alone cannot tell columns that are given from equal ones by default.
+        raise ConfigError(f"{source}:\n  data: {TEXT_AND_PAIR}")
+    return validate_config(values, source)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -56,6 +64,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: {error.strerror or error}; `kubert config` prints one to start from"
         ) from None
+    except ImpossibleValueError as error:
+        raise ConfigError(f"{path}: {_describe_yaml_error(error)}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {_describe_yaml_error(error)}") from None
     if loaded is not None and not isinstance(loaded, dict):
@@ -72,7 +82,7 @@ def _parse_yaml(text: str, option: str | None = None) -> Any:
     The names of classes, in `data.classes` and `train.class_weights`, are kept as written: YAML
     would read 007 as 7 and no as false.
     """
-    loader = yaml.SafeLoader(text)
+    loader = ConfigLoader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -127,14 +137,28 @@ def _apply_assignment(values: dict[str, Any], assignment: str) -> None:
         )
     try:
         value = _parse_yaml(text, name.strip())
+    except ImpossibleValueError as error:
+        raise ConfigError(f"--set {name.strip()}: {error.problem}") from None
     except yaml.YAMLError:
         raise ConfigError(
-            f"--set {assignment}: {text!r} is not a YAML value; "
-            f"quote text with special characters: --set '{name}=\"...\"'"
+            f"--set {shorten_value(assignment)}: {shorten_value(text)!r} is not a YAML value; "
+            f"quote text with special characters: --set '{name}={_quote_special_text(text)}'"
         ) from None
     if not isinstance(values.setdefault(section, {}), dict):
         raise ConfigError(f"--set {assignment}: {section} is not a section of options")
     values[section] = {**values[section], option: value}
+
+
+def _quote_special_text(text: str) -> str:
+    """How the value would be written: with its names in brackets quoted, if that makes it YAML."""
+    if not text.lstrip().startswith("{"):
+        return '"..."'
+    quoted = _NAME_IN_BRACKETS.sub(r'"\1"', text)
+    try:
+        _parse_yaml(quoted)
+    except yaml.YAMLError:
+        return '{"...": ...}'
+    return quoted
 
 
 def _describe_error(error: Any) -> str:
@@ -148,7 +172,14 @@ def _describe_error(error: Any) -> str:
     message = _describe_expectation(error)
     if isinstance(error["input"], dict | BaseModel):
         return f"  {name}: {message}"
-    return f"  {name}: {message} (given: {_mask_credentials(repr(error['input']))})"
+    return f"  {name}: {message} (given: {_mask_credentials(_show_value(error['input']))})"
+
+
+def _show_value(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits, or a deep nesting
+        return f"a value of type {type(value).__name__}"
 
 
 def _describe_expectation(error: Any) -> str:

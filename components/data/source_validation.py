@@ -19,6 +19,7 @@ from components.data.readers.tfds import TFDS_PREFIX
 from components.data.rows import MalformedRow, RowBatch, column_index
 from components.data.source_files import SourceFile, check_disjoint, refuse_web_address
 from components.data.sources import check_files, list_files
+from components.data.text_columns import ColumnLayout
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import DataError
 from components.storage.uri import is_remote_uri
@@ -39,6 +40,7 @@ def validate_sources(data: DataConfig) -> list[str]:
     for a source that the tokenize step would refuse.
     """
     parse_window(data)
+    ColumnLayout.from_config(data)
     names, test_names = fill_date_placeholder(data), data.test_sources
     for name in (*names, *test_names):
         refuse_web_address(name)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 from components.config.schema import DataConfig
 from components.data.readers.text_chunks import NOT_UNICODE
 from components.data.rows import RowBatch
+from components.errors import ConfigError, shorten_value
 
 Text = str | tuple[str, str]
 """The text of a row, or the two texts of a pair; those of one source are all of one kind."""
@@ -81,7 +82,14 @@ class ColumnLayout:
 
     @classmethod
     def from_config(cls, data: DataConfig) -> ColumnLayout:
-        """Return the configured columns."""
+        """Return the configured columns; ConfigError if a text would contain the label."""
+        if data.label in data.text_columns:
+            option = "data.text" if data.text_pair is None else "data.text_pair"
+            raise ConfigError(
+                f"{option} and data.label both name the column {shorten_value(data.label)!r}: a "
+                f"model would read the answer in the text; leave it out of {option}, or set "
+                "data.label to the column with the classes"
+            )
         return cls(TextColumns.from_config(data), data.label)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from components.config.loading import load_config
-from components.config.schema import Config
+from components.config.schema import Config, DataConfig
 from components.config.section import Section
 from components.errors import ConfigError
 
@@ -70,7 +70,9 @@ def _render_option(section: Section, name: str) -> str:
     field = type(section).model_fields[name]
     value = getattr(section, name)
     default = "" if value == field.default else f" (default: {_to_inline_yaml(field.default)})"
-    return f"  # {field.description}{default}\n  {name}: {_to_inline_yaml(value)}\n"
+    is_excluded = isinstance(section, DataConfig) and name == "text" and section.text_pair
+    mark = "# " if is_excluded else ""
+    return f"  # {field.description}{default}\n  {mark}{name}: {_to_inline_yaml(value)}\n"
 
 
 def _to_inline_yaml(value: Any) -> str:

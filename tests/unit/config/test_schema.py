@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.config.loading import load_config
+from components.config.loading import load_config, validate_config
 from components.config.renamed_options import (
     ADDED_OPTIONS,
     RENAMED_OPTIONS,
@@ -154,6 +154,19 @@ IMPOSSIBLE_VALUES = [
     pytest.param("data.window=30d", "window needs `time_column`", id="window-without-time"),
     pytest.param("data.window=30", "data.window", id="window-without-unit"),
     pytest.param("data.end_time=yesterday", "data.end_time", id="end-time"),
+    *[
+        pytest.param(f"{option}={value}", f"{option}: Input should be a valid {kind}", id=value)
+        for option, kind in {
+            "evaluate.champion_margin": "number",
+            "evaluate.explain_errors": "integer",
+        }.items()
+        for value in ("true", "'1'")
+    ],
+    *[
+        pytest.param(f"{option}={value}", f"{option}: .* is not the name of a column", id=value)
+        for option in ("data.text", "data.text_pair")
+        for value in ("[a, null]", "[[a], [b]]", "[true, false]")
+    ],
     pytest.param(
         "schedule.max_concurrent_runs=0", "schedule.max_concurrent_runs", id="concurrency"
     ),
@@ -165,6 +178,43 @@ def test_an_impossible_value_is_refused_and_named(assignment: str, message: str)
     """Fault T2."""
     with pytest.raises(ConfigError, match=message):
         load_config(None, [assignment])
+
+
+def test_a_value_that_has_no_text_is_named_by_its_type() -> None:
+    with pytest.raises(ConfigError, match=r"train\.epochs: .* \(given: a value of type int\)"):
+        validate_config({"train": {"epochs": 10**5000}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{recall[spam]: 0.5}",
+        "{recall[not spam]: 0.5, macro_f1: 0.5, f1[a[1]]: 0.5}",
+        '{"recall[spam]": 0.5, f1[ham]: 0.5}',
+    ],
+)
+def test_the_remedy_for_names_in_brackets_works(value: str) -> None:
+    with pytest.raises(ConfigError, match="quote text with special characters") as caught:
+        load_config(None, [f"evaluate.minimum={value}"])
+    remedy = str(caught.value).rpartition("--set '")[2].removesuffix("'")
+    assert len(load_config(None, [remedy]).evaluate.minimum) == value.count(":")
+
+
+def test_columns_of_single_texts_and_of_pairs_exclude_each_other_also_at_their_default(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("data:\n  text: [title, description]\n  text_pair: [a, b]\n")
+    with pytest.raises(ConfigError, match="text and text_pair exclude each other"):
+        load_config(path)
+    assert load_config(path, ["data.text_pair=null"]).data.text_pair is None
+
+
+def test_a_printed_configuration_of_pairs_loads_back(tmp_path: Path) -> None:
+    config = presets.load_preset("pairs")
+    path = tmp_path / "config.yaml"
+    path.write_text(presets.render_config(config, "mine"), encoding="utf-8")
+    assert load_config(path) == config
 
 
 def test_credentials_in_an_address_are_not_repeated() -> None:

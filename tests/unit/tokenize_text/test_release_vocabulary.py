@@ -41,9 +41,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> DataConfig:
-    rows = [f"w{number} w{number % 7} text,{'ab'[number % 2]}" for number in range(60)]
+    rows = [f"w{number} w{number % 7} text,to {number},{'ab'[number % 2]}" for number in range(60)]
     path = tmp_path / "rows.csv"
-    path.write_text("\n".join(["title,label", *rows]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(["title,subject,label", *rows]) + "\n", encoding="utf-8")
     return DataConfig(source=str(path), text=("title",))
 
 
@@ -101,7 +101,7 @@ def test_a_release_of_another_encoder_is_refused_before_any_row_is_tokenized(
 def test_a_scratch_encoder_of_single_texts_cannot_go_on_with_pairs(
     reference: str, data: DataConfig, tmp_path: Path
 ) -> None:
-    pairs = DataConfig(source=data.source, text_pair=("title", "label"))
+    pairs = DataConfig(source=data.source, text_pair=("title", "subject"))
     with pytest.raises(ConfigError, match=r"news version 1 was trained on single texts; leave out"):
         tokenize(pairs, tmp_path / "shards", start_from=reference)
     assert not (tmp_path / "shards").exists()
