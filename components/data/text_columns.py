@@ -22,6 +22,8 @@ Text = str | tuple[str, str]
 """The text of a row, or the two texts of a pair; those of one source are all of one kind."""
 NOT_TEXT = "text that is not a string"
 BLANK = "blank text"
+NO_VALUE = "no text (no such key, or null)"
+"""Of one text of a pair; several columns of a single text may lack some."""
 NUMBER_TYPES = (int, float, Decimal)
 INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 
@@ -65,7 +67,7 @@ class TextColumns:
         if not self.is_pair:
             return _build_single_text(values, "+".join(self.names))
         first, second = (
-            _build_single_text([value], name)
+            UnusableText(NO_VALUE, name) if value is None else _build_single_text([value], name)
             for value, name in zip(values, self.names, strict=True)
         )
         if isinstance(first, UnusableText):

@@ -95,6 +95,19 @@ def test_json_lines_that_all_lack_one_of_the_texts_are_refused(tmp_path: Path) -
         validate_sources(configure(path))
 
 
+@pytest.mark.parametrize("answer", [{}, {"answer": None}], ids=["missing", "null"])
+def test_a_json_row_without_one_of_the_texts_is_not_called_blank(
+    tmp_path: Path, answer: dict[str, None]
+) -> None:
+    path = write_json_lines(tmp_path / "rows.jsonl", ROWS)
+    row = json.dumps({"question": "who?", "label": "yes", **answer})
+    path.write_text(f"{path.read_text()}\n{row}\n")
+    with pytest.raises(DataError) as caught:
+        read(configure(path))
+    assert "row 41 (line 41): answer: no text (no such key, or null)" in str(caught.value)
+    assert "blank" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "is_equal"),
     [

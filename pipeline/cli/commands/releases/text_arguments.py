@@ -7,11 +7,11 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from components.errors import UsageError
+from components.errors import UsageError, shorten_value
 
 ReleaseArgument = Annotated[
     str,
@@ -55,18 +55,30 @@ def group_pairs(texts: Iterable[str], inputs: Sequence[str]) -> Iterator[tuple[s
         pair = _parse_json_pair(line, inputs) if line.startswith("{") else tuple(line.split("\t"))
         if len(pair) != 2:
             raise UsageError(
-                f"standard input, line {number}: no pair of {names}; write both with a tab in "
-                f"between, or a JSON object with the keys {', '.join(inputs)}"
+                f"standard input, line {number}: no pair of {names}{_name_extra_keys(line, inputs)}"
+                f"; write both with a tab in between, or a JSON object with the keys "
+                f"{', '.join(inputs)}"
             )
         yield pair
 
 
-def _parse_json_pair(line: str, inputs: Sequence[str]) -> tuple[str, ...]:
-    """The texts in a JSON object; none if it has other keys or values."""
+def _parse_json(line: str) -> dict[str, Any]:
+    """The JSON object of a line; empty for any other line."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
-        return ()
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _name_extra_keys(line: str, inputs: Sequence[str]) -> str:
+    extra = [repr(shorten_value(key)) for key in _parse_json(line) if key not in inputs]
+    return f" (unknown key {extra[0]})" if extra else ""
+
+
+def _parse_json_pair(line: str, inputs: Sequence[str]) -> tuple[str, ...]:
+    """The texts in a JSON object; none if it has other keys or values."""
+    values = _parse_json(line)
     is_pair = values.keys() == {*inputs} and all(isinstance(text, str) for text in values.values())
     return tuple(values[name] for name in inputs) if is_pair else ()
 
