@@ -122,6 +122,33 @@ class Abstention(FiniteModel):
     test: AnsweredRows | None
     curve: tuple[AnsweredRows, ...]
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether all answers together reach the demanded precision, so that each is confident."""
+        return self.precision is not None and self.threshold == 0
+
+    def describe(self) -> str | None:
+        """The threshold and its test rows in a sentence; None if no threshold was found."""
+        if self.test is None:
+            return None
+        right = "none" if self.test.precision is None else f"{self.test.precision:.4f}"
+        if self.is_idle and self.validation is not None:
+            correct, rows = self.validation.correct, self.validation.rows
+            reached = (
+                f"All {rows:,} validation rows are right"
+                if correct == rows
+                else f"{correct:,} of {rows:,} validation rows are right, which reaches the "
+                f"precision {self.precision:.4f}"
+            )
+            return (
+                f"{reached}: the threshold is 0 and every answer is confident; {right} of the test "
+                "rows are right."
+            )
+        return (
+            f"Threshold {self.test.threshold:.4f}: {self.test.coverage:.4f} of the test rows are "
+            f"answered confidently, {right} of these are right."
+        )
+
 
 class TemperatureScaling(FiniteModel):
     """The temperature that the logits are divided by, and what it does to the test scores.
@@ -141,6 +168,15 @@ class TemperatureScaling(FiniteModel):
     ece: float = Field(ge=0, le=1)
     ece_scaled: float = Field(ge=0, le=1)
     calibration: tuple[CalibrationBin, ...]
+
+    def describe_failure(self) -> str | None:
+        """Why the temperature could not be fitted, in a sentence; None if it was fitted."""
+        if self.is_fitted:
+            return None
+        return (
+            f"All {self.validation_rows:,} validation rows are right, so that no temperature can "
+            "be fitted: it is 1, and the served scores are not calibrated."
+        )
 
 
 class Misclassification(FiniteModel):
@@ -286,6 +322,15 @@ class ReportContent(EvaluationMetrics):
     source_sha256: str
     encoder_fingerprint: str
     inputs: StoredInputs = SINGLE_INPUT
+
+    @property
+    def evaluation_notes(self) -> tuple[str, ...]:
+        """What a person should read of the temperature and the threshold, in sentences."""
+        notes = (
+            self.scaling.describe_failure() if self.scaling else None,
+            self.abstention.describe() if self.abstention else None,
+        )
+        return tuple(note for note in notes if note is not None)
 
 
 def open_report(directory: Path) -> Artifact[ReportContent]:

@@ -81,6 +81,8 @@ def run(
         content = _write_report(
             directory, config, opened, trained, scoring or TestRowScoring(), calibrate
         )
+    for note in content.evaluation_notes:
+        progress.report_note(StepName.EVALUATE, note)
     progress.report(
         StepName.EVALUATE,
         f"accuracy {content.accuracy:.4f}",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from components.errors import KubertError, UsageError
 from components.explain import attribution
 from components.explain.attention import WordAttention, select_attention
-from components.explain.explanation import Explanation, Word
+from components.explain.explanation import Explanation, Word, format_signed
 from components.explain.options import MAX_STEPS, ExplanationOptions
 from components.explain.pass_cost import measure_cost
 from components.explain.words import TokenizedText, WordSpan, match_words, split_words
@@ -221,7 +221,10 @@ class Explainer:
             agreement=agreement,
             attention=attention,
             unread=_find_unread(text),
-            notes=tuple(_list_notes(text, words, gradients, self.model.is_sealed, occlusions)),
+            notes=(
+                *_list_notes(text, words, gradients, self.model.is_sealed, occlusions),
+                *(_describe_preference(gradients, label == target) if gradients and words else ()),
+            ),
         )
 
     def _attend(
@@ -310,6 +313,19 @@ def _list_notes(
         yield (
             f"The text has more than {MAX_OCCLUDED_WORDS} words, so that they were not occluded "
             "one by one."
+        )
+
+
+def _describe_preference(
+    gradients: attribution.IntegratedGradients, is_predicted: bool
+) -> Iterator[str]:
+    """A sentence if the class is preferred without the words, and these add less than that."""
+    added = gradients.log_odds - gradients.baseline
+    if gradients.baseline > 0 and added < gradients.baseline:
+        yield (
+            f"The model {'prefers this class also' if is_predicted else 'would prefer this class'} "
+            f"without the words (log-odds {format_signed(gradients.baseline)}); the words change "
+            f"the log-odds by {format_signed(added)}."
         )
 
 

@@ -11,6 +11,17 @@ import numpy as np
 from components.explain.attention import WordAttention
 
 
+def format_signed(value: float, digits: int = 3) -> str:
+    """A number with its sign, as log-odds are shown; without a sign where all digits are 0."""
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
+
+
+def count_steps(steps: int) -> str:
+    """The number of points of the integral, in words."""
+    return f"{steps} step" if steps == 1 else f"{steps} steps"
+
+
 @dataclass(frozen=True)
 class Word:
     """A word that the model read.

@@ -26,6 +26,9 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print one explanation; colours only where the console has them."""
     score = explanation.scores[explanation.label]
     print_line(console, f"{escape_unprintable(explanation.label)}  {score:.4f}", "bold")
+    if explanation.target != explanation.label:
+        target, score = explanation.target, explanation.scores[explanation.target]
+        print_line(console, f"explained: {escape_unprintable(target)}  {score:.4f}")
     console.print(color_text(explanation), soft_wrap=True)
     print_line(console, _describe_sum(explanation))
     for note in explanation.notes:
@@ -55,12 +58,14 @@ def _style(segment: Segment) -> str:
 
 
 def _describe_sum(explanation: Explanation) -> str:
+    from components.explain.explanation import count_steps, format_signed
+
     target = escape_unprintable(explanation.target)
-    sentence = f"log-odds of {target} {explanation.log_odds:+.3f}"
+    sentence = f"log-odds of {target} {format_signed(explanation.log_odds)}"
     if explanation.baseline is not None and explanation.gap is not None:
         sentence += (
-            f", without words {explanation.baseline:+.3f}; "
-            f"gap {explanation.gap:+.4f} after {explanation.steps} steps"
+            f", without words {format_signed(explanation.baseline)}; "
+            f"gap {format_signed(explanation.gap, 4)} after {count_steps(explanation.steps)}"
         )
     if explanation.agreement is not None:
         sentence += f"; rank correlation with occlusion {explanation.agreement:.2f}"
@@ -69,13 +74,15 @@ def _describe_sum(explanation: Explanation) -> str:
 
 def _word_rows(explanation: Explanation) -> list[dict[str, Any]]:
     """The words in the order of the text, the strongest of them if there are many."""
+    from components.explain.explanation import format_signed
+
     rows = []
     for word in explanation.list_strongest(MAX_ROWS):
         cells = round(_BAR_CELLS * explanation.share(word))
         row = {
             "word": word.text,
-            "contribution": None if word.contribution is None else f"{word.contribution:+.3f}",
-            "occlusion": None if word.occlusion is None else f"{word.occlusion:+.3f}",
+            "contribution": None if word.contribution is None else format_signed(word.contribution),
+            "occlusion": None if word.occlusion is None else format_signed(word.occlusion),
             "": ("+" if word.weight > 0 else "-") * cells,
         }
         rows.append({name: value for name, value in row.items() if value is not None})
@@ -90,7 +97,6 @@ def _print_attention(console: Console, attention: WordAttention, tokens: Sequenc
         for word, attended in queries[:MAX_ATTENTION_ROWS]
     ]
     print_table(rows)
-    if len(queries) > MAX_ATTENTION_ROWS:
-        print_line(
-            console, f"and {len(queries) - MAX_ATTENTION_ROWS} more words: see --html or --json"
-        )
+    if (more := len(queries) - MAX_ATTENTION_ROWS) > 0:
+        words = "1 more word" if more == 1 else f"{more} more words"
+        print_line(console, f"and {words}: see --html or --json")

@@ -35,9 +35,11 @@ def print_summary(summary: RunSummary, console: Console, example: Text) -> None:
     for name, value in _table_rows(summary).items():
         table.add_row(RichText(name, style="bold"), RichText(value))
     console.print(table)
-    if summary.run_state.steps["tokenize"].status == "reused":  # else they were shown meanwhile
-        for note in summary.report.data.notes:
-            print_line(console, f"note: {note}")
+    notes = {"tokenize": summary.report.data.notes, "evaluate": summary.report.evaluation_notes}
+    for step, sentences in notes.items():
+        if summary.run_state.steps[step].status == "reused":  # else they were shown meanwhile
+            for note in sentences:
+                print_line(console, f"note: {note}")
     paths = {"release": summary.release, "report": summary.report_page, "log": str(summary.run.log)}
     for name, path in paths.items():
         if path:

@@ -36,6 +36,20 @@ class RunSummary:
         }
 
     @property
+    def confident_answers(self) -> dict[str, float | None] | None:
+        """The threshold, and the share of the test rows that reach it (coverage) and are right.
+
+        None without `evaluate.threshold`; its values are None where no threshold was found.
+        """
+        if (found := self.report.abstention) is None:
+            return None
+        return {
+            "threshold": found.threshold,
+            "coverage": found.test.coverage if found.test else None,
+            "precision": found.test.precision if found.test else None,
+        }
+
+    @property
     def release(self) -> str | None:
         """Path or URI of the release."""
         return self.run_state.steps["export"].figures.get("release")
@@ -73,7 +87,8 @@ class RunSummary:
             "macro_f1": self.report.macro_f1,
             "test_rows": self.report.test_rows,
             "rows": self.rows,
-            "notes": list(self.report.data.notes),
+            "confident_answers": self.confident_answers,
+            "notes": [*self.report.data.notes, *self.report.evaluation_notes],
             "gate": self.gate,
             "release": self.release,
             "version": self.version,

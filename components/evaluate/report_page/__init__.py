@@ -75,7 +75,7 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         "scaled_reliability": plots.draw_reliability(
             content.scaling.calibration, content.scaling.ece_scaled, "scaled-calibration"
         )
-        if content.scaling
+        if content.scaling and content.scaling.is_fitted
         else None,
         "roc": plots.draw_roc(curves, content.micro_roc),
         "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_length),

@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from components.explain.attention import ATTENDED, WordAttention
-from components.explain.explanation import Explanation, Segment
+from components.explain.explanation import Explanation, Segment, count_steps, format_signed
 from components.explain.page.pictures import MAX_DRAWN_TOKENS, draw_arcs, draw_matrix
 from components.html_template import load_templates
 
@@ -67,7 +67,7 @@ def render_style() -> Markup:
 
 @cache
 def _load_templates() -> jinja2.Environment:
-    filters = {"signed": _format_signed, "score": _format_score}
+    filters = {"signed": _format_signed, "score": _format_score, "steps": count_steps}
     return load_templates(Path(__file__).parent, filters)
 
 
@@ -122,7 +122,7 @@ def _attention_values(
 
 
 def _format_signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return "" if value is None else format_signed(value).replace("-", "\N{MINUS SIGN}")
 
 
 def _format_score(value: float) -> str:

@@ -53,7 +53,7 @@ def test_texts_are_explained_as_json_and_as_a_page_after_the_cost_is_stated(
         pytest.param(["nowhere/news", "w1"], "nothing is released", id="no-release"),
         pytest.param(
             ["MODEL", "w1", "--layers", "x"],
-            "--layers x: write numbers from 1, separated by commas, or last or all",
+            "--layers x: write numbers from 1, separated by commas, or last, all or none",
             id="layers",
         ),
         pytest.param(["MODEL", "w1", "--heads", "0"], "--heads 0: write numbers", id="head-0"),

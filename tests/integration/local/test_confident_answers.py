@@ -19,13 +19,16 @@ from components.artifacts.gate_decision import GateDecision
 from components.artifacts.predictions import iterate_predictions
 from components.artifacts.release import open_release
 from components.artifacts.report import CONTENT_FILENAME, ReportContent, open_report
+from components.config.environment import ENV_PROGRESS
 from components.config.schema import Calibration, EvaluateConfig, ExportConfig
 from components.errors import DataError, KubertError
 from components.evaluate import step as evaluation
+from components.evaluate.report_page import render_report
 from components.export import parity
 from components.export import step as export
 from components.gate import step as gate
 from components.model import serving_model
+from components.progress import ProgressFile
 from components.serving.model_directory import select_served_version
 from components.serving.rest_protocol import build_predict_response
 from components.serving.version_manager import load_version
@@ -124,6 +127,10 @@ def test_the_report_says_what_the_threshold_leaves(
     assert decision.passed
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Confident answers" in page and f"at least {threshold:.4f}" in page
+    assert content.evaluation_notes == (
+        f"Threshold {threshold:.4f}: {confident.mean():.4f} of the test rows are answered "
+        f"confidently, {right[confident].mean():.4f} of these are right.",
+    )
     assert open_report(tmp_path / "report").manifest.config["threshold"] == threshold
 
 
@@ -139,6 +146,24 @@ def test_a_demanded_precision_chooses_the_threshold_on_the_validation_rows(
     assert found.validation == found.test and decision.passed
     assert (found.validation.precision or 0) >= plain.accuracy + 0.01
     assert open_release(release(root, tmp_path)).content.threshold == found.threshold
+
+
+def test_a_precision_that_all_answers_reach_is_stated(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_PROGRESS, str(tmp_path / "progress"))
+    content, _ = judge(root, tmp_path, threshold={"precision": 0.01})
+    found = content.abstention
+    assert found is not None and found.is_idle and found.test is not None
+    (note,) = content.evaluation_notes
+    assert note == (
+        f"{found.test.correct} of 24 validation rows are right, which reaches the precision "
+        "0.0100: the threshold is 0 and every answer is confident; "
+        f"{content.accuracy:.4f} of the test rows are right."
+    )
+    events = ProgressFile(tmp_path / "progress").read_new_events()
+    assert note in [event.message for event in events if event.kind == "note"]
+    assert note in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_a_precision_that_no_threshold_reaches_closes_the_gate(root: Path, tmp_path: Path) -> None:
@@ -253,6 +278,23 @@ def test_calibration_is_measured_before_and_after(calibrated_release: Path, plai
     assert sum(part.rows for part in scaling.calibration) == content.test_rows
     page = (calibrated_release.parents[2] / "report" / "report.html").read_text()
     assert f"divides its logits by {scaling.temperature:.4f}" in page
+
+
+def test_a_temperature_that_cannot_be_fitted_is_stated_without_a_second_plot(
+    calibrated_release: Path,
+) -> None:
+    content = open_report(calibrated_release.parents[2] / "report").content
+    assert content.scaling is not None and content.evaluation_notes == ()
+    unfitted = content.scaling.model_copy(update={"is_fitted": False, "temperature": 1.0})
+    changed = content.model_copy(update={"scaling": unfitted})
+    assert changed.evaluation_notes == (
+        "All 24 validation rows are right, so that no temperature can be fitted: it is 1, and the "
+        "served scores are not calibrated.",
+    )
+    page, before = render_report(changed), render_report(content)
+    assert changed.evaluation_notes[0] in page and changed.evaluation_notes[0] not in before
+    assert "the calibration error goes from" in before and "goes from" not in page
+    assert 'id="scaled-calibration' in before and 'id="scaled-calibration' not in page
 
 
 def test_the_threshold_applies_to_calibrated_scores(

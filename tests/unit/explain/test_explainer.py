@@ -85,6 +85,39 @@ def test_the_predicted_class_is_explained_unless_another_is_asked_for():
     assert explain("bad", target="yes").log_odds == pytest.approx(-3)
 
 
+class Leaning(Summing):
+    """Prefers `yes` by 2 before it reads a word."""
+
+    def compute_logits(self, ids):
+        return super().compute_logits(ids) + np.array([0, 2], np.float32)
+
+    def differentiate(self, ids, embeddings, target):
+        log_odds, slopes = super().differentiate(ids, embeddings, target)
+        return log_odds + (2 if target == 1 else -2), slopes
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "sentence"),
+    [
+        pytest.param(
+            "so", "yes", "prefers this class also without the words (log-odds +2.000); the words "
+            "change the log-odds by +0.500.", id="small",
+        ),
+        pytest.param(
+            "bad", "yes", "would prefer this class without the words (log-odds +2.000); the words "
+            "change the log-odds by -3.000.", id="against",
+        ),
+        pytest.param("good so", "yes", None, id="the-words-decide"),
+        pytest.param("bad", "no", None, id="another-class"),
+        pytest.param("", "yes", None, id="no-words"),
+    ],
+)  # fmt: skip
+def test_a_class_that_is_preferred_without_the_words_is_stated(text, target, sentence):
+    notes = explain(text, Leaning(), target=target).notes
+    found = [note for note in notes if "without the words" in note]
+    assert found == ([] if sentence is None else [f"The model {sentence}"])
+
+
 def test_a_coarse_integral_is_stated():
     found = explain("bad good", Summing(power=3), target="yes", steps=1)
     assert found.gap == pytest.approx(-1 + 3 * 0.25)

@@ -82,6 +82,11 @@ def test_long_texts_have_tables_and_no_pictures() -> None:
     assert page.count("[SEP]") == 1 + page.count("<bdi>[SEP]</bdi> 0")
 
 
+def test_zeros_have_no_sign_and_one_step_is_singular() -> None:
+    page = render_page([make_explanation(gap=-0.0001, steps=1)], {})
+    assert "but for 0.000 (1 step)." in page
+
+
 def test_many_classes_are_summed_up() -> None:
     scores = {"<b>Business": 0.5} | {f"class {number}": 0.5 / 99 for number in range(99)}
     text = " ".join(Reader(render_page([make_explanation(scores=scores)], {})).text.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shlex
 from collections.abc import Sequence
@@ -13,10 +14,11 @@ import pytest
 from rich.console import Console
 
 from components.artifacts.predictions import PredictionsWriter, read_first_texts
+from components.artifacts.report import Abstention, AnsweredRows
 from pipeline.cli.run_summary import choose_example_text, print_summary
 from pipeline.local.run_summary import RunSummary
 from pipeline.local.runner import LocalRun
-from pipeline.run_state import RunState, StepState
+from pipeline.run_state import RunState, StepState, StepStatus
 from tests.support.releases.made_report import report_content
 
 LABELS = np.repeat(np.array([0, 1, 2], np.int32), [180, 40, 20])
@@ -97,6 +99,34 @@ def test_programs_read_the_majority_class_beside_the_accuracy() -> None:
     assert list(printed)[:5] == [
         "accuracy", "accuracy_low", "accuracy_high", "majority_class", "majority_share",
     ]  # fmt: skip
+
+
+def make_confident_summary(status: StepStatus) -> RunSummary:
+    """That of a run with a threshold of 0 for a precision; `status` is that of the evaluation."""
+    summary = make_summary()
+    rows = AnsweredRows(threshold=0, rows=50, answered=50, correct=50)
+    test = AnsweredRows(threshold=0, rows=200, answered=200, correct=196)
+    found = Abstention(threshold=0, precision=0.99, validation=rows, test=test, curve=(test,))
+    steps = summary.run_state.steps
+    state = RunState({**steps, "evaluate": dataclasses.replace(steps["evaluate"], status=status)})
+    report = summary.report.model_copy(update={"abstention": found})
+    return dataclasses.replace(summary, report=report, run_state=state)
+
+
+def test_programs_read_the_threshold_and_what_it_leaves() -> None:
+    printed = make_confident_summary("finished").to_dict()
+    assert printed["confident_answers"] == {"threshold": 0, "coverage": 1, "precision": 0.98}
+    assert printed["notes"] == [
+        "All 50 validation rows are right: the threshold is 0 and every answer is confident; "
+        "0.9800 of the test rows are right."
+    ]
+    assert make_summary().to_dict()["confident_answers"] is None
+
+
+@pytest.mark.parametrize(("status", "shown"), [("reused", 1), ("finished", 0)])
+def test_notes_of_a_reused_evaluation_are_shown_again(status: StepStatus, shown: int) -> None:
+    printed = read_printed(make_confident_summary(status))
+    assert printed.count("note: All 50 validation rows are right") == shown
 
 
 def test_people_read_the_majority_class_beside_the_accuracy() -> None:

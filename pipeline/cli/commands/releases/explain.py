@@ -87,13 +87,14 @@ def explain_texts(
     if layers is None:
         layers = "last" if html or as_json or heads != "mean" else "none"
 
+    chosen = parse_numbers("--layers", layers, ("last", "all", "none"))
     options = ExplanationOptions(
         target=target,
         steps=steps,
         attention=AttentionChoice(
             layers=cast(
                 tuple[int, ...] | Literal["last", "all"],
-                () if layers == "none" else parse_numbers("--layers", layers, ("last", "all")),
+                () if chosen == "none" else chosen,
             ),
             heads=cast(
                 tuple[int, ...] | Literal["mean", "all"],
@@ -140,7 +141,8 @@ def parse_numbers(option: str, value: str, names: tuple[str, ...]) -> tuple[int,
     parts = [part.strip() for part in value.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
         raise UsageError(
-            f"{option} {value}: write numbers from 1, separated by commas, or {' or '.join(names)}"
+            f"{option} {value}: write numbers from 1, separated by commas, or "
+            f"{', '.join(names[:-1])} or {names[-1]}"
         )
     return tuple(dict.fromkeys(int(part) for part in parts))
 

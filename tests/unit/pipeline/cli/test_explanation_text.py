@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -33,9 +34,9 @@ EXPLANATION = Explanation(
 )
 
 
-def render(**options: object) -> str:
+def render(explanation: Explanation = EXPLANATION, **options: object) -> str:
     stream = io.StringIO()
-    print_explanation(Console(file=stream, width=200, **options), EXPLANATION)  # type: ignore[arg-type]
+    print_explanation(Console(file=stream, width=200, **options), explanation)  # type: ignore[arg-type]
     return stream.getvalue()
 
 
@@ -71,6 +72,27 @@ def test_a_terminal_gets_colours_for_and_against(monkeypatch: pytest.MonkeyPatch
 def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert ";34m" not in render(force_terminal=True, color_system="standard")
+
+
+def test_another_class_than_the_predicted_one_is_shown_with_its_score() -> None:
+    shown = render(dataclasses.replace(EXPLANATION, target="World", log_odds=-1.0986))
+    assert shown.splitlines()[:2] == ["Business  0.7500", "explained: World  0.2500"]
+    assert "explained" not in render()
+
+
+def test_zeros_have_no_sign_and_one_is_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    zero = dataclasses.replace(
+        EXPLANATION,
+        baseline=-0.0001,
+        gap=-0.00001,
+        steps=1,
+        words=tuple(Word(f"w{n}", -1, -1, ("w",), -0.0004, -0.0) for n in range(11)),
+        attention=(WordAttention(1, 2, np.full((13, 13), 1 / 13, np.float32)),),
+    )
+    shown = render(zero)
+    assert "without words 0.000; gap 0.0000 after 1 step;" in shown
+    assert "and 1 more word: see" in shown
+    assert capsys.readouterr().out.splitlines()[1].split("\t")[1:3] == ["0.000", "0.000"]
 
 
 def test_numbers_are_lists_or_names() -> None:
