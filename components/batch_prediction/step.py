@@ -34,6 +34,7 @@ from components.batch_prediction.target import (
     REJECTED_FILENAME,
     Target,
     check_not_in_source,
+    check_not_of_a_model,
     lock_target,
     parse_target,
 )
@@ -100,13 +101,15 @@ def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -
     What a stopped or killed attempt has finished is not done again. A target with the output of the
     same request is left as it is. Raises, before anything is scored, UsageError or ConfigError for
     options that do not fit, DataError for a damaged release, a source that cannot be read or has
-    more bad rows than data.max_bad_rows, and a target with another output.
+    more bad rows than data.max_bad_rows, and a target with another output or with files of its
+    names that were changed since or come from elsewhere.
     """
     cluster = cluster or ClusterConfig()
     check_request(request)
     target = parse_target(request.to)
     names = fill_date_placeholder(request.data)
     check_not_in_source(target, names, [request.filename, REJECTED_FILENAME])
+    check_not_of_a_model(target)
     if cluster.backend == "jobset":
         refuse_local_paths(
             [request.release, *names, target.uri],
@@ -188,16 +191,20 @@ def _describe_output(
 
 
 def _find_output(target: Target, identity: dict[str, Any]) -> Manifest | None:
-    """The manifest of a finished output of this identity; DataError if it has another one."""
+    """The manifest of a finished output of this identity.
+
+    DataError if it has another one, or files that were changed or that are not of an output.
+    """
     manifest = target.read_manifest()
-    if manifest is None:
-        return None
-    if different := list_differences(manifest.config, identity):
+    if manifest and (different := list_differences(manifest.config, identity)):
         raise DataError(
             f"{target.uri}: holds the output of another request "
             f"({', '.join(map(_name_option, different))} differ); "
             "name another directory, or remove what is there"
         )
+    target.check_files()
+    if manifest is None or not target.has_files(manifest.files):
+        return None
     target.remove_state()
     return manifest
 

@@ -17,9 +17,13 @@ from components.errors import DataError, UsageError
 from components.registry.champion import read_champion
 from components.registry.listing import (
     MODEL_NAME_PATTERN,
+    PRIVATE_DIRECTORY,
     VERSION_PATTERN,
     ModelListing,
+    champion_key,
+    claim_key,
     list_model,
+    record_key,
 )
 from components.registry.registry import read_release
 from components.storage.store import Store, open_store
@@ -135,6 +139,18 @@ def find_release(reference: str) -> FoundRelease:
 def is_release_directory(directory: Path) -> bool:
     """Whether the directory is a version itself, and not the directory of a model."""
     return (directory / MANIFEST_FILENAME).exists() or (directory / MODEL_FILENAME).exists()
+
+
+def is_model_directory(uri: str) -> bool:
+    """Whether a directory or URI is that of a model: of a registry, or of a model server.
+
+    Of a model server it has versions only; these are looked for in local directories.
+    """
+    prefixes = (claim_key("", ""), record_key("", ""), champion_key(""))
+    if any(f"/{key}".startswith(prefixes) for key in open_store(uri).list(PRIVATE_DIRECTORY)):
+        return True
+    found = [] if is_remote_uri(uri) else Path(uri).glob(f"*/{MODEL_FILENAME}")
+    return any(VERSION_PATTERN.match(path.parent.name) for path in found)
 
 
 def pull(reference: str, into: Path) -> Artifact[ReleaseContent]:

@@ -10,10 +10,12 @@ import pytest
 
 from components.batch_prediction.target import STATE_DIRECTORY
 from components.errors import ConfigError, ExitCode
+from components.registry.reference import pull
+from components.storage.store import open_store
 from pipeline.cli.commands.releases.score import OPTION_NAMES, score_source
 from pipeline.cli.main import main
 from pipeline.cli.option_names import rename_options, translated_option_names
-from tests.support.releases.word_rule import rule_release
+from tests.support.releases.word_rule import publish_rule, rule_release
 from tests.support.stores.object_stores import StorageLocation
 from tests.support.stores.small_disk import mounted_small_disk, resize_disk
 
@@ -69,6 +71,7 @@ def score(
         ),
         pytest.param(["--embeddings", "--all-scores"], "leave out --all-scores", id="scores"),
         pytest.param(["--to", "texts.csv"], "write --to . and --format csv", id="file"),
+        pytest.param(["--to", ""], "--to '': is empty; name a directory", id="no-target"),
     ],
 )
 def test_a_message_names_the_option_of_the_command(
@@ -135,6 +138,41 @@ def test_a_release_that_changed_in_between_is_named_with_the_first_one(
     code, output = score(*options)
     assert code == 0, output
     assert not Path("out", STATE_DIRECTORY).exists()
+
+
+@pytest.mark.parametrize("to", ["models/news", "models/news/2", "served", "served/2"])
+def test_the_directory_of_a_model_is_refused_and_stays_one(
+    score: Score, tmp_path: Path, to: str
+) -> None:
+    publish_rule(open_store(str(tmp_path / "models")), tmp_path / "first", "k", {"w1": 1})
+    pull("models/news", Path("served"))
+    before = sorted(tmp_path.rglob("*"))
+    code, output = score("--text", "text", "--max-bad-rows", "1", to=to)
+    assert code == ExitCode.USER_ERROR
+    assert f"--to {tmp_path / to}: is a model's directory, or one of its versions" in output
+    assert sorted(tmp_path.rglob("*")) == before
+    assert score("--text", "text", "--max-bad-rows", "1", release="models/news")[0] == 0
+
+
+def test_outputs_may_be_numbered(score: Score) -> None:
+    for to in ("out/1", "out/20261130"):
+        assert score("--text", "text", "--max-bad-rows", "1", to=to)[0] == 0
+
+
+def test_a_file_that_is_no_output_or_was_changed_is_named_with_a_remedy(score: Score) -> None:
+    options = ["--text", "text", "--max-bad-rows", "1", "--format", "csv"]
+    path = Path("out", "predictions.csv")
+    path.parent.mkdir()
+    path.write_text("from elsewhere")
+    code, output = score(*options)
+    assert code == ExitCode.USER_ERROR
+    assert "no manifest says that it is an output; remove it, or name another" in output
+    path.unlink()
+    assert score(*options)[0] == 0
+    path.write_text("corrected by hand")
+    code, output = score(*options)
+    assert code == ExitCode.USER_ERROR
+    assert f"{path}: was changed since; remove it, or name another directory" in output
 
 
 def _stop(*_: object, **__: object) -> None:

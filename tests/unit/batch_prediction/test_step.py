@@ -17,7 +17,7 @@ from components.config.cluster import ClusterConfig
 from components.config.data import DataConfig
 from components.errors import ConfigError, DataError, KubertError, UsageError
 from components.scoring import job as jobs
-from components.storage.store import open_store
+from components.storage.store import Store, open_store
 from tests.support.releases.word_rule import rule_release
 from tests.support.stores.object_stores import StorageLocation
 
@@ -151,15 +151,80 @@ def test_the_same_request_again_does_nothing(
     assert not (tmp_path / "out" / STATE_DIRECTORY).exists()
 
 
-def test_an_output_that_was_damaged_is_made_again(
+def test_an_output_that_was_removed_is_made_again(
     make_request: Callable[..., BatchPredictionRequest], tmp_path: Path
 ) -> None:
     run(make_request())
     path = tmp_path / "out" / "predictions.jsonl"
     content = path.read_bytes()
-    path.write_bytes(content[:-5])
+    path.unlink()
     assert run(make_request()).created is True
     assert path.read_bytes() == content
+
+
+def test_an_output_that_was_changed_is_refused_and_left_alone(
+    make_request: Callable[..., BatchPredictionRequest], tmp_path: Path
+) -> None:
+    run(make_request())
+    path = tmp_path / "out" / "predictions.jsonl"
+    path.write_text("corrected by hand")
+    with pytest.raises(DataError, match=r"predictions\.jsonl: was changed since; remove it, or"):
+        run(make_request())
+    with pytest.raises(DataError, match=r"another request \(score\.keep differ\)"):
+        run(make_request(keep=()))
+    assert path.read_text() == "corrected by hand"
+
+
+@pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.parquet", "rejected.jsonl"])
+def test_a_file_that_is_no_output_is_refused_and_left_alone(
+    make_request: Callable[..., BatchPredictionRequest], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir()
+    path.write_text("from elsewhere")
+    with pytest.raises(DataError, match=rf"{name}: no manifest says .* remove it, or name another"):
+        run(make_request())
+    assert [*path.parent.iterdir()] == [path] and path.read_text() == "from elsewhere"
+
+
+def test_an_output_without_rejected_rows_leaves_no_list_of_them(
+    make_request: Callable[..., BatchPredictionRequest], tmp_path: Path
+) -> None:
+    source = tmp_path / "in" / "texts.csv"
+    good = source.read_text()
+    source.write_text(good + "040,\n")
+    run(make_request(data={"max_bad_rows": 1}))
+    (tmp_path / "out" / "predictions.jsonl").unlink()
+    source.write_text(good)
+    run(make_request(data={"max_bad_rows": 1}))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "manifest.json",
+        "predictions.jsonl",
+    ]
+
+
+def test_files_of_an_attempt_that_stopped_before_its_manifest_are_replaced(
+    make_request: Callable[..., BatchPredictionRequest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = Store.write
+
+    def stop_at_manifest(store: Store, key: str, data: bytes) -> None:
+        if key == "manifest.json":
+            raise KeyboardInterrupt
+        write(store, key, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", stop_at_manifest)
+        with pytest.raises(KeyboardInterrupt):
+            run(make_request())
+    assert (tmp_path / "out" / "predictions.jsonl").exists()
+    assert run(make_request(format="csv")).created is True
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "manifest.json",
+        "predictions.csv",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +298,7 @@ def test_a_kept_column_that_does_not_exist_is_named(
         pytest.param({"embeddings": True, "format": "csv"}, "no CSV field", id="csv-vector"),
         pytest.param({"keep": ("label",)}, "two columns .* 'label'", id="name-twice"),
         pytest.param({"to": "x/scored.csv"}, "score.to x and ", id="file-as-target"),
+        pytest.param({"to": ""}, "score.to '': is empty", id="no-target"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -248,6 +314,24 @@ def test_an_output_that_would_become_a_part_of_the_source_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="would be read as a part of the source"):
         run(make_request(data={"source": str(tmp_path / source)}, to=str(tmp_path / "in")))
+
+
+@pytest.mark.parametrize(
+    ("source", "to"),
+    [
+        pytest.param("link", "in", id="source"),
+        pytest.param("in/*.jsonl", "link", id="target-of-a-pattern"),
+        pytest.param("link/*.jsonl", "in", id="pattern"),
+        pytest.param("old.jsonl", "in", id="file"),
+    ],
+)
+def test_symbolic_links_between_source_and_output_are_followed(
+    make_request: Callable[..., BatchPredictionRequest], tmp_path: Path, source: str, to: str
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "old.jsonl").symlink_to(tmp_path / "in" / "predictions.jsonl")
+    with pytest.raises(UsageError, match="would be read as a part of the source"):
+        run(make_request(data={"source": str(tmp_path / source)}, to=str(tmp_path / to)))
 
 
 def test_two_scorers_of_one_target_at_once_are_refused(
