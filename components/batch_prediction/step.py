@@ -94,6 +94,19 @@ class BatchPrediction:
     content: PredictionsContent
     created: bool
 
+    @property
+    def file(self) -> str:
+        """Path or URI of the file with the rows."""
+        return f"{self.uri}/{self.content.file}"
+
+    @property
+    def rows(self) -> int:
+        """Number of the rows that were scored."""
+        return self.content.rows
+
+    def __repr__(self) -> str:
+        return f"<BatchPrediction {self.rows:,} rows: {self.file}>"
+
 
 def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -> BatchPrediction:
     """Score the source's rows and commit the output to `request.to`.

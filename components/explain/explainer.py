@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from components.confidence.threshold import are_confident
 from components.errors import KubertError, UsageError
 from components.explain import attribution
 from components.explain.attention import WordAttention, select_attention
@@ -91,13 +92,15 @@ class Explainer:
     """A model with its tokenizer and its classes.
 
     score: texts -> scores as they are served, float32 [texts, classes]; explanations are refused
-    if the graph that they are computed from does not give the same.
+    if the graph that they are computed from does not give the same. threshold: of answers that are
+    confident.
     """
 
     model: ExplainedModel
     tokenize: Callable[[Sequence[str]], list[TokenizedText]]
     score: Callable[[Sequence[str]], Floats]
     classes: Sequence[str]
+    threshold: float | None = None
 
     def plan(self, texts: Sequence[str], options: ExplanationOptions) -> ExplanationPlan:
         """Read and score the texts.
@@ -225,6 +228,9 @@ class Explainer:
                 *_list_notes(text, words, gradients, self.model.is_sealed, occlusions),
                 *(_describe_preference(gradients, label == target) if gradients and words else ()),
             ),
+            is_confident=None
+            if self.threshold is None
+            else bool(are_confident(text.scores[np.newaxis], self.threshold)[0]),
         )
 
     def _attend(

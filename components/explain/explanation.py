@@ -66,7 +66,8 @@ class Explanation:
     log_odds: of its score. baseline and gap: see `IntegratedGradients`; None of a sealed encoder.
     agreement: rank correlation of contributions and occlusions. unread: where in the text the
     part begins that the model does not read (characters); None if it reads all of it.
-    notes: what a reader must know, in sentences.
+    notes: what a reader must know, in sentences. is_confident: whether the largest score reaches
+    the release's threshold; None without one.
     """
 
     text: str
@@ -82,6 +83,7 @@ class Explanation:
     attention: tuple[WordAttention, ...]
     unread: int | None
     notes: tuple[str, ...]
+    is_confident: bool | None = None
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -135,6 +137,7 @@ class Explanation:
             "text": self.text,
             "label": self.label,
             "scores": dict(self.scores),
+            **({} if self.is_confident is None else {"is_confident": self.is_confident}),
             "class": self.target,
             "log_odds": self.log_odds,
             "baseline_log_odds": self.baseline,

@@ -42,6 +42,7 @@ def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
         tokenize=ServedTokenizer(tokenizer),
         score=create_scorer(loaded),
         classes=release.content.classes,
+        threshold=release.content.threshold,
     )
 
 

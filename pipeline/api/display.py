@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.progress import ProgressEvent
+from pipeline.api.arguments import check_function
 from pipeline.run_state import RunState
 
 ShowEvent = Callable[[ProgressEvent], None]
@@ -39,7 +40,11 @@ def format_path(location: str | Path) -> str:
 
 @contextmanager
 def create_view(show: ShowEvent | None) -> Iterator[ShowEvent]:
-    """What shows progress events while the block runs: `show`, the notebook, or the terminal."""
+    """What shows progress events while the block runs: `show`, the notebook, or the terminal.
+
+    UsageError if `show` is no function.
+    """
+    check_function("show", show)
     if show is not None:
         yield show
     elif (display := find_notebook_display()) is not None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from components.errors import UsageError
+from components.progress import ProgressEvent, StepName
 from components.registry.opened_release import open_reference
-from pipeline.api.display import format_table
+from pipeline.api.arguments import (
+    check_single_texts,
+    list_texts,
+    read_choice,
+    read_columns,
+    read_integer,
+    read_location,
+    read_sources,
+    read_word,
+)
+from pipeline.api.display import ShowEvent, create_view, format_table
+from pipeline.api.reported_events import forward_events
 from pipeline.api.settings import Options, format_assignments, load_data_options
 
 if TYPE_CHECKING:
@@ -23,8 +37,11 @@ if TYPE_CHECKING:
 Texts = list[str] | tuple[str, ...] | Iterator[str]
 Pairs = list[tuple[str, str]] | Iterator[tuple[str, str]]
 """Pairs of texts, for a model that takes them."""
-Layers = Sequence[int] | Literal["last", "all"]
-Heads = Sequence[int] | Literal["mean", "all"]
+Layers = int | Iterable[int] | str
+Heads = int | Iterable[int] | str
+Columns = str | Sequence[str]
+Location = str | PathLike[str]
+FILE_FORMATS = ("parquet", "csv", "jsonl")
 
 
 class Release:
@@ -73,7 +90,7 @@ class Release:
         """
         if isinstance(texts, str):
             return next(self._predictor.predict([texts]))
-        return list(self._predictor.predict(texts))
+        return list(self._predictor.predict(list_texts(texts)))
 
     @overload
     def explain(
@@ -112,43 +129,52 @@ class Release:
             texts: one text, or several.
             target: the class that is explained; by default, the predicted one.
             steps: points of the integral, 1 to 10,000; more of them make the gap smaller.
-            layers: layers whose attention is wanted, counted from 1; [] for none.
-            heads: heads whose attention is wanted, counted from 1.
+            layers: layers whose attention is wanted, counted from 1: a number, several of them,
+                "last", "all", "none" (or []), or numbers as the command takes them: "1,6".
+            heads: heads whose attention is wanted, in the same way: numbers, "all" or "mean".
 
-        UsageError for another number of steps, and for a class, layer or head that the model does
-        not have.
+        UsageError for another number of steps, for a class, layer or head that the model does not
+        have, and for texts that are no strings.
         """
         from components.explain.options import AttentionChoice, ExplanationOptions
 
-        choice = AttentionChoice(
-            layers if isinstance(layers, str) else tuple(layers),
-            heads if isinstance(heads, str) else tuple(heads),
+        given = [texts] if isinstance(texts, str) else list_texts(texts)
+        check_single_texts(given)
+        if target is not None and not isinstance(target, str):
+            raise UsageError(f"target={target!r}: give the name of a class")
+        chosen = read_choice("layers", layers, ("last", "all", "none"))
+        options = ExplanationOptions(
+            target,
+            read_integer("steps", steps, 1),
+            AttentionChoice(
+                cast(Any, () if chosen == "none" else chosen),
+                cast(Any, read_choice("heads", heads, ("mean", "all"))),
+            ),
         )
-        options = ExplanationOptions(target, steps, choice)
-        given = [texts] if isinstance(texts, str) else list(texts)
         explained = list(self._explainer.explain(self._explainer.plan(given, options)))
         return explained[0] if isinstance(texts, str) else explained
 
     def score(
         self,
-        source: str | list[str],
-        to: str | Path,
+        source: Location | Sequence[Location],
+        to: Location,
         *,
-        text: Sequence[str] | None = None,
-        text_pair: Sequence[str] | None = None,
-        keep: Sequence[str] = (),
+        text: Columns | None = None,
+        text_pair: Columns | None = None,
+        keep: Columns = (),
         file_format: Literal["parquet", "csv", "jsonl"] = "parquet",
         all_scores: bool = False,
         embeddings: bool = False,
         workers: int = 1,
         options: Options | None = None,
+        show: ShowEvent | None = None,
     ) -> BatchPrediction:
-        """Score all rows of a text source, as `kubert score` does; the result's `uri` has them.
+        """Score all rows of a text source, as `kubert score` does; the result's `file` has them.
 
         Args:
-            source: files, directories, patterns or URIs, as `data.source`.
+            source: a file, directory, pattern or URI, or several, as `data.source`.
             to: directory or URI of the output.
-            text: text columns; by default, those of `data.text`.
+            text: text columns, as a list or as "title,body"; by default, those of `data.text`.
             text_pair: the two columns for a model of pairs; by default, its inputs' names.
             keep: columns of the source that are written before the label.
             file_format: format of the output.
@@ -156,25 +182,39 @@ class Release:
             embeddings: write the encoder's vector instead of label and score.
             workers: worker processes; 0: in this process.
             options: options of the section `data`, such as {"data.max_bad_rows": 5}.
+            show: receives each progress event; by default, progress is shown in the notebook or
+                the terminal.
 
-        The same call after an interrupt goes on; after its end it does nothing.
+        UsageError, before anything is read, for an argument that is none of these. The same call
+        after an interrupt goes on; after its end it does nothing.
         """
         from components.batch_prediction import step
         from components.batch_prediction.request import BatchPredictionRequest
 
-        sources = [source] if isinstance(source, str) else source
-        assignments = format_assignments(options or {})
+        if options is not None and not isinstance(options, Mapping):
+            raise UsageError('options: give a dictionary, such as {"data.max_bad_rows": 5}')
+        data = load_data_options(
+            None,
+            format_assignments(options or {}),
+            read_sources(source),
+            None if text is None else read_columns("text", text),
+            None,
+            None if text_pair is None else read_columns("text_pair", text_pair),
+        )
         request = BatchPredictionRequest(
             release=self._reference,
-            data=load_data_options(None, assignments, sources, text, None, text_pair),
-            to=str(to),
-            format=file_format,
-            keep=tuple(keep),
-            all_scores=all_scores,
-            embeddings=embeddings,
-            workers=workers,
+            data=data,
+            to=read_location("to", to),
+            format=cast(Any, read_word("file_format", file_format, FILE_FORMATS)),
+            keep=read_columns("keep", keep),
+            all_scores=bool(all_scores),
+            embeddings=bool(embeddings),
+            workers=read_integer("workers", workers, 0),
         )
-        return step.run(request)
+        with create_view(show) as view:
+            view(ProgressEvent(StepName.SCORE, kind="started"))
+            with forward_events(view):
+                return step.run(request)
 
     def close(self) -> None:
         """Remove what was downloaded; the release cannot be used afterwards."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import escape_unprintable
-from pipeline.cli.tables import print_line, print_table
+from pipeline.cli.tables import mark_label, print_line, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +25,8 @@ _VISIBLE = 0.1
 def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print one explanation; colours only where the console has them."""
     score = explanation.scores[explanation.label]
-    print_line(console, f"{escape_unprintable(explanation.label)}  {score:.4f}", "bold")
+    label = mark_label(explanation.label, explanation.is_confident)
+    print_line(console, f"{label}  {score:.4f}", "bold")
     if explanation.target != explanation.label:
         target, score = explanation.target, explanation.scores[explanation.target]
         print_line(console, f"explained: {escape_unprintable(target)}  {score:.4f}")

@@ -33,6 +33,11 @@ def print_line(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
+def mark_label(label: str, is_confident: bool | None) -> str:
+    """The label of an answer, with a question mark if its score is below the threshold."""
+    return escape_unprintable(label) + ("?" if is_confident is False else "")
+
+
 def format_cell(row: Row, column: str) -> str:
     """The value as text; empty where there is none."""
     value = row.get(column)

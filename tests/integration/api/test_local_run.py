@@ -43,3 +43,6 @@ def test_a_mistake_is_found_before_the_first_step(tmp_path: Path) -> None:
     with pytest.raises(kubert.KubertError, match="nope\\.csv does not exist"):
         kubert.run(options={"data.source": "nope.csv"}, workdir=tmp_path, show=events.append)
     assert events == []
+    with pytest.raises(kubert.UsageError, match="show: give a function"):
+        kubert.run(options=TINY, workdir=tmp_path / "work", show="x")  # type: ignore[arg-type]
+    assert not (tmp_path / "work").exists()

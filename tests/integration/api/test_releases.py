@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,17 +42,47 @@ def test_a_release_explains_one_text_or_several(release: kubert.Release) -> None
     assert [(each.text, each.target, each.steps) for each in several] == [
         ("w1", "odd", 4), ("w2", "odd", 4),
     ]  # fmt: skip
+    by_number = release.explain("w1", layers=1, heads="1,2", steps=2)
+    assert [(each.layer, each.head) for each in by_number.attention] == [(1, 1), (1, 2)]
+    assert release.explain("w1", layers="none", steps=1).attention == ()
     with pytest.raises(kubert.UsageError, match="--class none"):
         release.explain("w1", "none")
 
 
-def test_a_release_scores_the_rows_of_a_file(release: kubert.Release, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "arguments", "options", "message"),
+    [
+        pytest.param("predict", [None], {}, "texts: .* not None", id="predict-none"),
+        pytest.param("predict", [3], {}, "texts: .* not int", id="predict-number"),
+        pytest.param("predict", [b"abc"], {}, "texts: .* not bytes", id="predict-bytes"),
+        pytest.param("explain", ["w1"], {"layers": "foo"}, "layers foo", id="layers"),
+        pytest.param("explain", ["w1"], {"steps": 1.5}, "steps=1.5", id="steps"),
+        pytest.param("explain", ["w1", 3], {}, "target=3", id="target"),
+        pytest.param("explain", [[("w1", "w2")]], {}, "texts.0.: .* not tuple", id="pairs"),
+        pytest.param("score", ["x.csv", "y"], {"file_format": "xml"}, "file_format", id="format"),
+        pytest.param("score", ["x.csv", "y"], {"workers": -1}, "workers=-1", id="workers"),
+        pytest.param("score", ["x.csv", "y"], {"options": ["a"]}, "options: ", id="options"),
+        pytest.param("score", ["x.csv", "y"], {"show": "x"}, "show: ", id="show"),
+    ],
+)
+def test_a_mistake_in_an_argument_names_it(
+    release: kubert.Release, name: str, arguments: list[Any], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(kubert.UsageError, match=message):
+        getattr(release, name)(*arguments, **options)
+
+
+def test_a_release_scores_the_rows_of_a_file(
+    release: kubert.Release, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "rows.csv"
     source.write_text("id,text\n1,w1 w2\n2,w3\n", encoding="utf-8")
     done = release.score(
-        str(source), tmp_path / "scored", text=["text"], keep=["id"], file_format="csv", workers=0
+        source, tmp_path / "scored", text="text", keep="id", file_format="csv", workers=0
     )
-    lines = Path(done.uri, done.content.file).read_text(encoding="utf-8").splitlines()
+    assert capfd.readouterr().out == ""
+    assert repr(done) == f"<BatchPrediction 2 rows: {tmp_path}/scored/predictions.csv>"
+    lines = Path(done.file).read_text(encoding="utf-8").splitlines()
     assert lines[0] == "id,label,score"
     labels = [each.label for each in release.predict(["w1 w2", "w3"])]
     assert [line.split(",")[:2] for line in lines[1:]] == [["1", labels[0]], ["2", labels[1]]]

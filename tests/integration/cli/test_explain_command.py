@@ -37,14 +37,16 @@ def test_texts_are_explained_as_json_and_as_a_page_after_the_cost_is_stated(
     done = explain(str(model), "-", *arguments, text="w1 w2\n\nw3 unknown\n")
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [each["text"] for each in found] == ["w1 w2", "", "w3 unknown"]
-    assert [word["text"] for word in found[2]["words"]] == ["w3", "unknown"]
+    assert [each["text"] for each in found] == ["w1 w2", "w3 unknown"]
+    assert [word["text"] for word in found[1]["words"]] == ["w3", "unknown"]
     assert {each["head"] for each in found[0]["attention"]} == {1, 2}
-    assert done.stderr.splitlines()[0].startswith(
-        "explaining 3 texts: 36 forward and backward passes and 6 forward passes, "
+    notes = done.stderr.splitlines()
+    assert notes[0] == "note: 1 blank line of standard input skipped"
+    assert notes[1].startswith(
+        "explaining 2 texts: 36 forward and backward passes and 6 forward passes, "
     )
     assert done.stderr.splitlines()[-1] == f"page    {page}"
-    assert page.read_text(encoding="utf-8").count("<svg") == 3 * 2 * 2
+    assert page.read_text(encoding="utf-8").count("<svg") == 2 * 2 * 2
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,8 @@ def test_texts_are_explained_as_json_and_as_a_page_after_the_cost_is_stated(
         pytest.param(["MODEL", sys.executable], "kubert explain MODEL - < ", id="a-file"),
         pytest.param(["MODEL", "w1", "--steps", "0"], "--steps", id="no-steps"),
         pytest.param(["MODEL", "w1", "--html", "no/page.html"], "there is no directory", id="html"),
+        pytest.param(["MODEL", "w1", "--html", "."], "--html .: is a directory", id="html-dir"),
+        pytest.param(["nowhere"], "standard input has no text", id="no-text"),
     ],
 )
 def test_a_mistake_exits_with_2_and_a_remedy(

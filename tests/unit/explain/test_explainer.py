@@ -230,3 +230,10 @@ def test_the_json_form_has_every_figure():
         "attention": [{"layer": 1, "head": 1, "weights": [[0.33333] * 3] * 3}],
         "notes": [],
     }
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(None, None), (0.5, True), (0.9999, False)])
+def test_an_explanation_says_whether_the_answer_is_confident(threshold, expected):
+    explainer = dataclasses.replace(make_explainer(Summing()), threshold=threshold)
+    (found,) = explainer.explain(explainer.plan(["good"], ExplanationOptions(steps=1)))
+    assert found.is_confident is expected

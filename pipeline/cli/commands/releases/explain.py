@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -14,6 +16,7 @@ from components.explain.options import (
     AttentionChoice,
     ExplanationOptions,
 )
+from pipeline.api.arguments import parse_numbers
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_texts
 
 if TYPE_CHECKING:
@@ -74,7 +77,8 @@ def explain_texts(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object per text: scores, words, contributions, attention.",
+            help="Print one JSON object per text: scores, words, contributions, attention, and "
+            "is_confident if the release has a threshold.",
         ),
     ] = False,
 ) -> None:
@@ -82,7 +86,8 @@ def explain_texts(
 
     Shows how much each word contributes to the log-odds of a class (integrated gradients), by how
     much they fall without it (occlusion), and what words attend to. What it costs is stated on
-    standard error before it is computed.
+    standard error before it is computed. A label with a question mark has a score below the
+    release's threshold.
     """
     if layers is None:
         layers = "last" if html or as_json or heads != "mean" else "none"
@@ -102,9 +107,14 @@ def explain_texts(
             ),
         ),
     )
-    if html is not None and not html.absolute().parent.is_dir():
-        raise UsageError(f"--html {html}: there is no directory {html.absolute().parent}")
+    if html is not None:
+        _check_page(html)
     given = list(read_texts("explain", release, texts))
+    if not given:
+        raise UsageError(
+            "standard input has no text; give texts as arguments, or one per line: "
+            f"kubert explain {shlex.quote(release)} - < FILE"
+        )
     _explain(release, given, options, html, as_json)
 
 
@@ -134,17 +144,15 @@ def _explain(
             _write_page(html, explanations, release)
 
 
-def parse_numbers(option: str, value: str, names: tuple[str, ...]) -> tuple[int, ...] | str:
-    """The numbers, or one of the names as it is; UsageError for anything else."""
-    if value in names:
-        return value
-    parts = [part.strip() for part in value.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(
-            f"{option} {value}: write numbers from 1, separated by commas, or "
-            f"{', '.join(names[:-1])} or {names[-1]}"
-        )
-    return tuple(dict.fromkeys(int(part) for part in parts))
+def _check_page(path: Path) -> None:
+    """UsageError if the page could not be written there."""
+    target = path.absolute()
+    if not target.parent.is_dir():
+        raise UsageError(f"--html {path}: there is no directory {target.parent}")
+    if target.is_dir():
+        raise UsageError(f"--html {path}: is a directory; name a file, such as {path}/page.html")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise UsageError(f"--html {path}: cannot be written; name another file")
 
 
 def _write_page(

@@ -17,9 +17,6 @@ from pipeline.cli.commands.releases.text_arguments import (
 if TYPE_CHECKING:
     from components.serving.predict import Prediction
 
-UNSURE_MARK = "?"
-"""Follows the label of an answer whose score is below the release's threshold."""
-
 
 def predict_texts(
     release: ReleaseArgument,
@@ -60,7 +57,7 @@ def predict_texts(
 def _print_prediction(answer: Prediction, inputs: Sequence[str], as_json: bool) -> None:
     """Print the answer to a text, or to a pair, whose texts are named as the model's inputs."""
     from components.data.text_columns import flatten_texts
-    from pipeline.cli.tables import print_json
+    from pipeline.cli.tables import mark_label, print_json
 
     if as_json:
         text = answer.text
@@ -73,6 +70,6 @@ def _print_prediction(answer: Prediction, inputs: Sequence[str], as_json: bool) 
             fields["is_confident"] = answer.is_confident
         print_json(fields)
     else:
-        label, *shown = map(escape_unprintable, [answer.label, *flatten_texts([answer.text])])
-        mark = UNSURE_MARK if answer.is_confident is False else ""
-        typer.echo("\t".join([f"{label}{mark}", f"{answer.scores[answer.label]:.4f}", *shown]))
+        shown = map(escape_unprintable, flatten_texts([answer.text]))
+        label = mark_label(answer.label, answer.is_confident)
+        typer.echo("\t".join([label, f"{answer.scores[answer.label]:.4f}", *shown]))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from components.errors import ExitCode, KubertError, UsageError
+from pipeline.api.arguments import split_names
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument
 from pipeline.cli.option_names import translated_option_names
 from pipeline.cli.options import (
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from components.config.data import DataConfig
     from components.config.schema import Config
 
-POLL_SECONDS = 0.2
 MIN_ROWS_WITH_RATE = 100
 """Of fewer rows, the time is that of the start."""
 OPTION_NAMES = {
@@ -173,16 +169,16 @@ def score_source(
     from pipeline.kubeflow.submission import prepare_scoring
 
     _refuse_standard_input(source)
-    columns = () if keep is None else _split_names("--keep", keep)
+    columns = () if keep is None else split_names("--keep", keep)
     given = assignments or []
     of_cluster = [each for each in given if on_cluster and each.startswith("cluster.")]
     data = load_data_options(
         config,
         [each for each in given if each not in of_cluster],
         source,
-        _split_names("--text", text) if text is not None else None,
+        split_names("--text", text) if text is not None else None,
         max_bad_rows,
-        _split_names("--text-pair", text_pair) if text_pair is not None else None,
+        split_names("--text-pair", text_pair) if text_pair is not None else None,
     )
     if on_cluster:
         options = {
@@ -226,7 +222,7 @@ def score_source(
     if as_json:
         print_json(
             {
-                "file": f"{done.uri}/{content.file}",
+                "file": done.file,
                 "rows": content.rows,
                 "rejected": rejected,
                 "columns": [*content.columns],
@@ -238,14 +234,14 @@ def score_source(
         )
         return
     if not done.created:
-        print_line(console, f"scored before, nothing is done again: {done.uri}/{content.file}")
+        print_line(console, f"scored before, nothing is done again: {done.file}")
         return
     rate = content.rows / max(seconds, 1e-3)
     speed = f" ({rate:,.0f} rows/s)" if content.rows >= MIN_ROWS_WITH_RATE else ""
     print_line(console, f"{content.rows:,} rows in {seconds:,.1f} s{speed}")
     if rejected:
         print_line(console, f"{rejected:,} rows rejected: {done.uri}/rejected.jsonl")
-    print_line(console, f"{done.uri}/{content.file}")
+    print_line(console, done.file)
 
 
 def _build_settings(
@@ -258,16 +254,6 @@ def _build_settings(
     score = validate_config({"score": options}, "options").score
     settings = presets.load_preset(config, assignments)
     return settings.model_copy(update={"data": data, "score": score})
-
-
-def _split_names(option: str, names: str) -> tuple[str, ...]:
-    columns = tuple(name.strip() for name in names.split(","))
-    if not all(columns):
-        raise UsageError(
-            f"{option} {names!r}: has an empty name; write the names of columns, separated by "
-            f"commas: {option} title,body"
-        )
-    return columns
 
 
 def _refuse_standard_input(sources: list[str]) -> None:
@@ -298,37 +284,11 @@ def _stop_signals_as_error() -> Iterator[None]:
 @contextmanager
 def _shown_progress(console: Any) -> Iterator[None]:
     """Show the progress events that this process reports while the block runs."""
-    from components.config.environment import ENV_PROGRESS
-    from components.progress import ProgressEvent, ProgressFile, StepName
+    from components.progress import ProgressEvent, StepName
+    from pipeline.api.reported_events import forward_events
     from pipeline.progress_bar import ProgressView
 
-    ended = threading.Event()
-    with (
-        tempfile.TemporaryDirectory(prefix="kubert-progress-") as directory,
-        ProgressView(console) as view,
-    ):
-        path = Path(directory) / "events"
-        events = ProgressFile(path)
-
-        def show_until_ended() -> None:
-            while True:
-                is_last = ended.wait(POLL_SECONDS)
-                for event in events.read_new_events():
-                    view.show(event)
-                if is_last:
-                    return
-
+    with ProgressView(console) as view:
         view.show(ProgressEvent(StepName.SCORE, kind="started"))
-        before = os.environ.get(ENV_PROGRESS)
-        os.environ[ENV_PROGRESS] = str(path)
-        thread = threading.Thread(target=show_until_ended, daemon=True, name="progress")
-        thread.start()
-        try:
+        with forward_events(view.show):
             yield
-        finally:
-            ended.set()
-            thread.join()
-            if before is None:
-                del os.environ[ENV_PROGRESS]
-            else:
-                os.environ[ENV_PROGRESS] = before

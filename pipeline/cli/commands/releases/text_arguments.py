@@ -23,8 +23,41 @@ ReleaseArgument = Annotated[
 ]
 
 
-def read_texts(command: str, release: str, texts: Sequence[str] | None) -> Iterable[str]:
-    """The texts, or one per line of standard input, which may be endless.
+class InputLines:
+    """The lines of standard input that are not blank, which may be endless.
+
+    UsageError for a line that is not UTF-8. At the end, a note on standard error says how many
+    blank lines were skipped. number: of the last line that was read, counted from 1.
+    """
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self.number = 0
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[str]:
+        blank = 0
+        for number, line in enumerate(self._lines, 1):
+            self.number = number
+            try:
+                text = line.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise UsageError(
+                    f"standard input, line {number}: is not UTF-8 ({error.reason}); convert "
+                    "it first: iconv -f latin1 -t utf-8, with the encoding that it has"
+                ) from None
+            if text.strip():
+                yield text
+            else:
+                blank += 1
+        if blank:
+            lines = "line" if blank == 1 else "lines"
+            typer.echo(f"note: {blank:,} blank {lines} of standard input skipped", err=True)
+
+
+def read_texts(
+    command: str, release: str, texts: Sequence[str] | None
+) -> Sequence[str] | InputLines:
+    """The texts, or one per line of standard input.
 
     UsageError for a text that names a file, whose rows or lines rather than its name are meant.
     """
@@ -33,17 +66,19 @@ def read_texts(command: str, release: str, texts: Sequence[str] | None) -> Itera
             _refuse_file(command, release, text)
     if texts and texts != ["-"]:
         return texts
-    return (line.rstrip("\n") for line in sys.stdin)
+    return InputLines(sys.stdin.buffer)
 
 
-def group_pairs(texts: Iterable[str], inputs: Sequence[str]) -> Iterator[tuple[str, str]]:
+def group_pairs(
+    texts: Sequence[str] | InputLines, inputs: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """The pairs of what `read_texts` returned: arguments two by two, or one pair per line.
 
     A line has the two texts with a tab in between, or a JSON object with a text for each of
     `inputs`. UsageError for anything else.
     """
     names = " and ".join(inputs)
-    if isinstance(texts, list):
+    if not isinstance(texts, InputLines):
         if len(texts) % 2:
             raise UsageError(
                 f"{len(texts)} text{'s' if len(texts) > 1 else ''}: the release takes pairs of "
@@ -51,13 +86,13 @@ def group_pairs(texts: Iterable[str], inputs: Sequence[str]) -> Iterator[tuple[s
             )
         yield from zip(texts[::2], texts[1::2], strict=True)
         return
-    for number, line in enumerate(texts, 1):
+    for line in texts:
         pair = _parse_json_pair(line, inputs) if line.startswith("{") else tuple(line.split("\t"))
         if len(pair) != 2:
             raise UsageError(
-                f"standard input, line {number}: no pair of {names}{_name_extra_keys(line, inputs)}"
-                f"; write both with a tab in between, or a JSON object with the keys "
-                f"{', '.join(inputs)}"
+                f"standard input, line {texts.number}: no pair of {names}"
+                f"{_name_extra_keys(line, inputs)}; write both with a tab in between, or a JSON "
+                f"object with the keys {', '.join(inputs)}"
             )
         yield pair
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from components.explain.attention import WordAttention
 from components.explain.explanation import Explanation, Word
-from pipeline.cli.commands.releases.explain import parse_numbers
+from pipeline.api.arguments import parse_numbers
 from pipeline.cli.explanation_text import print_explanation
 
 WORDS = (
@@ -38,6 +38,15 @@ def render(explanation: Explanation = EXPLANATION, **options: object) -> str:
     stream = io.StringIO()
     print_explanation(Console(file=stream, width=200, **options), explanation)  # type: ignore[arg-type]
     return stream.getvalue()
+
+
+def test_a_label_below_the_threshold_has_a_question_mark() -> None:
+    stream = io.StringIO()
+    unsure = dataclasses.replace(EXPLANATION, is_confident=False)
+    print_explanation(Console(file=stream, width=200), unsure)
+    assert stream.getvalue().splitlines()[0] == "Business?  0.7500"
+    assert unsure.to_dict()["is_confident"] is False
+    assert "is_confident" not in EXPLANATION.to_dict()
 
 
 def test_a_pipe_gets_plain_lines_and_tab_separated_tables(
