@@ -14,6 +14,7 @@ import logging
 import random
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,11 @@ def _pull_version(
 
 @contextmanager
 def _raise_on_sigterm() -> Iterator[None]:
+    """Outside the main thread, where Python handles no signals, it does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
     def raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise _TerminatedError
 

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -249,8 +250,14 @@ def _check_complete(state: RunState, exit_code: int) -> RunState:
 
 @contextmanager
 def _catch_signals() -> Iterator[list[int]]:
-    """Catches SIGINT and SIGTERM while the block runs; the list has those received so far."""
+    """Catches SIGINT and SIGTERM while the block runs; the list has those received so far.
+
+    Outside the main thread, where Python handles no signals, it stays empty.
+    """
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
 
     def record(number: int, _frame: FrameType | None) -> None:
         received.append(number)

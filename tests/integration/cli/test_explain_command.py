@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.releases.served_release import publish_release
+from tests.support.stores.small_disk import mounted_small_disk
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,18 @@ def test_texts_are_explained_as_json_and_as_a_page_after_the_cost_is_stated(
     )
     assert done.stderr.splitlines()[-1] == f"page    {page}"
     assert page.read_text(encoding="utf-8").count("<svg") == 2 * 2 * 2
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(model: Path, tmp_path: Path) -> None:
+    with mounted_small_disk(tmp_path / "small", "64k") as disk:
+        page = disk / "page.html"
+        page.write_text("old page")
+        (disk / "full").write_bytes(bytes(56 * 1024))
+        done = explain(str(model), "w1 w2", "--steps", "1", "--html", str(page))
+        assert done.returncode == 2, done.stderr
+        assert f"--html {page}: No space left on device" in done.stderr
+        assert page.read_text() == "old page"
+        assert sorted(path.name for path in disk.iterdir()) == ["full", "page.html"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -98,6 +99,14 @@ def test_events_become_the_state_and_output_goes_to_the_log(
     assert state.steps["export"].figures == {"version": 3}
     assert len(events) == 10
     assert run.log.read_text() == "from the step\n"
+
+
+def test_a_pipeline_runs_in_a_thread(run: runner.LocalRun, tmp_path: Path) -> None:
+    body = FINISHED + "\nwith step_run('export'): pass\n"
+    with ThreadPoolExecutor(1) as pool:
+        command = write_script(tmp_path, body)
+        state = pool.submit(runner.execute_pipeline, run, {}, lambda _: None, command).result()
+    assert state.failure is None and state.is_complete("export")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,15 @@ def test_a_pull_without_watching_tells_where_the_release_is(store: Store, tmp_pa
     release = puller.pull_once(f"{tmp_path / 'models'}/news@1", tmp_path / "served", lines.append)
     assert (release.content.version, release.directory) == (1, tmp_path / "served" / "1")
     assert lines[-1] == f"news version 1 is at {release.directory}, verified"
+
+
+def test_a_pull_works_in_a_thread(store: Store, tmp_path: Path) -> None:
+    publish(store, tmp_path, "a")
+    with ThreadPoolExecutor(1) as pool:
+        pulled = pool.submit(
+            puller.pull_once, str(tmp_path / "models/news"), tmp_path / "served", print
+        )
+    assert pulled.result().content.version == 1
 
 
 def test_two_pullers_of_one_directory_are_refused(store: Store, tmp_path: Path) -> None:

@@ -158,7 +158,9 @@ def _check_page(path: Path) -> None:
 def _write_page(
     path: Path, explanations: list[Explanation], release: Artifact[ReleaseContent]
 ) -> None:
+    """Write the page; a failure leaves what was there. UsageError where it cannot be written."""
     from components.explain.page import render_page
+    from components.storage.atomic_files import atomic_write
 
     content = release.content
     facts = {
@@ -166,8 +168,12 @@ def _write_page(
         "Encoder": content.encoder,
         "Release": release.digest,
     }
+    page = render_page(explanations, facts).encode(errors="replace")
     try:
-        path.write_text(render_page(explanations, facts), encoding="utf-8", errors="replace")
+        if path.exists() and not path.is_file():
+            path.write_bytes(page)  # a device or a pipe, which is not to be replaced
+        else:
+            atomic_write(path.resolve(), page)
     except OSError as error:
         raise UsageError(f"--html {path}: {error.strerror or error}") from None
     typer.echo(f"page    {path}", err=True)
