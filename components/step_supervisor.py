@@ -22,6 +22,7 @@ from components import progress
 from components.errors import USER_ERROR_CODES, ExitCode
 from components.progress import StepName
 from components.workers import exit_codes
+from components.workers.process_control import STOP_SIGNALS
 
 ENV_POD_RETRY = "KFP_RETRY_INDEX"
 """Set by Kubeflow Pipelines in a pod that replaces one that was lost."""
@@ -36,8 +37,6 @@ FINAL_CODES = USER_ERROR_CODES | {
 }
 """Codes after which a step is not started again."""
 _PR_SET_CHILD_SUBREAPER = 36
-_SIGNAL_OFFSET = 128
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StepSupervisor:
@@ -49,7 +48,7 @@ class StepSupervisor:
         self._group: int | None = None
         # What a killed shell leaves behind becomes a child of this process, which can wait for it.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        for number in _STOP_SIGNALS:
+        for number in STOP_SIGNALS:
             signal.signal(number, self._pass_on)
 
     def run(self, command: Sequence[str]) -> int:
@@ -77,7 +76,7 @@ class StepSupervisor:
             self._signal_group(signal.SIGKILL)
         self._wait_for_group()
         self._group = None
-        return code if code >= 0 else _SIGNAL_OFFSET - code
+        return exit_codes.to_shell_exit_code(code)
 
     def _wait_for_group(self) -> None:
         """Return when no process of the command is left: two attempts never run at once."""
@@ -109,10 +108,10 @@ def report_pod_retry(step: StepName) -> None:
 
 
 def _describe_end(code: int) -> str:
-    if code <= _SIGNAL_OFFSET:
+    if code <= exit_codes.SIGNAL_OFFSET:
         return f"failed with exit code {code}"
     try:
-        return f"was killed ({signal.Signals(code - _SIGNAL_OFFSET).name})"
+        return f"was killed ({signal.Signals(code - exit_codes.SIGNAL_OFFSET).name})"
     except ValueError:
         return f"failed with exit code {code}"
 

@@ -40,6 +40,9 @@ DISK_FULL = 74
 PREEMPTED = 75
 LAUNCHER_LOST = 76
 
+SIGNAL_OFFSET = 128
+"""Added to a signal's number in the exit code of a shell."""
+
 PERMANENT = USER_ERROR_CODES
 """Usage, data, missing GPUs or configuration: would fail the same way again, so never retried."""
 NEVER_RESTARTED = PERMANENT | {LAUNCHER_LOST}
@@ -77,6 +80,14 @@ class WorkerGroupFailedError(KubertError):
     """The workers failed more often than they may be restarted, or in a way no restart cures."""
 
     exit_code = ExitCode.WORKERS_FAILED
+
+
+def to_shell_exit_code(code: int) -> int:
+    """Return the code that a process ends with for a child that ended with `code`.
+
+    Negative codes are signals, as in `subprocess`; a shell makes them 128 and the signal.
+    """
+    return code if code >= 0 else SIGNAL_OFFSET - code
 
 
 def describe_exit_code(code: int) -> str:

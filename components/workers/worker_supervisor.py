@@ -30,7 +30,6 @@ from components.workers import exit_codes
 from components.workers.launcher_heartbeat import LauncherWatch, WatchLimits
 from components.workers.process_control import LAUNCHER_LOST_SIGNAL, STOP_SIGNALS
 
-_SIGNAL_OFFSET = 128
 _FINAL_CODES = exit_codes.NEVER_RESTARTED | {exit_codes.SUCCESS}
 _LOGGER = logging.getLogger("components.workers.worker_supervisor")
 
@@ -74,7 +73,7 @@ class WorkerSupervisor:
             return exit_codes.LAUNCHER_LOST
         if code == -signal.SIGKILL and self._is_killed_by_stop:
             return exit_codes.PREEMPTED
-        return code if code >= 0 else _SIGNAL_OFFSET - code
+        return exit_codes.to_shell_exit_code(code)
 
     def _watch_launcher(self, directory: str, jobset: str) -> LauncherWatch | None:
         try:

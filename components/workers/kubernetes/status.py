@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from components.workers.exit_codes import describe_exit_code
+from components.workers.exit_codes import SIGNAL_OFFSET, describe_exit_code
 from components.workers.kubernetes.jobset_manifest import SPEC_DIGEST_ANNOTATION
 
 KubernetesObject = Mapping[str, Any]
@@ -16,8 +16,6 @@ _GENERIC_REASONS = ("", "Error", "Completed", "ContainerStatusUnknown")
 _FAILURES_ANNOTATION = "batch.kubernetes.io/job-index-failure-count"
 _IGNORED_FAILURES_ANNOTATION = "batch.kubernetes.io/job-index-ignored-failure-count"
 """Of the pods of a Job with a back-off limit per index: earlier failures of the same index."""
-_SIGNAL_OFFSET = 128
-"""A container that a signal killed has the exit code 128 + signal number."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ class WorkerPod:
             return "was killed for lack of memory (OOMKilled)"
         if self.exit_code is None:
             return f"was ended by Kubernetes ({self.reason or 'no reason given'})"
-        is_signal = self.exit_code > _SIGNAL_OFFSET
-        code = _SIGNAL_OFFSET - self.exit_code if is_signal else self.exit_code
+        is_signal = self.exit_code > SIGNAL_OFFSET
+        code = SIGNAL_OFFSET - self.exit_code if is_signal else self.exit_code
         phrase = describe_exit_code(code)
         return f"{phrase} ({self.reason})" if self.has_specific_reason else phrase
 
