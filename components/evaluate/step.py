@@ -37,7 +37,7 @@ from components.evaluate.mistake_explanations import (
 )
 from components.evaluate.score_checks import Labels, ScoreChecks, Scores
 from components.progress import StepName
-from components.scoring.test_rows import TestRowScoring, score_split_rows, score_test_rows
+from components.scoring.test_rows import TestRowScoring, score_split_rows
 
 MAX_STEP_POINTS = 250
 SHOWN_OPTIONS = {
@@ -129,7 +129,7 @@ def _write_report(
     scaling, abstention = _prepare_meters(config, shards, checkpoint, scoring, calibrate)
     has_pairs = len(shards.content.inputs) > 1
     with PredictionsWriter(directory, has_pairs=has_pairs) as predictions:
-        for part in score_test_rows(
+        for part in score_split_rows(
             StepName.EVALUATE, checkpoint, scoring.checkpoint_uri, shards, config, scoring
         ):
             if measured.add(labels[part.rows], part.values):

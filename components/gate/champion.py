@@ -21,7 +21,7 @@ from components.gate.paired_comparison import PairedCounts
 from components.progress import StepName
 from components.registry.listing import ModelListing
 from components.registry.registry import read_release
-from components.scoring.test_rows import TestRowScoring, score_test_rows
+from components.scoring.test_rows import TestRowScoring, score_split_rows
 
 TakeRows = Callable[[int], tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]]
 
@@ -91,7 +91,7 @@ def compare_with_champion(
         progress.report(StepName.GATE, f"comparing with the released version {version}")
         uri = listing.store.uri(f"{listing.name}/{version}")
         counts, take_rows = PairedCounts(len(classes)), _read_in_parts(iterate_predictions(report))
-        for part in score_test_rows(StepName.GATE, champion, uri, shards, config, scoring):
+        for part in score_split_rows(StepName.GATE, champion, uri, shards, config, scoring):
             if not np.isfinite(part.values).all():
                 raise DataError("It gives scores that are not finite numbers.")
             labels, candidate = take_rows(len(part.rows))

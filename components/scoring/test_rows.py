@@ -61,18 +61,6 @@ class TestRowScoring:
     checkpoint_uri: str = ""
 
 
-def score_test_rows(
-    step: StepName,
-    model: Artifact[Any],
-    model_uri: str,
-    shards: TokenShards,
-    config: EvaluateConfig,
-    scoring: TestRowScoring,
-) -> Iterator[UnitResult]:
-    """Verified scores of all test rows; see `score_split_rows`."""
-    yield from score_split_rows(step, model, model_uri, shards, config, scoring, "test")
-
-
 def score_split_rows(
     step: StepName,
     model: Artifact[Any],
@@ -80,7 +68,7 @@ def score_split_rows(
     shards: TokenShards,
     config: EvaluateConfig,
     scoring: TestRowScoring,
-    split: SplitName,
+    split: SplitName = "test",
 ) -> Iterator[UnitResult]:
     """Verified scores of all rows of a split, in parts in the order of the rows; flat memory.
 

@@ -16,7 +16,7 @@ from components.errors import ConfigError
 from components.evaluate import step
 from components.progress import StepName
 from components.scoring.job import ModelInput, ScoringJob, ShardRows, job_id
-from components.scoring.test_rows import TestRowScoring, choose_workers, score_test_rows
+from components.scoring.test_rows import TestRowScoring, choose_workers, score_split_rows
 from components.scoring.unit_results import UnitResult, list_results, write_result
 from components.storage.store import open_store
 from tests.support.training.tiny_checkpoint import make_checkpoint, make_shards
@@ -140,7 +140,7 @@ def test_paths_that_pods_cannot_read_are_named_with_the_remedy(inputs: Path) -> 
     )
     with pytest.raises(ConfigError, match=r"/somewhere: the workers' pods .* evaluate\.workers=0"):
         next(
-            score_test_rows(
+            score_split_rows(
                 StepName.EVALUATE,
                 open_checkpoint(inputs / "checkpoint"),
                 "/somewhere",
