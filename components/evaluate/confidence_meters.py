@@ -38,7 +38,11 @@ class CalibrationMeter:
         self.temperature = fitted or UNSCALED
         self._is_fitted = fitted is not None
         self._validation_loss, self._rows = _measure_loss(read_validation(), UNSCALED)
-        self._validation_loss_scaled, _ = _measure_loss(read_validation(), self.temperature)
+        self._validation_loss_scaled = (
+            _measure_loss(read_validation(), self.temperature)[0]
+            if self._is_fitted
+            else self._validation_loss
+        )
         self._means = RowMeans()
 
     def scale(self, scores: Scores) -> Scores:

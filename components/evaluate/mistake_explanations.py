@@ -56,14 +56,13 @@ def explain_errors(
     The classifier is loaded in this process, after the test rows were scored. Its cost is reported
     before it is spent. An evaluation does not fail because its errors cannot be explained.
     """
-    costs = [
-        count_operations(checkpoint, text, length, DEFAULT_STEPS)
-        for text, length in zip(texts, lengths, strict=True)
-    ]
-    reduced = [
-        count_operations(checkpoint, text, length, REDUCED_STEPS)
-        for text, length in zip(texts, lengths, strict=True)
-    ]
+    costs, reduced = (
+        [
+            count_operations(checkpoint, text, length, steps)
+            for text, length in zip(texts, lengths, strict=True)
+        ]
+        for steps in (DEFAULT_STEPS, REDUCED_STEPS)
+    )
     extent = choose_extent(costs, reduced, MAX_CORE_SECONDS * FLOPS_PER_CORE)
     note = describe_extent(extent, len(texts))
     if not extent.errors:

@@ -17,7 +17,6 @@ from components.artifacts.report import DataSummary, ReportContent, TrainingSumm
 from components.artifacts.shard_metadata import check_class_names
 from components.artifacts.token_shards import (
     ShardsContent,
-    SplitReader,
     TokenShards,
     open_shards,
 )
@@ -25,11 +24,12 @@ from components.confidence.calibration import apply_temperature
 from components.config.evaluate import list_minimum_classes
 from components.config.renamed_options import from_stored_names, to_stored_names
 from components.config.schema import Calibration, EvaluateConfig
+from components.data.text_columns import Text
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, report_page
 from components.evaluate.class_profiles import ClassProfiles
 from components.evaluate.confidence_meters import AbstentionMeter, CalibrationMeter, keep_scores
-from components.evaluate.confident_errors import ConfidentError, describe_errors
+from components.evaluate.confident_errors import describe_errors
 from components.evaluate.mistake_explanations import (
     PAIRS_NOTE,
     ExplainedErrors,
@@ -142,6 +142,7 @@ def _write_report(
             texts = split.read_texts(part.rows) if config.max_reported_errors else None
             predictions.add(labels[part.rows], part.values, texts)
     errors = measured.list_most_confident_errors()
+    error_texts = split.read_texts([error.row for error in errors])
     measures = measured.compute()
     content = ReportContent(
         **dict(measures),
@@ -151,9 +152,7 @@ def _write_report(
         min_macro_f1=config.min_macro_f1,
         class_profiles=profiles.compute(),
         minimum=config.minimum,
-        mistakes=describe_errors(
-            errors, split.read_texts([error.row for error in errors]), classes
-        ),
+        mistakes=describe_errors(errors, error_texts, classes),
         data=_summarize_data(shards),
         training=_summarize_training(
             checkpoint.content,
@@ -167,7 +166,9 @@ def _write_report(
         encoder_fingerprint=checkpoint.content.encoder_fingerprint,
         inputs=shards.content.inputs,
     )
-    explained = _explain_first(errors[: config.explain_errors], checkpoint, split)
+    count = config.explain_errors
+    error_lengths = [int(lengths[error.row]) for error in errors[:count]]
+    explained = _explain_first(checkpoint, error_texts[:count], error_lengths)
     progress.report(StepName.EVALUATE, "writing the report", done=len(split), total=len(split))
     (directory / reports.CONTENT_FILENAME).write_text(
         content.model_dump_json(indent=1) + "\n", encoding="utf-8"
@@ -187,15 +188,14 @@ def _write_report(
 
 
 def _explain_first(
-    errors: Sequence[ConfidentError], checkpoint: Artifact[CheckpointContent], split: SplitReader
+    checkpoint: Artifact[CheckpointContent], error_texts: Sequence[Text], lengths: Sequence[int]
 ) -> ExplainedErrors:
-    rows = [error.row for error in errors]
-    if not rows:
+    if not error_texts:
         return ExplainedErrors()
-    texts = [text for text in split.read_texts(rows) if isinstance(text, str)]
+    texts = [text for text in error_texts if isinstance(text, str)]
     if not texts:
         return ExplainedErrors((), PAIRS_NOTE)
-    return explain_errors(checkpoint, texts, split.read_lengths()[rows].tolist())
+    return explain_errors(checkpoint, texts, lengths)
 
 
 def _prepare_meters(
