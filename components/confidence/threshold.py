@@ -54,36 +54,37 @@ class AnswerCounter:
         """
         answered, correct = self._count_reached()
         reaches = (answered > 0) & (correct >= precision * answered)
-        return self._describe(int(np.argmax(reaches))) if reaches.any() else None
+        return _describe(int(np.argmax(reaches)), answered, correct) if reaches.any() else None
 
     def find_most_precise(self) -> AnsweredRows:
         """The threshold with the largest precision; of equal ones, the smallest."""
         answered, correct = self._count_reached()
-        return self._describe(int(np.argmax(correct / np.maximum(answered, 1))))
+        step = int(np.argmax(correct / np.maximum(answered, 1)))
+        return _describe(step, answered, correct)
 
     def measure(self, threshold: float) -> AnsweredRows:
         """The answers at a threshold of the grid."""
-        return self._describe(round(threshold * STEPS))
+        return _describe(round(threshold * STEPS), *self._count_reached())
 
     def trace_curve(self) -> tuple[AnsweredRows, ...]:
         """At most MAX_CURVE_POINTS thresholds, rising, about evenly spaced by coverage."""
-        answered, _ = self._count_reached()
+        answered, correct = self._count_reached()
         counts, steps = np.unique(answered, return_index=True)
         counts, steps = counts[counts > 0], steps[counts > 0]
         targets = np.linspace(counts[0], counts[-1], MAX_CURVE_POINTS)
         chosen = np.unique(np.searchsorted(counts, targets))
-        return tuple(self._describe(int(step)) for step in steps[chosen][::-1])
-
-    def _describe(self, step: int) -> AnsweredRows:
-        answered, correct = self._count_reached()
-        return AnsweredRows(
-            threshold=step / STEPS,
-            rows=int(answered[0]),
-            answered=int(answered[step]),
-            correct=int(correct[step]),
-        )
+        return tuple(_describe(int(step), answered, correct) for step in steps[chosen][::-1])
 
     def _count_reached(self) -> tuple[Counts, Counts]:
         """Rows, and right answers, whose confidence reaches each threshold of the grid."""
         answered, correct = (np.cumsum(part[::-1])[::-1] for part in (self._rows, self._correct))
         return answered, correct
+
+
+def _describe(step: int, answered: Counts, correct: Counts) -> AnsweredRows:
+    return AnsweredRows(
+        threshold=step / STEPS,
+        rows=int(answered[0]),
+        answered=int(answered[step]),
+        correct=int(correct[step]),
+    )
