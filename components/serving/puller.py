@@ -14,11 +14,9 @@ import logging
 import random
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from components.artifacts.artifact import Artifact
@@ -37,6 +35,7 @@ from components.serving.model_directory import (
 )
 from components.serving.polling import poll_forever
 from components.serving.sync_command import run_sync_command
+from components.workers.process_control import signals_handled
 
 MAX_WAIT_SECONDS = 300.0
 MAX_BACKOFF_EXPONENT = 16
@@ -171,19 +170,11 @@ def _pull_version(
 
 @contextmanager
 def _raise_on_sigterm() -> Iterator[None]:
-    """Outside the main thread, where Python handles no signals, it does nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    def raise_terminated(_: int) -> NoReturn:
         raise _TerminatedError
 
-    before = signal.signal(signal.SIGTERM, raise_terminated)
-    try:
+    with signals_handled(raise_terminated, [signal.SIGTERM]):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -77,19 +77,31 @@ class PreemptionHandler:
 def graceful_stop_event() -> Iterator[threading.Event]:
     """Yield an event that SIGTERM and SIGINT set, for a launcher, whose main thread never blocks.
 
-    Outside the main thread, where Python handles no signals, nothing sets the event.
+    Outside the main thread nothing sets it.
     """
     event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with signals_handled(lambda _: event.set(), STOP_SIGNALS):
         yield event
+
+
+@contextmanager
+def signals_handled(
+    handle: Callable[[int], object], numbers: Iterable[signal.Signals]
+) -> Iterator[None]:
+    """Call `handle` with the number of each of these signals that arrives while the block runs.
+
+    Outside the main thread, where Python handles no signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
 
-    def set_event(_: int, __: FrameType | None) -> None:
-        event.set()
+    def call_handle(number: int, _frame: FrameType | None) -> None:
+        handle(number)
 
-    previous = {number: signal.signal(number, set_event) for number in STOP_SIGNALS}
+    previous = {number: signal.signal(number, call_handle) for number in numbers}
     try:
-        yield event
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

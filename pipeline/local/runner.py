@@ -16,13 +16,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 import psutil
@@ -31,6 +29,7 @@ from components.config.environment import ENV_PROGRESS, ENV_RUN
 from components.errors import USER_ERROR_CODES, ExitCode, KubertError, UsageError
 from components.progress import ProgressEvent, ProgressFile
 from components.storage.local import check_writable, find_nearest_existing
+from components.workers.process_control import STOP_SIGNALS, signals_handled
 from pipeline.run_state import RunState, StepFailure
 
 LOG_FILENAME = "kubert.log"
@@ -252,19 +251,8 @@ def _check_complete(state: RunState, exit_code: int) -> RunState:
 def _catch_signals() -> Iterator[list[int]]:
     """Catches SIGINT and SIGTERM while the block runs; the list has those received so far.
 
-    Outside the main thread, where Python handles no signals, it stays empty.
+    Outside the main thread it stays empty.
     """
     received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    with signals_handled(received.append, STOP_SIGNALS):
         yield received
-        return
-
-    def record(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = {number: signal.signal(number, record) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

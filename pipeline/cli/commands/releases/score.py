@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -268,17 +267,16 @@ def _refuse_standard_input(sources: list[str]) -> None:
 def _stop_signals_as_error() -> Iterator[None]:
     """Ctrl-C and SIGTERM raise ScoringInterruptedError, whatever runs at the time."""
     from components.workers.exit_codes import WorkerGroupInterruptedError
+    from components.workers.process_control import signals_handled
 
-    def interrupt(_: int, __: FrameType | None) -> NoReturn:
+    def interrupt(_: int) -> NoReturn:
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        with signals_handled(interrupt, [signal.SIGTERM]):
+            yield
     except (KeyboardInterrupt, WorkerGroupInterruptedError):
         raise ScoringInterruptedError from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
