@@ -16,13 +16,12 @@ from typing import Any
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     field_serializer,
     field_validator,
 )
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
-from components.artifacts.manifest import Manifest
+from components.artifacts.manifest import Manifest, added_field
 from components.artifacts.release import ReleaseLineage, StoredInputs
 from components.artifacts.vocabulary import StoredStripAccents
 from components.config.data import SINGLE_INPUT
@@ -52,7 +51,7 @@ class EpochMetrics(BaseModel):
     train_accuracy: float
     validation_loss: float
     validation_accuracy: float
-    validation_macro_f1: float = Field(0.0, exclude_if=lambda value: value == 0)
+    validation_macro_f1: float = added_field(0.0)
     learning_rate: float
     seconds: float
 
@@ -79,7 +78,7 @@ class CheckpointContent(BaseModel):
     train_examples_per_second: float
     padding_efficiency: float
     workers: int
-    start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
+    start_from: ReleaseLineage | None = added_field(None)
     inputs: StoredInputs = SINGLE_INPUT
 
     @field_validator("model", mode="before")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.artifacts.manifest import added_field
 from components.errors import DataError
 from components.storage.atomic_files import atomic_write
 
@@ -35,21 +36,19 @@ class GateDecision(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     passed: bool
     reason: str
-    failed_rules: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
+    failed_rules: tuple[str, ...] = added_field(())
     min_accuracy: float
     min_macro_f1: float = 0.0
-    minimum: dict[str, float] = Field({}, exclude_if=lambda value: not value)
+    minimum: dict[str, float] = added_field({})
     accuracy: float | None = None
     majority_share: float | None = None
     macro_f1: float | None = None
     unpredicted_classes: tuple[str, ...] = ()
     champion_version: int | None = None
     champion_accuracy: float | None = None
-    champion_margin: float = Field(0.0, exclude_if=lambda value: value == 0)
-    champion_rule: str = Field("difference", exclude_if=lambda value: value == "difference")
-    champion_differences: dict[str, PairedDifference] = Field(
-        {}, exclude_if=lambda value: not value
-    )
+    champion_margin: float = added_field(0.0)
+    champion_rule: str = added_field("difference")
+    champion_differences: dict[str, PairedDifference] = added_field({})
     test_rows: int = 0
     report_digest: str = ""
     checkpoint_digest: str = ""

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components import __version__
 from components.config.environment import ENV_IMAGE
@@ -31,6 +31,14 @@ from components.storage.atomic_files import (
 MANIFEST_FILENAME = "manifest.json"
 FORMAT_VERSION = 1
 ArtifactKind = Literal["token_shards", "checkpoint", "report", "release", "predictions"]
+
+
+def added_field(default: Any) -> Any:
+    """A field that a stored model got in a later version: it is stored only with another value.
+
+    So what is stored without it, and its digest, stays as it was.
+    """
+    return Field(default, exclude_if=lambda value: value == default)
 
 
 class Manifest(BaseModel):

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
-from components.artifacts.manifest import Manifest
+from components.artifacts.manifest import Manifest, added_field
 from components.config.data import SINGLE_INPUT
 from components.errors import DataError
 
@@ -109,9 +109,9 @@ class ReleaseContent(BaseModel):
     served_accuracy: float | None = None
     parity_rows: int
     parity_difference: float
-    start_from: ReleaseLineage | None = Field(None, exclude_if=lambda value: value is None)
-    threshold: float | None = Field(None, exclude_if=lambda value: value is None)
-    temperature: float | None = Field(None, exclude_if=lambda value: value is None)
+    start_from: ReleaseLineage | None = added_field(None)
+    threshold: float | None = added_field(None)
+    temperature: float | None = added_field(None)
     inputs: StoredInputs = SINGLE_INPUT
 
     @property

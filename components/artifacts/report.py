@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.artifacts import manifest
 from components.artifacts.artifact import Artifact, verify_artifact
 from components.artifacts.checkpoint import EpochMetrics
+from components.artifacts.manifest import added_field
 from components.artifacts.release import StoredInputs
 from components.config.data import SINGLE_INPUT
 from components.config.evaluate import parse_metric_name
@@ -192,7 +193,7 @@ class Misclassification(FiniteModel):
     confidence: float
     label_score: float
     text: str
-    text_pair: str | None = Field(None, exclude_if=lambda value: value is None)
+    text_pair: str | None = added_field(None)
 
 
 def _find_majority_class(fields: dict[str, Any]) -> str:
@@ -310,9 +311,9 @@ class ReportContent(EvaluationMetrics):
     min_accuracy: float
     min_macro_f1: float = 0.0
     class_profiles: dict[str, ClassProfile] = {}
-    minimum: dict[str, float] = Field({}, exclude_if=lambda value: not value)
-    scaling: TemperatureScaling | None = Field(None, exclude_if=lambda value: value is None)
-    abstention: Abstention | None = Field(None, exclude_if=lambda value: value is None)
+    minimum: dict[str, float] = added_field({})
+    scaling: TemperatureScaling | None = added_field(None)
+    abstention: Abstention | None = added_field(None)
     mistakes: tuple[Misclassification, ...]
     data: DataSummary
     training: TrainingSummary

@@ -12,7 +12,7 @@ from pydantic import (
     ValidationError,
 )
 
-from components.artifacts.manifest import Manifest
+from components.artifacts.manifest import Manifest, added_field
 from components.artifacts.release import StartingPoint, StoredInputs
 from components.artifacts.vocabulary import StoredStripAccents
 from components.config.data import SINGLE_INPUT
@@ -59,7 +59,7 @@ class ShardsContent(BaseModel):
     source_sha256: str
     notes: list[str] = []
     window: dict[str, str] = {}
-    start_from: StartingPoint | None = Field(None, exclude_if=lambda value: value is None)
+    start_from: StartingPoint | None = added_field(None)
 
 
 PROVENANCE = frozenset(
