@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class Explanation:
         """What the rows and columns of the attention stand for."""
         return ("[CLS]", *(word.text for word in self.words), "[SEP]")
 
-    @property
+    @cached_property
     def strongest(self) -> float:
         """The largest weight of a word, without its sign; 0 without words."""
         return max((abs(word.weight) for word in self.words), default=0.0)
