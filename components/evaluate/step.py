@@ -273,7 +273,8 @@ def _summarize_training(
         encoder=trained.model.encoder,
         frozen=trained.model.freeze,
         pooling=trained.model.resolved_pooling,
-        options={"Workers": str(trained.workers)}
+        options=({"Started from": trained.start_from.title} if trained.start_from else {})
+        | {"Workers": str(trained.workers)}
         | {title: str(options[name]) for name, title in SHOWN_OPTIONS.items() if name in options},
         history=trained.history,
         best_step=trained.best_step,

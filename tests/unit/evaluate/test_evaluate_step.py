@@ -12,6 +12,7 @@ import tensorflow as tf
 from components.artifacts import manifest
 from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.predictions import iterate_predictions, read_first_texts
+from components.artifacts.release import ReleaseLineage
 from components.artifacts.report import ReportContent, open_report
 from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig
@@ -168,6 +169,18 @@ def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -
     )
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):
         step._summarize_training(trained, {}, inputs / "checkpoint")
+
+
+def test_the_report_says_from_which_release_the_training_started(inputs: Path) -> None:
+    release = ReleaseLineage(name="news", version=3, digest="0" * 64)
+    trained = open_checkpoint(inputs / "checkpoint").content
+    started = trained.model_copy(update={"start_from": release})
+    options = [
+        step._summarize_training(each, {}, inputs / "checkpoint").options
+        for each in (started, trained)
+    ]
+    assert options[0] == {"Started from": "news version 3", **options[1]}
+    assert "Started from" not in options[1]
 
 
 def test_shards_of_other_lengths_are_refused(inputs: Path, tmp_path: Path) -> None:
