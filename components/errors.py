@@ -12,6 +12,8 @@ from enum import IntEnum
 
 MAX_SHOWN_CHARACTERS = 40
 UNPRINTABLE_CATEGORIES = frozenset({"Cc", "Cs"})
+REORDERING_CLASSES = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Bidirectional classes of the characters that change the order in which others are shown."""
 
 
 class ExitCode(IntEnum):
@@ -94,17 +96,22 @@ USER_ERROR_CODES = frozenset(
 def escape_unprintable(text: str) -> str:
     """The text with escapes such as \\x1b for control characters, save tab and line feed.
 
-    Lone surrogates, which no stream encodes, are escaped, too. Nothing that was read from a file
-    can then move the cursor, or change the colours, of a terminal.
+    Lone surrogates, which no stream encodes, are escaped, too, and so are characters that reorder
+    what is shown, such as U+202E. Nothing that was read from a file can then move the cursor,
+    change the colours, or show another text than it is, in a terminal.
     """
     if text.isprintable():
         return text
     return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in UNPRINTABLE_CATEGORIES and character not in "\n\t"
-        else character
+        character.encode("unicode_escape").decode() if _is_escaped(character) else character
         for character in text
     )
+
+
+def _is_escaped(character: str) -> bool:
+    if unicodedata.category(character) in UNPRINTABLE_CATEGORIES:
+        return character not in "\n\t"
+    return unicodedata.bidirectional(character) in REORDERING_CLASSES
 
 
 def shorten_value(value: object, limit: int = MAX_SHOWN_CHARACTERS) -> str:

@@ -78,7 +78,7 @@ def _choose_layers(count: int, choice: AttentionChoice) -> Sequence[int]:
         return range(1, count + 1)
     for number in choice.layers:
         if not 1 <= number <= count:
-            raise UsageError(f"--layers {number}: the model has {_name_range('layer', count)}")
+            raise UsageError(f"layers={number}: the model has {_name_range('layer', count)}")
     return choice.layers
 
 
@@ -90,9 +90,7 @@ def _choose_heads(
         return
     for head in range(1, len(layer) + 1) if heads == "all" else heads:
         if not 1 <= head <= len(layer):
-            raise UsageError(
-                f"--heads {head}: layer {number} has {_name_range('head', len(layer))}"
-            )
+            raise UsageError(f"heads={head}: layer {number} has {_name_range('head', len(layer))}")
         yield head, layer[head - 1]
 
 

@@ -109,10 +109,10 @@ class Explainer:
         that is not there.
         """
         if not 1 <= options.steps <= MAX_STEPS:
-            raise UsageError(f"--steps {options.steps}: must be from 1 to {MAX_STEPS:,}")
+            raise UsageError(f"steps={options.steps}: must be from 1 to {MAX_STEPS:,}")
         if options.target is not None and options.target not in self.classes:
             raise UsageError(
-                f"--class {options.target}: the model has the classes {', '.join(self.classes)}"
+                f"target={options.target}: the model has the classes {', '.join(self.classes)}"
             )
         planned = self._read_texts(texts)
         forward = [self._count_occlusions(text) for text in planned]
@@ -153,8 +153,10 @@ class Explainer:
         if not self.model.is_sealed:
             self._attend(text.tokenized.ids, options, _token_ranges(text))
         elif options.attention.layers not in ("last", "all", ()):
+            layers = ",".join(map(str, options.attention.layers))
             raise UsageError(
-                "--layers: the encoder is a sealed graph (hub:), whose attention is inside of it"
+                f"layers={layers}: the encoder is a sealed graph (hub:), whose attention is inside "
+                "of it"
             )
 
     def _estimate_seconds(
@@ -313,7 +315,7 @@ def _list_notes(
     if gradients is not None and is_gap_large(gradients):
         yield (
             f"The contributions miss {gradients.gap:+.3f} of the log-odds: the integral is not "
-            "exact; use more --steps."
+            "exact; use more steps."
         )
     if words and occlusions is None:
         yield (

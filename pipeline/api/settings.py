@@ -42,16 +42,24 @@ def load_data_options(
     text_columns: Sequence[str] | None,
     max_bad_rows: int | None,
     text_pair: Sequence[str] | None = None,
+    *,
+    of_command: bool = False,
 ) -> DataConfig:
-    """The section `data` for rows that are to be scored; UsageError for other sections' options.
+    """The section `data` for rows that are to be scored; UsageError for other options.
 
     `text_columns` and `text_pair` stand for `data.text` and `data.text_pair`: at most one of them.
+    Messages name options as they are given to the command, or to the function.
     """
+    given, source_name = ("--set", "--source") if of_command else ("options:", "source")
     if text_columns is not None and text_pair is not None:
         raise UsageError("text and text_pair exclude each other; give the columns of one of them")
     for assignment in assignments:
         if not assignment.startswith("data."):
-            raise UsageError(f"--set {assignment}: only options of `data` have a meaning here")
+            raise UsageError(f"{given} {assignment}: only options of `data` have a meaning here")
+        if assignment.partition("=")[0].strip() == "data.source":
+            raise UsageError(
+                f"{given} {assignment}: would have no effect; name the texts by {source_name}"
+            )
     values: dict[str, Any] = presets.load_preset(config, assignments).data.model_dump()
     values["source"] = list(sources)
     if text_columns is not None:

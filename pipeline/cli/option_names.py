@@ -24,7 +24,13 @@ def translated_option_names(names: Mapping[str, str]) -> Iterator[None]:
 
 
 def rename_options(message: str, names: Mapping[str, str]) -> str:
-    """The message with these names replaced, the longest first."""
+    """The message with these names replaced, the longest first.
+
+    A name that ends with `=` is that of an argument of the Python API, and its value follows.
+    """
     longest_first = sorted(names, key=len, reverse=True)
-    pattern = rf"(?<![\w.])(?<!--set )({'|'.join(map(re.escape, longest_first))})(?!\w)"
+    patterns = (
+        re.escape(name) + ("" if name.endswith("=") else r"(?!\w)") for name in longest_first
+    )
+    pattern = rf"(?<![\w.])(?<!--set )({'|'.join(patterns)})"
     return re.sub(pattern, lambda match: names[match[1]], message)

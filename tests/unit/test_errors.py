@@ -57,6 +57,12 @@ def test_user_errors_are_the_only_codes_that_are_never_retried() -> None:
         pytest.param("a\x1b[2Jb\x00\x85", "a\\x1b[2Jb\\x00\\x85", id="control-characters"),
         pytest.param("a\ud800b", "a\\ud800b", id="lone-surrogate"),
         pytest.param("line\r", "line\\r", id="carriage-return"),
+        pytest.param("a\u202eb\u202c\u2066c", "a\\u202eb\\u202c\\u2066c", id="reordering"),
+        pytest.param(
+            "\u05e9\u200f \U0001f468\u200d\U0001f469",
+            "\u05e9\u200f \U0001f468\u200d\U0001f469",
+            id="joiners-and-marks",
+        ),
     ],
 )
 def test_a_message_shows_control_characters_as_escapes(text: str, shown: str) -> None:

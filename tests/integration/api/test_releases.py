@@ -45,7 +45,7 @@ def test_a_release_explains_one_text_or_several(release: kubert.Release) -> None
     by_number = release.explain("w1", layers=1, heads="1,2", steps=2)
     assert [(each.layer, each.head) for each in by_number.attention] == [(1, 1), (1, 2)]
     assert release.explain("w1", layers="none", steps=1).attention == ()
-    with pytest.raises(kubert.UsageError, match="--class none"):
+    with pytest.raises(kubert.UsageError, match="target=none"):
         release.explain("w1", "none")
 
 
@@ -86,8 +86,12 @@ def test_a_release_scores_the_rows_of_a_file(
     assert lines[0] == "id,label,score"
     labels = [each.label for each in release.predict(["w1 w2", "w3"])]
     assert [line.split(",")[:2] for line in lines[1:]] == [["1", labels[0]], ["2", labels[1]]]
-    with pytest.raises(kubert.UsageError, match="only options of `data`"):
+    with pytest.raises(kubert.UsageError, match=r"options: train\.epochs.* only options of `data`"):
         release.score(str(source), tmp_path / "x", options={"train.epochs": 1})
+    with pytest.raises(
+        kubert.UsageError, match=r"options: data\.source.* name the texts by source"
+    ):
+        release.score(str(source), tmp_path / "x", options={"data.source": "other.csv"})
 
 
 def test_a_release_says_what_it_is(release: kubert.Release) -> None:

@@ -77,6 +77,10 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(model: Path, tmp_path:
         pytest.param(["MODEL", "w1", "--html", "no/page.html"], "there is no directory", id="html"),
         pytest.param(["MODEL", "w1", "--html", "."], "--html .: is a directory", id="html-dir"),
         pytest.param(["nowhere"], "standard input has no text", id="no-text"),
+        pytest.param(["nowhere", "w1", " "], "TEXT 2: is blank", id="blank"),
+        pytest.param(
+            ["MODEL", "w1", "--class", "none"], "--class none: the model has the", id="class"
+        ),
     ],
 )
 def test_a_mistake_exits_with_2_and_a_remedy(

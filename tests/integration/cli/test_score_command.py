@@ -12,6 +12,7 @@ from components.batch_prediction.target import STATE_DIRECTORY
 from components.errors import ConfigError, ExitCode
 from components.registry.reference import pull
 from components.storage.store import open_store
+from pipeline.cli.commands.releases.explain import OPTION_NAMES as EXPLAIN_NAMES
 from pipeline.cli.commands.releases.score import OPTION_NAMES, score_source
 from pipeline.cli.main import main
 from pipeline.cli.option_names import rename_options, translated_option_names
@@ -72,6 +73,11 @@ def score(
         pytest.param(["--embeddings", "--all-scores"], "leave out --all-scores", id="scores"),
         pytest.param(["--to", "texts.csv"], "write --to . and --format csv", id="file"),
         pytest.param(["--to", ""], "--to '': is empty; name a directory", id="no-target"),
+        pytest.param(
+            ["--set", "data.source=other.csv"],
+            "--set data.source=other.csv: would have no effect; name the texts by --source",
+            id="source-option",
+        ),
     ],
 )
 def test_a_message_names_the_option_of_the_command(
@@ -98,10 +104,11 @@ def test_every_name_is_an_option_of_the_command() -> None:
         pytest.param("check data.source and data.test_source", "check --source", id="longest"),
         pytest.param("data.source_x, my.data.source", "data.source_x, my.data.source", id="other"),
         pytest.param("--set data.text=1: bad", "--set data.text=1: bad", id="written-by-the-user"),
+        pytest.param("heads=9: 2 heads", "--heads 9: 2 heads", id="argument-of-the-api"),
     ],
 )
 def test_options_are_renamed(message: str, renamed: str) -> None:
-    assert rename_options(message, OPTION_NAMES) == renamed
+    assert rename_options(message, OPTION_NAMES | EXPLAIN_NAMES) == renamed
 
 
 def test_an_error_keeps_its_kind() -> None:

@@ -54,10 +54,10 @@ def test_the_mean_of_the_heads_is_that_of_their_weights():
     ("choice", "message"),
     [
         pytest.param(
-            AttentionChoice((3,)), "--layers 3: the model has the layers 1 to 2", id="layer"
+            AttentionChoice((3,)), "layers=3: the model has the layers 1 to 2", id="layer"
         ),
         pytest.param(
-            AttentionChoice((1,), (9,)), "--heads 9: layer 1 has the heads 1 to 2", id="head"
+            AttentionChoice((1,), (9,)), "heads=9: layer 1 has the heads 1 to 2", id="head"
         ),
     ],
 )

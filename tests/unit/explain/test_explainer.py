@@ -122,13 +122,13 @@ def test_a_coarse_integral_is_stated():
     found = explain("bad good", Summing(power=3), target="yes", steps=1)
     assert found.gap == pytest.approx(-1 + 3 * 0.25)
     assert "The contributions miss -0.250 of the log-odds" in found.notes[-1]
-    assert "use more --steps" in found.notes[-1]
+    assert "use more steps" in found.notes[-1]
 
 
 @pytest.mark.parametrize("steps", [0, -1, MAX_STEPS + 1])
 def test_numbers_of_steps_that_no_integral_has_are_refused(steps):
     explainer = make_explainer(Summing())
-    with pytest.raises(UsageError, match=rf"--steps {steps}: must be from 1 to 10,000"):
+    with pytest.raises(UsageError, match=rf"steps={steps}: must be from 1 to 10,000"):
         explainer.plan(["good"], ExplanationOptions(steps=steps))
 
 

@@ -125,14 +125,14 @@ def test_another_class_has_its_own_log_odds(explainer):
     ("options", "message"),
     [
         pytest.param(
-            ExplanationOptions(target="quiet"), "--class quiet: .* calm, loud, odd", id="class"
+            ExplanationOptions(target="quiet"), "target=quiet: .* calm, loud, odd", id="class"
         ),
         pytest.param(
-            ExplanationOptions(attention=AttentionChoice((3,))), "--layers 3: .*1 to 2", id="layer"
+            ExplanationOptions(attention=AttentionChoice((3,))), "layers=3: .*1 to 2", id="layer"
         ),
         pytest.param(
             ExplanationOptions(attention=AttentionChoice("all", (4,))),
-            "--heads 4: .*1 to 3",
+            "heads=4: .*1 to 3",
             id="head",
         ),
     ],

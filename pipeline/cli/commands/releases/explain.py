@@ -18,13 +18,23 @@ from components.explain.options import (
 )
 from pipeline.api.arguments import parse_numbers
 from pipeline.cli.commands.releases.text_arguments import ReleaseArgument, read_texts
+from pipeline.cli.option_names import translated_option_names
 
 if TYPE_CHECKING:
     from components.artifacts.artifact import Artifact
     from components.artifacts.release import ReleaseContent
     from components.explain.explanation import Explanation
 
+OPTION_NAMES = {
+    "target=": "--class ",
+    "steps=": "--steps ",
+    "layers=": "--layers ",
+    "heads=": "--heads ",
+}
+"""What this command calls arguments of the Python API."""
 
+
+@translated_option_names(OPTION_NAMES)
 def explain_texts(
     release: ReleaseArgument,
     texts: Annotated[

@@ -178,6 +178,7 @@ def score_source(
         split_names("--text", text) if text is not None else None,
         max_bad_rows,
         split_names("--text-pair", text_pair) if text_pair is not None else None,
+        of_command=True,
     )
     if on_cluster:
         options = {

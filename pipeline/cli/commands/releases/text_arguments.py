@@ -59,9 +59,15 @@ def read_texts(
 ) -> Sequence[str] | InputLines:
     """The texts, or one per line of standard input.
 
-    UsageError for a text that names a file, whose rows or lines rather than its name are meant.
+    UsageError for a blank text, and for one that names a file, whose rows or lines rather than its
+    name are meant.
     """
-    for text in texts or ():
+    for number, text in enumerate(texts or (), 1):
+        if not text.strip():
+            raise UsageError(
+                f"TEXT {number}: is blank, and a model has nothing to read in it; give a text, or "
+                "leave it out"
+            )
         if os.path.isfile(text):  # noqa: PTH113 - False, and no error, for any long text
             _refuse_file(command, release, text)
     if texts and texts != ["-"]:

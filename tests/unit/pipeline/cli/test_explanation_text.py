@@ -107,3 +107,13 @@ def test_zeros_have_no_sign_and_one_is_singular(capsys: pytest.CaptureFixture[st
 def test_numbers_are_lists_or_names() -> None:
     assert parse_numbers("--layers", "all", ("last", "all")) == "all"
     assert parse_numbers("--layers", "3, 1,3", ("last", "all")) == (3, 1)
+
+
+def test_a_character_that_reorders_a_line_is_shown_as_an_escape(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "a\u202eb"
+    words = (Word(text, 0, 3, ("ab",), 1.0, None),)
+    shown = render(dataclasses.replace(EXPLANATION, text=text, words=words, attention=()))
+    assert "a\\u202eb" in shown
+    assert "\u202e" not in shown + capsys.readouterr().out

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from components.errors import UsageError
-from pipeline.cli.commands.releases.text_arguments import InputLines, group_pairs
+from pipeline.cli.commands.releases.text_arguments import InputLines, group_pairs, read_texts
 
 PAIR = '{"answer": "they", "question": "who?"}'
 
@@ -57,3 +57,9 @@ def test_a_line_without_a_pair_is_named_by_its_number() -> None:
     assert next(pairs) == ("a", "b")
     with pytest.raises(UsageError, match="standard input, line 3: no pair of first and second"):
         next(pairs)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n"])
+def test_a_blank_text_is_refused_by_its_number(text: str) -> None:
+    with pytest.raises(UsageError, match="TEXT 2: is blank"):
+        read_texts("predict", "models/news", ["a", text])
