@@ -30,6 +30,10 @@ from components.storage.atomic_files import (
 
 MANIFEST_FILENAME = "manifest.json"
 FORMAT_VERSION = 1
+TASK_FORMAT_VERSION = 2
+"""Of artifacts whose content has a `task`, which versions before the field would misread."""
+READABLE_FORMATS = (FORMAT_VERSION, TASK_FORMAT_VERSION)
+READABLE_FORMATS_TEXT = " and ".join(map(str, READABLE_FORMATS))
 ArtifactKind = Literal["token_shards", "checkpoint", "report", "release", "predictions"]
 
 
@@ -95,7 +99,11 @@ def commit(
     config: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Make the directory an artifact: hash every file in it, then write the manifest by rename."""
+    """Make the directory an artifact: hash every file in it, then write the manifest by rename.
+
+    An artifact of another task than single labels, whose content has a `task`, has
+    TASK_FORMAT_VERSION: a version of kubert that does not know the field refuses it.
+    """
     files = {
         path.relative_to(directory).as_posix(): FileEntry(
             size=path.stat().st_size, sha256=file_sha256(path)
@@ -105,6 +113,7 @@ def commit(
     }
     manifest = Manifest(
         kind=kind,
+        format_version=TASK_FORMAT_VERSION if content.get("task") else FORMAT_VERSION,
         files=files,
         inputs=dict(inputs or {}),
         config=dict(config or {}),
@@ -139,10 +148,10 @@ def read_manifest(directory: Path, kind: ArtifactKind | None = None) -> Manifest
             f"{path}: not a valid manifest ({error.error_count()} errors); "
             "run the step that makes it again"
         ) from None
-    if manifest.format_version != FORMAT_VERSION:
+    if manifest.format_version not in READABLE_FORMATS:
         raise DataError(
             f"{path}: format {manifest.format_version}, but this version of kubert reads "
-            f"{FORMAT_VERSION}"
+            f"{READABLE_FORMATS_TEXT}; use a newer version of kubert"
         )
     if kind is not None and manifest.kind != kind:
         raise DataError(f"{directory}: holds a {manifest.kind}, but a {kind} is needed here")

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from components.artifacts.artifact import validate_file_names, verify_artifact, verify_files
 from components.artifacts.manifest import (
-    FORMAT_VERSION,
     MANIFEST_FILENAME,
+    READABLE_FORMATS,
+    READABLE_FORMATS_TEXT,
     ArtifactKind,
     Manifest,
     read_manifest,
@@ -114,10 +115,10 @@ def read_remote_manifest(store: Store, prefix: str, kind: ArtifactKind) -> Manif
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise DataError(f"{uri}: not a valid manifest ({error.error_count()} errors)") from None
-    if manifest.kind != kind or manifest.format_version != FORMAT_VERSION:
+    if manifest.kind != kind or manifest.format_version not in READABLE_FORMATS:
         raise DataError(
-            f"{uri}: a {manifest.kind} of format {manifest.format_version}, "
-            f"not a {kind} of format {FORMAT_VERSION}"
+            f"{uri}: a {manifest.kind} of format {manifest.format_version}; this version of kubert "
+            f"reads a {kind} of format {READABLE_FORMATS_TEXT}"
         )
     validate_file_names(manifest, store.uri(prefix))
     return manifest

@@ -15,7 +15,13 @@ from components.artifacts.checkpoint import (
     EpochMetrics,
 )
 from components.artifacts.gate_decision import GateDecision
-from components.artifacts.manifest import FORMAT_VERSION, MANIFEST_FILENAME, ArtifactKind, Manifest
+from components.artifacts.manifest import (
+    MANIFEST_FILENAME,
+    READABLE_FORMATS_TEXT,
+    TASK_FORMAT_VERSION,
+    ArtifactKind,
+    Manifest,
+)
 from components.artifacts.predictions import PREDICTIONS_FILENAME, SCHEMA
 from components.artifacts.release import MODEL_FILENAME, ReleaseContent
 from components.artifacts.report import (
@@ -49,9 +55,10 @@ registry, a server's directory and the state of a training. It is for developers
 who look into a store. [Artifacts](../concepts/artifacts.md) explains the guarantees behind it.
 
 An artifact is a directory with a `{MANIFEST_FILENAME}`. The manifest is written last, so a
-directory without one is not an artifact. Readers refuse a manifest whose `format_version` is not
-{FORMAT_VERSION}, a file that does not match its checksum, and a file that the manifest does not
-name.
+directory without one is not an artifact. Readers refuse a manifest whose `format_version` they do
+not know ({READABLE_FORMATS_TEXT}), a file that does not match its checksum, and a file that the
+manifest does not name. Format {TASK_FORMAT_VERSION} is that of artifacts with a `task` other than
+single labels, which versions before that field would misread; all others keep format 1.
 """
 SHARDS = """\
 The tokenize step writes token shards: the tokenized rows of each split, in their final order. The
@@ -115,7 +122,7 @@ def format_artifact_formats() -> str:
     return format_page(
         "Artifact formats",
         wrap(INTRODUCTION),
-        f"## Manifest file\n\nKinds: {kinds}. Format number: {FORMAT_VERSION}.",
+        f"## Manifest file\n\nKinds: {kinds}. Format numbers: {READABLE_FORMATS_TEXT}.",
         wrap(
             f"An artifact has at most {MAX_FILES:,} files and {MAX_ARTIFACT_BYTES // 2**30} GiB. "
             f"File names are relative, with `/` between folders, at most {MAX_FILE_NAME_BYTES} "

@@ -76,8 +76,24 @@ def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
         manifest.read_manifest(tmp_path / "a", "checkpoint")
     path = tmp_path / "a" / manifest.MANIFEST_FILENAME
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    with pytest.raises(DataError, match="format 99"):
+    with pytest.raises(DataError, match=r"format 99, .* reads 1 and 2; use a newer version"):
         manifest.read_manifest(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("content", "version"),
+    [
+        pytest.param({}, 1, id="none"),
+        pytest.param({"classes": ["a", "b"]}, 1, id="single-label"),
+        pytest.param({"task": {"kind": "multi_label"}}, 2, id="multi-label"),
+    ],
+)
+def test_only_an_artifact_of_another_task_has_a_format_that_older_versions_refuse(
+    content: dict[str, object], version: int, tmp_path: Path
+) -> None:
+    with manifest.staged_artifact(tmp_path / "a") as work:
+        manifest.commit(work, "checkpoint", content=content)
+    assert verify_artifact(tmp_path / "a").format_version == version
 
 
 def test_a_failed_build_leaves_the_old_artifact_and_nothing_else(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_another_kind_is_refused(uri: str, tmp_path: Path) -> None:
         lambda: transfer.download_artifact(uri, tmp_path / "b", "token_shards"),
         lambda: transfer.find_remote_manifest(uri, "token_shards"),
     ):
-        with pytest.raises(DataError, match="a checkpoint of format 1, not a token_shards"):
+        with pytest.raises(DataError, match=r"a checkpoint of format 1; .* reads a token_shards"):
             call()
 
 
