@@ -23,10 +23,11 @@ from components.errors import (
 )
 from pipeline.api.cluster_runs import Run, find_run, submit
 from pipeline.api.connection import WorkersNotStoppedError
-from pipeline.api.local_runs import FinishedRun, Report, run
+from pipeline.api.local_runs import FinishedCrossValidation, FinishedRun, Report, run
 from pipeline.api.models import models
 from pipeline.api.releases import Release, load_release, pull
 from pipeline.api.settings import load_settings
+from pipeline.local.fold_runs import FoldsFailedError
 from pipeline.local.runner import RunInterruptedError, StepFailedError
 
 __all__ = [
@@ -34,7 +35,9 @@ __all__ = [
     "ConfigError",
     "DataError",
     "ExitCode",
+    "FinishedCrossValidation",
     "FinishedRun",
+    "FoldsFailedError",
     "HardwareError",
     "KubertError",
     "MissingArtifactError",

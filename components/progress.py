@@ -29,6 +29,8 @@ class StepName(StrEnum):
     EVALUATE = "evaluate"
     GATE = "gate"
     EXPORT = "export"
+    FOLD = "fold"
+    SUMMARIZE = "summarize"
     RESOLVE = "resolve"
     SCORE = "score"
 
@@ -48,6 +50,8 @@ class ProgressEvent:
     artifacts, its results.
     exit_code: of a step that failed; its `message` is then the error message.
     metrics: values to show beside the progress bar, such as loss=0.31 or examples_per_second=120.0.
+    fold: number of the fold of a cross-validation, set by whoever reads the events: a step does not
+        know it.
     """
 
     step: StepName
@@ -61,6 +65,7 @@ class ProgressEvent:
     outputs: Mapping[str, str] | None = None
     figures: Mapping[str, Any] | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    fold: int | None = None
 
     def to_json(self) -> str:
         """The event as one line of JSON, without the fields that are empty."""

@@ -39,6 +39,8 @@ from components.storage.uri import has_scheme
 
 S = TypeVar("S", bound=Section)
 PIPELINE_NAME = "kubert"
+FOLDS_PIPELINE_NAME = "kubert-folds"
+"""Its trainings keep their state where those of the other pipeline do, so that equal ones meet."""
 MAKE_AGAIN = (
     "If an earlier run made it and it was deleted since, `kubert submit --no-cache` with the same "
     "configuration makes every step again"
@@ -142,8 +144,11 @@ def default_state_uri(cluster: ClusterConfig, output: Path, uri: str) -> str:
         return cluster.checkpoint_uri
     if cluster.checkpoint_pvc:
         return STATE_MOUNT
-    root, pipeline, _ = uri.partition(f"/{PIPELINE_NAME}/")
-    return f"{root}{pipeline}state" if has_scheme(uri) and pipeline else f"{output}-state"
+    for name in (PIPELINE_NAME, FOLDS_PIPELINE_NAME):
+        root, pipeline, _ = uri.partition(f"/{name}/")
+        if has_scheme(uri) and pipeline:
+            return f"{root}/{PIPELINE_NAME}/state"
+    return f"{output}-state"
 
 
 def _report_error(step: StepName, message: str, exit_code: int, **metrics: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from components.config.evaluate import list_minimum_classes
 from components.config.schema import Config
@@ -53,6 +53,7 @@ RUN_PARAMETERS = {
     "their state, so that a killed run continues; empty: `cluster.checkpoint_uri`",
 }
 """Parameters of one run that no option stands for."""
+FOLDS_PARAMETER = "folds"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class ParameterLayout:
     sections: those whose other options travel as a JSON object.
     omitted: options by section that the steps do not see.
     derived: parameters that are computed from the configuration: how, and their descriptions.
+    constants: parameters with a value that no configuration changes, and their descriptions.
     """
 
     typed: Mapping[str, tuple[str, str]]
@@ -70,6 +72,7 @@ class ParameterLayout:
     omitted: Mapping[str, set[str]]
     run_parameters: Mapping[str, str] = field(default_factory=dict)
     derived: Mapping[str, tuple[Callable[[Config], str], str]] = field(default_factory=dict)
+    constants: Mapping[str, tuple[ParameterValue, str]] = field(default_factory=dict)
 
 
 TRAINING = ParameterLayout(
@@ -87,6 +90,19 @@ SCORING = ParameterLayout(
     sections=("data", "score", "cluster"),
     omitted={**SUBMISSION_OPTIONS, "data": {"source", "test_source"}},
 )
+
+
+def build_fold_layout(folds: int) -> ParameterLayout:
+    """The layout of a cross-validation: that of a training, without what says where to release."""
+    targets = {"model_store", "model_name"}
+    return replace(
+        TRAINING,
+        typed={name: option for name, option in TRAINING.typed.items() if name not in targets},
+        sections=tuple(name for name in TRAINING.sections if name != "export"),
+        constants={
+            FOLDS_PARAMETER: (folds, "number of folds, for which the pipeline was compiled")
+        },
+    )
 
 
 def build_arguments(
@@ -118,14 +134,13 @@ def build_arguments(
         values[section] = _escape_placeholders(json.dumps(rest, sort_keys=True))
     for parameter, (compute, _) in layout.derived.items():
         values[parameter] = _escape_placeholders(compute(config))
-    return values
+    return {**values, **{name: value for name, (value, _) in layout.constants.items()}}
 
 
 def describe_parameters(layout: ParameterLayout = TRAINING) -> dict[str, str]:
     """One line per parameter, taken from the options' own descriptions."""
-    options = {name: type(getattr(Config(), name)).model_fields for name in layout.sections}
     typed = {
-        name: str(options[section][option].description)
+        name: str(type(getattr(Config(), section)).model_fields[option].description)
         for name, (section, option) in layout.typed.items()
     }
     sections = {
@@ -133,7 +148,8 @@ def describe_parameters(layout: ParameterLayout = TRAINING) -> dict[str, str]:
         for name in layout.sections
     }
     derived = {name: description for name, (_, description) in layout.derived.items()}
-    return {**typed, **sections, **derived, **layout.run_parameters}
+    constants = {name: description for name, (_, description) in layout.constants.items()}
+    return {**typed, **sections, **derived, **constants, **layout.run_parameters}
 
 
 def default_arguments(layout: ParameterLayout = TRAINING) -> dict[str, ParameterValue]:

@@ -15,6 +15,7 @@ from components.config.environment import (
     ENV_POD_UID,
     ENV_RUN,
 )
+from pipeline.cross_validation.task_names import parse_task_name
 
 USER_ID = 10001
 SUPERVISOR = ("python", "-m", "components.step_supervisor")
@@ -141,7 +142,7 @@ def _configure_retries(task: Any) -> None:
         backoff_max_duration=MAX_RETRY_DURATION,
     )
     container = task.container_spec
-    container.command = [*SUPERVISOR, task.name, *container.command]
+    container.command = [*SUPERVISOR, parse_task_name(task.name).step, *container.command]
 
 
 def _configure_common(task: Any, cluster: ClusterConfig, image: str) -> None:

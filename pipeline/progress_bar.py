@@ -33,20 +33,26 @@ _RESULT_FORMATS = (
     "accuracy {accuracy:.4f} on {test_rows:,} test rows",
     "{reason}",
     "version {version}",
+    "{result}",
 )
 """One per step; the first one whose figures a finished step has is shown."""
 
 
 class ProgressView:
-    """Shows progress events; a context manager that removes the bar when its block ends."""
+    """Shows progress events; a context manager that removes the bars when its block ends.
 
-    def __init__(self, console: Console) -> None:
+    In a cross-validation, each fold has a bar.
+    """
+
+    def __init__(self, console: Console, folds: int = 0) -> None:
         self._console = console
-        self._task: TaskID | None = None
-        self._step_start = self._last_line = time.monotonic()
+        self._width = _STEP_WIDTH + (len(_label_fold(folds)) if folds else 0)
+        self._tasks: dict[int | None, TaskID] = {}
+        self._step_start: dict[int | None, float] = {}
+        self._last_line: dict[int | None, float] = {}
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn(f"{{task.fields[step]:<{_STEP_WIDTH}}}"),
+            TextColumn("{task.fields[step]}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[message]}", markup=False),
             console=console,
@@ -76,35 +82,44 @@ class ProgressView:
 
     def show(self, event: ProgressEvent) -> None:
         """Show one event; events without a message or a change of a step are ignored."""
-        step, kind = event.step, event.kind
+        kind, fold = event.kind, event.fold
+        step = f"{event.step:<{self._width}}"
+        if fold is not None:
+            label = _label_fold(fold)
+            step = label + f"{event.step:<{max(_STEP_WIDTH, self._width - len(label))}}"
         if kind == "started":
-            self._step_start = self._last_line = time.monotonic()
-            self._clear_bar()
-            self._task = self._bar.add_task("", step=step, message="starting", total=None)
+            self._step_start[fold] = self._last_line[fold] = time.monotonic()
+            self._clear_bar(fold)
+            self._tasks[fold] = self._bar.add_task("", step=step, message="starting", total=None)
         elif kind in ("finished", "reused", "error"):
-            self._clear_bar()
-            self._print_line(step, kind, event)
+            self._clear_bar(fold)
+            self._print_line(step, kind, event, fold)
         elif kind == "note":
-            note = Text(f"{step:<{_STEP_WIDTH}}  note: {event.message}")
+            note = Text(f"{step}  note: {event.message}")
             self._console.print(note, soft_wrap=True)
-        elif self._console.is_terminal and self._task is not None:
+        elif self._console.is_terminal and fold in self._tasks:
             self._bar.update(
-                self._task,
+                self._tasks[fold],
                 completed=event.done,
                 total=event.total,
                 message=describe_progress(event),
             )
-        elif event.message and time.monotonic() - self._last_line > _MIN_SECONDS_BETWEEN_LINES:
-            self._print_line(step, "message", event)
+        elif event.message and self._find_seconds_since(self._last_line, fold) > (
+            _MIN_SECONDS_BETWEEN_LINES
+        ):
+            self._print_line(step, "message", event, fold)
 
-    def _clear_bar(self) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+    def _clear_bar(self, fold: int | None) -> None:
+        if (task := self._tasks.pop(fold, None)) is not None:
+            self._bar.remove_task(task)
 
-    def _print_line(self, step: str, kind: str, event: ProgressEvent) -> None:
-        elapsed = f"{time.monotonic() - self._step_start:7.1f} s  "
-        line = Text(f"{step:<{_STEP_WIDTH}}  ")
+    def _find_seconds_since(self, times: dict[int | None, float], fold: int | None) -> float:
+        now = time.monotonic()
+        return now - times.setdefault(fold, now)
+
+    def _print_line(self, step: str, kind: str, event: ProgressEvent, fold: int | None) -> None:
+        elapsed = f"{self._find_seconds_since(self._step_start, fold):7.1f} s  "
+        line = Text(f"{step}  ")
         if kind == "finished":
             line.append(f"{event.seconds or 0.0:7.1f} s  ", style="green")
             line.append(describe_result(event.figures or {}))
@@ -114,8 +129,12 @@ class ProgressView:
             line.append(f"{elapsed}failed", style="red")
         else:
             line.append(f"{elapsed}{describe_progress(event)}", style="dim")
-        self._last_line = time.monotonic()
+        self._last_line[fold] = time.monotonic()
         self._console.print(line, soft_wrap=True)
+
+
+def _label_fold(fold: int) -> str:
+    return f"fold {fold:<2} "
 
 
 def describe_progress(event: ProgressEvent) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from components.errors import ExitCode
 from components.progress import EventKind, ProgressEvent, StepName
+from pipeline.cross_validation.task_names import find_event_task
 
 STEP_NAMES = (
     StepName.TOKENIZE,
@@ -18,6 +19,8 @@ STEP_NAMES = (
     StepName.EXPORT,
 )
 """The steps of a training."""
+FOLD_STEPS = (StepName.TOKENIZE, StepName.FOLD, StepName.TRAIN, StepName.EVALUATE)
+"""The steps of one fold of a cross-validation; all folds share the first one."""
 SCORING_STEPS = (StepName.RESOLVE, StepName.SCORE)
 StepStatus = Literal["waiting", "running", "finished", "reused", "failed"]
 _STATUS: Mapping[EventKind, StepStatus] = {
@@ -54,7 +57,10 @@ class StepState:
 
 @dataclass(frozen=True)
 class RunState:
-    """The state of each step, in the order of the pipeline, and the first failure, if any."""
+    """The state of each step, in the order of the pipeline, and the first failure, if any.
+
+    The steps of a fold that was run beside others are named as their tasks, such as train-fold-3.
+    """
 
     steps: Mapping[str, StepState] = field(
         default_factory=lambda: {name: StepState(name) for name in STEP_NAMES}
@@ -64,13 +70,18 @@ class RunState:
     @classmethod
     def of_scoring(cls) -> RunState:
         """The state of a run of the pipeline that scores, before its first step."""
-        return cls({name: StepState(name) for name in SCORING_STEPS})
+        return cls.of_steps(SCORING_STEPS)
+
+    @classmethod
+    def of_steps(cls, names: Iterable[str]) -> RunState:
+        """The state of a run with these steps, before its first one."""
+        return cls({name: StepState(name) for name in names})
 
     def apply(self, event: ProgressEvent) -> RunState:
         """The state after one more progress event; progress and notes do not change it."""
         if event.kind is None or event.kind == "note":
             return self
-        step, failure = self.steps[event.step], self.failure
+        step, failure = self.steps[find_event_task(event)], self.failure
         if event.kind == "started" and failure is not None and failure.step == step.name:
             failure = None  # the step is retried
         if event.kind == "error":

@@ -34,7 +34,9 @@ TASK_FORMAT_VERSION = 2
 """Of artifacts whose content has a `task`, which versions before the field would misread."""
 READABLE_FORMATS = (FORMAT_VERSION, TASK_FORMAT_VERSION)
 READABLE_FORMATS_TEXT = " and ".join(map(str, READABLE_FORMATS))
-ArtifactKind = Literal["token_shards", "checkpoint", "report", "release", "predictions"]
+ArtifactKind = Literal[
+    "token_shards", "checkpoint", "report", "release", "predictions", "cross_validation"
+]
 
 
 def added_field(default: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import (
@@ -20,6 +20,7 @@ from components.data.split_names import SplitName
 from components.errors import ConfigError, DataError, shorten_value
 
 MAX_NAMES = 5
+MAX_LISTED_CLASSES = 20
 
 
 class SplitInfo(BaseModel):
@@ -78,6 +79,19 @@ def parse_shards_content(sealed: Manifest, where: Path | str) -> ShardsContent:
             f"{where}: its manifest does not describe token shards ({error.error_count()} errors); "
             "tokenize again"
         ) from None
+
+
+def describe_absent_classes(splits: Mapping[SplitName, SplitInfo]) -> list[str]:
+    """A note for each split on the classes that have no rows in it."""
+    notes = []
+    for split, info in splits.items():
+        if info.rows and (absent := [name for name, rows in info.class_counts.items() if not rows]):
+            listed = ", ".join(absent[:MAX_LISTED_CLASSES])
+            count = f"{len(absent)} classes: " if len(absent) > 1 else ""
+            more = ", ..." if len(absent) > MAX_LISTED_CLASSES else ""
+            unseen = "; the model is not trained on them" if split == "train" else ""
+            notes.append(f"the {split} split has no rows of {count}{listed}{more}{unseen}")
+    return notes
 
 
 def check_class_names(option: str, names: Iterable[str], classes: Sequence[str]) -> None:

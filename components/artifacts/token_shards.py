@@ -49,7 +49,8 @@ TokenIds = npt.NDArray[np.int32]
 class ShardWriter:
     """Writes the rows of one split, in order, to files of at most `shard_rows` rows.
 
-    Memory does not grow with the rows: `add_rows` writes at once. `close` describes the split.
+    Memory does not grow with the rows: `add_rows` writes at once. `close` describes the split. The
+    texts of training rows are stored with `keep_texts` only.
     """
 
     def __init__(
@@ -61,13 +62,15 @@ class ShardWriter:
         shard_rows: int,
         *,
         has_pairs: bool = False,
+        keep_texts: bool = False,
     ) -> None:
         ids = pa.uint16() if vocabulary_size <= 1 << 16 else pa.int32()
         fields = [
             pa.field("input_ids", pa.list_(ids), nullable=False),
             pa.field("label", pa.int32(), nullable=False),
         ]
-        if split != "train":
+        self._keeps_texts = keep_texts or split != "train"
+        if self._keeps_texts:
             names = PAIR_INPUTS if has_pairs else SINGLE_INPUT
             fields += [pa.field(name, pa.string(), nullable=False) for name in names]
         self._schema = pa.schema(fields)
@@ -95,7 +98,7 @@ class ShardWriter:
         """Append rows.
 
         `ids`: int32 [tokens]; `row_splits`: [rows + 1]; `labels`: [rows]; `texts`: texts or pairs
-        [rows], not stored for train.
+        [rows], not stored for train without `keep_texts`.
         """
         label_array = np.asarray(labels, np.int32)
         lengths = np.diff(row_splits)
@@ -105,7 +108,7 @@ class ShardWriter:
             ),
             pa.array(label_array),
         ]
-        if self._split != "train":
+        if self._keeps_texts:
             columns += build_text_arrays(texts)
         batch = pa.record_batch(columns, schema=self._schema)
         start = 0
@@ -188,10 +191,22 @@ class SplitReader:
             line[: len(row)] = row
         return padded
 
+    def read_flat(
+        self, indices: Sequence[int] | npt.NDArray[Any]
+    ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
+        """The token ids of the rows, one row after the other: int32 [tokens], [rows + 1].
+
+        The second array has the begin of each row and the end of the last, as `add_rows` takes it.
+        """
+        rows = [self._row(*location) for location in self._locate_rows(indices)]
+        return _concatenate(rows), np.cumsum([0, *map(len, rows)], dtype=np.int64)
+
     def read_texts(self, indices: Sequence[int] | npt.NDArray[Any]) -> list[Text]:
-        """The texts, or pairs, of validation and test rows; DataError for train: it has none."""
-        if self.name == "train":
-            raise DataError("the training split keeps no texts")
+        """The texts, or pairs, of the rows; DataError for training rows without their texts."""
+        if self.name == "train" and any(len(batch.columns) <= 2 for batch in self._batches):
+            raise DataError(
+                "the training split keeps no texts; set tokenize.keep_texts=true and tokenize again"
+            )
         columns = [batch.columns[2:] for batch in self._batches]
         found = (
             tuple(column[row].as_py() for column in columns[batch])

@@ -116,10 +116,10 @@ class DataConfig(Section):
     )
     test_fraction: float = Field(
         0.2,
-        gt=0,
+        ge=0,
         lt=0.5,
         description="fraction of the rows used for testing without `test_source`, chosen by a "
-        "hash of the text",
+        "hash of the text; 0: no test rows, for cross-validation over all rows only",
     )
     stratify: bool = Field(
         False,

@@ -55,6 +55,11 @@ class TokenizeConfig(Section):
         description="fraction of word pieces that may be [UNK]; above it the run stops, because "
         "the tokenizer does not fit the texts",
     )
+    keep_texts: bool = Field(
+        False,
+        description="store the texts of the training rows in the shards, too; cross-validation, "
+        "which holds out all rows in turn, sets it",
+    )
 
 
 class TrainConfig(Section):

@@ -16,6 +16,7 @@ from typing import Any
 
 from components.artifacts.manifest import staged_artifact
 from components.artifacts.release import StartingPoint
+from components.artifacts.shard_metadata import describe_absent_classes
 from components.artifacts.token_shards import ShardsContent, ShardWriter, SplitInfo, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.renamed_options import to_stored_names
@@ -38,7 +39,6 @@ from components.tokenize_text.training_texts import build_vocabulary, report_row
 from components.tokenize_text.unknown_pieces import UnknownPieces
 
 SplitInfos = dict[SplitName, SplitInfo]
-MAX_LISTED_CLASSES = 20
 MAX_GROUPS = 5
 
 
@@ -75,6 +75,7 @@ def run(
                     dataset.labels.classes,
                     tokenize.rows_per_shard,
                     has_pairs=data.text_pair is not None,
+                    keep_texts=tokenize.keep_texts,
                 )
                 for split in SPLITS
             }
@@ -93,7 +94,7 @@ def run(
                 tokenize.threads or len(os.sched_getaffinity(0)),
             )
             splits = {split: writer.close() for split, writer in writers.items()}
-            _check_splits(splits, dataset)
+            _check_splits(splits, dataset, may_lack_test_rows=tokenize.keep_texts)
             unknown.check(tokenize.max_unknown, tokenize_texts)
             split_notes = _describe_splits(splits, dataset, examples.stats)
             for note in split_notes:
@@ -123,10 +124,16 @@ def _write_shards(
         writers[batch.split].add_rows(ids, row_splits, batch.labels, batch.texts)
 
 
-def _check_splits(splits: SplitInfos, dataset: LabelledDataset) -> None:
-    """Raise DataError for an empty split, and for training rows of one class only."""
+def _check_splits(
+    splits: SplitInfos, dataset: LabelledDataset, *, may_lack_test_rows: bool
+) -> None:
+    """Raise DataError for an empty split, and for training rows of one class only.
+
+    A test split that is empty on purpose (`data.test_fraction` 0) may be allowed.
+    """
+    is_without_test = may_lack_test_rows and not dataset.data.test_fraction
     for split, info in splits.items():
-        if info.rows:
+        if info.rows or (split == "test" and is_without_test and dataset.test_source is None):
             continue
         if split == "train":
             remedy = "give more rows, or smaller data.validation_fraction and data.test_fraction"
@@ -219,13 +226,7 @@ def _describe_splits(splits: SplitInfos, dataset: LabelledDataset, stats: ReadSt
         notes.append(
             f"{rejected.counts.total()} rows were left out: {rejected.describe()}{classes}"
         )
-    for split, info in splits.items():
-        if absent := [name for name, count in info.class_counts.items() if not count]:
-            listed = ", ".join(absent[:MAX_LISTED_CLASSES])
-            count = f"{len(absent)} classes: " if len(absent) > 1 else ""
-            more = ", ..." if len(absent) > MAX_LISTED_CLASSES else ""
-            unseen = "; the model is not trained on them" if split == "train" else ""
-            notes.append(f"the {split} split has no rows of {count}{listed}{more}{unseen}")
+    notes += describe_absent_classes(splits)
     return notes
 
 

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pyarrow as pa
 
+from components.artifacts import cross_validation
 from components.artifacts.artifact import MAX_ARTIFACT_BYTES, MAX_FILE_NAME_BYTES, MAX_FILES
 from components.artifacts.checkpoint import (
     VOCABULARY_FILENAME,
@@ -79,6 +80,10 @@ REPORT = """\
 The evaluate step writes a report. The manifest's `inputs` has the digests of the token shards and
 of the checkpoint, and its `content` the classes and the scalar metrics.
 """
+CROSS_VALIDATION = """\
+The summarize step writes the summary of a cross-validation. The manifest's `inputs` has the digest
+of the report of each fold.
+"""
 GATE = """\
 The gate step writes one JSON file, which is not an artifact of its own. The release's manifest
 repeats it as `gate`.
@@ -135,6 +140,7 @@ def format_artifact_formats() -> str:
         _format_token_shards(),
         _format_checkpoint(),
         _format_report(),
+        _format_cross_validation(),
         f"## Gate decision\n\n{wrap(GATE)}",
         format_model(GateDecision),
         _format_release(),
@@ -159,7 +165,7 @@ def _format_token_shards() -> str:
             "token ids with [CLS] and [SEP], without padding; int32 for vocabularies over 65,536",
         ),
         ("label", "int32", "index into the classes"),
-        ("text", "string", "the text; not in `train`"),
+        ("text", "string", "the text; in `train` only with `tokenize.keep_texts`"),
     ]
     return _join(
         f"## Token shards\n\n{wrap(SHARDS)}",
@@ -214,6 +220,29 @@ def _format_report() -> str:
                 TrainingSummary,
             ),
         ),
+    )
+
+
+def _format_cross_validation() -> str:
+    files = [
+        (cross_validation.CONTENT_FILENAME, "all figures: `CrossValidationContent`"),
+        (cross_validation.PAGE_FILENAME, "the same for people, in one file"),
+        (
+            cross_validation.PREDICTIONS_FILENAME,
+            "the columns of the reports' predictions, with `fold`, names of classes, and for rows "
+            "with one label `label_score` and `confidence` (Parquet)",
+        ),
+        (MANIFEST_FILENAME, "kind `cross_validation`"),
+    ]
+    models = (
+        cross_validation.CrossValidationContent,
+        cross_validation.FoldResult,
+        cross_validation.MetricSummary,
+    )
+    return _join(
+        f"## Cross-validation\n\n{wrap(CROSS_VALIDATION)}",
+        _format_files(files),
+        *map(format_model, models),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from components.config.cluster import ClusterConfig
@@ -16,6 +17,7 @@ from pipeline.api.connection import (
 from pipeline.api.display import ShowEvent, create_view, format_table
 from pipeline.api.settings import ConfigSource, Options, load_settings
 from pipeline.api.submission import open_submission
+from pipeline.cross_validation.options import refuse_parallel_without_folds
 
 if TYPE_CHECKING:
     from pipeline.kubeflow.follow_run import RunResult
@@ -86,6 +88,8 @@ def submit(
     config: ConfigSource = "quickstart",
     options: Options | None = None,
     *,
+    folds: int | None = None,
+    parallel: int | None = None,
     key: str | None = None,
     use_cache: bool = True,
     allow_tags: bool = False,
@@ -97,6 +101,8 @@ def submit(
         config: a shipped configuration's name, a YAML file, or a `Config`. Its section `cluster`
             says where the server is; the KUBERT_ variables take precedence.
         options: options that are changed, such as {"cluster.endpoint": "http://..."}.
+        folds: cross-validate instead, with so many models; nothing is released.
+        parallel: how many folds are computed at a time; by default, all of them.
         key: name of the run; submitting again with the same key creates no second run.
         use_cache: reuse steps of earlier runs from the server's cache.
         allow_tags: accept images without a digest, whose content can change.
@@ -105,14 +111,21 @@ def submit(
     Raises ConfigError, DataError or UsageError for what the user can mend, before anything is sent.
     """
     from pipeline.kubeflow.endpoint import resolve_connection
-    from pipeline.kubeflow.submission import prepare_submission
+    from pipeline.kubeflow.submission import prepare_cross_validation, prepare_submission
     from pipeline.kubeflow.submit import submit_run
 
     settings = load_settings(config, options)
+    refuse_parallel_without_folds(folds, parallel)
+    prepare = (
+        prepare_submission
+        if folds is None
+        else partial(prepare_cross_validation, folds=folds, parallel=parallel)
+    )
     cluster = resolve_connection(settings.cluster)
-    with open_submission(
-        settings, cluster, prepare_submission, key, allow_tags=allow_tags, check=check
-    ) as (api, submission):
+    with open_submission(settings, cluster, prepare, key, allow_tags=allow_tags, check=check) as (
+        api,
+        submission,
+    ):
         submitted = submit_run(api, submission, key, no_cache=not use_cache)
         page = api.endpoint.page_url("runs", submitted.run.id)
     return Run(submitted.run.id, submitted.run.name, page, submitted.created, cluster)

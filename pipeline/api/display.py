@@ -12,6 +12,7 @@ from typing import Any
 
 from components.progress import ProgressEvent
 from pipeline.api.arguments import check_function
+from pipeline.cross_validation.task_names import find_event_task, list_fold_tasks
 from pipeline.run_state import RunState
 
 ShowEvent = Callable[[ProgressEvent], None]
@@ -39,8 +40,10 @@ def format_path(location: str | Path) -> str:
 
 
 @contextmanager
-def create_view(show: ShowEvent | None) -> Iterator[ShowEvent]:
+def create_view(show: ShowEvent | None, folds: int = 0) -> Iterator[ShowEvent]:
     """What shows progress events while the block runs: `show`, the notebook, or the terminal.
+
+    `folds`: the number of folds of a cross-validation.
 
     UsageError if `show` is no function.
     """
@@ -48,13 +51,13 @@ def create_view(show: ShowEvent | None) -> Iterator[ShowEvent]:
     if show is not None:
         yield show
     elif (display := find_notebook_display()) is not None:
-        yield NotebookView(display).show
+        yield NotebookView(display, folds=folds).show
     else:
         from rich.console import Console
 
         from pipeline.progress_bar import ProgressView
 
-        with ProgressView(Console(stderr=True, highlight=False)) as view:
+        with ProgressView(Console(stderr=True, highlight=False), folds) as view:
             yield view.show
 
 
@@ -81,9 +84,12 @@ class NotebookView:
     """
 
     def __init__(
-        self, display: Callable[..., Any], clock: Callable[[], float] = time.monotonic
+        self,
+        display: Callable[..., Any],
+        clock: Callable[[], float] = time.monotonic,
+        folds: int = 0,
     ) -> None:
-        self._state = RunState()
+        self._state = RunState.of_steps(list_fold_tasks(folds)) if folds else RunState()
         self._texts: dict[str, str] = {}
         self._shares: dict[str, float] = {}
         self._notes: list[str] = []
@@ -94,16 +100,16 @@ class NotebookView:
         """Show one event."""
         from pipeline.progress_bar import describe_progress, describe_result
 
-        self._state = self._state.apply(event)
+        self._state, task = self._state.apply(event), find_event_task(event)
         if event.kind == "note":
-            self._notes.append(f"{event.step}: {event.message}")
+            self._notes.append(f"{task}: {event.message}")
         elif event.kind is None:
-            self._texts[event.step] = describe_progress(event)
+            self._texts[task] = describe_progress(event)
             if event.done is not None and event.total:
-                self._shares[event.step] = event.done / event.total
+                self._shares[task] = event.done / event.total
         else:
-            self._texts[event.step] = describe_result(event.figures or {}) or event.message
-            self._shares.pop(event.step, None)
+            self._texts[task] = describe_result(event.figures or {}) or event.message
+            self._shares.pop(task, None)
         if event.kind or self._clock() - self._shown_at >= _SECONDS_BETWEEN_UPDATES:
             self._shown_at = self._clock()
             self._handle.update(self)

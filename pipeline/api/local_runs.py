@@ -6,11 +6,16 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
+from pipeline.api.arguments import read_integer
 from pipeline.api.display import ShowEvent, create_view, format_path, format_table
 from pipeline.api.releases import Release, load_release
 from pipeline.api.settings import ConfigSource, Options, load_settings
+from pipeline.cross_validation.options import MIN_FOLDS, refuse_parallel_without_folds
+
+if TYPE_CHECKING:
+    from components.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -91,29 +96,128 @@ class FinishedRun:
         return format_path(release) if release else "nothing released"
 
 
+@dataclass(frozen=True)
+class FinishedCrossValidation:
+    """A cross-validation that came to its end; nothing was released.
+
+    figures: what `kubert run --folds K --json` prints: folds, rows, metrics, fold_results and the
+    paths of the files.
+    """
+
+    figures: Mapping[str, Any]
+
+    @property
+    def metrics(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Of each metric `mean`, `standard_deviation`, and `low` and `high` of its 95% interval."""
+        metrics: Mapping[str, Mapping[str, float | None]] = self.figures["metrics"]
+        return metrics
+
+    @property
+    def report(self) -> Report:
+        """The report on all folds."""
+        return Report(Path(self.figures["report"]))
+
+    @property
+    def predictions(self) -> Path:
+        """The Parquet file with each row once, as the model that was not trained on it scores it.
+
+        Columns: fold, row, label, label_score, predicted, confidence, scores, text.
+        """
+        return Path(self.figures["predictions"])
+
+    def __repr__(self) -> str:
+        return f"<FinishedCrossValidation {self.figures['folds']} folds, {self._describe_main()}>"
+
+    def _repr_html_(self) -> str:
+        rows = {name: self._describe(name) for name in self.metrics}
+        return format_table(
+            {"folds": self.figures["folds"], "rows": f"{self.figures['rows']:,}", **rows}
+        )
+
+    def _describe_main(self) -> str:
+        name = next(iter(self.metrics))
+        return f"{name} {self._describe(name)}"
+
+    def _describe(self, name: str) -> str:
+        each = self.metrics[name]
+        interval = (
+            ""
+            if each["low"] is None
+            else f" (95% interval {each['low']:.4f} to {each['high']:.4f})"
+        )
+        return f"{each['mean']:.4f}{interval}"
+
+
+@overload
 def run(
     config: ConfigSource = "quickstart",
     options: Options | None = None,
     *,
     workdir: str | Path = ".kubert",
+    folds: None = None,
     show: ShowEvent | None = None,
-) -> FinishedRun:
+) -> FinishedRun: ...
+
+
+@overload
+def run(
+    config: ConfigSource = "quickstart",
+    options: Options | None = None,
+    *,
+    workdir: str | Path = ".kubert",
+    folds: int,
+    parallel: int | None = None,
+    show: ShowEvent | None = None,
+) -> FinishedCrossValidation: ...
+
+
+def run(
+    config: ConfigSource = "quickstart",
+    options: Options | None = None,
+    *,
+    workdir: str | Path = ".kubert",
+    folds: int | None = None,
+    parallel: int | None = None,
+    show: ShowEvent | None = None,
+) -> FinishedRun | FinishedCrossValidation:
     """Run the whole pipeline on this machine, as `kubert run` does.
 
     Args:
         config: a shipped configuration's name, a YAML file, or a `Config`.
         options: options that are changed, such as {"train.epochs": 2}.
         workdir: directory of runs, reusable step results and released models.
+        folds: cross-validate instead: train so many models, each without one part of the rows,
+            which tests it; nothing is released.
+        parallel: how many folds are trained at a time; by default, as many as the machine allows.
         show: receives each progress event; by default, progress is shown in the notebook or the
             terminal.
 
     Raises ConfigError, DataError or UsageError for what the user can mend, before the first step if
-    it can be known there; StepFailedError if a step fails; RunInterruptedError after an interrupt.
-    A gate that refuses the model is no error: see `FinishedRun.is_released`.
+    it can be known there; StepFailedError if a step fails, FoldsFailedError if folds fail;
+    RunInterruptedError after an interrupt. A gate that refuses the model is no error: see
+    `FinishedRun.is_released`.
     """
     from pipeline.local.whole_run import run_here
 
     settings = load_settings(config, options)
+    if folds is not None:
+        return _cross_validate(settings, Path(workdir), folds, parallel, show)
+    refuse_parallel_without_folds(folds, parallel)
     with create_view(show) as view:
         summary, _ = run_here(settings, Path(workdir), lambda _run: None, view)
     return FinishedRun(summary.to_dict())
+
+
+def _cross_validate(
+    settings: Config, workdir: Path, folds: int, parallel: int | None, show: ShowEvent | None
+) -> FinishedCrossValidation:
+    from pipeline.local.fold_runs import cross_validate_here
+
+    folds = read_integer("folds", folds, MIN_FOLDS)
+    if parallel is not None:
+        parallel = read_integer("parallel", parallel, 1)
+    with create_view(show, folds) as view:
+        result, _ = cross_validate_here(
+            settings, folds, workdir, lambda _run, _parallel: None, view, parallel
+        )
+    return FinishedCrossValidation(result.to_dict())

@@ -38,6 +38,23 @@ JsonOutput = Annotated[
         "--json", help="Print one JSON value on standard output; messages go to standard error."
     ),
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K",
+        show_default=False,
+        help="Cross-validate: train K models, each without one of K parts of the rows, which tests "
+        "it. Nothing is released, unless --release is given.",
+    ),
+]
+ParallelFolds = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        show_default=False,
+        help="With --folds: at most N folds at a time.",
+    ),
+]
 RunKey = Annotated[
     str | None,
     typer.Option(help="Name of the run; submitting again with the same key creates no second run."),

@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from components.errors import USER_ERROR_CODES, ExitCode
 from components.progress import ProgressEvent, StepName
+from pipeline.cross_validation.task_names import find_event_task, list_fold_tasks, parse_task_name
 from pipeline.kubeflow.client import KubeflowClient
 from pipeline.kubeflow.errors import ServerUnavailableError
 from pipeline.kubeflow.records import Run, Task
 from pipeline.kubeflow.run_logs import PodLogsUnavailableError, RunPods
 from pipeline.kubeflow.workflow.manifest import Workflow
+from pipeline.parameters import FOLDS_PARAMETER
 from pipeline.run_state import RunState
 
 POLL_INTERVAL_SECONDS = 3.0
@@ -53,7 +55,8 @@ class RunResult:
     def exit_code(self) -> int:
         """The `kubert` command's exit code for a run that has ended, as for `kubert run`."""
         if self.run.state == "SUCCEEDED":
-            is_complete = is_scoring(self.run) or self.run_state.is_complete("export")
+            has_no_gate = "gate" not in self.run_state.steps
+            is_complete = has_no_gate or self.run_state.is_complete("export")
             return ExitCode.SUCCESS if is_complete else ExitCode.GATE_CLOSED
         failure = self.run_state.failure
         is_user_error = failure is not None and failure.exit_code in USER_ERROR_CODES
@@ -65,6 +68,8 @@ class RunResult:
         steps, failure = self.run_state.steps, self.run_state.failure
         if self.run.state == "SUCCEEDED" and is_scoring(self.run):
             return _describe_scoring(steps["score"].figures)
+        if self.run.state == "SUCCEEDED" and count_folds(self.run):
+            return _describe_cross_validation(steps["summarize"].figures)
         if self.run.state == "SUCCEEDED":
             if self.exit_code == ExitCode.GATE_CLOSED:
                 return f"nothing released: {steps['gate'].figures.get('reason', 'the gate closed')}"
@@ -82,7 +87,8 @@ class RunResult:
     @property
     def failed_rules(self) -> list[str]:
         """What closed the gate, as far as its step reported it (see `GateDecision`)."""
-        return [str(rule) for rule in self.run_state.steps["gate"].figures.get("failed_rules", ())]
+        gate = self.run_state.steps.get("gate")
+        return [str(rule) for rule in gate.figures.get("failed_rules", ())] if gate else []
 
     @property
     def lacks_cached_artifact(self) -> bool:
@@ -102,6 +108,18 @@ class RunResult:
 def is_scoring(run: Run) -> bool:
     """Whether the run is one of the pipeline that scores, which alone has a target."""
     return "target" in run.parameters
+
+
+def count_folds(run: Run) -> int:
+    """The number of folds of a cross-validation; 0 for any other run."""
+    folds = run.parameters.get(FOLDS_PARAMETER)
+    return int(folds) if isinstance(folds, int | float | str) else 0
+
+
+def _describe_cross_validation(figures: Mapping[str, Any]) -> str:
+    if "result" not in figures:
+        return "cross-validated; nothing released"
+    return f"{figures['folds']} folds: {figures['result']}; nothing released"
 
 
 def _describe_scoring(figures: Mapping[str, Any]) -> str:
@@ -185,11 +203,18 @@ def _merge_pod_events(pods: RunPods | None, merger: _EventMerger) -> RunPods | N
     return pods
 
 
+def _start_state(run: Run) -> RunState:
+    """The state of the run's pipeline before its first step."""
+    if folds := count_folds(run):
+        return RunState.of_steps(list_fold_tasks(folds))
+    return RunState.of_scoring() if is_scoring(run) else RunState()
+
+
 class _EventMerger:
     """Merges both sources: a step's change is shown once, by whichever reports it first."""
 
     def __init__(self, run: Run, show: ShowEvent) -> None:
-        self._run_state = RunState.of_scoring() if is_scoring(run) else RunState()
+        self._run_state = _start_state(run)
         self._notes: list[str] = []
         self._show = show
 
@@ -200,7 +225,7 @@ class _EventMerger:
 
     def add_event(self, event: ProgressEvent) -> None:
         """Apply an event and show it, unless it reports a change that is known already."""
-        if event.step not in self._run_state.steps:
+        if find_event_task(event) not in self._run_state.steps:
             return
         state = self._run_state.apply(event)
         if event.metrics.get("unchanged") and event.message not in self._notes:
@@ -232,33 +257,39 @@ class _EventMerger:
         return [task for name in self._run_state.steps for task in tasks if task.name == name]
 
     def _add_task(self, task: Task) -> None:
-        step = StepName(task.name)
-        status = self._run_state.steps[step].status
+        event = _describe_task(task)
+        status = self._run_state.steps[task.name].status
         seconds = _compute_duration_seconds(task)
         if status == "waiting" and task.state == "SUCCEEDED" and seconds < MIN_STEP_SECONDS:
-            self.add_event(ProgressEvent(step, kind="reused"))
+            self.add_event(replace(event, kind="reused"))
             return
         if status == "waiting" and task.state in ("RUNNING", "SUCCEEDED", "FAILED"):
-            self.add_event(ProgressEvent(step, kind="started"))
+            self.add_event(replace(event, kind="started"))
         if status in ("waiting", "running") and task.state == "SUCCEEDED":
-            self.add_event(ProgressEvent(step, kind="finished", seconds=seconds))
+            self.add_event(replace(event, kind="finished", seconds=seconds))
 
     def _add_failed_task(self, task: Task, reasons: Mapping[str, str]) -> None:
         """A failed task is its step's failure, also if the step itself had finished: KFP's launcher
         uploads the outputs after it."""
-        step = StepName(task.name)
-        if task.state == "FAILED" and self._run_state.steps[step].status != "failed":
-            message = task.error or reasons.get(step) or NO_STEP_REASON
-            self.add_event(ProgressEvent(step, message, "error", exit_code=ExitCode.FAILURE))
+        if task.state == "FAILED" and self._run_state.steps[task.name].status != "failed":
+            message = task.error or reasons.get(task.name) or NO_STEP_REASON
+            failed = replace(_describe_task(task), message=message, kind="error")
+            self.add_event(replace(failed, exit_code=ExitCode.FAILURE))
+
+
+def _describe_task(task: Task) -> ProgressEvent:
+    """An event about the task, without a message."""
+    name = parse_task_name(task.name)
+    return ProgressEvent(StepName(name.step), fold=name.fold)
 
 
 def _find_reasons(workflow: Workflow | None, fatal_lines: Mapping[str, str]) -> dict[str, str]:
     """Why each step's task failed: the launcher's last line, else the message of its node."""
     nodes = sorted(workflow.nodes if workflow else (), key=lambda node: node.finished_at)
     messages = {
-        node.step: node.message
+        node.task: node.message
         for node in nodes
-        if node.step is not None and node.has_failed and node.message
+        if node.task is not None and node.has_failed and node.message
     }
     return {**messages, **fatal_lines}
 

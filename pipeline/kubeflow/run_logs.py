@@ -6,14 +6,15 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.errors import KubertError
 from components.kubernetes_client import ClusterNotFoundError, describe_refusal, new_api_client
 from components.progress import ProgressEvent, StepName, parse_progress_event
 from components.redaction import MAX_LINE_LENGTH, redact_to_line
-from pipeline.kubeflow.workflow.manifest import find_step, split_node_name
+from pipeline.cross_validation.task_names import parse_task_name
+from pipeline.kubeflow.workflow.manifest import find_path_task, split_node_name
 from pipeline.kubeflow.workflow.pending_pods import describe_waiting, is_late
 
 RUN_LABEL = "pipeline/runid"
@@ -50,9 +51,9 @@ class RunPods:
     _lines_read: dict[str, int] = field(default_factory=dict)
     _fully_read: set[str] = field(default_factory=set)
     fatal_lines: dict[str, str] = field(default_factory=dict)
-    """The last line of Kubeflow's launcher or driver per step, where it failed."""
+    """The last line of Kubeflow's launcher or driver per task, where it failed."""
     graph_failure: str = ""
-    """The same of a driver that belongs to no step, such as that of the graph, with its node."""
+    """The same of a driver that belongs to no task, such as that of the graph, with its node."""
     _reported: set[str] = field(default_factory=set)
 
     @classmethod
@@ -75,6 +76,7 @@ class RunPods:
     def read_logs(self, step: str | None = None) -> Iterator[PodLog]:
         """Logs of the containers that belong to the step (None: to any step), oldest pod first.
 
+        In a cross-validation, a step is that of all folds, or that of one, such as train-fold-3.
         A container belongs to the steps that it reports on. One that reports on none belongs to the
         step that it failed in: it may have ended before the first report, and a driver has none.
         """
@@ -82,8 +84,11 @@ class RunPods:
             name = pod["metadata"]["name"]
             lines = self._read_lines(name)
             steps: set[str | None] = {event.step for event in parse_progress_events(lines)}
+            task = _find_pod_task(pod)
             if not steps and find_fatal_line(lines):
-                steps = {_find_pod_step(pod)}
+                steps = {parse_task_name(task).step if task else None}
+            if steps and task:
+                steps.add(task)
             if lines and (step is None or step in steps):
                 yield PodLog(name, CONTAINER, lines)
 
@@ -97,11 +102,12 @@ class RunPods:
             name = pod["metadata"]["name"]
             if name in self._fully_read:
                 continue
+            fold = parse_task_name(_find_pod_task(pod) or "").fold
             events += self._read_waiting(pod, first_step)
             has_ended = pod["status"].get("phase") in ("Succeeded", "Failed")
             lines = self._read_lines(name)
             new_lines = lines[self._lines_read.get(name, 0) :]
-            events += parse_progress_events(new_lines)
+            events += [replace(event, fold=fold) for event in parse_progress_events(new_lines)]
             self._note_fatal_line(pod, new_lines)
             self._lines_read[name] = len(lines)
             if has_ended:
@@ -117,8 +123,9 @@ class RunPods:
         if not reason:
             return []
         self._reported.add(name)
-        step = StepName(_find_pod_step(pod) or first_step)
-        return [ProgressEvent(step, f"pod {name} has not started: {reason}", "note")]
+        task = parse_task_name(_find_pod_task(pod) or first_step)
+        message = f"pod {name} has not started: {reason}"
+        return [ProgressEvent(StepName(task.step), message, "note", fold=task.fold)]
 
     def _list_warnings(self, pod: str) -> list[str]:
         from kubernetes.client import ApiException
@@ -141,8 +148,8 @@ class RunPods:
     def _note_fatal_line(self, pod: dict[str, Any], lines: list[str]) -> None:
         line = find_fatal_line(lines)
         path = _find_pod_path(pod)
-        if line and (step := find_step(path)):
-            self.fatal_lines[step] = line
+        if line and (task := find_path_task(path)):
+            self.fatal_lines[task] = line
         elif line:
             self.graph_failure = f"{'.'.join(path)}: {line}"
 
@@ -194,8 +201,8 @@ def _find_pod_path(pod: dict[str, Any]) -> tuple[str, ...]:
     return split_node_name(annotations.get(NODE_NAME_ANNOTATION, ""))
 
 
-def _find_pod_step(pod: dict[str, Any]) -> str | None:
-    return find_step(_find_pod_path(pod))
+def _find_pod_task(pod: dict[str, Any]) -> str | None:
+    return find_path_task(_find_pod_path(pod))
 
 
 def find_fatal_line(lines: list[str]) -> str | None:

@@ -22,6 +22,8 @@ from components.errors import ConfigError
 from components.registry.reference import split_model_reference
 from components.storage.uri import is_remote_uri, parse_uri
 from pipeline import definition, images, parameters, scoring_definition
+from pipeline.cross_validation import definition as folds_definition
+from pipeline.cross_validation.options import check_fold_options, prepare_fold_config
 
 TEMPLATE_MARKERS = ("[[", "{{$.")
 """Starts of text that the server, or a step's driver, would replace."""
@@ -73,6 +75,20 @@ SCORING = PipelineKind(
     describe=lambda config: f"{config.score.release} to {config.score.to}",
     count_workers=lambda config: {"score.workers": config.score.workers},
 )
+
+
+def _describe_folds(folds: int) -> PipelineKind:
+    """The pipeline of a cross-validation; nothing is released, so runs are named after the model
+    that is evaluated."""
+    return PipelineKind(
+        folds_definition.PIPELINE_NAME,
+        folds_definition.DESCRIPTION,
+        suffix="-folds",
+        is_cached=True,
+        name_model=lambda config: config.export.model_name,
+        describe=lambda config: f"{folds} folds of {config.export.model_name}",
+        count_workers=_count_training_workers,
+    )
 
 
 @dataclass(frozen=True)
@@ -147,6 +163,31 @@ def prepare_submission(
         scheduled=scheduled,
     )
     with _compiled_submission(config, TRAINING, parameters.TRAINING, compile_package) as submission:
+        yield submission
+
+
+@contextmanager
+def prepare_cross_validation(
+    config: Config, folds: int, parallel: int | None = None, *, allow_tags: bool = False
+) -> Iterator[Submission]:
+    """The submission of a cross-validation; its package exists while the block runs.
+
+    Raises UsageError or ConfigError for numbers and options that no cross-validation can have, and
+    as `prepare_submission` does.
+    """
+    check_fold_options(config, folds, parallel)
+    config = prepare_fold_config(_resolve_images(config, allow_tags=allow_tags))
+    check_inputs(config, config.data, releases=False)
+    compile_package = partial(
+        folds_definition.compile_pipeline,
+        folds=folds,
+        cluster=config.cluster,
+        workers=config.train.workers,
+        parallel=parallel,
+    )
+    layout = parameters.build_fold_layout(folds)
+    kind = _describe_folds(folds)
+    with _compiled_submission(config, kind, layout, compile_package) as submission:
         yield submission
 
 
@@ -237,12 +278,15 @@ def _with_scheduled_end(data: DataConfig) -> DataConfig:
     return data.model_copy(update={"end_time": EXAMPLE_SCHEDULED_TIME})
 
 
-def check_inputs(config: Config, data: DataConfig) -> list[str]:
+def check_inputs(config: Config, data: DataConfig, *, releases: bool = True) -> list[str]:
     """Check what pods will read; return the sources that only the steps will read.
 
-    ConfigError or DataError for what is on this machine, or what a step would refuse.
+    `releases`: the pipeline writes to the model store. ConfigError or DataError for what is on this
+    machine, or what a step would refuse.
     """
     _check_inputs_are_remote(config, data)
+    if releases:
+        _check_remote_uri("export.model_store", config.export.model_store)
     return validate_sources(data)
 
 
@@ -265,7 +309,6 @@ def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:
                 f"{option}: {name} is on this machine, where pods cannot read it; "
                 "put it into object storage or name a model of a hub"
             )
-    _check_remote_uri("export.model_store", config.export.model_store)
     if config.model.start_from is not None:
         _check_remote_uri("model.start_from", config.model.start_from)
     for option in ("pipeline_root", "checkpoint_uri"):

@@ -3,8 +3,10 @@
 Usage: `python -m pipeline.local.kfp_process DIRECTORY`
 
 `pipeline.local.runner` writes `run.json` ({"arguments", "artifacts", "cache"}) into DIRECTORY; this
-process writes `pipeline.yaml` there. A finished step is reused from KFP's cache only if each of its
-artifacts with a manifest still verifies, file by file: KFP itself only checks that the path exists.
+process writes `pipeline.yaml` there. With "folds" and "only" in the file it runs these folds of a
+cross-validation, with "cores" on these cores. A finished step is reused from KFP's cache only if
+each of its artifacts with a manifest still verifies, file by file: KFP itself only checks that the
+path exists.
 The process and its steps end when the process that started them does.
 """
 
@@ -15,6 +17,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +31,27 @@ from components.artifacts.artifact import verify_artifact
 from components.errors import DataError
 from components.progress import ProgressEvent, StepName, write_progress_event
 from pipeline import definition
+from pipeline.cross_validation import definition as folds_definition
+from pipeline.cross_validation.task_names import parse_task_name
 
 ARTIFACT_KINDS: dict[str, manifest.ArtifactKind] = {
     "shards": "token_shards",
+    "fold_shards": "token_shards",
     "checkpoint": "checkpoint",
     "report": "report",
+    "summary": "cross_validation",
 }
 
 
 def main(directory: Path) -> None:
     """Compile and run the pipeline; exceptions and the steps' output go to the standard streams."""
     _exit_with_parent()
+    settings = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+    if cores := settings.get("cores"):
+        os.sched_setaffinity(0, cores)
     # kfp.local takes a folder called `docker` on the path for the package; no container is used
     # here.
     sys.modules["docker"] = None  # type: ignore[assignment]
-    settings = json.loads((directory / "run.json").read_text(encoding="utf-8"))
     _verify_cached_outputs()
     _keep_arguments()
     local.init(
@@ -53,8 +62,15 @@ def main(directory: Path) -> None:
         cache_root=settings["cache"],
     )
     compiled = directory / "pipeline.yaml"
-    definition.compile_pipeline(compiled)
+    _compile(compiled, settings)
     load_component_from_file(str(compiled))(**settings["arguments"])
+
+
+def _compile(path: Path, settings: Mapping[str, Any]) -> None:
+    if folds := settings.get("folds"):
+        folds_definition.compile_pipeline(path, folds=folds, only=settings["only"])
+    else:
+        definition.compile_pipeline(path)
 
 
 def are_outputs_intact(outputs: dict[str, Any]) -> bool:
@@ -80,7 +96,7 @@ def _verify_cached_outputs() -> None:
             for name, output in outputs.items()
             if isinstance(output, dsl.Artifact)
         }
-        step = StepName(Path(next(iter(paths.values()))).parent.name)
+        step = StepName(parse_task_name(Path(next(iter(paths.values()))).parent.name).step)
         write_progress_event(ProgressEvent(step, kind="reused", outputs=paths))
         return outputs
 

@@ -35,7 +35,7 @@ from pipeline.run_state import RunState, StepFailure
 LOG_FILENAME = "kubert.log"
 KFP_COMMAND = (sys.executable, "-m", "pipeline.local.kfp_process")
 GRACE_SECONDS = 45.0
-_POLL_SECONDS = 0.1
+POLL_SECONDS = 0.1
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -119,6 +119,62 @@ def create_run(workdir: Path) -> Iterator[LocalRun]:
         yield LocalRun(workdir, directory)
 
 
+class PipelineProcess:
+    """The process that runs a compiled pipeline, and the state that its events add up to."""
+
+    def __init__(self, run: LocalRun, process: subprocess.Popen[bytes], state: RunState) -> None:
+        self.run, self.state = run, state
+        self._process, self._events = process, ProgressFile(run.events)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def read_new_events(self) -> Iterator[ProgressEvent]:
+        """The events that have arrived since the last call; `state` includes each of them."""
+        for event in self._events.read_new_events():
+            self.state = self.state.apply(event)
+            yield event
+
+
+@contextmanager
+def pipeline_process(
+    run: LocalRun,
+    arguments: Mapping[str, Any],
+    command: Sequence[str] = KFP_COMMAND,
+    *,
+    state: RunState | None = None,
+    options: Mapping[str, Any] | None = None,
+    variables: Mapping[str, str] | None = None,
+    should_kill: Callable[[], bool],
+) -> Iterator[PipelineProcess]:
+    """Start the pipeline with these arguments; when the block ends, all processes of the run do.
+
+    `state` is the one before the first step. `options` are further settings of
+    `pipeline.local.kfp_process`, `variables` environment variables of its own. Processes that still
+    run receive SIGTERM (training saves its state), and SIGKILL after GRACE_SECONDS or if
+    `should_kill`.
+    """
+    settings = {
+        "arguments": dict(arguments),
+        "artifacts": str(run.workdir / "artifacts"),
+        "cache": str(run.workdir / "cache"),
+        **(options or {}),
+    }
+    (run.directory / "run.json").write_text(json.dumps(settings), encoding="utf-8")
+    with (
+        tempfile.TemporaryDirectory(prefix="kubert-") as temporary,
+        run.log.open("ab") as log,
+    ):
+        process = _start_process(run, command, log, {**(variables or {}), "TMPDIR": temporary})
+        _LOGGER.debug("process %d runs the pipeline; log: %s", process.pid, run.log)
+        try:
+            yield PipelineProcess(run, process, state or RunState())
+        finally:
+            terminate_processes(run, should_kill)
+
+
 def execute_pipeline(
     run: LocalRun,
     arguments: Mapping[str, Any],
@@ -129,40 +185,30 @@ def execute_pipeline(
 
     The state's failure is set if a step failed, or if the pipeline ended without the release that
     the gate allowed. Raises RunInterruptedError after SIGINT or SIGTERM, once every process of the
-    run has ended. The processes receive SIGTERM (training saves its state), and SIGKILL after
-    GRACE_SECONDS or a second signal.
+    run has ended, by `pipeline_process`; a second signal kills them.
     """
-    settings = {
-        "arguments": dict(arguments),
-        "artifacts": str(run.workdir / "artifacts"),
-        "cache": str(run.workdir / "cache"),
-    }
-    (run.directory / "run.json").write_text(json.dumps(settings), encoding="utf-8")
-    events, state = ProgressFile(run.events), RunState()
     with (
-        tempfile.TemporaryDirectory(prefix="kubert-") as temporary,
-        run.log.open("ab") as log,
-        _catch_signals() as received,
+        catch_signals() as received,
+        pipeline_process(run, arguments, command, should_kill=lambda: len(received) > 1) as process,
     ):
-        process = _start_process(run, command, log, temporary)
-        _LOGGER.debug("process %d runs the pipeline; log: %s", process.pid, run.log)
-        try:
-            while True:
-                has_ended = process.poll() is not None
-                for event in events.read_new_events():
-                    state = state.apply(event)
-                    on_event(event)
-                if has_ended or received:
-                    break
-                time.sleep(_POLL_SECONDS)
-        finally:
-            terminate_processes(run, should_kill=lambda: len(received) > 1)
+        while True:
+            exit_code = process.exit_code
+            for event in process.read_new_events():
+                on_event(event)
+            if exit_code is not None or received:
+                break
+            time.sleep(POLL_SECONDS)
     if received:
-        raise RunInterruptedError(
-            f"interrupted; finished steps and the training state are kept in {run.workdir}, and "
-            "the same command continues from there"
-        )
-    return _check_complete(state, process.returncode)
+        raise interrupted_error(run)
+    return _check_complete(process.state, exit_code or 0)
+
+
+def interrupted_error(run: LocalRun) -> RunInterruptedError:
+    """The error of a run that a signal has ended."""
+    return RunInterruptedError(
+        f"interrupted; finished steps and the training state are kept in {run.workdir}, and "
+        "the same command continues from there"
+    )
 
 
 def find_processes(run: LocalRun) -> list[psutil.Process]:
@@ -190,7 +236,7 @@ def terminate_processes(run: LocalRun, should_kill: Callable[[], bool]) -> None:
             if kill or process.pid not in signalled:
                 signalled.add(process.pid)
                 _send_signal(process, signal.SIGKILL if kill else signal.SIGTERM)
-        psutil.wait_procs(living, timeout=_POLL_SECONDS)
+        psutil.wait_procs(living, timeout=POLL_SECONDS)
 
 
 def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
@@ -201,7 +247,7 @@ def _send_signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _start_process(
-    run: LocalRun, command: Sequence[str], log: IO[bytes], temporary: str
+    run: LocalRun, command: Sequence[str], log: IO[bytes], variables: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     # Without PYTHONSAFEPATH, `python -m` imports a folder called `components` in the current
     # directory instead of the package. KFP leaves a directory per step in TMPDIR.
@@ -211,8 +257,8 @@ def _start_process(
         ENV_RUN: run.directory.name,
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
-        "TMPDIR": temporary,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        **variables,
     }
     return subprocess.Popen(
         [*command, str(run.directory)],
@@ -224,18 +270,26 @@ def _start_process(
     )
 
 
+def find_failure(state: RunState, exit_code: int) -> StepFailure | None:
+    """The failure that a step reported, or that of a pipeline which ended early without one."""
+    if state.failure:
+        return state.failure
+    running = [step.name for step in state.steps.values() if step.status == "running"]
+    if not exit_code and not running:
+        return None
+    step = running[0] if running else "pipeline"
+    message = (
+        f"ended without a message (exit code {exit_code}): out of memory, killed, or a defect; "
+        "see the log"
+    )
+    return StepFailure(step, message, ExitCode.FAILURE)
+
+
 def _check_complete(state: RunState, exit_code: int) -> RunState:
     """The state, with a failure if the pipeline ended early and no step reported one."""
-    if state.failure:
-        return state
-    running = [step.name for step in state.steps.values() if step.status == "running"]
-    if exit_code or running:
-        step = running[0] if running else "pipeline"
-        message = (
-            f"ended without a message (exit code {exit_code}): out of memory, killed, or a defect; "
-            "see the log"
-        )
-    elif not state.is_complete("gate"):
+    if failure := find_failure(state, exit_code):
+        return RunState(state.steps, failure)
+    if not state.is_complete("gate"):
         step, message = "gate", "the pipeline ended before its gate; see the log"
     elif state.steps["gate"].figures.get("passed") and not state.is_complete("export"):
         step, message = (
@@ -248,7 +302,7 @@ def _check_complete(state: RunState, exit_code: int) -> RunState:
 
 
 @contextmanager
-def _catch_signals() -> Iterator[list[int]]:
+def catch_signals() -> Iterator[list[int]]:
     """Catches SIGINT and SIGTERM while the block runs; the list has those received so far.
 
     Outside the main thread it stays empty.

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STEPS = ("tokenize_text", "train", "evaluate", "gate", "export", "serving", "batch_prediction")
+STEPS = (
+    "tokenize_text",
+    "train",
+    "evaluate",
+    "gate",
+    "export",
+    "cross_validation",
+    "serving",
+    "batch_prediction",
+)
 CALLED_BY_COMMANDS = ("serving", "batch_prediction")
 LAYERS = {
     "components": 1,

@@ -103,7 +103,8 @@ def print_logs(
         str | None,
         typer.Option(
             help="Only the pods of one step: tokenize, train, evaluate, gate or export; "
-            "of a run that scores: resolve or score."
+            "of a run that scores: resolve or score; of a cross-validation also fold or summarize, "
+            "or those of one fold, such as train-fold-3."
         ),
     ] = None,
     tail: Annotated[

@@ -1,4 +1,4 @@
-"""`kubert submit`: one run of the pipeline on a cluster."""
+"""`kubert submit`: one run of the pipeline, or a cross-validation, on a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pipeline.cli.options import (
     Assignments,
     ConfigName,
     DryRun,
+    Folds,
     JsonOutput,
+    ParallelFolds,
     RunKey,
     ServerOptions,
     SkipCheck,
@@ -26,6 +28,8 @@ def submit_run(
     config: ConfigName = DEFAULT_CONFIG,
     assignments: Assignments = None,
     *,
+    folds: Folds = None,
+    parallel: ParallelFolds = None,
     server: ServerOptions,
     key: RunKey = None,
     wait: WaitForRun = False,
@@ -44,14 +48,23 @@ def submit_run(
     ends as soon as the run is created. With --wait and without --key, a run that meets a cached
     step whose artifact has been deleted is submitted again without the cache.
     """
+    from functools import partial
+
     from pipeline import presets
     from pipeline.cli.submission import submit_configuration
-    from pipeline.kubeflow.submission import prepare_submission
+    from pipeline.cross_validation.options import refuse_parallel_without_folds
+    from pipeline.kubeflow.submission import prepare_cross_validation, prepare_submission
 
+    refuse_parallel_without_folds(folds, parallel)
+    prepare = (
+        prepare_submission
+        if folds is None
+        else partial(prepare_cross_validation, folds=folds, parallel=parallel)
+    )
     submit_configuration(
         presets.load_preset(config, assignments),
         server,
-        prepare_submission,
+        prepare,
         key,
         wait=wait,
         dry_run=dry_run,

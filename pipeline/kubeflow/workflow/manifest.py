@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.progress import StepName
+from pipeline.cross_validation.task_names import find_task
 
 _DRIVER_SUFFIX = "-driver"
 _ATTEMPT = re.compile(r"\(\d+\)$")
@@ -32,9 +32,9 @@ class Node:
     finished_at: str
 
     @property
-    def step(self) -> str | None:
-        """The pipeline's step that the node belongs to, its driver included; None for others."""
-        return find_step(self.path)
+    def task(self) -> str | None:
+        """The task of a step that the node belongs to, its driver included; None for others."""
+        return find_path_task(self.path)
 
     @property
     def has_failed(self) -> bool:
@@ -76,10 +76,9 @@ def parse_workflow(manifest: str) -> Workflow | None:
     )
 
 
-def find_step(path: tuple[str, ...]) -> str | None:
-    """The step among the names of a node's path."""
-    names = [part.removesuffix(_DRIVER_SUFFIX) for part in path]
-    return next((name for name in names if name in set(StepName)), None)
+def find_path_task(path: tuple[str, ...]) -> str | None:
+    """The task of a step among the names of a node's path."""
+    return find_task(part.removesuffix(_DRIVER_SUFFIX) for part in path)
 
 
 def split_node_name(name: str) -> tuple[str, ...]:

@@ -44,5 +44,5 @@ def test_a_mistake_is_found_before_the_first_step(tmp_path: Path) -> None:
         kubert.run(options={"data.source": "nope.csv"}, workdir=tmp_path, show=events.append)
     assert events == []
     with pytest.raises(kubert.UsageError, match="show: give a function"):
-        kubert.run(options=TINY, workdir=tmp_path / "work", show="x")  # type: ignore[arg-type]
+        kubert.run(options=TINY, workdir=tmp_path / "work", show="x")  # type: ignore[call-overload]
     assert not (tmp_path / "work").exists()

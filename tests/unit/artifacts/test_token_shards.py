@@ -23,11 +23,13 @@ def rows_of(count, seed=0):
     return [rng.integers(0, 7, rng.integers(2, 12)).astype(np.int32) for _ in range(count)]
 
 
-def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7):
+def write(output, rows, shard_rows=4, batch=3, vocabulary_size=7, keep_texts=False):
     with staged_artifact(output) as directory:
         splits = {}
         for split in SPLITS:
-            writer = ShardWriter(directory, split, vocabulary_size, CLASSES, shard_rows)
+            writer = ShardWriter(
+                directory, split, vocabulary_size, CLASSES, shard_rows, keep_texts=keep_texts
+            )
             for start in range(0, len(rows), batch):
                 part = rows[start : start + batch]
                 labels = [(start + i) % 2 for i in range(len(part))]
@@ -97,6 +99,27 @@ def test_the_content_describes_the_rows(tmp_path):
 def test_training_keeps_no_texts(tmp_path):
     with pytest.raises(DataError, match="keeps no texts"):
         open_shards(write(tmp_path / "shards", rows_of(3))).open_split("train").read_texts([0])
+
+
+def test_training_keeps_its_texts_on_request(tmp_path):
+    shards = open_shards(write(tmp_path / "shards", rows_of(10), keep_texts=True))
+    order = [7, 0, 9]
+    assert shards.open_split("train").read_texts(order) == ["text 7", "text 0", "text 9"]
+    plain = open_shards(write(tmp_path / "plain", rows_of(10)))
+    others = [name for name in plain.manifest.files if not name.startswith("train")]
+    assert others and all(
+        plain.manifest.files[name] == shards.manifest.files[name] for name in others
+    )
+
+
+def test_rows_are_read_one_after_the_other(tmp_path):
+    rows = rows_of(10)
+    split = open_shards(write(tmp_path / "shards", rows)).open_split("train")
+    ids, row_splits = split.read_flat([7, 0, 7])
+    assert ids.tolist() == [*rows[7], *rows[0], *rows[7]]
+    assert row_splits.tolist() == np.cumsum([0, len(rows[7]), len(rows[0]), len(rows[7])]).tolist()
+    empty, starts = split.read_flat([])
+    assert (empty.tolist(), starts.tolist()) == ([], [0])
 
 
 @pytest.mark.parametrize("index", [-1, 10])

@@ -52,15 +52,16 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
             options = [flag for each in subcommand.params for flag in each.opts]
             flags[f"{name} {subname}".strip()] = [flag for flag in options if flag[0] == "-"]
     server = ["--endpoint", "--namespace", "--experiment"]
+    folds = ["--folds", "--parallel"]
     wait, dry, tags = (
         ["--key", "--wait", "--json"],
         ["--dry-run"],
         ["--allow-tags", "--skip-check", "--json"],
     )
     assert flags == {
-        "run": ["--set", "--workdir", "--json"],
+        "run": ["--set", "--workdir", *folds, "--release", "--json"],
         "predict": ["--json"],
-        "compile": ["--output", "-o", "--set", "--pipeline"],
+        "compile": ["--output", "-o", "--set", "--pipeline", *folds],
         "config": ["--set"],
         "doctor": ["--cluster", "--probe-store", "--set", "--workdir", "--json"],
         "explain": ["--class", "--steps", "--layers", "--heads", "--html", "--json"],
@@ -71,7 +72,7 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
         ],
         "pull": ["--to", "--watch", "--keep", "--json"],
         "serve": ["--name", "--host", "--port"],
-        "submit": ["--set", *server, *wait[:2], *dry, "--no-cache", *tags],
+        "submit": ["--set", *folds, *server, *wait[:2], *dry, "--no-cache", *tags],
         "models list": ["--json"],
         "models show": ["--json"],
         "models rollback": ["--to", "--json"],

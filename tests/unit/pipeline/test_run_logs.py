@@ -15,6 +15,7 @@ FATAL = "F1129 16:20:11.093741      23 main.go:59] failed to execute component: 
 CAUSE = 'two tasks have the same task name "gate_247", id1=258 id2=259'
 CHAIN = f"F1129 19:22:51.938920 14 main.go:127] KFP driver: driver.DAG({'x' * 500}) failed: {CAUSE}"
 EVENT = ProgressEvent(StepName.TRAIN, "reading shards").to_json()
+SCORE_EVENT = ProgressEvent(StepName.SCORE, "scoring").to_json()
 LOGS = {
     "train-reports": ("kubert-x7k2p.root.train", [EVENT]),
     "train-died-at-import": ("kubert-x7k2p.root.train(0)", ["ModuleNotFoundError: ...", FATAL]),
@@ -22,6 +23,8 @@ LOGS = {
     "train-driver-died": ("kubert-x7k2p.root.train-driver", ["no such secret", FATAL]),
     "evaluate-died": ("kubert-x7k2p.root.evaluate", [FATAL]),
     "evaluate-started": ("kubert-x7k2p.root.evaluate", []),
+    "fold-reports": ("kubert-x7k2p.root.score-fold-2", [SCORE_EVENT]),
+    "fold-driver-died": ("kubert-x7k2p.root.score-fold-3-driver", [FATAL]),
     "graph-driver-died": ("kubert-x7k2p(0).root(0).condition-1-driver(0)", [CHAIN]),
 }
 
@@ -58,6 +61,9 @@ class _PodsApi:
         ("train", ["train-reports", "train-died-at-import", "train-driver-died"]),
         ("evaluate", ["evaluate-died"]),
         ("export", []),
+        ("score", ["fold-reports", "fold-driver-died"]),
+        ("score-fold-2", ["fold-reports"]),
+        ("score-fold-3", ["fold-driver-died"]),
         (None, [name for name in LOGS if LOGS[name][1]]),
     ],
 )
@@ -71,11 +77,10 @@ def test_a_step_has_the_logs_that_report_on_it_and_those_that_failed_in_it(
 
 def test_the_last_lines_of_failed_launchers_and_drivers_are_known_with_their_cause() -> None:
     pods = RunPods("r1", "team", _PodsApi())
-    assert [event.message for event in pods.read_new_events(StepName.TOKENIZE)] == [
-        "reading shards"
-    ]
+    events = [(event.message, event.fold) for event in pods.read_new_events(StepName.TOKENIZE)]
+    assert sorted(events) == [("reading shards", None), ("scoring", 2)]
     error = "failed to execute component: exit status 1"
-    assert pods.fatal_lines == {"train": error, "evaluate": error}
+    assert pods.fatal_lines == {"train": error, "evaluate": error, "score-fold-3": error}
     assert pods.graph_failure.startswith("root.condition-1-driver: KFP driver: driver.DAG(xxx")
     assert pods.graph_failure.endswith(f"xxx) failed: {CAUSE}")
     assert len(pods.graph_failure) < 350

@@ -198,6 +198,22 @@ def test_data_that_cannot_be_used_leaves_nothing_behind(tmp_path, rows, options,
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
 
+def test_all_rows_can_be_training_and_validation_rows_with_their_texts(tmp_path):
+    rows = rows_of(200)
+    data = DataConfig(source=source(tmp_path / "a.csv", rows), test_fraction=0)
+    with pytest.raises(DataError, match=r"the test split is empty .*; give more rows, or a larger"):
+        run(data, SCRATCH, TokenizeConfig(), tmp_path / "refused")
+    content = run(data, SCRATCH, TokenizeConfig(keep_texts=True), tmp_path / "shards")
+    shards = open_shards(tmp_path / "shards")
+    assert content.splits["test"].rows == 0
+    texts = [
+        text
+        for name in ("train", "validation")
+        for text in shards.open_split(name).read_texts(range(content.splits[name].rows))
+    ]
+    assert sorted(texts) == sorted(f"{title} {text}" for title, text, _ in rows)
+
+
 def test_an_empty_given_test_split_is_named(tmp_path):
     test = source(tmp_path / "t.csv", [("x", "y", "unheard-of")])
     data = DataConfig(

@@ -1,0 +1,1 @@
+"""The Kubeflow pipeline of a cross-validation."""
