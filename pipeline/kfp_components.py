@@ -50,6 +50,10 @@ def tokenize(
             Path(shards.path),
         )
         figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
+        if (found := content.long_text_counts) is not None:
+            figures.update(
+                longer_texts=found.longer, cut_texts=found.cut, lost_share=found.lost_share
+            )
         shards.metadata.update(figures)
     return str(shards.uri)
 

@@ -27,15 +27,17 @@ _FIGURE_FORMATS = {
     "rows_per_second": "{:,.0f} rows/s",
 }
 _RATES = ("examples_per_second", "rows_per_second")
+_SPLIT_SIZES = "{train_rows:,} training, {validation_rows:,} validation and {test_rows:,} test rows"
 _RESULT_FORMATS = (
-    "{train_rows:,} training, {validation_rows:,} validation and {test_rows:,} test rows",
+    _SPLIT_SIZES + "; {longer_texts:,} long texts, {lost_share:.1%} of all word pieces not read",
+    _SPLIT_SIZES,
     "{steps:,} steps, {examples_per_second:,.1f} examples/s",
     "accuracy {accuracy:.4f} on {test_rows:,} test rows",
     "{reason}",
     "version {version}",
     "{result}",
 )
-"""One per step; the first one whose figures a finished step has is shown."""
+"""The first one whose figures a finished step has is shown."""
 
 
 class ProgressView:

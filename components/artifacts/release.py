@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest, added_field
 from components.config.data import SINGLE_INPUT
+from components.config.model import CUT, LongTexts
 from components.errors import DataError
 
 MODEL_FILENAME = "saved_model.pb"
@@ -90,7 +91,8 @@ class ReleaseContent(BaseModel):
     rows. `gate` is the `GateDecision` that admitted the model. `start_from` is the release that its
     training began with, if any. `threshold` is the score that a confident answer reaches, if the
     model has one. `temperature` is what the logits are divided by, if the scores are calibrated.
-    `inputs` names the inputs of its signature, in their order.
+    `inputs` names the inputs of its signature, in their order. `long_texts` says what it reads of
+    texts longer than `max_length`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +101,7 @@ class ReleaseContent(BaseModel):
     classes: tuple[str, ...]
     encoder: str
     max_length: int
+    long_texts: LongTexts = added_field(CUT)
     accuracy: float
     accuracy_low: float
     accuracy_high: float

@@ -18,8 +18,10 @@ from components.artifacts.artifact import Artifact, verify_artifact
 from components.artifacts.checkpoint import EpochMetrics
 from components.artifacts.manifest import added_field
 from components.artifacts.release import StoredInputs
+from components.artifacts.shard_metadata import LongTextCounts
 from components.config.data import SINGLE_INPUT
 from components.config.evaluate import parse_metric_name
+from components.config.model import CUT, LongTexts
 from components.errors import DataError
 
 REPORT_KIND: manifest.ArtifactKind = "report"
@@ -272,6 +274,8 @@ class DataSummary(FiniteModel):
     """The data behind the metrics.
 
     Rows and tokens per split, rejected rows by reason, and rows by length in tokens (all splits).
+    `long_texts` says what is read of texts longer than `max_length`, `long_text_counts` how many
+    there are.
     """
 
     rows: dict[str, int]
@@ -279,8 +283,15 @@ class DataSummary(FiniteModel):
     refused: dict[str, int]
     length_histogram: dict[int, int]
     max_length: int
+    long_texts: LongTexts = added_field(CUT)
+    long_text_counts: LongTextCounts | None = added_field(None)
     vocabulary_tokens: int
     notes: tuple[str, ...]
+
+    @property
+    def max_row_tokens(self) -> int:
+        """The tokens of the longest possible row."""
+        return self.max_length * self.long_texts.max_windows
 
 
 class TrainingSummary(FiniteModel):

@@ -16,6 +16,7 @@ from components.artifacts.manifest import Manifest, added_field
 from components.artifacts.release import StartingPoint, StoredInputs
 from components.artifacts.vocabulary import StoredStripAccents
 from components.config.data import SINGLE_INPUT
+from components.config.model import CUT, LongTexts
 from components.data.split_names import SplitName
 from components.errors import ConfigError, DataError, shorten_value
 
@@ -34,6 +35,47 @@ class SplitInfo(BaseModel):
     files: tuple[str, ...]
 
 
+class LongTextCounts(BaseModel):
+    """How many texts are longer than `max_length` tokens, and what of them is not read.
+
+    Of all splits together: `texts`, the `longer` ones of them and the `cut` ones, of which a part
+    is not read; all word `pieces`, and the `lost` ones, which are not read.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    texts: int = Field(ge=1)
+    longer: int = Field(ge=1)
+    cut: int = Field(ge=0)
+    pieces: int = Field(ge=1)
+    lost: int = Field(ge=0)
+
+    @property
+    def lost_share(self) -> float:
+        """Share of all word pieces that are not read."""
+        return self.lost / self.pieces
+
+    def describe(self, max_length: int, reading: LongTexts) -> str:
+        """The counts in a sentence."""
+        longer = (
+            f"{self.longer:,} of {self.texts:,} texts ({self.longer / self.texts:.1%}) are longer "
+            f"than model.max_length {max_length}"
+        )
+        loss = f"{self.lost_share:.1%} of all word pieces"
+        if reading.method == "head_tail":
+            return f"{longer}; without their middle, {loss} are not read"
+        if reading.method == "cut":
+            return (
+                f"{longer}; cut there, {loss} are not read (model.long_texts=head_tail reads their "
+                "ends, windows all of them)"
+            )
+        if not self.cut:
+            return f"{longer}; they are read in full, in windows"
+        return (
+            f"{longer}; they are read in windows, and {self.cut:,} need more than "
+            f"model.max_windows {reading.max_windows}, so that {loss} are not read"
+        )
+
+
 class ShardsContent(BaseModel):
     """Content of the manifest of token shards.
 
@@ -43,7 +85,9 @@ class ShardsContent(BaseModel):
     of training rows that are in the test split, too. `window` is the part of the source that was
     read, by time (column, start, until); empty if all of it was read. `strip_accents` is that of
     the vocabulary where `lower_case` does not say it, and left out of the manifest else.
-    `start_from` fixes the release that the training on these shards begins with.
+    `start_from` fixes the release that the training on these shards begins with. `long_texts` says
+    what is read of texts longer than `max_length`: a row of several windows has `max_length` tokens
+    for each. `long_text_counts` counts these texts, if there are any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +97,7 @@ class ShardsContent(BaseModel):
     strip_accents: StoredStripAccents = None
     encoder: str
     max_length: int
+    long_texts: LongTexts = added_field(CUT)
     inputs: StoredInputs = SINGLE_INPUT
     splits: dict[SplitName, SplitInfo]
     refused: dict[str, int] = {}
@@ -61,10 +106,24 @@ class ShardsContent(BaseModel):
     notes: list[str] = []
     window: dict[str, str] = {}
     start_from: StartingPoint | None = added_field(None)
+    long_text_counts: LongTextCounts | None = added_field(None)
+
+    @property
+    def max_row_tokens(self) -> int:
+        """The tokens of the longest possible row."""
+        return self.max_length * self.long_texts.max_windows
 
 
 PROVENANCE = frozenset(
-    {"refused", "refused_examples", "source_sha256", "notes", "window", "start_from"}
+    {
+        "refused",
+        "refused_examples",
+        "source_sha256",
+        "notes",
+        "window",
+        "start_from",
+        "long_text_counts",
+    }
 )
 """Fields about the origin of the rows, which the digest does not cover: the same rows are the same
 shards, also when they were read from a file that has grown or with a later window."""

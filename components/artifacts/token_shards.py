@@ -4,7 +4,8 @@ Layout of the directory: `vocab.txt`, `<split>-00000.arrow`, ... and the manifes
 files are uncompressed, so that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>`
 for vocabularies over 65,536) without padding, `label: int32`, and for validation and test also
 `text: string`, of pairs also `text_pair: string`. The segments of a pair need no column: the second
-one begins behind the first [SEP], which no text contains as a token.
+one begins behind the first [SEP], which no text contains as a token. Nor do the windows of a long
+text: they follow each other, each of `max_length` tokens.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,11 +40,21 @@ __all__ = [
     "SplitReader",
     "TokenIds",
     "TokenShards",
+    "TokenizedTexts",
     "commit_shards",
     "open_shards",
 ]
 
 TokenIds = npt.NDArray[np.int32]
+
+
+class TokenizedTexts(NamedTuple):
+    """Rows of ids, int32 [tokens], their splits, int64 [n + 1], and the pieces of each text before
+    anything was cut, of a pair those of both: int64 [n]."""
+
+    ids: TokenIds
+    row_splits: npt.NDArray[np.int64]
+    pieces: npt.NDArray[np.int64]
 
 
 class ShardWriter:

@@ -17,7 +17,9 @@ SAMPLE_SOURCE = "sample"
 """The value of `data.source` that means the built-in news items."""
 PAIR_SAMPLE_SOURCE = "sample:pairs"
 """The value of `data.source` that means the built-in questions with answers."""
-SAMPLE_SOURCES = (SAMPLE_SOURCE, PAIR_SAMPLE_SOURCE)
+LONG_SAMPLE_SOURCE = "sample:long"
+"""The value of `data.source` that means the built-in minutes of meetings, which are long texts."""
+SAMPLE_SOURCES = (SAMPLE_SOURCE, PAIR_SAMPLE_SOURCE, LONG_SAMPLE_SOURCE)
 SINGLE_INPUT = ("text",)
 """Name of the input of a model of single texts."""
 PAIR_INPUTS = ("text", "text_pair")
@@ -37,7 +39,8 @@ class DataConfig(Section):
         min_length=1,
         description="CSV, TSV, JSON or Parquet file (.gz too), a directory or a pattern such as "
         "part-*.csv, or a list of these; local, gs:// or s3://; tfds:NAME for a TensorFlow "
-        "dataset; or `sample`, the built-in news items, or `sample:pairs`, questions with answers",
+        "dataset; or `sample`, the built-in news items, `sample:pairs`, questions with answers, or "
+        "`sample:long`, minutes of meetings",
     )
     test_source: str | tuple[str, ...] | None = Field(
         None,

@@ -5,9 +5,43 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from components.config.section import Section
+
+LongTextMethod = Literal["cut", "head_tail", "windows"]
+"""What is read of a text that is longer than `model.max_length`."""
+OVERLAP_DIVISOR = 8
+"""Of `model.max_length`: the default overlap of two windows."""
+WINDOW_SPECIAL_TOKENS = 2
+
+
+class LongTexts(BaseModel):
+    """How texts of more than `max_length` tokens are read; artifacts store it.
+
+    `overlap` is the number of word pieces that neighbouring windows share at least, `max_windows`
+    the number of windows of a text; 0 and 1 unless texts are read in windows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    method: LongTextMethod = "cut"
+    overlap: int = Field(0, ge=0)
+    max_windows: int = Field(1, ge=1)
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether a text may have several windows."""
+        return self.method == "windows"
+
+    def describe(self) -> str:
+        """Such as "windows (overlap 16, at most 8)", for messages."""
+        if not self.has_windows:
+            return self.method
+        return f"windows (overlap {self.overlap}, at most {self.max_windows})"
+
+
+CUT = LongTexts()
+"""Only the beginning of a long text is read."""
 
 
 class ModelConfig(Section):
@@ -38,7 +72,26 @@ class ModelConfig(Section):
         128,
         ge=8,
         le=512,
-        description="tokens per text, including [CLS] and [SEP]; longer texts are truncated",
+        description="tokens per text, including [CLS] and [SEP]; `long_texts` says what is read of "
+        "longer texts",
+    )
+    long_texts: LongTextMethod = Field(
+        "cut",
+        description="what is read of texts longer than `max_length`: cut: the beginning; "
+        "head_tail: a quarter from the beginning, the rest from the end; windows: parts that "
+        "overlap, whose logits are averaged (two to `max_windows` times the computation)",
+    )
+    window_overlap: int | None = Field(
+        None,
+        ge=0,
+        description="windows only: word pieces that neighbouring windows share at least; at most "
+        "half of a window; default: an eighth of `max_length`",
+    )
+    max_windows: int = Field(
+        8,
+        ge=2,
+        le=64,
+        description="windows only: windows of a text; what is behind the last one is not read",
     )
     pooling: Literal["auto", "mean", "cls", "pooled"] = Field(
         "auto",
@@ -103,6 +156,26 @@ class ModelConfig(Section):
                 "freeze: a scratch encoder starts from random weights, which have to be trained"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_overlap(self) -> ModelConfig:
+        limit = (self.max_length - WINDOW_SPECIAL_TOKENS) // 2
+        if self.long_texts == "windows" and (self.window_overlap or 0) > limit:
+            raise ValueError(
+                f"window_overlap {self.window_overlap}: at most {limit}, half of the word pieces "
+                f"of a window of {self.max_length} tokens"
+            )
+        return self
+
+    @property
+    def long_text_reading(self) -> LongTexts:
+        """`long_texts` with the options that belong to it, and their defaults."""
+        if self.long_texts != "windows":
+            return LongTexts(method=self.long_texts)
+        overlap = self.window_overlap
+        if overlap is None:
+            overlap = self.max_length // OVERLAP_DIVISOR
+        return LongTexts(method="windows", overlap=overlap, max_windows=self.max_windows)
 
     @property
     def resolved_pooling(self) -> Literal["mean", "cls", "pooled"]:

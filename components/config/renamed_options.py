@@ -39,7 +39,10 @@ RENAMED_OPTIONS: Final = {
 ADDED_OPTIONS: Final[Mapping[str, Any]] = {
     "data.stratify": False,
     "data.text_pair": None,
+    "model.long_texts": "cut",
+    "model.max_windows": 8,
     "model.start_from": None,
+    "model.window_overlap": None,
     "train.class_weights": "none",
     "train.label_smoothing": 0.0,
     "evaluate.explain_errors": 5,

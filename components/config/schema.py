@@ -267,6 +267,15 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_long_pairs(self) -> Config:
+        if self.data.text_pair is not None and self.model.long_texts != "cut":
+            raise ValueError(
+                f"model.long_texts {self.model.long_texts}: of pairs (data.text_pair) the longer "
+                "text is cut first; use model.long_texts=cut, or raise model.max_length"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_servable(self) -> Config:
         if self.export.precision != "float32" and self.model.encoder.startswith("hub:"):
             raise ValueError(

@@ -130,7 +130,11 @@ def _explain(
     gc.collect()  # the classifier that scored the test rows
     classifier, content, vocabulary = load_classifier(checkpoint)
     explainer = explain_classifier(
-        classifier, vocabulary, content.classes, content.model.max_length
+        classifier,
+        vocabulary,
+        content.classes,
+        content.model.max_length,
+        content.model.long_text_reading,
     )
     plan = explainer.plan(texts, ExplanationOptions(steps=steps))
     progress.report(StepName.EVALUATE, plan.describe_cost())

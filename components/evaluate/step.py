@@ -102,6 +102,7 @@ def check_compatible(shards: ShardsContent, trained: CheckpointContent, checkpoi
         "strip_accents": (trained.strip_accents, shards.strip_accents),
         "encoder": (trained.model.encoder, shards.encoder),
         "max_length": (trained.model.max_length, shards.max_length),
+        "long_texts": (trained.model.long_text_reading.describe(), shards.long_texts.describe()),
         "inputs": (trained.inputs, shards.inputs),
     }
     for field, (trained_value, value) in fields.items():
@@ -124,7 +125,7 @@ def _write_report(
     split = shards.open_split("test")
     labels, lengths = split.read_labels(), split.read_lengths()
     classes = shards.content.classes
-    profiles = ClassProfiles(classes, shards.content.max_length)
+    profiles = ClassProfiles(classes, shards.content.max_row_tokens)
     measured = metrics.MetricsAccumulator(classes, len(split), config.max_reported_errors)
     scaling, abstention = _prepare_meters(config, shards, checkpoint, scoring, calibrate)
     has_pairs = len(shards.content.inputs) > 1
@@ -254,6 +255,8 @@ def _summarize_data(shards: TokenShards) -> DataSummary:
         refused=shards.content.refused,
         length_histogram=dict(sorted(lengths.items())),
         max_length=shards.content.max_length,
+        long_texts=shards.content.long_texts,
+        long_text_counts=shards.content.long_text_counts,
         vocabulary_tokens=len(shards.vocabulary),
         notes=tuple(shards.content.notes),
     )

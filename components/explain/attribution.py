@@ -91,15 +91,15 @@ def occlude_words(
     ids: Ids,
     padding: int,
     target: int,
-    words: Sequence[tuple[int, int]],
+    words: Sequence[Sequence[int]],
 ) -> list[float]:
-    """By how much the log-odds fall without each word: token ranges [first, last) of the text.
+    """By how much the log-odds fall without each word, given by the numbers of its tokens.
 
     The word's pieces become [PAD], which nothing attends to; all others keep their places.
     """
     rows = np.repeat(ids[np.newaxis], len(words) + 1, axis=0)
-    for row, (first, last) in zip(rows[1:], words, strict=True):
-        row[first:last] = padding
+    for row, tokens in zip(rows[1:], words, strict=True):
+        row[[*tokens]] = padding
     size = count_batch_rows(len(ids))
     values = np.concatenate(
         [
@@ -143,6 +143,5 @@ def _average_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _blank(ids: Ids, padding: int) -> Ids:
-    blank = ids.copy()
-    blank[1:-1] = padding
-    return blank
+    """The ids with [PAD] for all but [CLS] and [SEP], which no text contains."""
+    return np.where((ids == ids[0]) | (ids == ids[-1]), ids, np.int32(padding))

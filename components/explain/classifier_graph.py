@@ -10,6 +10,9 @@ from components.errors import DataError
 from components.explain.function_body import FunctionBody
 
 _LOOKUPS = ("ResourceGather", "GatherV2")
+_REARRANGEMENTS = ("Identity", "Reshape", "GatherV2")
+"""What ids go through, as the first input, before they are looked up: windows are rows of their
+own, without the empty ones."""
 _TOKENIZER = "FastWordpieceTokenizeWithOffsets"
 
 
@@ -17,10 +20,10 @@ _TOKENIZER = "FastWordpieceTokenizeWithOffsets"
 class ClassifierGraph:
     """Token ids -> logits, as one function's graph; names are those of its tensors.
 
-    ids: int32 [texts, tokens]. embeddings: float32 [texts, tokens, width], what the word pieces
-    are looked up as; None where the encoder is a sealed graph that is called as a whole.
-    logits: float32 [texts, classes]. attention: one per layer, from the first to the last,
-    [texts, heads, queries, tokens]; none of a sealed encoder.
+    ids: int32 [texts, tokens]. embeddings: float32 [rows, tokens, width], what the word pieces are
+    looked up as, where rows are texts or their windows; None where the encoder is a sealed graph
+    that is called as a whole. logits: float32 [texts, classes]. attention: one per layer, from the
+    first to the last, [rows, heads, queries, tokens]; none of a sealed encoder.
     """
 
     body: FunctionBody
@@ -64,7 +67,7 @@ def find_classifier(body: FunctionBody) -> ClassifierGraph:
     lookups = [
         node
         for node in ancestors
-        if node.op in _LOOKUPS and _skip_identities(nodes, node.input[1]).name == ids
+        if node.op in _LOOKUPS and _find_origin(nodes, node.input[1]).name == ids
     ]
     softmaxes = [node for node in ancestors if node.op == "Softmax" and node.name != scores.name]
     return ClassifierGraph(
@@ -114,6 +117,14 @@ def _ends_in_softmax(body: FunctionBody) -> bool:
 def _skip_identities(nodes: dict[str, Any], tensor: str) -> Any:
     node = nodes[tensor.partition(":")[0]]
     while node.op == "Identity":
+        node = nodes[node.input[0].partition(":")[0]]
+    return node
+
+
+def _find_origin(nodes: dict[str, Any], tensor: str) -> Any:
+    """The node of a tensor, or of that which it is a rearrangement of."""
+    node = nodes[tensor.partition(":")[0]]
+    while node.op in _REARRANGEMENTS:
         node = nodes[node.input[0].partition(":")[0]]
     return node
 

@@ -54,8 +54,8 @@ class PlannedText:
 
     @property
     def read_words(self) -> list[WordSpan]:
-        """The words of which the model reads at least the beginning."""
-        return [word for word in self.words if word.first < self.tokenized.read_pieces]
+        """The words of which the model reads at least a piece."""
+        return [word for word in self.words if self.tokenized.list_tokens(word)]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ class Explainer:
                 "ones, so it cannot be explained; export it again with this version of kubert"
             )
         if not self.model.is_sealed:
-            self._attend(text.tokenized.ids, options, _token_ranges(text))
+            first = text.tokenized.ids[: len(text.tokenized.ids) // text.tokenized.windows]
+            self._attend(first, options, ())
         elif options.attention.layers not in ("last", "all", ()):
             layers = ",".join(map(str, options.attention.layers))
             raise UsageError(
@@ -196,10 +197,10 @@ class Explainer:
         ids, padding = text.tokenized.ids, text.tokenized.padding
         label = int(text.scores.argmax())
         target = label if options.target is None else self.classes.index(options.target)
-        ranges = _token_ranges(text)
+        tokens = [text.tokenized.list_tokens(word) for word in text.read_words]
         occlusions: list[float] | None = None
         if self._count_occlusions(text):
-            occlusions = attribution.occlude_words(self.model, ids, padding, target, ranges)
+            occlusions = attribution.occlude_words(self.model, ids, padding, target, tokens)
         logits = self.model.compute_logits(ids[np.newaxis])
         log_odds = float(attribution.compute_log_odds(logits, target)[0])
         gradients: attribution.IntegratedGradients | None = None
@@ -207,8 +208,11 @@ class Explainer:
         if not self.model.is_sealed:
             steps = options.steps if text.words else 1
             gradients = attribution.integrate_gradients(self.model, ids, padding, target, steps)
-            attention = self._attend(ids, options, ranges)
-        words = _build_words(text, ranges, gradients, occlusions)
+            if text.tokenized.windows == 1:
+                ranges = [(each[0], each[-1] + 1) for each in tokens]
+                attention = self._attend(ids, options, ranges)
+        words = _build_words(text, tokens, gradients, occlusions)
+        unread, unread_end = _find_unread(text)
         agreement = None
         if gradients is not None and occlusions is not None:
             contributions = [word.contribution or 0.0 for word in words]
@@ -225,7 +229,8 @@ class Explainer:
             words=words,
             agreement=agreement,
             attention=attention,
-            unread=_find_unread(text),
+            unread=unread,
+            unread_end=unread_end,
             notes=(
                 *_list_notes(text, words, gradients, self.model.is_sealed, occlusions),
                 *(_describe_preference(gradients, label == target) if gradients and words else ()),
@@ -257,15 +262,9 @@ def count_gradients(steps: int) -> int:
     return steps + 2
 
 
-def _token_ranges(text: PlannedText) -> list[tuple[int, int]]:
-    """The tokens [first, last) of each word that is read; [CLS] is token 0."""
-    read = text.tokenized.read_pieces
-    return [(word.first + 1, min(word.last, read) + 1) for word in text.read_words]
-
-
 def _build_words(
     text: PlannedText,
-    ranges: Sequence[tuple[int, int]],
+    tokens: Sequence[Sequence[int]],
     gradients: attribution.IntegratedGradients | None,
     occlusions: Sequence[float] | None,
 ) -> tuple[Word, ...]:
@@ -274,20 +273,24 @@ def _build_words(
             text=word.text,
             start=word.start,
             end=word.end,
-            pieces=text.tokenized.pieces[first - 1 : last - 1],
+            pieces=text.tokenized.list_read_pieces(word),
             contribution=None
             if gradients is None
-            else float(gradients.contributions[first:last].sum()),
+            else float(gradients.contributions[[*own]].sum()),
             occlusion=None if occlusions is None else occlusions[number],
         )
-        for number, (word, (first, last)) in enumerate(zip(text.read_words, ranges, strict=True))
+        for number, (word, own) in enumerate(zip(text.read_words, tokens, strict=True))
     )
 
 
-def _find_unread(text: PlannedText) -> int | None:
-    """Where the first word begins that is not read, or only in part."""
-    unread = (w for w in text.words if w.last > text.tokenized.read_pieces and w.start >= 0)
-    return next((word.start for word in unread), None)
+def _find_unread(text: PlannedText) -> tuple[int | None, int | None]:
+    """Where the first word begins that is not read, or only in part, and the next one that is."""
+    words = [word for word in text.words if word.start >= 0]
+    unread = [number for number, word in enumerate(words) if not text.tokenized.is_read(word)]
+    if not unread:
+        return None, None
+    behind = words[unread[-1] + 1 :]
+    return words[unread[0]].start, behind[0].start if behind else None
 
 
 def _list_notes(
@@ -304,10 +307,18 @@ def _list_notes(
         )
     if not words:
         yield "The text has no word that the model reads."
-    read = text.tokenized.read_pieces
-    if unread := sum(word.last > read for word in text.words):
+    tokenized = text.tokenized
+    if tokenized.windows > 1:
         yield (
-            f"The model reads {len(text.tokenized.ids)} tokens of a text; the last {unread:,} of "
+            f"The text is read in {tokenized.windows} windows, whose logits are averaged. A word "
+            "in two of them has the sum of both contributions; attention is within a window, and "
+            "is shown for texts of one window only."
+        )
+    if unread := sum(not tokenized.is_read(word) for word in text.words):
+        is_end = not tokenized.is_read(text.words[-1])
+        where = f"the last {unread:,}" if is_end else f"{unread:,} in the middle"
+        yield (
+            f"The model reads {len(tokenized.ids)} tokens of a text; {where} of "
             f"{len(text.words):,} words are not read, or not to their end."
         )
     if unknown := sum(UNKNOWN in word.pieces for word in words):

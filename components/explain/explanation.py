@@ -50,7 +50,7 @@ class Segment:
     """A part of an explained text: a word that the model read, or what is between words.
 
     share: the word's strength, 1 for the strongest of the text.
-    is_unread: the rest of the text, which the model does not read.
+    is_unread: a part of the text that the model does not read.
     """
 
     text: str
@@ -66,7 +66,8 @@ class Explanation:
     scores: of each class, as `kubert predict` gives them. target: the class that is explained;
     log_odds: of its score. baseline and gap: see `IntegratedGradients`; None of a sealed encoder.
     agreement: rank correlation of contributions and occlusions. unread: where in the text the
-    part begins that the model does not read (characters); None if it reads all of it.
+    part begins that the model does not read (characters); None if it reads all of it. unread_end:
+    where that part ends; None if it is the rest of the text.
     notes: what a reader must know, in sentences. is_confident: whether the largest score reaches
     the release's threshold; None without one.
     """
@@ -85,6 +86,7 @@ class Explanation:
     unread: int | None
     notes: tuple[str, ...]
     is_confident: bool | None = None
+    unread_end: int | None = None
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -115,13 +117,24 @@ class Explanation:
         position = 0
         for word in self.words:
             if word.start >= 0:
-                yield Segment(self.text[position : word.start])
+                between = self.text[position : word.start]
+                yield Segment(between, is_unread=self._is_gap(between, word))
                 position = word.end
             yield Segment(word.text, word, self.share(word))
             if word.start < 0:
                 yield Segment(" ")
         if position or not self.words:
-            yield Segment(self.text[position:], is_unread=self.unread is not None)
+            yield Segment(self.text[position:], is_unread=self._has_unread_end)
+
+    @property
+    def _has_unread_end(self) -> bool:
+        return self.unread is not None and self.unread_end is None
+
+    def _is_gap(self, between: str, word: Word) -> bool:
+        """Whether this is the part before a word that is not read."""
+        if self.unread is None or self.unread_end is None or not between.strip():
+            return False
+        return self.unread < word.start <= self.unread_end
 
     def list_scores(self, count: int) -> list[tuple[str, float]]:
         """The classes with the `count` largest scores, the largest first, and the explained one."""
@@ -157,6 +170,7 @@ class Explanation:
             ],
             "agreement": self.agreement,
             "unread_from": self.unread,
+            **({} if self.unread_end is None else {"unread_to": self.unread_end}),
             "tokens": list(self.tokens),
             "attention": [
                 {

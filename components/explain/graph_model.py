@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.config.model import CUT, LongTexts
 from components.explain.classifier_graph import ClassifierGraph, TokenizerGraph
 from components.explain.words import TokenizedText
+from components.model.text_windows import list_token_pieces
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -20,11 +22,12 @@ Ids = npt.NDArray[np.int32]
 class GraphModel:
     """The classifier in a graph; the weights are those that the graph's function captured.
 
-    Token ids are int32 [texts, tokens]. Of a sealed encoder, whose graph is called as a whole, only
-    logits are available.
+    Token ids are int32 [texts, tokens]; with `window_tokens`, longer rows are windows of so many
+    tokens, of which all texts of a call have as many. Of a sealed encoder, whose graph is called as
+    a whole, only logits are available.
     """
 
-    def __init__(self, graph: ClassifierGraph) -> None:
+    def __init__(self, graph: ClassifierGraph, window_tokens: int | None = None) -> None:
         self.is_sealed = graph.embeddings is None
         ids = tf.TensorSpec([None, None], tf.int32)
         embeddings = tf.TensorSpec([None, None, None], tf.float32)
@@ -37,7 +40,8 @@ class GraphModel:
 
         @tf.function(autograph=False, input_signature=[ids])
         def embed(ids: Any) -> Any:
-            return body.run({graph.ids: ids}, [graph.embeddings or ""])[0]
+            rows = body.run({graph.ids: ids}, [graph.embeddings or ""])[0]
+            return tf.reshape(rows, tf.concat([tf.shape(ids), tf.shape(rows)[2:]], axis=0))
 
         @tf.function(autograph=False, input_signature=[ids])
         def attend(ids: Any) -> Any:
@@ -45,7 +49,11 @@ class GraphModel:
 
         @tf.function(autograph=False, input_signature=[ids, embeddings, target])
         def differentiate(ids: Any, embeddings: Any, target: Any) -> Any:
-            feeds = {graph.ids: ids, graph.embeddings or "": embeddings}
+            rows = embeddings
+            if window_tokens is not None:
+                size = tf.minimum(tf.shape(ids)[1], window_tokens)
+                rows = tf.reshape(rows, tf.stack([-1, size, tf.shape(rows)[2]]))
+            feeds = {graph.ids: ids, graph.embeddings or "": rows}
             logits = body.run(feeds, [graph.logits])[0]
             evidence = _log_odds(logits, target)
             return evidence, tf.gradients(evidence, embeddings)[0]
@@ -69,7 +77,7 @@ class GraphModel:
         return self._numpy(evidence), self._numpy(gradient)
 
     def attend(self, ids: Ids) -> list[Floats]:
-        """The attention of each layer: float32 [texts, heads, queries, tokens].
+        """The attention of each layer: float32 [texts, heads, queries, tokens], of windows as rows.
 
         The last layer may have only the first token's query, where the others decide nothing.
         """
@@ -82,9 +90,13 @@ class GraphModel:
 
 
 class ServedTokenizer:
-    """The tokenizer of a release: texts -> word pieces."""
+    """The tokenizer of a release: texts -> word pieces.
 
-    def __init__(self, graph: TokenizerGraph) -> None:
+    `max_length` and `reading` are the release's.
+    """
+
+    def __init__(self, graph: TokenizerGraph, max_length: int, reading: LongTexts = CUT) -> None:
+        self._max_length, self._reading = max_length, reading
         fetches = (graph.pieces, graph.ids, graph.row_splits, graph.padding, graph.padded)
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
@@ -101,13 +113,14 @@ class ServedTokenizer:
         )
         rows = []
         for number, (start, end) in enumerate(itertools.pairwise(splits)):
-            length = min(int(end - start) + 2, padded.shape[1])
+            numbers = list_token_pieces(int(end - start), self._max_length, self._reading)
             rows.append(
                 TokenizedText(
                     pieces=tuple(piece.decode() for piece in pieces[start:end]),
                     piece_ids=tuple(int(each) for each in ids[start:end]),
-                    ids=padded[number, :length].astype(np.int32),
+                    ids=padded[number, : len(numbers)].astype(np.int32),
                     padding=int(padding),
+                    numbers=numbers,
                 )
             )
         return rows

@@ -12,6 +12,7 @@ import tensorflow as tf
 from components.artifacts.artifact import Artifact
 from components.artifacts.release import ReleaseContent
 from components.artifacts.vocabulary import Vocabulary
+from components.config.model import CUT, LongTexts
 from components.errors import UsageError
 from components.explain.classifier_graph import find_classifier, find_served_graphs
 from components.explain.explainer import Explainer, Floats
@@ -19,6 +20,7 @@ from components.explain.function_body import read_function
 from components.explain.graph_model import GraphModel, ServedTokenizer
 from components.explain.words import TokenizedText
 from components.model.serving_model import SIGNATURE_NAME, create_scorer, load_saved_model
+from components.model.text_windows import list_token_pieces
 from components.model.tokenizer import WordPiece
 
 _UNLIMITED_TOKENS = 2**30
@@ -37,9 +39,10 @@ def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
         )
     loaded = load_saved_model(release.directory)
     tokenizer, classifier = find_served_graphs(read_function(loaded.signatures[SIGNATURE_NAME]))
+    length, reading = release.content.max_length, release.content.long_texts
     return Explainer(
-        model=GraphModel(classifier),
-        tokenize=ServedTokenizer(tokenizer),
+        model=GraphModel(classifier, length if reading.has_windows else None),
+        tokenize=ServedTokenizer(tokenizer, length, reading),
         score=create_scorer(loaded),
         classes=release.content.classes,
         threshold=release.content.threshold,
@@ -47,7 +50,11 @@ def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
 
 
 def explain_classifier(
-    classifier: Callable[..., Any], vocabulary: Vocabulary, classes: Sequence[str], max_length: int
+    classifier: Callable[..., Any],
+    vocabulary: Vocabulary,
+    classes: Sequence[str],
+    max_length: int,
+    reading: LongTexts = CUT,
 ) -> Explainer:
     """The explainer of a classifier in memory: {"input_word_ids": ids} -> logits."""
 
@@ -56,23 +63,24 @@ def explain_classifier(
         logits = classifier({"input_word_ids": ids}, training=False)
         return tf.nn.softmax(tf.cast(logits, tf.float32))
 
-    tokenize = VocabularyTokenizer(vocabulary, max_length)
+    tokenize = VocabularyTokenizer(vocabulary, max_length, reading)
 
     def score(texts: Sequence[str]) -> Floats:
         rows = [compute_scores(row.ids[np.newaxis]).numpy() for row in tokenize(texts)]
         return np.concatenate(rows)
 
     graph = find_classifier(read_function(compute_scores.get_concrete_function()))
-    return Explainer(GraphModel(graph), tokenize, score, classes)
+    model = GraphModel(graph, max_length if reading.has_windows else None)
+    return Explainer(model, tokenize, score, classes)
 
 
 class VocabularyTokenizer:
     """The tokenizer of a vocabulary, as the data was tokenized with it."""
 
-    def __init__(self, vocabulary: Vocabulary, max_length: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, max_length: int, reading: LongTexts = CUT) -> None:
         self._tokenizer = WordPiece(vocabulary)
         self._vocabulary = vocabulary
-        self._max_length = max_length
+        self._max_length, self._reading = max_length, reading
 
     def __call__(self, texts: Sequence[str]) -> list[TokenizedText]:
         """The pieces of each text, all of them, and the ids that are read of it."""
@@ -81,13 +89,16 @@ class VocabularyTokenizer:
         rows = []
         for start, end in itertools.pairwise(splits):
             row = ids[start:end]
-            read = row if len(row) <= self._max_length else [*row[: self._max_length - 1], row[-1]]
+            numbers = list_token_pieces(len(row) - 2, self._max_length, self._reading)
+            read, special = row[numbers + 1], np.flatnonzero(numbers < 0)
+            read[special[::2]], read[special[1::2]] = row[0], row[-1]
             rows.append(
                 TokenizedText(
                     pieces=tuple(self._vocabulary.tokens[piece] for piece in row[1:-1]),
                     piece_ids=tuple(int(piece) for piece in row[1:-1]),
                     ids=np.asarray(read, np.int32),
                     padding=self._vocabulary.pad_id,
+                    numbers=numbers,
                 )
             )
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +26,45 @@ _CJK_RANGES = (
 class TokenizedText:
     """A text's word pieces before truncation, and the ids that the model reads of it.
 
-    ids: int32 [tokens], with [CLS] first and [SEP] last. padding: the id of [PAD].
+    ids: int32 [tokens], with [CLS] first and [SEP] last, or so of each window. padding: the id of
+    [PAD]. numbers: of each token the number of its piece, -1 for [CLS] and [SEP]; None where the
+    first pieces are read.
     """
 
     pieces: tuple[str, ...]
     piece_ids: tuple[int, ...]
     ids: npt.NDArray[np.int32]
     padding: int
+    numbers: npt.NDArray[np.int64] | None = None
+
+    @cached_property
+    def tokens_by_piece(self) -> tuple[tuple[int, ...], ...]:
+        """The tokens that each piece is: none if it is not read, two in windows that overlap."""
+        found: list[list[int]] = [[] for _ in self.pieces]
+        numbers = range(-1, len(self.ids) - 2) if self.numbers is None else self.numbers.tolist()
+        for token, piece in enumerate(numbers):
+            if piece >= 0:
+                found[piece].append(token)
+        return tuple(map(tuple, found))
 
     @property
-    def read_pieces(self) -> int:
-        """How many of the pieces the model reads."""
-        return len(self.ids) - 2
+    def windows(self) -> int:
+        """How many rows of [CLS], pieces and [SEP] the model reads."""
+        return 1 if self.numbers is None else int((self.numbers < 0).sum()) // 2
+
+    def list_tokens(self, word: WordSpan) -> list[int]:
+        """The tokens of a word, those of each of its pieces."""
+        pieces = self.tokens_by_piece[word.first : word.last]
+        return sorted(token for tokens in pieces for token in tokens)
+
+    def list_read_pieces(self, word: WordSpan) -> tuple[str, ...]:
+        """The pieces of a word that are read."""
+        numbers = range(word.first, word.last)
+        return tuple(self.pieces[number] for number in numbers if self.tokens_by_piece[number])
+
+    def is_read(self, word: WordSpan) -> bool:
+        """Whether all of a word is read."""
+        return all(self.tokens_by_piece[word.first : word.last])
 
 
 @dataclass(frozen=True)

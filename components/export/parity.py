@@ -12,6 +12,7 @@ import tensorflow as tf
 from components.artifacts.token_shards import SplitReader
 from components.artifacts.vocabulary import Vocabulary
 from components.confidence.threshold import are_confident
+from components.config.model import CUT, LongTexts
 from components.config.schema import Precision
 from components.data.text_columns import Text
 from components.errors import KubertError
@@ -109,6 +110,7 @@ def check_probe_texts(
     temperature: float | None = None,
     *,
     has_pairs: bool = False,
+    long_texts: LongTexts = CUT,
 ) -> None:
     """Compare scores of unusual texts with those of the classifier on ids tokenized offline.
 
@@ -120,7 +122,7 @@ def check_probe_texts(
     expected = []
     probes = list_probes(has_pairs=has_pairs)
     for text in probes:
-        ids = tf.constant([tokenizer.tokenize_flat([text], max_length)[0]])
+        ids = tf.constant([tokenizer.tokenize_flat([text], max_length, long_texts)[0]])
         logits = scale_logits(classifier({"input_word_ids": ids}, training=False), temperature)
         expected.append(tf.nn.softmax(logits).numpy()[0])
     served = np.concatenate([scorer([text]) for text in probes])

@@ -160,6 +160,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
         )
     classifier, trained, vocabulary = load_classifier(inputs.checkpoint)
     length, names = trained.model.max_length, trained.inputs
+    reading = trained.model.long_text_reading
     threshold, temperature = find_threshold(report.content), find_temperature(report.content)
 
     def read_evaluated(rows: Any) -> Any:
@@ -177,10 +178,12 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
                 threshold,
                 temperature,
                 names,
+                reading,
             ),
             directory,
         )
-        write_warmup_requests(directory, config.model_name, config.warmup_requests, length, names)
+        words = 2 * length if reading.has_windows else length
+        write_warmup_requests(directory, config.model_name, config.warmup_requests, words, names)
         progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
         scorer, test_rows = load_scorer(directory, names), shards.open_split("test")
         parity = check_test_rows(
@@ -198,6 +201,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             config.precision,
             temperature,
             has_pairs=has_pairs,
+            long_texts=reading,
         )
         if threshold is not None:
             rows = select_rows_by_length(test_rows.read_lengths(), PARITY_ROWS)
@@ -207,6 +211,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             classes=trained.classes,
             encoder=trained.model.encoder,
             max_length=length,
+            long_texts=reading,
             accuracy=report.content.accuracy,
             accuracy_low=report.content.accuracy_low,
             accuracy_high=report.content.accuracy_high,

@@ -20,10 +20,10 @@ def write_warmup_requests(
     directory: Path,
     name: str,
     count: int,
-    max_length: int,
+    max_words: int,
     inputs: Sequence[str] = SINGLE_INPUT,
 ) -> None:
-    """Write `count` requests, from one word to `max_length` words; none is from a user.
+    """Write `count` requests, from one word to `max_words` words; none is from a user.
 
     Each has one text, or one pair of equal texts; the last of several has many, which the graph
     computes on another path.
@@ -34,7 +34,7 @@ def write_warmup_requests(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for number in range(count):
-            words = 1 + round(number * (max_length - 1) / max(1, count - 1))
+            words = 1 + round(number * (max_words - 1) / max(1, count - 1))
             text = " ".join([WARMUP_WORD] * words)
             is_last_of_several = number == count - 1 > 0
             texts = [text] * (CHUNK_COUNT if is_last_of_several else 1)

@@ -69,6 +69,13 @@ def score_split(
     return restored
 
 
-def padded_width(length: int, longest: int) -> int:
-    """The next multiple of PADDING_MULTIPLE, at most `longest`: the model may end there."""
+def padded_width(length: int, longest: int, max_length: int | None = None) -> int:
+    """The next multiple of PADDING_MULTIPLE, at most `longest`: the model may end there.
+
+    With `max_length`, the length itself where it is above: that of a row of several windows.
+    """
+    if max_length is not None:
+        if length > max_length:
+            return length
+        longest = min(longest, max_length)
     return min(-(-length // PADDING_MULTIPLE) * PADDING_MULTIPLE, longest)

@@ -23,6 +23,9 @@ class Classifier(tf.keras.Model):
     and the head trained on them. Labels are no input.
     With `sep_id`, that of [SEP], rows are pairs: the tokens behind the first [SEP] are the second
     segment. It is found by the ids, so that nothing but these has to be stored and passed on.
+    With `window_tokens`, longer rows are windows of so many tokens, which the encoder reads as rows
+    of their own. The vector of a text is the mean of those of its windows: the logits are a linear
+    function of it, so that they are the mean of the windows' logits.
     Training (training=True) with dropout runs inside
     `with classifier.dropout_seed.for_rows(step, first_row):`.
     """
@@ -36,12 +39,14 @@ class Classifier(tf.keras.Model):
         pad_id: int,
         dropout_seed: DropoutSeed,
         sep_id: int | None = None,
+        window_tokens: int | None = None,
     ) -> None:
         super().__init__(name="classifier")
         self.encoder = encoder
         self.pooling = pooling
         self.pad_id = pad_id
         self.sep_id = sep_id
+        self.window_tokens = window_tokens
         self.dropout_seed = dropout_seed
         self.dropout = PerExampleDropout(dropout, dropout_seed, name="dropout", dtype=tf.float32)
         initializer = tf.keras.initializers.TruncatedNormal(
@@ -67,8 +72,43 @@ class Classifier(tf.keras.Model):
             else tf.cast(inputs["input_word_ids"] != self.pad_id, tf.int32)
         )
         inputs = {**inputs, "input_mask": mask}
+        if self.window_tokens is not None:
+            return self._average_windows(inputs, self.window_tokens, training)
         if self.sep_id is not None:
             inputs["input_type_ids"] = find_segments(inputs["input_word_ids"], mask, self.sep_id)
+        return self._pool(inputs, training)
+
+    def _average_windows(
+        self, inputs: Mapping[str, tf.Tensor], window_tokens: int, training: bool
+    ) -> tf.Tensor:
+        """The mean over the windows of each row that have a token; all rows have as many."""
+        rows, tokens = tf.unstack(tf.shape(inputs["input_mask"]))
+        windows = tf.maximum((tokens + window_tokens - 1) // window_tokens, 1)
+        shape = tf.stack([rows * windows, tokens // windows])
+        split = {
+            name: tf.reshape(value, tf.concat([shape, tf.shape(value)[2:]], axis=0))
+            for name, value in inputs.items()
+        }
+        has_tokens = split["input_mask"][:, 0]
+        if training:
+            with self.dropout_seed.for_parts(windows):
+                features = self._pool(split, training)
+        else:
+            features = self._skip_empty_windows(split, has_tokens)
+        features = tf.reshape(features, tf.stack([rows, windows, self.encoder.hidden_size]))
+        return mean_pool(features, tf.reshape(has_tokens, tf.stack([rows, windows])))
+
+    def _skip_empty_windows(
+        self, inputs: Mapping[str, tf.Tensor], has_tokens: tf.Tensor
+    ) -> tf.Tensor:
+        """The features of the windows that have a token, and zeros for the others."""
+        positions = tf.where(has_tokens)
+        full = {name: tf.gather(value, positions[:, 0]) for name, value in inputs.items()}
+        shape = tf.stack([tf.size(has_tokens, tf.int64), self.encoder.hidden_size])
+        return tf.scatter_nd(positions, self._pool(full, training=False), shape)
+
+    def _pool(self, inputs: Mapping[str, tf.Tensor], training: bool) -> tf.Tensor:
+        mask = inputs["input_mask"]
         outputs = self.encoder(inputs, training=training and self.encoder.trainable)
         if self.pooling == "mean":
             return mean_pool(outputs["sequence_output"], mask)
@@ -118,4 +158,5 @@ def build_classifier(
         vocabulary.pad_id,
         dropout_seed,
         vocabulary.token_id("[SEP]") if has_pairs else None,
+        config.max_length if config.long_text_reading.has_windows else None,
     )

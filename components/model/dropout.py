@@ -62,6 +62,13 @@ class DropoutSeed:
         finally:
             self._position.value = outer
 
+    @contextmanager
+    def for_parts(self, parts: Any) -> Iterator[None]:
+        """Inside of `for_rows`: each of its rows is `parts` rows of the inputs after each other."""
+        step, first_row = self.position
+        with self.for_rows(step, first_row * tf.cast(parts, tf.uint64)):
+            yield
+
     @property
     def position(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Step and first row, scalar uint64; RuntimeError outside of `for_rows`."""

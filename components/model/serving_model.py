@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from components.artifacts.vocabulary import Vocabulary
 from components.config.data import SINGLE_INPUT
+from components.config.model import CUT, LongTexts
 from components.config.schema import Precision
 from components.data.text_columns import Text, count_characters, flatten_texts
 from components.errors import DataError
@@ -57,7 +58,8 @@ class ServingModel(tf.Module):
 
     `inputs` are the names of the signatures' inputs: one, or two for pairs of texts. With a
     `threshold`, is_confident says whether the largest score reaches it. A `temperature` divides the
-    logits.
+    logits. `long_texts` says what is read of texts longer than `max_length`, as the classifier was
+    trained with it.
 
     Only the weights that answers depend on are tracked, not the Keras objects, whose training
     functions do not belong into a served graph. The classifier cannot be trained any more, and
@@ -74,6 +76,7 @@ class ServingModel(tf.Module):
         threshold: float | None = None,
         temperature: float | None = None,
         inputs: Sequence[str] = SINGLE_INPUT,
+        long_texts: LongTexts = CUT,
     ) -> None:
         super().__init__(name="served_classifier")
         classifier.fuse_weights_for_serving(tf.as_dtype(precision))
@@ -87,7 +90,7 @@ class ServingModel(tf.Module):
         def tokenize(text: tf.Tensor, second: tf.Tensor | None = None) -> tf.RaggedTensor:
             if second is not None:
                 return self._tokenizer.tokenize_pairs(text, second, max_length)
-            return self._tokenizer(text, max_length)
+            return self._tokenizer(text, max_length, long_texts)
 
         compute_ragged_scores = length_chunked(compute_scores, vocabulary.pad_id)
         signature = [tf.TensorSpec([None], tf.string, name=name) for name in inputs]

@@ -19,10 +19,12 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from components.artifacts.token_shards import TokenIds
+from components.artifacts.token_shards import TokenIds, TokenizedTexts
 from components.artifacts.vocabulary import SPECIAL_TOKENS, StripAccents, Vocabulary
+from components.config.model import CUT, LongTexts
 from components.data.text_columns import Text
 from components.errors import DataError
+from components.model.text_windows import select_pieces
 
 # BERT maps words of more than 100 characters to [UNK]; FastBertTokenizer counts bytes. Three bytes
 # per character keep scripts without spaces (Thai, Khmer) readable.
@@ -46,7 +48,8 @@ class WordPiece(tf.Module):
     """Texts -> ids, [CLS] first and [SEP] last, truncated; works in eager mode and in graphs.
 
     The texts of a pair are two segments, [CLS] first [SEP] second [SEP], of which the longer one is
-    truncated first. Raises DataError for a vocabulary that no word can be looked up in.
+    truncated first. A text that is read in windows is one row of all its windows. Raises DataError
+    for a vocabulary that no word can be looked up in.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -69,14 +72,33 @@ class WordPiece(tf.Module):
         self._cls, self._sep = vocabulary.token_id("[CLS]"), vocabulary.token_id("[SEP]")
         self._vocabulary = vocabulary
 
-    def __call__(self, texts: tf.Tensor, max_length: int) -> tf.RaggedTensor:
-        """UTF-8 texts, string [n] -> ragged int32 [n, 2 to max_length].
+    def __call__(
+        self, texts: tf.Tensor, max_length: int, reading: LongTexts = CUT
+    ) -> tf.RaggedTensor:
+        """UTF-8 texts, string [n] -> ragged int32 [n, 2 to max_length], or all windows of each.
 
         An empty text gives [CLS] [SEP].
         """
-        pieces = self._tokenizer.tokenize(self._normalize(texts))[:, : max_length - 2]
+        pieces = self._tokenizer.tokenize(self._normalize(texts))
+        if reading.method != "cut":
+            return self._join_selected(pieces, max_length, reading)
+        pieces = pieces[:, : max_length - 2]
         column = tf.ones([pieces.nrows(), 1], tf.int32)
         return tf.concat([self._cls * column, pieces, self._sep * column], axis=1)
+
+    def _join_selected(
+        self, pieces: tf.RaggedTensor, max_length: int, reading: LongTexts
+    ) -> tf.RaggedTensor:
+        selected = select_pieces(pieces.row_splits, max_length, reading, tf)
+        windows = tf.RaggedTensor.from_row_lengths(
+            tf.gather(pieces.values, selected.positions), selected.lengths, validate=False
+        )
+        column = tf.ones([windows.nrows(), 1], tf.int32)
+        windows = tf.concat([self._cls * column, windows, self._sep * column], axis=1)
+        ends = tf.concat([[0], tf.cumsum(selected.windows)], axis=0)
+        return tf.RaggedTensor.from_row_splits(
+            windows.values, tf.gather(windows.row_splits, ends), validate=False
+        )
 
     def tokenize_pairs(
         self, first: tf.Tensor, second: tf.Tensor, max_length: int
@@ -90,18 +112,39 @@ class WordPiece(tf.Module):
         last = self._sep * column
         return tf.concat([self._cls * column, segments[0], last, segments[1], last], axis=1)
 
-    def tokenize_flat(
-        self, texts: Sequence[Text], max_length: int
-    ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
-        """The ids of texts or pairs as flat ids, int32 [tokens], and row splits, int64 [n + 1].
+    def tokenize_rows(
+        self, texts: Sequence[Text], max_length: int, reading: LongTexts = CUT
+    ) -> TokenizedTexts:
+        """The rows of texts or pairs, which are cut whatever `reading` says.
 
         For many texts: numpy truncates and joins in a tenth of the time of ragged tensors. Threads
         can call this at the same time.
         """
         if texts and not isinstance(texts[0], str):
             first, second = map(self._split_words, zip(*texts, strict=True))
-            return _join_pairs(first, second, self._cls, self._sep, max_length)
-        return _add_special_tokens(*self._split_words(texts), self._cls, self._sep, max_length)
+            rows = _join_pairs(first, second, self._cls, self._sep, max_length)
+            return TokenizedTexts(*rows, np.diff(first[1]) + np.diff(second[1]))
+        pieces, splits = self._split_words(texts)
+        if reading.method == "cut":
+            rows = _add_special_tokens(pieces, splits, self._cls, self._sep, max_length)
+            return TokenizedTexts(*rows, np.diff(splits))
+        selected = select_pieces(splits, max_length, reading)
+        ids, window_splits = _add_special_tokens(
+            pieces[selected.positions],
+            np.concatenate([[0], np.cumsum(selected.lengths)]),
+            self._cls,
+            self._sep,
+            max_length,
+        )
+        ends = np.concatenate([[0], np.cumsum(selected.windows)])
+        return TokenizedTexts(ids, window_splits[ends], np.diff(splits))
+
+    def tokenize_flat(
+        self, texts: Sequence[Text], max_length: int, reading: LongTexts = CUT
+    ) -> tuple[TokenIds, npt.NDArray[np.int64]]:
+        """The flat ids and the row splits of `tokenize_rows`."""
+        rows = self.tokenize_rows(texts, max_length, reading)
+        return rows.ids, rows.row_splits
 
     def _split_words(self, texts: Sequence[Any]) -> tuple[TokenIds, npt.NDArray[np.int64]]:
         pieces = self._tokenizer.tokenize(self._normalize(tf.constant(texts, tf.string)))

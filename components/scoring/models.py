@@ -20,8 +20,10 @@ from components.artifacts.release import ReleaseContent
 from components.data.text_columns import Text
 from components.model.restore import load_classifier
 from components.model.serving_model import load_embedder, load_scorer
+from components.model.text_windows import count_row_windows, count_windows
 
 Values = npt.NDArray[np.float32]
+Lengths = npt.NDArray[np.int64]
 
 
 class BatchComputer(Protocol):
@@ -29,6 +31,9 @@ class BatchComputer(Protocol):
 
     width: int
     digest: str
+
+    def count_windows(self, lengths: Lengths) -> Lengths:
+        """The windows of rows of these lengths, at most."""
 
     def compute(self, batch: Any) -> Values:
         """Values of the rows of a batch: float32 [rows, width]."""
@@ -41,6 +46,7 @@ class CheckpointScorer:
         self.digest = checkpoint.digest
         classifier, content, _ = load_classifier(checkpoint)
         self.width = len(content.classes)
+        self._max_length = content.model.max_length
 
         @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
         def score(ids: Any) -> Any:
@@ -48,6 +54,11 @@ class CheckpointScorer:
             return tf.nn.softmax(tf.cast(logits, tf.float32))
 
         self._score = score
+
+    def count_windows(self, lengths: Lengths) -> Lengths:
+        """The windows of rows of so many tokens."""
+        windows: Lengths = count_row_windows(lengths, self._max_length)
+        return windows
 
     def compute(self, batch: npt.NDArray[np.int32]) -> Values:
         """Scores of padded token ids [rows, tokens]."""
@@ -63,6 +74,14 @@ class ReleaseScorer:
         load = load_embedder if output == "embeddings" else load_scorer
         self._compute = load(release.directory, release.content.inputs).compute_batch
         self.width = self.compute([]).shape[1]
+        self._max_length, self._reading = release.content.max_length, release.content.long_texts
+
+    def count_windows(self, lengths: Lengths) -> Lengths:
+        """The windows of texts of so many characters, at most: a piece has one at least."""
+        if not self._reading.has_windows:
+            return np.ones_like(lengths)
+        windows: Lengths = count_windows(lengths, self._max_length, self._reading)
+        return windows
 
     def compute(self, batch: Sequence[Text]) -> Values:
         """Scores, or embeddings, of the texts or pairs."""

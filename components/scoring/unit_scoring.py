@@ -24,6 +24,7 @@ from components.artifacts.token_shards import SplitReader, open_shards
 from components.data.text_columns import Text, count_characters
 from components.errors import DataError
 from components.model.batch_scoring import padded_width
+from components.model.text_windows import batch_by_windows
 from components.scoring.job import ScoringJob, SourceRows
 from components.scoring.kept_columns import build_column
 from components.scoring.models import (
@@ -71,15 +72,23 @@ class _TextRows:
 
 
 class _TokenRows:
-    def __init__(self, split: SplitReader, lengths: npt.NDArray[np.int32], positions: range):
+    def __init__(
+        self,
+        split: SplitReader,
+        lengths: npt.NDArray[np.int32],
+        positions: range,
+        max_length: int,
+    ) -> None:
         self._split, self._first = split, positions.start
+        self._max_length = max_length
         self._lengths = lengths[positions.start : positions.stop]
 
     def lengths(self) -> npt.NDArray[np.int32]:
         return self._lengths
 
     def batch(self, indices: Indices) -> npt.NDArray[np.int32]:
-        width = padded_width(int(self._lengths[indices[0]]), int(self._lengths.max()))
+        length, longest = int(self._lengths[indices[0]]), int(self._lengths.max())
+        width = padded_width(length, longest, self._max_length)
         return self._split.read_padded(indices + self._first, width)
 
 
@@ -154,11 +163,13 @@ def compute_by_length(
 ) -> Values:
     """The model's values of all rows, in their order: float32 [rows, width].
 
-    `on_batch` is called with the rows of each finished batch; what it raises ends the work.
+    A batch has at most `batch_rows` rows, or as many windows. `on_batch` is called with the rows of
+    each finished batch; what it raises ends the work.
     """
-    order = np.argsort(-np.asarray(rows.lengths(), np.int64), kind="stable")
+    lengths = np.asarray(rows.lengths(), np.int64)
+    order = np.argsort(-lengths, kind="stable")
     values = np.empty((len(order), model.width), np.float32)
-    batches = [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
+    batches = list(batch_by_windows(order, model.count_windows(lengths[order]), batch_rows))
     futures = [pool.submit(lambda part: model.compute(rows.batch(part)), part) for part in batches]
     try:
         for part, future in zip(batches, futures, strict=True):
@@ -192,7 +203,7 @@ def _compute_results(
         rows: UnitRows = (
             _TextRows(split.read_texts(numbers))
             if is_text_model
-            else _TokenRows(split, lengths, positions)
+            else _TokenRows(split, lengths, positions, shards.content.max_length)
         )
         values = compute_by_length(model, rows, job.batch_rows, pool, on_batch)
         yield UnitResult(unit, numbers, values)

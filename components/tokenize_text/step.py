@@ -17,7 +17,13 @@ from typing import Any
 from components.artifacts.manifest import staged_artifact
 from components.artifacts.release import StartingPoint
 from components.artifacts.shard_metadata import describe_absent_classes
-from components.artifacts.token_shards import ShardsContent, ShardWriter, SplitInfo, commit_shards
+from components.artifacts.token_shards import (
+    ShardsContent,
+    ShardWriter,
+    SplitInfo,
+    TokenizedTexts,
+    commit_shards,
+)
 from components.artifacts.vocabulary import Vocabulary
 from components.config.renamed_options import to_stored_names
 from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
@@ -30,11 +36,8 @@ from components.data.text_columns import Text
 from components.errors import DataError
 from components.progress import StepName, report, report_note
 from components.registry.starting_point import resolve_starting_point
-from components.tokenize_text.text_batches import (
-    TokenizedBatch,
-    batch_by_split,
-    tokenize_batches,
-)
+from components.tokenize_text.long_text_counter import LongTextCounter
+from components.tokenize_text.text_batches import batch_by_split, tokenize_batches
 from components.tokenize_text.training_texts import build_vocabulary, report_rows
 from components.tokenize_text.unknown_pieces import UnknownPieces
 
@@ -81,27 +84,31 @@ def run(
             }
             examples = dataset.read_examples()
             wordpiece = WordPiece(vocabulary)
-            tokenize_texts = partial(wordpiece.tokenize_flat, max_length=model.max_length)
-            unknown = UnknownPieces(
-                vocabulary,
-                SPECIAL_TOKENS_OF_PAIR if data.text_pair else SPECIAL_TOKENS_OF_TEXT,
-            )
+            length, reading = model.max_length, model.long_text_reading
+            tokenize_texts = partial(wordpiece.tokenize_rows, max_length=length, reading=reading)
+            special_tokens = SPECIAL_TOKENS_OF_PAIR if data.text_pair else SPECIAL_TOKENS_OF_TEXT
+            unknown = UnknownPieces(vocabulary, special_tokens, length)
+            long_texts = LongTextCounter(length, special_tokens, reading)
             _write_shards(
                 report_rows(examples, "tokenizing", dataset.rows),
                 writers,
                 unknown,
+                long_texts,
                 tokenize_texts,
                 tokenize.threads or len(os.sched_getaffinity(0)),
             )
             splits = {split: writer.close() for split, writer in writers.items()}
             _check_splits(splits, dataset, may_lack_test_rows=tokenize.keep_texts)
             unknown.check(tokenize.max_unknown, tokenize_texts)
+            long_text_counts = long_texts.compute()
             split_notes = _describe_splits(splits, dataset, examples.stats)
             for note in split_notes:
                 report_note(StepName.TOKENIZE, note)
+            if long_text_counts is not None:
+                report_note(StepName.TOKENIZE, long_text_counts.describe(length, reading))
             content = _describe_shards(
                 dataset, model, vocabulary, splits, examples.stats, [*survey_notes, *split_notes]
-            ).model_copy(update={"start_from": start})
+            ).model_copy(update={"start_from": start, "long_text_counts": long_text_counts})
             commit_shards(
                 directory,
                 vocabulary,
@@ -116,12 +123,14 @@ def _write_shards(
     examples: Iterable[ExampleBatch],
     writers: dict[SplitName, ShardWriter],
     unknown: UnknownPieces,
-    tokenize: Callable[[Sequence[Text]], TokenizedBatch],
+    long_texts: LongTextCounter,
+    tokenize: Callable[[Sequence[Text]], TokenizedTexts],
     threads: int,
 ) -> None:
-    for batch, (ids, row_splits) in tokenize_batches(batch_by_split(examples), tokenize, threads):
-        unknown.add_rows(ids, row_splits, batch.texts)
-        writers[batch.split].add_rows(ids, row_splits, batch.labels, batch.texts)
+    for batch, rows in tokenize_batches(batch_by_split(examples), tokenize, threads):
+        unknown.add_rows(rows.ids, rows.row_splits, batch.texts)
+        long_texts.add(rows.pieces)
+        writers[batch.split].add_rows(rows.ids, rows.row_splits, batch.labels, batch.texts)
 
 
 def _check_splits(
@@ -168,6 +177,7 @@ def _describe_shards(
         strip_accents=vocabulary.stored_strip_accents,
         encoder=model.encoder,
         max_length=model.max_length,
+        long_texts=model.long_text_reading,
         inputs=dataset.data.inputs,
         splits=splits,
         refused=dict(stats.rejected.counts),
@@ -275,7 +285,9 @@ def _identity_options(
         "window",
         "end_time",
     }
-    model_options = {"encoder", "preprocessor", "max_length"}
+    model_options = {"encoder", "preprocessor", "max_length", "long_texts"}
+    if model.long_texts == "windows":
+        model_options |= {"window_overlap", "max_windows"}
     if model.encoder == "scratch":
         model_options |= {"vocab_size", "lower_case"}
     options = {

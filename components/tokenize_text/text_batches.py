@@ -11,16 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate, compress
 
-import numpy as np
-import numpy.typing as npt
-
-from components.artifacts.token_shards import TokenIds
+from components.artifacts.token_shards import TokenizedTexts
 from components.data.labelled_text import ExampleBatch
 from components.data.split_names import SPLITS, SplitName
 from components.data.text_columns import Text, count_characters
-
-TokenizedBatch = tuple[TokenIds, npt.NDArray[np.int64]]
-"""Token ids of all texts, int32 [tokens], and their row splits, int64 [texts + 1]."""
 
 MAX_BATCH_ROWS = 4000
 MAX_BATCH_CHARACTERS = 1 << 22
@@ -78,9 +72,9 @@ def batch_by_split(examples: Iterable[ExampleBatch]) -> Iterator[TextBatch]:
 
 def tokenize_batches(
     batches: Iterable[TextBatch],
-    tokenize: Callable[[Sequence[Text]], TokenizedBatch],
+    tokenize: Callable[[Sequence[Text]], TokenizedTexts],
     threads: int,
-) -> Iterator[tuple[TextBatch, TokenizedBatch]]:
+) -> Iterator[tuple[TextBatch, TokenizedTexts]]:
     """Yield every batch with its tokens, in order.
 
     One thread reads and tokenizes in turn. More threads tokenize while this one reads on; at most
@@ -89,7 +83,7 @@ def tokenize_batches(
     if threads == 1:
         yield from ((batch, tokenize(batch.texts)) for batch in batches)
         return
-    waiting: deque[tuple[TextBatch, Future[TokenizedBatch]]] = deque()
+    waiting: deque[tuple[TextBatch, Future[TokenizedTexts]]] = deque()
     with _short_switch_interval(), ThreadPoolExecutor(threads) as pool:
         for batch in batches:
             waiting.append((batch, pool.submit(tokenize, batch.texts)))

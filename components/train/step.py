@@ -165,7 +165,11 @@ def build_worker_group(job: Job) -> WorkerGroup:
         workers_option="train.workers",
         restart_option="train.max_restarts",
         memory_remedy=(
-            "lower train.batch_size or model.max_length, or raise train.gradient_accumulation_steps"
+            "lower train.batch_size, model.max_length or model.max_windows, or raise "
+            "train.gradient_accumulation_steps"
+            if job.model.long_text_reading.has_windows
+            else "lower train.batch_size or model.max_length, or raise "
+            "train.gradient_accumulation_steps"
         ),
     )
 
@@ -225,6 +229,11 @@ def check_compatible(model: ModelConfig, train: TrainConfig, shards: ShardsConte
         raise ConfigError(
             f"model.max_length is {model.max_length}, but the shards were cut at "
             f"{shards.max_length}; tokenize again"
+        )
+    if shards.long_texts != model.long_text_reading:
+        raise ConfigError(
+            f"model.long_texts means {model.long_text_reading.describe()}, but the shards were "
+            f"tokenized for {shards.long_texts.describe()}; tokenize again"
         )
     for name in ("train", "validation"):
         if not shards.splits[name].rows:

@@ -36,8 +36,14 @@ from components.artifacts.report import (
     RocCurve,
     TrainingSummary,
 )
-from components.artifacts.shard_metadata import PROVENANCE, ShardsContent, SplitInfo
+from components.artifacts.shard_metadata import (
+    PROVENANCE,
+    LongTextCounts,
+    ShardsContent,
+    SplitInfo,
+)
 from components.artifacts.vocabulary import SPECIAL_TOKENS, VOCABULARY_FILE
+from components.config.model import LongTexts
 from components.progress import ProgressEvent
 from components.registry.champion import ChampionPointer
 from components.registry.claims import VersionClaim
@@ -176,6 +182,8 @@ def _format_token_shards() -> str:
         wrap(SHARDS_CONTENT.format(fields=", ".join(map(format_code, sorted(PROVENANCE))))),
         format_model(ShardsContent),
         format_model(SplitInfo),
+        format_model(LongTexts),
+        format_model(LongTextCounts),
     )
 
 

@@ -78,7 +78,8 @@ def format_field_type(field: FieldInfo) -> str:
 
 def format_value(value: Any) -> str:
     """A default value as YAML, in a code span."""
-    plain = list(value) if isinstance(value, tuple) else value
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    plain = list(plain) if isinstance(plain, tuple) else plain
     text = yaml.safe_dump(plain, default_flow_style=True, width=10_000, allow_unicode=True)
     return format_code(text.removesuffix("\n").removesuffix("\n..."))
 

@@ -78,7 +78,7 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         if content.scaling and content.scaling.is_fitted
         else None,
         "roc": plots.draw_roc(curves, content.micro_roc),
-        "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_length),
+        "length_histogram": plots.draw_length_histogram(data.length_histogram, data.max_row_tokens),
         "per_class": listed,
         "profiles": {
             name: content.class_profiles[name] for name in listed if name in content.class_profiles
@@ -96,6 +96,9 @@ def _template_values(content: ReportContent) -> dict[str, Any]:
         - sum(row[number] for number, row in enumerate(content.confusion)),
         "median_length": plots.length_quantile(data.length_histogram, 0.5),
         "p95_length": plots.length_quantile(data.length_histogram, 0.95),
+        "long_texts": data.long_text_counts.describe(data.max_length, data.long_texts)
+        if data.long_text_counts
+        else None,
         "at_limit": data.length_histogram.get(data.max_length, 0),
         "texts": sum(data.length_histogram.values()),
         "reached": content.accuracy >= content.min_accuracy,

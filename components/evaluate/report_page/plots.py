@@ -324,7 +324,7 @@ def _draw_best_step(axes: Axes, step: int) -> str:
 
 
 def _bin_width(max_length: int) -> int:
-    return next(width for width in (1, 2, 4, 8, 16) if max_length / width <= 40)
+    return next(width for power in itertools.count() if max_length / (width := 1 << power) <= 40)
 
 
 def format_share(value: float) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.config.schema import TrainConfig
+from components.model.text_windows import batch_by_windows, count_row_windows
 
 MAX_XLA_WIDTHS = 4
 """XLA compiles the step once per shape, each time for seconds to minutes; padding costs less."""
@@ -50,9 +51,12 @@ def count_batches(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
-def select_length_buckets(config: TrainConfig, max_length: int) -> tuple[int, ...]:
-    """The configured widths below max_length, and max_length itself."""
-    return (*(width for width in config.length_buckets if width < max_length), max_length)
+def select_length_buckets(
+    config: TrainConfig, max_length: int, max_windows: int = 1
+) -> tuple[int, ...]:
+    """The configured widths below max_length, then those of 1 to `max_windows` windows."""
+    widths = (width for width in config.length_buckets if width < max_length)
+    return (*widths, *(max_length * windows for windows in range(1, max_windows + 1)))
 
 
 def select_train_buckets(config: TrainConfig, buckets: tuple[int, ...]) -> tuple[int, ...]:
@@ -96,15 +100,19 @@ def plan_epoch(
 
 
 def plan_by_length(
-    lengths: npt.NDArray[np.int32], *, batch_size: int, buckets: tuple[int, ...]
+    lengths: npt.NDArray[np.int32],
+    *,
+    batch_size: int,
+    buckets: tuple[int, ...],
+    max_length: int | None = None,
 ) -> EpochPlan:
-    """Every row once, shortest first: for validation and features, where order is irrelevant."""
+    """Every row once, shortest first: for validation and features, where order is irrelevant.
+
+    With `max_length`, longer rows are windows, of which a batch has at most `batch_size`.
+    """
     order = np.argsort(lengths, kind="stable").astype(np.int64)
-    return _assemble(
-        [order[start : start + batch_size] for start in range(0, len(order), batch_size)],
-        lengths,
-        buckets,
-    )
+    windows = count_row_windows(lengths[order], max_length or max(buckets))
+    return _assemble(list(batch_by_windows(order, windows, batch_size)), lengths, buckets)
 
 
 def replica_slice(rows: int, replica: int, replicas: int) -> slice:

@@ -91,7 +91,8 @@ def build_trainer(
     train = build_inputs(shards.open_split("train"), has_unique_token_ids=table is not None)
     validation = build_inputs(shards.open_split("validation"), has_unique_token_ids=False)
     buckets = (1,) if job.model.freeze else _select_buckets(job, shards)
-    data = TrainingData(job.train, strategy, train, validation, buckets, slice_rows)
+    max_length = None if job.model.freeze else job.model.max_length
+    data = TrainingData(job.train, strategy, train, validation, buckets, slice_rows, max_length)
 
     total_steps = data.steps_per_epoch * job.train.epochs
     with strategy.scope():
@@ -147,7 +148,8 @@ def describe_identity(job: Job, shards: TokenShards) -> dict[str, object]:
 
 
 def _select_buckets(job: Job, shards: TokenShards) -> tuple[int, ...]:
-    return select_length_buckets(job.train, shards.content.max_length)
+    content = shards.content
+    return select_length_buckets(job.train, content.max_length, content.long_texts.max_windows)
 
 
 def _build_inputs(
@@ -186,6 +188,7 @@ def _build_inputs(
         model.logits.kernel.shape[0],
         collectives,
         batches_per_call=len(strategy.extended.worker_devices),
+        max_length=shards.content.max_length,
     )
     return SplitInputs.from_features(split, features)
 

@@ -49,14 +49,17 @@ def load_or_compute_features(
     collectives: Collectives,
     *,
     batches_per_call: int = 1,
+    max_length: int | None = None,
 ) -> npt.NDArray[np.float32]:
     """Features of a split, float32 [rows, width], memory-mapped in row order.
 
     `prefix` names the data and the weights. `compute` gets `batches_per_call` batches at a time, or
     what is left at the end. With W workers each computes every W-th batch into a file of its own;
-    the chief merges them.
+    the chief merges them. `max_length`: see `plan_by_length`.
     """
-    plan = plan_by_length(split.read_lengths(), batch_size=FEATURE_BATCH_SIZE, buckets=buckets)
+    plan = plan_by_length(
+        split.read_lengths(), batch_size=FEATURE_BATCH_SIZE, buckets=buckets, max_length=max_length
+    )
     rank, workers = collectives.rank, collectives.workers
     parts = [f"{prefix}/{split.name}-{index}-of-{workers}.npy" for index in range(workers)]
     merged = f"{prefix}/{split.name}.npy"

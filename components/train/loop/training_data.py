@@ -34,8 +34,10 @@ class TrainingData:
         validation: SplitInputs,
         buckets: tuple[int, ...],
         slice_rows: SliceRows = replica_slice,
+        max_length: int | None = None,
     ) -> None:
-        """`buckets`: widths that batches are padded to; `slice_rows`: see `read_batches`."""
+        """`buckets`: widths that batches are padded to; `slice_rows`: see `read_batches`;
+        `max_length`: see `plan_by_length`."""
         self._config, self._strategy = config, strategy
         self._buckets = select_train_buckets(config, buckets)
         self.train, self.validation, self._slice_rows = train, validation, slice_rows
@@ -43,6 +45,7 @@ class TrainingData:
             validation.lengths,
             batch_size=max(config.batch_size, MIN_VALIDATION_BATCH_SIZE),
             buckets=buckets,
+            max_length=max_length,
         )
 
     @property

@@ -56,9 +56,9 @@ def test_occlusion_is_the_fall_of_the_log_odds_without_the_words_pieces():
         def compute_logits(self, ids):
             return np.stack([ids.sum(axis=1), np.zeros(len(ids))], axis=1).astype(np.float32)
 
-    found = attribution.occlude_words(Sums(), IDS, 0, 0, [(1, 2), (2, 4)])
+    found = attribution.occlude_words(Sums(), IDS, 0, 0, [[1], [2, 3]])
     assert found == pytest.approx([5, 13])
-    assert attribution.occlude_words(Sums(), IDS, 0, 1, [(1, 2)]) == pytest.approx([-5])
+    assert attribution.occlude_words(Sums(), IDS, 0, 1, [[1]]) == pytest.approx([-5])
     assert attribution.occlude_words(Sums(), IDS, 0, 0, []) == []
     assert IDS.tolist() == [2, 5, 7, 6, 3]
 

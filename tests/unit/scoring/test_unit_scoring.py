@@ -163,6 +163,9 @@ class Recorder:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
 
+    def count_windows(self, lengths: Any) -> Any:
+        return np.ones_like(lengths)
+
     def compute(self, batch: list[int]) -> Any:
         self.batches.append(batch)
         return np.array(batch, np.float32)[:, None]

@@ -201,3 +201,13 @@ def test_padding_efficiency_counts_real_tokens_among_positions() -> None:
 
 def _batches(made: EpochPlan) -> list[npt.NDArray[np.int64]]:
     return [made.batch(index) for index in range(len(made))]
+
+
+def test_a_batch_of_windows_is_as_wide_as_whole_windows_and_has_no_more_of_them() -> None:
+    buckets = select_length_buckets(TrainConfig(length_buckets=(4, 12)), 8, max_windows=3)
+    assert buckets == (4, 8, 16, 24)
+    lengths = np.array([24, 3, 8, 16, 4, 16, 7], np.int32)
+    made = plan_by_length(lengths, batch_size=3, buckets=buckets, max_length=8)
+    batches = [lengths[made.batch(index)].tolist() for index in range(len(made))]
+    assert batches == [[3, 4, 7], [8], [16], [16], [24]]
+    assert made.widths.tolist() == [8, 8, 16, 16, 24]

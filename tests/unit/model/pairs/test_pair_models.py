@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.models.export_hub_encoder import export_encoder
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.errors import ConfigError, DataError
 from components.model import encoders
 from components.model.classifier import Classifier, build_classifier
-from components.model.encoders import bert
-from components.model.encoders.checkpoint import bert_weights, checkpoint_files, tokenizer_files
+from components.model.encoders.checkpoint import tokenizer_files
 from components.model.serving_model import (
     ServingModel,
     load_embedder,
@@ -27,19 +25,12 @@ from components.model.serving_model import (
 )
 from components.model.tokenizer import WordPiece
 from tests.support.training import tiny_bert
+from tests.support.training.tiny_hub import export_hub
 
 CLASSES = ("no", "yes")
 INPUTS = ("Question", "answer")
 PAIRS = [("the cat", "a b c d"), ("cats", "the"), ("", "a " * 30), ("a " * 30, "b " * 30)]
 PAIRS += [(f"the {'a ' * number}", "cat") for number in range(12)]
-
-
-def export_hub(checkpoint: Path, directory: Path) -> Path:
-    network = bert.build_network(checkpoint_files.parse_sizes(tiny_bert.CONFIG, "tiny"), 0.0, None)
-    tensors = checkpoint_files.SafetensorsFiles(checkpoint)
-    bert_weights.load_weights(network, tensors.names(), tensors.read, "tiny")
-    export_encoder(network, tokenizer_files.read_vocabulary(checkpoint), directory)
-    return directory
 
 
 def build(kind: str, home: Path, **options: Any) -> tuple[Classifier, Vocabulary, ModelConfig]:
