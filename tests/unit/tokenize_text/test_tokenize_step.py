@@ -235,11 +235,13 @@ def test_progress_is_reported_in_rows(tmp_path, monkeypatch):
         tmp_path / "shards",
     )
     events = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
-    assert [event["message"] for event in events] == [
+    *messages, note = [event["message"] for event in events]
+    assert messages == [
         "reading labels",
         *["learning the vocabulary"] * 6,
         *["tokenizing"] * 3,
     ]
+    assert note.startswith("2,376 of 2,500 texts (95.0%) are longer than model.max_length 16")
     assert [event["done"] for event in events if event["message"] == "tokenizing"] == [
         0,
         1000,
