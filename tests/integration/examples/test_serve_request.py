@@ -21,7 +21,7 @@ from tests.support.releases.served_release import publish_release
 
 pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parents[3] / "examples" / "serve_request.py"
-TEXTS = ["w1 w2 w3", 'w5 w7, "quoted" מִלָּה', ""]
+TEXTS = ["w1 w2 w3", 'w5 w7, "quoted" מִלָּה']
 TENSORFLOW_SERVING = shutil.which("tensorflow_model_server")
 Ports = dict[str, int]
 Ask = Callable[..., tuple[int, str, str]]

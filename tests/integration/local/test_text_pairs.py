@@ -178,7 +178,9 @@ def test_pairs_are_predicted_from_arguments_lines_and_json(release: Path) -> Non
     lines = "\t".join(PAIR) + "\n" + json.dumps({"answer": PAIR[1], "question": PAIR[0]}) + "\n"
     printed = kubert("predict", str(release), "-", "--json", text=lines)
     tabbed, named = map(json.loads, printed.splitlines())
-    assert tabbed == named
+    # Rows of one batch may differ in the last bits, depending on the CPU's vector instructions.
+    assert named.pop("scores") == pytest.approx(tabbed["scores"], abs=1e-6)
+    assert named == {name: value for name, value in tabbed.items() if name != "scores"}
     assert tabbed["text"] == {"question": PAIR[0], "answer": PAIR[1]}
     assert (tabbed["label"], f"{tabbed['scores'][tabbed['label']]:.4f}") == (plain[0], plain[1])
 
