@@ -24,7 +24,7 @@ def validate_inputs(config: Config) -> list[str]:
     These are objects in object storage, TensorFlow data sets and encoders of a hub. Raises
     ConfigError or DataError for what a step would refuse. Nothing is written or downloaded.
     """
-    unread = validate_sources(config.data)
+    unread = validate_sources(config.data, config.task)
     if not validate_files(config.model):
         unread.append(config.model.encoder)
     elif config.data.text_pair is not None:

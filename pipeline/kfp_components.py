@@ -21,6 +21,7 @@ def tokenize(
     test_source: str,
     end_time: str,
     encoder: str,
+    task: str,
     data: str,
     model: str,
     tokenize: str,
@@ -33,7 +34,7 @@ def tokenize(
     with step_run("tokenize", shards=shards.path) as figures:
         from pathlib import Path
 
-        from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
+        from components.config.schema import DataConfig, ModelConfig, TaskConfig, TokenizeConfig
         from components.tokenize_text import step
 
         data_config = parse_section(
@@ -48,6 +49,7 @@ def tokenize(
             parse_section(ModelConfig, model, encoder=encoder),
             parse_section(TokenizeConfig, tokenize),
             Path(shards.path),
+            parse_section(TaskConfig, task),
         )
         figures.update({f"{name}_rows": split.rows for name, split in content.splits.items()})
         if (found := content.long_text_counts) is not None:
@@ -134,7 +136,11 @@ def evaluate(
     with step_run("evaluate", report=report.path, page=page.path) as figures:
         from pathlib import Path
 
-        from components.artifacts.report import MAX_KFP_CLASSES, read_framed_page
+        from components.artifacts.report import (
+            MAX_KFP_CLASSES,
+            ReportContent,
+            read_framed_page,
+        )
         from components.config.cluster import ClusterConfig
         from components.config.schema import EvaluateConfig, ExportConfig
         from components.evaluate import step
@@ -153,22 +159,21 @@ def evaluate(
         content = step.run(
             thresholds, Path(shards.path), Path(checkpoint.path), output, scoring, scaling
         )
-        figures.update(accuracy=content.accuracy, test_rows=content.test_rows)
-        for name, value in content.scalar_metrics().items():
+        scalars = content.scalar_metrics()
+        main = {name: scalars[name] for name in scalars if name == content.main_metric}
+        figures.update(main, test_rows=content.test_rows)
+        for name, value in scalars.items():
             metrics.log_metric(name, value)
-        if len(content.classes) <= MAX_KFP_CLASSES:
+        if isinstance(content, ReportContent) and len(content.classes) <= MAX_KFP_CLASSES:
             classification.log_confusion_matrix(
                 list(content.classes), [list(row) for row in content.confusion]
             )
-        classification.log_roc_curve(
-            list(content.micro_roc.fpr),
-            list(content.micro_roc.tpr),
-            list(content.micro_roc.thresholds),
-        )
+        if (curve := content.pooled_curve) is not None:
+            classification.log_roc_curve(list(curve.fpr), list(curve.tpr), list(curve.thresholds))
         Path(page.path).write_text(read_framed_page(output), encoding="utf-8")
         for artifact in (metrics, classification):
             Path(artifact.path).write_text(
-                content.model_dump_json(include={"accuracy", "macro_f1"})
+                content.model_dump_json(include={content.main_metric, "macro_f1"})
             )
 
 
@@ -294,6 +299,7 @@ def score(
             keep=options.keep,
             all_scores=options.all_scores,
             embeddings=options.embeddings,
+            separator=options.separator,
             workers=options.workers,
         )
         output = step.run(request, parse_section(ClusterConfig, cluster))

@@ -33,6 +33,8 @@ _RESULT_FORMATS = (
     _SPLIT_SIZES,
     "{steps:,} steps, {examples_per_second:,.1f} examples/s",
     "accuracy {accuracy:.4f} on {test_rows:,} test rows",
+    "micro-F1 {micro_f1:.4f} on {test_rows:,} test rows",
+    "RMSE {rmse:.6g} on {test_rows:,} test rows",
     "{reason}",
     "version {version}",
     "{result}",

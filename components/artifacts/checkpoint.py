@@ -23,6 +23,7 @@ from pydantic import (
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest, added_field
 from components.artifacts.release import ReleaseLineage, StoredInputs
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.vocabulary import StoredStripAccents
 from components.config.data import SINGLE_INPUT
 from components.config.renamed_options import from_stored_names, to_stored_names
@@ -38,20 +39,24 @@ _DIRECTORY_PATTERN = re.compile(r"step-(\d{9})")
 class EpochMetrics(BaseModel):
     """Metrics of one epoch.
 
-    Losses are means in nats: of the training loss, which weights and label smoothing change, and
-    of the cross-entropy of the validation rows. Accuracies and macro-F1 are fractions of 1; the
-    latter is 0, and left out of the manifest, unless it selects the best epoch. `seconds` is the
-    wall time of the training steps.
+    Losses are means: of the training loss, which weights and label smoothing change, and of the
+    plain loss of the validation rows: the cross-entropy in nats, or for a regression the squared
+    error of the standardized numbers. Accuracies and F1 are fractions of 1. Of several labels per
+    row, accuracies count the rows whose labels are all right, where a probability of one half or
+    more counts as the label. Macro-F1 is 0, and left out of the manifest, unless it selects the
+    best epoch or rows have several labels, for which there is micro-F1, too. A regression has no
+    accuracies. `seconds` is the wall time of the training steps.
     """
 
     model_config = ConfigDict(frozen=True)
     epoch: int
     steps: int
     train_loss: float
-    train_accuracy: float
+    train_accuracy: float | None = added_field(None)
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: float | None = added_field(None)
     validation_macro_f1: float = added_field(0.0)
+    validation_micro_f1: float = added_field(0.0)
     learning_rate: float
     seconds: float
 
@@ -61,7 +66,7 @@ class CheckpointContent(BaseModel):
 
     `step_losses` has the mean training loss of every optimizer step; `best_step` is the step whose
     weights these are. `start_from` is the release that the training began with, if any.
-    `inputs` names the texts that it was trained on, two for pairs.
+    `inputs` names the texts that it was trained on, two for pairs. `task` says what it predicts.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,6 +85,7 @@ class CheckpointContent(BaseModel):
     workers: int
     start_from: ReleaseLineage | None = added_field(None)
     inputs: StoredInputs = SINGLE_INPUT
+    task: TaskInfo = added_field(SINGLE_LABEL)
 
     @field_validator("model", mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.artifacts.manifest import added_field
+from components.config.task import TaskKind
 from components.errors import DataError
 from components.storage.atomic_files import atomic_write
 
@@ -29,8 +30,12 @@ class GateDecision(BaseModel):
     decided about; they are empty if the report could not be read, in which case the gate is closed.
     `minimum` is `evaluate.minimum`. `failed_rules` are what closed the gate, in the order of the
     reason: `report`, `one_class`, `min_accuracy`, `majority`, `min_macro_f1`, names of `minimum`,
-    `unpredicted_classes`, `threshold`, or `champion`. `champion_differences` are those of
-    `accuracy` and `macro_f1`; there are none for a champion of the same checkpoint.
+    `unpredicted_classes`, `threshold`, or `champion`; of other tasks than single_label `no_labels`,
+    `one_number` and `baseline` instead of `one_class` and `majority`. `champion_differences` are
+    those of `accuracy` and `macro_f1`, of several labels `micro_f1` and `subset_accuracy`, of
+    numbers `r2` and `rmse`; there are none for a champion of the same checkpoint. `task` is the
+    kind of task; other kinds than single_label have `metrics` and `champion_metrics` by name
+    instead of `accuracy` and `champion_accuracy`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -49,6 +54,9 @@ class GateDecision(BaseModel):
     champion_margin: float = added_field(0.0)
     champion_rule: str = added_field("difference")
     champion_differences: dict[str, PairedDifference] = added_field({})
+    task: TaskKind = added_field("single_label")
+    metrics: dict[str, float] = added_field({})
+    champion_metrics: dict[str, float] = added_field({})
     test_rows: int = 0
     report_digest: str = ""
     checkpoint_digest: str = ""

@@ -9,15 +9,18 @@ Files:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.artifacts.artifact import Artifact, parse_content, verify_artifact
 from components.artifacts.manifest import Manifest, added_field
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.config.data import SINGLE_INPUT
 from components.config.model import CUT, LongTexts
+from components.config.task import TaskKind
 from components.errors import DataError
 
 MODEL_FILENAME = "saved_model.pb"
@@ -27,6 +30,12 @@ StoredInputs = Annotated[
 ]
 """Names of the texts that a model takes: two for a pair. Those of single texts are left out of
 manifests, so that the digests of those from before the field existed hold."""
+MAIN_METRICS: Mapping[TaskKind, str] = {
+    "single_label": "accuracy",
+    "multi_label": "micro_f1",
+    "regression": "rmse",
+}
+"""The metric that says how good a model is, by kind of task."""
 
 
 class ReleaseLineage(BaseModel):
@@ -81,6 +90,27 @@ class StartingPoint(BaseModel):
         return self.release
 
 
+class MetricValue(NamedTuple):
+    """A metric of the test rows, and its 95% interval; None where it is undefined."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def format_value(self) -> str:
+        """The value for people."""
+        return "undefined" if self.value is None else format_metric(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.format_value()}"
+
+
+def format_metric(value: float) -> str:
+    """A metric for people: four decimals, of large numbers six digits."""
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
+
+
 class ReleaseContent(BaseModel):
     """Description of a release; `name` and `version` are empty and 0 until it is published.
 
@@ -93,6 +123,12 @@ class ReleaseContent(BaseModel):
     model has one. `temperature` is what the logits are divided by, if the scores are calibrated.
     `inputs` names the inputs of its signature, in their order. `long_texts` says what it reads of
     texts longer than `max_length`.
+
+    `task` is the kind of task, if it is another than one label for each text. `accuracy`, its
+    interval and `macro_f1` are then None; `metrics` has those of the kind by name, and
+    `served_metrics` those on all test rows where `precision` is not float32. `thresholds` are the
+    scores from which a text is given each of the classes, if it has any number of labels. A
+    regression has no `classes`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,9 +138,9 @@ class ReleaseContent(BaseModel):
     encoder: str
     max_length: int
     long_texts: LongTexts = added_field(CUT)
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
     macro_f1: float | None
     test_rows: int
     gate: dict[str, Any]
@@ -116,11 +152,35 @@ class ReleaseContent(BaseModel):
     threshold: float | None = added_field(None)
     temperature: float | None = added_field(None)
     inputs: StoredInputs = SINGLE_INPUT
+    task: TaskInfo = added_field(SINGLE_LABEL)
+    thresholds: tuple[float, ...] = added_field(())
+    metrics: dict[str, float] = added_field({})
+    served_metrics: dict[str, float] = added_field({})
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        kind = self.task.kind
+        if (self.accuracy is None) != (kind != "single_label"):
+            raise ValueError("a release of single labels has an accuracy, and no other one")
+        if len(self.thresholds) != (len(self.classes) if kind == "multi_label" else 0):
+            raise ValueError("a release of several labels has a threshold for each class")
+        if (not self.classes) != (kind == "regression"):
+            raise ValueError("a release has classes, unless it predicts numbers")
+        return self
 
     @property
     def takes_pairs(self) -> bool:
-        """Whether it classifies pairs of texts."""
+        """Whether it reads pairs of texts."""
         return len(self.inputs) > 1
+
+    @property
+    def main_metric(self) -> MetricValue:
+        """How good the model is on the test rows."""
+        name = MAIN_METRICS[self.task.kind]
+        if name == "accuracy":
+            return MetricValue(name, self.accuracy, self.accuracy_low, self.accuracy_high)
+        bounds = (self.metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
+        return MetricValue(name, *bounds)
 
 
 def open_release(directory: Path) -> Artifact[ReleaseContent]:

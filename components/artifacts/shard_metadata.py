@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
+    model_validator,
 )
 
 from components.artifacts.manifest import Manifest, added_field
 from components.artifacts.release import StartingPoint, StoredInputs
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.vocabulary import StoredStripAccents
 from components.config.data import SINGLE_INPUT
+from components.config.evaluate import EvaluateConfig, check_metrics, list_minimum_classes
 from components.config.model import CUT, LongTexts
 from components.data.split_names import SplitName
 from components.errors import ConfigError, DataError, shorten_value
@@ -25,7 +29,10 @@ MAX_LISTED_CLASSES = 20
 
 
 class SplitInfo(BaseModel):
-    """Size of one split; `length_histogram` maps tokens per row ([CLS], [SEP] included) to rows."""
+    """Size of one split; `length_histogram` maps tokens per row ([CLS], [SEP] included) to rows.
+
+    `class_counts` has the rows of each class, where a row with several labels counts for each.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     rows: int = Field(ge=0)
@@ -87,11 +94,12 @@ class ShardsContent(BaseModel):
     the vocabulary where `lower_case` does not say it, and left out of the manifest else.
     `start_from` fixes the release that the training on these shards begins with. `long_texts` says
     what is read of texts longer than `max_length`: a row of several windows has `max_length` tokens
-    for each. `long_text_counts` counts these texts, if there are any.
+    for each. `long_text_counts` counts these texts, if there are any. `task` says what the labels
+    are; a regression has no classes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    classes: tuple[str, ...] = Field(min_length=2)
+    classes: tuple[str, ...]
     vocabulary_sha256: str
     lower_case: bool
     strip_accents: StoredStripAccents = None
@@ -107,6 +115,14 @@ class ShardsContent(BaseModel):
     window: dict[str, str] = {}
     start_from: StartingPoint | None = added_field(None)
     long_text_counts: LongTextCounts | None = added_field(None)
+    task: TaskInfo = added_field(SINGLE_LABEL)
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        is_regression = self.task.kind == "regression"
+        if is_regression == bool(self.classes) or len(self.classes) == 1:
+            raise ValueError("needs at least two classes, or for a regression none")
+        return self
 
     @property
     def max_row_tokens(self) -> int:
@@ -160,6 +176,15 @@ def check_class_names(option: str, names: Iterable[str], classes: Sequence[str])
             f"{option}: the data have no class {list_class_names(unknown)}; "
             f"the classes are {list_class_names(classes)}"
         )
+
+
+def check_limits(config: EvaluateConfig, shards: ShardsContent) -> None:
+    """ConfigError for limits of the gate of metrics, or of classes, that the data do not have."""
+    try:
+        check_metrics(config, shards.task.kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    check_class_names("evaluate.minimum", list_minimum_classes(config), shards.classes)
 
 
 def list_class_names(names: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 Layout of the directory: `vocab.txt`, `<split>-00000.arrow`, ... and the manifest. The Arrow IPC
 files are uncompressed, so that they can be memory-mapped: `input_ids: list<uint16>` (`list<int32>`
-for vocabularies over 65,536) without padding, `label: int32`, and for validation and test also
+for vocabularies over 65,536) without padding, `label` (int32; of other tasks than single_label see
+`components.artifacts.task.label_columns`), and for validation and test also
 `text: string`, of pairs also `text_pair: string`. The segments of a pair need no column: the second
 one begins behind the first [SEP], which no text contains as a token. Nor do the windows of a long
 text: they follow each other, each of `max_length` tokens.
@@ -27,8 +28,15 @@ from components.artifacts.shard_metadata import (
     SplitInfo,
     parse_shards_content,
 )
+from components.artifacts.task import TaskInfo
+from components.artifacts.task.label_columns import (
+    LabelArray,
+    create_label_column,
+    read_label_columns,
+)
 from components.artifacts.vocabulary import VOCABULARY_FILE, Vocabulary
 from components.config.data import PAIR_INPUTS, SINGLE_INPUT
+from components.config.task import TaskKind
 from components.data.split_names import SplitName
 from components.data.text_columns import Text
 from components.errors import DataError
@@ -74,11 +82,13 @@ class ShardWriter:
         *,
         has_pairs: bool = False,
         keep_texts: bool = False,
+        kind: TaskKind = "single_label",
     ) -> None:
+        self._labels = create_label_column(kind)
         ids = pa.uint16() if vocabulary_size <= 1 << 16 else pa.int32()
         fields = [
             pa.field("input_ids", pa.list_(ids), nullable=False),
-            pa.field("label", pa.int32(), nullable=False),
+            pa.field("label", self._labels.type, nullable=False),
         ]
         self._keeps_texts = keep_texts or split != "train"
         if self._keeps_texts:
@@ -97,27 +107,26 @@ class ShardWriter:
         self._rows_in_file = 0
         self._tokens = 0
         self._lengths: Counter[int] = Counter()
-        self._labels: Counter[int] = Counter()
 
     def add_rows(
         self,
         ids: TokenIds,
         row_splits: npt.NDArray[Any],
-        labels: Sequence[int],
+        labels: Sequence[Any] | npt.NDArray[Any],
         texts: Sequence[Text],
     ) -> None:
         """Append rows.
 
-        `ids`: int32 [tokens]; `row_splits`: [rows + 1]; `labels`: [rows]; `texts`: texts or pairs
-        [rows], not stored for train without `keep_texts`.
+        `ids`: int32 [tokens]; `row_splits`: [rows + 1]; `labels`: [rows], or what
+        `SplitReader.read_labels` gives for rows; `texts`: texts or pairs [rows], not stored for
+        train without `keep_texts`.
         """
-        label_array = np.asarray(labels, np.int32)
         lengths = np.diff(row_splits)
         columns = [
             pa.ListArray.from_arrays(
                 pa.array(row_splits, pa.int32()), pa.array(ids.astype(self._ids_type))
             ),
-            pa.array(label_array),
+            self._labels.add(labels),
         ]
         if self._keeps_texts:
             columns += build_text_arrays(texts)
@@ -133,22 +142,28 @@ class ShardWriter:
             if self._rows_in_file == self._shard_rows:
                 self._close_file()
         self._tokens += len(ids)
-        for counts, values in ((self._lengths, lengths), (self._labels, label_array)):
-            counts.update(
-                {value: count for value, count in enumerate(np.bincount(values).tolist()) if count}
-            )
+        counts = enumerate(np.bincount(lengths).tolist())
+        self._lengths.update({length: count for length, count in counts if count})
 
     def close(self) -> SplitInfo:
         """Finish the last file and describe the split."""
         if self._writer is not None:
             self._close_file()
+        counts = self._labels.count_classes()
         return SplitInfo(
             rows=sum(self._lengths.values()),
             tokens=self._tokens,
-            class_counts={name: self._labels[index] for index, name in enumerate(self._classes)},
+            class_counts={name: counts.get(index, 0) for index, name in enumerate(self._classes)},
             length_histogram=dict(sorted(self._lengths.items())),
             files=tuple(self._files),
         )
+
+    def describe_task(self) -> TaskInfo:
+        """The kind of task; of a regression with mean and standard deviation of the rows so far.
+
+        Raises DataError if these rows all have the same number.
+        """
+        return self._labels.describe_task()
 
     def _open_next(self) -> None:
         self._files.append(f"{self._split}-{len(self._files):05d}.arrow")
@@ -162,8 +177,15 @@ class ShardWriter:
 class SplitReader:
     """Reads rows of one split, numbered from 0 over its files; memory-mapped, read on access."""
 
-    def __init__(self, directory: Path, name: SplitName, info: SplitInfo, pad_id: int) -> None:
-        self.name, self.info = name, info
+    def __init__(
+        self,
+        directory: Path,
+        name: SplitName,
+        info: SplitInfo,
+        pad_id: int,
+        kind: TaskKind = "single_label",
+    ) -> None:
+        self.name, self.info, self._kind = name, info, kind
         self._pad_id = pad_id
         self._batches = [batch for file in info.files for batch in _batches(directory / file)]
         self._values = [batch.column(0).values.to_numpy() for batch in self._batches]
@@ -182,9 +204,14 @@ class SplitReader:
         """Tokens of every row, [CLS] and [SEP] included: int32 [rows]."""
         return _concatenate([np.diff(offsets) for offsets in self._offsets])
 
-    def read_labels(self) -> TokenIds:
-        """Label of every row, an index into the classes: int32 [rows]."""
-        return _concatenate([batch.column(1).to_numpy() for batch in self._batches])
+    def read_labels(self) -> LabelArray:
+        """Labels of all rows: `[rows]` gives those of a slice or of row numbers as an array.
+
+        An index into the classes, int32 [rows]; of several labels uint8 [rows, classes]; numbers in
+        the units of the data, float64 [rows].
+        """
+        columns = [batch.column(1) for batch in self._batches]
+        return read_label_columns(columns, self._kind, len(self.info.class_counts))
 
     def read_padded(self, indices: Sequence[int] | npt.NDArray[Any], width: int) -> TokenIds:
         """The token ids of the rows, padded with [PAD] to `width`: int32 [len(indices), width].
@@ -262,7 +289,10 @@ class TokenShards:
 
     def open_split(self, name: SplitName) -> SplitReader:
         """The split's rows."""
-        return SplitReader(self.directory, name, self.content.splits[name], self.vocabulary.pad_id)
+        content = self.content
+        return SplitReader(
+            self.directory, name, content.splits[name], self.vocabulary.pad_id, content.task.kind
+        )
 
 
 def open_shards(directory: Path, verify: bool = True) -> TokenShards:

@@ -6,6 +6,7 @@ Equal results give equal bytes: a file has no time and no name in it.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.artifacts.predictions import select_labels
+from components.artifacts.release import ReleaseContent
 from components.batch_prediction.request import BatchPredictionRequest, OutputFormat
 from components.confidence.threshold import are_confident
 from components.errors import DataError
-from components.scoring.unit_results import RejectedRow, UnitResult
+from components.scoring.unit_results import RejectedRow, UnitResult, Values
 
 ROW_GROUP_ROWS = 1 << 16
 WriteTable = Callable[[pa.Table], None]
@@ -28,9 +31,8 @@ WriteTable = Callable[[pa.Table], None]
 def build_table(
     result: UnitResult,
     request: BatchPredictionRequest,
-    classes: Sequence[str],
+    content: ReleaseContent,
     columns: Sequence[str],
-    threshold: float | None = None,
 ) -> pa.Table:
     """The rows of a unit with the columns of the output; DataError for values that are not finite.
 
@@ -42,20 +44,42 @@ def build_table(
             f"{request.release}: gives values that are not finite numbers, first for row "
             f"{result.rows[finite.argmin()] + 1} of the source; name another release"
         )
-    arrays = [result.kept[name] for name in request.keep]
     values = result.values
+    kept = [result.kept[name] for name in request.keep]
     if request.embeddings:
         flat = pa.array(np.ascontiguousarray(values).ravel(), pa.float32())
-        arrays.append(pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
+        computed = [pa.FixedSizeListArray.from_arrays(flat, values.shape[1])]
+    elif content.task.kind == "regression":
+        computed = [pa.array(values[:, 0], pa.float32())]
+    elif content.task.kind == "multi_label":
+        separator = request.separator if request.format == "csv" else None
+        computed = [_build_labels(values, content, separator)]
     else:
-        best = values.argmax(axis=1)
-        arrays.append(pa.array([classes[index] for index in best], pa.string()))
-        arrays.append(pa.array(values[np.arange(len(values)), best], pa.float32()))
-        if threshold is not None:
-            arrays.append(pa.array(are_confident(values, threshold), pa.bool_()))
-        if request.all_scores:
-            arrays += [pa.array(column, pa.float32()) for column in values.T]
-    return pa.table(arrays, names=[*columns])
+        computed = _build_label(values, content)
+    if request.all_scores:
+        computed += [pa.array(column, pa.float32()) for column in values.T]
+    return pa.table([*kept, *computed], names=[*columns])
+
+
+def _build_label(values: Values, content: ReleaseContent) -> list[pa.Array]:
+    """The class with the largest score, that score, and whether it reaches the threshold."""
+    best = values.argmax(axis=1)
+    arrays = [
+        pa.array([content.classes[index] for index in best], pa.string()),
+        pa.array(values[np.arange(len(values)), best], pa.float32()),
+    ]
+    if content.threshold is not None:
+        arrays.append(pa.array(are_confident(values, content.threshold), pa.bool_()))
+    return arrays
+
+
+def _build_labels(values: Values, content: ReleaseContent, separator: str | None) -> pa.Array:
+    """The predicted classes of each row: a list, or a string where they are joined."""
+    predicted = select_labels(values, content.thresholds)
+    labels = [[*itertools.compress(content.classes, row)] for row in predicted]
+    if separator is None:
+        return pa.array(labels, pa.list_(pa.string()))
+    return pa.array([separator.join(row) for row in labels], pa.string())
 
 
 @contextmanager

@@ -8,11 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.artifacts.release import ReleaseContent
 from components.config.data import DataConfig
 from components.errors import UsageError
 
 OutputFormat = Literal["parquet", "csv", "jsonl"]
 LABEL_COLUMN = "label"
+LABELS_COLUMN = "labels"
+VALUE_COLUMN = "value"
 SCORE_COLUMN = "score"
 CONFIDENT_COLUMN = "is_confident"
 EMBEDDING_COLUMN = "embedding"
@@ -28,6 +31,7 @@ class BatchPredictionRequest(BaseModel):
     keep: columns of the source that are written before the label.
     all_scores: a column `score_<class>` for each class.
     embeddings: the encoder's vector instead of label and scores.
+    separator: what stands between several labels in a CSV field.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,6 +43,7 @@ class BatchPredictionRequest(BaseModel):
     all_scores: bool = False
     embeddings: bool = False
     workers: int = Field(1, ge=0)
+    separator: str = Field("|", min_length=1)
 
     @property
     def filename(self) -> str:
@@ -83,16 +88,23 @@ def check_request(request: BatchPredictionRequest) -> None:
         )
 
 
-def list_columns(
-    request: BatchPredictionRequest, classes: Sequence[str], *, has_threshold: bool = False
-) -> list[str]:
-    """Names of the output's columns; UsageError if two of them are equal."""
-    if request.embeddings:
-        computed = [EMBEDDING_COLUMN]
-    else:
-        computed = [LABEL_COLUMN, SCORE_COLUMN, *([CONFIDENT_COLUMN] if has_threshold else [])]
+def list_columns(request: BatchPredictionRequest, content: ReleaseContent) -> list[str]:
+    """Names of the output's columns.
+
+    UsageError if two of them are equal, or for options that do not fit the release's kind of task.
+    """
+    check_task_options(request, content)
+    kind, computed = content.task.kind, [EMBEDDING_COLUMN]
+    if not request.embeddings:
+        computed = {
+            "single_label": [LABEL_COLUMN, SCORE_COLUMN],
+            "multi_label": [LABELS_COLUMN],
+            "regression": [VALUE_COLUMN],
+        }[kind]
+        if content.threshold is not None:
+            computed.append(CONFIDENT_COLUMN)
         if request.all_scores:
-            computed += [f"{CLASS_SCORE_PREFIX}{name}" for name in classes]
+            computed += [f"{CLASS_SCORE_PREFIX}{name}" for name in content.classes]
     columns = [*request.keep, *computed]
     if repeated := [name for name, count in Counter(columns).items() if count > 1]:
         raise UsageError(
@@ -100,3 +112,20 @@ def list_columns(
             "rename it in the source, or leave it out"
         )
     return columns
+
+
+def check_task_options(request: BatchPredictionRequest, content: ReleaseContent) -> None:
+    """UsageError for options that have no meaning for the release's kind of task."""
+    if request.all_scores and content.task.kind == "regression":
+        raise UsageError(
+            f"score.all_scores: {request.release} predicts numbers, and has no classes with "
+            "scores; leave it out"
+        )
+    joins_labels = content.task.kind == "multi_label" and request.format == "csv"
+    if joins_labels and not request.embeddings:
+        for name in content.classes:
+            if request.separator in name:
+                raise UsageError(
+                    f"score.separator {request.separator!r}: the class {name!r} has it in its "
+                    "name; set another one, or use score.format=parquet or jsonl"
+                )

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from components import progress
 from components.artifacts.artifact import parse_content
-from components.artifacts.manifest import Manifest
+from components.artifacts.manifest import Manifest, added_field
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.batch_prediction.output_files import (
     build_table,
     open_output,
@@ -70,7 +71,8 @@ OUTPUT_FORMAT = 1
 class PredictionsContent(BaseModel):
     """Description of an output: the manifest's `content`.
 
-    `rows` were scored, `rejected` counts the others by reason; both are in `rows_read`.
+    `rows` were scored, `rejected` counts the others by reason; both are in `rows_read`. `task` is
+    the release's kind of task, if it is another than one label for each text.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -83,6 +85,7 @@ class PredictionsContent(BaseModel):
     release: str
     release_name: str = ""
     release_version: int = 0
+    task: TaskInfo = added_field(SINGLE_LABEL)
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,7 @@ def run(request: BatchPredictionRequest, cluster: ClusterConfig | None = None) -
     with _translated_disk_errors(target), lock_target(target):
         release = find_release(request.release)
         request = choose_columns(request, release.content.inputs)
-        columns = list_columns(
-            request,
-            release.content.classes,
-            has_threshold=release.content.threshold is not None,
-        )
+        columns = list_columns(request, release.content)
         progress.report(StepName.SCORE, "reading the source")
         with open_text_source(request.data) as source:
             keep = find_column_types(source.reader, request.keep)
@@ -191,7 +190,7 @@ def _describe_output(
     request: BatchPredictionRequest, release: FoundRelease, source: Source, keep: dict[str, str]
 ) -> dict[str, Any]:
     """All that determines the output, by name."""
-    return {
+    identity = {
         "format": OUTPUT_FORMAT,
         "release": release.manifest.digest,
         "source": source.sha256,
@@ -201,6 +200,9 @@ def _describe_output(
         "all_scores": request.all_scores,
         "embeddings": request.embeddings,
     }
+    if release.content.task.kind == "multi_label" and request.format == "csv":
+        identity["separator"] = request.separator
+    return identity
 
 
 def _find_output(target: Target, identity: dict[str, Any]) -> Manifest | None:
@@ -246,8 +248,7 @@ def _write_output(
             rejected_path.open("w", encoding="utf-8") as rejected,
         ):
             for result in read_results(job):
-                described = release.content
-                write(build_table(result, request, described.classes, columns, described.threshold))
+                write(build_table(result, request, release.content, columns))
                 write_rejected_rows(rejected, result.rejected)
                 rows += len(result.rows)
                 reasons.update(row.reason for row in result.rejected)
@@ -266,6 +267,7 @@ def _write_output(
             release=release.uri,
             release_name=release.content.name,
             release_version=release.content.version,
+            task=release.content.task,
         )
         manifest = Manifest(
             kind=PREDICTIONS_KIND,

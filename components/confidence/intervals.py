@@ -1,6 +1,8 @@
-"""95% confidence intervals of proportions, in closed form."""
+"""95% confidence intervals in closed form."""
 
 from __future__ import annotations
+
+import math
 
 NORMAL_QUANTILE = 1.959963984540054
 """97.5% quantile of the standard normal distribution, for an interval of 95%."""
@@ -35,3 +37,19 @@ def paired_interval(gained: int, lost: int, rows: int) -> tuple[float, float]:
     gain, loss = (gained + 1) / size, (lost + 1) / size
     half = NORMAL_QUANTILE * ((gain + loss - (gain - loss) ** 2) / size) ** 0.5
     return max(-1.0, gain - loss - half), min(1.0, gain - loss + half)
+
+
+def spearman_interval(correlation: float | None, rows: int) -> tuple[float | None, float | None]:
+    """95% interval of a rank correlation, within [-1, 1]; none for fewer than four rows.
+
+    D. G. Bonett and T. A. Wright, "Sample size requirements for estimating Pearson, Kendall and
+    Spearman correlations", Psychometrika 65 (2000), 23-28: Fisher's transformation, with a variance
+    of (1 + correlation^2 / 2) / (rows - 3).
+    """
+    if correlation is None or rows < 4:
+        return None, None
+    if abs(correlation) == 1:
+        return correlation, correlation
+    center = math.atanh(correlation)
+    half = NORMAL_QUANTILE * ((1 + correlation**2 / 2) / (rows - 3)) ** 0.5
+    return math.tanh(center - half), math.tanh(center + half)

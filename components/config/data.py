@@ -19,7 +19,17 @@ PAIR_SAMPLE_SOURCE = "sample:pairs"
 """The value of `data.source` that means the built-in questions with answers."""
 LONG_SAMPLE_SOURCE = "sample:long"
 """The value of `data.source` that means the built-in minutes of meetings, which are long texts."""
-SAMPLE_SOURCES = (SAMPLE_SOURCE, PAIR_SAMPLE_SOURCE, LONG_SAMPLE_SOURCE)
+TAG_SAMPLE_SOURCE = "sample:tickets"
+"""The value of `data.source` that means the built-in support requests with several tags."""
+NUMBER_SAMPLE_SOURCE = "sample:reviews"
+"""The value of `data.source` that means the built-in hotel reviews with a rating."""
+SAMPLE_SOURCES = (
+    SAMPLE_SOURCE,
+    PAIR_SAMPLE_SOURCE,
+    LONG_SAMPLE_SOURCE,
+    TAG_SAMPLE_SOURCE,
+    NUMBER_SAMPLE_SOURCE,
+)
 SINGLE_INPUT = ("text",)
 """Name of the input of a model of single texts."""
 PAIR_INPUTS = ("text", "text_pair")
@@ -39,8 +49,9 @@ class DataConfig(Section):
         min_length=1,
         description="CSV, TSV, JSON or Parquet file (.gz too), a directory or a pattern such as "
         "part-*.csv, or a list of these; local, gs:// or s3://; tfds:NAME for a TensorFlow "
-        "dataset; or `sample`, the built-in news items, `sample:pairs`, questions with answers, or "
-        "`sample:long`, minutes of meetings",
+        "dataset; or `sample`, the built-in news items, `sample:pairs`, questions with answers, "
+        "`sample:long`, minutes of meetings, `sample:tickets`, requests with several tags, or "
+        "`sample:reviews`, texts with a number",
     )
     test_source: str | tuple[str, ...] | None = Field(
         None,
@@ -88,11 +99,13 @@ class DataConfig(Section):
         "[question, answer]; the model reads both as two segments, and is served with an input "
         "for each",
     )
-    label: str = Field(
+    label: str | tuple[str, ...] = Field(
         "label",
         min_length=1,
         description="label column: class names, or integers (from 0; from 1 if `classes` is given "
-        "and 0 does not occur)",
+        "and 0 does not occur); with task.kind=multi_label lists of names, names joined by "
+        "`task.separator`, or a list of columns, one for each label, that hold 0 or 1; with "
+        "task.kind=regression numbers",
     )
     classes: tuple[str, ...] | None = Field(
         None,
@@ -232,8 +245,16 @@ class DataConfig(Section):
 
     @field_validator("label", mode="before")
     @classmethod
-    def _parse_label_column(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    def _parse_label_columns(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        names = _name_columns(value)
+        if len(names) < 2 or not all(names) or len({*map(str.strip, names)}) < len(names):
+            raise ValueError(
+                "a list names at least two different columns, one for each label, that hold 0 or "
+                "1; one column with all labels is written without brackets"
+            )
+        return names
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -253,6 +274,11 @@ class DataConfig(Section):
     def text_columns(self) -> tuple[str, ...]:
         """The columns that hold the texts: those of `text_pair`, or of `text`."""
         return self.text_pair or self.text
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that hold the labels: more than one if each says 0 or 1 of one label."""
+        return (self.label,) if isinstance(self.label, str) else self.label
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from components.config.section import Section
+from components.config.task import TaskKind
+from components.errors import shorten_value
 
-METRICS = ("accuracy", "macro_f1")
+METRICS: dict[TaskKind, tuple[str, ...]] = {
+    "single_label": ("accuracy", "macro_f1"),
+    "multi_label": ("micro_f1", "macro_f1", "subset_accuracy"),
+    "regression": ("r2", "spearman", "rmse", "mae"),
+}
+"""The metrics of all test rows that can have a limit, by kind of task."""
 CLASS_METRICS = ("precision", "recall", "f1")
+"""Those of one class, for the kinds that have classes."""
+MAXIMA = ("rmse", "mae")
+"""Errors, in the units of the data: their limit is the largest value, not the smallest."""
 THRESHOLD_DECIMALS = 4
 _CLASS_METRIC = re.compile(r"([^\[\]]*)\[(.+)\]", re.DOTALL)
 
@@ -28,14 +39,51 @@ def parse_metric_name(name: str) -> MetricName:
     match = _CLASS_METRIC.fullmatch(name)
     if match and match[1] in CLASS_METRICS:
         return MetricName(match[1], match[2])
-    if name in METRICS:
+    all_names = [each for names in METRICS.values() for each in names]
+    if name in all_names:
         return MetricName(name)
     metric = match[1] if match else name
-    known = METRICS if match is None else CLASS_METRICS
+    known = all_names if match is None else CLASS_METRICS
     similar = difflib.get_close_matches(metric, known, n=1)
     suggestion = f"; did you mean {name.replace(metric, similar[0], 1)}?" if similar else ""
-    listed = ", ".join([*METRICS, *(f"{each}[CLASS]" for each in CLASS_METRICS)])
+    listed = "; with ".join(
+        list_metric_names(kind)
+        if kind == "single_label"
+        else f"task.kind={kind} {list_metric_names(kind)}"
+        for kind in METRICS
+    )
     raise ValueError(f"no metric {name!r}; the metrics are {listed}{suggestion}")
+
+
+def list_metric_names(kind: TaskKind) -> str:
+    """The metrics of a kind of task that can have a limit, for messages."""
+    classes = () if kind == "regression" else CLASS_METRICS
+    return ", ".join([*METRICS[kind], *(f"{each}[CLASS]" for each in classes)])
+
+
+def is_reached(metric: str, value: float | None, limit: float) -> bool:
+    """Whether a metric reaches its limit: at least it, of MAXIMA at most it; None never does."""
+    if value is None:
+        return False
+    return value <= limit if metric in MAXIMA else value >= limit
+
+
+def check_metrics(config: EvaluateConfig, kind: TaskKind) -> None:
+    """ValueError for limits of metrics that the kind of task does not have."""
+    for name in config.minimum:
+        found = parse_metric_name(name)
+        has_metric = kind != "regression" if found.class_name else found.metric in METRICS[kind]
+        if not has_metric:
+            raise ValueError(
+                f"evaluate.minimum: task.kind={kind} has no metric {shorten_value(name)}; its "
+                f"metrics are {list_metric_names(kind)}"
+            )
+    for option, metric in (("min_accuracy", "accuracy"), ("min_macro_f1", "macro_f1")):
+        if (value := getattr(config, option)) and metric not in METRICS[kind]:
+            raise ValueError(
+                f"evaluate.{option} {value}: task.kind={kind} has no {metric}; set it to 0, and a "
+                f"limit in evaluate.minimum ({list_metric_names(kind)})"
+            )
 
 
 class EvaluateConfig(Section):
@@ -56,7 +104,10 @@ class EvaluateConfig(Section):
         description="fraction that each metric must reach on the test rows, by name: accuracy, "
         "macro_f1, "
         "precision[CLASS], recall[CLASS], f1[CLASS]; the gate refuses a model that misses one. "
-        "`min_accuracy` and `min_macro_f1` are short forms, and hold as well",
+        "`min_accuracy` and `min_macro_f1` are short forms, and hold as well. With "
+        "task.kind=multi_label: micro_f1, macro_f1, subset_accuracy and those of classes; with "
+        "task.kind=regression: r2 and spearman, and for rmse and mae, in the units of the data, "
+        "the largest value instead of the smallest",
     )
     champion_margin: float = Field(
         0.0,
@@ -64,7 +115,8 @@ class EvaluateConfig(Section):
         ge=-1,
         le=1,
         description="difference of accuracy to the released model on the same test rows that the "
-        "gate demands: 0: not worse; -0.01: at most 0.01 worse; 0.01: at least 0.01 better",
+        "gate demands: 0: not worse; -0.01: at most 0.01 worse; 0.01: at least 0.01 better; with "
+        "task.kind=multi_label of micro-F1, with task.kind=regression of R2",
     )
     champion_rule: Literal["difference", "interval"] = Field(
         "difference",
@@ -111,13 +163,19 @@ class EvaluateConfig(Section):
     def _check_minimum(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError("must be minima by the names of metrics, such as {macro_f1: 0.8}")
-        for name, minimum in value.items():
-            parse_metric_name(str(name))
-            if not _is_number(minimum) or not 0 <= minimum <= 1:
+        for name, limit in value.items():
+            metric = parse_metric_name(str(name)).metric
+            if metric in MAXIMA:
+                if not _is_number(limit) or not 0 < limit < math.inf:
+                    raise ValueError(
+                        f"the limit of {name}, its largest value, must be a number above 0, "
+                        f"not {limit!r}"
+                    )
+            elif not _is_number(limit) or not 0 <= limit <= 1:
                 raise ValueError(
-                    f"the minimum of {name} must be a number from 0 to 1, not {minimum!r}"
+                    f"the minimum of {name} must be a number from 0 to 1, not {limit!r}"
                 )
-        return {str(name): float(minimum) for name, minimum in value.items()}
+        return {str(name): float(limit) for name, limit in value.items()}
 
     @field_validator("threshold", mode="before")
     @classmethod

@@ -15,10 +15,11 @@ from pydantic import Field, field_validator, model_validator
 
 from components.config.cluster import MODEL_NAME, ClusterConfig, ScheduleConfig
 from components.config.data import SAMPLE_SOURCE, DataConfig
-from components.config.evaluate import EvaluateConfig, list_minimum_classes
+from components.config.evaluate import EvaluateConfig, check_metrics, list_minimum_classes
 from components.config.model import ModelConfig
 from components.config.score import ScoreConfig
 from components.config.section import Section
+from components.config.task import BestMetric, TaskConfig, check_task
 from components.errors import shorten_value
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ModelConfig",
     "ScheduleConfig",
     "ScoreConfig",
+    "TaskConfig",
     "TokenizeConfig",
     "TrainConfig",
 ]
@@ -127,19 +129,22 @@ class TrainConfig(Section):
         "none",
         description="weights of the classes in the training loss: none: all equal; balanced: "
         "inversely proportional to their training rows; or a weight above 0 for the name of each "
-        "class; only their ratios matter",
+        "class; only their ratios matter. With task.kind=multi_label a weight counts for the rows "
+        "that have the label, against 1 for those that do not; balanced: rows without it / rows "
+        "with it",
     )
     label_smoothing: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="probability that the training loss takes from a row's class and spreads over "
-        "all classes",
+        "all classes; with task.kind=multi_label over having and not having each label",
     )
-    best_metric: Literal["accuracy", "loss", "macro_f1"] = Field(
-        "accuracy",
-        description="validation metric that selects the best epoch: highest accuracy or macro-F1 "
-        "(of equal ones the lowest loss), or lowest loss",
+    best_metric: Literal["auto"] | BestMetric = Field(
+        "auto",
+        description="validation metric that selects the best epoch: highest accuracy, macro-F1 or "
+        "micro-F1 (of equal ones the lowest loss), or lowest loss; auto: accuracy for "
+        "task.kind=single_label, micro_f1 for multi_label, loss for regression",
     )
     early_stopping_patience: int = Field(
         0,
@@ -233,6 +238,7 @@ class ExportConfig(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
+    task: TaskConfig = TaskConfig()
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     tokenize: TokenizeConfig = TokenizeConfig()
@@ -242,6 +248,12 @@ class Config(Section):
     cluster: ClusterConfig = ClusterConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     score: ScoreConfig = ScoreConfig()
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Config:
+        check_task(self)
+        check_metrics(self.evaluate, self.task.kind)
+        return self
 
     @model_validator(mode="after")
     def _check_one_part_of_a_gpu_per_pod(self) -> Config:

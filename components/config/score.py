@@ -37,6 +37,11 @@ class ScoreConfig(Section):
     embeddings: bool = Field(
         False, description="write the encoder's vectors instead of label and score"
     )
+    separator: str = Field(
+        "|",
+        min_length=1,
+        description="what stands between the labels of a text in CSV, if it can have several",
+    )
     workers: int = Field(
         1,
         ge=0,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from components.artifacts.manifest import staged_artifact
 from components.artifacts.shard_metadata import describe_absent_classes, list_class_names
+from components.artifacts.task import TaskInfo
 from components.artifacts.token_shards import (
     ShardsContent,
     ShardWriter,
@@ -60,13 +61,17 @@ def run(
     readers = {name: opened.open_split(name) for name in PARTICIPATING_SPLITS}
     assigned = _assign(readers, opened.content, folds, stratify=stratify)
     with staged_artifact(output) as directory:
-        splits = _write_splits(directory, opened, readers, assigned, fold - 1)
+        splits, task = _write_splits(directory, opened, readers, assigned, fold - 1)
         _check_splits(splits, fold, folds)
         notes = describe_absent_classes(splits)
         for note in notes:
             report_note(StepName.FOLD, f"fold {fold}: {note}")
         content = opened.content.model_copy(
-            update={"splits": splits, "notes": [*_keep_notes(opened.content), *notes]}
+            update={
+                "splits": splits,
+                "task": task,
+                "notes": [*_keep_notes(opened.content), *notes],
+            }
         )
         commit_shards(
             directory,
@@ -127,11 +132,12 @@ def _write_splits(
     readers: Mapping[SplitName, SplitReader],
     assigned: Mapping[SplitName, Folds],
     fold: int,
-) -> dict[SplitName, SplitInfo]:
+) -> tuple[dict[SplitName, SplitInfo], TaskInfo]:
+    """The splits of a fold, and the kind of task as its training rows describe it."""
     rows_per_shard = int(
         opened.manifest.config.get("tokenize", {}).get("shard_rows", DEFAULT_ROWS_PER_SHARD)
     )
-    infos = {}
+    infos, task = {}, opened.content.task
     for split in SPLITS:
         writer = ShardWriter(
             directory,
@@ -140,6 +146,7 @@ def _write_splits(
             opened.content.classes,
             rows_per_shard,
             has_pairs=len(opened.content.inputs) > 1,
+            kind=opened.content.task.kind,
         )
         sources = PARTICIPATING_SPLITS if split == "test" else (split,)
         for name in sources:
@@ -147,15 +154,17 @@ def _write_splits(
             chosen = np.flatnonzero(is_held_out if split == "test" else ~is_held_out)
             _copy_rows(readers[name], chosen, writer)
         infos[split] = writer.close()
+        if split == "train" and infos[split].rows:
+            task = writer.describe_task()
         report(StepName.FOLD, f"{split}: {infos[split].rows:,} rows")
-    return infos
+    return infos, task
 
 
 def _copy_rows(reader: SplitReader, chosen: Rows, writer: ShardWriter) -> None:
     labels = reader.read_labels()
     for rows in _cut(chosen):
         ids, row_splits = reader.read_flat(rows)
-        writer.add_rows(ids, row_splits, labels[rows].tolist(), reader.read_texts(rows))
+        writer.add_rows(ids, row_splits, labels[rows], reader.read_texts(rows))
 
 
 def _cut(rows: Rows) -> Iterator[Rows]:

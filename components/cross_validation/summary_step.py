@@ -9,7 +9,7 @@ from typing import NamedTuple
 from components.artifacts import cross_validation, manifest
 from components.artifacts.artifact import Artifact
 from components.artifacts.cross_validation import CrossValidationContent, FoldResult
-from components.artifacts.report import ReportContent, open_report
+from components.artifacts.report import ReportContent, open_single_label_report
 from components.cross_validation.out_of_fold import write_out_of_fold
 from components.cross_validation.report_page import Contradiction, render_page
 from components.cross_validation.statistics import summarize_metrics
@@ -38,7 +38,7 @@ def run(reports: Sequence[Path], folds: int, output: Path) -> CrossValidationCon
             f"{len(reports)} reports of {folds} folds; the pipeline was compiled for another "
             "number of folds, compile it again"
         )
-    opened = [open_report(path) for path in reports]
+    opened = [open_single_label_report(path) for path in reports]
     _check_compatible(opened)
     with manifest.staged_artifact(output) as directory:
         write_out_of_fold(directory, reports, opened[0].content.classes)

@@ -12,21 +12,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from components.config.schema import DataConfig
-from components.data.labels import (
-    MISSING,
-    NOT_A_NAME,
-    NOT_A_NAME_REMEDY,
-    LabelMap,
-    LabelStatistics,
-    build_label_map,
-    label_text,
-)
+from components.config.schema import DataConfig, TaskConfig
+from components.config.task import check_data_options, describe_labels
+from components.data.labels import Label, LabelEncoder, LabelStatistics, UnusableLabel
+from components.data.labels.task_labels import build_labels, create_statistics
 from components.data.read_stats import ReadStats, RejectedRows
 from components.data.readers.remedies import suggest_remedies
 from components.data.row_cache import CachedRows
@@ -48,14 +42,17 @@ from components.data.time_window import (
     fill_date_placeholder,
     parse_window,
 )
-from components.errors import DataError
+from components.errors import ConfigError, DataError
 
 
 class ExampleBatch(NamedTuple):
-    """Consecutive examples: texts, class indices, splits as indices into SPLITS (int8 [rows])."""
+    """Consecutive examples: texts, labels, splits as indices into SPLITS (int8 [rows]).
+
+    Each label is a `Label` of the kind of task.
+    """
 
     texts: Sequence[Text]
-    labels: Sequence[int]
+    labels: Sequence[Any]
     splits: npt.NDArray[np.int8]
 
 
@@ -63,7 +60,7 @@ class ExampleBatch(NamedTuple):
 class LabelledDataset:
     """The sources of a run after a first pass, which found the classes and counted the rows.
 
-    `rows` counts valid and rejected rows, `label_counts` those of each label. With a time window,
+    `rows` counts valid and rejected rows, `label_counts` those of each class. With a time window,
     `source` yields the rows within it only, and `outside_window` counts the others by reason.
     `thresholds` are those of stratified splits.
     """
@@ -72,7 +69,7 @@ class LabelledDataset:
     layout: ColumnLayout
     source: Source
     test_source: Source | None
-    labels: LabelMap
+    labels: LabelEncoder
     rows: int
     label_counts: Mapping[str, int]
     window: Window | None = None
@@ -122,13 +119,13 @@ class ExampleReader:
         """Return the thresholds of stratified splits from all rows: 12 bytes of memory per row."""
         dataset, data = self._dataset, self._dataset.data
         hashes, labels = [np.zeros(0, np.uint64)], [np.zeros(0, np.int32)]
-        for texts, class_indices in self._read_valid_rows(dataset.source):
+        for texts, batch_labels in self._read_valid_rows(dataset.source):
             hashes.append(hash_texts(texts))
-            labels.append(np.asarray(class_indices, np.int32))
+            labels.append(self._choose_strata(batch_labels))
         return find_stratified_thresholds(
             np.concatenate(hashes),
             np.concatenate(labels),
-            len(dataset.labels.classes),
+            len(dataset.labels.classes) + 1,  # the rows of several labels that have none
             data.validation_fraction,
             self._test_fraction,
         )
@@ -137,12 +134,16 @@ class ExampleReader:
     def _test_fraction(self) -> float:
         return self._dataset.data.test_fraction if self._dataset.test_source is None else 0.0
 
+    def _choose_strata(self, labels: Sequence[Label]) -> npt.NDArray[np.int32]:
+        dataset = self._dataset
+        return np.asarray(dataset.labels.choose_strata(labels, dataset.label_counts), np.int32)
+
     def _assign_splits(
-        self, hashes: npt.NDArray[np.uint64], labels: Sequence[int]
+        self, hashes: npt.NDArray[np.uint64], labels: Sequence[Label]
     ) -> npt.NDArray[np.int8]:
         thresholds = self._dataset.thresholds
         if thresholds is not None:
-            return assign_stratified_splits(hashes, np.asarray(labels, np.int32), thresholds)
+            return assign_stratified_splits(hashes, self._choose_strata(labels), thresholds)
         return assign_splits(hashes, self._dataset.data.validation_fraction, self._test_fraction)
 
     def _raise_too_many_rejected(self) -> NoReturn:
@@ -152,16 +153,13 @@ class ExampleReader:
             **(dataset.test_source.files if dataset.test_source else {}),
         }
         remedies = suggest_remedies(files, dataset.data, rejected.counts)
-        if NOT_A_NAME in rejected.counts:
-            remedies.append(NOT_A_NAME_REMEDY)
-        elif any("label" in reason for reason in rejected.counts):
-            remedies.append(f"A label must be {dataset.labels.allowed_labels}.")
+        remedies += dataset.labels.suggest_remedies(rejected.counts)
         rejected.raise_error(remedies, dataset.label_counts, dataset.rows)
 
     def _new_stats(self) -> ReadStats:
         return ReadStats(RejectedRows(self._dataset.data.max_bad_rows))
 
-    def _read_valid_rows(self, source: Source) -> Iterator[tuple[Sequence[Text], Sequence[int]]]:
+    def _read_valid_rows(self, source: Source) -> Iterator[tuple[Sequence[Text], Sequence[Label]]]:
         rejected = self.stats.rejected
         for batch in source.reader.read(self._dataset.layout.names):
             if isinstance(batch, MalformedRow):
@@ -175,47 +173,53 @@ class ExampleReader:
             elif not rejected.is_over_limit:
                 yield valid
 
-    def _read_valid_batch(self, batch: RowBatch) -> tuple[Sequence[Text], list[int]] | None:
-        """Return texts and class indices of a batch without rejected rows; None for any other."""
+    def _read_valid_batch(self, batch: RowBatch) -> tuple[Sequence[Text], Sequence[Label]] | None:
+        """Return texts and labels of a batch without rejected rows; None for any other."""
         layout = self._dataset.layout
         self.stats.number_columns.update(layout.text.list_number_columns(batch))
         texts = layout.text.build_texts(layout.text.read(batch))
-        labels = self._dataset.labels.class_indices(layout.labels(batch))
+        labels = self._dataset.labels.encode_batch(layout.labels(batch))
         return None if texts is None or labels is None else (texts, labels)
 
-    def _read_row_by_row(self, batch: RowBatch, source: str) -> tuple[list[Text], list[int]]:
-        """Return the texts and class indices of the valid rows, and count the rejected ones."""
+    def _read_row_by_row(self, batch: RowBatch, source: str) -> tuple[list[Text], list[Label]]:
+        """Return the texts and labels of the valid rows, and count the rejected ones."""
         layout, rejected = self._dataset.layout, self.stats.rejected
         texts: list[Text] = []
-        labels: list[int] = []
+        labels: list[Label] = []
         parts_of_texts = zip(*layout.text.read(batch), strict=True)
         for number, line, parts, value in zip(
             batch.numbers, batch.lines, parts_of_texts, layout.labels(batch), strict=True
         ):
             text = layout.text.build_text(parts)
-            label = self._dataset.labels.class_index_or_error(value)
-            if not isinstance(text, UnusableText) and not isinstance(label, str):
+            label = self._dataset.labels.encode(value)
+            if not isinstance(text, UnusableText) and not isinstance(label, UnusableLabel):
                 if not rejected.is_over_limit:
                     texts.append(text)
                     labels.append(label)
                 continue
-            if (name := label_text(value)) in self._dataset.label_counts:
-                rejected.lost[name] += 1
+            for name in self._dataset.labels.list_names(value):
+                if name in self._dataset.label_counts:
+                    rejected.lost[name] += 1
             if isinstance(text, UnusableText):
                 rejected.add(source, number, line, text.reason, text.columns)
-            else:
-                shown = None if label == MISSING else value
-                rejected.add(source, number, line, str(label), layout.label, shown)
+            elif isinstance(label, UnusableLabel):
+                column = label.column or layout.label_columns[0]
+                rejected.add(source, number, line, label.reason, column, label.value)
         return texts, labels
 
 
 @contextmanager
-def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
+def open_dataset(data: DataConfig, task: TaskConfig | None = None) -> Iterator[LabelledDataset]:
     """Open the configured sources and make a first pass over them, which finds the classes.
 
-    Raises DataError or ConfigError for a source that cannot be read, has no rows, or whose label
-    column holds no classes.
+    Without `task` a text has one of the classes. Raises DataError or ConfigError for a source that
+    cannot be read, has no rows, or whose label column holds no labels of the kind of task.
     """
+    task = task or TaskConfig()
+    try:
+        check_data_options(data, task)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     window, names, layout = (
         parse_window(data),
         fill_date_placeholder(data),
@@ -232,14 +236,17 @@ def open_dataset(data: DataConfig) -> Iterator[LabelledDataset]:
         elif "test" in source.splits:
             test_source = source.select_split("test")
         source = _with_stages(source, window)
-        statistics, malformed, outside_window = _collect_statistics(source, data, layout)
+        statistics = create_statistics(task, data)
+        malformed, outside_window = _collect_statistics(source, data, layout, statistics)
         rows = statistics.rows
         if test_source is not None:
             test_source = _with_stages(test_source, None)
-            rows += _collect_statistics(test_source, data, layout)[0].rows
-        column = f"{source.name}, column {data.label!r}"
+            test_statistics = create_statistics(task, data)
+            _collect_statistics(test_source, data, layout, test_statistics)
+            rows += test_statistics.rows
+        column = f"{source.name}, {describe_labels(data.label)}"
         try:
-            labels = build_label_map(statistics, data.classes, source.class_names, column)
+            labels = build_labels(statistics, data.classes, source.class_names, column)
         except DataError as error:
             causes = _describe_unusable_rows(source, data, statistics, malformed)
             raise DataError("\n".join([str(error), *causes])) from None
@@ -268,11 +275,10 @@ def _with_stages(source: Source, window: Window | None) -> Source:
 
 
 def _collect_statistics(
-    source: Source, data: DataConfig, layout: ColumnLayout
-) -> tuple[LabelStatistics, RejectedRows, Counter[str]]:
+    source: Source, data: DataConfig, layout: ColumnLayout, statistics: LabelStatistics
+) -> tuple[RejectedRows, Counter[str]]:
     """Count labels, malformed rows, and the rows outside of the window; DataError for no rows."""
-    statistics, outside_window = LabelStatistics(data.max_classes), Counter[str]()
-    malformed = RejectedRows(data.max_bad_rows)
+    malformed, outside_window = RejectedRows(data.max_bad_rows), Counter[str]()
     for batch in source.reader.read(layout.names):
         match batch:
             case RowBatch():
@@ -290,7 +296,7 @@ def _collect_statistics(
         )
     if not statistics.rows:
         raise DataError(f"{source.name}: holds no rows")
-    return statistics, malformed, outside_window
+    return malformed, outside_window
 
 
 def _describe_unusable_rows(
@@ -304,6 +310,4 @@ def _describe_unusable_rows(
     if malformed.examples:
         lines.append(f"  the first one: {malformed.examples[0]}")
     remedies = suggest_remedies(source.files, data, malformed.counts)
-    if NOT_A_NAME in statistics.without_label:
-        remedies.append(NOT_A_NAME_REMEDY)
-    return lines + remedies
+    return [*lines, *remedies, *statistics.suggest_remedies()]

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.config.schema import DataConfig
+from components.config.schema import DataConfig, TaskConfig
 from components.data.readers import open_file_reader
 from components.data.readers.jsonl import JsonReader
 from components.data.readers.remedies import suggest_remedies
@@ -33,10 +33,11 @@ MIN_EXAMINED_ROWS = 1000
 PARQUET_MAGIC = b"PAR1"
 
 
-def validate_sources(data: DataConfig) -> list[str]:
+def validate_sources(data: DataConfig, task: TaskConfig | None = None) -> list[str]:
     """Read what is cheap to read of the sources; return the names of those that were not read.
 
-    Objects in object storage and TensorFlow data sets are not read. Raises DataError or ConfigError
+    Objects in object storage and TensorFlow data sets are not read. Without `task` a text has one
+    of the classes. Raises DataError or ConfigError
     for a source that the tokenize step would refuse.
     """
     parse_window(data)
@@ -55,7 +56,7 @@ def validate_sources(data: DataConfig) -> list[str]:
         check_files(found, ", ".join(each), data)
     check_disjoint([file.name for file in files], [file.name for file in test_files])
     if not unread and _estimate_bytes([*files, *test_files]) <= MAX_BYTES_READ_IN_FULL:
-        _read_all_rows(data)
+        _read_all_rows(data, task)
     else:
         for file in [*files[:MAX_EXAMINED_FILES], *test_files[:MAX_EXAMINED_FILES]]:
             _read_first_rows(file, data)
@@ -77,11 +78,11 @@ def _expansion_of(path: Path) -> int:
     return COMPRESSED_FORMAT_FACTOR if is_compressed else 1
 
 
-def _read_all_rows(data: DataConfig) -> None:
+def _read_all_rows(data: DataConfig, task: TaskConfig | None) -> None:
     """Make the passes of the tokenize step, without the tokenizing."""
     from components.data.labelled_text import open_dataset
 
-    with open_dataset(data) as dataset:
+    with open_dataset(data, task) as dataset:
         for _ in dataset.read_examples():
             pass
 
@@ -91,7 +92,7 @@ def _read_first_rows(file: SourceFile, data: DataConfig) -> None:
     from components.data.read_stats import RejectedRows
 
     window = parse_window(data)
-    required = [data.label, *([window.column] if window else [])]
+    required = [*data.label_columns, *([window.column] if window else [])]
     wanted = max(MIN_EXAMINED_ROWS, data.max_bad_rows + 1)
     reader = open_file_reader(file.path, file.name, data)
     if isinstance(reader, JsonReader):

@@ -38,7 +38,7 @@ def open_source(
     for an unknown format.
     """
     if names[0].startswith(TFDS_PREFIX):
-        source = open_tfds_source(names[0], data.label, data.tfds_data_dir)
+        source = open_tfds_source(names[0], data.label_columns[0], data.tfds_data_dir)
         available = [split for split in splits if split in source.splits]
         yield source.select_split(available[0] if available else splits[-1])
         return

@@ -77,31 +77,35 @@ class TextColumns:
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """The columns that hold the text or the pair of texts, and the label."""
+    """The columns that hold the text or the pair of texts, and the label or labels."""
 
     text: TextColumns
-    label: str
+    label_columns: tuple[str, ...]
 
     @classmethod
     def from_config(cls, data: DataConfig) -> ColumnLayout:
         """Return the configured columns; ConfigError if a text would contain the label."""
-        if data.label in data.text_columns:
+        for label in data.label_columns:
+            if label not in data.text_columns:
+                continue
             option = "data.text" if data.text_pair is None else "data.text_pair"
             raise ConfigError(
-                f"{option} and data.label both name the column {shorten_value(data.label)!r}: a "
+                f"{option} and data.label both name the column {shorten_value(label)!r}: a "
                 f"model would read the answer in the text; leave it out of {option}, or set "
                 "data.label to the column with the classes"
             )
-        return cls(TextColumns.from_config(data), data.label)
+        return cls(TextColumns.from_config(data), data.label_columns)
 
     @property
     def names(self) -> list[str]:
         """All columns to read."""
-        return [*self.text.names, self.label]
+        return [*self.text.names, *self.label_columns]
 
     def labels(self, batch: RowBatch) -> Sequence[Any]:
-        """Return the batch's labels as they were read."""
-        return batch.columns[self.label]
+        """Return the batch's labels as they were read, of several columns as tuples."""
+        if len(self.label_columns) == 1:
+            return batch.columns[self.label_columns[0]]
+        return [*zip(*(batch.columns[name] for name in self.label_columns), strict=True)]
 
 
 def count_characters(texts: Sequence[Text]) -> list[int]:

@@ -61,19 +61,27 @@ def describe_errors(
     errors: Sequence[ConfidentError], texts: Sequence[Text], classes: Sequence[str]
 ) -> tuple[Misclassification, ...]:
     """The errors for the report; `texts` are those of their rows, and are truncated."""
-    rows = [[text] if isinstance(text, str) else text for text in texts]
-    return tuple(
-        Misclassification(
-            row=error.row,
-            label=classes[error.label],
-            predicted=classes[error.predicted],
-            confidence=error.confidence,
-            label_score=error.label_score,
-            text=truncate_text(row[0]),
-            text_pair=truncate_text(row[1]) if len(row) > 1 else None,
+    mistakes = []
+    for error, text in zip(errors, texts, strict=True):
+        first, second = split_pair(text)
+        mistakes.append(
+            Misclassification(
+                row=error.row,
+                label=classes[error.label],
+                predicted=classes[error.predicted],
+                confidence=error.confidence,
+                label_score=error.label_score,
+                text=first,
+                text_pair=second,
+            )
         )
-        for error, row in zip(errors, rows, strict=True)
-    )
+    return tuple(mistakes)
+
+
+def split_pair(text: Text) -> tuple[str, str | None]:
+    """A text, or both texts of a pair, truncated for the report; None where there is no second."""
+    first, second = (text, None) if isinstance(text, str) else text
+    return truncate_text(first), None if second is None else truncate_text(second)
 
 
 def truncate_text(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:

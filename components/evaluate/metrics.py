@@ -22,9 +22,9 @@ from components.evaluate.confusion import (
     count_confusions,
 )
 from components.evaluate.roc import trace_roc_curve
+from components.evaluate.roc.score_counts import ScoreCounter, make_score_counter
 from components.evaluate.row_means import RowMeans, expected_calibration_error
 from components.evaluate.score_checks import Labels, ScoreChecks, Scores
-from components.evaluate.score_counts import ScoreCounter, make_score_counter
 
 
 class MetricsAccumulator:

@@ -30,6 +30,9 @@ REDUCED_STEPS = DEFAULT_STEPS // 2
 FORWARD_AND_BACKWARD = 3
 """Forward passes that cost as much as a forward and a backward pass."""
 SEALED = "hub:"
+KINDS_NOTE = (
+    "The mistakes are not explained: explanations are of models that give a text one class."
+)
 PAIRS_NOTE = "The mistakes are not explained: explanations are of single texts, not of pairs."
 
 
@@ -39,6 +42,11 @@ class ExplainedErrors:
 
     explanations: tuple[Explanation, ...] = ()
     note: str | None = None
+
+
+def decline_explanations(errors: int) -> ExplainedErrors:
+    """No explanations for a kind of task that has none, and why if there were errors to explain."""
+    return ExplainedErrors((), KINDS_NOTE if errors else None)
 
 
 class Extent(NamedTuple):

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts.report import CalibrationBin
+from components.confidence.chunked_sums import RowChunks
 from components.evaluate.score_checks import Labels, Scores
 
 CALIBRATION_BINS = 15
-CHUNK_ROWS = 65_536
 _EDGES = np.linspace(0, 1, CALIBRATION_BINS + 1)
 
 
@@ -27,8 +27,7 @@ class RowMeans:
     """
 
     def __init__(self) -> None:
-        self._pending: list[npt.NDArray[np.float32]] = []
-        self._pending_rows = 0
+        self._chunks = RowChunks()
         self._rows = 0
         self._loss = 0.0
         self._bin_rows = np.zeros(CALIBRATION_BINS, np.int64)
@@ -45,22 +44,17 @@ class RowMeans:
                 (predicted == labels).astype(np.float32),
             ]
         )
-        while self._pending_rows + figures.shape[1] >= CHUNK_ROWS:
-            missing = CHUNK_ROWS - self._pending_rows
-            self._pending.append(figures[:, :missing])
-            figures = figures[:, missing:]
-            self._add_pending()
-        self._pending.append(figures)
-        self._pending_rows += figures.shape[1]
+        for chunk in self._chunks.add(figures):
+            self._add_chunk(chunk)
 
     def mean_cross_entropy(self) -> float:
         """Mean of -log(score of the true class) in nats; 0 counts as the least float32."""
-        self._add_pending()
+        self._add_rest()
         return max(0.0, self._loss / self._rows)
 
     def calibration_bins(self) -> tuple[CalibrationBin, ...]:
         """Accuracy by confidence (the largest score), in CALIBRATION_BINS equal bins of (0, 1]."""
-        self._add_pending()
+        self._add_rest()
         return tuple(
             CalibrationBin(
                 low=round(float(low), 6),
@@ -78,11 +72,12 @@ class RowMeans:
             )
         )
 
-    def _add_pending(self) -> None:
-        if not self._pending:
-            return
-        truth, confidence, correct = np.concatenate(self._pending, axis=1).astype(np.float64)
-        self._pending, self._pending_rows = [], 0
+    def _add_rest(self) -> None:
+        for chunk in self._chunks.take_rest():
+            self._add_chunk(chunk)
+
+    def _add_chunk(self, chunk: npt.NDArray[np.float32]) -> None:
+        truth, confidence, correct = chunk.astype(np.float64)
         self._rows += len(truth)
         self._loss += float(-np.log(np.maximum(truth, np.finfo(np.float32).tiny)).sum())
         numbers = np.searchsorted(_EDGES[1:-1], confidence, side="left")

@@ -1,7 +1,7 @@
-"""Contributions of tokens to a class: integrated gradients, and occlusion.
+"""Contributions of tokens to a class, or to a number: integrated gradients, and occlusion.
 
 Both are in log-odds of the class, log(p / (1 - p)) of its score p: a contribution of 1 makes the
-odds 2.7 times as high.
+odds 2.7 times as high. Of a regression they are in the units of the number.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from components.config.task import TaskKind
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int32]
@@ -28,26 +30,27 @@ class DifferentiableModel(Protocol):
         """Ids [texts, tokens] -> [texts, tokens, width]."""
 
     def differentiate(self, ids: Ids, embeddings: Floats, target: int) -> tuple[Floats, Floats]:
-        """The log-odds [texts] of a class with these embeddings, and their gradient."""
+        """The evidence [texts] for a class with these embeddings, and its gradient."""
 
 
 class ScoringModel(Protocol):
     """What occlusion needs."""
 
     def compute_logits(self, ids: Ids) -> Floats:
-        """Ids [texts, tokens] -> [texts, classes]."""
+        """Ids [texts, tokens] -> [texts, classes], or numbers [texts, 1]."""
 
 
 @dataclass(frozen=True)
 class IntegratedGradients:
     """The contribution of each token, [tokens], and what they should add up to.
 
-    log_odds: of the text. baseline: the log-odds where every word piece is [PAD]. gap: what the
-    contributions do not account for of the difference; 0 for an exact integral.
+    evidence: of the text, the log-odds or the number. baseline: that where every word piece is
+    [PAD]. gap: what the contributions do not account for of the difference; 0 for an exact
+    integral.
     """
 
     contributions: Floats
-    log_odds: float
+    evidence: float
     baseline: float
     gap: float
 
@@ -75,14 +78,14 @@ def integrate_gradients(
         total += np.einsum("s,stw->tw", weights[part], gradients)
     contributions = ((end - start) * total).sum(axis=1)
     row = ids[np.newaxis]
-    log_odds, baseline = (
+    evidence, baseline = (
         float(model.differentiate(row, each[np.newaxis], target)[0][0]) for each in (end, start)
     )
     return IntegratedGradients(
         contributions=contributions.astype(np.float32),
-        log_odds=log_odds,
+        evidence=evidence,
         baseline=baseline,
-        gap=log_odds - baseline - float(contributions.sum()),
+        gap=evidence - baseline - float(contributions.sum()),
     )
 
 
@@ -92,8 +95,9 @@ def occlude_words(
     padding: int,
     target: int,
     words: Sequence[Sequence[int]],
+    kind: TaskKind = "single_label",
 ) -> list[float]:
-    """By how much the log-odds fall without each word, given by the numbers of its tokens.
+    """By how much the evidence falls without each word, given by the numbers of its tokens.
 
     The word's pieces become [PAD], which nothing attends to; all others keep their places.
     """
@@ -103,7 +107,7 @@ def occlude_words(
     size = count_batch_rows(len(ids))
     values = np.concatenate(
         [
-            compute_log_odds(model.compute_logits(rows[start : start + size]), target)
+            compute_evidence(model.compute_logits(rows[start : start + size]), target, kind)
             for start in range(0, len(rows), size)
         ]
     )
@@ -115,14 +119,33 @@ def count_batch_rows(tokens: int) -> int:
     return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_TOKENS // tokens))
 
 
-def compute_log_odds(logits: Floats, target: int) -> npt.NDArray[np.float64]:
-    """log(p / (1 - p)) of the target's score: logits [texts, classes] -> [texts]."""
+def compute_evidence(
+    logits: Floats, target: int, kind: TaskKind = "single_label"
+) -> npt.NDArray[np.float64]:
+    """log(p / (1 - p)) of the target's score p, or the number: logits [texts, classes] -> [texts].
+
+    Where each class has a score by itself, the log-odds are its logit.
+    """
     values = logits.astype(np.float64)
+    if kind != "single_label":
+        alone: npt.NDArray[np.float64] = values[:, target]
+        return alone
     others = np.delete(values, target, axis=1)
     highest = others.max(axis=1)
     rest = highest + np.log(np.exp(others - highest[:, np.newaxis]).sum(axis=1))
     difference: npt.NDArray[np.float64] = values[:, target] - rest
     return difference
+
+
+def compute_scores(logits: Floats, kind: TaskKind) -> npt.NDArray[np.float64]:
+    """The scores of one text, as the served graph computes them from its logits [classes]."""
+    values = logits.astype(np.float64)
+    if kind == "single_label":
+        powers = np.exp(values - values.max())
+        values = powers / powers.sum()
+    elif kind == "multi_label":
+        values = 1 / (1 + np.exp(-values))
+    return values
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from components.config.task import TaskKind
 from components.errors import DataError
 from components.explain.function_body import FunctionBody
 
@@ -14,6 +15,12 @@ _REARRANGEMENTS = ("Identity", "Reshape", "GatherV2")
 """What ids go through, as the first input, before they are looked up: windows are rows of their
 own, without the empty ones."""
 _TOKENIZER = "FastWordpieceTokenizeWithOffsets"
+_SCORES: Mapping[TaskKind, str] = {
+    "single_label": "Softmax",
+    "multi_label": "Sigmoid",
+    "regression": "AddV2",
+}
+"""The operation that scores, or numbers, are computed by."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,9 @@ class ClassifierGraph:
 
     ids: int32 [texts, tokens]. embeddings: float32 [rows, tokens, width], what the word pieces are
     looked up as, where rows are texts or their windows; None where the encoder is a sealed graph
-    that is called as a whole. logits: float32 [texts, classes]. attention: one per layer, from the
-    first to the last, [rows, heads, queries, tokens]; none of a sealed encoder.
+    that is called as a whole. logits: float32 [texts, classes]; of a regression the numbers,
+    [texts, 1]. attention: one per layer, from the first to the last, [rows, heads, queries,
+    tokens]; none of a sealed encoder.
     """
 
     body: FunctionBody
@@ -50,17 +58,17 @@ class TokenizerGraph:
     padded: str
 
 
-def find_classifier(body: FunctionBody) -> ClassifierGraph:
+def find_classifier(body: FunctionBody, kind: TaskKind = "single_label") -> ClassifierGraph:
     """The parts of a function from token ids to scores.
 
-    DataError if its scores are not the softmax of logits.
+    DataError if its scores are not computed as those of the kind of task.
     """
     nodes = {node.name: node for node in body.graph.node}
     (ids,) = body.arguments
     scores = _skip_identities(nodes, body.outputs[0])
-    if scores.op != "Softmax":
+    if scores.op != _SCORES[kind]:
         raise DataError(
-            f"the model's scores are computed by {scores.op}, not by Softmax; "
+            f"the model's scores are computed by {scores.op}, not by {_SCORES[kind]}; "
             "it was not exported by kubert"
         )
     ancestors = list(_list_ancestors(nodes, scores.name))
@@ -74,18 +82,21 @@ def find_classifier(body: FunctionBody) -> ClassifierGraph:
         body=body,
         ids=f"{ids}:0",
         embeddings=f"{lookups[0].name}:0" if len(lookups) == 1 else None,
-        logits=_tensor_name(scores.input[0]),
+        logits=f"{scores.name}:0" if kind == "regression" else _tensor_name(scores.input[0]),
         attention=tuple(f"{node.name}:0" for node in softmaxes) if len(lookups) == 1 else (),
     )
 
 
-def find_served_graphs(body: FunctionBody) -> tuple[TokenizerGraph, ClassifierGraph]:
+def find_served_graphs(
+    body: FunctionBody, kind: TaskKind = "single_label"
+) -> tuple[TokenizerGraph, ClassifierGraph]:
     """The tokenizer and the classifier in a release's function; DataError if they are not there."""
     tokenizer = next((each for each in _list_bodies(body) if each.find(_TOKENIZER)), None)
     if tokenizer is not None:
         bodies = _list_bodies(tokenizer)
         classifier = next(
-            (each for each in bodies if len(each.arguments) == 1 and _ends_in_softmax(each)), None
+            (each for each in bodies if len(each.arguments) == 1 and _ends_in_scores(each, kind)),
+            None,
         )
         padding = tokenizer.find("RaggedTensorToTensor")
         if classifier is not None and len(padding) == 1:
@@ -99,7 +110,7 @@ def find_served_graphs(body: FunctionBody) -> tuple[TokenizerGraph, ClassifierGr
                 padding=_tensor_name(padding[0].input[2]),
                 padded=f"{padding[0].name}:0",
             )
-            return graph, find_classifier(classifier)
+            return graph, find_classifier(classifier, kind)
     raise DataError("the model has no tokenizer and classifier as kubert exports them")
 
 
@@ -109,9 +120,9 @@ def _list_bodies(body: FunctionBody) -> Iterator[FunctionBody]:
         yield from _list_bodies(called)
 
 
-def _ends_in_softmax(body: FunctionBody) -> bool:
+def _ends_in_scores(body: FunctionBody, kind: TaskKind) -> bool:
     nodes = {node.name: node for node in body.graph.node}
-    return len(body.outputs) == 1 and _skip_identities(nodes, body.outputs[0]).op == "Softmax"
+    return len(body.outputs) == 1 and _skip_identities(nodes, body.outputs[0]).op == _SCORES[kind]
 
 
 def _skip_identities(nodes: dict[str, Any], tensor: str) -> Any:

@@ -5,18 +5,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from components.artifacts.predictions import select_labels
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.confidence.threshold import are_confident
 from components.errors import KubertError, UsageError
 from components.explain import attribution
 from components.explain.attention import WordAttention, select_attention
-from components.explain.explanation import Explanation, Word, format_signed
+from components.explain.explanation import (
+    Explanation,
+    Word,
+    describe_choice,
+    describe_preference,
+    is_gap_large,
+)
 from components.explain.options import MAX_STEPS, ExplanationOptions
 from components.explain.pass_cost import measure_cost
 from components.explain.words import TokenizedText, WordSpan, match_words, split_words
@@ -29,8 +38,6 @@ OTHER_PASSES = 4
 """Passes of one row for each text: of its own, of the embeddings, and of the attention."""
 MAX_SCORE_DIFFERENCE = 1e-3
 """Beyond rounding, also in bfloat16, where the served products are the same operations."""
-MAX_RELATIVE_GAP = 0.05
-MAX_ABSOLUTE_GAP = 0.01
 UNKNOWN = "[UNK]"
 
 
@@ -91,9 +98,9 @@ class ExplanationPlan:
 class Explainer:
     """A model with its tokenizer and its classes.
 
-    score: texts -> scores as they are served, float32 [texts, classes]; explanations are refused
-    if the graph that they are computed from does not give the same. threshold: of answers that are
-    confident.
+    score: texts -> scores as they are served, float32 [texts, classes or 1]; explanations are
+    refused if the graph that they are computed from does not give the same. threshold: of answers
+    that are confident. thresholds: of the classes, where a text can have several labels.
     """
 
     model: ExplainedModel
@@ -101,6 +108,8 @@ class Explainer:
     score: Callable[[Sequence[str]], Floats]
     classes: Sequence[str]
     threshold: float | None = None
+    task: TaskInfo = SINGLE_LABEL
+    thresholds: Sequence[float] = ()
 
     def plan(self, texts: Sequence[str], options: ExplanationOptions) -> ExplanationPlan:
         """Read and score the texts.
@@ -110,6 +119,11 @@ class Explainer:
         """
         if not 1 <= options.steps <= MAX_STEPS:
             raise UsageError(f"steps={options.steps}: must be from 1 to {MAX_STEPS:,}")
+        if options.target is not None and self.task.kind == "regression":
+            raise UsageError(
+                f"target={options.target}: the model predicts numbers and has no classes; leave it "
+                "out"
+            )
         if options.target is not None and options.target not in self.classes:
             raise UsageError(
                 f"target={options.target}: the model has the classes {', '.join(self.classes)}"
@@ -143,8 +157,8 @@ class Explainer:
     def _check_graph(self, text: PlannedText, options: ExplanationOptions) -> None:
         """KubertError if the graph gives other scores than are served."""
         logits = self.model.compute_logits(text.tokenized.ids[np.newaxis])[0]
-        scores = np.exp(logits - logits.max())
-        difference = float(np.abs(scores / scores.sum() - text.scores).max())
+        scores = attribution.compute_scores(logits, self.task.kind)
+        difference = float(np.abs(scores - text.scores).max()) / self._scale
         if not difference <= MAX_SCORE_DIFFERENCE:
             raise KubertError(
                 f"the model's graph gives scores that differ by {difference:.2g} from the served "
@@ -193,16 +207,21 @@ class Explainer:
             return 0
         return count_gradients(options.steps) if text.words else 0
 
+    @property
+    def _scale(self) -> float:
+        """What a difference of the evidence is compared with: 1 for log-odds."""
+        return self.task.scale[1]
+
     def _explain_text(self, text: PlannedText, options: ExplanationOptions) -> Explanation:
-        ids, padding = text.tokenized.ids, text.tokenized.padding
-        label = int(text.scores.argmax())
-        target = label if options.target is None else self.classes.index(options.target)
+        ids, padding, kind = text.tokenized.ids, text.tokenized.padding, self.task.kind
+        best = int(text.scores.argmax())
+        target = best if options.target is None else self.classes.index(options.target)
         tokens = [text.tokenized.list_tokens(word) for word in text.read_words]
         occlusions: list[float] | None = None
         if self._count_occlusions(text):
-            occlusions = attribution.occlude_words(self.model, ids, padding, target, tokens)
+            occlusions = attribution.occlude_words(self.model, ids, padding, target, tokens, kind)
         logits = self.model.compute_logits(ids[np.newaxis])
-        log_odds = float(attribution.compute_log_odds(logits, target)[0])
+        evidence = float(attribution.compute_evidence(logits, target, kind)[0])
         gradients: attribution.IntegratedGradients | None = None
         attention: tuple[WordAttention, ...] = ()
         if not self.model.is_sealed:
@@ -217,12 +236,10 @@ class Explainer:
         if gradients is not None and occlusions is not None:
             contributions = [word.contribution or 0.0 for word in words]
             agreement = attribution.rank_correlation(contributions, occlusions)
-        return Explanation(
+        explanation = Explanation(
             text=text.text,
-            label=self.classes[label],
-            scores=_name_scores(self.classes, text.scores),
-            target=self.classes[target],
-            log_odds=log_odds,
+            **self._describe_answer(text.scores, target),
+            log_odds=None if kind == "regression" else evidence,
             baseline=None if gradients is None else gradients.baseline,
             gap=None if gradients is None else gradients.gap,
             steps=0 if gradients is None else options.steps,
@@ -231,14 +248,36 @@ class Explainer:
             attention=attention,
             unread=unread,
             unread_end=unread_end,
-            notes=(
-                *_list_notes(text, words, gradients, self.model.is_sealed, occlusions),
-                *(_describe_preference(gradients, label == target) if gradients and words else ()),
-            ),
-            is_confident=None
-            if self.threshold is None
-            else bool(are_confident(text.scores[np.newaxis], self.threshold)[0]),
+            notes=(),
+            kind=kind,
+            scale=self._scale,
         )
+        notes = (
+            *_list_notes(text, explanation, self.model.is_sealed, occlusions),
+            *(describe_choice(explanation) if options.target is None else ()),
+            *describe_preference(explanation),
+        )
+        return replace(explanation, notes=notes)
+
+    def _describe_answer(self, scores: Floats, target: int) -> dict[str, Any]:
+        """The fields of an explanation that say what the model answers, and what is explained."""
+        if self.task.kind == "regression":
+            return {"label": "", "scores": {}, "target": "", "value": float(str(scores[0]))}
+        fields = {"scores": _name_scores(self.classes, scores), "target": self.classes[target]}
+        if self.task.kind == "multi_label":
+            (predicted,) = select_labels(scores[np.newaxis], self.thresholds)
+            return {
+                **fields,
+                "label": "",
+                "labels": (*itertools.compress(self.classes, predicted),),
+            }
+        is_confident = (
+            None
+            if self.threshold is None
+            else bool(are_confident(scores[np.newaxis], self.threshold)[0])
+        )
+        label = self.classes[int(scores.argmax())]
+        return {**fields, "label": label, "is_confident": is_confident}
 
     def _attend(
         self,
@@ -295,11 +334,11 @@ def _find_unread(text: PlannedText) -> tuple[int | None, int | None]:
 
 def _list_notes(
     text: PlannedText,
-    words: Sequence[Word],
-    gradients: attribution.IntegratedGradients | None,
+    explanation: Explanation,
     is_sealed: bool,
     occlusions: Sequence[float] | None,
 ) -> Iterator[str]:
+    words = explanation.words
     if is_sealed:
         yield (
             "The encoder is a sealed graph, so that its gradients and its attention cannot be "
@@ -323,35 +362,16 @@ def _list_notes(
         )
     if unknown := sum(UNKNOWN in word.pieces for word in words):
         yield f"{unknown:,} of {len(words):,} words are not in the vocabulary ({UNKNOWN})."
-    if gradients is not None and is_gap_large(gradients):
+    if explanation.gap is not None and is_gap_large(explanation):
         yield (
-            f"The contributions miss {gradients.gap:+.3f} of the log-odds: the integral is not "
-            "exact; use more steps."
+            f"The contributions miss {explanation.format_amount(explanation.gap, signed=True)} of "
+            f"the {explanation.quantity}: the integral is not exact; use more steps."
         )
     if words and occlusions is None:
         yield (
             f"The text has more than {MAX_OCCLUDED_WORDS} words, so that they were not occluded "
             "one by one."
         )
-
-
-def _describe_preference(
-    gradients: attribution.IntegratedGradients, is_predicted: bool
-) -> Iterator[str]:
-    """A sentence if the class is preferred without the words, and these add less than that."""
-    added = gradients.log_odds - gradients.baseline
-    if gradients.baseline > 0 and added < gradients.baseline:
-        yield (
-            f"The model {'prefers this class also' if is_predicted else 'would prefer this class'} "
-            f"without the words (log-odds {format_signed(gradients.baseline)}); the words change "
-            f"the log-odds by {format_signed(added)}."
-        )
-
-
-def is_gap_large(gradients: attribution.IntegratedGradients) -> bool:
-    """Whether the contributions do not add up to the difference that they explain."""
-    difference = abs(gradients.log_odds - gradients.baseline)
-    return abs(gradients.gap) > max(MAX_ABSOLUTE_GAP, MAX_RELATIVE_GAP * difference)
 
 
 def _name_scores(classes: Sequence[str], scores: Floats) -> Mapping[str, float]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from components.config.model import CUT, LongTexts
+from components.config.task import TaskKind
 from components.explain.classifier_graph import ClassifierGraph, TokenizerGraph
 from components.explain.words import TokenizedText
 from components.model.text_windows import list_token_pieces
@@ -27,7 +28,12 @@ class GraphModel:
     a whole, only logits are available.
     """
 
-    def __init__(self, graph: ClassifierGraph, window_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: ClassifierGraph,
+        window_tokens: int | None = None,
+        kind: TaskKind = "single_label",
+    ) -> None:
         self.is_sealed = graph.embeddings is None
         ids = tf.TensorSpec([None, None], tf.int32)
         embeddings = tf.TensorSpec([None, None, None], tf.float32)
@@ -55,14 +61,14 @@ class GraphModel:
                 rows = tf.reshape(rows, tf.stack([-1, size, tf.shape(rows)[2]]))
             feeds = {graph.ids: ids, graph.embeddings or "": rows}
             logits = body.run(feeds, [graph.logits])[0]
-            evidence = _log_odds(logits, target)
+            evidence = _log_odds(logits, target) if kind == "single_label" else logits[:, target]
             return evidence, tf.gradients(evidence, embeddings)[0]
 
         self._compute_logits, self._embed = compute_logits, embed
         self._attend, self._differentiate = attend, differentiate
 
     def compute_logits(self, ids: Ids) -> Floats:
-        """Logits: float32 [texts, classes]."""
+        """Logits: float32 [texts, classes]; of a regression the numbers, [texts, 1]."""
         return self._numpy(self._compute_logits(tf.constant(ids)))
 
     def embed(self, ids: Ids) -> Floats:
@@ -70,7 +76,10 @@ class GraphModel:
         return self._numpy(self._embed(tf.constant(ids)))
 
     def differentiate(self, ids: Ids, embeddings: Floats, target: int) -> tuple[Floats, Floats]:
-        """The log-odds of a class with these embeddings, [texts], and their gradient."""
+        """The evidence for a class with these embeddings, [texts], and its gradient.
+
+        It is the log-odds of the class, or the number of a regression.
+        """
         evidence, gradient = self._differentiate(
             tf.constant(ids), tf.constant(embeddings), tf.constant(target, tf.int32)
         )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from components.artifacts.artifact import Artifact
 from components.artifacts.release import ReleaseContent
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.vocabulary import Vocabulary
 from components.config.model import CUT, LongTexts
 from components.errors import UsageError
@@ -19,6 +20,7 @@ from components.explain.explainer import Explainer, Floats
 from components.explain.function_body import read_function
 from components.explain.graph_model import GraphModel, ServedTokenizer
 from components.explain.words import TokenizedText
+from components.model.heads import compute_scores as compute_task_scores
 from components.model.serving_model import SIGNATURE_NAME, create_scorer, load_saved_model
 from components.model.text_windows import list_token_pieces
 from components.model.tokenizer import WordPiece
@@ -37,15 +39,19 @@ def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
             f"the release takes pairs of {' and '.join(release.content.inputs)}; explanations are "
             "of single texts: use `kubert predict` for its labels and scores"
         )
-    loaded = load_saved_model(release.directory)
-    tokenizer, classifier = find_served_graphs(read_function(loaded.signatures[SIGNATURE_NAME]))
-    length, reading = release.content.max_length, release.content.long_texts
+    content, kind = release.content, release.content.task.kind
+    loaded = load_saved_model(release.directory, kind=kind)
+    function = read_function(loaded.signatures[SIGNATURE_NAME])
+    tokenizer, classifier = find_served_graphs(function, kind)
+    length, reading = content.max_length, content.long_texts
     return Explainer(
-        model=GraphModel(classifier, length if reading.has_windows else None),
+        model=GraphModel(classifier, length if reading.has_windows else None, kind),
         tokenize=ServedTokenizer(tokenizer, length, reading),
-        score=create_scorer(loaded),
-        classes=release.content.classes,
-        threshold=release.content.threshold,
+        score=create_scorer(loaded, kind=kind),
+        classes=content.classes,
+        threshold=content.threshold,
+        task=content.task,
+        thresholds=content.thresholds,
     )
 
 
@@ -55,13 +61,14 @@ def explain_classifier(
     classes: Sequence[str],
     max_length: int,
     reading: LongTexts = CUT,
+    task: TaskInfo = SINGLE_LABEL,
+    thresholds: Sequence[float] = (),
 ) -> Explainer:
     """The explainer of a classifier in memory: {"input_word_ids": ids} -> logits."""
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None, None], tf.int32)])
     def compute_scores(ids: Any) -> Any:
-        logits = classifier({"input_word_ids": ids}, training=False)
-        return tf.nn.softmax(tf.cast(logits, tf.float32))
+        return compute_task_scores(classifier({"input_word_ids": ids}, training=False), task)
 
     tokenize = VocabularyTokenizer(vocabulary, max_length, reading)
 
@@ -69,9 +76,15 @@ def explain_classifier(
         rows = [compute_scores(row.ids[np.newaxis]).numpy() for row in tokenize(texts)]
         return np.concatenate(rows)
 
-    graph = find_classifier(read_function(compute_scores.get_concrete_function()))
-    model = GraphModel(graph, max_length if reading.has_windows else None)
-    return Explainer(model, tokenize, score, classes)
+    graph = find_classifier(read_function(compute_scores.get_concrete_function()), task.kind)
+    return Explainer(
+        GraphModel(graph, max_length if reading.has_windows else None, task.kind),
+        tokenize,
+        score,
+        classes,
+        task=task,
+        thresholds=tuple(thresholds),
+    )
 
 
 class VocabularyTokenizer:

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.artifacts.predictions import select_labels
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.token_shards import SplitReader
 from components.artifacts.vocabulary import Vocabulary
 from components.confidence.threshold import are_confident
@@ -16,14 +18,22 @@ from components.config.model import CUT, LongTexts
 from components.config.schema import Precision
 from components.data.text_columns import Text
 from components.errors import KubertError
+from components.export.served_quality import QualityMeter, Sums
+from components.model.heads import compute_scores
 from components.model.serving_model import CONFIDENT_OUTPUT, scale_logits
 from components.model.tokenizer import WordPiece
 
 MAX_SCORE_DIFFERENCE = {"float32": 1e-5, "bfloat16": 0.1}
-"""In bfloat16, scores of 832 AG News texts differed by up to 0.014; the accuracy is checked too."""
-MAX_ACCURACY_LOSS = 0.003
+"""In bfloat16, scores of 832 AG News texts differed by up to 0.014; the accuracy is checked too.
+
+Of numbers, in units of their standard deviation; float32 has no more than about seven digits."""
+MAX_QUALITY_LOSS = 0.003
+"""Of the accuracy, the micro-F1 or R2 that reduced precision may cost."""
+ROUNDINGS = 4
+"""Units in the last place by which float32 numbers that are equal but for rounding may differ."""
 PARITY_ROWS = 64
 PART_ROWS = 4096
+SINGLE_LABEL_METER = QualityMeter()
 Scores = npt.NDArray[np.float32]
 PROBE_TEXTS = (
     "",
@@ -56,14 +66,14 @@ def select_rows_by_length(lengths: npt.NDArray[np.int32], count: int) -> npt.NDA
 
 
 class ParityResult(NamedTuple):
-    """Number of compared test rows and the largest difference of a score.
+    """Number of compared test rows and the largest difference of a score, or of a number.
 
-    `accuracy` is that of the served scores if all rows were compared, otherwise None.
+    `metrics` are those of the served scores if all rows were compared, otherwise empty.
     """
 
     rows: int
     difference: float
-    accuracy: float | None
+    metrics: dict[str, float]
 
 
 def check_test_rows(
@@ -71,34 +81,39 @@ def check_test_rows(
     split: SplitReader,
     read_evaluated: Callable[[npt.NDArray[np.intp]], Scores],
     precision: Precision = "float32",
+    meter: QualityMeter = SINGLE_LABEL_METER,
 ) -> ParityResult:
     """Compare served scores with the evaluated ones of the same rows (float32) [rows, classes].
 
     Compares test rows of all lengths, in bfloat16 every test row; `read_evaluated` reads the scores
     of some rows. Raises KubertError if a score differs by more than `MAX_SCORE_DIFFERENCE` or is
-    not finite or, in bfloat16, if the accuracy is more than `MAX_ACCURACY_LOSS` below that of the
-    evaluated scores.
+    not finite or, in bfloat16, if the metric of the `meter` is more than `MAX_QUALITY_LOSS` below
+    that of the evaluated scores.
     """
     rows = (
         select_rows_by_length(split.read_lengths(), PARITY_ROWS)
         if precision == "float32"
         else np.arange(len(split))
     )
-    labels, difference, correct = split.read_labels(), 0.0, np.zeros(2, np.int64)
+    labels, difference, task = split.read_labels(), 0.0, meter.task
+    sums: list[Sums] = []
     for part in np.split(rows, range(PART_ROWS, len(rows), PART_ROWS)):
         served, evaluated = scorer(split.read_texts(part)), read_evaluated(part)
         names = [f"test row {row}" for row in part]
-        difference = max(difference, _compare_scores(served, evaluated, names, precision))
-        correct += [(scores.argmax(axis=1) == labels[part]).sum() for scores in (served, evaluated)]
+        difference = max(difference, _compare_scores(served, evaluated, names, precision, task))
+        if precision != "float32":
+            sums.append(
+                np.stack([meter.sum_rows(labels[part], each) for each in (served, evaluated)])
+            )
     if precision == "float32":
-        return ParityResult(len(rows), difference, None)
-    accuracy, evaluated_accuracy = (correct / len(rows)).tolist()
-    if evaluated_accuracy - accuracy > MAX_ACCURACY_LOSS:
+        return ParityResult(len(rows), difference, {})
+    metrics, evaluated_metrics = map(meter.compute_metrics, np.sum(sums, axis=0))
+    if not evaluated_metrics[meter.metric] - metrics[meter.metric] <= MAX_QUALITY_LOSS:
         raise KubertError(
-            f"not released: computed in {precision}, the model is right on {accuracy:.2%} of the "
-            f"test rows, evaluated were {evaluated_accuracy:.2%}; set export.precision to float32"
+            f"not released: computed in {precision}, the model {meter.describe(metrics)}, "
+            f"{meter.describe_evaluated(evaluated_metrics)}; set export.precision to float32"
         )
-    return ParityResult(len(rows), difference, accuracy)
+    return ParityResult(len(rows), difference, metrics)
 
 
 def check_probe_texts(
@@ -111,6 +126,7 @@ def check_probe_texts(
     *,
     has_pairs: bool = False,
     long_texts: LongTexts = CUT,
+    task: TaskInfo = SINGLE_LABEL,
 ) -> None:
     """Compare scores of unusual texts with those of the classifier on ids tokenized offline.
 
@@ -124,10 +140,30 @@ def check_probe_texts(
     for text in probes:
         ids = tf.constant([tokenizer.tokenize_flat([text], max_length, long_texts)[0]])
         logits = scale_logits(classifier({"input_word_ids": ids}, training=False), temperature)
-        expected.append(tf.nn.softmax(logits).numpy()[0])
+        expected.append(compute_scores(logits, task).numpy()[0])
     served = np.concatenate([scorer([text]) for text in probes])
     names = [f"the text {text[:20]!r}" for text in PROBE_TEXTS]
-    _compare_scores(served, np.stack(expected), names, precision)
+    _compare_scores(served, np.stack(expected), names, precision, task)
+
+
+def check_predicted_labels(
+    compute_outputs: Callable[[Sequence[Text]], Mapping[str, npt.NDArray[Any]]],
+    texts: Sequence[Text],
+    classes: Sequence[str],
+    thresholds: Sequence[float],
+) -> None:
+    """KubertError if a class is not predicted exactly where its score reaches its threshold."""
+    outputs = compute_outputs(texts)
+    expected = select_labels(outputs["scores"], thresholds)
+    names = np.array([name.encode() for name in classes], object)
+    labels = np.where(expected, names, b"")
+    if not np.array_equal(outputs["is_predicted"], expected) or not np.array_equal(
+        outputs["labels"], labels
+    ):
+        raise KubertError(
+            "not released: the labels of the exported model are not those whose scores reach their "
+            "thresholds"
+        )
 
 
 def check_confident_answers(
@@ -146,7 +182,7 @@ def check_confident_answers(
 
 
 def _compare_scores(
-    served: Scores, expected: Scores, names: Sequence[str], precision: Precision
+    served: Scores, expected: Scores, names: Sequence[str], precision: Precision, task: TaskInfo
 ) -> float:
     """The largest difference; KubertError, naming the first text, if it is too large."""
     if served.shape != expected.shape:
@@ -155,13 +191,18 @@ def _compare_scores(
             f"evaluated were {expected.shape}"
         )
     differences = np.abs(served - expected).max(axis=1)
+    allowed, subject = np.full(len(differences), MAX_SCORE_DIFFERENCE[precision]), "scores differ"
+    if task.kind == "regression":
+        rounding = ROUNDINGS * np.spacing(np.abs(expected[:, 0]))
+        allowed, subject = allowed * task.scale[1] + rounding, "number differs"
     # Not `>`, so that a NaN counts as different.
-    different = np.flatnonzero(~(differences <= MAX_SCORE_DIFFERENCE[precision]))
+    different = np.flatnonzero(~(differences <= allowed))
     if len(different):
         first = different[0]
         raise KubertError(
-            f"not released: for {names[first]} the exported model's scores differ from the "
-            f"evaluated ones by {differences[first]:.2g}, more than "
-            f"{MAX_SCORE_DIFFERENCE[precision]:g}; {len(different)} of {len(names)} texts differ"
+            f"not released: for {names[first]} the exported model's {subject} from the "
+            f"evaluated {'one' if task.kind == 'regression' else 'ones'} by "
+            f"{differences[first]:.2g}, more than {allowed[first]:g}; "
+            f"{len(different)} of {len(names)} texts differ"
         )
     return float(differences.max())

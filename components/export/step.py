@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from components.artifacts.gate_decision import GateDecision, read_decision
 from components.artifacts.manifest import commit, staged_artifact
 from components.artifacts.predictions import read_scores
 from components.artifacts.release import ReleaseContent
-from components.artifacts.report import ReportContent, open_report
+from components.artifacts.report import MultiLabelReport, Report, ReportContent, open_report
 from components.artifacts.token_shards import open_shards
 from components.confidence.calibration import apply_temperature
 from components.config.environment import ENV_RUN
@@ -39,7 +40,7 @@ class _Inputs:
     """What a release is made from: verified artifacts, and shards that are verified when opened."""
 
     checkpoint: Artifact[CheckpointContent]
-    report: Artifact[ReportContent]
+    report: Artifact[Report]
     decision: GateDecision
     shards: Path
 
@@ -52,8 +53,8 @@ def run(
     The same checkpoint exported twice is one version. Nothing is published if it raises: DataError
     if the gate is closed or the inputs are damaged or do not belong together; KubertError if the
     exported model's scores differ from the evaluated ones by more than 1e-5 or, in bfloat16, if its
-    accuracy on the test rows is more than 0.3 points lower; ConfigError for a precision that the
-    encoder cannot be served in.
+    accuracy (micro-F1, R2) on the test rows is more than 0.3 points lower; ConfigError for a
+    precision that the encoder cannot be served in.
     """
     progress.report(StepName.EXPORT, "reading the checkpoint and the report")
     inputs = _open_inputs(shards, checkpoint, report, decision, config.calibrate)
@@ -65,6 +66,7 @@ def run(
         inputs.checkpoint.digest,
         find_threshold(report_content),
         find_temperature(report_content),
+        find_thresholds(report_content),
     )
     published = find_published(store, config.model_name, key)
     if published is None:
@@ -80,14 +82,35 @@ def run(
     return published
 
 
-def find_threshold(report: ReportContent) -> float | None:
+def find_threshold(report: Report) -> float | None:
     """The threshold of confident answers, if the evaluation chose one."""
+    if not isinstance(report, ReportContent):
+        return None
     return report.abstention.threshold if report.abstention else None
 
 
-def find_temperature(report: ReportContent) -> float | None:
+def find_temperature(report: Report) -> float | None:
     """What the served model's logits are divided by, if the evaluation calibrated the scores."""
+    if not isinstance(report, ReportContent):
+        return None
     return report.scaling.temperature if report.scaling else None
+
+
+def find_thresholds(report: Report) -> tuple[float, ...]:
+    """The score from which a text is given each class, if it can have several."""
+    return report.thresholds if isinstance(report, MultiLabelReport) else ()
+
+
+def describe_quality(report: Report) -> dict[str, Any]:
+    """The fields of a release's content that say how good its model is."""
+    if isinstance(report, ReportContent):
+        names = ("accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+        return {name: getattr(report, name) for name in names}
+    undefined = dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "macro_f1"))
+    metrics = {
+        name: value for name, value in report.scalar_metrics().items() if name != "test_rows"
+    }
+    return {**undefined, "metrics": metrics}
 
 
 def compute_release_key(
@@ -95,6 +118,7 @@ def compute_release_key(
     checkpoint_digest: str,
     threshold: float | None = None,
     temperature: float | None = None,
+    thresholds: Sequence[float] = (),
 ) -> str:
     """SHA-256 (hex) over all that determines the exported model: equal keys are one version."""
     parts = {
@@ -108,6 +132,8 @@ def compute_release_key(
         parts["threshold"] = threshold
     if temperature is not None:
         parts["temperature"] = temperature
+    if thresholds:
+        parts["thresholds"] = [*thresholds]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -129,7 +155,8 @@ def _open_inputs(
     evaluated = {opened_report.content.checkpoint_digest, gate_decision.checkpoint_digest}
     if evaluated != {opened_checkpoint.digest}:
         raise DataError(f"{report}: is about another checkpoint; evaluate this one first")
-    if (calibrate == "none") != (opened_report.content.scaling is None):
+    calibrated = isinstance(opened_report.content, ReportContent) and opened_report.content.scaling
+    if (calibrate == "none") != (not calibrated):
         raise DataError(
             f"{report}: was not made with export.calibrate={calibrate}; run the evaluation again"
         )
@@ -142,11 +169,13 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
     from components.export.parity import (
         PARITY_ROWS,
         check_confident_answers,
+        check_predicted_labels,
         check_probe_texts,
         check_test_rows,
         list_probes,
         select_rows_by_length,
     )
+    from components.export.served_quality import QualityMeter
     from components.export.warmup import write_warmup_requests
     from components.model.restore import load_classifier
     from components.model.serving_model import ServingModel, load_scorer, save_serving_model
@@ -159,7 +188,8 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             "evaluate on these shards first"
         )
     classifier, trained, vocabulary = load_classifier(inputs.checkpoint)
-    length, names = trained.model.max_length, trained.inputs
+    length, names, task = trained.model.max_length, trained.inputs, trained.task
+    thresholds = find_thresholds(report.content)
     reading = trained.model.long_text_reading
     threshold, temperature = find_threshold(report.content), find_temperature(report.content)
 
@@ -179,19 +209,17 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
                 temperature,
                 names,
                 reading,
+                task,
+                thresholds,
             ),
             directory,
         )
         words = 2 * length if reading.has_windows else length
         write_warmup_requests(directory, config.model_name, config.warmup_requests, words, names)
         progress.report(StepName.EXPORT, "comparing its scores with the evaluated ones")
-        scorer, test_rows = load_scorer(directory, names), shards.open_split("test")
-        parity = check_test_rows(
-            scorer,
-            test_rows,
-            read_evaluated,
-            config.precision,
-        )
+        scorer = load_scorer(directory, names, task.kind)
+        test_rows, meter = shards.open_split("test"), QualityMeter(task, thresholds)
+        parity = check_test_rows(scorer, test_rows, read_evaluated, config.precision, meter)
         has_pairs = len(names) > 1
         check_probe_texts(
             scorer,
@@ -202,30 +230,35 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
             temperature,
             has_pairs=has_pairs,
             long_texts=reading,
+            task=task,
         )
-        if threshold is not None:
+        if threshold is not None or thresholds:
             rows = select_rows_by_length(test_rows.read_lengths(), PARITY_ROWS)
             texts = [*test_rows.read_texts(rows), *list_probes(has_pairs=has_pairs)]
-            check_confident_answers(scorer.compute_outputs, texts, threshold)
+            if threshold is not None:
+                check_confident_answers(scorer.compute_outputs, texts, threshold)
+            else:
+                classes = trained.classes
+                check_predicted_labels(scorer.compute_outputs, texts, classes, thresholds)
         content = ReleaseContent(
             classes=trained.classes,
             encoder=trained.model.encoder,
             max_length=length,
             long_texts=reading,
-            accuracy=report.content.accuracy,
-            accuracy_low=report.content.accuracy_low,
-            accuracy_high=report.content.accuracy_high,
-            macro_f1=report.content.macro_f1,
+            **describe_quality(report.content),
             test_rows=report.content.test_rows,
             gate=inputs.decision.model_dump(mode="json"),
             precision=config.precision,
-            served_accuracy=parity.accuracy,
+            served_accuracy=parity.metrics.get("accuracy"),
+            served_metrics={} if task.kind == "single_label" else parity.metrics,
             parity_rows=parity.rows,
             parity_difference=parity.difference,
             start_from=trained.start_from,
             threshold=threshold,
             temperature=temperature,
             inputs=names,
+            task=task,
+            thresholds=thresholds,
         )
         manifest = commit(
             directory,
@@ -241,7 +274,7 @@ def _build_release(config: ExportConfig, inputs: _Inputs, output: Path) -> Artif
     return Artifact(output, manifest, content)
 
 
-def _list_inputs(report: Artifact[ReportContent]) -> dict[str, str]:
+def _list_inputs(report: Artifact[Report]) -> dict[str, str]:
     return {
         "data": report.content.source_sha256,
         "shards": report.content.shards_digest,

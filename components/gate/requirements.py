@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,15 +11,32 @@ import numpy.typing as npt
 
 from components.artifacts.predictions import Predictions
 from components.artifacts.report import Abstention
-from components.config.evaluate import EvaluateConfig, parse_metric_name
+from components.config.evaluate import (
+    MAXIMA,
+    EvaluateConfig,
+    is_reached,
+    parse_metric_name,
+)
 from components.errors import DataError
 
 MAX_NAMED_CLASSES = 5
 MAX_NAME_CHARACTERS = 60
-METRIC_WORDS = {"macro_f1": "macro-F1", "f1": "F1"}
+METRIC_WORDS = {
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset accuracy",
+    "f1": "F1",
+    "r2": "R2",
+    "spearman": "the Spearman correlation",
+    "rmse": "RMSE",
+    "mae": "the mean absolute error",
+}
 ADD_TEST_ROWS = "no test row has this class: add some"
 UNDEFINED_REMEDIES = {
     "macro_f1": "add test rows of more classes",
+    "micro_f1": "add test rows that have labels",
+    "r2": "add test rows with other numbers",
+    "spearman": "add test rows with other numbers, or train longer",
     "precision": "no test row was given this class: add training rows of it, or train longer",
 }
 
@@ -136,18 +153,29 @@ def list_failures(
         failures.append(Failure("majority", sentence))
     if config.min_macro_f1 > 0:
         minimum = f"min_macro_f1 {config.min_macro_f1:.4f}"
-        sentence = _describe_missed("macro_f1", find_metric, config.min_macro_f1, minimum)
+        sentence = describe_missed("macro_f1", find_metric, config.min_macro_f1, minimum)
         failures.append(Failure("min_macro_f1", sentence))
-    for name, value in config.minimum.items():
-        sentence = _describe_missed(name, find_metric, value, f"its minimum {value:.4f}")
-        failures.append(Failure(name, sentence))
+    failures += list_missed_limits(config, find_metric)
     if counts.unpredicted_classes and not counts.one_class and not config.allow_unpredicted_classes:
         failures.append(
-            Failure("unpredicted_classes", _describe_unpredicted(counts.unpredicted_classes))
+            Failure("unpredicted_classes", describe_unpredicted(counts.unpredicted_classes))
         )
     if abstention is not None and abstention.threshold is None:
         failures.append(Failure("threshold", _describe_missing_threshold(abstention)))
     return [failure for failure in failures if failure.sentence]
+
+
+def list_missed_limits(
+    config: EvaluateConfig, find_metric: Callable[[str], float | None]
+) -> list[Failure]:
+    """The metrics of `evaluate.minimum` that do not reach their limit."""
+    missed = []
+    for name, limit in config.minimum.items():
+        is_maximum = parse_metric_name(name).metric in MAXIMA
+        title = f"its maximum {limit:.6g}" if is_maximum else f"its minimum {limit:.4f}"
+        if sentence := describe_missed(name, find_metric, limit, title):
+            missed.append(Failure(name, sentence))
+    return missed
 
 
 def _describe_missing_threshold(abstention: Abstention) -> str:
@@ -168,18 +196,24 @@ def describe_metric(name: str) -> str:
     return words if class_name is None else f"the {words} of {_quote_class(class_name)}"
 
 
-def _describe_missed(
-    name: str, find_metric: Callable[[str], float | None], minimum: float, title: str
+def describe_missed(
+    name: str, find_metric: Callable[[str], float | None], limit: float, title: str
 ) -> str:
-    """What is wrong with a metric; empty if it reaches its minimum."""
+    """What is wrong with a metric; empty if it reaches its limit."""
     value, words = find_metric(name), describe_metric(name)
+    metric = parse_metric_name(name).metric
+    if is_reached(metric, value, limit):
+        return ""
     if value is None:
-        remedy = UNDEFINED_REMEDIES.get(parse_metric_name(name).metric, ADD_TEST_ROWS)
+        remedy = UNDEFINED_REMEDIES.get(metric, ADD_TEST_ROWS)
         return f"{words} is undefined, so {title} is not reached; {remedy}."
-    return f"{words} {value:.4f} is below {title}." if value < minimum else ""
+    if metric in MAXIMA:
+        return f"{words} {value:.6g} is above {title}."
+    return f"{words} {value:.4f} is below {title}."
 
 
-def _describe_unpredicted(unpredicted: Mapping[str, int]) -> str:
+def describe_unpredicted(unpredicted: Mapping[str, int]) -> str:
+    """That classes are never predicted, with their test rows, and what to do."""
     named = [
         f"{_quote_class(name)} ({rows} test row{'s' if rows != 1 else ''})"
         for name, rows in list(unpredicted.items())[:MAX_NAMED_CLASSES]
@@ -190,6 +224,14 @@ def _describe_unpredicted(unpredicted: Mapping[str, int]) -> str:
         f"never predicted although the test rows have it: {', '.join(named)}; add rows of each "
         "such class, or train longer; evaluate.allow_unpredicted_classes=true allows it."
     )
+
+
+def quote_classes(names: Sequence[str]) -> str:
+    """The first MAX_NAMED_CLASSES names, quoted, and how many more there are."""
+    named = [_quote_class(name) for name in names[:MAX_NAMED_CLASSES]]
+    if more := len(names) - len(named):
+        named.append(f"{more} more")
+    return ", ".join(named)
 
 
 def _quote_class(name: str) -> str:

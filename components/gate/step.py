@@ -1,48 +1,37 @@
 """The gate step: decides from a report whether its checkpoint may be released.
 
-A candidate passes if it meets `components.gate.requirements` (the minima of its metrics, more right
-rows than always predicting the most frequent class, no class that it never predicts) and its
-accuracy is not below that of the champion on the same test rows by more than
-`evaluate.champion_margin`; equal passes, unless that option demands more. The champion is pulled
-and scored on these very rows, so that a change of the test data favours neither; where it was made
-from the candidate's own checkpoint, the report has its score.
+A candidate passes if it meets what its kind of task demands (`components.gate.candidates`: the
+limits of its metrics, better than what is known without the texts, no class that it never predicts)
+and its accuracy, micro-F1 or R2 is not below that of the champion on the same test rows by more
+than `evaluate.champion_margin`; equal passes, unless that option demands more. The champion is
+pulled and scored on these very rows, so that a change of the test data favours neither; where it
+was made from the candidate's own checkpoint, the report has its score.
 
 Whatever leaves a doubt closes the gate: a report that is damaged or unfinished, a score that is not
-finite, test rows of one class only, a champion that cannot be loaded or has other classes or
-inputs. The decision depends on the model registry, so it is never cached.
+finite, test rows of one class only, a champion that cannot be loaded or has another task, other
+classes or inputs. The decision depends on the model registry, so it is never cached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from components import progress
-from components.artifacts.artifact import Artifact
-from components.artifacts.gate_decision import GateDecision, PairedDifference, write_decision
-from components.artifacts.predictions import Predictions, iterate_predictions
-from components.artifacts.report import ReportContent, open_report
-from components.artifacts.shard_metadata import check_class_names
+from components.artifacts.gate_decision import GateDecision, write_decision
+from components.artifacts.report import open_report
+from components.artifacts.shard_metadata import check_limits
 from components.artifacts.token_shards import TokenShards, open_shards
-from components.config.evaluate import list_minimum_classes
 from components.config.schema import EvaluateConfig, ExportConfig
 from components.errors import DataError, MissingArtifactError
-from components.gate.champion import Comparison, compare_with_champion, find_missed_margin
-from components.gate.requirements import (
-    ClassCounts,
-    Failure,
-    count_classes,
-    list_failures,
-)
+from components.gate.candidates import Candidate, Comparison, read_candidate
+from components.gate.champion import compare_with_champion, find_missed_margin
+from components.gate.requirements import Failure
 from components.progress import StepName
 from components.registry.champion import read_champion
 from components.registry.listing import ModelListing, list_model
 from components.scoring.test_rows import TestRowScoring
 from components.storage.store import open_store
-
-MAX_ROUNDING_ERROR = 1e-9
 
 
 def run(
@@ -89,7 +78,7 @@ def _decide_by_report(
     )
     try:
         opened = open_report(report)
-        counts = _count_rows(opened)
+        candidate = read_candidate(opened)
     except MissingArtifactError:
         raise  # evaluate was reused and its report deleted; the run can make it again
     except DataError as error:
@@ -102,25 +91,22 @@ def _decide_by_report(
         )
     decision = decision.model_copy(
         update={
-            "accuracy": content.accuracy,
-            "majority_share": counts.majority_share,
-            "macro_f1": content.macro_f1,
-            "unpredicted_classes": tuple(counts.unpredicted_classes),
+            **candidate.fields,
             "test_rows": content.test_rows,
             "report_digest": opened.digest,
             "checkpoint_digest": content.checkpoint_digest,
         }
     )
-    check_class_names("evaluate.minimum", list_minimum_classes(config), content.classes)
-    if failures := list_failures(config, counts, content.find_metric, content.abstention):
+    check_limits(config, shards.content)
+    if failures := candidate.list_failures(config):
         return _close_gate(decision, failures)
     listing = list_model(store, export.model_name)
-    return _decide_by_champion(decision, counts, config, shards, report, listing, scoring)
+    return _decide_by_champion(decision, candidate, config, shards, report, listing, scoring)
 
 
 def _decide_by_champion(
     decision: GateDecision,
-    counts: ClassCounts,
+    candidate: Candidate,
     config: EvaluateConfig,
     shards: TokenShards,
     report: Path,
@@ -128,58 +114,49 @@ def _decide_by_champion(
     scoring: TestRowScoring,
 ) -> GateDecision:
     """The decision about a candidate that meets all requirements that concern it alone."""
-    accuracy, majority = counts.describe_accuracy(), counts.describe_majority()
-    reached = f"{accuracy} reaches min_accuracy {config.min_accuracy:.4f}"
+    baseline, reached = candidate.describe_baseline(), candidate.describe_reached(config)
     if config.minimum:
-        majority += f"; evaluate.minimum is reached ({', '.join(config.minimum)})"
+        baseline += f"; evaluate.minimum is reached ({', '.join(config.minimum)})"
     version = read_champion(listing)
     if version is None:
         return _open_gate(
-            decision, f"{reached}; {majority}; no version of {listing.name} is released yet."
+            decision, f"{reached}; {baseline}; no version of {listing.name} is released yet."
         )
     decision = decision.model_copy(update={"champion_version": version})
     try:
         comparison = compare_with_champion(
-            config, decision, listing, version, shards, report, scoring
+            config, decision, candidate, listing, version, shards, report, scoring
         )
     except DataError as error:
         sentence = f"the released version {version} cannot be compared with. {error}"
         return _close_gate(decision, [Failure("champion", sentence)])
-    differences = comparison.measure_differences()
     decision = decision.model_copy(
-        update={
-            "champion_accuracy": comparison.champion_accuracy,
-            "champion_differences": differences,
-        }
+        update={**comparison.fields, "champion_differences": dict(comparison.differences)}
     )
-    against = _describe_champion(comparison, differences.get("accuracy"))
-    is_worse = counts.correct < comparison.champion_correct
-    if missed := find_missed_margin(config, comparison, differences.get("accuracy")):
+    metric, against = candidate.describe_metric(), _describe_champion(comparison, version)
+    is_worse = comparison.order < 0
+    if missed := find_missed_margin(config, comparison):
         sentence = (
-            f"{accuracy} is worse than {against}."
+            f"{metric} is worse than {against}."
             if is_worse and config.champion_margin == 0 and config.champion_rule == "difference"
-            else f"{accuracy} is compared with {against}: {missed} does not reach champion_margin "
+            else f"{metric} is compared with {against}: {missed} does not reach champion_margin "
             f"{config.champion_margin:+.4f}."
         )
         return _close_gate(decision, [Failure("champion", sentence)])
     if is_worse:
         against += f", which champion_margin {config.champion_margin:+.4f} allows"
-    is_equal = counts.correct == comparison.champion_correct
-    relation = "equals" if is_equal else "is worse than" if is_worse else "is better than"
-    return _open_gate(decision, f"{reached} and {relation} {against}; {majority}.")
+    relation = ("equals", "is better than", "is worse than")[comparison.order]
+    return _open_gate(decision, f"{reached} and {relation} {against}; {baseline}.")
 
 
-def _describe_champion(comparison: Comparison, accuracy: PairedDifference | None) -> str:
-    """The champion's accuracy and, if it was scored, the difference to it."""
-    against = (
-        f"the {comparison.champion_accuracy:.4f} ({comparison.champion_correct} rows) of the "
-        f"released version {comparison.version} on the same rows"
-    )
-    if accuracy is None:
+def _describe_champion(comparison: Comparison, version: int) -> str:
+    """The champion's metric and, if it was scored, the difference to it."""
+    against = f"the {comparison.champion} of the released version {version} on the same rows"
+    if (found := comparison.difference) is None:
         return against
     return (
-        f"{against} (difference {accuracy.difference:+.4f}, "
-        f"95% interval {accuracy.low:+.4f} to {accuracy.high:+.4f})"
+        f"{against} ({comparison.difference_title} {found.difference:+.4f}, "
+        f"95% interval {found.low:+.4f} to {found.high:+.4f})"
     )
 
 
@@ -196,25 +173,3 @@ def _open_gate(decision: GateDecision, reason: str) -> GateDecision:
 
 def _capitalize(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
-
-
-def _count_rows(report: Artifact[ReportContent]) -> ClassCounts:
-    """Count the test rows by the predictions; DataError if the report's accuracy is another."""
-    content, directory = report.content, report.directory
-    counts = count_classes(_iterate_finite_predictions(directory), content.classes)
-    if (
-        counts.rows != content.test_rows
-        or abs(counts.correct / content.test_rows - content.accuracy) > MAX_ROUNDING_ERROR
-    ):
-        raise DataError(
-            f"{directory}: its accuracy {content.accuracy} is not that of its predictions "
-            f"({counts.correct} of {counts.rows})"
-        )
-    return counts
-
-
-def _iterate_finite_predictions(directory: Path) -> Iterator[Predictions]:
-    for part in iterate_predictions(directory):
-        if not np.isfinite(part.scores).all():
-            raise DataError(f"{directory}: holds scores that are not finite numbers")
-        yield part

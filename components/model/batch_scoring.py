@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.errors import DataError
+from components.model.heads import compute_scores
 
 PADDING_MULTIPLE = 8
 
@@ -36,10 +38,11 @@ def score_split(
     split: TokenizedRows,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None = None,
+    task: TaskInfo = SINGLE_LABEL,
 ) -> npt.NDArray[np.float32]:
-    """Class probabilities of every row, in the split's order: float32 [rows, classes].
+    """Scores of every row (`compute_scores`), in the split's order: float32 [rows, outputs].
 
-    `model` maps {"input_word_ids": int32 [batch, tokens]} to logits [batch, classes].
+    `model` maps {"input_word_ids": int32 [batch, tokens]} to logits [batch, outputs].
     `on_progress(done, total)` is called in rows after each batch. Raises DataError for a split
     without rows; scores that are not finite are returned as they are.
     """
@@ -47,8 +50,8 @@ def score_split(
         raise DataError("the split to score has no rows")
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
-    def probabilities(ids: Any) -> Any:
-        return tf.nn.softmax(tf.cast(model({"input_word_ids": ids}, training=False), tf.float32))
+    def score(ids: Any) -> Any:
+        return compute_scores(model({"input_word_ids": ids}, training=False), task)
 
     lengths = split.read_lengths()
     order = np.argsort(-lengths, kind="stable")
@@ -57,9 +60,7 @@ def score_split(
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         parts.append(
-            probabilities(
-                split.read_padded(rows, padded_width(int(lengths[rows[0]]), longest))
-            ).numpy()
+            score(split.read_padded(rows, padded_width(int(lengths[rows[0]]), longest))).numpy()
         )
         if on_progress is not None:
             on_progress(start + len(rows), len(order))

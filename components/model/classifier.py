@@ -1,4 +1,4 @@
-"""The classifier: encoder -> one vector per text -> dropout -> logits."""
+"""The classifier: encoder -> one vector per text -> dropout -> logits, one of a regression."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _INITIAL_DEVIATION = 0.02
 
 
 class Classifier(tf.keras.Model):
-    """Token ids -> logits, float32 [batch, classes] under every precision policy.
+    """Token ids -> logits, float32 [batch, outputs] under every precision policy.
+
+    There is an output per class, or one for a number (`components.model.heads`).
 
     `features` and `head` are its two halves: the features of a frozen encoder can be computed once
     and the head trained on them. Labels are no input.
@@ -35,7 +37,7 @@ class Classifier(tf.keras.Model):
         encoder: encoders.EncoderLayer,
         pooling: Literal["mean", "cls", "pooled"],
         dropout: float,
-        num_classes: int,
+        num_outputs: int,
         pad_id: int,
         dropout_seed: DropoutSeed,
         sep_id: int | None = None,
@@ -53,7 +55,7 @@ class Classifier(tf.keras.Model):
             stddev=_INITIAL_DEVIATION, seed=dropout_seed.seed
         )
         self.logits = tf.keras.layers.Dense(
-            num_classes, kernel_initializer=initializer, dtype=tf.float32, name="logits"
+            num_outputs, kernel_initializer=initializer, dtype=tf.float32, name="logits"
         )
         self.logits.build([None, encoder.hidden_size])
 
@@ -117,7 +119,7 @@ class Classifier(tf.keras.Model):
         return tf.cast(outputs["sequence_output"][:, 0], tf.float32)
 
     def head(self, features: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Features [batch, width] -> logits, float32 [batch, classes]."""
+        """Features [batch, width] -> logits, float32 [batch, outputs]."""
         return self.logits(self.dropout(features, training=training))
 
     def fuse_weights_for_serving(self, dtype: tf.DType) -> None:
@@ -137,7 +139,7 @@ def find_segments(ids: tf.Tensor, mask: tf.Tensor, sep_id: int) -> tf.Tensor:
 def build_classifier(
     config: ModelConfig,
     vocabulary: Vocabulary,
-    num_classes: int,
+    num_outputs: int,
     seed: int,
     *,
     has_pairs: bool = False,
@@ -154,7 +156,7 @@ def build_classifier(
         encoder,
         config.resolved_pooling,
         config.dropout,
-        num_classes,
+        num_outputs,
         vocabulary.pad_id,
         dropout_seed,
         vocabulary.token_id("[SEP]") if has_pairs else None,

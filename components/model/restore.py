@@ -12,6 +12,7 @@ from components.artifacts.checkpoint import (
     WEIGHTS_PREFIX,
     CheckpointContent,
 )
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.vocabulary import Vocabulary
 from components.config.schema import ModelConfig
 from components.errors import ConfigError
@@ -44,7 +45,7 @@ def load_classifier(
     model = build_classifier(
         content.model,
         vocabulary,
-        len(content.classes),
+        content.task.count_outputs(len(content.classes)),
         seed=0,
         has_pairs=len(content.inputs) > 1,
     )
@@ -59,12 +60,16 @@ def load_initial_weights(
     config: ModelConfig,
     classes: Sequence[str],
     checkpoint: Artifact[CheckpointContent],
+    task: TaskInfo = SINGLE_LABEL,
 ) -> None:
     """Give a new classifier of `classes` the weights of a checkpoint: encoder and head, by name.
 
     Rows of the head for classes that the checkpoint does not have stay as they are; rows for
-    classes that are gone are dropped. Call it in the strategy's scope. Raises ConfigError if the
-    checkpoint began with another encoder than `config` names.
+    classes that are gone are dropped. The head of a regression is scaled to the mean and the
+    standard deviation of the new `task`, so that it says the same numbers. Of a checkpoint of
+    another kind of task the head says something else: only the encoder is taken. Call it in the
+    strategy's scope. Raises ConfigError if the checkpoint began with another encoder than `config`
+    names.
     """
     content, prefix = checkpoint.content, str(checkpoint.directory / WEIGHTS_PREFIX)
     if compute_fingerprint(config) != content.encoder_fingerprint:
@@ -77,13 +82,23 @@ def load_initial_weights(
     # Only the encoder: the head has other rows.
     encoder = tf.train.Checkpoint(model=tf.train.Checkpoint(encoder=model.encoder))
     encoder.read(prefix).assert_existing_objects_matched().expect_partial()
+    if content.task.kind != task.kind:
+        return
     reader = tf.train.load_checkpoint(prefix)
+    stored = {
+        name: reader.get_tensor(f"model/logits/{name}/.ATTRIBUTES/VARIABLE_VALUE")
+        for name in ("kernel", "bias")
+    }
+    if task.kind == "regression":
+        (mean, std), (new_mean, new_std) = content.task.scale, task.scale
+        model.logits.kernel.assign(stored["kernel"] * (std / new_std))
+        model.logits.bias.assign((stored["bias"] * std + (mean - new_mean)) / new_std)
+        return
     shared = [name for name in classes if name in content.classes]
     new = [classes.index(name) for name in shared]
     old = [content.classes.index(name) for name in shared]
-    for name in ("kernel", "bias"):
+    for name, weights in stored.items():
         variable = getattr(model.logits, name)
         values = variable.numpy()
-        stored = reader.get_tensor(f"model/logits/{name}/.ATTRIBUTES/VARIABLE_VALUE")
-        values[..., new] = stored[..., old]
+        values[..., new] = weights[..., old]
         variable.assign(values)

@@ -1,6 +1,7 @@
-"""The exported model: texts in, class probabilities out, with the tokenizer in the graph.
+"""The exported model: texts in, labels or numbers out, with the tokenizer in the graph.
 
-A model of pairs has two inputs, named as its release says: the order of a pair is not in the graph.
+The outputs of the signature depend on the kind of task: `OUTPUTS`. A model of pairs has two inputs,
+named as its release says: the order of a pair is not in the graph.
 
 A second signature gives the encoder's vectors instead, from which the classes are computed.
 
@@ -19,18 +20,37 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.vocabulary import Vocabulary
 from components.config.data import SINGLE_INPUT
 from components.config.model import CUT, LongTexts
 from components.config.schema import Precision
+from components.config.task import TaskKind
 from components.data.text_columns import Text, count_characters, flatten_texts
 from components.errors import DataError
 from components.model.graph_allowlist import check_operations
+from components.model.heads import compute_scores as compute_task_scores
 from components.model.length_chunking import length_chunked
 from components.model.tokenizer import WordPiece
 
 SIGNATURE_NAME = "serving_default"
 OUTPUT_NAMES = ("label", "label_index", "scores")
+"""The outputs of a model that gives each text one label."""
+OUTPUTS: Mapping[TaskKind, tuple[str, ...]] = {
+    "single_label": OUTPUT_NAMES,
+    "multi_label": ("labels", "is_predicted", "scores"),
+    "regression": ("value",),
+}
+"""The outputs of the signature by kind of task.
+
+labels: string [n, classes], the class's name where it is predicted, else empty. is_predicted: bool
+[n, classes], whether the score reaches the class's threshold. value: float32 [n]."""
+SCORES_OUTPUTS: Mapping[TaskKind, str] = {
+    "single_label": "scores",
+    "multi_label": "scores",
+    "regression": "value",
+}
+"""The output that has what the model computed of a text."""
 CONFIDENT_OUTPUT = "is_confident"
 """Also an output of a model with a threshold: whether the largest score reaches it."""
 INPUT_NAME = SINGLE_INPUT[0]
@@ -54,12 +74,12 @@ class TokenClassifier(Protocol):
 
 
 class ServingModel(tf.Module):
-    """Texts -> label, label_index and scores (`classify`), or embeddings (`embed`).
+    """Texts -> the outputs of the kind of `task` (`classify`), or embeddings (`embed`).
 
     `inputs` are the names of the signatures' inputs: one, or two for pairs of texts. With a
     `threshold`, is_confident says whether the largest score reaches it. A `temperature` divides the
     logits. `long_texts` says what is read of texts longer than `max_length`, as the classifier was
-    trained with it.
+    trained with it. `thresholds` are those of several labels, one for each class.
 
     Only the weights that answers depend on are tracked, not the Keras objects, whose training
     functions do not belong into a served graph. The classifier cannot be trained any more, and
@@ -77,15 +97,17 @@ class ServingModel(tf.Module):
         temperature: float | None = None,
         inputs: Sequence[str] = SINGLE_INPUT,
         long_texts: LongTexts = CUT,
+        task: TaskInfo = SINGLE_LABEL,
+        thresholds: Sequence[float] = (),
     ) -> None:
         super().__init__(name="served_classifier")
         classifier.fuse_weights_for_serving(tf.as_dtype(precision))
         self._tokenizer = WordPiece(vocabulary)
-        self._names = tf.constant(list(classes))
+        self._names = tf.constant(list(classes), tf.string)
 
         def compute_scores(ids: tf.Tensor) -> tf.Tensor:
             logits = classifier({"input_word_ids": ids}, training=False)
-            return tf.nn.softmax(scale_logits(logits, temperature))
+            return compute_task_scores(scale_logits(logits, temperature), task)
 
         def tokenize(text: tf.Tensor, second: tf.Tensor | None = None) -> tf.RaggedTensor:
             if second is not None:
@@ -98,13 +120,11 @@ class ServingModel(tf.Module):
         @tf.function(input_signature=signature)
         def classify(*texts: tf.Tensor) -> dict[str, tf.Tensor]:
             scores = compute_ragged_scores(tokenize(*texts))
-            index = tf.argmax(scores, axis=1, output_type=tf.int32)
-            label = tf.gather(self._names, index)
-            answer = {"label": label, "label_index": index, "scores": scores}
-            if threshold is not None:
-                lowest = tf.constant(threshold, tf.float32)
-                answer[CONFIDENT_OUTPUT] = tf.reduce_max(scores, axis=1) >= lowest
-            return answer
+            if task.kind == "regression":
+                return {"value": scores[:, 0]}
+            if task.kind == "multi_label":
+                return _give_labels(scores, self._names, thresholds)
+            return _give_label(scores, self._names, threshold)
 
         def compute_features(ids: tf.Tensor) -> tf.Tensor:
             return tf.cast(classifier.features({"input_word_ids": ids}, training=False), tf.float32)
@@ -117,6 +137,30 @@ class ServingModel(tf.Module):
 
         self.classify, self.embed = classify, embed
         self._weights = classify.get_concrete_function().variables
+
+
+def _give_label(
+    scores: tf.Tensor, names: tf.Tensor, threshold: float | None
+) -> dict[str, tf.Tensor]:
+    """The outputs of a model that gives each text one label."""
+    index = tf.argmax(scores, axis=1, output_type=tf.int32)
+    label = tf.gather(names, index)
+    answer = {"label": label, "label_index": index, "scores": scores}
+    if threshold is not None:
+        lowest = tf.constant(threshold, tf.float32)
+        answer[CONFIDENT_OUTPUT] = tf.reduce_max(scores, axis=1) >= lowest
+    return answer
+
+
+def _give_labels(
+    scores: tf.Tensor, names: tf.Tensor, thresholds: Sequence[float]
+) -> dict[str, tf.Tensor]:
+    """The outputs of a model that gives each text any number of labels."""
+    if len(thresholds) != len(names):
+        raise ValueError(f"{len(thresholds)} thresholds for {len(names)} classes")
+    is_predicted = scores >= tf.constant(thresholds, tf.float32)
+    labels = tf.where(is_predicted, names, tf.constant(""))
+    return {"labels": labels, "is_predicted": is_predicted, "scores": scores}
 
 
 def scale_logits(logits: Any, temperature: float | None) -> Any:
@@ -134,10 +178,10 @@ def save_serving_model(served: ServingModel, directory: Path) -> None:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A loaded release: texts -> scores, float32 [n, classes], in the texts' order.
+    """A loaded release: texts -> scores, float32 [n, classes or 1], in the texts' order.
 
     `output` is the signature's output that counts as scores, `inputs` the names of its inputs. A
-    text of two inputs is a pair.
+    text of two inputs is a pair. A number is the only score of its text.
     """
 
     signature: Callable[..., dict[str, Any]]
@@ -161,7 +205,7 @@ class Scorer:
     def compute_batch(self, texts: Sequence[Text]) -> npt.NDArray[np.float32]:
         """Scores of the texts, computed at once."""
         scores: npt.NDArray[np.float32] = self._answer(texts)[self.output].numpy()
-        return scores
+        return scores if scores.ndim > 1 else scores[:, np.newaxis]
 
     def compute_outputs(self, texts: Sequence[Text]) -> dict[str, npt.NDArray[Any]]:
         """All outputs of the signature for the texts, computed at once."""
@@ -182,31 +226,37 @@ class Scorer:
         return self.signature(**columns)
 
 
-def load_scorer(directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT) -> Scorer:
+def load_scorer(
+    directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT, kind: TaskKind = "single_label"
+) -> Scorer:
     """The model in a release's directory, as `load_saved_model` loads it."""
-    return create_scorer(load_saved_model(directory, inputs), inputs)
+    return create_scorer(load_saved_model(directory, inputs, kind), inputs, kind)
 
 
-def load_saved_model(directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT) -> Any:
+def load_saved_model(
+    directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT, kind: TaskKind = "single_label"
+) -> Any:
     """The SavedModel in a release's directory, after its operations were checked.
 
-    `inputs` are those that the release's manifest names. Raises DataError if it is not a
-    SavedModel, has an operation that is not allowed, or another signature than kubert's. The caller
-    verifies the files' digests first.
+    `inputs` and `kind`, that of the task, are those that the release's manifest names. Raises
+    DataError if it is not a SavedModel, has an operation that is not allowed, or another signature
+    than kubert's. The caller verifies the files' digests first.
     """
     loaded = _load_saved_model(directory)
-    signature = _find_signature(loaded, SIGNATURE_NAME, inputs, OUTPUT_NAMES)
-    if signature is None:
+    if _find_signature(loaded, SIGNATURE_NAME, inputs, OUTPUTS[kind]) is None:
         raise DataError(
             f"{directory}: has no signature {SIGNATURE_NAME} from {', '.join(inputs)} to "
-            f"{', '.join(OUTPUT_NAMES)}; it was not exported by kubert"
+            f"{', '.join(OUTPUTS[kind])}; it was not exported by kubert"
         )
     return loaded
 
 
-def create_scorer(loaded: Any, inputs: tuple[str, ...] = SINGLE_INPUT) -> Scorer:
+def create_scorer(
+    loaded: Any, inputs: tuple[str, ...] = SINGLE_INPUT, kind: TaskKind = "single_label"
+) -> Scorer:
     """The scorer of a loaded release."""
-    return Scorer(_keep_alive(loaded, loaded.signatures[SIGNATURE_NAME]), inputs=inputs)
+    signature = loaded.signatures[SIGNATURE_NAME]
+    return Scorer(_keep_alive(loaded, signature), SCORES_OUTPUTS[kind], inputs)
 
 
 def load_embedder(directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT) -> Scorer:

@@ -18,6 +18,7 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.release import ReleaseContent
 from components.data.text_columns import Text
+from components.model.heads import compute_scores
 from components.model.restore import load_classifier
 from components.model.serving_model import load_embedder, load_scorer
 from components.model.text_windows import count_row_windows, count_windows
@@ -40,18 +41,17 @@ class BatchComputer(Protocol):
 
 
 class CheckpointScorer:
-    """Class probabilities of token ids, computed in float32 by a checkpoint's classifier."""
+    """Scores of token ids (`compute_scores`), computed in float32 by a checkpoint's classifier."""
 
     def __init__(self, checkpoint: Artifact[CheckpointContent]) -> None:
         self.digest = checkpoint.digest
         classifier, content, _ = load_classifier(checkpoint)
-        self.width = len(content.classes)
+        self.width = content.task.count_outputs(len(content.classes))
         self._max_length = content.model.max_length
 
         @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
         def score(ids: Any) -> Any:
-            logits = classifier({"input_word_ids": ids}, training=False)
-            return tf.nn.softmax(tf.cast(logits, tf.float32))
+            return compute_scores(classifier({"input_word_ids": ids}, training=False), content.task)
 
         self._score = score
 
@@ -67,12 +67,17 @@ class CheckpointScorer:
 
 
 class ReleaseScorer:
-    """Class probabilities, or embeddings, of texts by a release's SavedModel."""
+    """Class probabilities or numbers, or embeddings, of texts by a release's SavedModel."""
 
     def __init__(self, release: Artifact[ReleaseContent], output: str) -> None:
         self.digest = release.digest
-        load = load_embedder if output == "embeddings" else load_scorer
-        self._compute = load(release.directory, release.content.inputs).compute_batch
+        directory, content = release.directory, release.content
+        scorer = (
+            load_embedder(directory, content.inputs)
+            if output == "embeddings"
+            else load_scorer(directory, content.inputs, content.task.kind)
+        )
+        self._compute = scorer.compute_batch
         self.width = self.compute([]).shape[1]
         self._max_length, self._reading = release.content.max_length, release.content.long_texts
 

@@ -1,13 +1,17 @@
-"""Predicts the classes of texts, or of pairs, with a released model, after it is verified."""
+"""Predicts labels or numbers of texts, or of pairs, with a released model, after it is verified."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from components.artifacts.artifact import Artifact
+from components.artifacts.predictions import select_labels
 from components.artifacts.release import ReleaseContent
 from components.confidence.threshold import are_confident
 from components.data.text_columns import Text
@@ -30,8 +34,33 @@ class Prediction:
     is_confident: bool | None = None
 
 
+@dataclass(frozen=True)
+class LabelsPrediction:
+    """The predicted labels of a text, or pair, perhaps none, in the order of the classes.
+
+    `scores` has one in [0, 1] for each class, by itself: they have no sum. A class is predicted if
+    its score reaches its threshold.
+    """
+
+    text: Text
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ValuePrediction:
+    """The predicted number of a text, or pair, in the units of the data."""
+
+    text: Text
+    value: float
+
+
+AnyPrediction: TypeAlias = Any
+"""Prediction, LabelsPrediction or ValuePrediction: the release says which, not the type checker."""
+
+
 class Predictor:
-    """A loaded release: predicts the classes of any number of texts.
+    """A loaded release: predicts labels or numbers of any number of texts.
 
     Raises DataError if the release has operations outside the allowlist; the caller verified it.
     """
@@ -39,11 +68,12 @@ class Predictor:
     def __init__(self, release: Artifact[ReleaseContent]) -> None:
         from components.model.serving_model import load_scorer  # TensorFlow takes seconds
 
-        self._classes, self._threshold = release.content.classes, release.content.threshold
-        self._inputs = release.content.inputs
-        self._scorer = load_scorer(release.directory, self._inputs)
+        self._content = release.content
+        self._scorer = load_scorer(
+            release.directory, release.content.inputs, release.content.task.kind
+        )
 
-    def predict(self, texts: Iterable[Text]) -> Iterator[Prediction]:
+    def predict(self, texts: Iterable[Text]) -> Iterator[AnyPrediction]:
         """One prediction per text, in order; texts are read in batches.
 
         A model of pairs takes a tuple of two texts for each. UsageError for anything else.
@@ -51,21 +81,52 @@ class Predictor:
         stream = iter(texts)
         while batch := list(itertools.islice(stream, BATCH_TEXTS)):
             for text in batch:
-                _check_text(text, self._inputs)
-            scores = self._scorer(batch)
-            confident = (
-                [None] * len(batch)
-                if self._threshold is None
-                else are_confident(scores, self._threshold).tolist()
-            )
-            for text, row, is_confident in zip(batch, scores, confident, strict=True):
-                named = zip(self._classes, row, strict=True)
-                yield Prediction(
-                    text,
-                    self._classes[int(row.argmax())],
-                    {name: float(score) for name, score in named},
-                    is_confident,
-                )
+                _check_text(text, self._content.inputs)
+            yield from read_predictions(self._content, batch, self._scorer(batch))
+
+
+def read_predictions(
+    content: ReleaseContent, texts: Sequence[Text], scores: npt.NDArray[np.float32]
+) -> Iterator[AnyPrediction]:
+    """What the scores [texts, classes or 1] of a release mean for each text."""
+    kind, classes = content.task.kind, content.classes
+    if kind == "regression":
+        for text, value in zip(texts, scores[:, 0], strict=True):
+            yield ValuePrediction(text, float(str(value)))
+    elif kind == "multi_label":
+        predicted = select_labels(scores, content.thresholds)
+        for text, row, chosen in zip(texts, scores, predicted, strict=True):
+            labels = tuple(itertools.compress(classes, chosen))
+            yield LabelsPrediction(text, labels, _name_scores(classes, row))
+    else:
+        confident = (
+            [None] * len(texts)
+            if content.threshold is None
+            else are_confident(scores, content.threshold).tolist()
+        )
+        for text, row, is_confident in zip(texts, scores, confident, strict=True):
+            label = classes[int(row.argmax())]
+            yield Prediction(text, label, _name_scores(classes, row), is_confident)
+
+
+def _name_scores(classes: Sequence[str], row: npt.NDArray[np.float32]) -> dict[str, float]:
+    return {name: float(score) for name, score in zip(classes, row, strict=True)}
+
+
+def format_prediction(prediction: AnyPrediction, inputs: Sequence[str]) -> dict[str, Any]:
+    """The prediction as `kubert predict --json` prints it; scripts depend on these keys."""
+    text = prediction.text
+    fields: dict[str, Any] = {
+        "text": text if isinstance(text, str) else dict(zip(inputs, text, strict=True))
+    }
+    if isinstance(prediction, ValuePrediction):
+        return {**fields, "value": prediction.value}
+    if isinstance(prediction, LabelsPrediction):
+        return {**fields, "labels": [*prediction.labels], "scores": prediction.scores}
+    fields |= {"label": prediction.label, "scores": prediction.scores}
+    if prediction.is_confident is not None:
+        fields["is_confident"] = prediction.is_confident
+    return fields
 
 
 def _check_text(text: Any, inputs: Sequence[str]) -> None:
@@ -85,7 +146,7 @@ def _check_text(text: Any, inputs: Sequence[str]) -> None:
         )
 
 
-def predict(reference: str, texts: Iterable[Text]) -> Iterator[Prediction]:
+def predict(reference: str, texts: Iterable[Text]) -> Iterator[AnyPrediction]:
     """One prediction per text, in order; texts are read in batches, so the input may be endless.
 
     `reference`: see `open_reference`. Raises DataError, before anything is loaded, if the release

@@ -143,8 +143,8 @@ class ChampionSync:
         change = ""
         if before is not None and champion != before:
             change = f", {'rolled back from' if champion < before else 'was'} {before}"
-        accuracy = release.content.accuracy
-        self._report(f"{name}: serving version {champion} (accuracy {accuracy:.4f}){change}")
+        quality = release.content.main_metric
+        self._report(f"{name}: serving version {champion} ({quality}){change}")
 
     def _report_waiting(self, listing: ModelListing) -> None:
         served = self.served_version

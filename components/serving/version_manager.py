@@ -26,6 +26,7 @@ from components.model.serving_model import (
     CONFIDENT_OUTPUT,
     DEFAULT_BATCH_SIZE,
     OUTPUT_NAMES,
+    OUTPUTS,
     SIGNATURE_NAME,
     Scorer,
     load_scorer,
@@ -51,7 +52,7 @@ class LoadedModel:
 
     directory: VersionDirectory
     name: str
-    accuracy: float
+    quality: str
     scorer: Scorer
     signatures: dict[str, Any]
     output_names: tuple[str, ...] = OUTPUT_NAMES
@@ -151,10 +152,10 @@ class VersionManager:
             self._states[before.version] = END
             change = f", in place of {before.version}"
         logger.info(
-            "%s: version %d (accuracy %.4f) loaded in %.1f s%s",
+            "%s: version %d (%s) loaded in %.1f s%s",
             loaded.name,
             version.number,
-            loaded.accuracy,
+            loaded.quality,
             time.monotonic() - started,
             change,
         )
@@ -164,13 +165,14 @@ class VersionManager:
 def load_version(version: VersionDirectory, name: str | None = None) -> LoadedModel:
     """Load a version; DataError if a file or an operation of its graph does not verify."""
     content = open_release(version.path).content
+    outputs = OUTPUTS[content.task.kind]
     return LoadedModel(
         version,
         name or content.name or DEFAULT_MODEL_NAME,
-        content.accuracy,
-        load_scorer(version.path, content.inputs),
+        str(content.main_metric),
+        load_scorer(version.path, content.inputs, content.task.kind),
         _read_signatures(version.path),
-        OUTPUT_NAMES if content.threshold is None else (*OUTPUT_NAMES, CONFIDENT_OUTPUT),
+        outputs if content.threshold is None else (*outputs, CONFIDENT_OUTPUT),
     )
 
 

@@ -11,7 +11,7 @@ from components.tokenize_text.step import run
 
 def _run(options: Config, paths: Mapping[str, str]) -> None:
     with staged_output(paths["output"], "token_shards") as output:
-        run(options.data, options.model, options.tokenize, output)
+        run(options.data, options.model, options.tokenize, output, options.task)
 
 
 if __name__ == "__main__":
@@ -19,7 +19,7 @@ if __name__ == "__main__":
         run_step_command(
             "tokenize_text",
             "Raw text in, token shards out.",
-            "sections data, model and tokenize",
+            "sections task, data, model and tokenize",
             ["output"],
             _run,
         )

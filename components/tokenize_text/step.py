@@ -17,6 +17,7 @@ from typing import Any
 from components.artifacts.manifest import staged_artifact
 from components.artifacts.release import StartingPoint
 from components.artifacts.shard_metadata import describe_absent_classes
+from components.artifacts.task import TaskInfo
 from components.artifacts.token_shards import (
     ShardsContent,
     ShardWriter,
@@ -26,9 +27,9 @@ from components.artifacts.token_shards import (
 )
 from components.artifacts.vocabulary import Vocabulary
 from components.config.renamed_options import to_stored_names
-from components.config.schema import DataConfig, ModelConfig, TokenizeConfig
+from components.config.schema import DataConfig, ModelConfig, TaskConfig, TokenizeConfig
 from components.data.labelled_text import ExampleBatch, LabelledDataset, open_dataset
-from components.data.labels import find_similar_names
+from components.data.labels.class_names import find_similar_names
 from components.data.read_stats import ReadStats
 from components.data.sources import combine_digests
 from components.data.split_names import SPLITS, SplitName
@@ -46,18 +47,23 @@ MAX_GROUPS = 5
 
 
 def run(
-    data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, output: Path
+    data: DataConfig,
+    model: ModelConfig,
+    tokenize: TokenizeConfig,
+    output: Path,
+    task: TaskConfig | None = None,
 ) -> ShardsContent:
     """Write token shards to `output` and return their description.
 
-    Raises DataError for data that cannot be used: an unreadable source, more rejected rows than
-    data.max_bad_rows, a larger share of [UNK] than tokenize.max_unknown, an empty split, fewer than
-    two classes in training, or a release of model.start_from that cannot be used. Then `output`
-    does not exist.
+    Without `task` a text has one of the classes. Raises DataError for data that cannot be used: an
+    unreadable source, more rejected rows than data.max_bad_rows, a larger share of [UNK] than
+    tokenize.max_unknown, an empty split, fewer than two classes, or numbers, in training, or a
+    release of model.start_from that cannot be used. Then `output` does not exist.
     """
+    task = task or TaskConfig()
     start = resolve_starting_point(model.start_from) if model.start_from else None
     report(StepName.TOKENIZE, "reading labels")
-    with open_dataset(data) as dataset:
+    with open_dataset(data, task) as dataset:
         survey_notes = _describe_start(start) + _describe_survey(dataset)
         for note in survey_notes:
             report_note(StepName.TOKENIZE, note)
@@ -79,6 +85,7 @@ def run(
                     tokenize.rows_per_shard,
                     has_pairs=data.text_pair is not None,
                     keep_texts=tokenize.keep_texts,
+                    kind=task.kind,
                 )
                 for split in SPLITS
             }
@@ -107,14 +114,20 @@ def run(
             if long_text_counts is not None:
                 report_note(StepName.TOKENIZE, long_text_counts.describe(length, reading))
             content = _describe_shards(
-                dataset, model, vocabulary, splits, examples.stats, [*survey_notes, *split_notes]
+                dataset,
+                model,
+                vocabulary,
+                splits,
+                examples.stats,
+                [*survey_notes, *split_notes],
+                writers["train"].describe_task(),
             ).model_copy(update={"start_from": start, "long_text_counts": long_text_counts})
             commit_shards(
                 directory,
                 vocabulary,
                 content,
                 _input_digests(dataset),
-                _identity_options(data, model, tokenize),
+                _identity_options(data, model, tokenize, task),
             )
     return content
 
@@ -154,10 +167,12 @@ def _check_splits(
             f"{dataset.source.name}: the {split} split is empty "
             f"({dataset.rows} rows in all); {remedy}"
         )
-    classes = [name for name, count in splits["train"].class_counts.items() if count]
-    if len(classes) < 2:
+    counts = splits["train"].class_counts
+    classes = [name for name, count in counts.items() if count]
+    if counts and len(classes) < 2:
+        found = f"only one class ({classes[0]}) has" if classes else "no class has"
         raise DataError(
-            f"{dataset.source.name}: only one class ({classes[0]}) has training rows; "
+            f"{dataset.source.name}: {found} training rows; "
             "a classifier needs at least two: check data.label and data.classes"
         )
 
@@ -169,6 +184,7 @@ def _describe_shards(
     splits: SplitInfos,
     stats: ReadStats,
     notes: list[str],
+    task: TaskInfo,
 ) -> ShardsContent:
     return ShardsContent(
         classes=dataset.labels.classes,
@@ -185,6 +201,7 @@ def _describe_shards(
         source_sha256=combine_digests([*_source_digests(dataset).values()]),
         notes=notes,
         window={} if dataset.window is None else dataset.window.to_dict(),
+        task=task,
     )
 
 
@@ -265,7 +282,7 @@ def _input_digests(dataset: LabelledDataset) -> dict[str, str]:
 
 
 def _identity_options(
-    data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig
+    data: DataConfig, model: ModelConfig, tokenize: TokenizeConfig, task: TaskConfig
 ) -> dict[str, Any]:
     """Return the options that the shards depend on, under the names that manifests store.
 
@@ -295,4 +312,6 @@ def _identity_options(
         "model": model.model_dump(mode="json", include=model_options),
         "tokenize": tokenize.model_dump(mode="json", include={"rows_per_shard"}),
     }
+    if task.kind != "single_label":
+        options["task"] = task.model_dump(mode="json")
     return {section: to_stored_names(section, values) for section, values in options.items()}

@@ -13,6 +13,7 @@ from itertools import accumulate, compress
 
 from components.artifacts.token_shards import TokenizedTexts
 from components.data.labelled_text import ExampleBatch
+from components.data.labels import Label
 from components.data.split_names import SPLITS, SplitName
 from components.data.text_columns import Text, count_characters
 
@@ -24,11 +25,11 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 
 @dataclass
 class TextBatch:
-    """Texts and class indices of one split that are tokenized together."""
+    """Texts and labels of one split that are tokenized together."""
 
     split: SplitName
     texts: list[Text] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
     characters: int = 0
 
     @property
@@ -36,7 +37,7 @@ class TextBatch:
         """Whether no row may be added."""
         return len(self.texts) == MAX_BATCH_ROWS or self.characters >= MAX_BATCH_CHARACTERS
 
-    def add_until_full(self, texts: Sequence[Text], labels: Sequence[int]) -> int:
+    def add_until_full(self, texts: Sequence[Text], labels: Sequence[Label]) -> int:
         """Add rows from the first on until the batch is full; return how many were added."""
         texts = texts[: MAX_BATCH_ROWS - len(self.texts)]
         lengths = count_characters(texts)

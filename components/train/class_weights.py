@@ -8,12 +8,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from components.artifacts.shard_metadata import check_class_names, list_class_names
+from components.artifacts.shard_metadata import SplitInfo, check_class_names, list_class_names
+from components.config.schema import TrainConfig
+from components.config.task import TaskKind
 from components.errors import ConfigError
+
+WeightsOption = Literal["none", "balanced"] | Mapping[str, float]
+
+
+def compute_loss_weights(
+    config: TrainConfig, kind: TaskKind, split: SplitInfo
+) -> tuple[float, ...] | None:
+    """The weight of each class in the loss of a kind of task, by its training rows; None for none.
+
+    Raises ConfigError for weights that name an unknown class, or lack one.
+    """
+    if kind == "multi_label":
+        return compute_positive_weights(config.class_weights, split.class_counts, split.rows)
+    return compute_class_weights(config.class_weights, split.class_counts)
+
+
+def compute_positive_weights(
+    option: WeightsOption, class_counts: Mapping[str, int], rows: int
+) -> tuple[float, ...] | None:
+    """The weight of the rows that have a class, against 1 for those that do not; None for none.
+
+    Balanced weights are (rows without it) / (rows with it), so that both weigh the same in sum. A
+    class without such rows, or in all of them, has the weight 1. Raises ConfigError as
+    `compute_class_weights` does.
+    """
+    if option == "none":
+        return None
+    if isinstance(option, str):
+        return tuple(
+            (rows - count) / count if 0 < count < rows else 1.0 for count in class_counts.values()
+        )
+    _check_names(option, class_counts)
+    return tuple(option[name] for name in class_counts)
 
 
 def compute_class_weights(
-    option: Literal["none", "balanced"] | Mapping[str, float], class_counts: Mapping[str, int]
+    option: WeightsOption, class_counts: Mapping[str, int]
 ) -> tuple[float, ...] | None:
     """The weight of each class of `class_counts`, its training rows, in their order; None for none.
 

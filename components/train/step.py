@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from components.artifacts.shard_metadata import (
 )
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import ModelConfig, TrainConfig
+from components.config.task import check_training_options, resolve_best_metric
 from components.errors import ConfigError, DataError, MissingArtifactError, shorten_value
 from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
@@ -34,7 +35,7 @@ from components.train.checkpointing.finished_checkpoint import (
     export_finished_checkpoint,
     is_finished,
 )
-from components.train.class_weights import compute_class_weights
+from components.train.class_weights import compute_loss_weights
 from components.train.hardware import describe_unfit_precision, resolve_precision
 from components.train.job import Job, training_id
 from components.workers.group import WorkerGroup
@@ -73,6 +74,7 @@ def run(
     is_local = cluster.backend == "local"
     gpus = find_local_gpus(train.workers, cluster.gpus) if is_local else LocalGpus()
     train = resolve_precision(train, cluster.backend, gpus.devices)
+    train = resolve_best_metric(train, content.task.kind)
     start = choose_start(model, content, manifest.digest)
     if start is not None and cluster.backend == "jobset" and not is_remote_uri(start.store):
         raise ConfigError(
@@ -93,7 +95,7 @@ def run(
         report_start(train, cluster, gpus)
         if start is not None:
             progress.report_note(StepName.TRAIN, f"starting from {start.title}")
-        for note in _describe_loss(train, content.splits["train"].class_counts):
+        for note in _describe_loss(train, content):
             progress.report_note(StepName.TRAIN, note)
         _run_workers(job, cluster, gpus)
     return export_finished_checkpoint(job.state, output)
@@ -115,11 +117,11 @@ def _describe_start(train: TrainConfig, gpus: int) -> str:
     return f"starting {workers}{devices}, products in {train.precision}"
 
 
-def _describe_loss(train: TrainConfig, class_counts: Mapping[str, int]) -> list[str]:
+def _describe_loss(train: TrainConfig, shards: ShardsContent) -> list[str]:
     """Notes on what makes the training loss another one than the mean cross-entropy."""
     notes = []
-    if weights := compute_class_weights(train.class_weights, class_counts):
-        by_name = dict(zip(class_counts, weights, strict=True))
+    if weights := compute_loss_weights(train, shards.task.kind, shards.splits["train"]):
+        by_name = dict(zip(shards.classes, weights, strict=True))
         heaviest = sorted(by_name, key=by_name.__getitem__, reverse=True)[:MAX_SHOWN_WEIGHTS]
         listed = ", ".join(f"{shorten_value(name)} {by_name[name]:.3g}" for name in heaviest)
         more = ", ..." if len(by_name) > len(heaviest) else ""
@@ -241,7 +243,11 @@ def check_compatible(model: ModelConfig, train: TrainConfig, shards: ShardsConte
                 f"the shards have no {name} rows; give more data, or another "
                 "data.validation_fraction, and tokenize again"
             )
-    compute_class_weights(train.class_weights, shards.splits["train"].class_counts)
+    try:
+        check_training_options(train, shards.task.kind)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    compute_loss_weights(train, shards.task.kind, shards.splits["train"])
     rows = shards.splits["train"].rows
     if train.batch_size > rows:
         raise ConfigError(

@@ -23,7 +23,7 @@ from components.artifacts.manifest import (
     ArtifactKind,
     Manifest,
 )
-from components.artifacts.predictions import PREDICTIONS_FILENAME, SCHEMA
+from components.artifacts.predictions import COLUMNS, PREDICTIONS_FILENAME, build_schema
 from components.artifacts.release import MODEL_FILENAME, ReleaseContent
 from components.artifacts.report import (
     CONTENT_FILENAME,
@@ -31,7 +31,12 @@ from components.artifacts.report import (
     CalibrationBin,
     ClassMetrics,
     DataSummary,
+    LabelMetrics,
+    LabelMistake,
     Misclassification,
+    MultiLabelReport,
+    NumberMistake,
+    RegressionReport,
     ReportContent,
     RocCurve,
     TrainingSummary,
@@ -42,6 +47,7 @@ from components.artifacts.shard_metadata import (
     ShardsContent,
     SplitInfo,
 )
+from components.artifacts.task import TaskInfo
 from components.artifacts.vocabulary import SPECIAL_TOKENS, VOCABULARY_FILE
 from components.config.model import LongTexts
 from components.progress import ProgressEvent
@@ -170,7 +176,11 @@ def _format_token_shards() -> str:
             "list of uint16",
             "token ids with [CLS] and [SEP], without padding; int32 for vocabularies over 65,536",
         ),
-        ("label", "int32", "index into the classes"),
+        (
+            "label",
+            "int32",
+            "index into the classes; of several labels a list of int32, of a regression float64",
+        ),
         ("text", "string", "the text; in `train` only with `tokenize.keep_texts`"),
     ]
     return _join(
@@ -184,6 +194,7 @@ def _format_token_shards() -> str:
         format_model(SplitInfo),
         format_model(LongTexts),
         format_model(LongTextCounts),
+        format_model(TaskInfo),
     )
 
 
@@ -203,27 +214,46 @@ def _format_checkpoint() -> str:
     )
 
 
+def _describe_column(schema: pa.Schema, name: str) -> str:
+    """The type of a column, or a dash if the file has none."""
+    return _arrow_type(schema.field(name).type) if name in schema.names else "-"
+
+
 def _format_report() -> str:
+    schemas = [build_schema(columns, has_pairs=False) for columns in COLUMNS]
     files = [
-        (CONTENT_FILENAME, "all figures: `ReportContent`"),
+        (
+            CONTENT_FILENAME,
+            "all figures: `ReportContent`, with several labels `MultiLabelReport`, with numbers "
+            "`RegressionReport`",
+        ),
         (PAGE_FILENAME, "the same for people, in one file"),
         (PREDICTIONS_FILENAME, "the scores of every test row (Arrow IPC, not compressed)"),
         (MANIFEST_FILENAME, "kind `report`"),
     ]
-    columns = [(format_code(field.name), _arrow_type(field.type)) for field in SCHEMA]
+    columns = [
+        (format_code(name), *(_describe_column(schema, name) for schema in schemas))
+        for name in schemas[0].names
+    ]
     return _join(
         f"## Report\n\n{wrap(REPORT)}",
         _format_files(files),
         f"The columns of `{PREDICTIONS_FILENAME}`:",
-        format_table(("column", "type"), columns),
+        format_table(("column", "single_label", "multi_label", "regression"), columns),
+        "The lists of `label` and `predicted` have indices of classes.",
         *map(
             format_model,
             (
                 ReportContent,
+                MultiLabelReport,
+                RegressionReport,
                 ClassMetrics,
+                LabelMetrics,
                 RocCurve,
                 CalibrationBin,
                 Misclassification,
+                LabelMistake,
+                NumberMistake,
                 DataSummary,
                 TrainingSummary,
             ),

@@ -87,6 +87,13 @@ def read_choice(
     return tuple(dict.fromkeys(read_integer(name, number, 1) for number in items))
 
 
+def read_text(name: str, value: str) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise UsageError(f"{name}={shorten_value(value)}: give a text that is not empty")
+    return value
+
+
 def read_word(name: str, value: str, words: Sequence[str]) -> str:
     """One of some words."""
     if value not in words:

@@ -37,6 +37,16 @@ class Report:
         )
 
 
+MAIN_METRICS = (("accuracy", "accuracy"), ("micro-F1", "micro_f1"), ("RMSE", "rmse"))
+"""Titles and names of the metrics that models are judged by, one per kind of task."""
+BASELINES = {
+    "most frequent class": "majority_share",
+    "always the same labels": "baseline_micro_f1",
+    "always the mean": "baseline_rmse",
+}
+"""Figures of models that do not read the texts, by what they answer."""
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """A run that came to its end; the gate may have refused the model.
@@ -48,7 +58,10 @@ class FinishedRun:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test rows that were given the right class."""
+        """Share of the test rows that were given the right class.
+
+        Models of another `task.kind` have none: see `figures`.
+        """
         return float(self.figures["accuracy"])
 
     @property
@@ -75,21 +88,37 @@ class FinishedRun:
         return load_release(self.figures["release"])
 
     def __repr__(self) -> str:
-        return f"<FinishedRun accuracy {self.accuracy:.4f}, {self._describe_release()}>"
+        title, name = self._main_metric
+        return f"<FinishedRun {title} {self.figures[name]:.4f}, {self._describe_release()}>"
 
     def _repr_html_(self) -> str:
         seconds = self.figures["step_seconds"]
         return format_table(
             {
-                "accuracy": f"{self.accuracy:.4f} (95% interval {self.figures['accuracy_low']:.4f} "
-                f"to {self.figures['accuracy_high']:.4f}, {self.figures['test_rows']:,} test rows)",
-                "most frequent class": f"{self.figures['majority_share']:.4f}",
+                **self._describe_metric(),
                 "gate": self.reason,
                 "release": self._describe_release(),
                 "seconds": ", ".join(f"{step} {value:.1f}" for step, value in seconds.items()),
                 "report": format_path(self.figures["report"]),
             }
         )
+
+    @property
+    def _main_metric(self) -> tuple[str, str]:
+        """Title and name of the metric of the kind of task."""
+        return next(each for each in MAIN_METRICS if each[1] in self.figures)
+
+    def _describe_metric(self) -> dict[str, str]:
+        """The main metric with its interval, and what it is to be compared with."""
+        title, name = self._main_metric
+        value, rows = self.figures[name], f"{self.figures['test_rows']:,} test rows"
+        low, high = (self.figures.get(f"{name}{end}") for end in ("_low", "_high"))
+        interval = "" if low is None or high is None else f"95% interval {low:.4f} to {high:.4f}, "
+        described = {title: f"{value:.4f} ({interval}{rows})"}
+        for words, baseline in BASELINES.items():
+            if baseline in self.figures:
+                described[words] = f"{self.figures[baseline]:.4f}"
+        return described
 
     def _describe_release(self) -> str:
         release = self.figures["release"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components import registry
+from components.artifacts.release import ReleaseContent
 from components.errors import DataError, UsageError
 from components.registry import version_info
 from components.registry.reference import ModelReference, parse_model_reference
@@ -71,11 +72,19 @@ def _metadata_columns(version: VersionInfo) -> dict[str, Any]:
     content = version.content
     columns = {
         "released": version.released_at or None,
-        "accuracy": content and content.accuracy,
-        "accuracy_low": content and content.accuracy_low,
-        "accuracy_high": content and content.accuracy_high,
+        **_quality_columns(content),
         "encoder": content and content.encoder,
         "run": version.run or None,
         "data": version.data or None,
     }
     return {**columns, "problem": version.problem} if version.problem else columns
+
+
+def _quality_columns(content: ReleaseContent | None) -> dict[str, Any]:
+    """The main metric of the kind of task with its interval; the kind, if it is not single labels.
+
+    The columns of a version whose manifest is damaged are those of single labels.
+    """
+    name, value, low, high = content.main_metric if content else ("accuracy", None, None, None)
+    kind = {} if content is None or name == "accuracy" else {"task": content.task.kind}
+    return {**kind, name: value, f"{name}_low": low, f"{name}_high": high}

@@ -20,6 +20,7 @@ from pipeline.api.arguments import (
     read_integer,
     read_location,
     read_sources,
+    read_text,
     read_word,
 )
 from pipeline.api.display import ShowEvent, create_view, format_table
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from components.batch_prediction.step import BatchPrediction
     from components.explain.explainer import Explainer
     from components.explain.explanation import Explanation
-    from components.serving.predict import Prediction, Predictor
+    from components.serving.predict import AnyPrediction, Predictor
 
 Texts = list[str] | tuple[str, ...] | Iterator[str]
 Pairs = list[tuple[str, str]] | Iterator[tuple[str, str]]
@@ -64,7 +65,7 @@ class Release:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of the scores."""
+        """The classes, in the order of the scores; none of a release that predicts numbers."""
         return self.content.classes
 
     @property
@@ -78,15 +79,17 @@ class Release:
         return self._artifact.directory
 
     @overload
-    def predict(self, texts: str) -> Prediction: ...
+    def predict(self, texts: str) -> AnyPrediction: ...
 
     @overload
-    def predict(self, texts: Texts | Pairs) -> list[Prediction]: ...
+    def predict(self, texts: Texts | Pairs) -> list[AnyPrediction]: ...
 
-    def predict(self, texts: str | Texts | Pairs) -> Prediction | list[Prediction]:
-        """The label and the scores of a text, or of each text, as `kubert predict` gives them.
+    def predict(self, texts: str | Texts | Pairs) -> AnyPrediction | list[AnyPrediction]:
+        """What is predicted of a text, or of each text, as `kubert predict` gives it.
 
-        A model of pairs takes a list of tuples of two texts. UsageError for the other kind.
+        By the kind of task (`content.task.kind`) the result has `label` and `scores`
+        (single_label), `labels` and `scores` (multi_label), or `value` (regression). A model of
+        pairs takes a list of tuples of two texts. UsageError for the other kind.
         """
         if isinstance(texts, str):
             return next(self._predictor.predict([texts]))
@@ -123,11 +126,11 @@ class Release:
         layers: Layers = "last",
         heads: Heads = "mean",
     ) -> Explanation | list[Explanation]:
-        """Why a text, or each text, has its score, as `kubert explain` shows it.
+        """Why a text, or each text, has its score or its number, as `kubert explain` shows it.
 
         Args:
             texts: one text, or several.
-            target: the class that is explained; by default, the predicted one.
+            target: the class that is explained; by default, the one with the largest score.
             steps: points of the integral, 1 to 10,000; more of them make the gap smaller.
             layers: layers whose attention is wanted, counted from 1: a number, several of them,
                 "last", "all", "none" (or []), or numbers as the command takes them: "1,6".
@@ -165,6 +168,7 @@ class Release:
         file_format: Literal["parquet", "csv", "jsonl"] = "parquet",
         all_scores: bool = False,
         embeddings: bool = False,
+        separator: str = "|",
         workers: int = 1,
         options: Options | None = None,
         show: ShowEvent | None = None,
@@ -180,6 +184,7 @@ class Release:
             file_format: format of the output.
             all_scores: write the score of every class.
             embeddings: write the encoder's vector instead of label and score.
+            separator: what stands between several labels of a text in CSV.
             workers: worker processes; 0: in this process.
             options: options of the section `data`, such as {"data.max_bad_rows": 5}.
             show: receives each progress event; by default, progress is shown in the notebook or
@@ -209,6 +214,7 @@ class Release:
             keep=read_columns("keep", keep),
             all_scores=bool(all_scores),
             embeddings=bool(embeddings),
+            separator=read_text("separator", separator),
             workers=read_integer("workers", workers, 0),
         )
         with create_view(show) as view:
@@ -231,16 +237,17 @@ class Release:
         return f"<Release {name} {self.digest[:12]}>"
 
     def _repr_html_(self) -> str:
-        content = self.content
-        return format_table(
-            {
-                "release": f"{content.name} version {content.version}",
-                "encoder": content.encoder,
-                "classes": ", ".join(content.classes),
-                "accuracy": f"{content.accuracy:.4f} on {content.test_rows:,} test rows",
-                "SHA-256": self.digest,
-            }
-        )
+        content, metric = self.content, self.content.main_metric
+        rows = {
+            "release": f"{content.name} version {content.version}",
+            "encoder": content.encoder,
+            "classes": ", ".join(content.classes),
+            metric.name: f"{metric.format_value()} on {content.test_rows:,} test rows",
+            "SHA-256": self.digest,
+        }
+        if content.task.kind == "regression":
+            del rows["classes"]
+        return format_table(rows)
 
     @cached_property
     def _predictor(self) -> Predictor:

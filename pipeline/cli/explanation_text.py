@@ -24,10 +24,8 @@ _VISIBLE = 0.1
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
     """Print one explanation; colours only where the console has them."""
-    score = explanation.scores[explanation.label]
-    label = mark_label(explanation.label, explanation.is_confident)
-    print_line(console, f"{label}  {score:.4f}", "bold")
-    if explanation.target != explanation.label:
+    print_line(console, _describe_answer(explanation), "bold")
+    if explanation.target not in (explanation.label, ",".join(explanation.labels)):
         target, score = explanation.target, explanation.scores[explanation.target]
         print_line(console, f"explained: {escape_unprintable(target)}  {score:.4f}")
     console.print(color_text(explanation), soft_wrap=True)
@@ -38,6 +36,15 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     for attention in explanation.attention:
         _print_attention(console, attention, explanation.tokens)
     print_line(console, "")
+
+
+def _describe_answer(explanation: Explanation) -> str:
+    """What the model answers, with its scores, as `kubert predict` has them."""
+    if explanation.value is not None:
+        return explanation.answer
+    names = explanation.labels if explanation.kind == "multi_label" else (explanation.label,)
+    scores = ", ".join(f"{explanation.scores[name]:.4f}" for name in names)
+    return f"{mark_label(explanation.answer, explanation.is_confident)}  {scores}".rstrip()
 
 
 def color_text(explanation: Explanation) -> Text:
@@ -59,14 +66,17 @@ def _style(segment: Segment) -> str:
 
 
 def _describe_sum(explanation: Explanation) -> str:
-    from components.explain.explanation import count_steps, format_signed
+    from components.explain.explanation import count_steps
 
-    target = escape_unprintable(explanation.target)
-    sentence = f"log-odds of {target} {format_signed(explanation.log_odds)}"
+    sentence = explanation.quantity
+    if explanation.target:
+        sentence += f" of {escape_unprintable(explanation.target)}"
+    sentence += f" {explanation.format_amount(explanation.evidence)}"
     if explanation.baseline is not None and explanation.gap is not None:
+        gap = explanation.format_amount(explanation.gap, 1, signed=True)
         sentence += (
-            f", without words {format_signed(explanation.baseline)}; "
-            f"gap {format_signed(explanation.gap, 4)} after {count_steps(explanation.steps)}"
+            f", without words {explanation.format_amount(explanation.baseline)}; "
+            f"gap {gap} after {count_steps(explanation.steps)}"
         )
     if explanation.agreement is not None:
         sentence += f"; rank correlation with occlusion {explanation.agreement:.2f}"
@@ -75,15 +85,13 @@ def _describe_sum(explanation: Explanation) -> str:
 
 def _word_rows(explanation: Explanation) -> list[dict[str, Any]]:
     """The words in the order of the text, the strongest of them if there are many."""
-    from components.explain.explanation import format_signed
-
     rows = []
     for word in explanation.list_strongest(MAX_ROWS):
         cells = round(_BAR_CELLS * explanation.share(word))
         row = {
             "word": word.text,
-            "contribution": None if word.contribution is None else format_signed(word.contribution),
-            "occlusion": None if word.occlusion is None else format_signed(word.occlusion),
+            "contribution": explanation.format_change(word.contribution),
+            "occlusion": explanation.format_change(word.occlusion),
             "": ("+" if word.weight > 0 else "-") * cells,
         }
         rows.append({name: value for name, value in row.items() if value is not None})

@@ -14,6 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as RichText
 
+from components.artifacts.report import (
+    MultiLabelReport,
+    RegressionReport,
+    Report,
+    ReportContent,
+)
 from components.config.schema import SAMPLE_SOURCE
 from components.data.text_columns import Text, flatten_texts
 from pipeline.cli.tables import print_line
@@ -52,16 +58,9 @@ def print_summary(summary: RunSummary, console: Console, example: Text) -> None:
 
 
 def _table_rows(summary: RunSummary) -> dict[str, str]:
-    report = summary.report
-    interval = f"95% interval {report.accuracy_low:.4f} to {report.accuracy_high:.4f}"
-    baseline = f'always predicting "{report.majority_class}" reaches'
     return {
         "rows": ", ".join(f"{split} {count:,}" for split, count in summary.rows.items()),
-        "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, {interval}; "
-        f"{baseline} {report.majority_accuracy:.4f}",
-        "macro-F1": "undefined: fewer than two classes have test rows"
-        if report.macro_f1 is None
-        else f"{report.macro_f1:.4f}",
+        **_describe_metrics(summary.report),
         "gate": summary.gate["reason"],
         "version": str(summary.version) if summary.release else "nothing released",
         "seconds": ", ".join(
@@ -70,6 +69,59 @@ def _table_rows(summary: RunSummary) -> dict[str, str]:
         ),
         "training": f"{summary.train_examples_per_second:,.1f} examples/s",
     }
+
+
+def _describe_metrics(report: Report) -> dict[str, str]:
+    """The metrics of the kind of task, each with what it is to be compared with."""
+    match report:
+        case ReportContent():
+            return {
+                "accuracy": f"{report.accuracy:.4f} on {report.test_rows:,} test rows, "
+                f"{_describe_interval(report.accuracy_low, report.accuracy_high)}; "
+                f'always predicting "{report.majority_class}" reaches '
+                f"{report.majority_accuracy:.4f}",
+                "macro-F1": "undefined: fewer than two classes have test rows"
+                if report.macro_f1 is None
+                else f"{report.macro_f1:.4f}",
+            }
+        case MultiLabelReport():
+            return _describe_labels(report)
+        case RegressionReport():
+            return _describe_numbers(report)
+
+
+def _describe_labels(report: MultiLabelReport) -> dict[str, str]:
+    if report.micro_f1 is None:
+        return {"micro-F1": "undefined: no test row has, or is given, a label"}
+    subset = _describe_interval(report.subset_accuracy_low, report.subset_accuracy_high)
+    return {
+        "micro-F1": f"{report.micro_f1:.4f} on {report.test_rows:,} test rows, "
+        f"{_describe_interval(report.micro_f1_low, report.micro_f1_high)}; always predicting "
+        f"{', '.join(report.baseline_labels)} reaches {report.baseline_micro_f1:.4f}",
+        "macro-F1": "undefined: no class has test rows"
+        if report.macro_f1 is None
+        else f"{report.macro_f1:.4f}",
+        "all right": f"{report.subset_accuracy:.4f} of the test rows have all labels right, "
+        f"{subset}",
+    }
+
+
+def _describe_numbers(report: RegressionReport) -> dict[str, str]:
+    r2 = "undefined" if report.r2 is None else f"{report.r2:.4f}"
+    spearman = "undefined" if report.spearman is None else f"{report.spearman:.4f}"
+    return {
+        "RMSE": f"{report.rmse:.6g} on {report.test_rows:,} test rows, "
+        f"{_describe_interval(report.rmse_low, report.rmse_high, '.6g')}; always predicting the "
+        f"mean reaches {report.baseline_rmse:.6g}",
+        "MAE": f"{report.mae:.6g}",
+        "R2": f"{r2}; Spearman correlation {spearman}",
+    }
+
+
+def _describe_interval(low: float | None, high: float | None, form: str = ".4f") -> str:
+    if low is None or high is None:
+        return "too few for an interval"
+    return f"95% interval {low:{form}} to {high:{form}}"
 
 
 def find_example_text(summary: RunSummary, source: str | Sequence[str]) -> Text:

@@ -287,7 +287,7 @@ def check_inputs(config: Config, data: DataConfig, *, releases: bool = True) -> 
     _check_inputs_are_remote(config, data)
     if releases:
         _check_remote_uri("export.model_store", config.export.model_store)
-    return validate_sources(data)
+    return validate_sources(data, config.task)
 
 
 def _check_inputs_are_remote(config: Config, data: DataConfig) -> None:

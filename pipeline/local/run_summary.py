@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.artifacts import manifest
-from components.artifacts.report import ReportContent, open_report
+from components.artifacts.report import Report, ReportContent, open_report
 from pipeline.local.runner import LocalRun
 from pipeline.run_state import RunState, StepState
 
@@ -21,7 +21,7 @@ class RunSummary:
 
     run: LocalRun
     run_state: RunState
-    report: ReportContent
+    report: Report
     rows: dict[str, int]
     train_examples_per_second: float
 
@@ -41,7 +41,8 @@ class RunSummary:
 
         None without `evaluate.threshold`; its values are None where no threshold was found.
         """
-        if (found := self.report.abstention) is None:
+        report = self.report
+        if not isinstance(report, ReportContent) or (found := report.abstention) is None:
             return None
         return {
             "threshold": found.threshold,
@@ -79,13 +80,7 @@ class RunSummary:
     def to_dict(self) -> dict[str, Any]:
         """What `kubert run --json` prints; scripts depend on these keys."""
         return {
-            "accuracy": self.report.accuracy,
-            "accuracy_low": self.report.accuracy_low,
-            "accuracy_high": self.report.accuracy_high,
-            "majority_class": self.report.majority_class,
-            "majority_share": self.report.majority_accuracy,
-            "macro_f1": self.report.macro_f1,
-            "test_rows": self.report.test_rows,
+            **self.report.result_figures,
             "rows": self.rows,
             "confident_answers": self.confident_answers,
             "notes": [*self.report.data.notes, *self.report.evaluation_notes],

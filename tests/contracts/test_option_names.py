@@ -28,6 +28,8 @@ _OTHER_MEANINGS = {
     "model.type",
     "model.unk_token",
     "model.vocab",
+    "task.fields",  # of a progress bar
+    "task.index",  # a field of TF_CONFIG
 }
 _EXCEPT = {ROOT / "components/config/renamed_options.py"}  # it lists options of earlier versions
 SOURCES = sorted({path for each in FOLDERS for path in (ROOT / each).rglob("*.py")} - _EXCEPT)

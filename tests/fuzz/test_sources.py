@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from components.config.schema import DataConfig
 from components.data.labelled_text import open_dataset
-from components.data.labels import LabelStatistics, build_label_map, label_text
+from components.data.labels.class_names import ClassStatistics, build_label_map, label_text
 from components.data.source_validation import validate_sources
 from components.data.text_columns import text_error
 from components.errors import ConfigError, DataError
@@ -99,7 +99,7 @@ label_values = st.one_of(
 def test_every_label_is_the_class_that_it_names_or_its_row_is_rejected(
     values: list[Any], configured: list[str] | None, source_names: tuple[str, str] | None
 ) -> None:
-    statistics = LabelStatistics()
+    statistics = ClassStatistics()
     statistics.add_rows(values)
     try:
         labels = build_label_map(statistics, configured, source_names, "rows.csv, column 'label'")
@@ -107,7 +107,7 @@ def test_every_label_is_the_class_that_it_names_or_its_row_is_rejected(
         check_message(str(error))
         return
     found = [labels.class_index_or_error(value) for value in values]
-    batch = labels.class_indices(values)
+    batch = labels.encode_batch(values)
     assert batch is None or batch == found
     assert (batch is None) == any(isinstance(index, str) for index in found)
     for value, index in zip(values, found, strict=True):

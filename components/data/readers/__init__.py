@@ -59,11 +59,15 @@ def _make_tsv_reader(path: Path, name: str, data: DataConfig) -> DelimitedReader
     return DelimitedReader(path, name, dialect, data.header, data.encoding)
 
 
+def _make_parquet_reader(path: Path, name: str, data: DataConfig) -> ParquetReader:
+    return ParquetReader(path, name, data.label_columns)
+
+
 FORMATS = {
     "csv": FileFormat((".csv",), _make_csv_reader),
     "tsv": FileFormat((".tsv", ".tab"), _make_tsv_reader),
     "jsonl": FileFormat((".jsonl", ".ndjson", ".json"), _make_json_reader),
-    "parquet": FileFormat((".parquet", ".pq"), lambda path, name, _: ParquetReader(path, name)),
+    "parquet": FileFormat((".parquet", ".pq"), _make_parquet_reader),
 }
 
 

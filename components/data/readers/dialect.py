@@ -52,7 +52,8 @@ def find_delimiter(lines: Sequence[str], data: DataConfig) -> str:
     `lines` are the first lines of a file. With a header row, the columns must be in it; without
     one, nearly all rows must have the same number of fields, which includes the columns' numbers.
     """
-    columns = {*data.text_columns, data.label} | ({data.time_column} if data.time_column else set())
+    columns = {*data.text_columns, *data.label_columns}
+    columns |= {data.time_column} if data.time_column else set()
     best, best_score = CANDIDATE_DELIMITERS[0], 0.0
     for delimiter in CANDIDATE_DELIMITERS:
         rows = _parse_rows(lines, Dialect.from_config(data, delimiter))

@@ -1,4 +1,4 @@
-"""Parquet reader, on pyarrow: columns of plain values as Python objects."""
+"""Parquet reader, on pyarrow: columns of plain values, or lists of labels, as Python objects."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ READ_BUFFER_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class ParquetReader:
-    """Reads a Parquet file; its rows have numbers, but no lines."""
+    """Reads a Parquet file; its rows have numbers, but no lines.
+
+    `list_columns` are those that may hold lists of plain values, and not plain values alone.
+    """
 
     path: Path
     name: str
+    list_columns: tuple[str, ...] = ()
 
     def read(self, columns: Sequence[str]) -> RowStream:
         """Stream the columns; DataError for another kind of file, or a column of lists."""
@@ -30,7 +34,9 @@ class ParquetReader:
             file = pq.ParquetFile(self.path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False)
             for column in columns:
                 column_index(column, file.schema_arrow.names, self.name)
-                if pa.types.is_nested(file.schema_arrow.field(column).type):
+                kind = file.schema_arrow.field(column).type
+                is_list = column in self.list_columns and _is_flat_list(kind)
+                if pa.types.is_nested(kind) and not is_list:
                     raise DataError(
                         f"{self.name}: column {column!r} holds lists or records, not plain values"
                     )
@@ -48,9 +54,20 @@ class ParquetReader:
             ) from None
 
 
+def _is_flat_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return is_list and not pa.types.is_nested(kind.value_type)
+
+
 def _to_python(column: Any) -> list[Any]:
     import pyarrow as pa
 
+    if _is_flat_list(column.type):
+        values, offsets = _to_python(column.values), column.offsets.to_pylist()
+        bounds = zip(offsets[:-1], offsets[1:], column.is_valid().to_pylist(), strict=True)
+        return [values[start:stop] if valid else None for start, stop, valid in bounds]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 ABSENT = "–"  # noqa: RUF001 - an en dash, as tables of numbers use it
 
 
@@ -49,3 +51,21 @@ def format_duration(seconds: float) -> str:
 def format_rate(value: float) -> str:
     """A learning rate in its shortest form, such as 5e-05 or 0.001."""
     return f"{value:.3g}"
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits; very large and small ones in powers of ten."""
+    if value is None:
+        return ABSENT
+    if value == round(value) and abs(value) < 1e9:
+        return f"{round(value):,}"
+    exponent = math.floor(math.log10(abs(value)))
+    if not -4 <= exponent < 9:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def format_axis(value: float) -> str:
+    """A tick label of numbers of any size: 1,500, 2.5 and 2e-07."""
+    size = abs(value)
+    return format_tick(value) if size == 0 or 1e-4 <= size < 1e7 else f"{value:.4g}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -36,7 +37,10 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def draw_loss_curve(
-    history: Sequence[EpochMetrics], step_losses: Sequence[tuple[int, float]], best_step: int
+    history: Sequence[EpochMetrics],
+    step_losses: Sequence[tuple[int, float]],
+    best_step: int,
+    unit: str = "nats",
 ) -> Markup:
     """Loss by step: of batches, and of each epoch's training and validation rows."""
     ends = epoch_ends(history)
@@ -56,23 +60,29 @@ def draw_loss_curve(
             number_format.format_count,
             number_format.format_tick,
             "step",
-            "loss (nats)",
+            f"loss ({unit})",
         ),
         axes.draw_path(step_losses, "series steps"),
     ]
-    for values, style, name in _train_and_validation(history, "loss"):
-        parts += _draw_series(axes, ends, values, style, name)
+    for style in ("train", "validation"):
+        values = _read_figures(history, f"{style}_loss")
+        parts += _draw_series(axes, ends, values, style, style)
     parts.append(_draw_best_step(axes, best_step))
     losses = ", ".join(number_format.format_decimal(e.validation_loss) for e in history)
     description = f"Validation loss by epoch: {losses}."
     return draw_picture("loss", WIDTH, 292, "Loss by training step", description, parts)
 
 
-def draw_accuracy_curve(history: Sequence[EpochMetrics], best_step: int) -> Markup:
-    """Accuracy by step, of each epoch's training and validation rows."""
+def draw_score_curve(
+    history: Sequence[EpochMetrics],
+    best_step: int,
+    fields: Mapping[str, str],
+    name: str = "accuracy",
+) -> Markup:
+    """A fraction of 1 by step; fields: of each epoch, by style: train and validation."""
     ends = epoch_ends(history)
-    values = [e.train_accuracy for e in history] + [e.validation_accuracy for e in history]
-    low = max(0.0, min(values, default=0.0) - 0.05)
+    series = {style: _read_figures(history, field) for style, field in fields.items()}
+    low = max(0.0, min(itertools.chain(*series.values()), default=0.0) - 0.05)
     axes = Axes(LEFT, 30, WIDTH - LEFT - RIGHT, 220, (0, max(ends, default=1)), (low, 1))
     parts = [
         _draw_epoch_lines(axes, ends),
@@ -82,26 +92,50 @@ def draw_accuracy_curve(history: Sequence[EpochMetrics], best_step: int) -> Mark
             number_format.format_count,
             format_share,
             "step",
-            "accuracy",
+            name,
         ),
     ]
-    for series, style, name in _train_and_validation(history, "accuracy"):
-        parts += _draw_series(axes, ends, series, style, name)
+    for style, values in series.items():
+        parts += _draw_series(axes, ends, values, style, style)
     parts.append(_draw_best_step(axes, best_step))
-    accuracies = ", ".join(number_format.format_percent(e.validation_accuracy) for e in history)
-    description = f"Validation accuracy by epoch: {accuracies}."
-    return draw_picture("accuracy", WIDTH, 292, "Accuracy by training step", description, parts)
+    scores = ", ".join(number_format.format_percent(value) for value in series["validation"])
+    title = name[:1].upper() + name[1:]
+    description = f"Validation {name} by epoch: {scores}."
+    return draw_picture("accuracy", WIDTH, 292, f"{title} by training step", description, parts)
+
+
+class ReliabilityWords(NamedTuple):
+    """What a reliability diagram is about: the share on its y axis, a row, a score."""
+
+    title: str = "Share of right answers by confidence"
+    share: str = "right answers"
+    rows: str = "texts"
+    score: str = "confidence"
+    right: str = "right"
+
+
+ANSWERS = ReliabilityWords()
+LABELS = ReliabilityWords(
+    title="Share of texts that have the label, by score",
+    share="have the label",
+    rows="labels",
+    score="score",
+    right="have it",
+)
 
 
 def draw_reliability(
-    bins: Sequence[CalibrationBin], ece: float, name: str = "calibration"
+    bins: Sequence[CalibrationBin],
+    ece: float,
+    name: str = "calibration",
+    words: ReliabilityWords = ANSWERS,
 ) -> Markup:
     """Reliability diagram: accuracy by confidence, above the number of rows in each bin."""
     axes = Axes(LEFT, 30, WIDTH - LEFT - RIGHT, 250, (0, 1), (0, 1))
     strip = Axes(LEFT, 338, WIDTH - LEFT - RIGHT, 42, (0, 1), (0, max(part.rows for part in bins)))
     total = sum(part.rows for part in bins)
     parts = [
-        axes.draw_frame([], SHARES, format_share, format_share, "", "right answers"),
+        axes.draw_frame([], SHARES, format_share, format_share, "", words.share),
         axes.draw_path([(0, 0), (1, 1)], "diagonal"),
         draw_text(
             axes.to_x(0.10),
@@ -116,9 +150,9 @@ def draw_reliability(
             continue
         x = axes.to_x(part.confidence)
         tooltip = (
-            f"{number_format.format_count(part.rows)} texts: "
-            f"confidence {number_format.format_percent(part.confidence)}, "
-            f"right {number_format.format_percent(part.accuracy)}"
+            f"{number_format.format_count(part.rows)} {words.rows}: "
+            f"{words.score} {number_format.format_percent(part.confidence)}, "
+            f"{words.right} {number_format.format_percent(part.accuracy)}"
         )
         parts.append(
             draw_line((x, axes.to_y(part.confidence)), (x, axes.to_y(part.accuracy)), "gap")
@@ -138,16 +172,14 @@ def draw_reliability(
         )
     parts.append(
         strip.draw_frame(
-            SHARES, (0, strip.y[1]), format_share, _format_thousands, "confidence", "texts"
+            SHARES, (0, strip.y[1]), format_share, format_thousands, words.score, words.rows
         )
     )
     description = (
         f"The expected calibration error is {number_format.format_decimal(ece)}; "
         "0 would lie on the diagonal throughout."
     )
-    return draw_picture(
-        name, WIDTH, 422, "Share of right answers by confidence", description, parts
-    )
+    return draw_picture(name, WIDTH, 422, words.title, description, parts)
 
 
 def draw_roc(curves: Mapping[str, RocCurve], pooled: RocCurve) -> Markup:
@@ -226,7 +258,7 @@ def draw_length_histogram(histogram: Mapping[int, int], max_length: int) -> Mark
             round_ticks(0, max_length, 6),
             round_ticks(*axes.y, 4),
             number_format.format_count,
-            _format_thousands,
+            format_thousands,
             "tokens per text",
             "texts",
         )
@@ -282,13 +314,10 @@ def epoch_ends(history: Sequence[EpochMetrics]) -> list[int]:
     return [epoch.steps for epoch in history]
 
 
-def _train_and_validation(
-    history: Sequence[EpochMetrics], figure: str
-) -> list[tuple[list[float], str, str]]:
-    return [
-        ([getattr(epoch, f"{split}_{figure}") for epoch in history], split, split)
-        for split in ("train", "validation")
-    ]
+def _read_figures(history: Sequence[EpochMetrics], field: str) -> list[float]:
+    """A field of each epoch that has it."""
+    values = (getattr(epoch, field) for epoch in history)
+    return [value for value in values if value is not None]
 
 
 def _draw_series(
@@ -331,7 +360,7 @@ def format_share(value: float) -> str:
     return f"{value * 100:.10g}%"
 
 
-def _format_thousands(value: float) -> str:
+def format_thousands(value: float) -> str:
     return (
         f"{number_format.format_tick(round(value / 1000))}k"
         if value >= 10_000

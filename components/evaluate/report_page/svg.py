@@ -108,6 +108,11 @@ def draw_dot(x: float, y: float, radius: float, style: str, tooltip: str) -> str
     return f'<circle class="{style}" {shape}><title>{escape(tooltip)}</title></circle>'
 
 
+def draw_circle(x: float, y: float, radius: float, style: str) -> str:
+    """A marker of one of many points, without a tooltip."""
+    return f'<circle class="{style}" {format_attributes(cx=x, cy=y, r=radius)}/>'
+
+
 def format_attributes(**values: float) -> str:
     """Coordinates as XML attributes, in the order of the arguments."""
     return " ".join(f'{name}="{format_coordinate(value)}"' for name, value in values.items())

@@ -7,7 +7,7 @@ names is escaped; the table below each picture has the same values.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from components.explain.attention import ATTENDED, WordAttention
-from components.explain.explanation import Explanation, Segment, count_steps, format_signed
+from components.explain.explanation import Explanation, Segment, count_steps
 from components.explain.page.pictures import MAX_DRAWN_TOKENS, draw_arcs, draw_matrix
 from components.html_template import load_templates
 
@@ -67,7 +67,11 @@ def render_style() -> Markup:
 
 @cache
 def _load_templates() -> jinja2.Environment:
-    filters = {"signed": _format_signed, "score": _format_score, "steps": count_steps}
+    filters: dict[str, Callable[..., Any]] = {
+        "minus": _format_minus,
+        "score": _format_score,
+        "steps": count_steps,
+    }
     return load_templates(Path(__file__).parent, filters)
 
 
@@ -84,6 +88,7 @@ def _template_values(
         "hidden_scores": len(explanation.scores) - len(scores),
         "segments": [_segment_values(each) for each in explanation.split_text()],
         "words": [(word, explanation.share(word)) for word in words],
+        "sides": ("raises", "lowers") if explanation.kind == "regression" else ("for", "against"),
         "is_part": is_part,
         "is_open": not is_part and len(words) <= MAX_OPEN_ROWS,
         "heads": [
@@ -121,8 +126,8 @@ def _attention_values(
     }
 
 
-def _format_signed(value: float | None) -> str:
-    return "" if value is None else format_signed(value).replace("-", "\N{MINUS SIGN}")
+def _format_minus(value: str | None) -> str:
+    return "" if value is None else value.replace("-", "\N{MINUS SIGN}")
 
 
 def _format_score(value: float) -> str:

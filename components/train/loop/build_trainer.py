@@ -13,6 +13,7 @@ from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.token_shards import SplitReader, TokenShards
 from components.config.schema import ModelConfig, TrainConfig
+from components.config.task import resolve_best_metric
 from components.model.classifier import Classifier, build_classifier
 from components.model.encoders import compute_fingerprint
 from components.model.restore import load_initial_weights
@@ -25,7 +26,7 @@ from components.train.checkpointing.checkpoint_writer import (
 )
 from components.train.checkpointing.state_store import FeatureCache, TrainingStateStore
 from components.train.checkpointing.train_state import TrainState
-from components.train.class_weights import compute_class_weights
+from components.train.class_weights import compute_loss_weights
 from components.train.job import Job, training_id
 from components.train.loop.batch_plan import SliceRows, replica_slice, select_length_buckets
 from components.train.loop.callback import TrainingCallback
@@ -48,6 +49,7 @@ from components.train.loop.train_step import (
 )
 from components.train.loop.trainer import ModelSteps, Trainer, WorkerControl
 from components.train.loop.training_data import TrainingData
+from components.train.objective import LabelSetObjective, Objective, create_objective
 
 _KERAS_POLICIES = {
     "float32": "float32",
@@ -73,17 +75,19 @@ def build_trainer(
 
     `start` is the checkpoint of `job.start`.
     """
+    task, classes = shards.content.task, shards.content.classes
+    job = job.model_copy(update={"train": resolve_best_metric(job.train, task.kind)})
     set_precision(job.train)
     with strategy.scope():
         model = build_classifier(
             job.model,
             shards.vocabulary,
-            len(shards.content.classes),
+            task.count_outputs(len(classes)),
             job.train.seed,
             has_pairs=len(shards.content.inputs) > 1,
         )
         if start is not None:
-            load_initial_weights(model, job.model, shards.content.classes, start)
+            load_initial_weights(model, job.model, classes, start, task)
     table = choose_deferred_table(model, job.model, job.train)
     build_inputs = partial(
         _build_inputs, job, shards, store.features, model, strategy, collectives, control, callbacks
@@ -98,10 +102,9 @@ def build_trainer(
     with strategy.scope():
         optimizer = StepOptimizer(build_optimizer(job.train, total_steps, table), table)
         optimizer.create_slots(model.trainable_variables)
-    weights = compute_class_weights(
-        job.train.class_weights, shards.content.splits["train"].class_counts
-    )
-    steps = _build_steps(job, strategy, model, optimizer, table, data, total_steps, weights)
+    weights = compute_loss_weights(job.train, task.kind, shards.content.splits["train"])
+    objective = create_objective(task.kind, job.train.label_smoothing, weights)
+    steps = _build_steps(job, strategy, model, optimizer, table, data, total_steps, objective)
     variables = TrainingVariables(
         strategy, model, optimizer.keras_optimizer, describe_identity(job, shards)
     )
@@ -114,7 +117,9 @@ def build_trainer(
         checkpoints = ChiefCheckpointWriter(
             store.checkpoints, variables, collectives, finished, summary_writer, control.heartbeat
         )
-        reporter = ProgressReporter(job.train, total_steps, steps.learning_rate, summary_writer)
+        reporter = ProgressReporter(
+            job.train, total_steps, steps.learning_rate, summary_writer, task
+        )
         callbacks = [*callbacks, reporter]
     return Trainer(job.train, data, steps, checkpoints, control, callbacks)
 
@@ -167,7 +172,10 @@ def _build_inputs(
 ) -> SplitInputs:
     if not job.model.freeze:
         return SplitInputs.from_tokens(
-            split, model.pad_id, has_unique_token_ids=has_unique_token_ids
+            split,
+            model.pad_id,
+            has_unique_token_ids=has_unique_token_ids,
+            task=shards.content.task,
         )
     compute_on_replicas = build_features_step(strategy, model)
 
@@ -190,7 +198,7 @@ def _build_inputs(
         batches_per_call=len(strategy.extended.worker_devices),
         max_length=shards.content.max_length,
     )
-    return SplitInputs.from_features(split, features)
+    return SplitInputs.from_features(split, features, shards.content.task)
 
 
 def _features_prefix(job: Job, shards: TokenShards) -> str:
@@ -213,7 +221,7 @@ def _build_steps(
     table: tf.Variable | None,
     data: TrainingData,
     total_steps: int,
-    class_weights: Sequence[float] | None,
+    objective: Objective,
 ) -> ModelSteps:
     forward = build_forward(model, has_features=job.model.freeze)
     schedule = build_learning_rate_schedule(job.train, total_steps)
@@ -232,13 +240,15 @@ def _build_steps(
             job.train,
             build_batch_spec(strategy, data.train),
             choose_pack_bytes(strategy, job.train),
-            class_weights,
+            objective,
         ),
         validate=build_validation_step(
             strategy,
             forward,
             build_batch_spec(strategy, data.validation),
-            counts_classes=job.train.best_metric == "macro_f1",
+            counts_classes=job.train.best_metric == "macro_f1"
+            or isinstance(objective, LabelSetObjective),
+            objective=objective,
         ),
         flush_optimizer=partial(optimizer.flush, strategy),
         learning_rate=compute_rate,
@@ -264,4 +274,5 @@ def _describe_finished(
         workers=workers,
         start_from=job.start.lineage if job.start else None,
         inputs=shards.content.inputs,
+        task=shards.content.task,
     )

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
+from components.artifacts.task.label_columns import LabelArray
 from components.artifacts.token_shards import SplitReader
 from components.train.loop.batch_plan import EpochPlan, RowIndices, SliceRows, replica_slice
 
@@ -32,7 +34,8 @@ class Batch(NamedTuple):
     mask: Any
     """int32 [rows, width]: 1 for a token, 0 for padding; [rows, 0] for features."""
     labels: Any
-    """int32 [rows]."""
+    """int32 [rows]; uint8 [rows, classes] for several labels; standardized numbers, float32 [rows].
+    """
     first_row: Any
     """int64 scalar: the position of the slice's first row in the batch."""
 
@@ -47,7 +50,7 @@ class SplitInputs:
     """
 
     lengths: npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int32]
+    labels: LabelArray
     read: Callable[[RowIndices, int], npt.NDArray[Any]]
     spec: tf.TensorSpec
     has_token_ids: bool = False
@@ -57,14 +60,25 @@ class SplitInputs:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def label_spec(self) -> tf.TensorSpec:
+        """The type of the labels of any number of rows."""
+        some = self.labels[:0]
+        return tf.TensorSpec((None, *some.shape[1:]), tf.as_dtype(some.dtype))
+
     @classmethod
     def from_tokens(
-        cls, split: SplitReader, pad_id: int, *, has_unique_token_ids: bool
+        cls,
+        split: SplitReader,
+        pad_id: int,
+        *,
+        has_unique_token_ids: bool,
+        task: TaskInfo = SINGLE_LABEL,
     ) -> SplitInputs:
         """Rows of token ids, int32 [rows, width], padded with 0."""
         return cls(
             split.read_lengths(),
-            split.read_labels(),
+            _read_targets(split, task),
             split.read_padded,
             tf.TensorSpec((None, None), tf.int32),
             has_token_ids=True,
@@ -73,7 +87,12 @@ class SplitInputs:
         )
 
     @classmethod
-    def from_features(cls, split: SplitReader, features: npt.NDArray[np.float32]) -> SplitInputs:
+    def from_features(
+        cls,
+        split: SplitReader,
+        features: npt.NDArray[np.float32],
+        task: TaskInfo = SINGLE_LABEL,
+    ) -> SplitInputs:
         """Rows of features, float32 [rows, hidden]; all rows have the length of one token."""
 
         def read_features(rows: RowIndices, _: int) -> npt.NDArray[np.float32]:
@@ -81,7 +100,7 @@ class SplitInputs:
 
         return cls(
             np.ones(len(features), np.int32),
-            split.read_labels(),
+            _read_targets(split, task),
             read_features,
             tf.TensorSpec((None, features.shape[1]), tf.float32),
         )
@@ -97,6 +116,16 @@ class SplitInputs:
             unique_token_ids = np.unique(values)
             values = np.searchsorted(unique_token_ids, values).astype(np.int32)
         return Batch(values, unique_token_ids, mask, self.labels[rows], 0)
+
+
+def _read_targets(split: SplitReader, task: TaskInfo) -> LabelArray:
+    """What the model is to compute of each row: its labels, or its number, standardized."""
+    labels = split.read_labels()
+    if task.kind != "regression":
+        return labels
+    mean, std = task.scale
+    numbers: npt.NDArray[np.float64] = labels[:]
+    return ((numbers - mean) / std).astype(np.float32)
 
 
 def slice_batch(batch: Batch, rows: slice, device: str = HOST_DEVICE) -> Batch:
@@ -128,7 +157,7 @@ def build_batch_spec(strategy: tf.distribute.Strategy, inputs: SplitInputs) -> A
     """
     vector = tf.TensorSpec((None,), tf.int32)
     mask = tf.TensorSpec((None, None), tf.int32)
-    spec = Batch(inputs.spec, vector, mask, vector, tf.TensorSpec((), tf.int64))
+    spec = Batch(inputs.spec, vector, mask, inputs.label_spec, tf.TensorSpec((), tf.int64))
     return build_local_spec(strategy, spec)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from components import progress
 from components.artifacts.checkpoint import EpochMetrics
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.config.schema import TrainConfig
 from components.progress import StepName
 from components.train.checkpointing.train_state import TrainState
@@ -17,6 +19,7 @@ from components.train.loop.callback import TrainingCallback
 from components.train.loop.train_step import StepMetrics
 
 REPORT_INTERVAL_SECONDS = 0.5
+_TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "micro_f1": "micro-F1", "rmse": "RMSE"}
 
 
 class ProgressReporter(TrainingCallback):
@@ -28,7 +31,9 @@ class ProgressReporter(TrainingCallback):
         total_steps: int,
         learning_rate: Callable[[int], float],
         summary_writer: tf.summary.SummaryWriter,
+        task: TaskInfo = SINGLE_LABEL,
     ) -> None:
+        self._task = task
         self._config, self._total_steps = config, total_steps
         self._learning_rate, self._summary_writer = learning_rate, summary_writer
         self._last_report = 0.0
@@ -45,11 +50,10 @@ class ProgressReporter(TrainingCallback):
         self._last_report = now
         rate = state.rows_per_second
         rows_left = (self._total_steps - state.step) * self._config.batch_size
-        scalars = {
-            "loss": metrics.loss_sum / metrics.rows,
-            "accuracy": state.epoch_correct / int(plan.starts[index + 1]),
-            "examples_per_second": rate,
-        }
+        scalars = {"loss": metrics.loss_sum / metrics.rows}
+        if self._task.kind != "regression":
+            scalars["accuracy"] = state.epoch_correct / int(plan.starts[index + 1])
+        scalars["examples_per_second"] = rate
         progress.report(
             StepName.TRAIN,
             f"epoch {len(state.history) + 1} of {self._config.epochs}",
@@ -62,25 +66,32 @@ class ProgressReporter(TrainingCallback):
         self._write_scalars(state.step, scalars | {"gradient_norm": metrics.gradient_norm})
 
     def on_epoch_end(self, state: TrainState, epoch: EpochMetrics) -> None:
-        scalars = {
-            "validation_loss": epoch.validation_loss,
-            "validation_accuracy": epoch.validation_accuracy,
-        }
-        macro_f1 = ""
-        if self._config.best_metric == "macro_f1":
-            scalars["validation_macro_f1"] = epoch.validation_macro_f1
-            macro_f1 = f", validation macro-F1 {epoch.validation_macro_f1:.4f}"
-        self._write_scalars(state.step, scalars)
+        measured = self._list_metrics(epoch)
+        scalars = {f"validation_{name}": value for name, value in measured.items()}
+        self._write_scalars(state.step, {"validation_loss": epoch.validation_loss, **scalars})
+        described = "".join(
+            f", validation {_TITLES[name]} {value:.4f}" for name, value in measured.items()
+        )
         progress.report(
             StepName.TRAIN,
             f"epoch {epoch.epoch} of {self._config.epochs}: loss {epoch.train_loss:.4f}, "
-            f"validation loss {epoch.validation_loss:.4f}, "
-            f"validation accuracy {epoch.validation_accuracy:.4f}{macro_f1}",
+            f"validation loss {epoch.validation_loss:.4f}{described}",
             done=state.step,
             total=self._total_steps,
             loss=epoch.train_loss,
-            accuracy=epoch.validation_accuracy,
+            **measured,
         )
+
+    def _list_metrics(self, epoch: EpochMetrics) -> dict[str, float]:
+        """The metrics of the validation rows, besides the loss, that belong to the kind of task."""
+        if epoch.validation_accuracy is None:
+            return {"rmse": math.sqrt(epoch.validation_loss) * self._task.scale[1]}
+        if self._task.kind == "multi_label":
+            return {"micro_f1": epoch.validation_micro_f1, "macro_f1": epoch.validation_macro_f1}
+        measured = {"accuracy": epoch.validation_accuracy}
+        if self._config.best_metric == "macro_f1":
+            measured["macro_f1"] = epoch.validation_macro_f1
+        return measured
 
     def _write_scalars(self, step: int, scalars: dict[str, float]) -> None:
         with self._summary_writer.as_default(step=step):

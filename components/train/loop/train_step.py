@@ -1,7 +1,7 @@
 """One optimizer step on all replicas, and one validation batch: the mathematics, compiled.
 
-The loss of a step is the sum over the batch's rows, times the weights of their classes, divided by
-the configured batch size, whichever replica computes a row. The weights' mean over the training
+The loss of a step is the sum over the batch's rows (`components.train.objective`), divided by the
+configured batch size, whichever replica computes a row. The mean of class weights over the training
 rows is 1, so no step needs the sum of a batch's weights. Gradients are summed over all replicas
 before their norm is computed and they are clipped. So a step's result does not depend on the number
 of workers, up to the order in which floating-point numbers are added.
@@ -26,6 +26,7 @@ from components.train.loop.input_pipeline import (
     make_local_values,
 )
 from components.train.loop.optimizer import StepOptimizer
+from components.train.objective import ClassObjective, Objective
 
 Tensor = Any
 PACK_BYTES = 32 << 20
@@ -42,8 +43,8 @@ ForwardBackward = Callable[[Tensor, Batch, Tensor], tuple[Tensor, list[Tensor]]]
 class StepMetrics(NamedTuple):
     """Sums over all replicas (loss in nats, rows, requests to stop); the gradient norm.
 
-    `class_counts` has, for macro-F1 in validation, the rows of each class, those predicted as it
-    and those of both: [3, classes].
+    `class_counts` has, for macro-F1 and micro-F1 in validation, the rows of each class, those
+    predicted as it and those of both: [3, classes].
     """
 
     loss_sum: float
@@ -98,8 +99,8 @@ class TrainStep:
     batch names. That table must not be among `variables`; `forward` then gets token embeddings.
     XLA would compile anew for every number of different tokens, so it needs no such table.
     `batch_spec` is the type of the batches (`build_batch_spec`), `pack_bytes` how many bytes of
-    gradients are reduced together (0: all of them). `class_weights` has a weight per class, in
-    their order; None: all are 1.
+    gradients are reduced together (0: all of them). Without `objective` a row has one class, and
+    all weigh the same.
     """
 
     def __init__(
@@ -112,11 +113,12 @@ class TrainStep:
         config: TrainConfig,
         batch_spec: Any,
         pack_bytes: int = 0,
-        class_weights: Sequence[float] | None = None,
+        objective: Objective | None = None,
     ) -> None:
         self._strategy, self._forward, self._variables = strategy, forward, variables
         self._optimizer, self._dropout, self._config = optimizer, dropout, config
-        self._pack_bytes, self._class_weights = pack_bytes, class_weights
+        self._pack_bytes = pack_bytes
+        self._objective = objective or ClassObjective(config.label_smoothing)
         self._compiled: list[ForwardBackward] = []
         number, flag = tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.float32)
         self._run_on_replicas = tf.function(
@@ -136,7 +138,7 @@ class TrainStep:
         """One replica's part of the step; StepMetrics as a tensor [5], equal on all replicas."""
         unique_embeddings = self._optimizer.read_rows(batch.unique_token_ids)
         totals, gradients = self.accumulate_gradients(unique_embeddings, batch, step)
-        counts = tf.stack([tf.cast(tf.size(batch.labels), tf.float32), stop])
+        counts = tf.stack([_count_rows(batch), stop])
         *gradients, totals, counts = all_reduce([*gradients, totals, counts], self._pack_bytes)
         gradients, norm = self.clip(gradients)
         self.apply(gradients, batch.unique_token_ids)
@@ -157,10 +159,9 @@ class TrainStep:
                 else None
             )
             logits = self._forward(batch, token_embeddings, True)
-            losses = compute_losses(
-                logits, batch.labels, self._config.label_smoothing, self._class_weights
-            )
-            loss_sum, correct = tf.reduce_sum(losses), _count_hits(logits, batch.labels)
+            losses = self._objective.compute_losses(logits, batch.labels)
+            loss_sum = tf.reduce_sum(losses)
+            correct = self._objective.count_hits(logits, batch.labels)
             loss = loss_sum / tf.constant(self._config.batch_size, tf.float32)
             loss = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(
@@ -241,20 +242,22 @@ def build_validation_step(
     batch_spec: Any,
     *,
     counts_classes: bool = False,
+    objective: Objective | None = None,
 ) -> Callable[[Batch], PendingMetrics]:
     """A function batch -> PendingMetrics, without dropout; flush the optimizer before.
 
-    The loss is the plain cross-entropy, so that trainings with other weights can be compared.
+    The loss is the plain one, so that trainings with other weights can be compared. Without
+    `objective` a row has one class.
     """
+    measured = objective or ClassObjective()
 
     def run_on_replica(batch: Batch) -> Tensor:
         logits = forward(batch, None, False)
-        loss_sum = tf.reduce_sum(compute_losses(logits, batch.labels))
-        correct = _count_hits(logits, batch.labels)
-        rows = tf.cast(tf.size(batch.labels), tf.float32)
-        sums = tf.stack([loss_sum, correct, rows, 0.0, 0.0])
+        loss_sum = tf.reduce_sum(measured.compute_plain_losses(logits, batch.labels))
+        correct = measured.count_hits(logits, batch.labels)
+        sums = tf.stack([loss_sum, correct, _count_rows(batch), 0.0, 0.0])
         if counts_classes:
-            sums = tf.concat([sums, _count_classes(logits, batch.labels)], axis=0)
+            sums = tf.concat([sums, measured.count_classes(logits, batch.labels)], axis=0)
         return all_reduce([sums])[0]
 
     @tf.function(input_signature=[batch_spec])
@@ -262,6 +265,10 @@ def build_validation_step(
         return strategy.run(run_on_replica, args=(batch,))
 
     return lambda batch: DeviceMetrics(strategy, run_on_replicas(batch))
+
+
+def _count_rows(batch: Batch) -> Tensor:
+    return tf.cast(tf.shape(batch.labels)[0], tf.float32)
 
 
 def build_features_step(
@@ -322,43 +329,3 @@ def all_reduce(values: list[Tensor], pack_bytes: int = 0) -> list[Tensor]:
         for index, value in zip(indices, sums, strict=True):
             totals[index] = value
     return totals
-
-
-def compute_losses(
-    logits: Tensor,
-    labels: Tensor,
-    smoothing: float = 0.0,
-    class_weights: Sequence[float] | None = None,
-) -> Tensor:
-    """The loss of each row, float32 [rows]: its cross-entropy, smoothed, times its class's weight.
-
-    With `smoothing` s, the target is 1 - s for the row's class, plus s / classes for every class.
-    """
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    if smoothing:
-        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
-        losses = (1 - smoothing) * losses + smoothing * uniform
-    if class_weights is not None:
-        losses *= tf.gather(tf.constant(class_weights, tf.float32), labels)
-    return losses
-
-
-def _predict(logits: Tensor, labels: Tensor) -> Tensor:
-    return tf.argmax(logits, axis=-1, output_type=labels.dtype)
-
-
-def _count_hits(logits: Tensor, labels: Tensor) -> Tensor:
-    hits = tf.equal(_predict(logits, labels), labels)
-    return tf.reduce_sum(tf.cast(hits, tf.float32))
-
-
-def _count_classes(logits: Tensor, labels: Tensor) -> Tensor:
-    """`StepMetrics.class_counts` of the rows as one vector, [3 classes]; exact up to 2^24 rows."""
-    predicted, classes = _predict(logits, labels), logits.shape[-1]
-    both = tf.boolean_mask(labels, tf.equal(predicted, labels))
-    ones = [tf.ones_like(ids, tf.float32) for ids in (labels, predicted, both)]
-    counts = [
-        tf.math.unsorted_segment_sum(one, ids, classes)
-        for one, ids in zip(ones, (labels, predicted, both), strict=True)
-    ]
-    return tf.concat(counts, axis=0)

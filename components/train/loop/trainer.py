@@ -229,14 +229,19 @@ class Trainer:
     def _summarize_epoch(self, state: TrainState, totals: Sequence[StepMetrics]) -> EpochMetrics:
         train_rows = len(self._data.train)
         validation_rows = sum(metrics.rows for metrics in totals)
+        labels = self._data.train.label_spec
+        has_accuracy, has_label_sets = labels.dtype.is_integer, labels.shape.rank == 2
         return EpochMetrics(
             epoch=len(state.history) + 1,
             steps=state.step,
             train_loss=state.epoch_loss / train_rows,
-            train_accuracy=state.epoch_correct / train_rows,
+            train_accuracy=state.epoch_correct / train_rows if has_accuracy else None,
             validation_loss=sum(metrics.loss_sum for metrics in totals) / validation_rows,
-            validation_accuracy=sum(metrics.correct for metrics in totals) / validation_rows,
+            validation_accuracy=sum(metrics.correct for metrics in totals) / validation_rows
+            if has_accuracy
+            else None,
             validation_macro_f1=compute_macro_f1(totals),
+            validation_micro_f1=compute_micro_f1(totals) if has_label_sets else 0.0,
             learning_rate=self._steps.learning_rate(state.step),
             seconds=state.epoch_seconds,
         )
@@ -250,20 +255,36 @@ def best_epoch(config: TrainConfig, history: Sequence[EpochMetrics]) -> EpochMet
             return -epoch.validation_loss, 0.0
         if config.best_metric == "macro_f1":
             return epoch.validation_macro_f1, -epoch.validation_loss
-        return epoch.validation_accuracy, -epoch.validation_loss
+        if config.best_metric == "micro_f1":
+            return epoch.validation_micro_f1, -epoch.validation_loss
+        return epoch.validation_accuracy or 0.0, -epoch.validation_loss
 
     return max(history, key=score)
 
 
 def compute_macro_f1(totals: Sequence[StepMetrics]) -> float:
     """The mean F1 of the classes that have validation rows; 0 where they were not counted."""
-    counts = [metrics.class_counts for metrics in totals if metrics.class_counts is not None]
-    if not counts:
+    rows, predicted, both = _sum_class_counts(totals)
+    if not rows.any():
         return 0.0
-    sums: npt.NDArray[np.float64] = np.sum(counts, axis=0, dtype=np.float64)
-    rows, predicted, both = sums[0], sums[1], sums[2]
     scores = 2 * both[rows > 0] / (rows + predicted)[rows > 0]
     return float(scores.mean())
+
+
+def compute_micro_f1(totals: Sequence[StepMetrics]) -> float:
+    """F1 of all labels of all rows together; 0 where they were not counted, or there are none."""
+    rows, predicted, both = _sum_class_counts(totals)
+    labels = float((rows + predicted).sum())
+    return 2 * float(both.sum()) / labels if labels else 0.0
+
+
+def _sum_class_counts(totals: Sequence[StepMetrics]) -> npt.NDArray[np.float64]:
+    """`StepMetrics.class_counts` of all batches, [3, classes]; [3, 0] where they are not known."""
+    counts = [metrics.class_counts for metrics in totals if metrics.class_counts is not None]
+    if not counts:
+        return np.zeros((3, 0))
+    sums: npt.NDArray[np.float64] = np.sum(counts, axis=0, dtype=np.float64)
+    return sums
 
 
 def check_finite(config: TrainConfig, step: int, figures: dict[str, float]) -> None:

@@ -219,7 +219,7 @@ def test_no_label_outside_the_classes_reaches_a_shard(tmp_path):
     ]
     shards = tokenize(tmp_path, csv_of(rows), classes=("a", "b"), max_bad_rows=6)
     assert {
-        label for name in SPLITS for label in shards.open_split(name).read_labels().tolist()
+        label for name in SPLITS for label in shards.open_split(name).read_labels()[:].tolist()
     } == {0, 1}
     assert sum(shards.content.refused.values()) == 6
 

@@ -15,7 +15,7 @@ import pytest
 
 from components.artifacts import manifest
 from components.artifacts.predictions import read_first_texts
-from components.artifacts.report import open_report
+from components.artifacts.report import ReportContent, open_report
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import metrics, step
@@ -141,6 +141,7 @@ def test_a_class_without_test_rows_is_reported(inputs: Path, tmp_path: Path) -> 
     found = step.run(
         EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
     )
+    assert isinstance(found, ReportContent)
     assert found.missing_classes == ("odd",) and not found.one_class
     assert (found.per_class["odd"].recall, found.per_class["odd"].f1, found.roc["odd"]) == (
         None,
@@ -160,6 +161,7 @@ def test_test_rows_of_one_class_are_reported(inputs: Path, tmp_path: Path) -> No
     found = step.run(
         EvaluateConfig(), tmp_path / "shards", inputs / "checkpoint", tmp_path / "report"
     )
+    assert isinstance(found, ReportContent)
     assert found.one_class and found.macro_f1 is None and "macro_f1" not in found.scalar_metrics()
     assert set(found.roc.values()) == {None} and found.majority_accuracy == 1
     assert "All test texts are of one class" in (tmp_path / "report" / "report.html").read_text()

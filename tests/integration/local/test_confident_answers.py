@@ -33,6 +33,7 @@ from components.serving.model_directory import select_served_version
 from components.serving.rest_protocol import build_predict_response
 from components.serving.version_manager import load_version
 from pipeline.cli.main import app
+from tests.support.releases.made_report import open_single_label
 from tests.support.training.tiny_checkpoint import make_checkpoint
 from tests.support.training.tokenized_texts import TEXTS, make_tokenized
 
@@ -55,6 +56,7 @@ def judge(
     content = evaluation.run(
         config, root / "shards", root / "checkpoint", work / "report", calibrate=calibrate
     )
+    assert isinstance(content, ReportContent)
     target = ExportConfig(model_store=str(work / "models"))
     decision = gate.run(config, target, root / "shards", work / "report", work / "decision.json")
     return content, decision
@@ -250,7 +252,7 @@ def calibrated_release(root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_served_scores_are_the_evaluated_ones_at_the_temperature(
     calibrated_release: Path, plain: Path
 ) -> None:
-    content = open_report(calibrated_release.parents[2] / "report").content
+    content = open_single_label(calibrated_release.parents[2] / "report")
     scaling = content.scaling
     assert scaling is not None and scaling.is_fitted and scaling.temperature != 1
     assert open_release(calibrated_release).content.temperature == scaling.temperature
@@ -265,8 +267,8 @@ def test_served_scores_are_the_evaluated_ones_at_the_temperature(
 
 
 def test_calibration_is_measured_before_and_after(calibrated_release: Path, plain: Path) -> None:
-    content = open_report(calibrated_release.parents[2] / "report").content
-    scaling, unscaled = content.scaling, open_report(plain.parents[2] / "report").content
+    content = open_single_label(calibrated_release.parents[2] / "report")
+    scaling, unscaled = content.scaling, open_single_label(plain.parents[2] / "report")
     assert scaling is not None
     # The splits have the same rows: what is best for the validation rows is best for the test rows.
     assert scaling.validation_loss_scaled < scaling.validation_loss
@@ -283,7 +285,7 @@ def test_calibration_is_measured_before_and_after(calibrated_release: Path, plai
 def test_a_temperature_that_cannot_be_fitted_is_stated_without_a_second_plot(
     calibrated_release: Path,
 ) -> None:
-    content = open_report(calibrated_release.parents[2] / "report").content
+    content = open_single_label(calibrated_release.parents[2] / "report")
     assert content.scaling is not None and content.evaluation_notes == ()
     unfitted = content.scaling.model_copy(update={"is_fitted": False, "temperature": 1.0})
     changed = content.model_copy(update={"scaling": unfitted})

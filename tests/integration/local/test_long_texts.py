@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from components.artifacts.checkpoint import open_checkpoint
 from components.artifacts.release import open_release
-from components.artifacts.report import open_report
+from components.artifacts.report import open_report, open_single_label_report
 from components.artifacts.token_shards import open_shards
 from components.config.loading import validate_config
 from components.config.model import LongTexts
@@ -87,7 +87,7 @@ def release(home: Path) -> Path:
 
 def test_what_is_last_is_learned_and_released(home: Path, release: Path) -> None:
     """Fault D10."""
-    assert open_report(home / "report").content.accuracy > 0.9
+    assert open_single_label_report(home / "report").content.accuracy > 0.9
     assert open_release(release).content.parity_difference < 1e-5
 
 
@@ -164,7 +164,7 @@ def test_the_words_of_all_windows_are_explained(release: Path) -> None:
     assert "read in 4 windows" in in_windows.notes[0]
     assert in_windows.baseline is not None and in_windows.gap is not None
     total = sum(word.contribution or 0.0 for word in in_windows.words)
-    difference = in_windows.log_odds - in_windows.baseline
+    difference = in_windows.evidence - in_windows.baseline
     assert total == pytest.approx(difference, abs=0.05 * abs(difference) + 0.01)
 
 

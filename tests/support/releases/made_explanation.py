@@ -37,3 +37,26 @@ def make_explanation(text: str = TEXT, **changes: object) -> Explanation:
         **changes,
     }
     return Explanation(**values)  # type: ignore[arg-type]
+
+
+def make_labels_explanation(**changes: object) -> Explanation:
+    """The explanation of one of several labels of a text."""
+    labels: dict[str, object] = {
+        "label": "",
+        "labels": ("<b>Business", "World"),
+        "kind": "multi_label",
+        "scores": {"<b>Business": 0.9, "World": 0.6},
+    }
+    return make_explanation(**(labels | changes))  # type: ignore[arg-type]
+
+
+def make_number_explanation(**changes: object) -> Explanation:
+    """The explanation of a number, whose standard deviation is 200."""
+    absent: dict[str, object] = {"label": "", "scores": {}, "target": "", "log_odds": None}
+    number: dict[str, object] = {
+        "kind": "regression",
+        "value": 1234.5678,
+        "baseline": -900.0,
+        "scale": 200.0,
+    }
+    return make_explanation(**(absent | number | changes))  # type: ignore[arg-type]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from components.artifacts.checkpoint import EpochMetrics
-from components.artifacts.report import DataSummary, ReportContent, TrainingSummary
+from components.artifacts.report import (
+    DataSummary,
+    ReportContent,
+    TrainingSummary,
+    open_single_label_report,
+)
 from components.evaluate import metrics
 from components.evaluate.class_profiles import ClassProfiles
 from components.evaluate.confident_errors import describe_errors
@@ -91,3 +97,8 @@ def report_content(
         source_sha256="d" * 64,
         encoder_fingerprint="e" * 64,
     )
+
+
+def open_single_label(directory: Path) -> ReportContent:
+    """The verified content of a report about single labels."""
+    return open_single_label_report(directory).content

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.artifacts import checkpoint, manifest
 from components.artifacts.checkpoint import CheckpointContent, EpochMetrics
+from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
 from components.config.renamed_options import to_stored_names
 from components.config.schema import ModelConfig, TrainConfig
+from components.config.task import TaskKind
 from components.data.split_names import SPLITS
 
 CLASSES = ("calm", "loud", "odd")
@@ -54,11 +57,12 @@ EPOCHS = (
 
 def make_shards(
     directory: Path,
-    labels: Sequence[int],
+    labels: Sequence[Any],
     *,
     classes: tuple[str, ...] = CLASSES,
     texts: Sequence[str] | None = None,
     max_length: int = 20,
+    kind: TaskKind = "single_label",
 ) -> None:
     """Shards whose splits all have these labels: 3 to `max_length` random tokens, 5 rows a file."""
     random = np.random.default_rng(len(labels))
@@ -72,14 +76,18 @@ def make_shards(
     written = (
         list(texts)
         if texts is not None
-        else [f"text {number} of {classes[label]}" for number, label in enumerate(labels)]
+        else [
+            f"text {number} of {classes[label] if kind == 'single_label' else label}"
+            for number, label in enumerate(labels)
+        ]
     )
     with manifest.staged_artifact(directory) as work:
-        splits = {}
+        splits, task = {}, SINGLE_LABEL
         for name in SPLITS:
-            writer = ShardWriter(work, name, len(VOCABULARY), classes, shard_rows=5)
+            writer = ShardWriter(work, name, len(VOCABULARY), classes, shard_rows=5, kind=kind)
             if labels:
                 writer.add_rows(ids, offsets, labels, written)
+                task = writer.describe_task()
             splits[name] = writer.close()
         content = ShardsContent(
             classes=classes,
@@ -89,12 +97,17 @@ def make_shards(
             max_length=max_length,
             splits=splits,
             source_sha256="5" * 64,
+            task=task,
         )
         commit_shards(work, VOCABULARY, content, {}, {})
 
 
 def make_checkpoint(
-    directory: Path, *, changes: Mapping[str, object] | None = None, poison: bool = False
+    directory: Path,
+    *,
+    changes: Mapping[str, object] | None = None,
+    poison: bool = False,
+    task: TaskInfo = SINGLE_LABEL,
 ) -> None:
     """An untrained checkpoint; `changes` replace content fields, `poison` makes its logits NaN."""
     import tensorflow as tf
@@ -102,11 +115,13 @@ def make_checkpoint(
     from components.model.classifier import build_classifier
     from components.model.encoders import compute_fingerprint
 
-    model = build_classifier(MODEL, VOCABULARY, len(CLASSES), seed=3)
+    classes = () if task.kind == "regression" else CLASSES
+    model = build_classifier(MODEL, VOCABULARY, task.count_outputs(len(classes)), seed=3)
     kernel, bias = model.logits.get_weights()
     model.logits.set_weights([kernel * (np.nan if poison else 60.0), bias])
     content = CheckpointContent(
-        classes=CLASSES,
+        classes=classes,
+        task=task,
         vocabulary_sha256=VOCABULARY.sha256,
         lower_case=True,
         model=MODEL,

@@ -91,6 +91,7 @@ def test_another_kind_or_format_is_refused(tmp_path: Path) -> None:
 def test_only_an_artifact_of_another_task_has_a_format_that_older_versions_refuse(
     content: dict[str, object], version: int, tmp_path: Path
 ) -> None:
+    """Fault E7."""
     with manifest.staged_artifact(tmp_path / "a") as work:
         manifest.commit(work, "checkpoint", content=content)
     assert verify_artifact(tmp_path / "a").format_version == version

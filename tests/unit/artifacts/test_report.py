@@ -20,7 +20,7 @@ from components.artifacts.predictions import (
 )
 from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, open_report
 from components.errors import DataError
-from tests.support.releases.made_report import report_content
+from tests.support.releases.made_report import open_single_label, report_content
 
 
 def commit_report(directory: Path, text: str) -> None:
@@ -53,7 +53,7 @@ def test_a_report_made_before_the_majority_class_is_read(tmp_path: Path) -> None
     written = json.loads(content.model_dump_json())
     del written["majority_class"], written["min_macro_f1"]
     commit_report(tmp_path / "report", json.dumps(written))
-    found = open_report(tmp_path / "report").content
+    found = open_single_label(tmp_path / "report")
     most = max(figures.support for figures in content.per_class.values())
     assert content.per_class[found.majority_class].support == most
     assert found == content
@@ -146,13 +146,13 @@ def test_parts_without_a_wanted_row_are_not_read(
 ) -> None:
     """Reading all rows in pieces would otherwise read each part once per piece."""
     _, scores, _ = write_and_read(tmp_path, 250)
-    extract, first_rows = predictions._extract_scores, []
+    read_rows, first_rows = predictions._read_rows, []
 
-    def extract_and_note(directory: Path, batch: pa.RecordBatch, first_row: int) -> Any:
+    def read_and_note(directory: Path, batch: pa.RecordBatch, first_row: int, columns: Any) -> Any:
         first_rows.append(first_row)
-        return extract(directory, batch, first_row)
+        return read_rows(directory, batch, first_row, columns)
 
-    monkeypatch.setattr(predictions, "_extract_scores", extract_and_note)
+    monkeypatch.setattr(predictions, "_read_rows", read_and_note)
     rows = np.arange(110, 190)
     assert np.array_equal(read_scores(tmp_path, rows), scores[rows])
     assert first_rows == [100]

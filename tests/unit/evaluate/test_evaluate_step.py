@@ -18,6 +18,7 @@ from components.artifacts.token_shards import open_shards
 from components.config.schema import EvaluateConfig
 from components.errors import ConfigError, DataError
 from components.evaluate import step
+from components.evaluate.inputs import average_step_losses, summarize_training
 from components.model.restore import load_classifier
 from tests.support.token_rows import list_token_ids
 from tests.support.training.tiny_checkpoint import CLASSES, EPOCHS, make_checkpoint, make_shards
@@ -34,12 +35,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(inputs: Path, output: Path, config: EvaluateConfig | None = None) -> ReportContent:
-    return step.run(
+    content = step.run(
         config or EvaluateConfig(batch_size=4, explain_errors=0),
         inputs / "shards",
         inputs / "checkpoint",
         output,
     )
+    assert isinstance(content, ReportContent)
+    return content
 
 
 def test_the_report_holds_what_the_model_says_of_the_test_rows(
@@ -168,7 +171,7 @@ def test_a_history_that_is_not_finite_is_refused(inputs: Path, tmp_path: Path) -
         update={"history": (broken,)}
     )
     with pytest.raises(DataError, match="epoch 1 of its history has validation_loss inf"):
-        step._summarize_training(trained, {}, inputs / "checkpoint")
+        summarize_training(trained, {}, inputs / "checkpoint")
 
 
 def test_the_report_says_from_which_release_the_training_started(inputs: Path) -> None:
@@ -176,8 +179,7 @@ def test_the_report_says_from_which_release_the_training_started(inputs: Path) -
     trained = open_checkpoint(inputs / "checkpoint").content
     started = trained.model_copy(update={"start_from": release})
     options = [
-        step._summarize_training(each, {}, inputs / "checkpoint").options
-        for each in (started, trained)
+        summarize_training(each, {}, inputs / "checkpoint").options for each in (started, trained)
     ]
     assert options[0] == {"Started from": "news version 3", **options[1]}
     assert "Started from" not in options[1]
@@ -203,4 +205,4 @@ def test_shards_of_other_lengths_are_refused(inputs: Path, tmp_path: Path) -> No
 def test_step_losses_are_thinned_to_means(
     losses: tuple[float, ...], points: int, expected: tuple[tuple[int, float], ...]
 ) -> None:
-    assert step.average_step_losses(losses, points) == expected
+    assert average_step_losses(losses, points) == expected

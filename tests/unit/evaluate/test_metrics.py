@@ -9,17 +9,18 @@ from scipy.stats import binomtest
 from sklearn import metrics as sklearn_metrics
 
 from components.artifacts.report import CalibrationBin
+from components.confidence import chunked_sums
 from components.errors import DataError
-from components.evaluate import metrics, row_means
+from components.evaluate import metrics
 from components.evaluate.confident_errors import (
     MAX_TEXT_CHARACTERS,
     ConfidentError,
     describe_errors,
 )
 from components.evaluate.roc import ABOVE_EVERY_SCORE, MAX_CURVE_POINTS, trace_roc_curve
+from components.evaluate.roc.score_counts import HeldScores
 from components.evaluate.row_means import CALIBRATION_BINS, expected_calibration_error
 from components.evaluate.score_checks import Scores
-from components.evaluate.score_counts import HeldScores
 from tests.support.releases.made_report import CLASSES, labels_and_scores
 
 
@@ -289,7 +290,7 @@ def test_metrics_are_scikit_learns_to_the_last_digit_however_the_rows_are_cut(
 def test_sums_of_many_rows_do_not_depend_on_how_they_are_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(row_means, "CHUNK_ROWS", 64)
+    monkeypatch.setattr(chunked_sums, "CHUNK_ROWS", 64)
     labels, scores = labels_and_scores(rows=1_000)
     found = set()
     for size in (1_000, 64, 63, 1, 190):

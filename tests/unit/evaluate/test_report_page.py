@@ -10,6 +10,7 @@ import pytest
 
 from components.artifacts.report import ReportContent, read_framed_page
 from components.evaluate import metrics, report_page
+from components.evaluate.report_page import single_label
 from tests.support.releases.made_explanation import make_explanation
 from tests.support.releases.made_report import report_content
 
@@ -313,14 +314,14 @@ def test_the_page_says_whether_the_minimum_macro_f1_is_reached(
 
 
 def test_confusions_are_listed_from_the_largest() -> None:
-    found = report_page.find_largest_confusions(report_content(), 4)
+    found = single_label.find_largest_confusions(report_content(), 4)
     counts = [pair["count"] for pair in found]
     assert len(found) == 4 and counts == sorted(counts, reverse=True)
     assert all(pair["label"] != pair["predicted"] for pair in found)
 
 
 def test_shares_in_the_matrix_are_of_the_true_class() -> None:
-    for row in report_page.build_confusion_rows(report_content()):
+    for row in single_label.build_confusion_rows(report_content()):
         assert sum(cell["share"] for cell in row["cells"]) == pytest.approx(1)
         assert row["total"] == sum(cell["count"] for cell in row["cells"])
 
@@ -334,7 +335,7 @@ def test_a_page_of_many_classes_lists_the_worst_and_stays_small() -> None:
     assert "the 50 of 400 classes with the lowest F1" in text
     assert html.count('class="meter"') <= 3 * 50 and len(html) < 200_000
     assert "No test texts for class 240, class 241" in text and "and 150 more." in text
-    listed = report_page.select_classes(content.per_class)
+    listed = single_label.select_classes(content.per_class)
     worst = max(figures.f1 or 0 for figures in listed.values())
     assert all(
         figures.f1 is None or figures.f1 >= worst

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from components.evaluate.roc import trace_roc_curve
-from components.evaluate.score_checks import Labels, Scores
-from components.evaluate.score_counts import (
+from components.evaluate.roc.score_counts import (
     EXACT_SCORES,
     MAX_BINS,
     BinnedScores,
     HeldScores,
     make_score_counter,
 )
+from components.evaluate.score_checks import Labels, Scores
 
 
 def make_scores(rows: int, classes: int, spread: float) -> tuple[Labels, Scores]:

@@ -38,7 +38,7 @@ def test_contributions_to_a_linear_model_are_exact_for_any_steps(steps):
     np.testing.assert_allclose(found.contributions, expected, rtol=1e-5, atol=1e-6)
     assert found.contributions[[0, -1]].tolist() == [0, 0]
     assert found.gap == pytest.approx(0, abs=1e-5)
-    assert found.log_odds - found.baseline == pytest.approx(float(expected.sum()), rel=1e-5)
+    assert found.evidence - found.baseline == pytest.approx(float(expected.sum()), rel=1e-5)
 
 
 def test_two_points_are_exact_for_a_cubic_and_one_point_leaves_the_known_gap():
@@ -66,7 +66,7 @@ def test_occlusion_is_the_fall_of_the_log_odds_without_the_words_pieces():
 def test_log_odds_are_those_of_the_score_also_where_the_score_rounds_to_1():
     logits = np.array([[1.0, 2.0, 0.5], [60.0, 0.0, 0.0]], np.float32)
     scores = np.exp(logits[0]) / np.exp(logits[0]).sum()
-    found = attribution.compute_log_odds(logits, 0)
+    found = attribution.compute_evidence(logits, 0)
     assert found[0] == pytest.approx(np.log(scores[0] / (1 - scores[0])), rel=1e-5)
     assert found[1] == pytest.approx(60 - np.log(2), rel=1e-6)
 

@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from components.errors import UsageError
+from components.artifacts.task import TaskInfo
+from components.errors import KubertError, UsageError
 from components.explain import explainer as module
 from components.explain.explainer import Explainer
 from components.explain.options import MAX_STEPS, AttentionChoice, ExplanationOptions
@@ -237,3 +238,99 @@ def test_an_explanation_says_whether_the_answer_is_confident(threshold, expected
     explainer = dataclasses.replace(make_explainer(Summing()), threshold=threshold)
     (found,) = explainer.explain(explainer.plan(["good"], ExplanationOptions(steps=1)))
     assert found.is_confident is expected
+
+
+class Several(Summing):
+    """The logits of `no` and `yes` are minus and plus the sum, each by itself."""
+
+    def compute_logits(self, ids):
+        total = VALUES[ids].sum(axis=1)
+        return np.stack([-total, total], axis=1)
+
+
+class Counted(Summing):
+    """The number is 100 times the sum."""
+
+    def compute_logits(self, ids):
+        return 100 * VALUES[ids].sum(axis=1, keepdims=True)
+
+    def differentiate(self, ids, embeddings, target):
+        total = embeddings[..., 0].sum(axis=1)
+        return 100 * total, np.full((*ids.shape, 1), 100.0)
+
+
+def sigmoid(logits):
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def make_task_explainer(model, task, served=None, **fields) -> Explainer:
+    """`served` computes the scores from the logits of a text."""
+    served = served or (sigmoid if task.kind == "multi_label" else np.asarray)
+
+    def score(texts):
+        logits = [model.compute_logits(row.ids[None]) for row in tokenize(texts)]
+        return served(np.concatenate(logits).astype(np.float32))
+
+    classes = () if task.kind == "regression" else ("no", "yes")
+    return Explainer(model, tokenize, score, classes, task=task, **fields)
+
+
+def explain_task(explainer, text, **options):
+    (found,) = explainer.explain(explainer.plan([text], ExplanationOptions(**options)))
+    return found
+
+
+SEVERAL = TaskInfo(kind="multi_label")
+NUMBERS_TASK = TaskInfo(kind="regression", mean=0.0, std=100.0)
+
+
+def test_a_label_by_itself_is_explained_by_its_logit():
+    explainer = make_task_explainer(Several(), SEVERAL, thresholds=(0.1, 0.6))
+    found = explain_task(explainer, "good bad")
+    assert (found.labels, found.target, found.label) == (("no",), "no", "")
+    assert found.log_odds == pytest.approx(1.0)
+    assert [word.occlusion for word in found.words] == pytest.approx([-2, 3])
+    other = explain_task(explainer, "good bad", target="yes")
+    assert other.log_odds == pytest.approx(-1.0)
+    assert [word.contribution for word in other.words] == pytest.approx([2, -3])
+    fields = found.to_dict()
+    assert (fields["labels"], fields["class"]) == (["no"], "no") and "label" not in fields
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "note"),
+    [
+        pytest.param((0.1, 0.1), "Of 2 labels, the one with the largest score", id="several"),
+        pytest.param((0.9, 0.9), "No label reaches its threshold; the one with", id="none"),
+    ],
+)
+def test_which_label_is_explained_is_stated(thresholds, note):
+    explainer = make_task_explainer(Several(), SEVERAL, thresholds=thresholds)
+    assert explain_task(explainer, "so").notes[0].startswith(note)
+    named = explain_task(explainer, "so", target="no").notes
+    assert not [each for each in named if each.startswith(note)]
+
+
+def test_a_number_is_explained_in_its_units_and_has_no_class():
+    explainer = make_task_explainer(Counted(), NUMBERS_TASK)
+    found = explain_task(explainer, "so good bad")
+    assert found.value == pytest.approx(-50)
+    assert (found.baseline, found.gap) == pytest.approx((0, 0))
+    assert [word.contribution for word in found.words] == pytest.approx([50, 200, -300])
+    assert [word.occlusion for word in found.words] == pytest.approx([50, 200, -300])
+    assert found.notes == () and repr(found).startswith("<Explanation -50.0, 3 words")
+    fields = found.to_dict()
+    assert (fields["value"], fields["baseline_value"]) == pytest.approx((-50, 0))
+    assert not {"label", "scores", "class", "log_odds"} & fields.keys()
+    with pytest.raises(UsageError, match="target=yes: the model predicts numbers"):
+        explain_task(explainer, "so", target="yes")
+
+
+@pytest.mark.parametrize("shift", [0.05, 0.2])
+def test_a_number_that_is_not_the_served_one_is_not_explained(shift):
+    explainer = make_task_explainer(Counted(), NUMBERS_TASK, lambda numbers: numbers + shift)
+    if shift / 100 < module.MAX_SCORE_DIFFERENCE:
+        assert explain_task(explainer, "so").value == pytest.approx(50 + shift)
+    else:
+        with pytest.raises(KubertError, match=r"differ by .* from the served ones"):
+            explain_task(explainer, "so")

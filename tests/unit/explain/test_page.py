@@ -11,7 +11,12 @@ import pytest
 from components.explain.attention import WordAttention
 from components.explain.explanation import Word
 from components.explain.page import render_fragment, render_page, render_parts, render_style
-from tests.support.releases.made_explanation import TEXT, make_explanation
+from tests.support.releases.made_explanation import (
+    TEXT,
+    make_explanation,
+    make_labels_explanation,
+    make_number_explanation,
+)
 
 
 class Reader(HTMLParser):
@@ -146,3 +151,20 @@ def test_every_kind_of_explanation_has_a_page(changes: dict[str, object]) -> Non
 def test_an_explanation_is_one_line_where_there_is_no_page() -> None:
     shown = repr(make_explanation(text="Oil\nfell"))
     assert shown.startswith("<Explanation ") and shown.endswith(" words: 'Oil\\nfell'>")
+
+
+def test_several_labels_are_all_named_and_one_of_them_is_explained() -> None:
+    text = Reader(render_page([make_labels_explanation()], {})).text
+    assert "Text 1: <b>Business, World\n" in text
+    assert "Given the labels <b>Business, World: <b>Business 90.0%, World 60.0%." in text
+    assert "Explained is <b>Business." in text
+
+
+def test_a_number_is_raised_and_lowered_in_its_own_units() -> None:
+    page = render_page([make_number_explanation()], {})
+    text = Reader(page).text
+    assert "Predicted is 1234.6." in text
+    assert "The number is 1234.6; without words \N{MINUS SIGN}900.0." in text
+    assert "they are in the units of the number" in text
+    assert "Contribution of each word to the number, and by how much it falls" in text
+    assert "odds" not in text.replace("log-odds", "odds") and ">raises<" in page

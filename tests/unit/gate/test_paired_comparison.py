@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from components.confidence.bootstrap import RESAMPLES
 from components.evaluate.metrics import compute_metrics
-from components.gate.paired_comparison import RESAMPLES, PairedCounts
+from components.gate.paired_comparison import PairedCounts
 
 
 def draw_predictions(
@@ -92,5 +93,5 @@ def test_equal_predictions_do_not_differ() -> None:
 def test_many_classes_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = draw_predictions(2_000, classes=60)
     whole = count_rows(*rows, classes=60).compare_macro_f1()
-    monkeypatch.setattr("components.gate.paired_comparison.BLOCK_COUNTS", 7 * RESAMPLES)
+    monkeypatch.setattr("components.confidence.bootstrap.BLOCK_COUNTS", 7 * RESAMPLES)
     assert count_rows(*rows, classes=60).compare_macro_f1() == whole

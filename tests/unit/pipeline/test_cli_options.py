@@ -67,8 +67,8 @@ def test_every_command_that_talks_to_a_server_has_the_same_options() -> None:
         "explain": ["--class", "--steps", "--layers", "--heads", "--html", "--json"],
         "score": [
             *("--source", "--to", "--text", "--text-pair", "--keep", "--format", "--all-scores"),
-            *("--embeddings", "--workers", "--max-bad-rows", "--config", "--set", "--cluster"),
-            *(*server, *wait[:2], *dry, *tags),
+            *("--embeddings", "--separator", "--workers", "--max-bad-rows", "--config", "--set"),
+            *("--cluster", *server, *wait[:2], *dry, *tags),
         ],
         "pull": ["--to", "--watch", "--keep", "--json"],
         "serve": ["--name", "--host", "--port"],

@@ -7,6 +7,7 @@ import pytest
 
 from components.artifacts.release import StartingRelease
 from components.config.schema import ModelConfig, TrainConfig
+from components.config.task import resolve_best_metric
 from components.train.job import Job, StateLayout, training_id
 
 # Two runs that differ in an option that affects what is learned must not share their state.
@@ -101,7 +102,8 @@ def test_a_training_keeps_its_identity_when_options_are_renamed(
     model: dict[str, Any], train: dict[str, Any], identity: str
 ) -> None:
     # These were computed before the options had the names of today: states of then are found again.
-    assert training_id(ModelConfig(**model), TrainConfig(**train), "shards") == identity
+    options = resolve_best_metric(TrainConfig(**train), "single_label")
+    assert training_id(ModelConfig(**model), options, "shards") == identity
 
 
 @pytest.mark.parametrize("root", ["/somewhere", "gs://bucket/root"])

@@ -49,7 +49,7 @@ def explain_texts(
         typer.Option(
             "--class",
             metavar="CLASS",
-            help="Explain the score of this class; by default, that of the predicted one.",
+            help="Explain the score of this class; by default, that of the one with the largest.",
         ),
     ] = None,
     steps: Annotated[
@@ -94,8 +94,9 @@ def explain_texts(
 ) -> None:
     """Explain the answers of a released model.
 
-    Shows how much each word contributes to the log-odds of a class (integrated gradients), by how
-    much they fall without it (occlusion), and what words attend to. What it costs is stated on
+    Shows how much each word contributes to the log-odds of a class, or to the number that a model
+    predicts (integrated gradients), by how much they fall without it (occlusion), and what words
+    attend to. What it costs is stated on
     standard error before it is computed. A label with a question mark has a score below the
     release's threshold.
     """

@@ -11,8 +11,9 @@ from pipeline.cli.options import JsonOutput
 app = typer.Typer(help="List, show and roll back released models.", no_args_is_help=True)
 SHORT_ID_LENGTH = 12
 _SHORTENED_COLUMNS = ("run", "data")
-_INTERVAL_COLUMNS = ("accuracy_low", "accuracy_high")
-"""Shown in the cell of `accuracy`."""
+_METRICS = ("accuracy", "micro_f1", "rmse")
+_INTERVAL_COLUMNS = tuple(f"{name}_{end}" for name in _METRICS for end in ("low", "high"))
+"""Shown in the cell of the metric."""
 
 
 @app.command("list")
@@ -128,11 +129,19 @@ def _format_cell(row: Any, column: str) -> str:
     value = row.get(column)
     if value is None:
         return "-"
-    if column == "accuracy":
-        return f"{value:.4f} ({row['accuracy_low']:.4f}-{row['accuracy_high']:.4f})"
+    if column in _METRICS:
+        return _format_metric(value, row[f"{column}_low"], row[f"{column}_high"])
     if column == "champion":
         return "*" if value else ""
     return str(value)[:SHORT_ID_LENGTH] if column in _SHORTENED_COLUMNS else str(value)
+
+
+def _format_metric(value: float, low: float | None, high: float | None) -> str:
+    from components.artifacts.release import format_metric
+
+    if low is None or high is None:
+        return format_metric(value)
+    return f"{format_metric(value)} ({format_metric(low)}-{format_metric(high)})"
 
 
 def _flatten_fields(value: dict[str, Any], prefix: str = "") -> dict[str, str]:

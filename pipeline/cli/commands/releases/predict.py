@@ -1,9 +1,9 @@
-"""`kubert predict`: labels and scores of single texts."""
+"""`kubert predict`: labels and scores, or numbers, of single texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,10 @@ from pipeline.cli.commands.releases.text_arguments import (
 )
 
 if TYPE_CHECKING:
-    from components.serving.predict import Prediction
+    from components.serving.predict import AnyPrediction
+
+NO_LABEL = "-"
+"""Stands for the labels, and for their scores, of a text without any."""
 
 
 def predict_texts(
@@ -33,13 +36,16 @@ def predict_texts(
         typer.Option(
             "--json",
             help="Print one JSON object per text: text, label, scores, and is_confident if the "
-            "release has a threshold.",
+            "release has a threshold; text, labels and scores of a model of several labels; text "
+            "and value of a model of numbers.",
         ),
     ] = False,
 ) -> None:
-    """Classify texts with a released model.
+    """Classify texts with a released model, or predict their numbers.
 
-    A label with a question mark has a score below the release's threshold. The lines of a file are
+    Prints label, score and text; of a model of several labels these and their scores, separated by
+    commas, or -; of a model of numbers the number. A label with a question mark has a score below
+    the release's threshold. The lines of a file are
     classified with `kubert predict RELEASE - < FILE`, the rows of CSV, JSON and Parquet files with
     `kubert score`.
     """
@@ -54,22 +60,29 @@ def predict_texts(
             _print_prediction(answer, inputs, as_json)
 
 
-def _print_prediction(answer: Prediction, inputs: Sequence[str], as_json: bool) -> None:
+def _print_prediction(answer: AnyPrediction, inputs: Sequence[str], as_json: bool) -> None:
     """Print the answer to a text, or to a pair, whose texts are named as the model's inputs."""
     from components.data.text_columns import flatten_texts
-    from pipeline.cli.tables import mark_label, print_json
+    from components.serving.predict import format_prediction
+    from pipeline.cli.tables import print_json
 
     if as_json:
-        text = answer.text
-        fields: dict[str, Any] = {
-            "text": text if isinstance(text, str) else dict(zip(inputs, text, strict=True)),
-            "label": answer.label,
-            "scores": answer.scores,
-        }
-        if answer.is_confident is not None:
-            fields["is_confident"] = answer.is_confident
-        print_json(fields)
+        print_json(format_prediction(answer, inputs))
     else:
         shown = map(escape_unprintable, flatten_texts([answer.text]))
-        label = mark_label(answer.label, answer.is_confident)
-        typer.echo("\t".join([label, f"{answer.scores[answer.label]:.4f}", *shown]))
+        typer.echo("\t".join([*_list_columns(answer), *shown]))
+
+
+def _list_columns(answer: AnyPrediction) -> list[str]:
+    """What is predicted, as the columns before the text."""
+    from components.serving.predict import LabelsPrediction, ValuePrediction
+    from pipeline.cli.tables import mark_label
+
+    if isinstance(answer, ValuePrediction):
+        return [str(answer.value)]
+    if isinstance(answer, LabelsPrediction):
+        labels = ",".join(map(escape_unprintable, answer.labels))
+        scores = ",".join(f"{answer.scores[name]:.4f}" for name in answer.labels)
+        return [labels or NO_LABEL, scores or NO_LABEL]
+    label = mark_label(answer.label, answer.is_confident)
+    return [label, f"{answer.scores[answer.label]:.4f}"]

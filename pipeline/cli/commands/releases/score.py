@@ -49,6 +49,7 @@ OPTION_NAMES = {
     "score.keep": "--keep",
     "score.all_scores": "--all-scores",
     "score.embeddings": "--embeddings",
+    "score.separator": "--separator",
     "score.workers": "--workers",
 }
 """What this command calls options of the configuration."""
@@ -118,6 +119,13 @@ def score_source(
         bool,
         typer.Option("--embeddings", help="Write the encoder's vector instead of label and score."),
     ] = False,
+    separator: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="What stands between the labels of a text in CSV, if it has several.",
+        ),
+    ] = "|",
     workers: Annotated[
         int,
         typer.Option(min=0, metavar="N", help="Worker processes; 0: score in this process."),
@@ -154,6 +162,8 @@ def score_source(
 ) -> None:
     """Score all rows of a text source with a released model.
 
+    Writes a label and its score for each row, several labels, or a number, as the model predicts.
+
     Writes DIR/predictions.FORMAT, rows in the order of the source, and DIR/manifest.json last. The
     same command after a stop or a crash goes on; after its end it does nothing. Rejected rows are
     listed in DIR/rejected.jsonl.
@@ -189,6 +199,7 @@ def score_source(
             "keep": columns,
             "all_scores": all_scores,
             "embeddings": embeddings,
+            "separator": separator,
             "workers": workers,
         }
         submit_configuration(
@@ -211,6 +222,7 @@ def score_source(
         keep=columns,
         all_scores=all_scores,
         embeddings=embeddings,
+        separator=separator,
         workers=workers,
     )
     console = create_console(to_stderr=as_json)

@@ -38,6 +38,32 @@ def test_a_run_looks_like_its_figures_and_is_escaped() -> None:
     assert "tokenize 1.3, train 0.0" in shown
 
 
+@pytest.mark.parametrize(
+    ("figures", "shown", "metric"),
+    [
+        (
+            {"micro_f1": 0.8, "micro_f1_low": 0.7, "micro_f1_high": 0.9, "baseline_micro_f1": 0.4},
+            ("micro-F1", "0.8000 (95% interval 0.7000 to 0.9000, 9 test rows)", "same labels"),
+            "micro-F1 0.8000",
+        ),
+        (
+            {"rmse": 12.5, "baseline_rmse": 20.0},
+            ("RMSE", "12.5000 (9 test rows)", "always the mean"),
+            "RMSE 12.5000",
+        ),
+    ],
+    ids=["multi_label", "regression"],
+)
+def test_a_run_of_another_task_shows_its_own_metric(
+    figures: dict[str, float], shown: tuple[str, ...], metric: str
+) -> None:
+    names = ("gate", "release", "step_seconds", "report")
+    run = FinishedRun({**{name: FIGURES[name] for name in names}, **figures, "test_rows": 9})
+    page = run._repr_html_()
+    assert all(words in page for words in shown) and "accuracy" not in page
+    assert repr(run) == f"<FinishedRun {metric}, nothing released>"
+
+
 def test_names_and_values_are_escaped() -> None:
     assert "&lt;a&gt;" in format_table({"<a>": "<b>"})
     assert "<b>" not in format_table({"<a>": "<b>"})

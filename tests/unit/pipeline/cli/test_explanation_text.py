@@ -11,6 +11,10 @@ from components.explain.attention import WordAttention
 from components.explain.explanation import Explanation, Word
 from pipeline.api.arguments import parse_numbers
 from pipeline.cli.explanation_text import print_explanation
+from tests.support.releases.made_explanation import (
+    make_labels_explanation,
+    make_number_explanation,
+)
 
 WORDS = (
     Word("Oil", 0, 3, ("oil",), 1.0, 0.5),
@@ -117,3 +121,22 @@ def test_a_character_that_reorders_a_line_is_shown_as_an_escape(
     shown = render(dataclasses.replace(EXPLANATION, text=text, words=words, attention=()))
     assert "a\\u202eb" in shown
     assert "\u202e" not in shown + capsys.readouterr().out
+
+
+def test_several_labels_have_their_scores_and_the_explained_one_is_named() -> None:
+    assert render(make_labels_explanation()).splitlines()[:2] == [
+        "<b>Business, World  0.9000, 0.6000",
+        "explained: <b>Business  0.9000",
+    ]
+    only = make_labels_explanation(labels=("<b>Business",))
+    assert "explained:" not in render(only)
+    none = render(make_labels_explanation(labels=())).splitlines()
+    assert none[:2] == ["no label", "explained: <b>Business  0.9000"]
+
+
+def test_a_number_is_explained_in_its_own_units(capsys: pytest.CaptureFixture[str]) -> None:
+    number = make_number_explanation(words=(Word("Oil", 0, 3, ("oil",), 150.26, -3.0),))
+    shown = render(dataclasses.replace(number, attention=()))
+    assert shown.splitlines()[0] == "1234.6"
+    assert "number 1234.6, without words -900.0; gap +0.05 after 32 steps;" in shown
+    assert capsys.readouterr().out.splitlines()[1].split("\t")[:3] == ["Oil", "+150.3", "-3.0"]

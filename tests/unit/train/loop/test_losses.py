@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from components.train.loop.input_pipeline import Batch
-from components.train.loop.train_step import build_validation_step, compute_losses
+from components.train.loop.train_step import build_validation_step
+from components.train.objective import ClassObjective, LabelSetObjective, create_objective
 
 LOGITS = np.random.default_rng(3).normal(size=(7, 4)).astype(np.float32) * 3
 LABELS = np.array([0, 1, 1, 3, 3, 3, 0], np.int32)
@@ -25,13 +26,13 @@ def test_a_loss_is_the_smoothed_cross_entropy_times_the_weight(
         from_logits=True, label_smoothing=smoothing, reduction="none"
     )
     expected = keras(tf.one_hot(LABELS, 4), LOGITS).numpy() * np.take(weights or (1,) * 4, LABELS)
-    losses = compute_losses(LOGITS, LABELS, smoothing, weights)
+    losses = ClassObjective(smoothing, weights).compute_losses(LOGITS, LABELS)
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
 
 
 def test_without_options_the_loss_is_the_cross_entropy_bit_by_bit() -> None:
     plain = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=LABELS, logits=LOGITS)
-    assert np.array_equal(compute_losses(LOGITS, LABELS), plain)
+    assert np.array_equal(ClassObjective().compute_losses(LOGITS, LABELS), plain)
 
 
 @pytest.mark.parametrize("rows", [7, 0], ids=["rows", "a replica without rows"])
@@ -61,3 +62,32 @@ def test_validation_counts_rows_predictions_and_hits_by_class(rows: int) -> None
         expected = [np.bincount(values, minlength=4) for values in (labels, predicted, both)]
         assert metrics.class_counts is not None
         assert np.array_equal(metrics.class_counts, expected)
+
+
+SETS = (np.random.default_rng(4).random((7, 4)) < 0.4).astype(np.uint8)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_the_loss_of_several_labels_is_the_mean_binary_cross_entropy(
+    smoothing: float, weights: tuple[float, ...] | None
+) -> None:
+    targets = SETS * (1 - smoothing) + smoothing / 2
+    probabilities = 1 / (1 + np.exp(-LOGITS.astype(np.float64)))
+    positive = -np.log(probabilities) * targets * np.array(weights or (1,) * 4)
+    expected = (positive - np.log(1 - probabilities) * (1 - targets)).mean(axis=1)
+    losses = LabelSetObjective(smoothing, weights).compute_losses(LOGITS, SETS)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+
+
+def test_several_labels_are_right_together_and_counted_by_class() -> None:
+    objective, predicted = LabelSetObjective(), LOGITS >= 0
+    assert float(objective.count_hits(LOGITS, SETS)) == (predicted == SETS).all(axis=1).sum()
+    expected = [SETS.sum(axis=0), predicted.sum(axis=0), (predicted * SETS).sum(axis=0)]
+    assert np.array_equal(objective.count_classes(LOGITS, SETS), np.concatenate(expected))
+
+
+def test_the_loss_of_a_number_is_the_squared_error() -> None:
+    numbers = LOGITS[:, 1] + np.arange(7, dtype=np.float32)
+    losses = create_objective("regression").compute_losses(LOGITS[:, 1:2], numbers)
+    np.testing.assert_allclose(losses, np.arange(7) ** 2, rtol=1e-5)

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from components.evaluate.score_checks import Labels, Scores
+from components.evaluate.score_checks import Scores
 
 EXACT_SCORES = 1 << 22
 MAX_BINS = 1 << 21
@@ -29,6 +29,9 @@ as wide."""
 COARSENESS = 8
 OCTAVES = 2 * FINE_OCTAVES + COARSE_OCTAVES // COARSENESS + 1
 BLOCK_SCORES = 1 << 20
+
+AnyLabels = npt.NDArray[np.integer]
+"""The class of each row, [rows], or whether it has each of the classes, 0 or 1: [rows, classes]."""
 
 
 class ScoreCounts(NamedTuple):
@@ -47,8 +50,8 @@ class ScoreCounts(NamedTuple):
 class ScoreCounter(Protocol):
     """Counts rows by score, one class against the rest."""
 
-    def add(self, labels: Labels, scores: Scores) -> None:
-        """Add a part of labels [rows] and scores [rows, classes]."""
+    def add(self, labels: AnyLabels, scores: Scores) -> None:
+        """Add a part of labels and of scores [rows, classes]."""
 
     def count_class(self, number: int) -> ScoreCounts:
         """The counts of one class."""
@@ -66,26 +69,36 @@ class HeldScores:
     """Holds all scores: 4 bytes each, and some 40 more while the pairs are counted."""
 
     def __init__(self, rows: int, classes: int) -> None:
-        self._labels = np.empty(rows, np.int32)
+        self._is_positive = np.zeros((classes, rows), bool)
         self._scores = np.empty((classes, rows), np.float32)
         self._rows = 0
 
-    def add(self, labels: Labels, scores: Scores) -> None:
-        """Add a part of labels [rows] and scores [rows, classes]."""
+    def add(self, labels: AnyLabels, scores: Scores) -> None:
+        """Add a part of labels and of scores [rows, classes]."""
         part = slice(self._rows, self._rows + len(labels))
-        self._labels[part], self._scores[:, part] = labels, scores.T
+        rows, classes = _find_positive_pairs(labels)
+        self._is_positive[classes, self._rows + rows] = True
+        self._scores[:, part] = scores.T
         self._rows = part.stop
 
     def count_class(self, number: int) -> ScoreCounts:
         """The counts of one class."""
         scores = self._scores[number]
-        return _count_distinct(scores, scores[self._labels == number])
+        return _count_distinct(scores, scores[self._is_positive[number]])
 
     def count_pairs(self) -> ScoreCounts:
         """The counts of all (row, class) pairs."""
-        return _count_distinct(
-            self._scores.ravel(), self._scores[self._labels, np.arange(len(self._labels))]
-        )
+        return _count_distinct(self._scores.ravel(), self._scores[self._is_positive])
+
+
+def _find_positive_pairs(
+    labels: AnyLabels,
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """The rows and the classes of the pairs in which the row has the class."""
+    if labels.ndim == 1:
+        return np.arange(len(labels)), labels
+    rows, classes = np.nonzero(labels)
+    return rows, classes
 
 
 def _count_distinct(
@@ -110,12 +123,11 @@ class BinnedScores:
         self._all = np.zeros((classes, self._below + self._fine), np.int64)
         self._positive = np.zeros_like(self._all)
 
-    def add(self, labels: Labels, scores: Scores) -> None:
-        """Add a part of labels [rows] and scores [rows, classes]."""
+    def add(self, labels: AnyLabels, scores: Scores) -> None:
+        """Add a part of labels and of scores [rows, classes]."""
         classes, bins = self._all.shape
-        np.add.at(
-            self._positive, (labels, self._find_bins(scores[np.arange(len(labels)), labels])), 1
-        )
+        rows, positive = _find_positive_pairs(labels)
+        np.add.at(self._positive, (positive, self._find_bins(scores[rows, positive])), 1)
         step = max(1, BLOCK_SCORES // classes)
         for start in range(0, len(labels), step):
             flat_bins = self._find_bins(scores[start : start + step]) + np.arange(classes) * bins

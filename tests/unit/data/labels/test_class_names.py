@@ -2,14 +2,14 @@
 
 import pytest
 
-from components.data.labels import (
+from components.data.labels.class_names import (
     FRACTIONAL,
     MISSING,
     NEGATIVE,
     NOT_A_NAME,
     OUT_OF_RANGE,
     UNKNOWN,
-    LabelStatistics,
+    ClassStatistics,
     build_label_map,
     parse_integer,
 )
@@ -17,7 +17,7 @@ from components.errors import DataError
 
 
 def map_labels(values, listed=None, named=None):
-    statistics = LabelStatistics()
+    statistics = ClassStatistics()
     for value in values:
         statistics.rows += 1
         statistics.add_label(value)

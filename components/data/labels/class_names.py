@@ -1,4 +1,4 @@
-"""Maps labels, as they were read, to class indices.
+"""Class names: maps labels, as they were read, to class indices.
 
 A label is a name, as it is written: -1, 007 and 1.5 are names, too. Only where `data.classes`, or
 the source itself, names the classes, labels may be their indices. What they are is decided once,
@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from components.data.labels import UnusableLabel
 from components.errors import DataError, shorten_value
 
 MAX_CLASSES_OF_FEW_ROWS = 20
@@ -30,15 +31,17 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 MISSING = "missing label"
 NOT_A_NAME = "label that is a list or a record"
-NOT_A_NAME_REMEDY = "A row has one label; a list or a record of labels is not supported."
+NOT_A_NAME_REMEDY = "A row has one label; for lists of labels set task.kind=multi_label."
 UNKNOWN = "unknown label"
 OUT_OF_RANGE = "label out of range"
 NEGATIVE = "negative label"
 FRACTIONAL = "fractional label"
+NUMBER_REASONS = (OUT_OF_RANGE, NEGATIVE, FRACTIONAL)
+"""Why a number is not the index of a class."""
 
 
 @dataclass
-class LabelStatistics:
+class ClassStatistics:
     """Number of rows, and of each distinct label up to `max_classes` + 1 of them, in a source.
 
     `without_label` counts the rows without a usable label by reason.
@@ -53,6 +56,10 @@ class LabelStatistics:
     def has_too_many(self) -> bool:
         """Whether there are more distinct labels than there can be classes."""
         return len(self.counts) > self.max_classes
+
+    def suggest_remedies(self) -> list[str]:
+        """Return sentences that say what mends the rows of `without_label`."""
+        return [NOT_A_NAME_REMEDY] if NOT_A_NAME in self.without_label else []
 
     def add_label(self, value: Any, count: int = 1) -> None:
         """Count a label; those that are not Unicode are no classes."""
@@ -94,7 +101,14 @@ class LabelMap:
             return FRACTIONAL
         return self.numbers.get(number, NEGATIVE if number < 0 else OUT_OF_RANGE)
 
-    def class_indices(self, values: Sequence[Any]) -> list[int] | None:
+    def encode(self, value: Any) -> int | UnusableLabel:
+        """Return the class index of a label, or why its row has to be rejected."""
+        index = self.class_index_or_error(value)
+        if not isinstance(index, str):
+            return index
+        return UnusableLabel(index, None if index == MISSING else value)
+
+    def encode_batch(self, values: Sequence[Any]) -> list[int] | None:
         """Return the class index of each label; None if one of the rows has to be rejected."""
         if {*map(type, values)} != {str}:  # True, 1 and 1.0 are equal, but different labels
             indices = [self.class_index_or_error(value) for value in values]
@@ -110,6 +124,22 @@ class LabelMap:
             return None
         return [index_by_value[value] for value in values]
 
+    def list_names(self, value: Any) -> list[str]:
+        """Return the class name that a value is."""
+        return [label_text(value)]
+
+    def choose_strata(self, labels: Sequence[int], counts: Mapping[str, int]) -> Sequence[int]:
+        """Return the class of each row."""
+        return labels
+
+    def suggest_remedies(self, reasons: Collection[str]) -> list[str]:
+        """Return sentences that say what mends rows which were rejected for these reasons."""
+        if NOT_A_NAME in reasons:
+            return [NOT_A_NAME_REMEDY]
+        if any("label" in reason for reason in reasons):
+            return [f"A label must be {self.allowed_labels}."]
+        return []
+
     @property
     def allowed_labels(self) -> str:
         """What a label may be, for messages."""
@@ -123,10 +153,12 @@ class LabelMap:
 
 
 def build_label_map(
-    statistics: LabelStatistics,
+    statistics: ClassStatistics,
     configured: Sequence[str] | None,
     source_names: Sequence[str] | None,
     column: str,
+    *,
+    has_sets: bool = False,
 ) -> LabelMap:
     """Decide how the labels of a training source map to classes.
 
@@ -136,8 +168,8 @@ def build_label_map(
     the classes are the labels found, as they are written: the numbers, by value, if most labels
     are numbers, else all labels, sorted.
 
-    Raises DataError, which begins with `column` (source and column), for free text, several labels
-    in one field and a single class.
+    Raises DataError, which begins with `column` (source and column), for free text, a single class
+    and, unless a row has several labels (`has_sets`), several labels in one field.
     """
     if configured is not None:
         numbers = {
@@ -151,7 +183,7 @@ def build_label_map(
         )
     if source_names is not None:
         return LabelMap(tuple(source_names), {index: index for index in range(len(source_names))})
-    return _find_classes(statistics, column)
+    return _find_classes(statistics, column, has_sets=has_sets)
 
 
 def label_text(value: Any) -> str:
@@ -191,27 +223,31 @@ def _is_unicode(name: str) -> bool:
     return True
 
 
-def _find_classes(statistics: LabelStatistics, column: str) -> LabelMap:
+def _find_classes(statistics: ClassStatistics, column: str, *, has_sets: bool) -> LabelMap:
     counts = statistics.counts
+    number_rows = sum(count for name, count in counts.items() if NUMBER.fullmatch(name))
+    has_numbers = 2 * number_rows > counts.total()
     if statistics.has_too_many or len(counts) > max(MAX_CLASSES_OF_FEW_ROWS, statistics.rows // 2):
         if statistics.has_too_many:
             amount = f"more than {statistics.max_classes}"
             advice = "; if these are classes, raise data.max_classes"
         else:
             amount, advice = str(len(counts)), "; if these are classes, list them in data.classes"
+        if has_numbers and not has_sets:
+            advice += "; to predict the number, set task.kind=regression"
         raise DataError(
             f"{column}: {amount} different values in {statistics.rows} rows, "
             f"so this is no class label; set data.label to its column{advice}"
         )
-    if separator := find_label_separator(counts):
+    if not has_sets and (separator := find_label_separator(counts)):
         combined = next(name for name in counts if separator in name)
         raise DataError(
             f"{column}: several labels in one field, separated by {separator!r}, such as "
-            f"{shorten_value(combined)!r}; a row has one label here: keep one per row, or, if "
-            "these are names of classes, list them in data.classes"
+            f"{shorten_value(combined)!r}; set task.kind=multi_label and "
+            f"task.separator={separator!r}, or, if these are names of classes, list them in "
+            "data.classes"
         )
-    number_rows = sum(count for name, count in counts.items() if NUMBER.fullmatch(name))
-    if 2 * number_rows > counts.total():
+    if has_numbers:
         names = [name for name in counts if NUMBER.fullmatch(name)]
         classes = tuple(sorted(names, key=lambda name: (float(name), name)))
     else:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts.report import RocCurve
-from components.evaluate.score_counts import ScoreCounts
+from components.evaluate.roc.score_counts import ScoreCounts
 
 MAX_CURVE_POINTS = 200
 ABOVE_EVERY_SCORE = 2.0

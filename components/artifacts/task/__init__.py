@@ -1,0 +1,45 @@
+"""The kind of task of an artifact: what its labels are, and what its model says of a text."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from components.artifacts.manifest import added_field
+from components.config.task import TaskKind
+
+
+class TaskInfo(BaseModel):
+    """The kind of task; of a regression also the constants that standardize its numbers.
+
+    `mean` and `std`, the population's standard deviation, are those of the training rows: a model
+    computes (number - mean) / std, and what it says of a text is converted back.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    kind: TaskKind = "single_label"
+    mean: float | None = added_field(None)
+    std: float | None = Field(None, gt=0, exclude_if=lambda value: value is None)
+
+    @model_validator(mode="after")
+    def _check_constants(self) -> Self:
+        is_regression = self.kind == "regression"
+        if (self.mean is not None, self.std is not None) != (is_regression, is_regression):
+            raise ValueError("a regression has mean and std, and no other kind of task has them")
+        return self
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Mean and standard deviation of a regression; 0 and 1 of other kinds."""
+        if self.mean is None or self.std is None:
+            return 0.0, 1.0
+        return self.mean, self.std
+
+    def count_outputs(self, classes: int) -> int:
+        """The numbers that a model computes of a text: one per class, or one."""
+        return 1 if self.kind == "regression" else classes
+
+
+SINGLE_LABEL = TaskInfo()
+"""The kind of task of artifacts that do not name one."""

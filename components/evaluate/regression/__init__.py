@@ -1,0 +1,1 @@
+"""Evaluation of models that give each text a number."""

@@ -1,0 +1,68 @@
+"""The section `task`: options that have no meaning for a kind of task are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from components.config.schema import DataConfig, TaskConfig, TrainConfig
+from components.config.task import (
+    BEST_METRICS,
+    TaskKind,
+    check_data_options,
+    check_training_options,
+    resolve_best_metric,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "message"),
+    [
+        ("single_label", {"label": ["a", "b"]}, "data.label: 2 columns, .* task.kind=multi_label"),
+        ("regression", {"label": ["a", "b"]}, "here task.kind is regression"),
+        ("multi_label", {"label": ["a", "b"], "classes": ["x", "y"]}, "data.classes: the names"),
+        ("multi_label", {"label": ["a", "b", "c"], "max_classes": 2}, "data.max_classes allows 2"),
+        ("regression", {"classes": ["x", "y"]}, "data.classes: task.kind=regression"),
+        ("regression", {"stratify": True}, "data.stratify: "),
+    ],
+)
+def test_data_options_are_refused(kind: TaskKind, data: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_data_options(DataConfig.model_validate(data), TaskConfig(kind=kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "message"),
+    [
+        ("regression", {"class_weights": "balanced"}, "train.class_weights"),
+        ("regression", {"label_smoothing": 0.1}, "train.label_smoothing"),
+        ("regression", {"best_metric": "accuracy"}, "it is one of auto, loss"),
+        ("single_label", {"best_metric": "micro_f1"}, "one of auto, accuracy, loss, macro_f1"),
+    ],
+)
+def test_training_options_are_refused(kind: TaskKind, train: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_training_options(TrainConfig.model_validate(train), kind)
+
+
+@pytest.mark.parametrize("kind", BEST_METRICS)
+def test_every_kind_has_a_metric_that_selects_the_best_epoch(kind: TaskKind) -> None:
+    resolved = resolve_best_metric(TrainConfig(), kind)
+    assert resolved.best_metric == BEST_METRICS[kind][0]
+    check_training_options(resolved, kind)
+    assert resolve_best_metric(TrainConfig(best_metric="loss"), kind).best_metric == "loss"
+
+
+@pytest.mark.parametrize(
+    "values", [{"separator": "|"}, {"kind": "multi_label", "separator": ""}, {"kind": "ordinal"}]
+)
+def test_wrong_sections_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"separator|kind"):
+        TaskConfig.model_validate(values)
+
+
+@pytest.mark.parametrize("label", [["a"], ["a", "a"], ["a", " a"], ["a", ""]], ids=str)
+def test_a_list_of_label_columns_has_two_different_names(label: list[str]) -> None:
+    with pytest.raises(ValueError, match="at least two different columns"):
+        DataConfig.model_validate({"label": label})
