@@ -90,7 +90,7 @@ class PairedErrors:
         variance = (
             self.gain_squared - 2 * ratio * self.gain_distance + ratio**2 * self.distance_squared
         ) / self.distance**2
-        return self._bound(ratio, variance, 1.0)
+        return self._add_interval(ratio, variance, 1.0)
 
     def compare_rmse(self) -> PairedDifference:
         """The candidate's RMSE minus the champion's, below 0 if the candidate is better.
@@ -106,9 +106,9 @@ class PairedErrors:
             + slopes[1] ** 2 * self.second_squared
             - center**2
         )
-        return self._bound(roots[0] - roots[1], variance, self.std)
+        return self._add_interval(roots[0] - roots[1], variance, self.std)
 
-    def _bound(self, difference: float, variance: float, unit: float) -> PairedDifference:
+    def _add_interval(self, difference: float, variance: float, unit: float) -> PairedDifference:
         """The difference in a unit, for the variance of what a row adds to it."""
         half = NORMAL_QUANTILE * (max(0.0, variance) / max(1, self.rows - 1)) ** 0.5
         return PairedDifference(

@@ -71,11 +71,11 @@ class LengthProfile:
 
     def add(self, lengths: npt.NDArray[np.int32], error: Values) -> None:
         """Add rows: lengths in tokens, and errors in any unit, [rows] each."""
-        places = np.minimum(lengths, len(self._rows) - 1)
-        np.add.at(self._rows, places, 1)
+        tokens = np.minimum(lengths, len(self._rows) - 1)
+        np.add.at(self._rows, tokens, 1)
         # One after the other, so that the cut into parts does not change the order.
         for sums, values in zip(self._sums, (error, np.abs(error), error**2), strict=True):
-            np.add.at(sums, places, values)
+            np.add.at(sums, tokens, values)
 
     def describe(self, scale: float) -> tuple[LengthErrors, ...]:
         """At most LENGTH_GROUPS groups of about equally many texts, by length; scale: the unit."""

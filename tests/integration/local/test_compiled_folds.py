@@ -117,6 +117,14 @@ def test_compile_writes_the_configuration_and_the_folds_into_the_defaults(tmp_pa
             "model.start_from: the release was trained on rows that the folds hold out",
             id="start-from",
         ),
+        pytest.param(
+            [
+                *("--folds", "2", "--set", "task.kind=regression"),
+                *("--set", "evaluate.min_accuracy=0"),
+            ],
+            "task.kind: regression has no cross-validation",
+            id="kind",
+        ),
     ],
 )
 def test_what_no_cross_validation_can_have_is_refused(

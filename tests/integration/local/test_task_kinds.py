@@ -34,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "regression": {"task": {"kind": "regression"}, "data": {"text": "first", "label": "number"}},
 }
 TEXTS = {
-    "multi_label": (["red and blue", "end"], ["nothing", "end"]),
+    "multi_label": (["red blue blue", "end 1"], ["row", "end 1"]),
     "regression": (["red blue green"], ["nothing"]),
 }
 

@@ -26,7 +26,7 @@ def measure(
     return accumulator.compute()
 
 
-def given(labels: LabelSets) -> Scores:
+def give_scores(labels: LabelSets) -> Scores:
     """Scores of 0.9 for these labels, and 0.1 for the others."""
     return np.where(labels, 0.9, 0.1).astype(np.float32)
 
@@ -34,7 +34,7 @@ def given(labels: LabelSets) -> Scores:
 def test_the_figures_of_a_small_example_worked_by_hand() -> None:
     labels = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 0], [0, 1, 0]], np.uint8)
     predicted = np.array([[1, 0, 0], [0, 0, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
-    found = measure(labels, given(predicted))
+    found = measure(labels, give_scores(predicted))
     assert found.micro_f1 == pytest.approx(2 * 3 / (4 + 4))
     assert found.macro_f1 == pytest.approx((1 + 2 / 3) / 2)
     assert (found.subset_accuracy, found.hamming_loss) == (0.5, 2 / 12)

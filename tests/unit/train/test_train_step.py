@@ -17,6 +17,7 @@ from components.artifacts.artifact import verify_artifact
 from components.artifacts.release import StartingPoint, StartingRelease
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import TrainConfig
+from components.config.task import resolve_best_metric
 from components.errors import ConfigError, DataError
 from components.train import step
 from components.train.checkpointing.remote_checkpoints import RemoteCheckpoints
@@ -56,7 +57,8 @@ def test_a_finished_training_is_handed_out_where_no_worker_could_run(
 ) -> None:
     transfer.upload_artifact(shards, f"file://{tmp_path}/bucket/shards")
     digest = manifest.read_manifest(shards).digest
-    identity = training_id(training_shards.MODEL, TRAIN, digest)
+    train = resolve_best_metric(TRAIN, "single_label")
+    identity = training_id(training_shards.MODEL, train, digest)
     state = f"file://{tmp_path}/bucket/state/{identity}"
     remote = RemoteCheckpoints(state)
     tiny_checkpoint.make_checkpoint(tmp_path / "finished")
