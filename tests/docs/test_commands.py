@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,24 @@ from tests.support.documents.page_directory import (
     page_environment,
 )
 from tests.support.documents.page_script import Output, check_syntax, run_blocks
+
+TRAINING_PAGES = {
+    "docs/user-guide/cross-validation.md",
+    "docs/user-guide/data.md",
+    "docs/user-guide/encoders.md",
+    "docs/user-guide/evaluation-and-gate.md",
+    "docs/user-guide/long-texts.md",
+    "docs/user-guide/text-pairs.md",
+    "examples/README.md",
+}
+"""Pages that train models besides the one of the first page, which takes minutes (nightly)."""
+
+
+def mark_training_pages(pages: list[str]) -> list[Any]:
+    return [
+        pytest.param(page, marks=pytest.mark.nightly if page in TRAINING_PAGES else ())
+        for page in pages
+    ]
 
 
 def check_page(text: str, directory: Path, page: str = "page.md") -> list[Output]:
@@ -56,7 +75,7 @@ def test_commands_of_a_page_that_are_not_run_could_be(page: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)  # the first page waits for the run
-@pytest.mark.parametrize("page", find_pages())
+@pytest.mark.parametrize("page", mark_training_pages(find_pages()))
 def test_commands_of_a_page_work(page: str, request: pytest.FixtureRequest) -> None:
     blocks = read_blocks(ROOT / page, page)
     commands = [each for each in blocks if each.is_run]
@@ -68,7 +87,7 @@ def test_commands_of_a_page_work(page: str, request: pytest.FixtureRequest) -> N
 
 
 def test_the_pages_are_found() -> None:
-    assert "README.md" in find_pages()
+    assert {"README.md", *TRAINING_PAGES} <= set(find_pages())
     assert {pattern.partition("/")[0] for pattern in PAGES} == {"README.md", "docs", "examples"}
 
 

@@ -111,8 +111,12 @@ def test_the_served_model_answers_in_the_terms_of_the_task(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"workers": 2}, {"gradient_accumulation_steps": 3}],
-    ids=["2 workers", "accumulation"],
+    [
+        pytest.param({"workers": 2}, id="2 workers"),
+        pytest.param(
+            {"gradient_accumulation_steps": 3}, id="accumulation", marks=pytest.mark.nightly
+        ),
+    ],
 )
 def test_the_losses_do_not_depend_on_how_a_batch_is_divided(
     home: Path, options: dict[str, int]
