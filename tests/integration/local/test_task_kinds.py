@@ -29,12 +29,12 @@ SIZES = {"max_length": 16, "hidden_size": 16, "intermediate_size": 16, "vocab_si
 KINDS: dict[str, dict[str, Any]] = {
     "multi_label": {
         "task": {"kind": "multi_label", "separator": "|"},
-        "data": {"text_pair": ["first", "second"], "label": "tags"},
+        "data": {"text_pair": ["topics", "ending"], "label": "tags"},
     },
-    "regression": {"task": {"kind": "regression"}, "data": {"text": "first", "label": "number"}},
+    "regression": {"task": {"kind": "regression"}, "data": {"text": "words", "label": "number"}},
 }
 TEXTS = {
-    "multi_label": (["red blue blue", "end 1"], ["row", "end 1"]),
+    "multi_label": (["red blue", "end 1"], ["row", "end 1"]),
     "regression": (["red blue green"], ["nothing"]),
 }
 
@@ -44,13 +44,18 @@ def write_source(path: Path) -> Path:
     rows = []
     for number in range(ROWS):
         tags = [tag for bit, tag in enumerate(("red", "blue", "green")) if number >> bit & 1]
-        blues = number % 4
-        words = " ".join([*tags, *["blue"] * blues, f"row{number}"])
+        topics, words = [*tags, f"row{number}"], [*tags, *["blue"] * (number % 4)]
         rows.append(
-            [words, f"end {number % 5}", "|".join(tags), 10 + 5 * (blues + ("blue" in tags))]
+            [
+                " ".join(topics),
+                f"end {number % 5}",
+                "|".join(tags),
+                " ".join([*words, f"row{number}"]),
+                10 + 5 * words.count("blue"),
+            ]
         )
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["first", "second", "tags", "number"], *rows])
+        csv.writer(file).writerows([["topics", "ending", "tags", "words", "number"], *rows])
     return path
 
 
