@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.artifacts.manifest import staged_artifact
-from components.artifacts.shard_metadata import describe_absent_classes, list_class_names
+from components.artifacts.shard_metadata import describe_absent_classes
 from components.artifacts.task import TaskInfo
 from components.artifacts.token_shards import (
     ShardsContent,
@@ -27,13 +27,9 @@ from components.artifacts.token_shards import (
     commit_shards,
     open_shards,
 )
-from components.cross_validation.fold_assignment import (
-    Folds,
-    Hashes,
-    assign_folds,
-    assign_stratified_folds,
-    count_distinct_texts,
-)
+from components.config.task import TaskKind
+from components.cross_validation.fold_assignment import Folds, Hashes, assign_folds
+from components.cross_validation.fold_strata import assign_folds_by_labels
 from components.data.split_names import SPLITS, SplitName
 from components.data.splits import hash_texts
 from components.errors import ConfigError, DataError
@@ -52,7 +48,8 @@ def run(
 
     Equal rows, options and numbers give equal shards. Raises ConfigError for numbers that are no
     fold and for strata that are smaller than `folds`; DataError for shards without the texts of
-    their training rows, and if a split of the fold is empty or its training rows are of one class.
+    their training rows, and if a split of the fold is empty or its training rows are of one class,
+    have no label, or all have the same number.
     """
     if not 1 <= fold <= folds or folds < 2:
         raise ConfigError(f"fold {fold} of {folds}: folds are numbered from 1, and are 2 or more")
@@ -62,7 +59,7 @@ def run(
     assigned = _assign(readers, opened.content, folds, stratify=stratify)
     with staged_artifact(output) as directory:
         splits, task = _write_splits(directory, opened, readers, assigned, fold - 1)
-        _check_splits(splits, fold, folds)
+        _check_splits(splits, task.kind, fold, folds)
         notes = describe_absent_classes(splits)
         for note in notes:
             report_note(StepName.FOLD, f"fold {fold}: {note}")
@@ -92,9 +89,9 @@ def _assign(
     if not stratify:
         assigned = assign_folds(together, folds)
     else:
-        labels = _read_strata(readers)
-        _check_strata(together, labels, content.classes, folds)
-        assigned = assign_stratified_folds(together, labels, len(content.classes), folds)
+        labels = [readers[name].read_labels() for name in PARTICIPATING_SPLITS]
+        kind = content.task.kind
+        assigned = assign_folds_by_labels(together, labels, kind, content.classes, folds)
     limit = len(hashes["train"])
     return {"train": assigned[:limit], "validation": assigned[limit:]}
 
@@ -102,28 +99,6 @@ def _assign(
 def _hash_rows(reader: SplitReader) -> Hashes:
     parts = [hash_texts(reader.read_texts(rows)) for rows in _cut(np.arange(len(reader)))]
     return np.concatenate([np.zeros(0, np.uint64), *parts])
-
-
-def _read_strata(readers: Mapping[SplitName, SplitReader]) -> npt.NDArray[np.int32]:
-    labels = [np.asarray(readers[name].read_labels()[:]) for name in PARTICIPATING_SPLITS]
-    if any(part.ndim != 1 or not np.issubdtype(part.dtype, np.integer) for part in labels):
-        raise ConfigError("data.stratify: folds can only be stratified by one class per text")
-    return np.concatenate(labels).astype(np.int32)
-
-
-def _check_strata(
-    hashes: Hashes, labels: npt.NDArray[np.int32], classes: Sequence[str], folds: int
-) -> None:
-    """ConfigError if a class has fewer different texts than there are folds."""
-    counts = count_distinct_texts(hashes, labels, len(classes))
-    small = [index for index, count in enumerate(counts) if 0 < count < folds]
-    if small:
-        rarest = min(small, key=lambda index: int(counts[index]))
-        raise ConfigError(
-            f"{folds} folds with data.stratify need {folds} different texts of every class, but "
-            f"{list_class_names([classes[rarest]])} has {counts[rarest]}; use at most "
-            f"{max(int(counts[rarest]), 2)} folds, more rows, or data.stratify=false"
-        )
 
 
 def _write_splits(
@@ -171,8 +146,10 @@ def _cut(rows: Rows) -> Iterator[Rows]:
     return (rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS))
 
 
-def _check_splits(splits: Mapping[SplitName, SplitInfo], fold: int, folds: int) -> None:
-    """Raise DataError for an empty split, and for training rows of one class only."""
+def _check_splits(
+    splits: Mapping[SplitName, SplitInfo], kind: TaskKind, fold: int, folds: int
+) -> None:
+    """Raise DataError for an empty split, and for training rows that teach no class."""
     remedies = {
         "test": "give more rows, or fewer folds",
         "validation": "give more rows, or a larger data.validation_fraction",
@@ -184,6 +161,11 @@ def _check_splits(splits: Mapping[SplitName, SplitInfo], fold: int, folds: int) 
             what = "holds out no row" if split == "test" else f"leaves no {rows} rows"
             raise DataError(f"fold {fold} of {folds} {what}; {remedies[split]}")
     classes = [name for name, count in splits["train"].class_counts.items() if count]
+    if kind == "multi_label" and not classes:
+        raise DataError(
+            f"fold {fold} of {folds} leaves training rows without any label; give more rows that "
+            "have some, or set data.stratify=true"
+        )
     if len(classes) == 1:
         raise DataError(
             f"fold {fold} of {folds} leaves training rows of one class only ({classes[0]}); "

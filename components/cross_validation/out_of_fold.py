@@ -10,27 +10,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.artifacts.cross_validation import PREDICTIONS_FILENAME
 from components.artifacts.predictions import PREDICTIONS_FILENAME as FOLD_FILENAME
+from components.config.task import TaskKind
+from components.cross_validation.out_of_fold_columns import describe_columns
 from components.errors import DataError
 
-SCORE_COLUMNS = {"label": "label_score", "predicted": "confidence"}
-"""Columns with indices of classes, which become their names, and the columns of their scores."""
 
-
-def write_out_of_fold(directory: Path, reports: Sequence[Path], classes: Sequence[str]) -> int:
+def write_out_of_fold(
+    directory: Path,
+    reports: Sequence[Path],
+    classes: Sequence[str],
+    kind: TaskKind = "single_label",
+) -> int:
     """Write the predictions of the reports, in their order, as one file; the number of rows.
 
-    Columns: `fold` (from 1), then those of the reports' predictions: `row` (in the fold's test
-    split), `label`, `predicted`, `scores`, `text`; for rows with one label `confidence` and
-    `label_score`, too: the scores of the predicted class and of the label. Memory is that of one
-    part of a report. DataError for reports that do not fit together.
+    Columns: `fold` (from 1), then those of the reports' predictions with names instead of indices
+    of classes (`row` is that in the fold's test split), and those that say how wrong a label may be
+    (`components.cross_validation.out_of_fold_columns`). Memory is that of one part of a report.
+    DataError for reports that do not fit together.
     """
+    names = pa.array(classes, pa.string())
     writer: Any = None
     rows = 0
     try:
@@ -39,14 +42,16 @@ def write_out_of_fold(directory: Path, reports: Sequence[Path], classes: Sequenc
             try:
                 with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
                     for index in range(file.num_record_batches):
-                        table = _describe_rows(file.get_batch(index), number, classes)
+                        batch = file.get_batch(index)
+                        fold = pa.array([number] * len(batch), pa.int32())
+                        table = pa.table({"fold": fold, **describe_columns(batch, names, kind)})
                         if writer is None:
                             writer = pq.ParquetWriter(
                                 directory / PREDICTIONS_FILENAME, table.schema
                             )
                         writer.write_table(table)
                         rows += len(table)
-            except (OSError, pa.ArrowInvalid, ValueError) as error:
+            except (OSError, pa.ArrowInvalid, ValueError, KeyError) as error:
                 raise DataError(
                     f"{path}: cannot be joined to the other folds' predictions ({error}); run the "
                     "evaluation again"
@@ -55,23 +60,3 @@ def write_out_of_fold(directory: Path, reports: Sequence[Path], classes: Sequenc
         if writer is not None:
             writer.close()
     return rows
-
-
-def _describe_rows(batch: pa.RecordBatch, fold: int, classes: Sequence[str]) -> pa.Table:
-    """The rows with their fold, and with names and scores instead of indices of classes."""
-    names = pa.array(classes, pa.string())
-    columns: dict[str, Any] = {"fold": pa.array([fold] * len(batch), pa.int32())}
-    for name in batch.schema.names:
-        column = batch[name]
-        is_index = name in SCORE_COLUMNS and pa.types.is_integer(column.type)
-        columns[name] = names.take(column) if is_index else column
-        if is_index:
-            columns[SCORE_COLUMNS[name]] = _take_scores(batch["scores"], column)
-    return pa.table(columns)
-
-
-def _take_scores(scores: pa.ListArray, indices: pa.Array) -> pa.Array:
-    """The score of one class of each row."""
-    flat: npt.NDArray[np.float32] = scores.flatten().to_numpy()
-    by_class = flat.reshape(len(indices), -1)
-    return pa.array(by_class[np.arange(len(indices)), indices.to_numpy()], pa.float32())

@@ -21,7 +21,8 @@ CONFIDENCE = 0.95
 SKIPPED_ENDINGS = ("_low", "_high", "_rows")
 """Ends of intervals, and counts: their means say nothing about the model."""
 BOUNDS: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(("loss", "rmse", "mae"), (0.0, math.inf)),
+    **dict.fromkeys(("loss", "rmse", "mae", "baseline_rmse", "baseline_mae"), (0.0, math.inf)),
+    "mean_error": (-math.inf, math.inf),
     "r2": (-math.inf, 1.0),
     "spearman": (-1.0, 1.0),
 }

@@ -267,8 +267,9 @@ def _format_cross_validation() -> str:
         (cross_validation.PAGE_FILENAME, "the same for people, in one file"),
         (
             cross_validation.PREDICTIONS_FILENAME,
-            "the columns of the reports' predictions, with `fold`, names of classes, and for rows "
-            "with one label `label_score` and `confidence` (Parquet)",
+            "the columns of the reports' predictions, with `fold`, names of classes, and by kind "
+            "of task `label_score` and `confidence`; `wrong`, `is_missed` and `confidence`; or "
+            "`error` (Parquet)",
         ),
         (MANIFEST_FILENAME, "kind `cross_validation`"),
     ]

@@ -150,7 +150,9 @@ class FinishedCrossValidation:
     def predictions(self) -> Path:
         """The Parquet file with each row once, as the model that was not trained on it scores it.
 
-        Columns: fold, row, label, label_score, predicted, confidence, scores, text.
+        Columns: fold, row, label, label_score, predicted, confidence, scores, text. With several
+        labels per text label, predicted and scores are lists, and wrong names the label that the
+        model contradicts with most confidence; of numbers error is predicted minus actual.
         """
         return Path(self.figures["predictions"])
 
@@ -168,13 +170,9 @@ class FinishedCrossValidation:
         return f"{name} {self._describe(name)}"
 
     def _describe(self, name: str) -> str:
-        each = self.metrics[name]
-        interval = (
-            ""
-            if each["low"] is None
-            else f" (95% interval {each['low']:.4f} to {each['high']:.4f})"
-        )
-        return f"{each['mean']:.4f}{interval}"
+        from components.artifacts.cross_validation import MetricSummary, describe_metric
+
+        return describe_metric(name, MetricSummary.model_validate(self.metrics[name]))
 
 
 @overload

@@ -7,7 +7,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.artifacts.cross_validation import CrossValidationContent, list_metric_names
+from components.artifacts.cross_validation import (
+    CrossValidationContent,
+    format_metric,
+    list_metric_names,
+)
 from components.progress import StepName
 from pipeline.cli.tables import print_line
 from pipeline.local.fold_runs import CrossValidation
@@ -53,7 +57,7 @@ def build_fold_table(content: CrossValidationContent) -> Table:
     for name in ("held out", *shown):
         table.add_column(name, justify="right")
     for each in content.results:
-        values = [format_value(each.metrics.get(name)) for name in shown]
+        values = [format_value(name, each.metrics.get(name)) for name in shown]
         table.add_row(str(each.fold), f"{each.rows['test']:,}", *values)
     return table
 
@@ -65,15 +69,14 @@ def build_metric_table(content: CrossValidationContent) -> Table:
     for name in ("mean", "std. dev.", "95% interval"):
         table.add_column(name, justify="right")
     for name, each in content.metrics.items():
-        interval = (
-            "-" if each.low is None else f"{format_value(each.low)} to {format_value(each.high)}"
+        mean, deviation, low, high = (
+            format_value(name, value)
+            for value in (each.mean, each.standard_deviation, each.low, each.high)
         )
-        table.add_row(
-            Text(name), format_value(each.mean), format_value(each.standard_deviation), interval
-        )
+        table.add_row(Text(name), mean, deviation, "-" if each.low is None else f"{low} to {high}")
     return table
 
 
-def format_value(value: float | None) -> str:
-    """A value of a metric with four decimals; a dash for one that is not defined."""
-    return "-" if value is None else f"{value:.4f}"
+def format_value(name: str, value: float | None) -> str:
+    """A value of a metric; a dash for one that is not defined."""
+    return "-" if value is None else format_metric(name, value)

@@ -21,10 +21,6 @@ def check_fold_options(config: Config, folds: int, parallel: int | None = None) 
             "model.start_from: the release was trained on rows that the folds hold out, so their "
             "figures would be too good; leave it out for a cross-validation"
         )
-    if config.task.kind != "single_label":
-        raise ConfigError(
-            f"task.kind: {config.task.kind} has no cross-validation; leave out --folds"
-        )
 
 
 def refuse_parallel_without_folds(folds: int | None, parallel: int | None) -> None:

@@ -14,7 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from components.artifacts.cross_validation import CrossValidationContent, open_cross_validation
+from components.artifacts.cross_validation import (
+    CrossValidationContent,
+    FoldResult,
+    open_cross_validation,
+)
 from components.config.schema import Config
 from components.errors import USER_ERROR_CODES, ExitCode, KubertError
 from components.progress import ProgressEvent, StepName
@@ -59,7 +63,9 @@ class CrossValidation:
 
     def to_dict(self) -> dict[str, Any]:
         """What `kubert run --folds K --json` prints; scripts depend on these keys."""
+        task = self.content.task
         return {
+            **({} if task == "single_label" else {"task": task}),
             "folds": self.content.folds,
             "rows": self.content.rows,
             "metrics": {
@@ -70,6 +76,7 @@ class CrossValidation:
                     "fold": each.fold,
                     "rows": each.rows,
                     "metrics": each.metrics,
+                    **self._describe_thresholds(each),
                     "report": str(self.find_fold_report(each.fold)),
                     "step_seconds": {
                         str(step.name): step.seconds
@@ -90,6 +97,13 @@ class CrossValidation:
             "logs": str(self.run.directory),
             "workdir": str(self.run.workdir),
         }
+
+    @staticmethod
+    def _describe_thresholds(result: FoldResult) -> dict[str, Any]:
+        """The score from which the fold's model gives each label; none for other tasks."""
+        if not result.per_class:
+            return {}
+        return {"thresholds": {name: each.threshold for name, each in result.per_class.items()}}
 
     def find_fold_report(self, fold: int) -> Path:
         """The HTML report of one fold's evaluation."""

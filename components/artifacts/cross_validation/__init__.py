@@ -2,7 +2,8 @@
 
 The directory has `cross_validation.json` (a `CrossValidationContent`), `report.html` (the same for
 people) and `predictions.parquet`: each row of the data once, as the model of the fold that held it
-out scores it. Imports neither numpy nor TensorFlow, so that summaries can be read anywhere.
+out scores it, in the columns of its kind of task. Imports neither numpy nor TensorFlow, so that
+summaries can be read anywhere.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from components.artifacts.artifact import Artifact, verify_artifact
-from components.artifacts.manifest import ArtifactKind
-from components.artifacts.report import FiniteModel
+from components.artifacts.manifest import ArtifactKind, added_field
+from components.artifacts.report import FiniteModel, LabelMetrics
+from components.config.task import TaskKind
 from components.errors import DataError
 
 KIND: ArtifactKind = "cross_validation"
@@ -26,13 +28,15 @@ class FoldResult(FiniteModel):
     """The evaluation of one fold's model on the rows that the fold holds out.
 
     rows: number of rows per split; those of `test` are held out. metrics: the scalar ones that are
-    defined, by name. report_digest: that of the report's manifest.
+    defined, by name. report_digest: that of the report's manifest. per_class, with several labels
+    per text: what the report says of each class, with the threshold of the fold's own model.
     """
 
     fold: int = Field(ge=1)
     rows: dict[str, int]
     metrics: dict[str, float]
     report_digest: str
+    per_class: dict[str, LabelMetrics] = added_field({})
 
 
 class MetricSummary(FiniteModel):
@@ -52,9 +56,11 @@ class MetricSummary(FiniteModel):
 class CrossValidationContent(FiniteModel):
     """The folds, in their order, and the summary of each metric.
 
-    `rows` are those that were held out: each row once. `notes` are sentences for a person.
+    `rows` are those that were held out: each row once. `notes` are sentences for a person. `task`
+    is the kind of task.
     """
 
+    task: TaskKind = added_field("single_label")
     folds: int = Field(ge=2)
     rows: int = Field(ge=1)
     encoder: str
@@ -64,9 +70,14 @@ class CrossValidationContent(FiniteModel):
     notes: tuple[str, ...]
 
 
-MAIN_METRICS = ("accuracy", "micro_f1", "macro_f1", "r2", "rmse", "loss")
+MAIN_METRICS = (
+    *("accuracy", "micro_f1", "macro_f1", "subset_accuracy"),
+    *("rmse", "r2", "mae", "loss"),
+)
 """Those that a result is told by, the first ones first."""
 MAX_DESCRIBED_METRICS = 2
+METRICS_WITH_UNITS = ("rmse", "mae", "mean_error", "baseline_rmse", "baseline_mae")
+"""Those in the units of the data, whatever their size is; all others are about 1 or less."""
 
 
 def list_metric_names(content: CrossValidationContent) -> list[str]:
@@ -75,14 +86,24 @@ def list_metric_names(content: CrossValidationContent) -> list[str]:
     return [*known, *(name for name in content.metrics if name not in known)]
 
 
+def format_metric(name: str, value: float) -> str:
+    """A value of a metric with four decimals; one in the units of the data with six digits."""
+    return f"{value:,.6g}" if name in METRICS_WITH_UNITS else f"{value:.4f}"
+
+
+def describe_metric(name: str, summary: MetricSummary) -> str:
+    """The mean of a metric with its interval, if it has one."""
+    mean = format_metric(name, summary.mean)
+    if summary.low is None or summary.high is None:
+        return mean
+    low, high = format_metric(name, summary.low), format_metric(name, summary.high)
+    return f"{mean} (95% interval {low} to {high})"
+
+
 def describe_result(content: CrossValidationContent) -> str:
     """The main metrics with their intervals, in a few words."""
-    parts = []
-    for name in list_metric_names(content)[:MAX_DESCRIBED_METRICS]:
-        each = content.metrics[name]
-        interval = "" if each.low is None else f" (95% interval {each.low:.4f} to {each.high:.4f})"
-        parts.append(f"{name} {each.mean:.4f}{interval}")
-    return ", ".join(parts)
+    names = list_metric_names(content)[:MAX_DESCRIBED_METRICS]
+    return ", ".join(f"{name} {describe_metric(name, content.metrics[name])}" for name in names)
 
 
 def open_cross_validation(directory: Path) -> Artifact[CrossValidationContent]:

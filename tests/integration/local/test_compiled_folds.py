@@ -87,16 +87,20 @@ def test_a_part_of_the_pipeline_has_the_same_tasks(compiled_pipeline: Path, tmp_
         assert next(executors) == next(executors)
 
 
-def test_compile_writes_the_configuration_and_the_folds_into_the_defaults(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["quickstart", "multi_label"])
+def test_compile_writes_the_configuration_and_the_folds_into_the_defaults(
+    tmp_path: Path, preset: str
+) -> None:
     path = tmp_path / "folds.yaml"
     with pytest.raises(SystemExit) as end:
-        main(["compile", "quickstart", "--folds", "2", "-o", str(path)])
+        main(["compile", preset, "--folds", "2", "-o", str(path)])
     assert end.value.code == 0
     spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert spec["pipelineInfo"]["name"] == definition.PIPELINE_NAME
     assert parameters["folds"]["defaultValue"] == 2
     assert "keep_texts" in parameters["tokenize"]["defaultValue"]
+    assert ("multi_label" in str(parameters["task"]["defaultValue"])) is (preset == "multi_label")
     assert not {"model_store", "model_name", "export"} & parameters.keys()
 
 
@@ -116,14 +120,6 @@ def test_compile_writes_the_configuration_and_the_folds_into_the_defaults(tmp_pa
             ["--folds", "2", "--set", "model.start_from=gs://bucket/models/news"],
             "model.start_from: the release was trained on rows that the folds hold out",
             id="start-from",
-        ),
-        pytest.param(
-            [
-                *("--folds", "2", "--set", "task.kind=regression"),
-                *("--set", "evaluate.min_accuracy=0"),
-            ],
-            "task.kind: regression has no cross-validation",
-            id="kind",
         ),
     ],
 )

@@ -43,3 +43,25 @@ def test_each_row_is_held_out_once_and_finished_folds_are_reused(tmp_path: Path)
     assert not (tmp_path / "models").exists()
     states = {path.name for path in (tmp_path / "state").iterdir() if path.name != "scores"}
     assert len(states) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.parametrize("kind", ["multi_label", "regression"])
+def test_several_labels_and_numbers_are_cross_validated(tmp_path: Path, kind: str) -> None:
+    options = {**TINY, "train.precision": "float32", "data.stratify": kind == "multi_label"}
+    result = kubert.run(kind, options, workdir=tmp_path, folds=2, show=lambda _event: None)
+    figures = result.figures
+    rows = pq.read_table(result.predictions).to_pylist()
+    assert figures["task"] == kind and figures["rows"] == len(rows) > 600
+    for each in figures["fold_results"]:
+        held_out = [row for row in rows if row["fold"] == each["fold"]]
+        if kind == "multi_label":
+            assert len(each["thresholds"]) == 8
+            agrees = [row["wrong"] is None for row in held_out]
+            expected = each["metrics"]["subset_accuracy"]
+        else:
+            agrees = [row["error"] ** 2 for row in held_out]
+            expected = each["metrics"]["rmse"] ** 2
+        assert sum(agrees) / len(held_out) == pytest.approx(expected, rel=1e-5)
+    assert ("micro_f1" if kind == "multi_label" else "rmse") in repr(result)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from components.artifacts import manifest
+from components.artifacts.task import SINGLE_LABEL
 from components.artifacts.token_shards import ShardsContent, ShardWriter, commit_shards
 from components.artifacts.vocabulary import Vocabulary
+from components.config.task import TaskKind
 from components.data.split_names import SPLITS, SplitName
 from components.data.text_columns import Text
 
 CLASSES = ("calm", "loud")
 VOCABULARY = Vocabulary(tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"), lower_case=True)
-Row = tuple[Text, int]
-"""A text, or pair, and the index of its class."""
+Row = tuple[Text, Any]
+"""A text, or pair, and its label: the index of its class, those of several, or a number."""
 
 
 def number_rows(prefix: str, count: int) -> list[Row]:
@@ -30,8 +33,11 @@ def make_shards(
     *,
     keep_texts: bool = True,
     notes: Sequence[str] = (),
+    kind: TaskKind = "single_label",
 ) -> Path:
     """The committed directory; the length of a row's ids follows from its text."""
+    classes = () if kind == "regression" else CLASSES
+    task = SINGLE_LABEL
     has_pairs = any(not isinstance(text, str) for split in rows.values() for text, _ in split)
     with manifest.staged_artifact(directory) as work:
         splits = {}
@@ -40,10 +46,11 @@ def make_shards(
                 work,
                 name,
                 len(VOCABULARY),
-                CLASSES,
+                classes,
                 shard_rows=7,
                 has_pairs=has_pairs,
                 keep_texts=keep_texts,
+                kind=kind,
             )
             given = rows.get(name, ())
             if given:
@@ -55,8 +62,10 @@ def make_shards(
                     [text for text, _ in given],
                 )
             splits[name] = writer.close()
+            if name == "train":
+                task = writer.describe_task()
         content = ShardsContent(
-            classes=CLASSES,
+            classes=classes,
             vocabulary_sha256=VOCABULARY.sha256,
             lower_case=True,
             encoder="scratch",
@@ -65,6 +74,7 @@ def make_shards(
             splits=splits,
             source_sha256="5" * 64,
             notes=list(notes),
+            task=task,
         )
         commit_shards(work, VOCABULARY, content, {}, {"tokenize": {"shard_rows": 7}})
     return directory
