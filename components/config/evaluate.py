@@ -145,17 +145,17 @@ class EvaluateConfig(Section):
     max_reported_errors: int = Field(
         20,
         ge=0,
-        description="most confident misclassifications in the report, with their texts; "
-        "0: the report contains no texts",
+        description="most confident misclassifications in the report, with their texts, of numbers "
+        "the largest errors; 0: the report contains no texts",
     )
     explain_errors: int = Field(
         5,
         strict=True,
         ge=0,
         le=50,
-        description="most confident misclassifications that the report explains word by word; "
-        "fewer, or in fewer steps, if that would take longer than about two minutes on two cores; "
-        "0: none",
+        description="most confident misclassifications, or largest errors of numbers, that the "
+        "report explains word by word; fewer, or in fewer steps, if that would take longer than "
+        "about two minutes on two cores; 0: none",
     )
 
     @field_validator("minimum", mode="before")

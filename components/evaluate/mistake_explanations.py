@@ -14,7 +14,9 @@ from typing import NamedTuple
 from components import progress
 from components.artifacts.artifact import Artifact
 from components.artifacts.checkpoint import CheckpointContent
+from components.data.text_columns import Text
 from components.errors import KubertError
+from components.evaluate.inputs import EvaluationInputs
 from components.explain.explainer import count_gradients, count_occlusions
 from components.explain.explanation import Explanation
 from components.explain.options import DEFAULT_STEPS, ExplanationOptions
@@ -30,9 +32,6 @@ REDUCED_STEPS = DEFAULT_STEPS // 2
 FORWARD_AND_BACKWARD = 3
 """Forward passes that cost as much as a forward and a backward pass."""
 SEALED = "hub:"
-KINDS_NOTE = (
-    "The mistakes are not explained: explanations are of models that give a text one class."
-)
 PAIRS_NOTE = "The mistakes are not explained: explanations are of single texts, not of pairs."
 
 
@@ -44,9 +43,18 @@ class ExplainedErrors:
     note: str | None = None
 
 
-def decline_explanations(errors: int) -> ExplainedErrors:
-    """No explanations for a kind of task that has none, and why if there were errors to explain."""
-    return ExplainedErrors((), KINDS_NOTE if errors else None)
+class Explained(NamedTuple):
+    """What is explained of errors: a class of each (none for the answers), by which thresholds.
+
+    thresholds: of the classes, where a text can have several labels.
+    """
+
+    targets: Sequence[str] = ()
+    thresholds: Sequence[float] = ()
+
+
+ANSWERS = Explained()
+"""Of each text the class that it was given, or its number."""
 
 
 class Extent(NamedTuple):
@@ -56,8 +64,33 @@ class Extent(NamedTuple):
     steps: int
 
 
+def explain_first_errors(
+    inputs: EvaluationInputs,
+    texts: Sequence[Text],
+    lengths: Sequence[int],
+    explained: Explained = ANSWERS,
+) -> ExplainedErrors:
+    """Explain the first of the errors, as many as the options say; pairs of texts are not.
+
+    `texts` are those of all errors, `lengths` theirs in tokens.
+    """
+    count = inputs.config.explain_errors
+    single = [text for text in texts[:count] if isinstance(text, str)]
+    if not single:
+        return ExplainedErrors((), PAIRS_NOTE if texts[:count] else None)
+    return explain_errors(
+        inputs.checkpoint,
+        single,
+        lengths[:count],
+        explained._replace(targets=explained.targets[:count]),
+    )
+
+
 def explain_errors(
-    checkpoint: Artifact[CheckpointContent], texts: Sequence[str], lengths: Sequence[int]
+    checkpoint: Artifact[CheckpointContent],
+    texts: Sequence[str],
+    lengths: Sequence[int],
+    explained: Explained = ANSWERS,
 ) -> ExplainedErrors:
     """Why the model gives its answers to `texts`, which have these lengths in tokens.
 
@@ -76,7 +109,7 @@ def explain_errors(
     if not extent.errors:
         return ExplainedErrors((), note)
     try:
-        return ExplainedErrors(_explain(checkpoint, texts[: extent.errors], extent.steps), note)
+        return ExplainedErrors(_explain(checkpoint, texts, extent, explained), note)
     except KubertError as error:
         return ExplainedErrors((), f"The mistakes cannot be explained: {error}.")
 
@@ -128,7 +161,10 @@ def describe_extent(extent: Extent, texts: int) -> str | None:
 
 
 def _explain(
-    checkpoint: Artifact[CheckpointContent], texts: Sequence[str], steps: int
+    checkpoint: Artifact[CheckpointContent],
+    texts: Sequence[str],
+    extent: Extent,
+    explained: Explained,
 ) -> tuple[Explanation, ...]:
     from components.explain.loading import explain_classifier  # TensorFlow takes seconds
     from components.model.restore import load_classifier
@@ -143,7 +179,13 @@ def _explain(
         content.classes,
         content.model.max_length,
         content.model.long_text_reading,
+        content.task,
+        explained.thresholds,
     )
-    plan = explainer.plan(texts, ExplanationOptions(steps=steps))
+    plan = explainer.plan(
+        texts[: extent.errors],
+        ExplanationOptions(steps=extent.steps),
+        explained.targets[: extent.errors],
+    )
     progress.report(StepName.EVALUATE, plan.describe_cost())
     return tuple(explainer.explain(plan))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from components.artifacts.artifact import Artifact
-from components.artifacts.checkpoint import CheckpointContent
 from components.artifacts.predictions import PredictionsWriter
 from components.artifacts.report import ReportContent
 from components.confidence.calibration import apply_temperature
-from components.data.text_columns import Text
 from components.evaluate import metrics
 from components.evaluate.class_profiles import ClassProfiles
 from components.evaluate.confidence_meters import AbstentionMeter, CalibrationMeter, keep_scores
 from components.evaluate.confident_errors import describe_errors
 from components.evaluate.inputs import EvaluationInputs
-from components.evaluate.mistake_explanations import (
-    PAIRS_NOTE,
-    ExplainedErrors,
-    explain_errors,
-)
+from components.evaluate.mistake_explanations import ExplainedErrors, explain_first_errors
 from components.evaluate.score_checks import Labels, ScoreChecks, Scores
 
 
@@ -63,20 +56,8 @@ def evaluate_single_label(
         mistakes=describe_errors(errors, error_texts, classes),
         **inputs.describe_origin(),
     )
-    count = config.explain_errors
-    error_lengths = [int(lengths[error.row]) for error in errors[:count]]
-    return content, _explain_first(inputs.checkpoint, error_texts[:count], error_lengths)
-
-
-def _explain_first(
-    checkpoint: Artifact[CheckpointContent], error_texts: Sequence[Text], lengths: Sequence[int]
-) -> ExplainedErrors:
-    if not error_texts:
-        return ExplainedErrors()
-    texts = [text for text in error_texts if isinstance(text, str)]
-    if not texts:
-        return ExplainedErrors((), PAIRS_NOTE)
-    return explain_errors(checkpoint, texts, lengths)
+    error_lengths = [int(lengths[error.row]) for error in errors]
+    return content, explain_first_errors(inputs, error_texts, error_lengths)
 
 
 def _prepare_meters(

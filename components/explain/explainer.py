@@ -52,12 +52,16 @@ class ExplainedModel(attribution.DifferentiableModel, attribution.ScoringModel, 
 
 @dataclass(frozen=True)
 class PlannedText:
-    """A text with its pieces, its words and its scores [classes]."""
+    """A text with its pieces, its words and its scores [classes].
+
+    target: the class that is explained, or None for the one with the largest score.
+    """
 
     text: str
     tokenized: TokenizedText
     words: tuple[WordSpan, ...]
     scores: Floats
+    target: str | None = None
 
     @property
     def read_words(self) -> list[WordSpan]:
@@ -111,24 +115,23 @@ class Explainer:
     task: TaskInfo = SINGLE_LABEL
     thresholds: Sequence[float] = ()
 
-    def plan(self, texts: Sequence[str], options: ExplanationOptions) -> ExplanationPlan:
-        """Read and score the texts.
+    def plan(
+        self, texts: Sequence[str], options: ExplanationOptions, targets: Sequence[str] = ()
+    ) -> ExplanationPlan:
+        """Read and score the texts; `targets` are classes for each, instead of the options' one.
 
         UsageError for another number of steps than 1 to MAX_STEPS, and for a class, layer or head
         that is not there.
         """
         if not 1 <= options.steps <= MAX_STEPS:
             raise UsageError(f"steps={options.steps}: must be from 1 to {MAX_STEPS:,}")
-        if options.target is not None and self.task.kind == "regression":
-            raise UsageError(
-                f"target={options.target}: the model predicts numbers and has no classes; leave it "
-                "out"
-            )
-        if options.target is not None and options.target not in self.classes:
-            raise UsageError(
-                f"target={options.target}: the model has the classes {', '.join(self.classes)}"
-            )
-        planned = self._read_texts(texts)
+        chosen: Sequence[str | None] = targets or [options.target] * len(texts)
+        for target in {*chosen, options.target} - {None}:
+            self._check_target(target)
+        planned = [
+            replace(text, target=target)
+            for text, target in zip(self._read_texts(texts), chosen, strict=True)
+        ]
         forward = [self._count_occlusions(text) for text in planned]
         gradients = [self._count_gradients(text, options) for text in planned]
         seconds = 0.0
@@ -143,6 +146,16 @@ class Explainer:
         """One explanation per text, in order."""
         for text in plan.texts:
             yield self._explain_text(text, plan.options)
+
+    def _check_target(self, target: str | None) -> None:
+        if self.task.kind == "regression":
+            raise UsageError(
+                f"target={target}: the model predicts numbers and has no classes; leave it out"
+            )
+        if target not in self.classes:
+            raise UsageError(
+                f"target={target}: the model has the classes {', '.join(self.classes)}"
+            )
 
     def _read_texts(self, texts: Sequence[str]) -> list[PlannedText]:
         spans = [list(split_words(text)) for text in texts]
@@ -215,7 +228,7 @@ class Explainer:
     def _explain_text(self, text: PlannedText, options: ExplanationOptions) -> Explanation:
         ids, padding, kind = text.tokenized.ids, text.tokenized.padding, self.task.kind
         best = int(text.scores.argmax())
-        target = best if options.target is None else self.classes.index(options.target)
+        target = best if text.target is None else self.classes.index(text.target)
         tokens = [text.tokenized.list_tokens(word) for word in text.read_words]
         occlusions: list[float] | None = None
         if self._count_occlusions(text):
@@ -254,7 +267,7 @@ class Explainer:
         )
         notes = (
             *_list_notes(text, explanation, self.model.is_sealed, occlusions),
-            *(describe_choice(explanation) if options.target is None else ()),
+            *(describe_choice(explanation) if text.target is None else ()),
             *describe_preference(explanation),
         )
         return replace(explanation, notes=notes)

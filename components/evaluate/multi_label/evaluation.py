@@ -8,7 +8,11 @@ from pathlib import Path
 from components.artifacts.predictions import MultiLabelColumns, PredictionsWriter
 from components.artifacts.report import MultiLabelReport
 from components.evaluate.inputs import EvaluationInputs
-from components.evaluate.mistake_explanations import ExplainedErrors, decline_explanations
+from components.evaluate.mistake_explanations import (
+    Explained,
+    ExplainedErrors,
+    explain_first_errors,
+)
 from components.evaluate.multi_label.label_errors import describe_label_errors
 from components.evaluate.multi_label.label_metrics import LabelAccumulator
 from components.evaluate.multi_label.thresholds import choose_thresholds
@@ -23,11 +27,12 @@ def evaluate_multi_label(
     """
     config, classes = inputs.config, inputs.data.classes
     validation_rows = inputs.data.splits["validation"].rows
-    thresholds = choose_thresholds(_score_validation(inputs), classes, validation_rows)
+    chosen = choose_thresholds(_score_validation(inputs), classes, validation_rows)
+    thresholds = tuple(each.threshold for each in chosen)
     split = inputs.shards.open_split("test")
-    labels = split.read_labels()
-    measured = LabelAccumulator(classes, thresholds, len(split), config.max_reported_errors)
-    columns = MultiLabelColumns(tuple(chosen.threshold for chosen in thresholds))
+    labels, lengths = split.read_labels(), split.read_lengths()
+    measured = LabelAccumulator(classes, chosen, len(split), config.max_reported_errors)
+    columns = MultiLabelColumns(thresholds)
     with PredictionsWriter(directory, has_pairs=inputs.has_pairs, columns=columns) as predictions:
         for part in inputs.score_rows("test"):
             part_labels = labels[part.rows]
@@ -35,16 +40,17 @@ def evaluate_multi_label(
             texts = split.read_texts(part.rows) if config.max_reported_errors else None
             predictions.add(part_labels, part.values, texts)
     errors = measured.list_most_confident_errors()
+    error_texts = split.read_texts([error.row for error in errors])
     content = MultiLabelReport(
         **dict(measured.compute()),
         min_macro_f1=config.min_macro_f1,
         minimum=config.minimum,
-        mistakes=describe_label_errors(
-            errors, split.read_texts([error.row for error in errors]), classes
-        ),
+        mistakes=describe_label_errors(errors, error_texts, classes),
         **inputs.describe_origin(),
     )
-    return content, decline_explanations(len(errors[: config.explain_errors]))
+    explained = Explained([mistake.wrong for mistake in content.mistakes], thresholds)
+    error_lengths = [int(lengths[error.row]) for error in errors]
+    return content, explain_first_errors(inputs, error_texts, error_lengths, explained)
 
 
 def _score_validation(inputs: EvaluationInputs) -> Iterator[tuple[LabelSets, Scores]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from components.artifacts.predictions import PredictionsWriter, RegressionColumns
 from components.artifacts.report import RegressionReport
 from components.evaluate.inputs import EvaluationInputs
-from components.evaluate.mistake_explanations import ExplainedErrors, decline_explanations
+from components.evaluate.mistake_explanations import ExplainedErrors, explain_first_errors
 from components.evaluate.regression.error_profiles import describe_number_errors
 from components.evaluate.regression.number_metrics import NumberAccumulator, TrainingNumbers
 
@@ -32,10 +32,12 @@ def evaluate_regression(
             texts = split.read_texts(part.rows) if config.max_reported_errors else None
             predictions.add(labels[part.rows], part.values, texts)
     errors = measured.list_largest_errors()
+    error_texts = split.read_texts([error.row for error in errors])
     content = RegressionReport(
         **dict(measured.compute()),
         minimum=config.minimum,
-        mistakes=describe_number_errors(errors, split.read_texts([error.row for error in errors])),
+        mistakes=describe_number_errors(errors, error_texts),
         **inputs.describe_origin(),
     )
-    return content, decline_explanations(len(errors[: config.explain_errors]))
+    error_lengths = [int(lengths[error.row]) for error in errors]
+    return content, explain_first_errors(inputs, error_texts, error_lengths)

@@ -11,6 +11,7 @@ import pytest
 from components.artifacts import manifest
 from components.artifacts.predictions import iterate_predictions, select_labels
 from components.artifacts.report import (
+    LabelMistake,
     MultiLabelReport,
     RegressionReport,
     list_metrics,
@@ -29,7 +30,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[TaskKind, Path]:
 
 
 def run(inputs: Path, output: Path, **options: Any) -> Any:
-    config = EvaluateConfig(batch_size=4, **options)
+    """Evaluates without explanations, which cost seconds, unless they are asked for."""
+    config = EvaluateConfig(**{"batch_size": 4, "explain_errors": 0, **options})
     return step.run(config, inputs / "shards", inputs / "checkpoint", output)
 
 
@@ -71,5 +73,19 @@ def test_numbers_are_in_the_units_of_the_data(inputs: dict[TaskKind, Path], tmp_
     assert content.baseline_rmse == pytest.approx(content.actual.std)
     largest = int(np.abs(errors).argmax())
     assert content.mistakes[0].row == largest
-    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert "explanations are of models that give a text one class" in page
+
+
+def test_the_first_mistakes_are_explained(inputs: dict[TaskKind, Path], tmp_path: Path) -> None:
+    for kind in LABELS:
+        content = run(inputs[kind], tmp_path / kind, explain_errors=2)
+        page = (tmp_path / kind / "report.html").read_text(encoding="utf-8")
+        articles = page.split('<article class="kx"')[1:]
+        assert len(articles) == page.count(">Why?</a>") == 2
+        for mistake, article in zip(content.mistakes, articles, strict=False):
+            assert f"Row {mistake.row}: " in article
+            if isinstance(mistake, LabelMistake):
+                title = "was missed" if mistake.is_missed else "was given"
+                assert f"<bdi>{mistake.wrong}</bdi> {title}</h3>" in article
+                assert f"Explained is <strong><bdi>{mistake.wrong}</bdi>" in article
+            else:
+                assert "Solid blue raises the number" in article

@@ -297,6 +297,17 @@ def test_a_label_by_itself_is_explained_by_its_logit():
     assert (fields["labels"], fields["class"]) == (["no"], "no") and "label" not in fields
 
 
+def test_each_text_can_have_a_class_of_its_own():
+    explainer = make_task_explainer(Several(), SEVERAL, thresholds=(0.1, 0.6))
+    plan = explainer.plan(["good bad", "so"], ExplanationOptions(), ["yes", "no"])
+    found = list(explainer.explain(plan))
+    assert [each.target for each in found] == ["yes", "no"]
+    alone = explain_task(explainer, "good bad", target="yes")
+    assert found[0].to_dict() == alone.to_dict()
+    with pytest.raises(UsageError, match="target=odd: the model has the classes no, yes"):
+        explainer.plan(["so", "good"], ExplanationOptions(), ["yes", "odd"])
+
+
 @pytest.mark.parametrize(
     ("thresholds", "note"),
     [
