@@ -1,11 +1,14 @@
-"""Asks a served model for the labels of texts, over REST or over gRPC.
+"""Asks a served model for the labels of texts, or for their numbers, over REST or over gRPC.
 
 Works with TensorFlow Serving (both protocols) and with `kubert serve` (REST). Prints one line per
-text, in the same format for both protocols: label, its score, text.
+text, in the same format for both protocols: label, its score, text. Of a model of several labels
+these and their scores, separated by commas, or -; of a model of numbers the number. Which of these
+it is follows from the outputs of the model's signature. The inputs of a model of pairs are named:
 
     kubert serve .kubert/models/news &
     python examples/serve_request.py "Shares of the chip maker fell after it cut its forecast"
     python examples/serve_request.py --protocol grpc --host serving.example "..." "..."
+    python examples/serve_request.py --model pairs --inputs question,answer "Where?" "In Porto."
 
 REST needs nothing but Python's standard library; gRPC needs grpcio and tensorflow-serving-api. The
 connection is not encrypted: use it inside the cluster, or through `kubectl port-forward`.
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +32,10 @@ PORTS = {"rest": 8501, "grpc": 8500}
 OTHER_PROTOCOL = {"rest": "grpc", "grpc": "rest"}
 SIGNATURE_NAME = "serving_default"
 INPUT_NAME = "text"
-OUTPUT_NAMES = ("label", "label_index", "scores")
+NUMBER_OUTPUT = "value"
+"""The one output of a model of numbers; REST answers a single output without its name."""
+NO_LABEL = "-"
+"""Stands for the labels, and for their scores, of a text without any."""
 EXIT_FAILURE, EXIT_USAGE = 1, 2
 
 
@@ -42,23 +49,23 @@ class RequestError(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """The address of a model; `version` None: the newest one. `timeout` is in seconds."""
+    """The address of a model; `version` None: the newest one. `timeout` is in seconds.
+
+    `inputs` names its inputs: one, or two for pairs of texts.
+    """
 
     host: str
     port: int
     name: str
     version: int | None
     timeout: float
+    inputs: tuple[str, ...] = (INPUT_NAME,)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The predicted label of a text, and one score per class, in the order of the classes."""
-
-    text: str
-    label: str
-    label_index: int
-    scores: list[float]
+Texts = tuple[str, ...]
+"""What a model reads at once: a text for each of its inputs."""
+Answer = dict[str, Any]
+"""The outputs of the signature for one row, by name; `labels` has those that are predicted."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,16 @@ class RestClient:
         version = "" if model.version is None else f"/versions/{model.version}"
         self._path = f"/v1/models/{model.name}{version}"
 
-    def predict(self, texts: Sequence[str]) -> list[Answer]:
+    def predict(self, rows: Sequence[Texts]) -> list[Answer]:
         """Send one predict call."""
-        reply = self._request("POST", f"{self._path}:predict", {"instances": list(texts)})
+        names = self._model.inputs
+        instances = [
+            dict(zip(names, row, strict=True)) if len(names) > 1 else row[0] for row in rows
+        ]
+        reply = self._request("POST", f"{self._path}:predict", {"instances": instances})
         return [
-            Answer(text, row["label"], int(row["label_index"]), [float(s) for s in row["scores"]])
-            for text, row in zip(texts, reply["predictions"], strict=True)
+            read_answer(each if isinstance(each, dict) else {NUMBER_OUTPUT: each})
+            for each in reply["predictions"]
         ]
 
     def describe(self) -> Signature:
@@ -122,20 +133,20 @@ class GrpcClient:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def predict(self, texts: Sequence[str]) -> list[Answer]:
+    def predict(self, rows: Sequence[Texts]) -> list[Answer]:
         """Send one Predict call."""
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
-        request.inputs[INPUT_NAME].CopyFrom(
-            tf.make_tensor_proto([text.encode() for text in texts], tf.string)
-        )
-        outputs = self._call("Predict", request).outputs
-        columns = (tf.make_ndarray(outputs[name]).tolist() for name in OUTPUT_NAMES)
+        for number, name in enumerate(self._model.inputs):
+            encoded = [row[number].encode() for row in rows]
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(encoded, tf.string))
+        outputs = dict(sorted(self._call("Predict", request).outputs.items()))
+        columns = [tf.make_ndarray(tensor).tolist() for tensor in outputs.values()]
         return [
-            Answer(text, label.decode(), index, scores)
-            for text, label, index, scores in zip(texts, *columns, strict=True)
+            read_answer(dict(zip(outputs, values, strict=True)))
+            for values in zip(*columns, strict=True)
         ]
 
     def describe(self) -> Signature:
@@ -164,6 +175,44 @@ class GrpcClient:
                 return getattr(stub, name)(request, timeout=model.timeout)
             except grpc.RpcError as error:
                 raise _translate_error(model, error.code().name, error.details()) from None
+
+
+def read_answer(outputs: dict[str, Any]) -> Answer:
+    """The outputs for one row; strings may be bytes, as gRPC has them."""
+    if NUMBER_OUTPUT in outputs:
+        return {NUMBER_OUTPUT: _shorten_float32(outputs[NUMBER_OUTPUT])}
+    if "labels" in outputs:
+        return outputs | {"labels": [_decode(name) for name in outputs["labels"] if name]}
+    if "label" in outputs:
+        return outputs | {"label": _decode(outputs["label"])}
+    raise RequestError(
+        f"the model has the outputs {', '.join(sorted(outputs))}, which no release of kubert has; "
+        "set --model"
+    )
+
+
+def list_columns(answer: Answer) -> list[str]:
+    """What is predicted, as the columns before the text."""
+    if NUMBER_OUTPUT in answer:
+        return [str(answer[NUMBER_OUTPUT])]
+    scores = answer["scores"]
+    if "labels" in answer:
+        chosen = [scores[index] for index, is_in in enumerate(answer["is_predicted"]) if is_in]
+        shown = ",".join(f"{score:.4f}" for score in chosen)
+        return [",".join(answer["labels"]) or NO_LABEL, shown or NO_LABEL]
+    mark = "" if answer.get("is_confident", True) else "?"
+    return [f"{answer['label']}{mark}", f"{scores[answer['label_index']]:.4f}"]
+
+
+def _decode(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
+def _shorten_float32(value: float) -> float:
+    """The number with the fewest digits that is the same one in float32."""
+    packed = struct.pack("f", value)
+    numbers = (float(f"{value:.{digits}g}") for digits in range(1, 10))
+    return next((each for each in numbers if struct.pack("f", each) == packed), value)
 
 
 def _read_signature(version: Any, signatures: dict[str, Any]) -> Signature:
@@ -231,12 +280,23 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """Parse the command line; argparse ends the program with 2 on an error."""
     summary = (__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=summary)
-    parser.add_argument("texts", nargs="*", help="texts; none: one per line of standard input")
+    parser.add_argument(
+        "texts",
+        nargs="*",
+        help="texts, of pairs two for each; none: one per line of standard input, or one pair with "
+        "a tab in between",
+    )
     parser.add_argument("--protocol", choices=list(PORTS), default="rest")
     parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
     parser.add_argument("--port", type=int, help="default: 8501 for rest, 8500 for grpc")
     parser.add_argument("--model", default="news", help="name of the model; default: %(default)s")
     parser.add_argument("--version", type=int, help="version of the model; default: the newest")
+    parser.add_argument(
+        "--inputs",
+        default=INPUT_NAME,
+        help="names of the model's inputs, of a model of pairs two with a comma in between, as "
+        "--describe prints them; default: %(default)s",
+    )
     parser.add_argument(
         "--timeout", type=float, default=10.0, help="seconds to wait; default: %(default)s"
     )
@@ -247,23 +307,58 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parsed = parser.parse_args(arguments)
     if parsed.timeout <= 0:
         parser.error("--timeout: must be greater than 0")
+    parsed.inputs = tuple(name.strip() for name in parsed.inputs.split(","))
+    names = parsed.inputs
+    if len(names) > 2 or not all(names) or len({*names}) < len(names):
+        parser.error("--inputs: must be one name, or two with a comma in between")
     return parsed
 
 
 def run(options: argparse.Namespace) -> None:
     """Send the request that the options describe, and print the answers."""
     port = PORTS[options.protocol] if options.port is None else options.port
-    model = Model(options.host, port, options.model, options.version, options.timeout)
+    model = Model(
+        options.host, port, options.model, options.version, options.timeout, options.inputs
+    )
     client = RestClient(model) if options.protocol == "rest" else GrpcClient(model)
     if options.describe:
         _print_signature(model.name, client.describe(), as_json=options.json)
         return
-    texts = options.texts or [line.rstrip("\n") for line in sys.stdin]
-    for answer in client.predict(texts) if texts else []:
+    rows = (
+        group_texts(options.texts, model.inputs)
+        if options.texts
+        else [split_line(line, number, model.inputs) for number, line in enumerate(sys.stdin, 1)]
+    )
+    for row, answer in zip(rows, client.predict(rows) if rows else [], strict=True):
         if options.json:
-            print(json.dumps(asdict(answer), ensure_ascii=False))
+            text = row[0] if len(row) == 1 else dict(zip(model.inputs, row, strict=True))
+            print(json.dumps({"text": text, **answer}, ensure_ascii=False))
         else:
-            print(f"{answer.label}\t{answer.scores[answer.label_index]:.4f}\t{answer.text}")
+            print("\t".join([*list_columns(answer), *row]))
+
+
+def group_texts(texts: Sequence[str], inputs: Sequence[str]) -> list[Texts]:
+    """The arguments, of pairs two by two; RequestError for one that is left over."""
+    count = len(inputs)
+    if len(texts) % count:
+        names = " and ".join(inputs)
+        raise RequestError(
+            f"{len(texts)} texts are no pairs of {names}; give both of each", EXIT_USAGE
+        )
+    return [tuple(texts[start : start + count]) for start in range(0, len(texts), count)]
+
+
+def split_line(line: str, number: int, inputs: Sequence[str]) -> Texts:
+    """The text of a line, or those of a pair; RequestError for a line that is no pair."""
+    text = line.rstrip("\n")
+    row = tuple(text.split("\t")) if len(inputs) > 1 else (text,)
+    if len(row) != len(inputs):
+        raise RequestError(
+            f"standard input, line {number}: no pair of {' and '.join(inputs)}; write both with a "
+            "tab in between",
+            EXIT_USAGE,
+        )
+    return row
 
 
 def _print_signature(name: str, signature: Signature, *, as_json: bool) -> None:

@@ -62,7 +62,7 @@ class LabelledDataset:
 
     `rows` counts valid and rejected rows, `label_counts` those of each class. With a time window,
     `source` yields the rows within it only, and `outside_window` counts the others by reason.
-    `thresholds` are those of stratified splits.
+    `thresholds` are those of stratified splits, `label_notes` sentences about the labels.
     """
 
     data: DataConfig
@@ -75,6 +75,7 @@ class LabelledDataset:
     window: Window | None = None
     outside_window: Counter[str] = field(default_factory=Counter)
     thresholds: StratifiedThresholds | None = None
+    label_notes: Sequence[str] = ()
 
     def read_examples(self) -> ExampleReader:
         """Return an iterable over all examples, in batches."""
@@ -260,6 +261,7 @@ def open_dataset(data: DataConfig, task: TaskConfig | None = None) -> Iterator[L
             statistics.counts,
             window,
             outside_window,
+            label_notes=statistics.list_notes(),
         )
         if data.stratify:
             dataset = replace(dataset, thresholds=dataset.read_examples().find_thresholds())

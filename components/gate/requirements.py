@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -224,14 +224,6 @@ def describe_unpredicted(unpredicted: Mapping[str, int]) -> str:
         f"never predicted although the test rows have it: {', '.join(named)}; add rows of each "
         "such class, or train longer; evaluate.allow_unpredicted_classes=true allows it."
     )
-
-
-def quote_classes(names: Sequence[str]) -> str:
-    """The first MAX_NAMED_CLASSES names, quoted, and how many more there are."""
-    named = [_quote_class(name) for name in names[:MAX_NAMED_CLASSES]]
-    if more := len(names) - len(named):
-        named.append(f"{more} more")
-    return ", ".join(named)
 
 
 def _quote_class(name: str) -> str:

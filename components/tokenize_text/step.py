@@ -108,7 +108,11 @@ def run(
             _check_splits(splits, dataset, may_lack_test_rows=tokenize.keep_texts)
             unknown.check(tokenize.max_unknown, tokenize_texts)
             long_text_counts = long_texts.compute()
-            split_notes = _describe_splits(splits, dataset, examples.stats)
+            described = writers["train"].describe_task()
+            split_notes = [
+                *_describe_splits(splits, dataset, examples.stats),
+                *described.describe_rounding(),
+            ]
             for note in split_notes:
                 report_note(StepName.TOKENIZE, note)
             if long_text_counts is not None:
@@ -120,7 +124,7 @@ def run(
                 splits,
                 examples.stats,
                 [*survey_notes, *split_notes],
-                writers["train"].describe_task(),
+                described,
             ).model_copy(update={"start_from": start, "long_text_counts": long_text_counts})
             commit_shards(
                 directory,
@@ -234,7 +238,7 @@ def _describe_survey(dataset: LabelledDataset) -> list[str]:
             "classes whose names differ in case, width, composition, invisible characters or the "
             f"way a number is written only: {groups}{more}"
         )
-    return notes
+    return [*notes, *dataset.label_notes]
 
 
 def _describe_splits(splits: SplitInfos, dataset: LabelledDataset, stats: ReadStats) -> list[str]:

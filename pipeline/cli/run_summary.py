@@ -97,7 +97,7 @@ def _describe_labels(report: MultiLabelReport) -> dict[str, str]:
     return {
         "micro-F1": f"{report.micro_f1:.4f} on {report.test_rows:,} test rows, "
         f"{_describe_interval(report.micro_f1_low, report.micro_f1_high)}; always predicting "
-        f"{', '.join(report.baseline_labels)} reaches {report.baseline_micro_f1:.4f}",
+        f"{report.quote_baseline()} reaches {report.baseline_micro_f1:.4f}",
         "macro-F1": "undefined: no class has test rows"
         if report.macro_f1 is None
         else f"{report.macro_f1:.4f}",

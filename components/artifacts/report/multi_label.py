@@ -15,7 +15,10 @@ from components.artifacts.report.figures import (
 )
 from components.artifacts.report.origin import ReportOrigin
 from components.config.evaluate import parse_metric_name
+from components.errors import shorten_value
 
+MAX_BASELINE_LABELS = 3
+"""Labels of the baseline that are named."""
 MAX_COUNTED_PAIRS_CLASSES = 100
 """With more classes, pairs of classes are not counted: their number is the square."""
 
@@ -119,6 +122,12 @@ class MultiLabelMetrics(FiniteModel):
         return tuple(
             name for name, figures in self.per_class.items() if not figures.validation_rows
         )
+
+    def quote_baseline(self) -> str:
+        """The first labels of the baseline, quoted, and how many more there are."""
+        names = [f'"{shorten_value(name)}"' for name in self.baseline_labels[:MAX_BASELINE_LABELS]]
+        more = len(self.baseline_labels) - len(names)
+        return ", ".join(names) + (f" and {more:,} more" if more else "")
 
     def find_metric(self, name: str) -> float | None:
         """A metric by its name in `evaluate.minimum`; None where it is undefined."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.artifacts.manifest import added_field
 from components.config.task import TaskKind
+
+MIN_RELATIVE_STD = 1e-6
+"""Standard deviation, relative to the mean, below which float32 shows the differences badly."""
+FLOAT32_BITS = 24
+"""Of a number's significant digits in float32."""
 
 
 class TaskInfo(BaseModel):
@@ -35,6 +41,18 @@ class TaskInfo(BaseModel):
         if self.mean is None or self.std is None:
             return 0.0, 1.0
         return self.mean, self.std
+
+    def describe_rounding(self) -> list[str]:
+        """A sentence if the numbers differ by less than float32 can tell apart well."""
+        mean, std = self.scale
+        if std >= MIN_RELATIVE_STD * abs(mean):
+            return []
+        step = 2.0 ** (math.frexp(mean)[1] - FLOAT32_BITS)
+        return [
+            f"the numbers are about {mean:.6g} and their standard deviation is {std:.3g}, but "
+            f"predictions are float32, which has steps of {step:.3g} there: subtract a constant, "
+            "such as the mean, from the numbers of data.label"
+        ]
 
     def count_outputs(self, classes: int) -> int:
         """The numbers that a model computes of a text: one per class, or one."""

@@ -39,6 +39,9 @@ class LabelStatistics(Protocol):
     def suggest_remedies(self) -> list[str]:
         """Return sentences that say what mends the rows of `without_label`."""
 
+    def list_notes(self) -> list[str]:
+        """Return sentences for a person about labels that can be read."""
+
 
 class LabelEncoder(Protocol):
     """Turns values, as they were read, into labels; `classes` are those in index order."""

@@ -61,6 +61,10 @@ class ClassStatistics:
         """Return sentences that say what mends the rows of `without_label`."""
         return [NOT_A_NAME_REMEDY] if NOT_A_NAME in self.without_label else []
 
+    def list_notes(self) -> list[str]:
+        """Return nothing: what the class names say is known once there are classes."""
+        return []
+
     def add_label(self, value: Any, count: int = 1) -> None:
         """Count a label; those that are not Unicode are no classes."""
         name = label_text(value)

@@ -109,6 +109,17 @@ class LabelSetStatistics(ClassStatistics):
         """Return sentences that say what mends the rows of `without_label`."""
         return suggest_set_remedies(self.without_label)
 
+    def list_notes(self) -> list[str]:
+        """Return a note if no row has more than one label."""
+        if not self.rows_by_labels or max(self.rows_by_labels) > 1:
+            return []
+        without = self.rows_by_labels[0]
+        some = f", and {without:,} have none" if without else ""
+        return [
+            f"no row has more than one label{some}: if a text always has exactly one, leave out "
+            "task.kind=multi_label"
+        ]
+
     def _add_set(self, value: Any, count: int) -> None:
         found = self.format.split(value)
         if isinstance(found, UnusableLabel):

@@ -56,6 +56,10 @@ class NumberStatistics:
         """Return sentences that say what mends the rows of `without_label`."""
         return suggest_number_remedies(self.without_label)
 
+    def list_notes(self) -> list[str]:
+        """Return nothing: what can be said of the numbers is about those of the training rows."""
+        return []
+
     def _add_example(self, value: Any) -> None:
         if value is None or len(self.examples) == MAX_SHOWN_VALUES:
             return

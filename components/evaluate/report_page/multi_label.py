@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from components.artifacts.report import MultiLabelReport
+from components.artifacts.report.multi_label import MAX_BASELINE_LABELS
 from components.evaluate.report_page import plots
 from components.evaluate.report_page.label_plots import draw_label_counts
 from components.evaluate.report_page.single_label import (
@@ -13,8 +14,6 @@ from components.evaluate.report_page.single_label import (
     color_strength,
     select_classes,
 )
-
-MAX_BASELINE_LABELS = 3
 
 
 def describe_multi_label(content: MultiLabelReport) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from components.gate.requirements import (
     describe_missed,
     describe_unpredicted,
     list_missed_limits,
-    quote_classes,
 )
 
 MAX_ROUNDING_ERROR = 1e-9
@@ -56,7 +55,7 @@ class MultiLabelCandidate:
     def describe_baseline(self) -> str:
         """The micro-F1 of giving each text the same labels."""
         return (
-            f"always predicting {quote_classes(self.content.baseline_labels)} reaches "
+            f"always predicting {self.content.quote_baseline()} reaches "
             f"{self.content.baseline_micro_f1:.4f}"
         )
 
@@ -72,7 +71,7 @@ class MultiLabelCandidate:
         elif content.micro_f1 is not None and content.micro_f1 <= content.baseline_micro_f1:
             sentence = (
                 f"{self.describe_metric()} is not above the {content.baseline_micro_f1:.4f} that "
-                f"always predicting {quote_classes(content.baseline_labels)} reaches; add rows of "
+                f"always predicting {content.quote_baseline()} reaches; add rows of "
                 "the other labels, or train longer."
             )
             failures.append(Failure("baseline", sentence))

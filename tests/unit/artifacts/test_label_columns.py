@@ -64,3 +64,24 @@ def test_only_a_regression_has_mean_and_deviation() -> None:
     for wrong in ({"kind": "regression"}, {"kind": "multi_label", "mean": 0.0, "std": 1.0}):
         with pytest.raises(ValueError, match="a regression has mean and std"):
             TaskInfo.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "step"),
+    [
+        pytest.param(3.0, 1.0, None, id="usual"),
+        pytest.param(0.0, 1e-9, None, id="no-mean"),
+        pytest.param(-1e6, 1.0, None, id="limit"),
+        pytest.param(1.7e9, 500.0, 128, id="seconds"),
+        pytest.param(-1.0, 1e-8, 1.19e-7, id="negative"),
+    ],
+)
+def test_numbers_that_float32_tells_apart_badly_are_noted(
+    mean: float, std: float, step: float | None
+) -> None:
+    notes = TaskInfo(kind="regression", mean=mean, std=std).describe_rounding()
+    assert len(notes) == (step is not None)
+    if step is not None:
+        assert float(np.spacing(np.float32(abs(mean)))) == pytest.approx(step, rel=0.01)
+        assert f"which has steps of {step:g} there" in notes[0]
+    assert SINGLE_LABEL.describe_rounding() == []

@@ -20,6 +20,7 @@ from components.artifacts.predictions import (
 )
 from components.artifacts.report import CONTENT_FILENAME, REPORT_KIND, ClassMetrics, open_report
 from components.errors import DataError
+from tests.support.kinds.made_reports import multi_label_report
 from tests.support.releases.made_report import open_single_label, report_content
 
 
@@ -187,3 +188,16 @@ def test_rows_out_of_order_are_refused(tmp_path: Path) -> None:
         writer.write_table(table.take(pa.array([1, 0, 2, 3, 4, 5])))
     with pytest.raises(DataError, match="out of order"):
         list(iterate_predictions(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        pytest.param(("a",), '"a"', id="one"),
+        pytest.param(("a", "b", "c"), '"a", "b", "c"', id="all"),
+        pytest.param(tuple("abcdefghijklmno"), '"a", "b", "c" and 12 more', id="many"),
+    ],
+)
+def test_few_labels_of_the_baseline_are_named(names: tuple[str, ...], shown: str) -> None:
+    content = multi_label_report().model_copy(update={"baseline_labels": names})
+    assert content.quote_baseline() == shown

@@ -9,7 +9,13 @@ import tensorflow as tf
 
 from components.artifacts.artifact import verify_artifact
 from components.artifacts.token_shards import open_shards
-from components.config.schema import SAMPLE_SOURCE, DataConfig, ModelConfig, TokenizeConfig
+from components.config.schema import (
+    SAMPLE_SOURCE,
+    DataConfig,
+    ModelConfig,
+    TaskConfig,
+    TokenizeConfig,
+)
 from components.data.labelled_text import open_dataset
 from components.data.split_names import SPLITS
 from components.errors import ConfigError, DataError
@@ -317,3 +323,19 @@ def test_a_vocabulary_that_does_not_fit_the_texts_stops_the_run(tmp_path):
         run(data, ModelConfig(encoder="minilm"), TokenizeConfig(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     run(data, ModelConfig(encoder="minilm"), TokenizeConfig(max_unknown=1.0), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "note"),
+    [
+        pytest.param("multi_label", (["a"], ["b"]), "no row has more than one label", id="labels"),
+        pytest.param("regression", (1e9, 1e9 + 1), "which has steps of 64 there", id="numbers"),
+    ],
+)
+def test_what_a_kind_of_task_has_to_say_of_the_labels_is_noted(tmp_path, capfd, kind, labels, note):
+    rows = [{"text": f"match {i}", "label": labels[i % 2]} for i in range(60)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = DataConfig(source=str(tmp_path / "a.jsonl"), text="text")
+    content = run(data, SCRATCH, TokenizeConfig(), tmp_path / "shards", TaskConfig(kind=kind))
+    assert [each for each in content.notes if note in each]
+    assert note in capfd.readouterr().out

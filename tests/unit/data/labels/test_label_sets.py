@@ -127,3 +127,24 @@ def test_a_source_is_refused_for(values: list[Any], how: dict[str, Any], message
 def test_the_rarest_label_stands_for_a_row_in_stratified_splits() -> None:
     labels = build(LISTS)
     assert labels.choose_strata([(0, 1), (), (0, 1, 2)], {"a": 9, "b": 4, "c": 2}) == [1, 3, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "how", "note"),
+    [
+        pytest.param(LISTS, {}, None, id="several"),
+        pytest.param([["a"], ["b"]], {}, "no row has more than one label: if a text", id="one"),
+        pytest.param(
+            [["a"], [], ["b"], []], {}, "than one label, and 2 have none: if a text", id="one-or-no"
+        ),
+        pytest.param([(0, 1), (1, 0)], {"columns": ("x", "y")}, "leave out", id="columns"),
+    ],
+)
+def test_rows_that_have_one_label_each_are_noted(
+    values: list[Any], how: dict[str, Any], note: str | None
+) -> None:
+    statistics = LabelSetStatistics(format=LabelSetFormat(**how))
+    statistics.add_rows(values)
+    notes = statistics.list_notes()
+    assert len(notes) == (note is not None)
+    assert (note or "") in "".join(notes)
