@@ -235,6 +235,7 @@ def test_wrong_kubert_commands_are_refused(line: str, message: str, tmp_path: Pa
     ("shown", "printed"),
     [
         pytest.param("train  12.5 s", "train      9.1 s", id="numbers-and-spaces"),
+        pytest.param("scores 0.9137118, 0.0311047", "scores 0.913774, 3.11e-2", id="digits"),
         pytest.param("log: /home/you/a.log", "log: /tmp/x-1/y/b.log", id="paths"),
         pytest.param("a\n...\nd", "a\nb\nc\nd", id="left-out-lines"),
         pytest.param("b", "a\nb\nc", id="a-part"),

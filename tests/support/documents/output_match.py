@@ -10,7 +10,7 @@ from tests.support.documents.page_script import Output
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PATH = re.compile(r"(?<![\w])(?:~|\.{1,2})?/?(?:[\w.@%+-]+/)+[\w.@%+-]*|(?<![\w])~?/[\w.@%+-]+")
-_HASH = re.compile(r"\b(?=[a-f]*[0-9])[0-9a-f]{7,64}\b")
+_HASH = re.compile(r"(?<!\d\.)\b(?=[a-f]*[0-9])[0-9a-f]{7,64}\b")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*(?:e[+-]?\d+)?")
 
 
