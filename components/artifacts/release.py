@@ -164,6 +164,8 @@ class ReleaseContent(BaseModel):
             raise ValueError("a release of single labels has an accuracy, and no other one")
         if len(self.thresholds) != (len(self.classes) if kind == "multi_label" else 0):
             raise ValueError("a release of several labels has a threshold for each class")
+        if not all(0 <= threshold <= 1 for threshold in self.thresholds):
+            raise ValueError("a threshold is a score from 0 to 1")
         if (not self.classes) != (kind == "regression"):
             raise ValueError("a release has classes, unless it predicts numbers")
         return self

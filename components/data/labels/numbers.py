@@ -146,7 +146,7 @@ def build_number_labels(statistics: NumberStatistics, column: str) -> NumberLabe
     """
     if 2 * statistics.numbers < statistics.rows:
         found = ", ".join(statistics.examples)
-        held = f"holds {found}, which" if found else "and most of its rows"
+        held = f"holds {found}, which" if found else "most of its rows"
         raise DataError(
             f"{column}: {held} are no numbers ({statistics.numbers} numbers in {statistics.rows} "
             "rows); set data.label to the column with the number, or leave out "

@@ -153,6 +153,8 @@ def test_labels_that_are_not_those_of_the_scores_are_not_released(releases: Rele
     ("change", "message"),
     [
         pytest.param({"thresholds": [0.5]}, "does not describe a release", id="thresholds"),
+        pytest.param({"thresholds": [0.5, 1.5, 0.5]}, "does not describe", id="not-a-score"),
+        pytest.param({"thresholds": [0.5, float("nan"), 0.5]}, "does not describe", id="nan"),
         pytest.param({"task": {"kind": "ranking"}}, "does not describe a release", id="kind"),
     ],
 )

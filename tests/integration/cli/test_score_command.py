@@ -70,6 +70,7 @@ def score(
         pytest.param(
             ["--embeddings", "--format", "csv"], "use --format=parquet or jsonl", id="format"
         ),
+        pytest.param(["--separator", ""], "--separator: is empty", id="separator"),
         pytest.param(["--embeddings", "--all-scores"], "leave out --all-scores", id="scores"),
         pytest.param(["--to", "texts.csv"], "write --to . and --format csv", id="file"),
         pytest.param(["--to", ""], "--to '': is empty; name a directory", id="no-target"),

@@ -179,6 +179,8 @@ def score_source(
 
     _refuse_standard_input(source)
     columns = () if keep is None else split_names("--keep", keep)
+    if not separator:
+        raise UsageError("--separator: is empty; write what stands between two labels, such as ';'")
     given = assignments or []
     of_cluster = [each for each in given if on_cluster and each.startswith("cluster.")]
     data = load_data_options(

@@ -68,7 +68,7 @@ def test_what_is_no_number(value: Any, reason: str) -> None:
     ("values", "message"),
     [
         (["Sports", "World", "3"], "'Sports', 'World', which are no numbers .1 numbers in 3 rows"),
-        (["", None, None], "0 numbers in 3 rows"),
+        (["", None, None], "'price': most of its rows are no numbers .0 numbers in 3 rows"),
         (["2", "2.0", "x"], "all rows have the number 2; there is nothing to predict"),
     ],
     ids=["names of classes", "nothing", "a constant"],
