@@ -20,6 +20,8 @@ from components.errors import ConfigError, shorten_value
 
 CLASSES_OPTION = "data.classes"
 CLASS_WEIGHTS_OPTION = "train.class_weights"
+YAML_INDICATORS = frozenset("|>#,&*!%@`-?:")
+"""Characters that mean something at the beginning of a YAML value, and nothing alone."""
 _NAME_IN_BRACKETS = re.compile(r"(\w+\[[^\"']*?\])(?=\s*:\s)")
 _DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".xlsx")
 
@@ -36,8 +38,8 @@ def validate_config(values: Mapping[str, Any], source: str = "config") -> Config
 def load_config(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:
     """The options of a YAML file (none: defaults), overridden by section.option=value assignments.
 
-    Values are parsed as YAML. Raises ConfigError for an unreadable file, an unknown option or an
-    impossible value.
+    Values are parsed as YAML; a single special character, such as the | of task.separator, needs no
+    quotes. Raises ConfigError for an unreadable file, an unknown option or an impossible value.
     """
     assignments = tuple(assignments)
     values = {} if path is None else _read_yaml(path)
@@ -136,7 +138,8 @@ def _apply_assignment(values: dict[str, Any], assignment: str) -> None:
             f"--set {assignment}: write section.option=value, for example train.epochs=3"
         )
     try:
-        value = _parse_yaml(text, name.strip())
+        is_character = text.strip() in YAML_INDICATORS
+        value = text.strip() if is_character else _parse_yaml(text, name.strip())
     except ImpossibleValueError as error:
         raise ConfigError(f"--set {name.strip()}: {error.problem}") from None
     except yaml.YAMLError:

@@ -200,6 +200,12 @@ def test_the_remedy_for_names_in_brackets_works(value: str) -> None:
     assert len(load_config(None, [remedy]).evaluate.minimum) == value.count(":")
 
 
+@pytest.mark.parametrize("character", ["|", ";", "#", " , ", "&"])
+def test_a_single_special_character_needs_no_quotes(character: str) -> None:
+    options = ["task.kind=multi_label", f"task.separator={character}"]
+    assert load_config(None, options).task.separator == character.strip()
+
+
 def test_columns_of_single_texts_and_of_pairs_exclude_each_other_also_at_their_default(
     tmp_path: Path,
 ) -> None:
