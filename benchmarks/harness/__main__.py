@@ -144,14 +144,15 @@ def describe_machine() -> dict[str, str]:
     cores = len(os.sched_getaffinity(0))
     versions = [f"{name} {installed[name]}" for name in _SHOWN_PACKAGES if name in installed]
     return {
-        "machine": f"{cores} cores, {_read_processor_name()}, {_memory_gigabytes()} GB",
+        "machine": f"{cores} cores, {read_processor_name()}, {_memory_gigabytes()} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "versions": ", ".join(versions),
         "commit": _read_commit(),
     }
 
 
-def _read_processor_name() -> str:
+def read_processor_name() -> str:
+    """The name of this machine's processor."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -235,7 +236,7 @@ def _write_results(
     today, machine = datetime.date.today(), describe_machine()
     options = " ".join(f"--only {name}" for name in only)
     command = f"python -m benchmarks.harness --data DATA --workdir WORKDIR {options}".rstrip()
-    page = RESULTS / name_page(only, _read_processor_name(), today)
+    page = RESULTS / name_page(only, read_processor_name(), today)
     page.write_text(
         format_page(command, machine, list(reports.values()), failed, today), encoding="utf-8"
     )
