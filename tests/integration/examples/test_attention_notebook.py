@@ -143,6 +143,7 @@ def test_with_a_directory_the_models_are_those_of_ag_news(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(2400)
 def test_all_cells_run_in_a_new_kernel_with_the_results_that_the_text_describes(
     tmp_path: Path,

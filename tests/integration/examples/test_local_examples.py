@@ -77,6 +77,7 @@ def test_own_csv_counts_the_bad_row_and_releases(run_example: RunExample) -> Non
     assert "derailleur" not in page, "the report shows no ticket"
 
 
+@pytest.mark.nightly
 def test_frozen_minilm_trains_only_the_head(run_example: RunExample) -> None:
     result = run_example("03-frozen-minilm.yaml")
     assert result["gate"]["passed"] is True
@@ -85,6 +86,7 @@ def test_frozen_minilm_trains_only_the_head(run_example: RunExample) -> None:
     assert result["train_examples_per_second"] > 500, "the features are read from the cache"
 
 
+@pytest.mark.nightly
 def test_two_workers_train_and_release(run_example: RunExample) -> None:
     result = run_example("04-two-workers-local.yaml")
     assert result["gate"]["passed"] is True

@@ -129,6 +129,7 @@ def test_four_replicas_of_a_worker_learn_what_one_learns(train_case: Trained) ->
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_goes_on_with_other_numbers_of_workers_and_replicas(
     train_case: Trained, tmp_path: Path
 ) -> None:
