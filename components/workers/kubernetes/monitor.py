@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from components import progress
 from components.config.cluster import ClusterConfig
-from components.errors import KubertError
+from components.errors import ExitCode, KubertError
 from components.workers.exit_codes import (
     WorkerGroupFailedError,
     WorkerGroupInterruptedError,
@@ -23,6 +23,7 @@ from components.workers.exit_codes import (
 from components.workers.group import WorkerGroup
 from components.workers.kubernetes.client import JobSetClient
 from components.workers.kubernetes.diagnosis import (
+    MAX_CAUSE_LENGTH,
     Diagnosis,
     Limits,
     count_started_workers,
@@ -167,11 +168,7 @@ class JobSetMonitor:
             return
         pods = select_attempt(self._history.pods, jobset.restarts - 1)
         worker = find_root_cause_worker(pods)
-        cause = (
-            f"worker {worker.rank} {worker.describe_termination()}"
-            if worker
-            else "the pod of a worker ended"
-        )
+        cause = _describe_cause(worker) if worker else "the pod of a worker ended"
         if jobset.counted_restarts > last.counted_restarts:
             progress.report(
                 self._group.step,
@@ -308,6 +305,14 @@ class RecentEvents:
         ]
         self._fetched_at = time.monotonic()
         return self.items
+
+
+def _describe_cause(worker: WorkerPod) -> str:
+    """Return which worker a restart began with, and of a crash the reason that it left."""
+    cause = f"worker {worker.rank} {worker.describe_termination()}"
+    # Kubernetes deletes the pod with its log: this is the only trace of a crash.
+    reason = worker.message.partition("\n")[0] if worker.exit_code == ExitCode.FAILURE else ""
+    return f"{cause}: {reason[:MAX_CAUSE_LENGTH]}" if reason else cause
 
 
 def _seconds_since(started: float | None) -> float:

@@ -105,6 +105,27 @@ def test_a_restart_is_reported_with_its_cause_although_the_pod_is_gone(
     assert message in messages(progress_file)
 
 
+def test_a_restart_after_a_crash_is_reported_with_the_last_message_of_the_worker(
+    progress_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed = as_attempt(RECORDED["pods"]["killed"], 0)
+    (container,) = crashed["status"]["containerStatuses"]
+    terminated = container["state"]["terminated"] | {
+        "exitCode": 1,
+        "message": "UnknownError: Stream removed\nsecond line\n",
+    }
+    status = crashed["status"] | {
+        "containerStatuses": [container | {"state": {"terminated": terminated}}]
+    }
+    monkeypatch.setitem(RECORDED["pods"], "crashed", crashed | {"status": status})
+    client = ReplayingClient(("starting", ["crashed"]), ("restarting", []), ("completed", []))
+    make_monitor(client).wait()
+    assert (
+        "restart 1 of 1: worker 1 failed with exit code 1: UnknownError: Stream removed"
+        in messages(progress_file)
+    )
+
+
 def as_attempt(pod: dict[str, Any], attempt: int) -> dict[str, Any]:
     labels = {
         **pod["metadata"]["labels"],
