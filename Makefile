@@ -30,7 +30,7 @@ run: $(STAMP) ## run the whole pipeline on the built-in sample
 test: $(STAMP) ## run every test that needs neither a cluster nor a network
 	$(PYTEST)
 
-nightly: $(STAMP) ## run the slow tests that repeat others with other values
+nightly: $(STAMP) ## run the slow tests that repeat others, or train for minutes
 	$(PYTEST) -m nightly
 
 fuzz: $(STAMP) ## read damaged sources for half an hour (MINUTES=)
