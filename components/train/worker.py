@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components import progress
 from components.artifacts import transfer
@@ -47,6 +47,7 @@ from components.workers.worker_runtime import (
     WorkerProcess,
     describe_crash,
     is_disk_full,
+    is_peer_loss,
     read_job_document,
     start_worker_process,
 )
@@ -96,7 +97,7 @@ def _run_and_classify(job_uri: str, process: WorkerProcess) -> tuple[int, str]:
                 f"no space left ({error}); the last checkpoint is intact, "
                 "and a new run goes on from it",
             )
-        if has_peers and _is_peer_loss(error):
+        if has_peers and is_peer_loss(error):
             # The launcher should see the failed peer first; it will stop this worker as well.
             stop.wait(PEER_GRACE_SECONDS)
             reason = str(error).splitlines()[0][:MAX_PEER_REASON_CHARACTERS]
@@ -228,19 +229,6 @@ def _wait_for_collectives(topology: WorkerTopology) -> None:
     The chief exits last: its service coordinates the others.
     """
     time.sleep(1.0 if topology.is_chief else 0.5)
-
-
-def _is_peer_loss(error: BaseException) -> bool:
-    import tensorflow as tf
-
-    types: tuple[Any, ...] = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.InternalError,
-        tf.errors.DeadlineExceededError,
-    )
-    return isinstance(error, types)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,26 @@ def is_disk_full(error: BaseException) -> bool:
     return os.strerror(errno.ENOSPC) in str(error)
 
 
+def is_peer_loss(error: BaseException) -> bool:
+    """Whether TensorFlow reports with this error that a peer ended, or was started again.
+
+    It is evidence only in a worker with peers: each of the types has other reasons, too.
+    """
+    import tensorflow as tf
+
+    types: tuple[type[BaseException], ...] = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.InternalError,
+        tf.errors.DeadlineExceededError,
+        # A collective met a peer that was started again, or the coordination service refuses a
+        # worker that it has given up.
+        tf.errors.FailedPreconditionError,
+    )
+    return isinstance(error, types)
+
+
 def describe_crash(error: BaseException) -> str:
     """The reason of a worker that fails for no foreseen one: type and message, shortened."""
     return f"{type(error).__name__}: {str(error)[:MAX_REASON_CHARACTERS]}"

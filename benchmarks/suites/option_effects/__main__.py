@@ -53,6 +53,7 @@ def find_outcome(training: Training, workdir: Path) -> Outcome:
 def build_report(outcomes: Mapping[str, tables.Outcomes], sizes: Sizes) -> BenchmarkReport:
     """The tables of the comparisons that were made, and what was trained."""
     found: list[Table] = []
+    notes: list[str] = []
     if "imbalance" in outcomes:
         trained = [float(sizes.frequent)] * (len(CLASSES) - 1) + [float(sizes.rare)]
         for shares, tested_on in (
@@ -60,27 +61,38 @@ def build_report(outcomes: Mapping[str, tables.Outcomes], sizes: Sizes) -> Bench
             (trained, "the test rows, each class weighted as in training"),
         ):
             found.append(tables.format_imbalance(outcomes["imbalance"], shares, tested_on))
+        notes.append(
+            f"Imbalanced classes: preset `ag_news_minilm_frozen` with `{sizes.frozen}`, "
+            f"{sizes.frequent} rows of each class and {sizes.rare} of {CLASSES[-1]}; "
+            "`train.class_weights` is all that differs. Recall is the same in both tables."
+        )
     if "retraining" in outcomes:
+        epochs, half = sizes.epochs, sizes.epochs // 2
         found.append(tables.format_retraining(outcomes["retraining"]))
+        notes.append(
+            f"Retraining: preset `ag_news_scratch` with `{sizes.scratch}`, {sizes.rows} rows. "
+            f"`first` is trained on half of them for {epochs} epochs, and released. `release` "
+            "begins with it (`model.start_from`), on all rows, for "
+            f"{half}; `encoder` with random weights, for {epochs}; `encoder-half` for {half}."
+        )
+    if notes:
+        notes.insert(0, _describe_seeds(sizes))
     if "long_texts" in outcomes:
         found.append(tables.format_long_texts(outcomes["long_texts"]))
-    epochs, half = sizes.epochs, sizes.epochs // 2
-    notes = (
+        notes.append("Long texts: preset `long`; the seed is `train.seed`, the rows are the same.")
+    notes.append(
+        "CPU seconds are those of the training's worker, with the start of TensorFlow and the "
+        "validation after each epoch."
+    )
+    return BenchmarkReport("Options", {}, tuple(found), tuple(notes))
+
+
+def _describe_seeds(sizes: Sizes) -> str:
+    return (
         "The seed draws the training rows of AG News and is `train.seed`. Variants of a seed have "
         f"the same rows, and all trainings the same {sizes.test_rows_per_class} test rows of each "
-        "class.",
-        f"Imbalanced classes: preset `ag_news_minilm_frozen` with `{sizes.frozen}`, "
-        f"{sizes.frequent} rows of each class and {sizes.rare} of {CLASSES[-1]}; "
-        "`train.class_weights` is all that differs. Recall is the same in both tables.",
-        f"Retraining: preset `ag_news_scratch` with `{sizes.scratch}`, {sizes.rows} rows. `first` "
-        f"is trained on half of them for {epochs} epochs, and released. `release` begins with it "
-        f"(`model.start_from`), on all rows, for {half}; `encoder` with random weights, for "
-        f"{epochs}; `encoder-half` for {half}.",
-        "Long texts: preset `long`; the seed is `train.seed`, and the rows are the same.",
-        "CPU seconds are those of the training's worker, with the start of TensorFlow and the "
-        "validation after each epoch.",
+        "class."
     )
-    return BenchmarkReport("Options", {}, tuple(found), notes)
 
 
 def format_page(command: str, report: BenchmarkReport, today: datetime.date) -> str:

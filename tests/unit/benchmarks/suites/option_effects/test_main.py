@@ -28,6 +28,8 @@ def test_the_page_has_the_outcomes_of_the_work_directory(tmp_path: Path) -> None
     assert "--data DATA --workdir WORKDIR --only imbalance --quick\n" in page
     assert "| none | mean | 0.500 | 1.000 |" in page
     assert page.count("| balanced | 1 |") == 2
+    assert "Retraining" not in page
+    assert "preset `long`" not in page
 
 
 def test_too_few_rows_are_an_error_before_any_training(
