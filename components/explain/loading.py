@@ -40,7 +40,7 @@ def load_explainer(release: Artifact[ReleaseContent]) -> Explainer:
             "of single texts: use `kubert predict` for its labels and scores"
         )
     content, kind = release.content, release.content.task.kind
-    loaded = load_saved_model(release.directory, kind=kind)
+    loaded = load_saved_model(release.directory, kind=kind, classes=len(content.classes))
     function = read_function(loaded.signatures[SIGNATURE_NAME])
     tokenizer, classifier = find_served_graphs(function, kind)
     length, reading = content.max_length, content.long_texts

@@ -227,26 +227,40 @@ class Scorer:
 
 
 def load_scorer(
-    directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT, kind: TaskKind = "single_label"
+    directory: Path,
+    inputs: tuple[str, ...] = SINGLE_INPUT,
+    kind: TaskKind = "single_label",
+    classes: int = 0,
 ) -> Scorer:
     """The model in a release's directory, as `load_saved_model` loads it."""
-    return create_scorer(load_saved_model(directory, inputs, kind), inputs, kind)
+    return create_scorer(load_saved_model(directory, inputs, kind, classes), inputs, kind)
 
 
 def load_saved_model(
-    directory: Path, inputs: tuple[str, ...] = SINGLE_INPUT, kind: TaskKind = "single_label"
+    directory: Path,
+    inputs: tuple[str, ...] = SINGLE_INPUT,
+    kind: TaskKind = "single_label",
+    classes: int = 0,
 ) -> Any:
     """The SavedModel in a release's directory, after its operations were checked.
 
-    `inputs` and `kind`, that of the task, are those that the release's manifest names. Raises
-    DataError if it is not a SavedModel, has an operation that is not allowed, or another signature
-    than kubert's. The caller verifies the files' digests first.
+    `inputs`, `kind`, that of the task, and the number of `classes` (0: unknown, or there are none)
+    are those that the release's manifest names. Raises DataError if it is not a SavedModel, has an
+    operation that is not allowed, another signature than kubert's, or scores for other classes. The
+    caller verifies the files' digests first.
     """
     loaded = _load_saved_model(directory)
-    if _find_signature(loaded, SIGNATURE_NAME, inputs, OUTPUTS[kind]) is None:
+    signature = _find_signature(loaded, SIGNATURE_NAME, inputs, OUTPUTS[kind])
+    if signature is None:
         raise DataError(
             f"{directory}: has no signature {SIGNATURE_NAME} from {', '.join(inputs)} to "
             f"{', '.join(OUTPUTS[kind])}; it was not exported by kubert"
+        )
+    width = signature.structured_outputs[SCORES_OUTPUTS[kind]].shape[-1]
+    if classes and width not in (None, classes):
+        raise DataError(
+            f"{directory}: its model gives {width} scores for each text, but its manifest names "
+            f"{classes} classes: one of them was changed; export or pull it again"
         )
     return loaded
 

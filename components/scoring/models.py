@@ -75,7 +75,7 @@ class ReleaseScorer:
         scorer = (
             load_embedder(directory, content.inputs)
             if output == "embeddings"
-            else load_scorer(directory, content.inputs, content.task.kind)
+            else load_scorer(directory, content.inputs, content.task.kind, len(content.classes))
         )
         self._compute = scorer.compute_batch
         self.width = self.compute([]).shape[1]

@@ -62,15 +62,17 @@ AnyPrediction: TypeAlias = Any
 class Predictor:
     """A loaded release: predicts labels or numbers of any number of texts.
 
-    Raises DataError if the release has operations outside the allowlist; the caller verified it.
+    Raises DataError if the release has operations outside the allowlist, or scores for other
+    classes than its manifest names; the caller verified it.
     """
 
     def __init__(self, release: Artifact[ReleaseContent]) -> None:
         from components.model.serving_model import load_scorer  # TensorFlow takes seconds
 
         self._content = release.content
+        content = release.content
         self._scorer = load_scorer(
-            release.directory, release.content.inputs, release.content.task.kind
+            release.directory, content.inputs, content.task.kind, len(content.classes)
         )
 
     def predict(self, texts: Iterable[Text]) -> Iterator[AnyPrediction]:

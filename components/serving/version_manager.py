@@ -170,7 +170,7 @@ def load_version(version: VersionDirectory, name: str | None = None) -> LoadedMo
         version,
         name or content.name or DEFAULT_MODEL_NAME,
         str(content.main_metric),
-        load_scorer(version.path, content.inputs, content.task.kind),
+        load_scorer(version.path, content.inputs, content.task.kind, len(content.classes)),
         _read_signatures(version.path),
         outputs if content.threshold is None else (*outputs, CONFIDENT_OUTPUT),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from components.batch_prediction.step import run
 from components.config.data import DataConfig
 from components.config.task import TaskKind
 from components.errors import DataError, KubertError
+from components.explain.loading import load_explainer
 from components.export.parity import check_predicted_labels
 from components.model.serving_model import OUTPUTS, SIGNATURE_NAME, ServingModel, load_scorer
+from components.scoring.models import ReleaseScorer
 from components.serving.model_directory import VersionDirectory
 from components.serving.predict import Predictor
 from components.serving.rest_protocol import build_predict_response
@@ -129,6 +132,28 @@ def test_a_graph_of_another_kind_of_task_than_the_manifest_names_is_refused(
     release = make_task_release(tmp_path / "1", task, served_as=served_as)
     with pytest.raises(DataError, match="has no signature serving_default from text to"):
         load_scorer(release.directory, release.content.inputs, task.kind)
+
+
+@pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL], ids=lambda task: task.kind)
+def test_a_manifest_with_fewer_classes_than_the_graph_is_refused(
+    task: TaskInfo, tmp_path: Path
+) -> None:
+    """Fault E7."""
+    directory = make_task_release(tmp_path / "1", task, LABELS).directory
+    manifest = json.loads((directory / MANIFEST_FILENAME).read_text())
+    for field in ("classes", "thresholds") if task.kind == "multi_label" else ("classes",):
+        del manifest["content"][field][-1]
+    (directory / MANIFEST_FILENAME).write_text(json.dumps(manifest))
+    release = open_release(directory)
+    uses: list[Callable[[], object]] = [
+        lambda: Predictor(release),
+        lambda: load_version(VersionDirectory(1, directory, 0)),
+        lambda: ReleaseScorer(release, "scores"),
+        lambda: load_explainer(release),
+    ]
+    for use in uses:
+        with pytest.raises(DataError, match=r"gives 3 scores .* its manifest names 2 classes"):
+            use()
 
 
 def test_a_graph_without_a_threshold_for_each_class_is_not_built() -> None:
