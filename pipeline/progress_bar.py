@@ -23,6 +23,7 @@ _MIN_SECONDS_BETWEEN_LINES = 15.0
 _FIGURE_FORMATS = {
     "loss": "loss {:.3f}",
     "accuracy": "accuracy {:.3f}",
+    "subset_accuracy": "subset accuracy {:.3f}",
     "examples_per_second": "{:,.0f} examples/s",
     "rows_per_second": "{:,.0f} rows/s",
 }

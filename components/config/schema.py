@@ -142,9 +142,9 @@ class TrainConfig(Section):
     )
     best_metric: Literal["auto"] | BestMetric = Field(
         "auto",
-        description="validation metric that selects the best epoch: highest accuracy, macro-F1 or "
-        "micro-F1 (of equal ones the lowest loss), or lowest loss; auto: accuracy for "
-        "task.kind=single_label, micro_f1 for multi_label, loss for regression",
+        description="validation metric that selects the best epoch: highest accuracy, macro-F1, "
+        "micro-F1 or subset accuracy (of equal ones the lowest loss), or lowest loss; auto: "
+        "accuracy for task.kind=single_label, micro_f1 for multi_label, loss for regression",
     )
     early_stopping_patience: int = Field(
         0,

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 TaskKind = Literal["single_label", "multi_label", "regression"]
 """What is predicted of a text: one of the classes, any number of them, or a number."""
-BestMetric = Literal["accuracy", "loss", "macro_f1", "micro_f1"]
+BestMetric = Literal["accuracy", "loss", "macro_f1", "micro_f1", "subset_accuracy"]
 """A validation metric that selects the best epoch."""
 BEST_METRICS: dict[TaskKind, tuple[BestMetric, ...]] = {
     "single_label": ("accuracy", "loss", "macro_f1"),
-    "multi_label": ("micro_f1", "macro_f1", "loss", "accuracy"),
+    "multi_label": ("micro_f1", "macro_f1", "loss", "subset_accuracy"),
     "regression": ("loss",),
 }
 """The metrics that can select the best epoch, by kind of task; the first one is the default."""

@@ -101,7 +101,7 @@ def _describe_labels(report: MultiLabelReport) -> dict[str, str]:
         "macro-F1": "undefined: no class has test rows"
         if report.macro_f1 is None
         else f"{report.macro_f1:.4f}",
-        "all right": f"{report.subset_accuracy:.4f} of the test rows have all labels right, "
+        "subset accuracy": f"{report.subset_accuracy:.4f} of the test rows have all labels right, "
         f"{subset}",
     }
 

@@ -27,7 +27,7 @@ TITLES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
     "micro_f1": "Micro-F1",
-    "subset_accuracy": "All labels right",
+    "subset_accuracy": "Subset accuracy",
     "hamming_loss": "Hamming loss",
     "baseline_micro_f1": "Always the same labels: micro-F1",
     "loss": "Loss (nats)",

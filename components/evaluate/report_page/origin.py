@@ -13,7 +13,7 @@ METRIC_TITLES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
     "micro_f1": "Micro-F1",
-    "subset_accuracy": "Texts whose labels are all right",
+    "subset_accuracy": "Subset accuracy",
     "precision": "Precision",
     "recall": "Recall",
     "f1": "F1",

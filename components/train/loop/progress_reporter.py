@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -12,6 +12,7 @@ from components import progress
 from components.artifacts.checkpoint import EpochMetrics
 from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.config.schema import TrainConfig
+from components.config.task import TaskKind
 from components.progress import StepName
 from components.train.checkpointing.train_state import TrainState
 from components.train.loop.batch_plan import EpochPlan
@@ -19,7 +20,18 @@ from components.train.loop.callback import TrainingCallback
 from components.train.loop.train_step import StepMetrics
 
 REPORT_INTERVAL_SECONDS = 0.5
-_TITLES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "micro_f1": "micro-F1", "rmse": "RMSE"}
+_TITLES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset accuracy",
+    "rmse": "RMSE",
+}
+_HIT_SHARES: Mapping[TaskKind, str] = {
+    "single_label": "accuracy",
+    "multi_label": "subset_accuracy",
+}
+"""What the share of the rows that are predicted right is called, for the kinds that have one."""
 
 
 class ProgressReporter(TrainingCallback):
@@ -51,8 +63,8 @@ class ProgressReporter(TrainingCallback):
         rate = state.rows_per_second
         rows_left = (self._total_steps - state.step) * self._config.batch_size
         scalars = {"loss": metrics.loss_sum / metrics.rows}
-        if self._task.kind != "regression":
-            scalars["accuracy"] = state.epoch_correct / int(plan.starts[index + 1])
+        if name := _HIT_SHARES.get(self._task.kind):
+            scalars[name] = state.epoch_correct / int(plan.starts[index + 1])
         scalars["examples_per_second"] = rate
         progress.report(
             StepName.TRAIN,
@@ -87,7 +99,11 @@ class ProgressReporter(TrainingCallback):
         if epoch.validation_accuracy is None:
             return {"rmse": math.sqrt(epoch.validation_loss) * self._task.scale[1]}
         if self._task.kind == "multi_label":
-            return {"micro_f1": epoch.validation_micro_f1, "macro_f1": epoch.validation_macro_f1}
+            return {
+                "micro_f1": epoch.validation_micro_f1,
+                "macro_f1": epoch.validation_macro_f1,
+                "subset_accuracy": epoch.validation_accuracy,
+            }
         measured = {"accuracy": epoch.validation_accuracy}
         if self._config.best_metric == "macro_f1":
             measured["macro_f1"] = epoch.validation_macro_f1

@@ -96,7 +96,7 @@ def test_several_labels_have_the_thresholds_of_each_fold(tmp_path: Path) -> None
         assert thresholds == {round(0.25 + result.fold / 10, 2)}
     page = read_page(tmp_path)
     assert "<h1>Micro-F1 0.6200, 95% interval" in page and "Threshold, fold 3" in page
-    assert "All labels right" in page and "Always the same labels" in page
+    assert "Subset accuracy" in page and "Always the same labels" in page
     assert "Labels to check" in page and "&lt;b&gt;fold 2&lt;/b&gt;" in page
     assert "<b>fold" not in page
 
