@@ -36,6 +36,8 @@ MAIN_METRICS: Mapping[TaskKind, str] = {
     "regression": "rmse",
 }
 """The metric that says how good a model is, by kind of task."""
+MIN_DECIMAL, MAX_DECIMAL = 0.001, 100
+"""From which to which number four decimals show a metric well: an RMSE may have any size."""
 
 
 class ReleaseLineage(BaseModel):
@@ -100,15 +102,18 @@ class MetricValue(NamedTuple):
 
     def format_value(self) -> str:
         """The value for people."""
-        return "undefined" if self.value is None else format_metric(self.value)
+        return format_metric(self.value)
 
     def __str__(self) -> str:
         return f"{self.name} {self.format_value()}"
 
 
-def format_metric(value: float) -> str:
-    """A metric for people: four decimals, of large numbers six digits."""
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
+def format_metric(value: float | None) -> str:
+    """A metric for people: four decimals, of large and tiny numbers six digits."""
+    if value is None:
+        return "undefined"
+    shows_decimals = value == 0 or MIN_DECIMAL <= abs(value) < MAX_DECIMAL
+    return f"{value:.4f}" if shows_decimals else f"{value:.6g}"
 
 
 class ReleaseContent(BaseModel):

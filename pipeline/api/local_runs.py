@@ -88,8 +88,11 @@ class FinishedRun:
         return load_release(self.figures["release"])
 
     def __repr__(self) -> str:
+        from components.artifacts.release import format_metric
+
         title, name = self._main_metric
-        return f"<FinishedRun {title} {self.figures[name]:.4f}, {self._describe_release()}>"
+        value = format_metric(self.figures[name])
+        return f"<FinishedRun {title} {value}, {self._describe_release()}>"
 
     def _repr_html_(self) -> str:
         seconds = self.figures["step_seconds"]
@@ -110,14 +113,20 @@ class FinishedRun:
 
     def _describe_metric(self) -> dict[str, str]:
         """The main metric with its interval, and what it is to be compared with."""
+        from components.artifacts.release import format_metric
+
         title, name = self._main_metric
         value, rows = self.figures[name], f"{self.figures['test_rows']:,} test rows"
         low, high = (self.figures.get(f"{name}{end}") for end in ("_low", "_high"))
-        interval = "" if low is None or high is None else f"95% interval {low:.4f} to {high:.4f}, "
-        described = {title: f"{value:.4f} ({interval}{rows})"}
+        interval = (
+            ""
+            if low is None or high is None
+            else f"95% interval {format_metric(low)} to {format_metric(high)}, "
+        )
+        described = {title: f"{format_metric(value)} ({interval}{rows})"}
         for words, baseline in BASELINES.items():
             if baseline in self.figures:
-                described[words] = f"{self.figures[baseline]:.4f}"
+                described[words] = format_metric(self.figures[baseline])
         return described
 
     def _describe_release(self) -> str:

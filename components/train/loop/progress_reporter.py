@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from components import progress
 from components.artifacts.checkpoint import EpochMetrics
+from components.artifacts.release import format_metric
 from components.artifacts.task import SINGLE_LABEL, TaskInfo
 from components.config.schema import TrainConfig
 from components.config.task import TaskKind
@@ -82,7 +83,8 @@ class ProgressReporter(TrainingCallback):
         scalars = {f"validation_{name}": value for name, value in measured.items()}
         self._write_scalars(state.step, {"validation_loss": epoch.validation_loss, **scalars})
         described = "".join(
-            f", validation {_TITLES[name]} {value:.4f}" for name, value in measured.items()
+            f", validation {_TITLES[name]} {format_metric(value)}"
+            for name, value in measured.items()
         )
         progress.report(
             StepName.TRAIN,

@@ -51,11 +51,21 @@ def test_a_run_looks_like_its_figures_and_is_escaped() -> None:
             ("RMSE", "12.5000 (9 test rows)", "always the mean"),
             "RMSE 12.5000",
         ),
+        (
+            {"rmse": 3.2e-6, "rmse_low": 3e-6, "rmse_high": 4e-6, "baseline_rmse": 234567.8},
+            ("3.2e-06 (95% interval 3e-06 to 4e-06, 9 test rows)", "234568"),
+            "RMSE 3.2e-06",
+        ),
+        (
+            {"micro_f1": None, "baseline_micro_f1": None},
+            ("undefined (9 test rows)",),
+            "micro-F1 undefined",
+        ),
     ],
-    ids=["multi_label", "regression"],
+    ids=["multi_label", "regression", "numbers-of-other-sizes", "no-labels"],
 )
 def test_a_run_of_another_task_shows_its_own_metric(
-    figures: dict[str, float], shown: tuple[str, ...], metric: str
+    figures: dict[str, float | None], shown: tuple[str, ...], metric: str
 ) -> None:
     names = ("gate", "release", "step_seconds", "report")
     run = FinishedRun({**{name: FIGURES[name] for name in names}, **figures, "test_rows": 9})

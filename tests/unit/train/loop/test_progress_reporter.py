@@ -20,6 +20,7 @@ from pipeline.progress_bar import describe_progress
 ROWS = 8
 SINGLE_LABEL, MULTI_LABEL = TaskInfo(), TaskInfo(kind="multi_label")
 REGRESSION = TaskInfo(kind="regression", mean=1.0, std=2.0)
+TINY_NUMBERS = TaskInfo(kind="regression", mean=1e-6, std=2e-6)
 
 
 def report_step_and_epoch(
@@ -71,6 +72,7 @@ def report_step_and_epoch(
             "subset_accuracy",
         ),
         (REGRESSION, "", "validation RMSE 1.0000", None),
+        (TINY_NUMBERS, "", "validation RMSE 1e-06", None),
     ],
 )
 def test_rows_that_are_right_are_called_by_the_metric_of_the_report(
