@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.environment import ENV_GPUS
-from components.config.loading import validate_config
+from components.config.loading import validate_section
 from components.config.schema import Config
 from components.config.section import Section
 from components.errors import (
@@ -70,9 +70,7 @@ def parse_section(kind: type[S], text: str, **values: Any) -> S:
         raise ConfigError(
             f"parameter {name}: {duplicates[0]} is a parameter of its own; give it there"
         )
-    section = getattr(validate_config({name: {**options, **values}}, "pipeline parameters"), name)
-    assert isinstance(section, kind)
-    return section
+    return validate_section(kind, {**options, **values}, "pipeline parameters")
 
 
 def _check_gpus(step: StepName) -> None:

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from components.config.cluster import PATTERN_MEANINGS
 from components.config.data import TEXT_AND_PAIR
 from components.config.renamed_options import RENAMED_OPTIONS
 from components.config.schema import Config
+from components.config.section import Section
 from components.config.yaml_loader import ConfigLoader, ImpossibleValueError
 from components.errors import ConfigError, shorten_value
 
@@ -22,6 +23,7 @@ CLASSES_OPTION = "data.classes"
 CLASS_WEIGHTS_OPTION = "train.class_weights"
 YAML_INDICATORS = frozenset("|>#,&*!%@`-?:")
 """Characters that mean something at the beginning of a YAML value, and nothing alone."""
+S = TypeVar("S", bound=Section)
 _NAME_IN_BRACKETS = re.compile(r"(\w+\[[^\"']*?\])(?=\s*:\s)")
 _DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".xlsx")
 
@@ -32,6 +34,20 @@ def validate_config(values: Mapping[str, Any], source: str = "config") -> Config
         return Config.model_validate(values)
     except ValidationError as error:
         lines = (_describe_error(each) for each in error.errors())
+        raise ConfigError(f"{source}:\n" + "\n".join(lines)) from None
+
+
+def validate_section(kind: type[S], values: Mapping[str, Any], source: str) -> S:
+    """One section by itself; ConfigError as from `validate_config`.
+
+    Rules between sections are not checked: they were, when the whole configuration was read.
+    """
+    name = next(name for name, field in Config.model_fields.items() if field.annotation is kind)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        found = ({**each, "loc": (name, *each["loc"])} for each in error.errors())
+        lines = (_describe_error(each) for each in found)
         raise ConfigError(f"{source}:\n" + "\n".join(lines)) from None
 
 

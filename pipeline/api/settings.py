@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config.data import DataConfig
-from components.config.loading import validate_config
+from components.config.loading import validate_section
 from components.config.schema import Config
 from components.errors import UsageError
 from pipeline import presets
@@ -69,7 +69,7 @@ def load_data_options(
         values["text_pair"] = tuple(text_pair)
     if max_bad_rows is not None:
         values["max_bad_rows"] = max_bad_rows
-    return validate_config({"data": values}, "options").data
+    return validate_section(DataConfig, values, "options")
 
 
 def format_assignments(options: Options) -> list[str]:

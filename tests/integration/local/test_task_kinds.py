@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from components.artifacts.checkpoint import open_checkpoint
@@ -38,6 +41,24 @@ TEXTS = {
     "regression": (["red blue green"], ["nothing"]),
 }
 
+COMMANDS: dict[str, dict[str, Any]] = {
+    "one column for each label": {
+        "task": {"kind": "multi_label"},
+        "data": {"text": "words", "label": ["red", "blue", "green"]},
+        "train": {"best_metric": "micro_f1"},
+        "evaluate": {
+            "minimum": {"micro_f1": 0.5, "subset_accuracy": 0.05, "recall[red]": 0.1},
+            "allow_unpredicted_classes": True,
+        },
+    },
+    "numbers with limits": {
+        "task": {"kind": "regression"},
+        "data": {"text": "words", "label": "number"},
+        "evaluate": {"minimum": {"rmse": 6.0, "r2": 0.1}},
+    },
+}
+"""Options that the steps of a run get without those of the other sections."""
+
 
 def write_source(path: Path) -> Path:
     """Texts that name their labels, and numbers that count the labels."""
@@ -52,10 +73,12 @@ def write_source(path: Path) -> Path:
                 "|".join(tags),
                 " ".join([*words, f"row{number}"]),
                 10 + 5 * words.count("blue"),
+                *(int(tag in tags) for tag in ("red", "blue", "green")),
             ]
         )
+    header = ["topics", "ending", "tags", "words", "number", "red", "blue", "green"]
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["topics", "ending", "tags", "words", "number"], *rows])
+        csv.writer(file).writerows([header, *rows])
     return path
 
 
@@ -136,3 +159,28 @@ def test_the_losses_do_not_depend_on_how_a_batch_is_divided(
         )
         losses.append(content.step_losses)
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", COMMANDS.values(), ids=COMMANDS)
+def test_the_command_runs_all_steps_and_releases(options: dict[str, Any], tmp_path: Path) -> None:
+    values = {
+        **options,
+        "data": options["data"] | {"source": str(write_source(tmp_path / "rows.csv"))},
+        "model": {"encoder": "scratch", "dropout": 0.1, **SIZES},
+        "train": {"epochs": 8, "learning_rate": 0.03, "batch_size": 8} | options.get("train", {}),
+    }
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "run", str(config), "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    gate = json.loads(ended.stdout)["gate"]
+    assert gate["passed"]
+    assert all(
+        metric.partition("[")[0] in gate["reason"] for metric in options["evaluate"]["minimum"]
+    )

@@ -33,6 +33,15 @@ CHANGED = [
 ]
 
 
+ONE_HOT = [
+    "task.kind=multi_label",
+    "data.label=[late, broken, wrong]",
+    "train.best_metric=micro_f1",
+    'evaluate.minimum={micro_f1: 0.5, subset_accuracy: 0.2, "recall[late]": 0.1}',
+]
+NUMBERS = ["task.kind=regression", "evaluate.minimum={rmse: 2.5, r2: 0.3}"]
+
+
 def rebuild_config(values: dict) -> Config:
     sections = {}
     for name in parameters.SECTIONS:
@@ -50,7 +59,13 @@ def rebuild_config(values: dict) -> Config:
 
 
 @pytest.mark.parametrize(
-    "assignments", [pytest.param([], id="defaults"), pytest.param(CHANGED, id="changed")]
+    "assignments",
+    [
+        pytest.param([], id="defaults"),
+        pytest.param(CHANGED, id="changed"),
+        pytest.param(ONE_HOT, id="one_hot_columns"),
+        pytest.param(NUMBERS, id="numbers"),
+    ],
 )
 def test_a_configuration_is_the_same_after_passing_through_parameters(
     assignments: list[str],

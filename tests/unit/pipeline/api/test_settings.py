@@ -6,7 +6,7 @@ import pytest
 
 from components.config.schema import Config
 from components.errors import ConfigError, UsageError
-from pipeline.api.settings import format_assignments, load_settings
+from pipeline.api.settings import format_assignments, load_data_options, load_settings
 
 
 def test_options_are_those_of_set() -> None:
@@ -51,3 +51,10 @@ def test_a_configuration_is_taken_as_it_is() -> None:
 def test_mistakes_are_the_documented_errors(config, options, error, message) -> None:
     with pytest.raises(error, match=message):
         load_settings(config, options)
+
+
+def test_rows_are_scored_with_a_configuration_of_one_column_for_each_label(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("task: {kind: multi_label}\ndata: {text: note, label: [late, broken]}\n")
+    found = load_data_options(str(config), [], ["new.csv"], None, None)
+    assert found.label == ("late", "broken")
