@@ -123,13 +123,20 @@ def validate_file_names(manifest: Manifest, source: str) -> None:
 
 
 def parse_content(model: type[M], manifest: Manifest, source: Path | str) -> M:
-    """The manifest's content as the model of its kind; DataError, naming `source`, if it is not."""
+    """The manifest's content as the model of its kind.
+
+    DataError, naming `source` and the first field that is wrong, if it is not.
+    """
     try:
         return model.model_validate(manifest.content)
     except ValidationError as error:
+        first, *others = error.errors(include_url=False, include_input=False)
+        field = ".".join(map(str, first["loc"]))
+        more = f" and {len(others)} more" if others else ""
         raise DataError(
             f"{source}: the manifest does not describe a {manifest.kind} "
-            f"({error.error_count()} errors)"
+            f"({f'{field}: ' if field else ''}{first['msg'].removeprefix('Value error, ')}{more}); "
+            "it was changed, or made by another version of kubert: get it again, or make it again"
         ) from None
 
 

@@ -177,10 +177,19 @@ def test_labels_that_are_not_those_of_the_scores_are_not_released(releases: Rele
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"thresholds": [0.5]}, "does not describe a release", id="thresholds"),
+        pytest.param(
+            {"thresholds": [0.5]},
+            r"does not describe a release \(a release of several labels has a threshold for each",
+            id="thresholds",
+        ),
         pytest.param({"thresholds": [0.5, 1.5, 0.5]}, "does not describe", id="not-a-score"),
         pytest.param({"thresholds": [0.5, float("nan"), 0.5]}, "does not describe", id="nan"),
-        pytest.param({"task": {"kind": "ranking"}}, "does not describe a release", id="kind"),
+        pytest.param(
+            {"task": {"kind": "ranking"}},
+            r"does not describe a release \(task\.kind: .*get it again",
+            id="kind",
+        ),
+        pytest.param({"classes": None}, r"\(classes: .* valid tuple\)", id="classes"),
     ],
 )
 def test_a_manifest_that_does_not_fit_its_kind_of_task_is_refused(
