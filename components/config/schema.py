@@ -270,12 +270,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_minimum_classes(self) -> Config:
         """Where the classes are configured, those of the gate's minima are known to be wrong."""
-        classes = self.data.classes
+        option, classes = "data.classes", self.data.classes
+        if classes is None and len(self.data.label_columns) > 1:
+            option, classes = "data.label", self.data.label_columns
         for name in list_minimum_classes(self.evaluate):
             if classes and name not in classes:
-                raise ValueError(
-                    f"evaluate.minimum: data.classes has no class {shorten_value(name)!r}"
-                )
+                raise ValueError(f"evaluate.minimum: {option} has no class {shorten_value(name)!r}")
         return self
 
     @model_validator(mode="after")

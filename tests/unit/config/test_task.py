@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.config.schema import DataConfig, TaskConfig, TrainConfig
+from components.config.schema import Config, DataConfig, TaskConfig, TrainConfig
 from components.config.task import (
     BEST_METRICS,
     TaskKind,
@@ -39,6 +39,7 @@ def test_data_options_are_refused(kind: TaskKind, data: dict[str, Any], message:
         ("regression", {"label_smoothing": 0.1}, "train.label_smoothing"),
         ("regression", {"best_metric": "accuracy"}, "it is one of auto, loss"),
         ("single_label", {"best_metric": "micro_f1"}, "one of auto, accuracy, loss, macro_f1"),
+        ("multi_label", {"best_metric": "accuracy"}, "auto, micro_f1, .*, subset_accuracy"),
     ],
 )
 def test_training_options_are_refused(kind: TaskKind, train: dict[str, Any], message: str) -> None:
@@ -60,6 +61,26 @@ def test_every_kind_has_a_metric_that_selects_the_best_epoch(kind: TaskKind) -> 
 def test_wrong_sections_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"separator|kind"):
         TaskConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "option"),
+    [
+        ({"classes": ["spam", "ham"]}, "single_label", "data.classes"),
+        ({"classes": ["spam", "ham"]}, "multi_label", "data.classes"),
+        ({"label": ["spam", "ham"]}, "multi_label", "data.label"),
+    ],
+)
+def test_a_minimum_for_a_class_that_the_configuration_does_not_name_is_refused(
+    data: dict[str, Any], kind: TaskKind, option: str
+) -> None:
+    def load(name: str) -> Config:
+        values = {"data": data, "task": {"kind": kind}}
+        return Config.model_validate({**values, "evaluate": {"minimum": {f"recall[{name}]": 0.5}}})
+
+    assert load("spam").evaluate.minimum == {"recall[spam]": 0.5}
+    with pytest.raises(ValueError, match=f"evaluate.minimum: {option} has no class 'eggs'"):
+        load("eggs")
 
 
 @pytest.mark.parametrize("label", [["a"], ["a", "a"], ["a", " a"], ["a", ""]], ids=str)
