@@ -61,15 +61,20 @@ class LongTextCounts(BaseModel):
         """Share of all word pieces that are not read."""
         return self.lost / self.pieces
 
-    def describe(self, max_length: int, reading: LongTexts) -> str:
+    def describe(self, max_length: int, reading: LongTexts, *, has_pairs: bool = False) -> str:
         """The counts in a sentence."""
         longer = (
-            f"{self.longer:,} of {self.texts:,} texts ({self.longer / self.texts:.1%}) are longer "
-            f"than model.max_length {max_length}"
+            f"{self.longer:,} of {self.texts:,} {'pairs' if has_pairs else 'texts'} "
+            f"({self.longer / self.texts:.1%}) are longer than model.max_length {max_length}"
         )
         loss = f"{self.lost_share:.1%} of all word pieces"
         if reading.method == "head_tail":
             return f"{longer}; without their middle, {loss} are not read"
+        if has_pairs:
+            return (
+                f"{longer}; the longer text of each is cut, and {loss} are not read "
+                "(raise model.max_length to read more)"
+            )
         if reading.method == "cut":
             return (
                 f"{longer}; cut there, {loss} are not read (model.long_texts=head_tail reads their "

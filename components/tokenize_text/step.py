@@ -116,7 +116,10 @@ def run(
             for note in split_notes:
                 report_note(StepName.TOKENIZE, note)
             if long_text_counts is not None:
-                report_note(StepName.TOKENIZE, long_text_counts.describe(length, reading))
+                note = long_text_counts.describe(
+                    length, reading, has_pairs=data.text_pair is not None
+                )
+                report_note(StepName.TOKENIZE, note)
             content = _describe_shards(
                 dataset,
                 model,

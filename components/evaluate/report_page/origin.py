@@ -55,7 +55,9 @@ def describe_origin(content: Report) -> dict[str, Any]:
         "length_histogram": plots.draw_length_histogram(lengths, content.data.max_row_tokens),
         "median_length": plots.length_quantile(lengths, 0.5),
         "p95_length": plots.length_quantile(lengths, 0.95),
-        "long_texts": counts.describe(content.data.max_length, content.data.long_texts)
+        "long_texts": counts.describe(
+            content.data.max_length, content.data.long_texts, has_pairs=len(content.inputs) > 1
+        )
         if (counts := content.data.long_text_counts)
         else None,
         "at_limit": lengths.get(content.data.max_length, 0),

@@ -74,6 +74,10 @@ def test_pairs_have_one_token_less_for_their_texts() -> None:
     assert count([7, 7]) is None
     found = count([7, 8], special_tokens=3)
     assert found is not None and (found.longer, found.lost) == (1, 1)
+    assert found.describe(10, CUT, has_pairs=True) == (
+        "1 of 2 pairs (50.0%) are longer than model.max_length 10; the longer text of each is cut, "
+        "and 6.7% of all word pieces are not read (raise model.max_length to read more)"
+    )
 
 
 def test_the_line_of_the_step_has_the_share_that_is_lost() -> None:
