@@ -21,6 +21,7 @@ from components.artifacts.release import StartingRelease
 from components.artifacts.shard_metadata import (
     ShardsContent,
     check_class_names,
+    list_class_names,
     parse_shards_content,
 )
 from components.config.cluster import STATE_MOUNT, ClusterConfig
@@ -30,6 +31,7 @@ from components.errors import ConfigError, DataError, MissingArtifactError, shor
 from components.gpu.driver import count_gpus
 from components.gpu.local_gpus import LocalGpus, build_gpu_variables, find_local_gpus
 from components.progress import StepName
+from components.registry.starting_point import read_checkpoint
 from components.storage.uri import has_scheme, is_remote_uri, refuse_local_paths
 from components.train.checkpointing.finished_checkpoint import (
     export_finished_checkpoint,
@@ -94,11 +96,27 @@ def run(
     else:
         report_start(train, cluster, gpus)
         if start is not None:
-            progress.report_note(StepName.TRAIN, f"starting from {start.title}")
+            trained = read_checkpoint(start)[1]
+            difference = describe_head_difference(trained, content)
+            progress.report_note(StepName.TRAIN, f"starting from {start.title}{difference}")
         for note in _describe_loss(train, content):
             progress.report_note(StepName.TRAIN, note)
         _run_workers(job, cluster, gpus)
     return export_finished_checkpoint(job.state, output)
+
+
+def describe_head_difference(trained: CheckpointContent, shards: ShardsContent) -> str:
+    """What the head of a training cannot take of the checkpoint that it begins with; or nothing."""
+    if trained.task.kind != shards.task.kind:
+        return (
+            f", a model of task.kind={trained.task.kind}: its encoder is taken, and the head of "
+            f"task.kind={shards.task.kind} begins untrained"
+        )
+    new = [name for name in shards.classes if name not in trained.classes]
+    gone = [name for name in trained.classes if name not in shards.classes]
+    return (f"; new classes, which begin untrained: {list_class_names(new)}" if new else "") + (
+        f"; classes that the data do not have any more: {list_class_names(gone)}" if gone else ""
+    )
 
 
 def report_start(train: TrainConfig, cluster: ClusterConfig, gpus: LocalGpus) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,6 +16,7 @@ import pytest
 from components.artifacts import manifest, transfer
 from components.artifacts.artifact import verify_artifact
 from components.artifacts.release import StartingPoint, StartingRelease
+from components.artifacts.task import TaskInfo
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.schema import TrainConfig
 from components.config.task import resolve_best_metric
@@ -143,6 +145,25 @@ def test_shards_of_another_starting_point_are_refused(
     model = training_shards.MODEL.model_copy(update={"start_from": wanted})
     with pytest.raises(ConfigError, match=named):
         step.run(model, TRAIN, shards, tmp_path / "out", tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "note"),
+    [
+        ("multi_label", ("ham", "spam"), ""),
+        ("multi_label", ("eggs", "ham"), "; new classes, which begin untrained: 'eggs'; classes"),
+        ("multi_label", ("ham",), "; classes that the data do not have any more: 'spam'"),
+        ("single_label", ("ham", "spam"), ", a model of task.kind=multi_label: its encoder is"),
+        ("regression", (), "and the head of task.kind=regression begins untrained"),
+    ],
+)
+def test_the_note_says_what_is_not_taken_of_the_release(
+    kind: str, classes: tuple[str, ...], note: str
+) -> None:
+    trained: Any = SimpleNamespace(task=TaskInfo(kind="multi_label"), classes=("ham", "spam"))
+    shards: Any = SimpleNamespace(task=SimpleNamespace(kind=kind), classes=classes)
+    found = step.describe_head_difference(trained, shards)
+    assert note in found if note else found == ""
 
 
 def test_workers_in_pods_need_a_registry_that_they_can_read(tmp_path: Path) -> None:
