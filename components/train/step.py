@@ -44,6 +44,8 @@ from components.workers.group import WorkerGroup
 from components.workers.local.launcher import run_local
 
 MAX_SHOWN_WEIGHTS = 10
+MAX_STD_RATIO = 3
+"""Of two standard deviations of the same quantity; beyond it, the units may have changed."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -112,10 +114,25 @@ def describe_head_difference(trained: CheckpointContent, shards: ShardsContent) 
             f", a model of task.kind={trained.task.kind}: its encoder is taken, and the head of "
             f"task.kind={shards.task.kind} begins untrained"
         )
+    if shards.task.kind == "regression":
+        return _describe_other_numbers(trained.task.scale, shards.task.scale)
     new = [name for name in shards.classes if name not in trained.classes]
     gone = [name for name in trained.classes if name not in shards.classes]
     return (f"; new classes, which begin untrained: {list_class_names(new)}" if new else "") + (
         f"; classes that the data do not have any more: {list_class_names(gone)}" if gone else ""
+    )
+
+
+def _describe_other_numbers(trained: tuple[float, float], scale: tuple[float, float]) -> str:
+    """That the numbers, by mean and standard deviation, may have other units; or nothing."""
+    (old_mean, old_std), (mean, std) = trained, scale
+    is_similar = abs(mean - old_mean) <= max(std, old_std) <= MAX_STD_RATIO * min(std, old_std)
+    if is_similar:
+        return ""
+    return (
+        f", which says numbers of a mean of {old_mean:.6g} and a standard deviation of "
+        f"{old_std:.6g}, where those of the training rows have {mean:.6g} and {std:.6g}: if their "
+        "units have changed, leave out model.start_from"
     )
 
 

@@ -166,6 +166,27 @@ def test_the_note_says_what_is_not_taken_of_the_release(
     assert note in found if note else found == ""
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "note"),
+    [
+        (5.5, 2.5, ""),
+        (
+            200.0,
+            60.0,
+            ", which says numbers of a mean of 5 and a standard deviation of 3, where th",
+        ),
+        (5.0, 0.5, "if their units have changed, leave out model.start_from"),
+    ],
+)
+def test_the_note_says_that_numbers_may_have_other_units(
+    mean: float, std: float, note: str
+) -> None:
+    trained: Any = SimpleNamespace(task=TaskInfo(kind="regression", mean=5.0, std=3.0))
+    shards: Any = SimpleNamespace(task=TaskInfo(kind="regression", mean=mean, std=std))
+    found = step.describe_head_difference(trained, shards)
+    assert note in found if note else found == ""
+
+
 def test_workers_in_pods_need_a_registry_that_they_can_read(tmp_path: Path) -> None:
     """Fault E6."""
     release = StartingRelease(
