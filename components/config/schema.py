@@ -268,14 +268,29 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _check_minimum_classes(self) -> Config:
-        """Where the classes are configured, those of the gate's minima are known to be wrong."""
+    def _check_class_names(self) -> Config:
+        """Where the classes are configured, those of minima and weights are known to be wrong."""
         option, classes = "data.classes", self.data.classes
         if classes is None and len(self.data.label_columns) > 1:
-            option, classes = "data.label", self.data.label_columns
-        for name in list_minimum_classes(self.evaluate):
-            if classes and name not in classes:
-                raise ValueError(f"evaluate.minimum: {option} has no class {shorten_value(name)!r}")
+            option, classes = "data.label", tuple(map(str.strip, self.data.label_columns))
+        if not classes:
+            return self
+        weights = self.train.class_weights
+        weighted = [*weights] if isinstance(weights, dict) else [*classes]
+        named = {
+            "evaluate.minimum": list_minimum_classes(self.evaluate),
+            "train.class_weights": weighted,
+        }
+        for owner, names in named.items():
+            for name in names:
+                if name not in classes:
+                    raise ValueError(f"{owner}: {option} has no class {shorten_value(name)!r}")
+        for name in classes:
+            if name not in weighted:
+                raise ValueError(
+                    f"train.class_weights: no weight for {shorten_value(name)!r} of {option}; give "
+                    "one for each class, 1 for those that need none of their own"
+                )
         return self
 
     @model_validator(mode="after")

@@ -63,14 +63,15 @@ def test_wrong_sections_are_refused(values: dict[str, Any]) -> None:
         TaskConfig.model_validate(values)
 
 
-@pytest.mark.parametrize(
-    ("data", "kind", "option"),
-    [
-        ({"classes": ["spam", "ham"]}, "single_label", "data.classes"),
-        ({"classes": ["spam", "ham"]}, "multi_label", "data.classes"),
-        ({"label": ["spam", "ham"]}, "multi_label", "data.label"),
-    ],
-)
+NAMED_CLASSES: list[tuple[dict[str, Any], TaskKind, str]] = [
+    ({"classes": ["spam", "ham"]}, "single_label", "data.classes"),
+    ({"classes": ["spam", "ham"]}, "multi_label", "data.classes"),
+    ({"label": ["spam", " ham "]}, "multi_label", "data.label"),
+]
+"""Sections that name the classes `spam` and `ham`, and by which option."""
+
+
+@pytest.mark.parametrize(("data", "kind", "option"), NAMED_CLASSES)
 def test_a_minimum_for_a_class_that_the_configuration_does_not_name_is_refused(
     data: dict[str, Any], kind: TaskKind, option: str
 ) -> None:
@@ -78,9 +79,25 @@ def test_a_minimum_for_a_class_that_the_configuration_does_not_name_is_refused(
         values = {"data": data, "task": {"kind": kind}}
         return Config.model_validate({**values, "evaluate": {"minimum": {f"recall[{name}]": 0.5}}})
 
-    assert load("spam").evaluate.minimum == {"recall[spam]": 0.5}
+    assert load("ham").evaluate.minimum == {"recall[ham]": 0.5}
     with pytest.raises(ValueError, match=f"evaluate.minimum: {option} has no class 'eggs'"):
         load("eggs")
+
+
+@pytest.mark.parametrize(("data", "kind", "option"), NAMED_CLASSES)
+def test_weights_that_do_not_fit_the_classes_of_the_configuration_are_refused(
+    data: dict[str, Any], kind: TaskKind, option: str
+) -> None:
+    def load(*names: str) -> Config:
+        values = {"data": data, "task": {"kind": kind}}
+        weights = dict.fromkeys(names, 2.0)
+        return Config.model_validate({**values, "train": {"class_weights": weights}})
+
+    assert load("spam", "ham").train.class_weights == {"spam": 2.0, "ham": 2.0}
+    with pytest.raises(ValueError, match=f"train.class_weights: {option} has no class 'eggs'"):
+        load("spam", "ham", "eggs")
+    with pytest.raises(ValueError, match=f"train.class_weights: no weight for 'ham' of {option}"):
+        load("spam")
 
 
 @pytest.mark.parametrize("label", [["a"], ["a", "a"], ["a", " a"], ["a", ""]], ids=str)
