@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from components.errors import UsageError
 from pipeline.api.arguments import read_integer
 from pipeline.api.display import ShowEvent, create_view, format_path, format_table
 from pipeline.api.releases import Release, load_release
@@ -60,8 +61,14 @@ class FinishedRun:
     def accuracy(self) -> float:
         """Share of the test rows that were given the right class.
 
-        Models of another `task.kind` have none: see `figures`.
+        UsageError for models of another `task.kind`, which have none: see `figures`.
         """
+        if "accuracy" not in self.figures:
+            title, name = self._main_metric
+            raise UsageError(
+                f"accuracy: a model of task.kind={self.figures['task']} has none; use its {title}, "
+                f"figures[{name!r}]"
+            )
         return float(self.figures["accuracy"])
 
     @property

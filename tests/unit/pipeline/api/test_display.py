@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.errors import UsageError
 from components.progress import ProgressEvent, StepName
 from pipeline.api.display import (
     NotebookView,
@@ -36,6 +37,15 @@ def test_a_run_looks_like_its_figures_and_is_escaped() -> None:
     assert "Closed: &lt;too low&gt;" in shown
     assert "nothing released" in shown
     assert "tokenize 1.3, train 0.0" in shown
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("multi_label", "micro_f1"), ("regression", "rmse")])
+def test_the_accuracy_of_another_kind_of_model_names_the_figure_to_use(
+    kind: str, metric: str
+) -> None:
+    assert FinishedRun(FIGURES).accuracy == 0.9
+    with pytest.raises(UsageError, match=rf"task.kind={kind} has none; .*figures\['{metric}'\]"):
+        print(FinishedRun({"task": kind, metric: 0.5}).accuracy)
 
 
 @pytest.mark.parametrize(
