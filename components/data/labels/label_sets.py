@@ -33,6 +33,7 @@ NOT_BINARY = "value that is neither 0 nor 1"
 LACKING = "missing 0 or 1"
 NULL_REMEDY = "A text without a label has an empty list, or an empty field of a CSV file, not null."
 _WRITTEN_LIST = re.compile(r"""\[\s*(['"].*['"]\s*)?\]""", re.DOTALL)
+_VECTOR_VALUES = frozenset({"0", "1", "false", "true"})
 _BINARY = {"0": False, "1": True, "false": False, "true": True, "0.0": False, "1.0": True}
 
 
@@ -87,13 +88,20 @@ class LabelSetStatistics(ClassStatistics):
     """`ClassStatistics` of rows with several labels each: a row counts for each of its labels.
 
     `rows_by_labels` counts the rows by how many labels they have; `joined` those whose field holds
-    the separator, and `texts` the labels that are read from text fields.
+    the separator, and `texts` the labels that are read from text fields. `vector` is the first list
+    that repeats 0 or 1, as one that says 0 or 1 of each label does.
     """
 
     format: LabelSetFormat = field(default_factory=LabelSetFormat)
     rows_by_labels: Counter[int] = field(default_factory=Counter)
     joined: int = 0
     texts: Counter[str] = field(default_factory=Counter)
+    vector: Sequence[Any] = ()
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the lists say 0 or 1 of each label, instead of holding the labels of a text."""
+        return bool(self.vector) and self.counts.keys() <= _VECTOR_VALUES
 
     def add_rows(self, values: Sequence[Any]) -> None:
         """Count the rows with these labels."""
@@ -129,6 +137,8 @@ class LabelSetStatistics(ClassStatistics):
         self.rows_by_labels[len(names)] += count
         for name in names:
             self.add_label(name, count)
+        if len(names) < len(found) and not self.vector and names.keys() <= _VECTOR_VALUES:
+            self.vector = found
         if isinstance(value, str):
             separator = self.format.separator
             self.joined += count * (separator is not None and separator in value)
@@ -216,14 +226,21 @@ def build_label_sets(
 ) -> LabelSetMap:
     """Decide how the labels of a training source map to classes; see `build_label_map`.
 
-    Raises DataError, which begins with `column`, for a separator that no field holds, and for
-    fields that hold several labels where none is given.
+    Raises DataError, which begins with `column`, for a separator that no field holds, for fields
+    that hold several labels where none is given, and for lists that say 0 or 1 of each label.
     """
     split = statistics.format
     if split.columns:
         if not statistics.rows_by_labels:
             raise DataError(f"{column}: no row says 0 or 1 of each label")
         return LabelSetMap(split, LabelMap(tuple(map(str.strip, split.columns))))
+    if statistics.has_vectors and not statistics.counts.keys() <= {*(configured or ())}:
+        raise DataError(
+            f"{column}: lists that say 0 or 1 of each label, such as "
+            f"{shorten_value(str(statistics.vector))}; a list holds the labels of a text, as names "
+            "or as positions in data.classes; write these, or a column for each label, and list "
+            "the columns in data.label"
+        )
     found = find_label_separator(statistics.texts)
     if split.separator is not None and statistics.texts and not statistics.joined:
         advice = (

@@ -148,3 +148,25 @@ def test_rows_that_have_one_label_each_are_noted(
     notes = statistics.list_notes()
     assert len(notes) == (note is not None)
     assert (note or "") in "".join(notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "how"),
+    [
+        pytest.param([[0, 1, 1], [1, 0, 0]], {}, id="numbers"),
+        pytest.param([[0.0, 0.0, 1.0], [1.0, 0.0, 1.0]], {}, id="fractional numbers"),
+        pytest.param([[True, False, True]], {}, id="truth values"),
+        pytest.param(["0|1|1", "1|0|0"], {"separator": "|"}, id="fields"),
+        pytest.param([[0, 1, 1]], {"configured": ("x", "y", "z")}, id="configured classes"),
+    ],
+)
+def test_lists_that_say_0_or_1_of_each_label_are_not_read_as_labels_0_and_1(
+    values: list[Any], how: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match="lists that say 0 or 1 of each label, such as"):
+        build(values, **how)
+
+
+def test_lists_that_repeat_a_label_may_hold_0_and_1() -> None:
+    assert build([[1, 1], [0], [2, 0]]).classes == ("0", "1", "2")
+    assert build([["1", "1"], ["0"]], ("0", "1")).encode(["1", "1"]) == (1,)
