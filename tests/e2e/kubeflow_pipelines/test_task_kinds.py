@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.real_kfp.scoring_run import upload
 from tests.support.real_kfp.server import KubertCommand
 from tests.support.real_kfp.small_run import build_config
 
@@ -23,11 +26,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "numbers": {
         "task": {"kind": "regression"},
         "data": {"source": "sample:reviews", "text": "review", "label": "rating"},
-        "evaluate": {"minimum": {"r2": -1.0}},
+        "evaluate": {"minimum": {"r2": 0.1, "rmse": 5.0}},
     },
     "pairs": {
-        "data": {"source": "sample:pairs", "text_pair": ["question", "answer"]},
-        "evaluate": {"min_accuracy": 0.3, "allow_unpredicted_classes": True},
+        "data": {"text_pair": ["question", "answer"]},
+        "train": {"epochs": 12},
+        "evaluate": {"min_accuracy": 0.8},
     },
     "long_texts": {
         "data": {"source": "sample:long", "text": "minutes", "label": "decision"},
@@ -35,6 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "evaluate": {"min_accuracy": 0.2, "allow_unpredicted_classes": True},
     },
 }
+PLACES = ("library", "harbour office", "town hall", "museum", "bakery")
 QUESTIONS = {
     "several_labels": ("The invoice is wrong, and the app crashes.",),
     "numbers": ("The room was clean and the staff kind.",),
@@ -49,12 +54,26 @@ ANSWERS = {
 }
 
 
+def format_pairs() -> str:
+    """400 pairs in CSV whose answer alone decides: what a tiny model from scratch learns."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["question", "answer", "label"])
+    for number in range(400):
+        question = f"When does the {PLACES[number % len(PLACES)]} number {number} open?"
+        answer, label = ("at nine", "answered") if number % 3 else ("it is old", "evaded")
+        writer.writerow([question, f"The {PLACES[number % 3]}: {answer}.", label])
+    return stream.getvalue()
+
+
 def write_config(kind: str, store: str, directory: Path) -> Path:
     """The small configuration of a kind, with two workers as a JobSet."""
     values = build_config(f"{store}/{kind}", backend="jobset")
     for section, options in KINDS[kind].items():
         replaced = {} if section == "evaluate" else values.get(section, {})
         values[section] = replaced | options
+    if kind == "pairs":
+        values["data"]["source"] = upload(f"{store}/{kind}/pairs.csv", format_pairs())
     path = directory / f"{kind}.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path
