@@ -75,6 +75,15 @@ def test_the_page_says_what_was_measured() -> None:
         assert all(str(count) in text for count in row)
 
 
+def test_the_page_says_by_which_metric_the_best_epoch_was_selected() -> None:
+    content = report_content()
+    assert "the best in validation.</p>" in report_page.render_report(content)
+    options = {"options": {"Best epoch by": "subset_accuracy"}}
+    changed = content.model_copy(update={"training": content.training.model_copy(update=options)})
+    text = " ".join(Elements(report_page.render_report(changed)).text.split())
+    assert "the best in validation by subset_accuracy." in text
+
+
 def test_each_minimum_is_shown_with_what_was_measured() -> None:
     classes = ("calm", "<b>", "odd")
     content = report_content(classes)
