@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from components.artifacts.predictions import select_labels
 from components.artifacts.release import ReleaseContent
-from components.batch_prediction.request import BatchPredictionRequest, OutputFormat
+from components.batch_prediction.request import BatchPredictionRequest
 from components.confidence.threshold import are_confident
+from components.config.score import OutputFormat
 from components.errors import DataError
 from components.scoring.unit_results import RejectedRow, UnitResult, Values
 

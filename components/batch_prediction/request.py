@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.artifacts.release import ReleaseContent
 from components.config.data import DataConfig
+from components.config.score import (
+    OutputFormat,
+    ScoreConfig,
+    check_label_options,
+    check_output_options,
+)
 from components.errors import UsageError
 
-OutputFormat = Literal["parquet", "csv", "jsonl"]
 LABEL_COLUMN = "label"
 LABELS_COLUMN = "labels"
 VALUE_COLUMN = "value"
@@ -80,12 +84,12 @@ def choose_columns(
 
 def check_request(request: BatchPredictionRequest) -> None:
     """UsageError for options that exclude each other."""
-    if request.embeddings and request.all_scores:
-        raise UsageError("score.embeddings writes no scores; leave out score.all_scores")
-    if request.embeddings and request.format == "csv":
-        raise UsageError(
-            "score.embeddings: a vector is no CSV field; use score.format=parquet or jsonl"
+    try:
+        check_output_options(
+            request.format, embeddings=request.embeddings, all_scores=request.all_scores
         )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def list_columns(request: BatchPredictionRequest, content: ReleaseContent) -> list[str]:
@@ -116,16 +120,9 @@ def list_columns(request: BatchPredictionRequest, content: ReleaseContent) -> li
 
 def check_task_options(request: BatchPredictionRequest, content: ReleaseContent) -> None:
     """UsageError for options that have no meaning for the release's kind of task."""
-    if request.all_scores and content.task.kind == "regression":
-        raise UsageError(
-            f"score.all_scores: {request.release} predicts numbers, and has no classes with "
-            "scores; leave it out"
-        )
-    joins_labels = content.task.kind == "multi_label" and request.format == "csv"
-    if joins_labels and not request.embeddings:
-        for name in content.classes:
-            if request.separator in name:
-                raise UsageError(
-                    f"score.separator {request.separator!r}: the class {name!r} has it in its "
-                    "name; set another one, or use score.format=parquet or jsonl"
-                )
+    names = ("format", "all_scores", "embeddings", "separator")
+    options = ScoreConfig.model_validate({name: getattr(request, name) for name in names})
+    try:
+        check_label_options(options, content.task.kind, content.classes, request.release)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

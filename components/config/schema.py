@@ -17,7 +17,7 @@ from components.config.cluster import MODEL_NAME, ClusterConfig, ScheduleConfig
 from components.config.data import SAMPLE_SOURCE, DataConfig
 from components.config.evaluate import EvaluateConfig, check_metrics, list_minimum_classes
 from components.config.model import ModelConfig
-from components.config.score import ScoreConfig
+from components.config.score import ScoreConfig, check_label_options, check_output_options
 from components.config.section import Section
 from components.config.task import BestMetric, TaskConfig, check_task
 from components.errors import shorten_value
@@ -270,9 +270,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _check_class_names(self) -> Config:
         """Where the classes are configured, those of minima and weights are known to be wrong."""
-        option, classes = "data.classes", self.data.classes
-        if classes is None and len(self.data.label_columns) > 1:
-            option, classes = "data.label", tuple(map(str.strip, self.data.label_columns))
+        option, classes = self._name_classes()
         if not classes:
             return self
         weights = self.train.class_weights
@@ -291,6 +289,22 @@ class Config(Section):
                     f"train.class_weights: no weight for {shorten_value(name)!r} of {option}; give "
                     "one for each class, 1 for those that need none of their own"
                 )
+        return self
+
+    def _name_classes(self) -> tuple[str, tuple[str, ...]]:
+        """The classes, as far as the configuration names them, and the option that does."""
+        if self.data.classes is None and len(self.data.label_columns) > 1:
+            return "data.label", tuple(map(str.strip, self.data.label_columns))
+        return "data.classes", self.data.classes or ()
+
+    @model_validator(mode="after")
+    def _check_scoring(self) -> Config:
+        """What a scoring would refuse at its end is known before; the model is that of the run."""
+        score = self.score
+        check_output_options(score.format, embeddings=score.embeddings, all_scores=score.all_scores)
+        if score.release is None:
+            model = f"the model of task.kind={self.task.kind}"
+            check_label_options(score, self.task.kind, self._name_classes()[1], model)
         return self
 
     @model_validator(mode="after")

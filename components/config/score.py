@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from components.config.section import Section
+from components.config.task import TaskKind
+from components.errors import shorten_value
+
+OutputFormat = Literal["parquet", "csv", "jsonl"]
+"""Formats of a batch prediction."""
 
 
 class ScoreConfig(Section):
@@ -27,9 +33,7 @@ class ScoreConfig(Section):
         "",
         description="gs://, s3:// or minio:// URI of the output's directory; {date} as in `source`",
     )
-    format: Literal["parquet", "csv", "jsonl"] = Field(
-        "parquet", description="format of the output"
-    )
+    format: OutputFormat = Field("parquet", description="format of the output")
     keep: tuple[str, ...] = Field(
         (), description="columns of the source that are written beside label and score"
     )
@@ -49,3 +53,35 @@ class ScoreConfig(Section):
         description="worker processes, with cluster.backend=jobset one per pod; 0: none, the step "
         "scores in its own process",
     )
+
+
+def check_output_options(file_format: OutputFormat, *, embeddings: bool, all_scores: bool) -> None:
+    """ValueError, naming the option, for what the output of no model can hold."""
+    if embeddings and all_scores:
+        raise ValueError("score.embeddings writes no scores; leave out score.all_scores")
+    if embeddings and file_format == "csv":
+        raise ValueError(
+            "score.embeddings: a vector is no CSV field; use score.format=parquet or jsonl"
+        )
+
+
+def check_label_options(
+    score: ScoreConfig, kind: TaskKind, classes: Sequence[str], subject: str
+) -> None:
+    """ValueError, naming the option, for what the output of a model of this kind cannot hold.
+
+    `classes` are those of the model, as far as they are known; `subject` names it in messages.
+    """
+    if score.all_scores and kind == "regression":
+        raise ValueError(
+            f"score.all_scores: {subject} predicts numbers, and has no classes with scores; leave "
+            "it out"
+        )
+    if kind != "multi_label" or score.format != "csv" or score.embeddings:
+        return
+    for name in classes:
+        if score.separator in name:
+            raise ValueError(
+                f"score.separator {score.separator!r}: the class {shorten_value(name)!r} has it in "
+                "its name; set another one, or use score.format=parquet or jsonl"
+            )

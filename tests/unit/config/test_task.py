@@ -104,3 +104,36 @@ def test_weights_that_do_not_fit_the_classes_of_the_configuration_are_refused(
 def test_a_list_of_label_columns_has_two_different_names(label: list[str]) -> None:
     with pytest.raises(ValueError, match="at least two different columns"):
         DataConfig.model_validate({"label": label})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"score": {"embeddings": True, "all_scores": True}}, "leave out score.all_scores"),
+        ({"score": {"embeddings": True, "format": "csv"}}, "use score.format=parquet or jsonl"),
+        (
+            {"task": {"kind": "regression"}, "score": {"all_scores": True}},
+            "score.all_scores: the model of task.kind=regression predicts numbers",
+        ),
+        (
+            {
+                "task": {"kind": "multi_label"},
+                "data": {"label": ["a|b", "c"]},
+                "score": {"format": "csv"},
+            },
+            r"score.separator '\|': the class 'a\|b' has it in its name",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_with_the_configuration(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Config.model_validate(values)
+
+
+def test_the_model_that_scores_may_be_another_one() -> None:
+    score = {"release": "models/news", "all_scores": True, "format": "csv"}
+    for kind, data in (("regression", {}), ("multi_label", {"label": ["a|b", "c"]})):
+        config = Config.model_validate({"task": {"kind": kind}, "data": data, "score": score})
+        assert config.score.all_scores
