@@ -39,7 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "evaluate": {"min_accuracy": 0.2, "allow_unpredicted_classes": True},
     },
 }
-PLACES = ("library", "harbour office", "town hall", "museum", "bakery")
+BUILDINGS = ("library", "harbour office", "town hall", "museum", "bakery")
 QUESTIONS = {
     "several_labels": ("The invoice is wrong, and the app crashes.",),
     "numbers": ("The room was clean and the staff kind.",),
@@ -60,9 +60,9 @@ def format_pairs() -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["question", "answer", "label"])
     for number in range(400):
-        question = f"When does the {PLACES[number % len(PLACES)]} number {number} open?"
+        question = f"When does the {BUILDINGS[number % len(BUILDINGS)]} number {number} open?"
         answer, label = ("at nine", "answered") if number % 3 else ("it is old", "evaded")
-        writer.writerow([question, f"The {PLACES[number % 3]}: {answer}.", label])
+        writer.writerow([question, f"The {BUILDINGS[number % 3]}: {answer}.", label])
     return stream.getvalue()
 
 
