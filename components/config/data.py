@@ -268,6 +268,11 @@ class DataConfig(Section):
     def _check_distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and (len(set(value)) != len(value) or len(value) < 2):
             raise ValueError("needs at least two names, all different")
+        if any(name != name.strip() or not name for name in value or ()):
+            raise ValueError(
+                "a name is blank, or has space around it, without which labels are read; leave it "
+                "out"
+            )
         return value
 
     @property

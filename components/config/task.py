@@ -79,6 +79,12 @@ def check_data_options(data: DataConfig, task: TaskConfig) -> None:
     kind = task.kind
     if len(data.label_columns) > 1:
         _check_label_columns(data, task)
+    joined = [name for name in data.classes or () if task.separator and task.separator in name]
+    if joined:
+        raise ValueError(
+            f"task.separator {task.separator!r}: the class {shorten_value(joined[0])!r} of "
+            "data.classes has it in its name, so that no field could hold it; choose another one"
+        )
     if kind == "regression" and data.classes is not None:
         raise ValueError("data.classes: task.kind=regression predicts a number; leave it out")
     if kind == "regression" and data.stratify:
