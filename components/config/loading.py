@@ -24,6 +24,8 @@ CLASS_WEIGHTS_OPTION = "train.class_weights"
 YAML_INDICATORS = frozenset("|>#,&*!%@`-?:")
 """Characters that mean something at the beginning of a YAML value, and nothing alone."""
 S = TypeVar("S", bound=Section)
+_TEXT_OR_LIST = ("str", "tuple[str, ...]")
+"""What pydantic calls the types of an option that is a text or a list of texts."""
 _NAME_IN_BRACKETS = re.compile(r"(\w+\[[^\"']*?\])(?=\s*:\s)")
 _DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".gz", ".xlsx")
 
@@ -33,7 +35,7 @@ def validate_config(values: Mapping[str, Any], source: str = "config") -> Config
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = (_describe_error(each) for each in error.errors())
+        lines = _describe_errors(error.errors())
         raise ConfigError(f"{source}:\n" + "\n".join(lines)) from None
 
 
@@ -46,8 +48,7 @@ def validate_section(kind: type[S], values: Mapping[str, Any], source: str) -> S
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        found = ({**each, "loc": (name, *each["loc"])} for each in error.errors())
-        lines = (_describe_error(each) for each in found)
+        lines = _describe_errors({**each, "loc": (name, *each["loc"])} for each in error.errors())
         raise ConfigError(f"{source}:\n" + "\n".join(lines)) from None
 
 
@@ -180,15 +181,22 @@ def _quote_special_text(text: str) -> str:
     return quoted
 
 
+def _describe_errors(errors: Iterable[Any]) -> list[str]:
+    """A line for each wrong option, also for one that is none of several types."""
+    return [*dict.fromkeys(map(_describe_error, errors))]
+
+
 def _describe_error(error: Any) -> str:
     # Without the index of an entry of a list: the value that is given shows which one it is.
     parts = [part for part in error["loc"] if isinstance(part, str)]
-    name = ".".join(parts) or "config"
+    is_text_or_list = len(parts) == 3 and parts[2] in _TEXT_OR_LIST
+    name = ".".join(parts[:2] if is_text_or_list else parts) or "config"
     if name in RENAMED_OPTIONS:
         return f"  {name}: this option is now called {RENAMED_OPTIONS[name]}"
     if error["type"] == "extra_forbidden":
         return f"  {name}: no such option; `kubert config` lists them all{_suggest_option(name)}"
-    message = _describe_expectation(error)
+    is_whole_value = is_text_or_list and len(error["loc"]) == 3
+    message = "must be text or a list" if is_whole_value else _describe_expectation(error)
     if isinstance(error["input"], dict | BaseModel):
         return f"  {name}: {message}"
     return f"  {name}: {message} (given: {_mask_credentials(_show_value(error['input']))})"

@@ -140,7 +140,7 @@ class TrainConfig(Section):
         description="probability that the training loss takes from a row's class and spreads over "
         "all classes; with task.kind=multi_label over having and not having each label",
     )
-    best_metric: Literal["auto"] | BestMetric = Field(
+    best_metric: Literal["auto", BestMetric] = Field(
         "auto",
         description="validation metric that selects the best epoch: highest accuracy, macro-F1, "
         "micro-F1 or subset accuracy (of equal ones the lowest loss), or lowest loss; auto: "

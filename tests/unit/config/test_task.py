@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from components.config.loading import validate_config
 from components.config.schema import Config, DataConfig, TaskConfig, TrainConfig
 from components.config.task import (
     BEST_METRICS,
@@ -14,6 +16,7 @@ from components.config.task import (
     check_training_options,
     resolve_best_metric,
 )
+from components.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -137,3 +140,40 @@ def test_the_model_that_scores_may_be_another_one() -> None:
     for kind, data in (("regression", {}), ("multi_label", {"label": ["a|b", "c"]})):
         config = Config.model_validate({"task": {"kind": kind}, "data": data, "score": score})
         assert config.score.all_scores
+
+
+@pytest.mark.parametrize(
+    ("section", "lines"),
+    [
+        ({"train": {"best_metric": "rmse"}}, ["train.best_metric: .*'auto', 'accuracy', "]),
+        ({"data": {"label": None}}, [r"data.label: must be text or a list \(given: None\)"]),
+        (
+            {"score": {"source": [1]}},
+            ["score.source: must be text or a list", "score.source: .* valid string"],
+        ),
+    ],
+)
+def test_an_option_of_several_types_is_named_as_it_is_written(
+    section: dict[str, Any], lines: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate_config(section)
+    _, *shown = str(caught.value).splitlines()
+    assert len(shown) == len(lines)
+    assert all(re.match(f"  {line}", text) for line, text in zip(lines, shown, strict=True))
+
+
+@pytest.mark.parametrize("classes", [["", "a"], [" ", "a"], [" a", "b"]], ids=str)
+def test_classes_that_no_label_can_be_are_refused(classes: list[str]) -> None:
+    with pytest.raises(ValueError, match="a name is blank, or has space around it"):
+        DataConfig.model_validate({"classes": classes})
+
+
+def test_a_separator_that_is_in_the_name_of_a_class_is_refused() -> None:
+    def load(separator: str) -> Config:
+        task = {"kind": "multi_label", "separator": separator}
+        return Config.model_validate({"task": task, "data": {"classes": ["a;b", "c"]}})
+
+    assert load("|").data.classes == ("a;b", "c")
+    with pytest.raises(ValueError, match=r"task\.separator ';': the class 'a;b'"):
+        load(";")
