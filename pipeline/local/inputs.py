@@ -14,6 +14,7 @@ from components.config.schema import Config
 from components.data.source_files import expand_pattern, is_pattern
 from components.data.time_window import fill_date_placeholder, parse_window
 from components.errors import ConfigError
+from components.registry.reference import split_model_reference
 from components.registry.starting_point import resolve_starting_point
 from components.storage.atomic_files import file_sha256
 from components.storage.uri import has_scheme, parse_uri
@@ -60,8 +61,7 @@ def resolve_paths(config: Config, workdir: Path) -> Config:
     )
     model = {"encoder": _resolve_encoder(config.model.encoder)}
     if config.model.start_from is not None:
-        start_from = _resolve_store("model.start_from", config.model.start_from, workdir)
-        model["start_from"] = start_from
+        model["start_from"] = _resolve_start(config.model.start_from, workdir)
     if config.model.preprocessor is not None:
         model["preprocessor"] = _resolve_existing_path(config.model.preprocessor)
     store = _resolve_store("export.model_store", config.export.model_store, workdir)
@@ -125,6 +125,25 @@ def _resolve_store(option: str, store: str, workdir: Path) -> str:
     except ConfigError as error:
         raise ConfigError(f"{option}: {error}") from None
     return store
+
+
+def _resolve_start(reference: str, workdir: Path) -> str:
+    """As for a store; refused if only the current directory has such a model.
+
+    Else a training would begin without it, as if nothing were released yet.
+    """
+    resolved = _resolve_store("model.start_from", reference, workdir)
+    if has_scheme(reference):
+        return resolved
+    (store, name, version), (wanted, _, _) = map(split_model_reference, (reference, resolved))
+    model = Path(store, name)
+    if model.exists() and not Path(wanted, name).exists():
+        raise ConfigError(
+            f"model.start_from {reference}: a relative path is below the work directory {workdir}, "
+            f"which has no such model; for the one in the current directory write "
+            f"{model}" + (f"@{version}" if version else "")
+        )
+    return resolved
 
 
 def _resolve_existing_path(name: str) -> str:

@@ -126,3 +126,14 @@ def test_what_may_change_unseen_is_never_the_same(here: Path) -> None:
         "data.source=gs://bucket/news.csv"
     )
     assert fingerprint("data.source=sample") == fingerprint("data.source=sample")
+
+
+def test_a_release_that_only_the_current_directory_has_is_not_started_without(here: Path) -> None:
+    (here / "work" / "models" / "news").mkdir(parents=True)
+    for given in ("work/models/news", "work/models/news@1"):
+        config = load_config(None, [f"model.start_from={given}"])
+        with pytest.raises(ConfigError, match=f"write {here.absolute()}/{given}$"):
+            inputs.resolve_paths(config, here / "work")
+    config = load_config(None, ["model.start_from=models/news"])
+    found = inputs.resolve_paths(config, here / "work").model.start_from
+    assert found == str(here / "work" / "models" / "news")
