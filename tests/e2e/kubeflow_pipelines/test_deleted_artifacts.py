@@ -51,6 +51,7 @@ def healed_run(
 
 
 def test_the_run_makes_all_steps_again(healed_run: Any) -> None:
+    """Fault S7."""
     assert healed_run.returncode == 0, healed_run.stderr
     assert "the artifact of a reused step is gone: all steps run again" in healed_run.stderr
 
