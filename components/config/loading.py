@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -194,6 +194,13 @@ def _describe_error(error: Any) -> str:
     if name in RENAMED_OPTIONS:
         return f"  {name}: this option is now called {RENAMED_OPTIONS[name]}"
     if error["type"] == "extra_forbidden":
+        if (parent := _find_option_above(name)) is not None:
+            key = name.removeprefix(f"{parent}.")
+            key = f'"{key}"' if "[" in key else key
+            return (
+                f"  {name}: {parent} is one option, with its entries in braces: "
+                f"--set '{parent}={{{key}: ...}}'"
+            )
         return f"  {name}: no such option; `kubert config` lists them all{_suggest_option(name)}"
     is_whole_value = is_text_or_list and len(error["loc"]) == 3
     message = "must be text or a list" if is_whole_value else _describe_expectation(error)
@@ -219,6 +226,21 @@ def _describe_expectation(error: Any) -> str:
         if meaning is not None:
             return f"must be {meaning}"
     return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _find_option_above(name: str) -> str | None:
+    """The option of entries, such as train.class_weights, that `name` adds one entry to."""
+    section, _, rest = name.partition(".")
+    option, dot, _ = rest.partition(".")
+    if not dot or section not in Config.model_fields:
+        return None
+    field = getattr(Config.model_fields[section].annotation, "model_fields", {}).get(option)
+    if field is None:
+        return None
+    kinds = [field.annotation]
+    if get_origin(field.annotation) is Union:
+        kinds += get_args(field.annotation)
+    return f"{section}.{option}" if any(get_origin(kind) is dict for kind in kinds) else None
 
 
 def _suggest_option(name: str) -> str:

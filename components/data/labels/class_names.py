@@ -62,8 +62,18 @@ class ClassStatistics:
         return [NOT_A_NAME_REMEDY] if NOT_A_NAME in self.without_label else []
 
     def list_notes(self) -> list[str]:
-        """Return nothing: what the class names say is known once there are classes."""
-        return []
+        """Return a note if the labels look like measured numbers that were meant for regression."""
+        fractions = [
+            name for name in self.counts if NUMBER.fullmatch(name) and not float(name).is_integer()
+        ]
+        most = 2 * len(fractions) > len(self.counts)
+        if not most or len(self.counts) <= MAX_CLASSES_OF_FEW_ROWS:
+            return []
+        return [
+            f"{len(self.counts)} different labels are classes here, most of them numbers with "
+            f"decimals, such as {shorten_value(fractions[0])}; to predict the number, set "
+            "task.kind=regression"
+        ]
 
     def add_label(self, value: Any, count: int = 1) -> None:
         """Count a label; those that are not Unicode are no classes."""

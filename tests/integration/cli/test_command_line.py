@@ -59,6 +59,22 @@ def test_version_prints_the_name_and_version() -> None:
         pytest.param(
             ["run", "--set", "train.epoch=1"], "train.epoch: no such option", id="unknown-option"
         ),
+        pytest.param(
+            ["run", "--set", "train.class_weights.spam=8"],
+            "one option, with its entries in braces: --set 'train.class_weights={spam: ...}'",
+            id="entry-of-an-option",
+        ),
+        pytest.param(
+            ["run", "--set", "evaluate.minimum.recall[spam]=0.9"],
+            """--set 'evaluate.minimum={"recall[spam]": ...}'""",
+            id="quoted-entry-of-an-option",
+        ),
+        pytest.param(
+            ["run", "--set", "train.epochs.x=3"], "no such option", id="entry-of-a-number"
+        ),
+        pytest.param(
+            ["run", "--set", "cluster.tolerations.x=3"], "no such option", id="entry-of-a-list"
+        ),
         pytest.param(["run", "--set", "epochs"], "write section.option=value", id="malformed-set"),
         pytest.param(
             ["run", "--set", "data.source=nope.csv"], "nope.csv does not exist", id="missing-file"

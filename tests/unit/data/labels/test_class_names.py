@@ -176,3 +176,19 @@ def test_columns_without_classes(values, message):
 )
 def test_integers_are_parsed(name, number):
     assert parse_integer(name) == number
+
+
+@pytest.mark.parametrize(
+    ("values", "has_note"),
+    [
+        pytest.param([f"{number / 10}" for number in range(40)], True, id="ratings"),
+        pytest.param([number / 10 for number in range(40)], True, id="floats"),
+        pytest.param([f"{number}.5" for number in range(20)], False, id="few"),
+        pytest.param([str(number) for number in range(40)], False, id="integers"),
+        pytest.param([f"v{number / 10}" for number in range(40)], False, id="names"),
+    ],
+)
+def test_many_classes_with_decimals_are_noted_as_a_possible_regression(values, has_note) -> None:
+    statistics = ClassStatistics()
+    statistics.add_rows(values * 2)
+    assert ["task.kind=regression" in note for note in statistics.list_notes()] == [True] * has_note
