@@ -16,6 +16,7 @@ from components.errors import KubertError
 State = Literal["ok", "warning", "missing"]
 DEFAULT_TIMEOUT_SECONDS = 15.0
 MAX_REASON_CHARACTERS = 200
+_COMMANDS = ("kubectl ", "kubert ")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,15 @@ class Finding:
     message: str
     remedy: str = ""
     details: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """Message and remedy, as two sentences; a command stays as it is typed."""
+        if not self.remedy:
+            return self.message
+        is_command = self.remedy.startswith(_COMMANDS)
+        first = self.remedy[0] if is_command else self.remedy[0].upper()
+        return f"{self.message}{': ' if is_command else '. '}{first}{self.remedy[1:]}"
 
     @classmethod
     def ok(cls, message: str, details: Mapping[str, Any] | None = None) -> Finding:

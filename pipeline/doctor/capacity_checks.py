@@ -45,14 +45,19 @@ def check_quota(
     *,
     ignore_usage: bool = False,
 ) -> Finding:
-    """All resource quotas of the namespace have room for the workers.
+    """All resource quotas of the namespace that count the workers' pods have room for them.
 
     `worker_counts` are the workers of each step by the option that sets them; the steps have theirs
     one after the other. `ignore_usage`: once everything else has ended.
     """
     option = max(worker_counts, key=lambda name: worker_counts[name])
     workers = worker_counts[option]
-    quotas = reader.get(f"/api/v1/namespaces/{cluster.namespace}/resourcequotas")["items"]
+    path = f"/api/v1/namespaces/{cluster.namespace}/resourcequotas"
+    quotas = [
+        quota
+        for quota in reader.get(path)["items"]
+        if _counts_workers(quota, cluster.priority_class)
+    ]
     per_worker = {
         "requests.cpu": cluster.cpu,
         "requests.memory": cluster.memory,
@@ -74,6 +79,27 @@ def check_quota(
             f"wait for other runs, raise the quota, or lower {option} and their resources",
         )
     return Finding.ok(f"room for {workers} workers" if quotas else "none")
+
+
+def _counts_workers(quota: dict[str, Any], priority_class: str | None) -> bool:
+    """Whether the workers' pods are in all scopes of a quota; one without any counts all pods."""
+    spec = quota.get("spec") or {}
+    selector = (spec.get("scopeSelector") or {}).get("matchExpressions") or []
+    scopes = [{"scopeName": scope, "operator": "Exists"} for scope in spec.get("scopes") or []]
+    return all(_is_in_scope(scope, priority_class) for scope in (*scopes, *selector))
+
+
+def _is_in_scope(scope: dict[str, Any], priority_class: str | None) -> bool:
+    if scope["scopeName"] != "PriorityClass":
+        # Workers request CPU and memory, and the deadline is their job's, not that of their pods.
+        return scope["scopeName"] in ("NotBestEffort", "NotTerminating")
+    is_listed = priority_class in (scope.get("values") or [])
+    return {
+        "In": is_listed,
+        "NotIn": not is_listed,
+        "Exists": priority_class is not None,
+        "DoesNotExist": priority_class is None,
+    }[scope["operator"]]
 
 
 def parse_quantity(quantity: str) -> Decimal:

@@ -87,6 +87,5 @@ def check_environment(
 def _print_finding(console: Console, name: str, finding: Finding) -> None:
     from rich.text import Text
 
-    remedy = f". {finding.remedy[0].upper()}{finding.remedy[1:]}" if finding.remedy else ""
     state = (f"{finding.state:<8}", STATE_COLOURS[finding.state])
-    console.print(Text.assemble(state, f"{name:<20}{finding.message}{remedy}"), soft_wrap=True)
+    console.print(Text.assemble(state, f"{name:<20}{finding.text}"), soft_wrap=True)

@@ -77,6 +77,11 @@ def quota(hard: dict[str, str], used: dict[str, str]) -> dict[str, Any]:
     return {"items": [{"status": {"hard": hard, "used": used}}]}
 
 
+def priority(operator: str, *values: str) -> dict[str, Any]:
+    scope = {"scopeName": "PriorityClass", "operator": operator}
+    return {"matchExpressions": [scope | ({"values": [*values]} if values else {})]}
+
+
 @pytest.mark.parametrize(
     ("objects", "state", "message"),
     [
@@ -252,6 +257,31 @@ def test_the_quotas_have_room_for_all_workers(
         server, CLUSTER, {"train.workers": workers, "evaluate.workers": 0}
     )
     assert (finding.state, finding.message) == (state, message)
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_counted"),
+    [
+        ({"scopeSelector": priority("In", "high")}, False),
+        ({"scopeSelector": priority("In", "high", "team")}, True),
+        ({"scopeSelector": priority("NotIn", "team")}, False),
+        ({"scopeSelector": priority("Exists")}, True),
+        ({"scopes": ["PriorityClass"]}, True),
+        ({"scopeSelector": priority("DoesNotExist")}, False),
+        ({"scopes": ["BestEffort"]}, False),
+        ({"scopes": ["Terminating"]}, False),
+        ({"scopes": ["NotBestEffort", "NotTerminating"]}, True),
+        ({"scopes": ["NotBestEffort"], "scopeSelector": priority("In", "high")}, False),
+    ],
+)
+def test_a_quota_whose_scopes_leave_the_workers_out_does_not_count(
+    spec: dict[str, Any], is_counted: bool
+) -> None:
+    full = {"spec": spec, "status": {"hard": {"pods": "0"}}}
+    server = FakeApiServer({f"{NAMESPACE}/resourcequotas": {"items": [full]}})
+    cluster = CLUSTER.model_copy(update={"priority_class": "team"})
+    finding = capacity_checks.check_quota(server, cluster, {"train.workers": 2})
+    assert finding.state == ("missing" if is_counted else "ok")
 
 
 def test_the_storage_secret_has_both_keys() -> None:

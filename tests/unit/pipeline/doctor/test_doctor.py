@@ -19,6 +19,13 @@ def raise_error(error: Exception) -> Finding:
     raise error
 
 
+def test_a_remedy_that_is_a_command_is_printed_as_it_is_typed() -> None:
+    found = Finding.missing("no account", "kubectl apply -k k8s/single-user")
+    assert found.text == "no account: kubectl apply -k k8s/single-user"
+    assert Finding.warning("no nodes", "add some").text == "no nodes. Add some"
+    assert Finding.ok("there").text == "there"
+
+
 def test_every_check_has_one_finding_whatever_it_raises() -> None:
     checks = [
         Check("there", lambda: Finding.ok("x")),
