@@ -45,6 +45,23 @@ SCORE_CURVES: dict[TaskKind, ScoreCurve | None] = {
     ),
     "regression": None,
 }
+"""What is drawn unless another metric selects the best epoch."""
+BEST_METRIC_CURVES: dict[tuple[TaskKind, str], ScoreCurve] = {
+    ("single_label", "macro_f1"): ScoreCurve(
+        "Macro-F1", "macro-F1", {"Validation macro-F1": "validation_macro_f1"}
+    ),
+    ("multi_label", "macro_f1"): ScoreCurve(
+        "Macro-F1, at thresholds of one half",
+        "macro-F1",
+        {"Validation macro-F1": "validation_macro_f1"},
+    ),
+    ("multi_label", "subset_accuracy"): ScoreCurve(
+        "Subset accuracy, at thresholds of one half",
+        "subset accuracy",
+        {"Validation subset accuracy": "validation_accuracy"},
+    ),
+}
+"""What is drawn, and listed in the table as well, where this metric selects the best epoch."""
 
 
 def describe_origin(content: Report) -> dict[str, Any]:
@@ -68,8 +85,11 @@ def describe_origin(content: Report) -> dict[str, Any]:
 def _describe_learning(training: TrainingSummary, kind: TaskKind) -> dict[str, Any]:
     unit = "squared error, standardized" if kind == "regression" else "nats"
     loss = plots.draw_loss_curve(training.history, training.step_losses, training.best_step, unit)
-    if (score := SCORE_CURVES[kind]) is None:
+    usual = SCORE_CURVES[kind]
+    if usual is None:
         return {"loss_curve": loss, "score_curve": None, "score_title": "", "score_columns": {}}
+    best_metric = training.options.get("Best epoch by", "")
+    score = BEST_METRIC_CURVES.get((kind, best_metric), usual)
     fields = {field.partition("_")[0]: field for field in score.fields.values()}
     return {
         "loss_curve": loss,
@@ -77,7 +97,8 @@ def _describe_learning(training: TrainingSummary, kind: TaskKind) -> dict[str, A
             training.history, training.best_step, fields, score.name
         ),
         "score_title": score.title,
-        "score_columns": score.fields,
+        "score_columns": usual.fields | score.fields,
+        "has_training_score": "train" in fields,
     }
 
 

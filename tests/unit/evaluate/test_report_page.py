@@ -84,6 +84,25 @@ def test_the_page_says_by_which_metric_the_best_epoch_was_selected() -> None:
     assert "the best in validation by subset_accuracy." in text
 
 
+def test_the_metric_that_selected_the_best_epoch_is_drawn_and_listed() -> None:
+    content = report_content()
+    epochs = content.training.history
+    history = [epoch.model_copy(update={"validation_macro_f1": 0.123}) for epoch in epochs]
+    update = {"history": history, "options": {"Best epoch by": "macro_f1"}}
+    changed = content.model_copy(update={"training": content.training.model_copy(update=update)})
+    html = report_page.render_report(changed)
+    assert "<h3>Macro-F1</h3>" in html and "<h3>Accuracy</h3>" not in html
+    assert "Validation macro-F1 by epoch: 12.3%" in html
+    assert "12.3%</td>" in html and "Validation accuracy</th>" in html
+    assert "<h3>Accuracy</h3>" in report_page.render_report(content)
+
+
+def test_a_mean_score_of_one_stays_within_its_scale() -> None:
+    assert "left: calc(var(--x) * (100% - 10px)); width: 10px" in report_page.render_report(
+        report_content()
+    )
+
+
 def test_each_minimum_is_shown_with_what_was_measured() -> None:
     classes = ("calm", "<b>", "odd")
     content = report_content(classes)
