@@ -118,9 +118,15 @@ def describe_head_difference(trained: CheckpointContent, shards: ShardsContent) 
         return _describe_other_numbers(trained.task.scale, shards.task.scale)
     new = [name for name in shards.classes if name not in trained.classes]
     gone = [name for name in trained.classes if name not in shards.classes]
-    return (f"; new classes, which begin untrained: {list_class_names(new)}" if new else "") + (
-        f"; classes that the data do not have any more: {list_class_names(gone)}" if gone else ""
-    )
+    notes = []
+    if new:
+        notes.append(f"; new classes, which begin untrained: {list_class_names(new)}")
+    if gone:
+        notes.append(f"; classes that the data do not have any more: {list_class_names(gone)}")
+    if notes:
+        # The gate says so after the training, which is then of no use under the old name.
+        notes.append("; with other classes it can be released under another export.model_name only")
+    return "".join(notes)
 
 
 def _describe_other_numbers(trained: tuple[float, float], scale: tuple[float, float]) -> str:

@@ -153,6 +153,7 @@ def test_shards_of_another_starting_point_are_refused(
         ("multi_label", ("ham", "spam"), ""),
         ("multi_label", ("eggs", "ham"), "; new classes, which begin untrained: 'eggs'; classes"),
         ("multi_label", ("ham",), "; classes that the data do not have any more: 'spam'"),
+        ("multi_label", ("ham",), "can be released under another export.model_name only"),
         ("single_label", ("ham", "spam"), ", a model of task.kind=multi_label: its encoder is"),
         ("regression", (), "and the head of task.kind=regression begins untrained"),
     ],
