@@ -26,6 +26,12 @@ from pipeline.run_state import RunState
 POLL_INTERVAL_SECONDS = 3.0
 MAX_OUTAGE_SECONDS = 900.0
 """How long the server may be unavailable while a run is followed."""
+DELETED_AFTER_SECONDS = 60.0
+"""How long a followed run has had no workflow when it is given up."""
+WORKFLOW_DELETED = (
+    "its workflow was deleted from the cluster, so the server never learns of its end; submit "
+    "again, with another key: finished steps are reused, and training continues from its checkpoint"
+)
 NO_REASON = "the server gives no reason; the pods' logs may"
 NO_STEP_REASON = "failed; its pod's log has the reason"
 MIN_STEP_SECONDS = 2.0
@@ -38,6 +44,7 @@ class RunResult:
     """A run with the state of its steps; `notes` are what steps reported as remarkable.
 
     `workflow` is only known of a run that failed, `graph_failure` where its pods can be read.
+    `is_deleted`: its workflow is gone from the cluster, so that it never ends on the server.
     """
 
     run: Run
@@ -45,6 +52,7 @@ class RunResult:
     notes: tuple[str, ...]
     workflow: Workflow | None = None
     graph_failure: str = ""
+    is_deleted: bool = False
 
     @property
     def was_stopped(self) -> bool:
@@ -64,7 +72,9 @@ class RunResult:
 
     @property
     def verdict(self) -> str:
-        """The result of a run that has ended, in one sentence."""
+        """The result of a run that has ended or was deleted, in one sentence."""
+        if self.is_deleted:
+            return f"failed: {WORKFLOW_DELETED}"
         steps, failure = self.run_state.steps, self.run_state.failure
         if self.run.state == "SUCCEEDED" and is_scoring(self.run):
             return _describe_scoring(steps["score"].figures)
@@ -161,10 +171,12 @@ def follow_run(
 ) -> RunResult:
     """Wait until the run has ended; `show` receives the steps' events as they arrive.
 
+    A run whose workflow was deleted stays as it is on the server: it is given up, as deleted.
     Raises ServerUnavailableError once the server has been unavailable for MAX_OUTAGE_SECONDS.
     """
     merger: _EventMerger | None = None
     unavailable_since: float | None = None
+    deleted_since: float | None = None
     while True:
         try:
             run = client.get_run(run_id)
@@ -179,6 +191,12 @@ def follow_run(
         merger.add_tasks(run.tasks)
         if run.has_ended:
             return merger.build_result(run, find_workflow(client, run), pods)
+        if pods is None or not pods.is_deleted():
+            deleted_since = None
+        else:
+            deleted_since = deleted_since or time.monotonic()
+            if time.monotonic() - deleted_since >= DELETED_AFTER_SECONDS:
+                return replace(merger.build_result(run, None, pods), is_deleted=True)
         sleep(POLL_INTERVAL_SECONDS)
 
 
@@ -188,7 +206,9 @@ def read_run(client: KubeflowClient, run_id: str, pods: RunPods | None) -> RunRe
     merger = _EventMerger(run, lambda event: None)
     pods = _merge_pod_events(pods, merger)
     merger.add_tasks(run.tasks)
-    return merger.build_result(run, find_workflow(client, run), pods)
+    known = merger.build_result(run, find_workflow(client, run), pods)
+    is_deleted = pods is not None and not run.has_ended and pods.is_deleted()
+    return replace(known, is_deleted=is_deleted)
 
 
 def _merge_pod_events(pods: RunPods | None, merger: _EventMerger) -> RunPods | None:

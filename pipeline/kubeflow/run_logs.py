@@ -48,6 +48,8 @@ class RunPods:
     run: str
     namespace: str
     _api: Any = field(repr=False)
+    _workflows: Any = field(default=None, repr=False)
+    _has_pods: bool = True
     _lines_read: dict[str, int] = field(default_factory=dict)
     _fully_read: set[str] = field(default_factory=set)
     fatal_lines: dict[str, str] = field(default_factory=dict)
@@ -71,7 +73,32 @@ class RunPods:
                 f"the logs are those of the run's pods in namespace {namespace} "
                 f"(label {RUN_LABEL}={run}): {error}"
             ) from None
-        return cls(run, namespace, client.CoreV1Api(api_client))
+        workflows = client.CustomObjectsApi(api_client)
+        return cls(run, namespace, client.CoreV1Api(api_client), workflows)
+
+    def is_deleted(self) -> bool:
+        """Whether the run's workflow is gone, and with it its pods, as of the last reading.
+
+        False also where workflows may not be listed.
+        """
+        from kubernetes.client import ApiException
+
+        if self._has_pods or self._workflows is None:
+            return False
+        try:
+            reply = _translate_connection_errors(
+                lambda: self._workflows.list_namespaced_custom_object(
+                    "argoproj.io",
+                    "v1alpha1",
+                    self.namespace,
+                    "workflows",
+                    label_selector=f"{RUN_LABEL}={self.run}",
+                    _request_timeout=REQUEST_TIMEOUT_SECONDS,
+                )
+            )
+        except (ApiException, PodLogsUnavailableError):
+            return False
+        return not reply["items"]
 
     def read_logs(self, step: str | None = None) -> Iterator[PodLog]:
         """Logs of the containers that belong to the step (None: to any step), oldest pod first.
@@ -170,6 +197,7 @@ class RunPods:
                 describe_refusal("list pods", self.namespace, error)
             ) from None
         pods: list[dict[str, Any]] = json.loads(reply.data).get("items") or []
+        self._has_pods = bool(pods)
         return sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp")))
 
     def _read_lines(self, pod: str) -> list[str]:

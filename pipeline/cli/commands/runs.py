@@ -65,7 +65,7 @@ def show_run(run: RunId, server: ServerOptions, as_json: JsonOutput = False) -> 
         }
         for step in known.run_state.steps.values()
     ]
-    verdict = known.verdict if known.run.has_ended else None
+    verdict = known.verdict if known.run.has_ended or known.is_deleted else None
     row = run_row(known.run, was_stopped=known.was_stopped)
     summary = {**row, "schedule": known.run.schedule_id or None, "url": url}
     if as_json:

@@ -10,7 +10,13 @@ import pytest
 from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow import submit
 from pipeline.kubeflow.errors import NotFoundError
-from pipeline.kubeflow.follow_run import NO_REASON, RunResult, follow_run, read_run
+from pipeline.kubeflow.follow_run import (
+    NO_REASON,
+    WORKFLOW_DELETED,
+    RunResult,
+    follow_run,
+    read_run,
+)
 from pipeline.kubeflow.run_logs import find_fatal_line, parse_progress_events
 from tests.support.fake_kfp.clients import (
     InvokeCommand,
@@ -31,6 +37,13 @@ class Pods:
         self._events = [make_event(**event) for event in events]
         self.graph_failure = fatal_lines.pop("graph", "")
         self.fatal_lines = fatal_lines
+        self.deleted: list[bool] = []
+        """What the next calls of `is_deleted` answer; the last one is repeated."""
+
+    def is_deleted(self) -> bool:
+        return bool(self.deleted) and (
+            self.deleted.pop(0) if len(self.deleted) > 1 else self.deleted[0]
+        )
 
     def read_new_events(self, first_step: StepName) -> list[ProgressEvent]:
         found, self._events = self._events, []
@@ -321,3 +334,24 @@ def test_a_run_that_is_gone_while_it_is_followed(server: FakeServer, tmp_path: P
     server.state.delete_run(run)
     with pytest.raises(NotFoundError):
         follow_run(new_client(server.url), run, None, lambda event: None, sleep_briefly)
+
+
+def test_a_run_whose_workflow_was_deleted_is_given_up(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server shows it as running for ever."""
+    monkeypatch.setattr("pipeline.kubeflow.follow_run.DELETED_AFTER_SECONDS", 0.01)
+    run = submit_package(server, tmp_path)
+    server.state.move_run(run, "RUNNING", [make_task("train", "RUNNING")])
+    pods = Pods()
+    pods.deleted = [True, False, True]
+    ended = follow_run(
+        new_client(server.url), run, pods, lambda event: None, sleep_briefly  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert (ended.run.state, ended.is_deleted, ended.exit_code) == ("RUNNING", True, 1)
+    assert ended.verdict == f"failed: {WORKFLOW_DELETED}"
+    assert pods.deleted == [True]  # one reading, and one after which it was there, were not enough
+    shown = read_run(new_client(server.url), run, pods)  # type: ignore[arg-type]
+    assert shown.is_deleted
+    server.state.move_run(run, "SUCCEEDED", [])
+    assert not read_run(new_client(server.url), run, pods).is_deleted  # type: ignore[arg-type]

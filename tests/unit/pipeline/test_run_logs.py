@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiException
 
 from components.progress import ProgressEvent, StepName
 from pipeline.kubeflow.run_logs import NODE_NAME_ANNOTATION, RunPods
@@ -119,3 +121,31 @@ def test_a_pod_before_all_steps_is_noted_at_the_first_step_of_the_run() -> None:
     (event,) = pods.read_new_events(StepName.RESOLVE)
     assert (event.step, event.kind) == ("resolve", "note")
     assert event.message.startswith("pod graph-driver has not started: ")
+
+
+@dataclass
+class _WorkflowsApi:
+    """Kubernetes' API with these workflows; None: they may not be listed."""
+
+    workflows: list[dict[str, Any]] | None
+
+    def list_namespaced_custom_object(self, *kind: str, **options: Any) -> dict[str, Any]:
+        assert kind == ("argoproj.io", "v1alpha1", "team", "workflows")
+        assert options["label_selector"] == "pipeline/runid=r1"
+        if self.workflows is None:
+            raise ApiException(status=403)
+        return {"items": self.workflows}
+
+
+@pytest.mark.parametrize(
+    ("pods", "workflows", "is_deleted"),
+    [([], [], True), ([], [{}], False), ([], None, False), ([{"metadata": {}}], [], False)],
+)
+def test_a_run_is_deleted_if_neither_pods_nor_its_workflow_are_left(
+    pods: list[dict[str, Any]], workflows: list[dict[str, Any]] | None, is_deleted: bool
+) -> None:
+    found = RunPods("r1", "team", _WaitingApi(pods), _WorkflowsApi(workflows))
+    assert not found.is_deleted()
+    with suppress(KeyError):
+        found.read_new_events(StepName.TOKENIZE)
+    assert found.is_deleted() == is_deleted
