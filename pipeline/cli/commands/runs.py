@@ -61,7 +61,7 @@ def show_run(run: RunId, server: ServerOptions, as_json: JsonOutput = False) -> 
         {
             "step": step.name,
             "status": known.step_status(step.name),
-            "seconds": None if step.status == "reused" else step.seconds,
+            "seconds": step.seconds or None,  # only known of a step that has finished
         }
         for step in known.run_state.steps.values()
     ]

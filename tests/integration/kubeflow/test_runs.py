@@ -69,6 +69,7 @@ def test_list_show_and_stop(server: FakeServer, kubert: InvokeCommand, tmp_path:
     shown = json.loads(kubert("runs", "show", "one", *at, "--json")[1])
     assert (shown["run"], shown["state"], shown["verdict"]) == (first, "pending", None)
     assert shown["parameters"]["epochs"] == 3
+    assert {step["seconds"] for step in shown["steps"]} == {None}
     code, out, err = kubert("runs", "stop", "two", *at)
     assert (code, out) == (0, f"run {second} is stopping\n")
     assert err.startswith("training workers of the run, if any, end by themselves within a minute")
@@ -301,7 +302,7 @@ def test_steps_of_the_cache_are_reused(
         "train": ("reused", None),
         "evaluate": ("finished", 20.0),
         "gate": ("finished", 20.0),
-        "export": ("waiting", 0.0),
+        "export": ("waiting", None),
     }
 
 
