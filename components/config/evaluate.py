@@ -104,7 +104,9 @@ class EvaluateConfig(Section):
         description="fraction that each metric must reach on the test rows, by name: accuracy, "
         "macro_f1, "
         "precision[CLASS], recall[CLASS], f1[CLASS]; the gate refuses a model that misses one. "
-        "`min_accuracy` and `min_macro_f1` are short forms, and hold as well. With "
+        "`min_accuracy` and `min_macro_f1` are short forms, and hold as well. With a limit of "
+        "macro-F1 or of a class, the model must be above the macro-F1 of always answering the most "
+        "frequent class, instead of its accuracy. With "
         "task.kind=multi_label: micro_f1, macro_f1, subset_accuracy and those of classes; with "
         "task.kind=regression: r2 and spearman, and for rmse and mae, in the units of the data, "
         "the largest value instead of the smallest",

@@ -19,6 +19,7 @@ from components.config.evaluate import (
 )
 from components.errors import DataError
 
+MAX_ROUNDING_ERROR = 1e-9
 MAX_NAMED_CLASSES = 5
 MAX_NAME_CHARACTERS = 60
 METRIC_WORDS = {
@@ -79,6 +80,12 @@ class ClassCounts:
         return self.majority_rows / self.rows
 
     @property
+    def majority_macro_f1(self) -> float:
+        """The macro-F1 of always predicting the majority class, whose F1 alone is above 0."""
+        classes = sum(rows > 0 for rows in self.labels.values())
+        return 2 * self.majority_rows / (self.rows + self.majority_rows) / classes
+
+    @property
     def unpredicted_classes(self) -> dict[str, int]:
         """Test rows of each class that has some and is never predicted."""
         return {
@@ -89,12 +96,15 @@ class ClassCounts:
         """The accuracy with its counts."""
         return f"accuracy {self.correct / self.rows:.4f} ({self.correct} of {self.rows} test rows)"
 
-    def describe_majority(self) -> str:
-        """What the accuracy is to be compared with."""
-        return (
-            f"always predicting {_quote_class(self.majority_class)} "
-            f"reaches {self.majority_share:.4f}"
-        )
+    def describe_majority(self, config: EvaluateConfig) -> str:
+        """What the accuracy is to be compared with, and the macro-F1 if that is what decides."""
+        reached = f"reaches {self.majority_share:.4f}"
+        if is_judged_by_macro_f1(config):
+            reached = (
+                f"reaches accuracy {self.majority_share:.4f} and macro-F1 "
+                f"{self.majority_macro_f1:.4f}"
+            )
+        return f"always predicting {_quote_class(self.majority_class)} {reached}"
 
 
 def count_classes(parts: Iterable[Predictions], classes: tuple[str, ...]) -> ClassCounts:
@@ -144,12 +154,8 @@ def list_failures(
     if counts.correct / counts.rows < config.min_accuracy:
         sentence = f"{accuracy} is below min_accuracy {config.min_accuracy:.4f}."
         failures.append(Failure("min_accuracy", sentence))
-    if not counts.one_class and counts.correct <= counts.majority_rows:
-        sentence = (
-            f"{accuracy} is not above the {counts.majority_share:.4f} that always predicting "
-            f"{_quote_class(counts.majority_class)} reaches; add rows of the other classes, or "
-            "train longer."
-        )
+    if not counts.one_class:
+        sentence = _describe_constant_answer(config, counts, find_metric("macro_f1"))
         failures.append(Failure("majority", sentence))
     if config.min_macro_f1 > 0:
         minimum = f"min_macro_f1 {config.min_macro_f1:.4f}"
@@ -163,6 +169,34 @@ def list_failures(
     if abstention is not None and abstention.threshold is None:
         failures.append(Failure("threshold", _describe_missing_threshold(abstention)))
     return [failure for failure in failures if failure.sentence]
+
+
+def is_judged_by_macro_f1(config: EvaluateConfig) -> bool:
+    """Whether there is a limit of macro-F1 or of a class: then rare classes count like frequent
+    ones, and the model is compared with the constant answer by macro-F1 instead of accuracy."""
+    names = [parse_metric_name(name) for name, limit in config.minimum.items() if limit > 0]
+    return config.min_macro_f1 > 0 or any(
+        name.class_name is not None or name.metric == "macro_f1" for name in names
+    )
+
+
+def _describe_constant_answer(
+    config: EvaluateConfig, counts: ClassCounts, macro_f1: float | None
+) -> str:
+    """That the model is not above always predicting the majority class; nothing if it is."""
+    if is_judged_by_macro_f1(config) and macro_f1 is not None:
+        limit, measured = counts.majority_macro_f1, f"macro-F1 {macro_f1:.4f}"
+        is_above = macro_f1 > limit + MAX_ROUNDING_ERROR
+    else:
+        limit, measured = counts.majority_share, counts.describe_accuracy()
+        is_above = counts.correct > counts.majority_rows
+    if is_above:
+        return ""
+    return (
+        f"{measured} is not above the {limit:.4f} that always predicting "
+        f"{_quote_class(counts.majority_class)} reaches; add rows of the other classes, or "
+        "train longer."
+    )
 
 
 def list_missed_limits(

@@ -114,7 +114,7 @@ def _decide_by_champion(
     scoring: TestRowScoring,
 ) -> GateDecision:
     """The decision about a candidate that meets all requirements that concern it alone."""
-    baseline, reached = candidate.describe_baseline(), candidate.describe_reached(config)
+    baseline, reached = candidate.describe_baseline(config), candidate.describe_reached(config)
     if config.minimum:
         baseline += f"; evaluate.minimum is reached ({', '.join(config.minimum)})"
     version = read_champion(listing)

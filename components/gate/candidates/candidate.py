@@ -58,7 +58,7 @@ class Candidate(Protocol):
     def describe_reached(self, config: EvaluateConfig) -> str:
         """The same, with the limit that it reaches."""
 
-    def describe_baseline(self) -> str:
+    def describe_baseline(self, config: EvaluateConfig) -> str:
         """What a model without any knowledge of the texts reaches."""
 
     @property

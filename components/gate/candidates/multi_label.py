@@ -52,7 +52,7 @@ class MultiLabelCandidate:
         """The same: limits of its metrics are in evaluate.minimum."""
         return self.describe_metric()
 
-    def describe_baseline(self) -> str:
+    def describe_baseline(self, _config: EvaluateConfig) -> str:
         """The micro-F1 of giving each text the same labels."""
         return (
             f"always predicting {self.content.quote_baseline()} reaches "

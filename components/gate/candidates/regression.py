@@ -41,7 +41,7 @@ class RegressionCandidate:
         """The same: limits of its metrics are in evaluate.minimum."""
         return self.describe_metric()
 
-    def describe_baseline(self) -> str:
+    def describe_baseline(self, _config: EvaluateConfig) -> str:
         """The RMSE of always predicting the mean of the training rows."""
         return f"always predicting the training rows' mean reaches {self.content.baseline_rmse:.6g}"
 

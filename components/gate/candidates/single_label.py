@@ -18,9 +18,13 @@ from components.config.schema import EvaluateConfig
 from components.errors import DataError
 from components.gate.candidates.candidate import Comparison, Values
 from components.gate.paired_comparison import PairedCounts
-from components.gate.requirements import ClassCounts, Failure, count_classes, list_failures
-
-MAX_ROUNDING_ERROR = 1e-9
+from components.gate.requirements import (
+    MAX_ROUNDING_ERROR,
+    ClassCounts,
+    Failure,
+    count_classes,
+    list_failures,
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,9 @@ class SingleLabelCandidate:
         """The accuracy and its minimum."""
         return f"{self.describe_metric()} reaches min_accuracy {config.min_accuracy:.4f}"
 
-    def describe_baseline(self) -> str:
-        """The accuracy of always predicting the most frequent class."""
-        return self.counts.describe_majority()
+    def describe_baseline(self, config: EvaluateConfig) -> str:
+        """The accuracy, and perhaps macro-F1, of always predicting the most frequent class."""
+        return self.counts.describe_majority(config)
 
     def list_failures(self, config: EvaluateConfig) -> list[Failure]:
         """What it fails by itself, all of it."""

@@ -73,6 +73,47 @@ def test_a_class_without_test_rows_need_not_be_predicted() -> None:
     assert list_failures(EvaluateConfig(), counts, 1.0) == []
 
 
+FINDS_SPAM = ClassCounts({"ham": 570, "spam": 30}, {"ham": 540, "spam": 60}, correct=568)
+LIMITS = {
+    "macro-F1": EvaluateConfig(minimum={"macro_f1": 0.6}),
+    "its short form": EvaluateConfig(min_macro_f1=0.6),
+    "a class": EvaluateConfig(minimum={"recall[spam]": 0.9}),
+}
+
+
+@pytest.mark.parametrize("config", LIMITS.values(), ids=LIMITS)
+def test_with_a_limit_of_rare_classes_the_constant_answer_is_compared_by_macro_f1(
+    config: EvaluateConfig,
+) -> None:
+    values = {"recall[spam]": 0.95}
+    assert find_failures(config, FINDS_SPAM, 0.8, values) == []
+    (failure,) = find_failures(EvaluateConfig(), FINDS_SPAM, 0.8, values)
+    assert failure.rule == "majority"
+    assert FINDS_SPAM.describe_majority(config) == (
+        'always predicting "ham" reaches accuracy 0.9500 and macro-F1 0.4872'
+    )
+
+
+def test_a_model_below_the_macro_f1_of_the_constant_answer_fails() -> None:
+    config = EvaluateConfig(minimum={"recall[spam]": 0.9}, allow_unpredicted_classes=True)
+    (failure,) = find_failures(config, FINDS_SPAM, 0.4871, {"recall[spam]": 0.95})
+    assert failure == Failure(
+        "majority",
+        'macro-F1 0.4871 is not above the 0.4872 that always predicting "ham" reaches; add rows of '
+        "the other classes, or train longer.",
+    )
+    assert find_failures(config, ALL_HAM, 2 * 570 / (600 + 570) / 2, {"recall[spam]": 0.95})
+
+
+@pytest.mark.parametrize(
+    "minimum", [{"accuracy": 0.9}, {"recall[spam]": 0.0}], ids=["accuracy", "no limit"]
+)
+def test_without_such_a_limit_it_is_compared_by_accuracy(minimum: dict[str, float]) -> None:
+    config = EvaluateConfig(minimum=minimum)
+    (failure,) = find_failures(config, FINDS_SPAM, 0.8, {"recall[spam]": 0.95})
+    assert failure.sentence.startswith("accuracy 0.9467")
+
+
 def test_a_model_that_says_what_always_the_majority_says_fails() -> None:
     (majority, unpredicted) = list_failures(EvaluateConfig(), ALL_HAM, 0.4872)
     assert majority == (
@@ -143,10 +184,10 @@ def test_every_failed_requirement_is_named() -> None:
     config = EvaluateConfig(
         min_accuracy=0.96, min_macro_f1=0.6, minimum={"recall[spam]": 0.8, "accuracy": 0.951}
     )
-    failures = find_failures(config, ALL_HAM, 0.4872, {"recall[spam]": 0.0})
+    failures = find_failures(config, ALL_HAM, ALL_HAM.majority_macro_f1, {"recall[spam]": 0.0})
     assert {failure.rule: failure.sentence[:50] for failure in failures} == {
         "min_accuracy": "accuracy 0.9500 (570 of 600 test rows) is below mi",
-        "majority": "accuracy 0.9500 (570 of 600 test rows) is not abov",
+        "majority": "macro-F1 0.4872 is not above the 0.4872 that alway",
         "min_macro_f1": "macro-F1 0.4872 is below min_macro_f1 0.6000.",
         "recall[spam]": 'the recall of "spam" 0.0000 is below its minimum 0',
         "accuracy": "accuracy 0.9500 is below its minimum 0.9510.",
