@@ -94,14 +94,19 @@ def test_an_accurate_model_of_imbalanced_rows_that_only_knows_the_majority_close
     report = make_report(tmp_path / "report", tmp_path / "shards", 0, labels, predicted=[0] * 10)
     found = decide(tmp_path, tmp_path / "shards", report, min_macro_f1=0.5)
     assert found.reason == (
-        "Closed: accuracy 0.8000 (8 of 10 test rows) is not above the 0.8000 that always "
-        'predicting "calm" reaches; add rows of the other classes, or train longer. '
+        'Closed: macro-F1 0.2963 is not above the 0.2963 that always predicting "calm" reaches; '
+        "add rows of the other classes, or train longer. "
         "Macro-F1 0.2963 is below min_macro_f1 0.5000. Never predicted although the test rows "
         'have it: "loud" (1 test row), "odd" (1 test row); add rows of each such class, or train '
         "longer; evaluate.allow_unpredicted_classes=true allows it."
     )
     assert found.accuracy == 0.8
     assert found.macro_f1 == pytest.approx(0.2963, abs=1e-4)
+    by_accuracy = decide(tmp_path, tmp_path / "shards", report).reason
+    assert by_accuracy.startswith(
+        "Closed: accuracy 0.8000 (8 of 10 test rows) is not above the 0.8000 that always "
+        'predicting "calm" reaches; '
+    )
 
 
 @pytest.mark.parametrize("macro_f1", [0.4, None], ids=["below", "undefined"])

@@ -35,6 +35,9 @@ class _PodsOfFirstRun:
         found, self._events = self._events, []
         return found
 
+    def is_deleted(self) -> bool:
+        return False
+
 
 def play_a_deleted_artifact(server: FakeServer) -> None:
     """The first run reuses two steps and fails at the third one; a second one succeeds."""
