@@ -20,8 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 from components.config.cluster import STATE_MOUNT, ClusterConfig
 from components.config.environment import ENV_GPUS
-from components.config.loading import validate_section
-from components.config.schema import Config
+from components.config.loading import find_section_name, validate_section
 from components.config.section import Section
 from components.errors import (
     ConfigError,
@@ -54,7 +53,7 @@ def parse_section(kind: type[S], text: str, **values: Any) -> S:
     `values` are the options that are pipeline parameters themselves. Raises ConfigError for text
     that is no JSON object, for an option given both ways, and for an invalid option.
     """
-    name = next(name for name, field in Config.model_fields.items() if field.annotation is kind)
+    name = find_section_name(kind)
     try:
         options = json.loads(text)
     except json.JSONDecodeError as error:

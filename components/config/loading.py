@@ -32,11 +32,7 @@ _DATA_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq"
 
 def validate_config(values: Mapping[str, Any], source: str = "config") -> Config:
     """The configuration; ConfigError naming each wrong option, its value and what is allowed."""
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        lines = _describe_errors(error.errors())
-        raise ConfigError(f"{source}:\n" + "\n".join(lines)) from None
+    return _validate(Config, values, source)
 
 
 def validate_section(kind: type[S], values: Mapping[str, Any], source: str) -> S:
@@ -44,12 +40,23 @@ def validate_section(kind: type[S], values: Mapping[str, Any], source: str) -> S
 
     Rules between sections are not checked: they were, when the whole configuration was read.
     """
-    name = next(name for name, field in Config.model_fields.items() if field.annotation is kind)
+    return _validate(kind, values, source, (find_section_name(kind),))
+
+
+def find_section_name(kind: type[Section]) -> str:
+    """The name under which a configuration has a section of this kind."""
+    return next(name for name, field in Config.model_fields.items() if field.annotation is kind)
+
+
+def _validate(
+    kind: type[S], values: Mapping[str, Any], source: str, location: tuple[str, ...] = ()
+) -> S:
+    """The values as their kind; `location`: where in a configuration they are."""
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = _describe_errors({**each, "loc": (name, *each["loc"])} for each in error.errors())
-        raise ConfigError(f"{source}:\n" + "\n".join(lines)) from None
+        errors = ({**each, "loc": (*location, *each["loc"])} for each in error.errors())
+        raise ConfigError(f"{source}:\n" + "\n".join(_describe_errors(errors))) from None
 
 
 def load_config(path: Path | None = None, assignments: Iterable[str] = ()) -> Config:

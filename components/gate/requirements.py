@@ -60,9 +60,14 @@ class ClassCounts:
         return sum(self.labels.values())
 
     @property
+    def tested_classes(self) -> int:
+        """Number of classes that test rows have."""
+        return sum(rows > 0 for rows in self.labels.values())
+
+    @property
     def one_class(self) -> bool:
         """Whether all test rows are of one class."""
-        return sum(rows > 0 for rows in self.labels.values()) < 2
+        return self.tested_classes < 2
 
     @property
     def majority_class(self) -> str:
@@ -82,8 +87,7 @@ class ClassCounts:
     @property
     def majority_macro_f1(self) -> float:
         """The macro-F1 of always predicting the majority class, whose F1 alone is above 0."""
-        classes = sum(rows > 0 for rows in self.labels.values())
-        return 2 * self.majority_rows / (self.rows + self.majority_rows) / classes
+        return 2 * self.majority_rows / (self.rows + self.majority_rows) / self.tested_classes
 
     @property
     def unpredicted_classes(self) -> dict[str, int]:

@@ -69,8 +69,7 @@ class Predictor:
     def __init__(self, release: Artifact[ReleaseContent]) -> None:
         from components.model.serving_model import load_scorer  # TensorFlow takes seconds
 
-        self._content = release.content
-        content = release.content
+        content = self._content = release.content
         self._scorer = load_scorer(
             release.directory, content.inputs, content.task.kind, len(content.classes)
         )
